@@ -1,0 +1,197 @@
+"""Plan and run to Celery messages: forward chains, compensation chains, each with `link_error`.
+
+Owns: how a dispatch becomes a signature (task id, headers, time limits, the text that Flower
+shows), which steps travel in one chain, and the question how much waits in a queue.  Refuses to
+know: what may be done (`transitions`) and what a step does.
+
+Messages are hints and carry no payload: the run's id, the step, the direction and the attempt.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from celery import chain
+from kombu.exceptions import KombuError
+
+from celeriac.engine import Backlog, Delivery
+from celeriac.models import Dispatch, Node, Phase, Plan, Run
+from celeriac.moves import to_undo
+from celeriac.observe import clean, log, title
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from celery import Celery, Task
+    from celery.canvas import Signature
+
+#: The header that makes a task message a saga's.
+HEADER = "celeriac"
+#: The queue of Celeriac's own tasks: nothing of it waits behind business work.
+QUEUE = "celeriac"
+#: The errback that sends what is due.
+ERRBACK = "celeriac.compensate"
+#: A keyword that no task knows.  A worker that runs a saga's message without knowing Celeriac
+#: fails for it, instead of running the task with its default arguments.
+GUARD = "celeriac_run"
+# A chain's messages grow with the square of its length (celery.md): longer sagas travel in windows.
+_WINDOW = 10
+
+
+def delivery_of(request: Any) -> Delivery | None:
+    """What the message of a task request hints at; None if it is no saga's."""
+    header = getattr(request, HEADER, None)
+    return parse_header(header) if header else None
+
+
+def parse_header(header: Any) -> Delivery | None:
+    """Read the saga header of a message; None if it makes no sense."""
+    try:
+        run_id, epoch, step, phase, attempt, plan = header
+        if phase not in ("do", "undo") or not isinstance(run_id, str):
+            return None
+        return Delivery(run_id, int(epoch), str(step), phase, int(attempt), str(plan))
+    except (TypeError, ValueError):
+        return None
+
+
+class CeleryCourier:
+    """Sends what is due as Celery chains.  A broker that is away is the sweep's business."""
+
+    def __init__(self, app: Celery) -> None:
+        self._app = app
+
+    def send(self, plan: Plan, run: Run, dispatches: Sequence[Dispatch], now: int) -> None:
+        """Publish *dispatches*, each with the steps that can follow in the same chain."""
+        for dispatch in dispatches:
+            try:
+                self._publish(plan, run, dispatch, now)
+            except (KombuError, OSError, RuntimeError) as error:
+                # The state says what should be on its way: the sweep sends it again.
+                log.warning(
+                    "%s not sent (%s); the sweep will send it",
+                    title(run.id, dispatch.step, dispatch.phase, dispatch.attempt),
+                    type(error).__name__,
+                )
+
+    def _publish(self, plan: Plan, run: Run, dispatch: Dispatch, now: int) -> None:
+        links = [self.signature(plan, run, link) for link in window(plan, run, dispatch)]
+        options: dict[str, Any] = {"retry": False}
+        root = task_id(run, plan.nodes[0].name, "do", 1)
+        if links[0].options["task_id"] != root:
+            options.update(root_id=root, parent_id=root)
+        if dispatch.at > now:
+            options["countdown"] = (dispatch.at - now) / 1000
+        sent = chain(*links) if len(links) > 1 else links[0]
+        sent.apply_async(**options)
+
+    def signature(self, plan: Plan, run: Run, dispatch: Dispatch) -> Signature:
+        """The message of one attempt."""
+        node = plan.by_name[dispatch.step]
+        name = node.task_of(dispatch.phase)
+        # A sweeper need not know the task: its name is enough to route and send it.
+        task = self._app.tasks.get(name)
+        make = task.signature if task is not None else self._app.signature
+        args = () if task is not None else (name,)
+        options = message_options(plan, run, dispatch)
+        options.update(_time_limits(node, dispatch.phase, run.grace))
+        options["link_error"] = [self._errback(run)]
+        return make(*args, kwargs={GUARD: run.id}, immutable=True, options=options)
+
+    def _errback(self, run: Run) -> Signature:
+        return self._app.signature(
+            ERRBACK,
+            args=(run.id,),
+            immutable=True,
+            options={"queue": QUEUE, "argsrepr": clean(run.id), "kwargsrepr": ""},
+        )
+
+    def backlog(self, task: str) -> Backlog | None:
+        """How much waits in the queue of *task*; None if the broker cannot say."""
+        try:
+            options = self._app.amqp.router.route({}, task, (), {}, self._app.tasks.get(task))
+            queue = options["queue"]
+            with self._app.connection_or_acquire() as connection:
+                declared = connection.default_channel.queue_declare(queue=queue.name, passive=True)
+                return Backlog(queue.routing_key or queue.name, declared.message_count)
+        except (KombuError, OSError, KeyError, RuntimeError) as error:
+            log.debug("cannot tell how much waits for %s: %s", task, type(error).__name__)
+            return None
+        except Exception as error:
+            # Each transport has errors of its own for a queue that does not exist (yet); sending
+            # will declare it, so nothing waits there.
+            if type(error).__name__ in ("NotFound", "ChannelError"):
+                return Backlog(QUEUE, 0)
+            raise
+
+
+def message_options(plan: Plan, run: Run, dispatch: Dispatch) -> dict[str, Any]:
+    """What tells the message of an attempt from any other: id, header, and the text shown."""
+    return {
+        "task_id": task_id(run, dispatch.step, dispatch.phase, dispatch.attempt),
+        "headers": {
+            HEADER: [
+                run.id,
+                run.epoch,
+                dispatch.step,
+                dispatch.phase,
+                dispatch.attempt,
+                plan.fingerprint,
+            ]
+        },
+        "argsrepr": title(run.id, dispatch.step, dispatch.phase, dispatch.attempt),
+        "kwargsrepr": "",
+    }
+
+
+def task_id(run: Run, step: str, phase: Phase, attempt: int) -> str:
+    """The Celery task id of an attempt: `order-42:charge:1`, `order-42:charge:undo:1`."""
+    return f"{run.key}:{step}:{attempt}" if phase == "do" else f"{run.key}:{step}:undo:{attempt}"
+
+
+def window(plan: Plan, run: Run, first: Dispatch) -> Iterator[Dispatch]:
+    """The attempts that travel in one chain, beginning with *first*."""
+    yield first
+    following = _forward if first.phase == "do" else _backward
+    for count, name in enumerate(following(plan, run, first.step), start=2):
+        if count > _WINDOW:
+            return
+        attempt = run.step(name).lane(first.phase).attempt + 1
+        yield Dispatch(name, first.phase, attempt, first.at)
+
+
+def _forward(plan: Plan, run: Run, name: str) -> Iterator[str]:
+    """The steps that follow one by one, up to the next fork or join."""
+    while True:
+        followers = plan.followers[name]
+        if len(followers) != 1 or len(followers[0].after) != 1:
+            return
+        name = followers[0].name
+        yield name
+
+
+def _backward(plan: Plan, run: Run, name: str) -> Iterator[str]:
+    """The compensations that follow one by one."""
+    if plan.compensation_order == "parallel":
+        return
+    names = to_undo(plan, run)
+    yield from names[names.index(name) + 1 :] if name in names else ()
+
+
+def carries_on(request: Any, step: str) -> bool:
+    """True if the chain of a running task has *step* as its next link."""
+    rest = getattr(request, "chain", None)
+    if not rest:
+        return False
+    following = parse_header((rest[-1].get("options") or {}).get("headers", {}).get(HEADER))
+    return following is not None and following.step == step
+
+
+def _time_limits(node: Node, phase: Phase, grace: int) -> dict[str, float]:
+    limit = node.limit(phase)
+    if limit is None:
+        return {}
+    # Soft first, so that the step can tell; hard before the state gives the attempt up.
+    return {"soft_time_limit": limit / 1000, "time_limit": (limit + grace // 2) / 1000}
+
+

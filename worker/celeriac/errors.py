@@ -1,0 +1,254 @@
+"""Every error Celeriac raises, in one tree.
+
+Owns: the classes, their codes and the wording of what to do next.  Refuses to know: when they
+are raised.
+
+::
+
+    SagaError
+    ├── DefinitionError          a saga, step or compensation is written wrongly (at import)
+    ├── ConfigurationError       a setting is missing or makes no sense
+    ├── InputInvalid             the input of a run does not validate; nothing was written
+    ├── PayloadTooLarge          an input or output is over `saga_max_payload`
+    ├── RunNotFound              no run has this id
+    ├── RunExists                the id is taken (`if_exists="fail"`)
+    ├── RunConflict              the id is taken by a run with another input, or not yet ended
+    ├── CommandRefused           the run is not in a state in which this can be done
+    ├── RunNotSuccessful         what `result()` raises when a run ended in another way
+    │   ├── RunCompensated       everything that happened was undone
+    │   ├── RunFailed            something is still owed; an operator has to act
+    │   └── RunTerminated        it was abandoned without undo
+    ├── ResultTimeout            `result(timeout=)` gave up waiting; the run goes on
+    ├── StoreError               the state Redis …
+    │   ├── StoreUnavailable     … cannot be reached
+    │   └── StoreFull            … is out of memory; no new run was accepted
+    ├── Abort                    raised *by a step*: give up at once, do not retry
+    ├── LeaseLost                raised *in a step* by `heartbeat`: this attempt no longer counts
+    ├── OutputInvalid            a step returned something that cannot be recorded
+    └── StepFailed               what Celery is told of a failed attempt; holds no payload
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from celeriac.models import Failure
+
+
+class SagaError(Exception):
+    """The root of all errors of Celeriac; `code` is stable and meant for programs."""
+
+    code: str = "saga_error"
+
+
+class DefinitionError(SagaError):
+    """A definition is wrong; the message names the saga, the step and the parameter."""
+
+    code = "definition"
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        saga: str | None = None,
+        step: str | None = None,
+        parameter: str | None = None,
+    ) -> None:
+        self.problem, self.saga, self.step, self.parameter = problem, saga, step, parameter
+        named = (("saga", saga), ("step", step), ("parameter", parameter))
+        where = ", ".join(f"{what} {name!r}" for what, name in named if name)
+        super().__init__(f"{where}: {problem}" if where else problem)
+
+
+class ConfigurationError(SagaError):
+    """A setting is missing or makes no sense; the message names it."""
+
+    code = "configuration"
+
+
+class InputInvalid(SagaError):
+    """The input does not validate against the saga's signature; nothing was written."""
+
+    code = "input_invalid"
+
+
+class PayloadTooLarge(SagaError):
+    """A payload is over the limit.  `size` and `limit` are bytes."""
+
+    code = "payload_too_large"
+
+    def __init__(self, what: str, size: int, limit: int) -> None:
+        self.what, self.size, self.limit = what, size, limit
+        super().__init__(
+            f"{what} is {size} bytes as JSON, over the limit of {limit}: store it elsewhere and "
+            "pass a reference, or raise saga_max_payload"
+        )
+
+
+class RunNotFound(SagaError):
+    """No run has this id: it was never started, or it ended and its retention has passed."""
+
+    code = "run_not_found"
+
+    def __init__(self, run_id: str) -> None:
+        self.run_id = run_id
+        super().__init__(
+            f"no run {run_id!r}: never started here, or removed after its retention; "
+            "check the id, saga_redis_url and saga_namespace"
+        )
+
+
+class RunExists(SagaError):
+    """The id is taken, and the caller asked for `if_exists="fail"`."""
+
+    code = "run_exists"
+
+    def __init__(self, run_id: str, status: str) -> None:
+        self.run_id, self.status = run_id, status
+        super().__init__(
+            f"run {run_id!r} exists already ({status}): use another id, or if_exists='join' "
+            "to get its handle"
+        )
+
+
+class RunConflict(SagaError):
+    """The id is taken by a run that this start must not touch."""
+
+    code = "run_conflict"
+
+    def __init__(self, run_id: str, problem: str) -> None:
+        self.run_id = run_id
+        super().__init__(f"run {run_id!r} {problem}")
+
+
+class CommandRefused(SagaError):
+    """A command that is not legal in the run's present state; nothing changed.
+
+    `reason` is one word for programs (`stale`, `not_due`, `completed`, `at_rest`, `past_pivot`,
+    `nothing_to_retry`, `not_owed`, `unknown_step`).
+    """
+
+    code = "refused"
+
+    def __init__(self, reason: str, message: str) -> None:
+        self.reason = reason
+        super().__init__(message)
+
+
+class RunNotSuccessful(SagaError):
+    """The run came to rest without completing."""
+
+    code = "run_not_successful"
+
+    def __init__(self, run_id: str, message: str, failure: Failure | None = None) -> None:
+        self.run_id, self.failure = run_id, failure
+        super().__init__(message)
+
+
+class RunCompensated(RunNotSuccessful):
+    """Everything the run had done was undone; `failure` tells why, if a step failed."""
+
+    code = "run_compensated"
+
+
+class RunFailed(RunNotSuccessful):
+    """Something is still owed: `owed` lists the steps whose effect stands and should not."""
+
+    code = "run_failed"
+
+    def __init__(
+        self,
+        run_id: str,
+        message: str,
+        failure: Failure | None = None,
+        owed: Sequence[str] = (),
+    ) -> None:
+        self.owed = tuple(owed)
+        super().__init__(run_id, message, failure)
+
+
+class RunTerminated(RunNotSuccessful):
+    """The run was abandoned without undo, on purpose."""
+
+    code = "run_terminated"
+
+
+class ResultTimeout(SagaError, TimeoutError):
+    """The run had not ended when the caller's patience had; it goes on by itself."""
+
+    code = "result_timeout"
+
+
+class StoreError(SagaError):
+    """The state Redis did not do what it was asked."""
+
+    code = "store"
+
+
+class StoreUnavailable(StoreError):
+    """The state Redis cannot be reached, or is loading, failing over or read-only."""
+
+    code = "store_unavailable"
+
+
+class StoreFull(StoreError):
+    """The state Redis is at `maxmemory`; new runs are refused, those in flight go on."""
+
+    code = "store_full"
+
+
+class Abort(SagaError):
+    """Raised by a step that knows retrying is useless: it fails at once.
+
+    `effect=False` says that this attempt proves it had no effect, so the step's own
+    compensation need not run (unless an earlier attempt may have had one).
+    """
+
+    def __init__(
+        self, message: str = "", *, code: str = "aborted", effect: bool | None = None
+    ) -> None:
+        self.message, self.code, self.effect = message, code, effect
+        super().__init__(message)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Prefork pickles exceptions; keyword arguments need help to travel.
+        return (_abort, (self.message, self.code, self.effect))
+
+
+def _abort(message: str, code: str, effect: bool | None) -> Abort:
+    return Abort(message, code=code, effect=effect)
+
+
+class LeaseLost(SagaError):
+    """This attempt no longer holds its step: stop, its result will be kept only as a late report.
+
+    `reason` says why: another attempt took over (`stale`), or the run is being undone (`cancelled`).
+    """
+
+    code = "lease_lost"
+
+    def __init__(self, reason: str, message: str) -> None:
+        self.reason = reason
+        super().__init__(message)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (LeaseLost, (self.reason, str(self)))
+
+
+class OutputInvalid(SagaError):
+    """What a step returned does not fit its annotation, or cannot be written as JSON."""
+
+    code = "output_invalid"
+
+
+class StepFailed(SagaError):
+    """What Celery sees of a failed attempt.
+
+    It names the kind of the error but never its message, which may hold a payload; the whole
+    error is in the run's state: `celery -A app saga show ID`.
+    """
+
+    code = "step_failed"

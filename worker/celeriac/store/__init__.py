@@ -1,0 +1,163 @@
+"""What a store of runs promises.  Two keep it: Redis, and memory for tests and the lab.
+
+Owns: the `Store` protocol and the values that cross it.  Refuses to know: how they are kept, and
+what a transition means: a store compares versions and writes what it is given.
+
+The one rule: a run is only ever written by `commit`, which does everything or nothing, and only
+if the run still has the version the caller has read (compare and commit).  A `commit` that was
+sent twice writes once (F6).  `tests/store/` holds both stores to this text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from celeriac.models import Event, Phase, Plan, Run, RunStatus
+
+
+class Lease(NamedTuple):
+    """A live attempt, as the wake index knows it."""
+
+    run_id: str
+    step: str
+    phase: Phase
+    attempt: int
+
+
+class Snapshot(NamedTuple):
+    """A run as it was read, in one round trip."""
+
+    run: Run | None  # None: no such run
+    now: int  # ms, the store's clock at the time of reading
+    fields: Mapping[str, str]  # the payload fields asked for, as far as they exist
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What one commit writes.
+
+    `before` is the run as it was read (None: there was none); its version is compared.
+    """
+
+    before: Run | None
+    run: Run
+    events: Sequence[Event]
+    wake_at: int | None  # ms; None: at rest, and no longer in the wake index
+    fields: Mapping[str, str] = field(default_factory=dict)  # payloads to write
+    leases: Mapping[Lease, int] = field(default_factory=dict)  # to add: expiry in ms
+    released: Sequence[Lease] = ()  # to remove
+    lapsed: tuple[Lease, int] | None = None  # guard: this lease must still expire at this ms
+    plan: Plan | None = None  # to be kept with the run, if it is not kept yet
+    fresh: bool = False  # the id starts anew: forget the payloads (history stays)
+    claimed: tuple[str, int] | None = None  # (queue, ms): a message sent at ms arrived there
+    expire_at: int | None = None  # ms; set when the run comes to rest: when it may be removed
+
+
+class Due(NamedTuple):
+    """One entry of the wake index whose time has come."""
+
+    run_id: str
+    at: int  # ms; when it was due
+    lease: Lease | None  # the attempt whose lease ran out; None: a timer of the run
+
+
+class DueBatch(NamedTuple):
+    """What a sweep of one shard finds."""
+
+    now: int  # ms, the store's clock
+    due: Sequence[Due]  # oldest first
+    pulse: Pulse
+    arrivals: Mapping[str, int]  # queue -> ms: when the newest message that arrived was sent
+
+
+class Pulse(NamedTuple):
+    """What is known of the workers' contact with the store."""
+
+    last: int  # ms; the newest sign of life of any worker, 0: never
+    since: int  # ms; signs of life came without a gap since then
+    outages: Sequence[tuple[int, int]]  # (from, to) in ms: workers could not reach the store
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Which runs to list.  All given conditions hold; times are ms, `since` in, `until` out."""
+
+    statuses: frozenset[RunStatus] = frozenset()  # empty: any
+    saga: str | None = None
+    tags: tuple[tuple[str, str], ...] = ()
+    since: int | None = None
+    until: int | None = None
+    limit: int = 50
+    cursor: tuple[int, str] | None = None  # (started_at, id) of the last run of the page before
+
+
+class Store(Protocol):
+    """Where runs live.  Every method is one or two round trips; none of them retries.
+
+    All raise StoreUnavailable when the store cannot be reached (a commit may or may not have been
+    written then: read again), and StoreFull when it is out of memory.
+    """
+
+    shards: int  # how many there are; a sweep looks at each of them
+
+    def shard_of(self, run_id: str) -> int:
+        """Return the shard a run belongs to: 0 to `shards` - 1."""
+
+    def read(self, run_id: str, fields: Sequence[str] = ()) -> Snapshot:
+        """Return the run, the payload *fields* asked for, and the store's time."""
+
+    def commit(self, change: Change) -> bool:
+        """Write *change* and return True; return False, with nothing written, if a guard fails.
+
+        Guards: the run's version is that of `change.before`; the lease in `change.lapsed` still
+        has that expiry.  Starting a run raises StoreFull at `maxmemory`; other commits go through
+        where the server can do that (Redis 7).
+        """
+
+    def plan(self, run_id: str, fingerprint: str) -> Plan:
+        """Return the plan that a run was started with."""
+
+    def history(self, run_id: str) -> list[Event]:
+        """Return every event of a run, oldest first; empty if there is no such run."""
+
+    def due(self, shard: int, limit: int) -> DueBatch:
+        """Return up to *limit* entries of a shard's wake index whose time has come."""
+
+    def postpone(self, entries: Mapping[Due, int]) -> None:
+        """Move entries to a later time (ms), each only if it still stands where it was found."""
+
+    def renew(self, leases: Sequence[Lease], lease_ms: int) -> set[Lease]:
+        """Extend *leases* to *lease_ms* from now; return those that no longer exist."""
+
+    def lapse(self, leases: Sequence[Lease]) -> None:
+        """Let *leases* run out now: whoever held them is known to be dead."""
+
+    def pulse(self, gap_ms: int, outage_ms: int = 0) -> None:
+        """Note a sign of life of a worker, in every shard.
+
+        A silence of more than *gap_ms* before it begins a new `since`.  *outage_ms* tells that
+        the caller could not reach the store for so long until now: kept as an outage.
+        """
+
+    def find(self, query: Query) -> list[Run]:
+        """Return up to `query.limit` runs, newest first, ids in descending order within a ms."""
+
+    def counts(self) -> dict[tuple[str, RunStatus], int]:
+        """Return the number of runs by saga and status, from the indexes."""
+
+    def wait_for_rest(self, run_id: str, timeout: float | None) -> bool:
+        """Wait until the run is at rest; return False if it is not after *timeout* seconds.
+
+        Woken by the commit that brings the run to rest; does not poll.  True also if there is no
+        such run (any more).
+        """
+
+    def remove_expired(self, shard: int, limit: int) -> int:
+        """Remove up to *limit* runs at rest whose `expire_at` has passed; return how many."""
+
+    def close(self) -> None:
+        """Give back connections."""
