@@ -40,7 +40,7 @@ _WINDOW = 10
 
 def delivery_of(request: Any) -> Delivery | None:
     """What the message of a task request hints at; None if it is no saga's."""
-    header = getattr(request, HEADER, None)
+    header = getattr(request, HEADER, None) or (request.headers or {}).get(HEADER)
     return parse_header(header) if header else None
 
 
@@ -178,13 +178,17 @@ def _backward(plan: Plan, run: Run, name: str) -> Iterator[str]:
     yield from names[names.index(name) + 1 :] if name in names else ()
 
 
-def carries_on(request: Any, step: str) -> bool:
-    """True if the chain of a running task has *step* as its next link."""
+def carries_on(request: Any, dispatch: Dispatch) -> bool:
+    """True if the chain of a running task has the message of *dispatch* as its next link."""
     rest = getattr(request, "chain", None)
     if not rest:
         return False
     following = parse_header((rest[-1].get("options") or {}).get("headers", {}).get(HEADER))
-    return following is not None and following.step == step
+    return following is not None and following[2:5] == (
+        dispatch.step,
+        dispatch.phase,
+        dispatch.attempt,
+    )
 
 
 def _time_limits(node: Node, phase: Phase, grace: int) -> dict[str, float]:

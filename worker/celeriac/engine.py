@@ -256,7 +256,13 @@ class Engine:
             if found.run.plan != delivery.plan or node is None:
                 raise CommandRefused("stale", f"run {delivery.run_id!r} follows another plan")
             lane = found.run.step(node.name).lane(delivery.phase)
-            decided = transition(plan, found.run, command, found.now)
+            try:
+                decided = transition(plan, found.run, command, found.now)
+            except CommandRefused as refused:
+                if refused.reason == "completed" and not due(found.run):
+                    # Nothing waits for a message: a doubled one must not double all that follow.
+                    raise CommandRefused("superseded", str(refused)) from None
+                raise
             arrived = (queue, lane.at) if queue else None
             if not self._commit(plan, found.run, decided, found.now, {}, None, arrived):
                 return None
@@ -319,13 +325,13 @@ class Engine:
         run = decided.run
         courier.send(plan, run, sorted(due(run), key=lambda d: (d.at, d.step)), now)
 
-    def sweep(self, courier: Courier, *, until: float | None = None) -> int:
+    def sweep(self, courier: Courier, *, seconds: float = 5.0) -> int:
         """See to every run whose time has come; return how many were looked at.
 
-        Takes a bounded batch at a time; *until* (our clock) ends it early.  Two sweeps at once are
-        harmless: versions decide.
+        Takes a bounded batch at a time, and leaves what is not done after *seconds* to the next.
+        Two sweeps at once are harmless: versions decide.
         """
-        looked = 0
+        looked, until = 0, self._clock() + seconds
         backlogs: dict[str, Backlog | None] = {}
         for shard in range(self.store.shards):
             for _ in range(_MOST_BATCHES):
@@ -333,8 +339,7 @@ class Engine:
                 for entry in batch.due:
                     self._look_safely(entry, batch, courier, backlogs)
                 looked += len(batch.due)
-                late = until is not None and self._clock() >= until
-                if late or len(batch.due) < self.terms.batch:
+                if self._clock() >= until or len(batch.due) < self.terms.batch:
                     break
             self.store.remove_expired(shard, self.terms.batch)
         return looked

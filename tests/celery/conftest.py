@@ -1,0 +1,29 @@
+"""The fixture of the tests in this folder.
+
+Owns: `world`, a Redis and processes of each test's own.  Refuses to know: what is tested.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.celery.world import World
+from tests.redis_server import RedisServer
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    """A world of its own for each test."""
+    redis = RedisServer(tmp_path / "redis")
+    redis.start()
+    try:
+        made = World(tmp_path, redis)
+        try:
+            yield made
+        finally:
+            made.close()
+    finally:
+        redis.stop()

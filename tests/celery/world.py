@@ -1,0 +1,178 @@
+"""A world for one test: workers and beats of its own, over a Redis of its own.
+
+Owns: starting and ending processes (by pid), waiting for conditions, and checking a run against
+the ledger.  Refuses to know: what is tested.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from celeriac import RunHandle, RunState
+from celeriac.models import AT_REST
+from celeriac.moves import fold
+from tests.celery.kit import RECOVERY, Kit, build
+from tests.redis_server import RedisServer
+
+T = TypeVar("T")
+_ROOT = Path(__file__).parents[2]
+
+
+class Process:
+    """A child process, its log, and the signals a test sends it."""
+
+    def __init__(self, folder: Path, name: str, args: list[str], env: dict[str, str]) -> None:
+        self.name, self.log = name, folder / f"{name}.log"
+        with self.log.open("ab") as out:
+            self._child = subprocess.Popen(
+                [sys.executable, "-m", "celery", "-A", "tests.celery.worker_app", *args],
+                cwd=_ROOT,
+                env=env,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,  # a group of its own, to end all of it
+            )
+        self.pid = self._child.pid
+
+    def says(self, text: str) -> bool:
+        """True once the log holds *text*."""
+        return text in self.log.read_text(errors="replace")
+
+    def children(self) -> list[int]:
+        """The pids of its own children."""
+        text = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text()
+        return [int(pid) for pid in text.split()]
+
+    def signal(self, what: signal.Signals) -> None:
+        """Send a signal to this process alone."""
+        os.kill(self.pid, what)
+
+    def signal_all(self, what: signal.Signals) -> None:
+        """Send a signal to it and all its children."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, what)
+
+    def kill(self) -> None:
+        """End it and its children at once, as a machine that loses power does."""
+        self.signal_all(signal.SIGCONT)
+        self.signal_all(signal.SIGKILL)
+        self._child.wait(10)
+
+    @property
+    def ended(self) -> bool:
+        """True once the process is gone."""
+        return self._child.poll() is not None
+
+
+class World:
+    """A Redis, a client, and as many workers and beats as a test wants."""
+
+    def __init__(self, folder: Path, redis: RedisServer) -> None:
+        self.folder, self.redis = folder, redis
+        self.kit: Kit = build(redis.url, folder)
+        self.ledger = self.kit.ledger
+        self._processes: list[Process] = []
+
+    # --- processes -----------------------------------------------------------------------------
+
+    def worker(
+        self, name: str = "w1", *, children: int = 2, without: str = "", args: tuple[str, ...] = ()
+    ) -> Process:
+        """Start a worker and wait until it is ready."""
+        options = ["worker", "-c", str(children), "-n", f"{name}@test", "-l", "INFO"]
+        quiet = ["--without-mingle", "--without-gossip"]
+        process = self._start(name, [*options, *quiet, *args], {"KIT_WITHOUT": without})
+        self.until(lambda: process.says(" ready."), f"{name} is ready", 30)
+        return process
+
+    def beat(self, name: str = "beat") -> Process:
+        """Start a beat and wait until it has started."""
+        schedule = str(self.folder / f"{name}.schedule")
+        process = self._start(name, ["beat", "-l", "INFO", "-s", schedule], {})
+        self.until(lambda: process.says("beat: Starting"), f"{name} has started", 30)
+        return process
+
+    def _start(self, name: str, args: list[str], extra: dict[str, str]) -> Process:
+        env = {**os.environ, "KIT_BROKER": self.redis.url, "KIT_FOLDER": str(self.folder), **extra}
+        env["PYTHONPATH"] = os.pathsep.join([str(_ROOT / "worker"), str(_ROOT)])
+        process = Process(self.folder, name, args, env)
+        self._processes.append(process)
+        return process
+
+    def close(self) -> None:
+        """End whatever still runs."""
+        for process in self._processes:
+            if not process.ended:
+                process.kill()
+        self.kit.sagas.runtime.close()
+
+    # --- faults and gates ----------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def fault(self, name: str) -> Iterator[None]:
+        """Let messages be dropped, doubled or reordered (see `kit`)."""
+        (self.folder / name).touch()
+        try:
+            yield
+        finally:
+            (self.folder / name).unlink()
+
+    def reached(self, run: RunHandle[Any], step: str) -> None:
+        """Wait until a step waits at its gate."""
+        mark = self.folder / f"{run.id}.{step}.reached"
+        self.until(mark.exists, f"{run.id} reached its gate in {step}")
+
+    def open(self, run: RunHandle[Any], step: str) -> None:
+        """Open the gate of a step."""
+        (self.folder / f"{run.id}.{step}.open").touch()
+
+    # --- waiting and checking ------------------------------------------------------------------
+
+    def until(self, true: Callable[[], T], what: str, timeout: float = RECOVERY + 10) -> T:
+        """Wait for a condition, and return what it returned."""
+        give_up = time.monotonic() + timeout
+        while time.monotonic() < give_up:
+            found = true()
+            if found:
+                return found
+            time.sleep(0.02)
+        raise AssertionError(f"not within {timeout:g} s: {what}\n{self.logs()}")
+
+    def rest(self, run: RunHandle[Any], timeout: float = RECOVERY + 20) -> RunState:
+        """Wait until a run is at rest, check the invariants, and return its state."""
+        self.until(lambda: run.status in AT_REST, f"{run.id} at rest: {_story(run)}", timeout)
+        self.check(run)
+        return run.state()
+
+    def check(self, run: RunHandle[Any]) -> None:
+        """The ledger agrees with the run (I1, I2), and its history folds to its state (I9)."""
+        state, store = run.state(), self.kit.sagas.runtime.engine.store
+        found = store.read(run.id).run
+        assert found is not None
+        assert fold(store.plan(run.id, found.plan), run.id, run.history()) == found, _story(run)
+        live = self.ledger.live(run.id)
+        if state.status == "completed":
+            assert live == {step.name for step in state.steps}, _story(run)
+        if state.status == "compensated":
+            assert live == set(), _story(run)
+        for row in self.ledger.rows(f"{run.id}:%", "begin"):
+            assert row.attempt <= 3, _story(run)
+
+    def logs(self) -> str:
+        """The end of every process's log."""
+        return "\n".join(
+            f"--- {p.name}\n{p.log.read_text(errors='replace')[-3000:]}" for p in self._processes
+        )
+
+
+def _story(run: RunHandle[Any]) -> str:
+    return "\n".join(event.dump() for event in run.history())

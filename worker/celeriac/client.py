@@ -1,0 +1,234 @@
+"""The handle of a run: look at it, wait for it, steer it.
+
+Owns: what application code and the command line do with a run.  Refuses to know: Celery tasks and
+how a saga is defined; it needs an engine and something that sends.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from celeriac import payloads, transitions
+from celeriac.errors import (
+    CommandRefused,
+    ResultTimeout,
+    RunCompensated,
+    RunFailed,
+    RunNotFound,
+    RunTerminated,
+)
+from celeriac.models import Event, Failure, Plan, Run, RunState, RunStatus, StepView
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from celeriac.engine import Courier, Engine
+    from celeriac.transitions import Command
+
+R = TypeVar("R")
+_PHASES: tuple[Any, Any] = ("do", "undo")
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of runs, newest first.  `cursor` is what to pass for the next; None: the last page."""
+
+    runs: tuple[RunHandle[Any], ...]
+    cursor: str | None
+
+    def __iter__(self) -> Any:
+        return iter(self.runs)
+
+    def __len__(self) -> int:
+        return len(self.runs)
+
+    def __getitem__(self, index: int) -> RunHandle[Any]:
+        return self.runs[index]
+
+
+class RunHandle(Generic[R]):
+    """One run, by its id.  Holds no state of its own: every call asks the store."""
+
+    def __init__(
+        self,
+        run_id: str,
+        engine: Engine,
+        courier: Courier,
+        decode: Callable[[str], R] = json.loads,
+    ) -> None:
+        """*decode* makes the saga's result of JSON text."""
+        self.id = run_id
+        self._engine, self._courier, self._decode = engine, courier, decode
+
+    def __repr__(self) -> str:
+        return f"<run {self.id}>"
+
+    # --- looking -------------------------------------------------------------------------------
+
+    @property
+    def status(self) -> RunStatus:
+        """Where the run stands; compares equal to plain text, such as `"completed"`."""
+        return self._read()[0].status
+
+    def state(self) -> RunState:
+        """Return a snapshot: the run, its steps, and what is owed.  Raises RunNotFound."""
+        run, plan = self._planned()
+        names = [name for node in plan.nodes for name in _error_fields(node.name)]
+        run, fields = self._read((*names, payloads.CAUSE))
+        return _snapshot(plan, run, fields)
+
+    def history(self) -> list[Event]:
+        """Return everything that happened to the run, oldest first.  Raises RunNotFound."""
+        events = self._engine.insist(lambda: self._engine.store.history(self.id))
+        if not events:
+            raise RunNotFound(self.id)
+        return events
+
+    def result(self, timeout: float | None = None) -> R:
+        """Wait until the run has ended and return its result.
+
+        *timeout* is seconds; None waits for ever.  Raises ResultTimeout, and RunCompensated,
+        RunFailed or RunTerminated when the run ended in that way.  Woken by the store.
+        """
+        run = self.wait(timeout)
+        if run.status is RunStatus.COMPLETED:
+            plan = self._engine.store.plan(self.id, run.plan)
+            run, fields = self._read(payloads.result_fields(plan))
+            if run.status is RunStatus.COMPLETED:
+                return self._decode(payloads.resolve(plan.result, fields))
+        raise self._unsuccessful(run)
+
+    def wait(self, timeout: float | None = None) -> Run:
+        """Wait until the run is at rest; raise ResultTimeout after *timeout* seconds."""
+        give_up = None if timeout is None else time.monotonic() + timeout
+        while True:
+            run, _ = self._read()
+            if run.status.at_rest:
+                return run
+            left = None if give_up is None else give_up - time.monotonic()
+            if left is not None and left <= 0:
+                raise ResultTimeout(
+                    f"run {self.id!r} is {run.status} after {timeout:g} s; it goes on by itself, "
+                    "ask again later"
+                )
+            self._engine.store.wait_for_rest(self.id, left)
+
+    # --- steering ------------------------------------------------------------------------------
+
+    def cancel(self, reason: str = "", *, by: str = "") -> None:
+        """Stop forward work and undo what was done, also of a run that has completed.
+
+        Does nothing more to a run that is being undone or was.  Raises CommandRefused for one
+        that was terminated or is past its pivot.
+        """
+        self._do(transitions.Cancel(reason, by))
+
+    def terminate(self, reason: str, *, by: str = "") -> None:
+        """Abandon the run without undo.  Raises CommandRefused if it has ended."""
+        self._do(transitions.Terminate(_given("terminate", reason), by))
+
+    def retry(self, step: str | None = None, reason: str = "", *, by: str = "") -> None:
+        """Try again what is owed: one step, or all of them.
+
+        A failed compensation gets a new budget of attempts, and so does a step that gave up after
+        the pivot.  Raises CommandRefused if there is nothing to retry.
+        """
+        self._do(transitions.Retry(step, reason, by))
+
+    def waive(self, step: str, reason: str, *, by: str = "") -> None:
+        """Declare an owed compensation settled.  Raises CommandRefused if it is not owed."""
+        self._do(transitions.Waive(step, _given("waive", reason), by))
+
+    def _do(self, command: Command) -> None:
+        plan, decided, now = self._engine.command(self.id, command)
+        self._courier.send(plan, decided.run, decided.dispatches, now)
+
+    # --- reading -------------------------------------------------------------------------------
+
+    def _read(self, fields: tuple[str, ...] = ()) -> tuple[Run, Any]:
+        found = self._engine.insist(lambda: self._engine.store.read(self.id, fields))
+        if found.run is None:
+            raise RunNotFound(self.id)
+        return found.run, found.fields
+
+    def _planned(self) -> tuple[Run, Plan]:
+        run, _ = self._read()
+        return run, self._engine.store.plan(self.id, run.plan)
+
+    def _unsuccessful(self, run: Run) -> Exception:
+        fields = self._read((payloads.CAUSE,))[1]
+        failure = payloads.load_failure(fields.get(payloads.CAUSE))
+        why = _why(run, failure)
+        if run.status is RunStatus.COMPENSATED:
+            return RunCompensated(self.id, f"run {self.id!r} was undone: {why}", failure)
+        if run.status is RunStatus.TERMINATED:
+            return RunTerminated(self.id, f"run {self.id!r} was terminated: {why}", failure)
+        owed = ", ".join(run.owed)
+        return RunFailed(
+            self.id,
+            f"run {self.id!r} failed: {why}; still owed: {owed} (retry or waive)",
+            failure,
+            run.owed,
+        )
+
+
+def _given(verb: str, reason: str) -> str:
+    if not reason.strip():
+        raise CommandRefused("no_reason", f"{verb} needs a reason: it stays in the run's history")
+    return reason
+
+
+def _why(run: Run, failure: Failure | None) -> str:
+    if run.status is RunStatus.TERMINATED or not (run.why or failure):
+        return run.reason or "no reason was given"
+    told = f"{run.culprit} failed" if run.why == "failed" else run.reason or run.why
+    return f"{told} ({failure.type}: {failure.message})" if failure else told
+
+
+def _error_fields(step: str) -> tuple[str, str]:
+    return payloads.error_field(step, "do"), payloads.error_field(step, "undo")
+
+
+def _snapshot(plan: Plan, run: Run, fields: Any) -> RunState:
+    return RunState(
+        id=run.id,
+        saga=run.saga,
+        version=plan.version,
+        status=run.status,
+        started_at=_time(run.started_at),
+        deadline=_time(run.deadline) if run.deadline else None,
+        changed_at=_time(run.changed_at),
+        ended_at=_time(run.ended_at) if run.ended_at else None,
+        tags=dict(run.tags),
+        steps=tuple(_view(plan, run, node.name, fields) for node in plan.nodes),
+        why=run.why or None,
+        reason=run.reason or None,
+        failure=payloads.load_failure(fields.get(payloads.CAUSE)),
+        failed_step=run.culprit or None,
+        owed=run.owed,
+    )
+
+
+def _view(plan: Plan, run: Run, name: str, fields: Any) -> StepView:
+    step = run.step(name)
+    failures = [
+        payloads.load_failure(fields.get(payloads.error_field(name, phase))) for phase in _PHASES
+    ]
+    return StepView(
+        name=name,
+        task=plan.by_name[name].task,
+        status=step.status,
+        attempts=step.do.attempt,
+        undo_attempts=step.undo.attempt,
+        failure=failures[0],
+        undo_failure=failures[1],
+        blocked=step.blocked or None,
+    )
+
+
+def _time(ms: int) -> datetime:
+    return datetime.fromtimestamp(ms / 1000, UTC)

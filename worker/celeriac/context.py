@@ -1,0 +1,86 @@
+"""What a step may know of the attempt it is in.
+
+Owns: `StepContext`, and the variable that holds the one of the attempt now running.  Refuses to
+know: who runs the attempt, and what a heartbeat does; that is a callable given to it.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from celeriac.errors import CommandRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from datetime import datetime
+
+
+def _no_heartbeat(details: Any) -> None:
+    """Do nothing: outside a worker there is no lease to renew."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepContext:
+    """Which attempt of which step of which run this is, and the key that makes effects safe.
+
+    Ask for it as the first parameter of a step or compensation: `def reserve(ctx: StepContext, …)`.
+    """
+
+    run_id: str  # the id given to `start`
+    saga: str  # name of the saga
+    step: str  # name of the step in the run; a compensation sees the name of its step
+    attempt: int  # counts from 1, anew for a compensation
+    idempotency_key: str  # stable over attempts; a compensation sees the forward step's
+    deadline: datetime | None = None  # when the run as a whole must have ended
+    tags: Mapping[str, str] = field(default_factory=dict)  # as given to `start`
+    reason: str | None = None  # in a compensation: why
+    generation: int = 0  # how often a late effect made this compensation necessary again
+    heartbeat_details: Any = None  # what the last attempt left with `heartbeat`
+    on_heartbeat: Callable[[Any], None] = field(default=_no_heartbeat, repr=False, compare=False)
+
+    def heartbeat(self, details: Any = None) -> None:
+        """Tell that the attempt is alive, and leave *details* (any JSON) for the next attempt.
+
+        Raises LeaseLost when this attempt no longer counts: stop then, without another effect.
+        """
+        self.on_heartbeat(details)
+
+    @classmethod
+    def for_test(cls, step: str = "step", **given: Any) -> StepContext:
+        """Return a context for a unit test of a step; every field can be given."""
+        values = {"run_id": "test-run", "saga": "test", "attempt": 1, **given}
+        values.setdefault("idempotency_key", f"{values['run_id']}:{step}")
+        return cls(step=step, **values)
+
+
+_current: ContextVar[StepContext | None] = ContextVar("celeriac_step_context", default=None)
+
+
+def current() -> StepContext:
+    """Return the context of the attempt now running, anywhere below a step.
+
+    Raises CommandRefused (`no_context`) outside of one, and in threads that a step has started
+    itself: pass them the context instead.
+    """
+    found = _current.get()
+    if found is None:
+        raise CommandRefused(
+            "no_context",
+            "no step is running here: celeriac.current() works in a step, a compensation and what "
+            "they call, in the same thread; in a unit test, wrap the call in "
+            "celeriac.context.entered(StepContext.for_test())",
+        )
+    return found
+
+
+@contextmanager
+def entered(context: StepContext) -> Iterator[StepContext]:
+    """Make *context* what `current` returns, for the length of a `with`."""
+    token = _current.set(context)
+    try:
+        yield context
+    finally:
+        _current.reset(token)

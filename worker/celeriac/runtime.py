@@ -1,0 +1,74 @@
+"""What a process needs to work on runs: settings, store, engine and courier, built when first used.
+
+Owns: building them once per process, from the app's configuration.  Refuses to know: what they
+are used for.  A pool child is a process of its own: it never shares a connection with its parent.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from celeriac.canvas import CeleryCourier
+from celeriac.engine import Engine, Terms
+from celeriac.errors import ConfigurationError
+from celeriac.settings import Settings, read_settings
+from celeriac.store.redis import RedisStore
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+    from celeriac.store import Store
+
+_SCHEMES = ("redis", "rediss", "unix", "redis+socket")
+
+
+class Runtime:
+    """The engine of this process, for one Celery app."""
+
+    def __init__(self, app: Celery) -> None:
+        self.app = app
+        self.courier = CeleryCourier(app)
+        self._settings: Settings | None = None
+        self._engine: tuple[int, Engine] | None = None
+
+    @property
+    def settings(self) -> Settings:
+        """The settings, read when first asked for: configuration may come after the sagas."""
+        if self._settings is None:
+            self._settings = read_settings(self.app.conf)
+        return self._settings
+
+    @property
+    def engine(self) -> Engine:
+        """The engine of this process."""
+        if self._engine is None or self._engine[0] != os.getpid():
+            self._engine = (os.getpid(), Engine(self.new_store(), Terms.of(self.settings)))
+        return self._engine[1]
+
+    def new_store(self) -> Store:
+        """A store with connections of its own."""
+        settings = self.settings
+        return RedisStore(
+            redis_url(self.app, settings), namespace=settings.namespace, shards=settings.shards
+        )
+
+    def close(self) -> None:
+        """Give back this process's connections; the next use opens new ones."""
+        if self._engine is not None and self._engine[0] == os.getpid():
+            self._engine[1].store.close()
+        self._engine = None
+
+
+def redis_url(app: Celery, settings: Settings) -> str:
+    """The URL of the Redis that holds run state: the setting, else the broker's, if that is Redis."""
+    found = settings.redis_url or app.conf.broker_url or ""
+    scheme = urlsplit(found.partition(";")[0]).scheme
+    if scheme not in _SCHEMES:
+        raise ConfigurationError(
+            "saga_redis_url: run state needs a Redis, and the broker is none "
+            f"({scheme or 'no scheme'}); set app.conf.saga_redis_url = 'redis://host:6379/0'"
+        )
+    # kombu spells a unix socket `redis+socket://`, redis-py `unix://`.
+    return found.replace("redis+socket://", "unix://", 1).replace("virtual_host=", "db=")

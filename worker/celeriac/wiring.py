@@ -1,0 +1,153 @@
+"""What a Celery app gets from Celeriac: its own tasks, the beat entry, and what a worker starts.
+
+Owns: `celeriac.sweep`, `celeriac.compensate`, and the Celery signals by which they come to life.
+Refuses to know: sagas.  Nothing has to be changed in an app for it, and `celery worker` and
+`celery beat` are started as always.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from celery import signals
+
+from celeriac.canvas import ERRBACK, HEADER, QUEUE, parse_header
+from celeriac.errors import SagaError
+from celeriac.keeper import LeaseKeeper
+from celeriac.observe import log
+from celeriac.transitions import Block
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+    from celeriac.runtime import Runtime
+
+SWEEP = "celeriac.sweep"
+_LOGGERS_OF_EVERY_TASK = ("celery.app.trace", "celery.worker.strategy", "celery.beat")
+
+
+def wire(app: Celery, runtime: Runtime) -> None:
+    """Give *app* Celeriac's tasks, and make its workers and beat do their part."""
+    _Wiring(app, runtime).connect()
+
+
+class _Wiring:
+    def __init__(self, app: Celery, runtime: Runtime) -> None:
+        self.app, self.runtime = app, runtime
+        self.keeper: LeaseKeeper | None = None
+        self._refuses_queue = False
+        # shared=False: another app in this process must not get tasks that work on our store.
+        self.sweep = app.task(
+            _sweep(runtime), name=SWEEP, shared=False, ignore_result=True, send_events=False
+        )
+        # bound and with no argument of Celery's: an errback of another form runs inline in the
+        # worker that failed, past queue and retries (celery.md).
+        self.compensate = app.task(
+            _compensate(runtime), name=ERRBACK, bind=True, shared=False, ignore_result=True
+        )
+
+    def connect(self) -> None:
+        # weak=False: nobody else holds these methods.
+        self.app.on_after_finalize.connect(self._add_beat_entry, weak=False)
+        signals.worker_init.connect(self._prepare_queue, weak=False)
+        signals.celeryd_after_setup.connect(self._consume_queue, weak=False)
+        signals.worker_ready.connect(self._start_keeper, weak=False)
+        signals.worker_shutdown.connect(self._stop_keeper, weak=False)
+        signals.task_unknown.connect(self._tell_unknown, weak=False)
+        signals.beat_init.connect(self._quieten, weak=False)
+
+    # --- beat ----------------------------------------------------------------------------------
+
+    def _add_beat_entry(self, sender: Any, **_: Any) -> None:
+        interval = self.runtime.settings.sweep_interval
+        # A tick that waited for its successor is of no use to anybody.
+        sender.add_periodic_task(
+            interval, self.sweep.signature(), name=SWEEP, expires=max(interval, 1.0), queue=QUEUE
+        )
+
+    # --- a worker ------------------------------------------------------------------------------
+
+    def _mine(self, app: Any) -> bool:
+        return app is self.app
+
+    def _prepare_queue(self, sender: Any = None, **_: Any) -> None:
+        if self._mine(getattr(sender, "app", None)):
+            # Known before -Q and -X are looked at, so that `-X celeriac` works.
+            queues = self.app.amqp.queues
+            queues.select_add(queues.new_missing(QUEUE))
+            self._quieten()
+
+    def _consume_queue(self, instance: Any = None, **_: Any) -> None:
+        if self._mine(getattr(instance, "app", None)):
+            queues = self.app.amqp.queues
+            # With -Q a worker takes only what is named; somebody has to sweep all the same.
+            if queues._consume_from is not None:  # noqa: SLF001 -- Celery has no public way to ask
+                queues.select_add(queues[QUEUE])
+
+    def _start_keeper(self, sender: Any = None, **_: Any) -> None:
+        worker = getattr(sender, "controller", None)
+        if worker is None or not self._mine(worker.app):
+            return
+        settings = self.runtime.settings
+        self.keeper = LeaseKeeper(self.runtime.new_store(), settings.lease)
+        self.keeper.start()
+        log.info(
+            "celeriac is ready: lease %g s, sweep every %g s, namespace %s",
+            settings.lease,
+            settings.sweep_interval,
+            settings.namespace,
+        )
+
+    def _stop_keeper(self, **_: Any) -> None:
+        if self.keeper is not None:
+            self.keeper.stop()
+            self.keeper = None
+
+    def _tell_unknown(self, sender: Any = None, message: Any = None, name: str = "", **_: Any) -> None:
+        """Note in the run that this worker was asked for a task it does not know (I14)."""
+        delivery = parse_header((message.headers or {}).get(HEADER)) if message else None
+        if delivery is None or not self._mine(getattr(sender, "app", None)):
+            return
+        why = f"worker {sender.hostname} does not know the task {name}"
+        try:
+            self.runtime.engine.command(delivery.run_id, Block(delivery.step, why))
+        except SagaError as error:
+            log.warning("%s: %s (%s)", delivery.run_id, why, error)
+
+    def _quieten(self, **_: Any) -> None:
+        """Keep the ticks of the sweep out of the logs: one a second hides everything else."""
+        for name in _LOGGERS_OF_EVERY_TASK:
+            logging.getLogger(name).addFilter(_not_a_tick)
+
+
+def sweep_once(runtime: Runtime) -> int:
+    """Sweep every shard once; return how many runs were looked at."""
+    engine = runtime.engine
+    return engine.sweep(runtime.courier, seconds=max(5.0, 5 * runtime.settings.sweep_interval))
+
+
+def _sweep(runtime: Runtime) -> Any:
+    def sweep() -> None:
+        """See to every run whose time has come."""
+        sweep_once(runtime)
+
+    return sweep
+
+
+def _compensate(runtime: Runtime) -> Any:
+    def compensate(_task: Any, run_id: str) -> None:
+        """Send what is due of a run: after a failure, its compensations."""
+        try:
+            runtime.engine.poke(run_id, runtime.courier)
+        except SagaError as error:
+            log.warning("%s: not looked at (%s); the sweep will", run_id, error.code)
+
+    return compensate
+
+
+def _not_a_tick(record: logging.LogRecord) -> bool:
+    told = record.args
+    if isinstance(told, dict):
+        return told.get("name") != SWEEP
+    return not (isinstance(told, tuple) and SWEEP in told)
