@@ -44,7 +44,7 @@ _AS_THEY_ARE = (str, int, float, bool, NoneType)
 def fits(source: Any, target: Any) -> bool:
     """True unless a value of *source* is surely wrong where *target* is asked for."""
     source, target = plain(source), plain(target)
-    if source is Any or target is Any or target is object or source == target:
+    if source is Any or target is Any or source == target:
         return True
     if is_union(source):
         return all(fits(each, target) for each in typing.get_args(source))

@@ -17,7 +17,7 @@ from kombu.exceptions import KombuError
 from celeriac.engine import Backlog, Delivery
 from celeriac.models import Dispatch, Node, Phase, Plan, Run
 from celeriac.moves import to_undo
-from celeriac.observe import clean, log, title
+from celeriac.observe import log, title
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -103,7 +103,7 @@ class CeleryCourier:
             ERRBACK,
             args=(run.id,),
             immutable=True,
-            options={"queue": QUEUE, "argsrepr": clean(run.id), "kwargsrepr": ""},
+            options={"queue": QUEUE},
         )
 
     def backlog(self, task: str) -> Backlog | None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from celeriac import payloads
-from celeriac.errors import CommandRefused, RunNotFound, SagaError, StoreUnavailable
+from celeriac.errors import CommandRefused, RunNotFound, StoreUnavailable
 from celeriac.models import (
     Dispatch,
     Event,
@@ -259,8 +259,9 @@ class Engine:
             try:
                 decided = transition(plan, found.run, command, found.now)
             except CommandRefused as refused:
-                if refused.reason == "completed" and not due(found.run):
-                    # Nothing waits for a message: a doubled one must not double all that follow.
+                if refused.reason == "completed" and not overdue(found.run, found.now):
+                    # A doubled message must not double all that follow it: it heals a chain only
+                    # where the next link should have arrived long ago.
                     raise CommandRefused("superseded", str(refused)) from None
                 raise
             arrived = (queue, lane.at) if queue else None
@@ -320,8 +321,11 @@ class Engine:
     # --- the sweep -----------------------------------------------------------------------------
 
     def poke(self, run_id: str, courier: Courier) -> None:
-        """Look at a run and send what is due: what an errback asks for."""
-        plan, decided, now = self.command(run_id, Wake())
+        """Look at a run and send what is due: what an errback asks for.
+
+        It judges no deadline and no time limit: that needs to know of outages, as a sweep does.
+        """
+        plan, decided, now = self.command(run_id, Wake(credit=None))
         run = decided.run
         courier.send(plan, run, sorted(due(run), key=lambda d: (d.at, d.step)), now)
 
@@ -359,7 +363,8 @@ class Engine:
         except RunNotFound:
             log.warning("%s is in the wake index but gone; looking again in an hour", entry.run_id)
             self.store.postpone({entry: batch.now + PATROL})
-        except (SagaError, AssertionError, LookupError, ValueError) as error:
+        except Exception as error:
+            # Whatever is wrong with it, or with sending what it needs.
             log.exception("%s: the sweep cannot handle it: %s", entry.run_id, type(error).__name__)
             self.store.postpone({entry: batch.now + 60_000})
 
@@ -373,9 +378,8 @@ class Engine:
         if entry.lease is not None:
             self._expire(entry, entry.lease, batch, courier)
             return
-        outages = batch.pulse.outages
         plan, decided, now = self.command(
-            entry.run_id, lambda run: Wake(_credit(outages, run.started_at))
+            entry.run_id, lambda run: Wake(_credit(batch, run.started_at, self.terms.lease))
         )
         run = decided.run
         if decided.events:
@@ -523,10 +527,16 @@ def _trusted(batch: DueBatch, lease_ms: int) -> bool:
     return batch.now - batch.pulse.last <= chance and batch.now - batch.pulse.since >= chance
 
 
-def _credit(outages: Sequence[tuple[int, int]], started_at: int) -> int:
-    """Milliseconds since *started_at* in which workers could not reach the store."""
+def _credit(batch: DueBatch, started_at: int, lease_ms: int) -> int | None:
+    """Milliseconds since *started_at* in which workers could not reach the store.
+
+    None while that is not known: the store is back, but not all of them have said how long they
+    had been cut off (L5).
+    """
+    if not _trusted(batch, lease_ms):
+        return None
     total, end = 0, started_at
-    for begin, over in sorted(outages):
+    for begin, over in sorted(batch.pulse.outages):
         total += max(0, over - max(begin, end))
         end = max(end, over)
     return total

@@ -13,7 +13,7 @@ import re
 import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, get_args, overload
+from typing import TYPE_CHECKING, Any, get_args, overload
 
 from celeriac.annotations import accepts_none, described
 from celeriac.errors import DefinitionError, InputInvalid
@@ -28,7 +28,6 @@ from celeriac.models import (
     Plan,
 )
 from celeriac.placeholders import Placeholder, express
-from celeriac.policy import Duration, duration_ms
 from celeriac.signatures import Shape
 from celeriac.steps import (
     Compensation,
@@ -40,8 +39,12 @@ from celeriac.steps import (
     define_adopted_compensation,
     define_step,
     is_celery_task,
+    optional_ms,
     planning,
 )
+
+if TYPE_CHECKING:
+    from celeriac.policy import Duration
 
 RESERVED_INPUTS = ("id", "tags", "if_exists")  # keyword arguments of `start`
 
@@ -259,12 +262,12 @@ def plan_saga(
             "saga": name,
             "version": _checked_version(version),
             "params": tuple(shape.parameters),
-            "deadline": _milliseconds("deadline", deadline),
+            "deadline": optional_ms("deadline", deadline),
             "on_deadline": _one_of("on_deadline", on_deadline, OnDeadline),
             "compensation_order": _one_of(
                 "compensation_order", compensation_order, CompensationOrder
             ),
-            "retention": _milliseconds("retention", retention),
+            "retention": optional_ms("retention", retention),
         }
         flow = Flow(name, adopted_undos)
         planned = flow.close(head, shape, _run_once(function, flow, shape, name))
@@ -372,6 +375,8 @@ def _not_a_step(task: Any, saga: str) -> str | None:
     if isinstance(task, Mapping) and "task" in task:
         return "flow.step takes the task itself and its arguments, not a signature of it (.s, .si)"
     if is_celery_task(task):
+        if getattr(task, "saga_adopted", True) is False:
+            return f"{task.name} is the Celery task behind a step: pass the step itself"
         return None
     return (
         f"flow.step takes a step or a Celery task, not {task!r}: decorate the function with "
@@ -382,27 +387,13 @@ def _not_a_step(task: Any, saga: str) -> str | None:
 def _policy_of(task: Any) -> dict[str, Any]:
     if not isinstance(task, Step):
         return {"retry": adopted_retry(task)}
-    return {
-        "retry": task.retry,
-        "timeout": task.timeout,
-        "effect": task.effect,
-        "pivot": task.pivot,
-    }
+    return {name: getattr(task, name) for name in ("retry", "timeout", "effect", "pivot")}
 
 
 def _checked_version(version: Any) -> int:
     if isinstance(version, bool) or not isinstance(version, int) or version < 1:
         raise DefinitionError(f"version is a whole number from 1, not {version!r}")
     return version
-
-
-def _milliseconds(option: str, value: Duration | None) -> int | None:
-    if value is None:
-        return None
-    try:
-        return duration_ms(value)
-    except DefinitionError as error:
-        raise DefinitionError(f"{option}: {error.problem}") from None
 
 
 def _one_of(option: str, value: Any, allowed: Any) -> Any:

@@ -13,13 +13,14 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field
-from dataclasses import replace as replace
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
+
+_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 Phase = Literal["do", "undo"]
 CompensationOrder = Literal["reverse", "forward", "parallel"]
@@ -31,6 +32,20 @@ class Frozen(BaseModel):
     """A Pydantic model that cannot change and refuses what it does not know."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+T = TypeVar("T", bound="Lane | StepState | Run")
+
+
+def changed(value: T, **changes: Any) -> T:
+    """Return *value* with some fields changed, as `dataclasses.replace` does, ten times as fast.
+
+    A transition makes a dozen of them, and `replace` sets each of some 20 fields anew; that is
+    also why these classes have no slots.
+    """
+    new = object.__new__(type(value))
+    new.__dict__.update(value.__dict__, **changes)
+    return new
 
 
 # --- plans -------------------------------------------------------------------------------------
@@ -236,7 +251,7 @@ _BACKWARD = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Lane:
     """One direction of a step: its attempts, and the one that holds it now.
 
@@ -256,7 +271,7 @@ class Lane:
     late: tuple[int, ...] = ()  # lost attempts that reported after all, each counted once
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class StepState:
     """A step of a run, in both directions."""
 
@@ -280,7 +295,7 @@ class StepState:
 PENDING = StepState()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Run:
     """One execution of a saga: the small value that the state machine works on.  No payloads."""
 
@@ -366,7 +381,7 @@ class Event:
             row += [self.step, self.phase[0], self.attempt]
         if self.data:
             row.append(self.data)
-        return json.dumps(row, separators=(",", ":"))
+        return _encode(row)
 
     @classmethod
     def load(cls, text: str | bytes) -> Event:

@@ -26,6 +26,7 @@ from celeriac.models import (
     Run,
     RunStatus,
     StepState,
+    changed,
 )
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ def apply(plan: Plan, run_id: str, run: Run | None, event: Event) -> Run:
         raise IllegalMove(f"{event.kind} before the run {run_id!r} was started")
     else:
         run = _APPLY[event.kind](plan, run, event)
-    run = replace(run, version=run.version + 1, changed_at=event.at)
+    run = changed(run, version=run.version + 1, changed_at=event.at)
     return _schedule(plan, run, event)
 
 
@@ -167,12 +168,15 @@ def _dispatched(_plan: Plan, run: Run, event: Event) -> Run:
 
 def _claimed(plan: Plan, run: Run, event: Event) -> Run:
     limit = plan.by_name[event.step].limit(event.phase)
+    lane = run.step(event.step).lane(event.phase)
     run = _move(
         run,
         event,
         attempt=event.attempt,
         holder=event.data["holder"],
-        again=False,  # it undoes the newest effect
+        # It undoes the newest effect; what attempts before it did, settles nothing any more.
+        again=False,
+        base=lane.attempt if lane.again else lane.base,
         at=event.at,
         sent=False,
         sends=0,
@@ -182,7 +186,7 @@ def _claimed(plan: Plan, run: Run, event: Event) -> Run:
     order, started = step.order, run.started_steps
     if not order:
         order = started = started + 1
-    return _put(replace(run, started_steps=started), event, replace(step, order=order, blocked=""))
+    return _put(changed(run, started_steps=started), event, changed(step, order=order, blocked=""))
 
 
 def _completed(_plan: Plan, run: Run, event: Event) -> Run:
@@ -191,7 +195,7 @@ def _completed(_plan: Plan, run: Run, event: Event) -> Run:
     if event.phase == "undo" and not late and lane.again:
         # The effect came back while this undo ran: undo once more, with a budget of its own.
         return _move(run, event, "once more", again=False, base=lane.attempt, limit=0)
-    if run.status is RunStatus.FAILED:  # a late success of an undo that was owed
+    if run.status is RunStatus.FAILED:  # a late success: something may not be owed any more
         run = _to(run, event, RunStatus.COMPENSATING, ended_at=0)
     known = (*lane.late, event.attempt) if late else lane.late
     return _move(run, event, "late" if late else "", at=event.at, sent=False, limit=0, late=known)
@@ -201,17 +205,23 @@ def _failed(_plan: Plan, run: Run, event: Event) -> Run:
     run = _move(run, event, _how(event), **_after_attempt(event))
     step = run.steps[event.step]
     if event.phase == "do" and event.data.get("effect") is not False:
-        run = _put(run, event, replace(step, maybe=True))
-    return run
+        run = _put(run, event, changed(step, maybe=True))
+    return _quietened(run, event) if event.data.get("why") == "timeout" else run
 
 
 def _lost(_plan: Plan, run: Run, event: Event) -> Run:
     # Without a holder, whatever this attempt still reports is a late report.
     run = _move(run, event, _how(event), holder="", **_after_attempt(event))
+    if event.phase == "do":
+        run = _put(run, event, changed(run.steps[event.step], maybe=True))
+    return _quietened(run, event)
+
+
+def _quietened(run: Run, event: Event) -> Run:
+    """A step that was cut off may have a request on its way: nothing is undone until it landed."""
     if event.phase == "undo":
         return run
-    run = _put(run, event, replace(run.steps[event.step], maybe=True))
-    return replace(run, quiet=event.at + run.grace)
+    return changed(run, quiet=max(run.quiet, event.at + run.grace))
 
 
 def _how(event: Event) -> str:
@@ -228,11 +238,12 @@ def _after_attempt(event: Event) -> dict[str, Any]:
 def _late(_plan: Plan, run: Run, event: Event) -> Run:
     step = run.step(event.step)
     lane = step.lane(event.phase)
-    return _put_lane(run, event, replace(lane, late=(*lane.late, event.attempt)))
+    run = _put_lane(run, event, changed(lane, late=(*lane.late, event.attempt)))
+    return _quietened(run, event) if event.data.get("why") == "timeout" else run
 
 
 def _blocked(_plan: Plan, run: Run, event: Event) -> Run:
-    return _put(run, event, replace(run.step(event.step), blocked=event.data["why"]))
+    return _put(run, event, changed(run.step(event.step), blocked=event.data["why"]))
 
 
 def _compensation_started(plan: Plan, run: Run, event: Event) -> Run:
@@ -248,26 +259,30 @@ def _compensation_started(plan: Plan, run: Run, event: Event) -> Run:
     for name, step in run.steps.items():
         if step.do.state in (LaneState.SCHEDULED, LaneState.RETRYING):
             how = "maybe" if step.maybe else "no effect" if step.do.attempt else "untouched"
-            halted = replace(
+            halted = changed(
                 step.do, state=_next(DO_MOVES, step.do.state, event, how), at=event.at, sent=False
             )
-            run = _put(run, replace(event, step=name), replace(step, do=halted))
+            run = _put(run, replace(event, step=name), changed(step, do=halted))
     return run
 
 
 def _reopened(_plan: Plan, run: Run, event: Event) -> Run:
     step = run.steps[event.step]
-    run = _put(run, event, replace(step, generation=step.generation + 1))
+    run = _put(run, event, changed(step, generation=step.generation + 1))
     lane = step.undo
+    if lane.state is LaneState.RUNNING:
+        return _move(run, event, again=True)
     if lane.state in (LaneState.DONE, LaneState.WAIVED):
         run = _to(run, event, RunStatus.COMPENSATING, ended_at=0)
-        return _move(run, event, base=lane.attempt)
-    return _move(run, event, again=lane.state is LaneState.RUNNING)
+    # A new budget; and attempts made until now undid an older effect: they settle nothing any more.
+    return _move(run, event, base=lane.attempt)
 
 
 def _retried(_plan: Plan, run: Run, event: Event) -> Run:
-    status = RunStatus.COMPENSATING if event.phase == "undo" else RunStatus.RUNNING
-    run = _to(run, event, status, ended_at=0)
+    if event.phase == "undo":
+        run = _to(run, event, RunStatus.COMPENSATING, ended_at=0)
+    else:
+        run = _to(run, event, RunStatus.RUNNING, ended_at=0, culprit="")
     lane = run.step(event.step).lane(event.phase)
     return _move(run, event, base=lane.attempt, at=event.at, sent=event.phase == "do", sends=0)
 
@@ -278,11 +293,11 @@ def _waived(_plan: Plan, run: Run, event: Event) -> Run:
 
 
 def _extended(_plan: Plan, run: Run, event: Event) -> Run:
-    return replace(run, deadline=event.data["deadline"], credited=event.data["credited"])
+    return changed(run, deadline=event.data["deadline"], credited=event.data["credited"])
 
 
 def _overdue(_plan: Plan, run: Run, _event: Event) -> Run:
-    return replace(run, overdue=True)
+    return changed(run, overdue=True)
 
 
 def _terminated(_plan: Plan, run: Run, event: Event) -> Run:
@@ -322,7 +337,7 @@ def _move(run: Run, event: Event, how: str = "", **changes: Any) -> Run:
     lane = run.step(event.step).lane(event.phase)
     table = DO_MOVES if event.phase == "do" else UNDO_MOVES
     return _put_lane(
-        run, event, replace(lane, state=_next(table, lane.state, event, how), **changes)
+        run, event, changed(lane, state=_next(table, lane.state, event, how), **changes)
     )
 
 
@@ -342,7 +357,7 @@ def _next(
 
 def _to(run: Run, event: Event, status: RunStatus, **changes: Any) -> Run:
     _check_run(run.status, event, status)
-    return replace(run, status=status, **changes)
+    return changed(run, status=status, **changes)
 
 
 def _check_run(status: RunStatus | None, event: Event, to: RunStatus) -> None:
@@ -353,12 +368,12 @@ def _check_run(status: RunStatus | None, event: Event, to: RunStatus) -> None:
 def _put_lane(run: Run, event: Event, lane: Lane) -> Run:
     step = run.step(event.step)
     return _put(
-        run, event, replace(step, do=lane) if event.phase == "do" else replace(step, undo=lane)
+        run, event, changed(step, do=lane) if event.phase == "do" else changed(step, undo=lane)
     )
 
 
 def _put(run: Run, event: Event, step: StepState) -> Run:
-    return replace(run, steps={**run.steps, event.step: step})
+    return changed(run, steps={**run.steps, event.step: step})
 
 
 # --- what comes next ---------------------------------------------------------------------------
@@ -374,8 +389,8 @@ def _schedule(plan: Plan, run: Run, event: Event) -> Run:
         else:
             return run
         lane = Lane(LaneState.SCHEDULED, at=event.at, sent=True)
-        fresh = {node.name: replace(run.step(node.name), do=lane) for node in ready}
-        return replace(run, steps={**run.steps, **fresh}) if fresh else run
+        fresh = {node.name: changed(run.step(node.name), do=lane) for node in ready}
+        return changed(run, steps={**run.steps, **fresh}) if fresh else run
     if run.status is RunStatus.COMPENSATING:
         return _schedule_undo(plan, run, event)
     return run
@@ -392,8 +407,8 @@ def _schedule_undo(plan: Plan, run: Run, event: Event) -> Run:
     for name in undo_turn(plan, run):
         step = run.steps[name]
         if step.undo.state is LaneState.IDLE:
-            turn = replace(step.undo, state=LaneState.SCHEDULED, at=at, sent=at <= event.at, sends=0)
-            run = replace(run, steps={**run.steps, name: replace(step, undo=turn)})
+            turn = changed(step.undo, state=LaneState.SCHEDULED, at=at, sent=at <= event.at, sends=0)
+            run = changed(run, steps={**run.steps, name: changed(step, undo=turn)})
     return run
 
 
@@ -412,6 +427,11 @@ def to_undo(plan: Plan, run: Run) -> list[str]:
         and (step.maybe or step.do.state is LaneState.DONE)
         and step.undo.state not in settled
     ]
+    return in_undo_order(plan, run, names)
+
+
+def in_undo_order(plan: Plan, run: Run, names: list[str]) -> list[str]:
+    """The steps in the order in which the saga undoes them."""
     backwards = plan.compensation_order != "forward"
     return sorted(names, key=lambda name: run.steps[name].order, reverse=backwards)
 
@@ -427,6 +447,11 @@ def undo_turn(plan: Plan, run: Run) -> list[str]:
 def past_pivot(plan: Plan, run: Run) -> bool:
     """True once the run may only go forward."""
     return plan.pivot is not None and run.step(plan.pivot).do.state is LaneState.DONE
+
+
+def turned(run: Run) -> bool:
+    """True once the run has turned round, for good: what it did is being undone, or was."""
+    return run.why != ""
 
 
 def outcome(plan: Plan, run: Run) -> RunStatus | None:
@@ -447,7 +472,7 @@ def due(run: Run) -> set[Dispatch]:
     """The messages that should be on their way now."""
     return {
         Dispatch(name, phase, lane.attempt + 1, lane.at)
-        for name, phase, lane in _waiting_lanes(run)
+        for name, phase, lane in waiting_lanes(run)
         if lane.sent
     }
 
@@ -456,7 +481,7 @@ def overdue(run: Run, now: int) -> list[Dispatch]:
     """The messages that should have arrived by now: lost, or waiting in a queue."""
     return [
         Dispatch(name, phase, lane.attempt + 1, lane.at)
-        for name, phase, lane in _waiting_lanes(run)
+        for name, phase, lane in waiting_lanes(run)
         if lane.sent and now >= lane.at + patience(run, lane)
     ]
 
@@ -477,14 +502,15 @@ def wake_at(run: Run) -> int | None:
     times = [lane.limit for step in run.steps.values() for lane in (step.do, step.undo) if lane.limit]
     times += [
         lane.at + patience(run, lane) if lane.sent else lane.at
-        for _, _, lane in _waiting_lanes(run)
+        for _, _, lane in waiting_lanes(run)
     ]
     if run.deadline and run.status is RunStatus.RUNNING and not run.overdue:
         times.append(run.deadline)
     return min(times, default=run.changed_at + PATROL)
 
 
-def _waiting_lanes(run: Run) -> Iterator[tuple[str, Phase, Lane]]:
+def waiting_lanes(run: Run) -> Iterator[tuple[str, Phase, Lane]]:
+    """The lanes whose next attempt may be taken, now or later."""
     if run.status in AT_REST:
         return
     phase: Phase = "do" if run.status is RunStatus.RUNNING else "undo"

@@ -104,7 +104,7 @@ class Sagas:
     def saga(self, function: Callable[[Flow, I], R], /) -> Saga[I, R]: ...
 
     @overload
-    def saga(self, function: Callable[Concatenate[Flow, ...], R], /) -> Saga[Any, R]: ...
+    def saga(self, function: Callable[..., R], /) -> Saga[Any, R]: ...
 
     @overload
     def saga(
@@ -138,6 +138,13 @@ class Sagas:
         undo = define_adopted_compensation(existing_task, undo_task)
         if existing_task.name in self._adopted_undos:
             raise DefinitionError("has its compensation already", step=existing_task.name)
+        for saga in self._sagas.values():
+            if existing_task.name in {task.name for task in saga.planned.adopted}:
+                raise DefinitionError(
+                    "its plan is made, without this compensation: call compensate before the saga",
+                    saga=saga.name,
+                    step=existing_task.name,
+                )
         self._adopted_undos[existing_task.name] = undo
 
     def _define_step(self, function: Any, options: Mapping[str, Any]) -> Step[Any, Any, Any]:
@@ -182,13 +189,13 @@ class Sagas:
         )
 
     def _define_saga(self, function: Any, options: Mapping[str, Any]) -> Saga[Any, Any]:
-        name = options.get("name") or getattr(function, "__name__", repr(function))
+        name = str(options.get("name") or getattr(function, "__name__", repr(function)))
         if name in self._sagas:
             raise DefinitionError("the name is taken by another saga: give name=", saga=name)
         rest = {key: value for key, value in options.items() if key != "name"}
         planned = plan_saga(function, name=name, adopted_undos=self._adopted_undos, **rest)
         for task in planned.adopted:
-            adopt(self.app.tasks[task.name], Shape.of(task.run, strict=False), self.runtime)
+            adopt(task, Shape.of(task.run, strict=False), self.runtime)
         saga: Saga[Any, Any] = Saga(self, planned)
         saga.__doc__ = function.__doc__
         self._sagas[name] = saga
@@ -295,6 +302,22 @@ class Saga(Generic[I, R]):
         start, texts = self._prepare(inputs, named, id, tags, if_exists)
         return self._start(start, texts)
 
+    def start_json(
+        self,
+        text: str,
+        *,
+        id: str | None = None,  # noqa: A002
+        tags: Mapping[str, str] | None = None,
+        if_exists: IfExists = "join",
+    ) -> RunHandle[R]:
+        """Accept a run whose input is JSON text; otherwise the same as `start`.
+
+        With one parameter, *text* is its value; with several, an object by parameter name.
+        """
+        named = _inputs_of(self.planned.shape, text)
+        start, texts = self._prepare((), named, id, tags, if_exists)
+        return self._start(start, texts)
+
     def start_on_commit(
         self,
         *inputs: I,
@@ -378,7 +401,7 @@ class _SagaDecorator:
     def __call__(self, function: Callable[[Flow, I], R], /) -> Saga[I, R]: ...
 
     @overload
-    def __call__(self, function: Callable[Concatenate[Flow, ...], R], /) -> Saga[Any, R]: ...
+    def __call__(self, function: Callable[..., R], /) -> Saga[Any, R]: ...
 
     def __call__(self, function: Any, /) -> Any:
         return self._sagas._define_saga(function, self._options)  # noqa: SLF001
@@ -394,6 +417,25 @@ def uuid7() -> str:
     value = value & ~(0xF << 76) | 7 << 76
     value = value & ~(0x3 << 62) | 2 << 62
     return str(uuid.UUID(int=value))
+
+
+def _inputs_of(shape: Shape, text: str) -> dict[str, Any]:
+    """The inputs in JSON text, by parameter name and validated."""
+    if len(shape.parameters) == 1:
+        (key,) = shape.parameters
+        return {key: shape.load(key, text)}
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputInvalid(f"the input of {shape.name} is no JSON: {error}") from None
+    if not isinstance(found, dict):
+        names = ", ".join(shape.parameters) or "none"
+        raise InputInvalid(f"the input of {shape.name} is one JSON object, by parameter: {names}")
+    known = shape.parameters  # an unknown name is refused where all names are looked at
+    return {
+        key: shape.load(key, json.dumps(value)) if key in known else value
+        for key, value in found.items()
+    }
 
 
 def _checked_id(run_id: object) -> str:

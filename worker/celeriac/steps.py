@@ -157,10 +157,10 @@ class Step(Generic[P, C, R]):
     ) -> Compensation[U, S]:
         self._check_free()
         _check_function(function, f"the compensation of step {self.name}")
-        shape = Shape.of(function)
+        shape = _named_shape(function, self.name)
         wants = _wanted(self.name, self.shape, shape)
         _check_types(self.name, self.shape, shape)
-        rule, limit = (retry or Retry()).rule(), _timeout_ms(timeout, self.name)
+        rule, limit = (retry or Retry()).rule(), optional_ms("timeout", timeout, self.name)
         task = self._register(function, name, options)
         made = Compensation(
             function,
@@ -212,7 +212,7 @@ def define_step(
     if effect not in get_args(Effect):
         raise DefinitionError(f"effect is one of {get_args(Effect)}, not {effect!r}", step=label)
     shape = _named_shape(function, label)
-    rule, limit = (retry or Retry()).rule(), _timeout_ms(timeout, label)
+    rule, limit = (retry or Retry()).rule(), optional_ms("timeout", timeout, label)
     task = register(function, name, options or {})
     return Step(
         function,
@@ -302,6 +302,16 @@ def check_plain(function: Any, what: str) -> None:
         raise DefinitionError(f"{what} is a generator: return one value, a list for example")
 
 
+def optional_ms(option: str, value: Duration | None, step: str | None = None) -> int | None:
+    """Return a duration that may be left out as milliseconds; DefinitionError names *option*."""
+    if value is None:
+        return None
+    try:
+        return duration_ms(value)
+    except DefinitionError as error:
+        raise DefinitionError(f"{option}: {error.problem}", step=step) from None
+
+
 def _check_function(function: Any, what: str) -> None:
     if is_celery_task(function):
         raise DefinitionError(
@@ -318,15 +328,6 @@ def _named_shape(function: Callable[..., Any], label: str) -> Shape:
         return Shape.of(function)
     except DefinitionError as error:
         raise DefinitionError(error.problem, step=label, parameter=error.parameter) from error
-
-
-def _timeout_ms(timeout: Duration | None, step: str) -> int | None:
-    if timeout is None:
-        return None
-    try:
-        return duration_ms(timeout)
-    except DefinitionError as error:
-        raise DefinitionError(f"timeout: {error.problem}", step=step) from None
 
 
 def _wanted(step: str, forward: Shape, undo: Shape, *, optional: bool = False) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from billiard.exceptions import SoftTimeLimitExceeded
 from celery import Task
 from celery.exceptions import Ignore, MaxRetriesExceededError, Reject, Retry
+from celery.local import Proxy
 from pydantic import TypeAdapter
 from pydantic_core import from_json, to_json
 
@@ -116,13 +117,22 @@ def adopt(task: Any, shape: Shape, runtime: Runtime) -> None:
 
     Idempotent; to be done before a worker builds its tracer (celery.md, rule 14).
     """
+    # Only this task's promise is kept; asking app.tasks would keep all of them, before the app
+    # has its configuration.
+    while issubclass(type(task), Proxy):
+        task = task._get_current_object()  # noqa: SLF001 -- Celery's own way to ask
     if isinstance(task, SagaTask):
         return
     kind = type(task)
-    adopted = type(kind.__name__, (SagaTask, kind), {"__module__": kind.__module__, "abstract": False})
-    task.__class__ = adopted
-    adopted.saga_runtime, adopted.saga_shape, adopted.saga_adopted = runtime, shape, True
-    adopted.throws = (*tuple(kind.throws or ()), StepFailed)
+    body = {
+        "__module__": kind.__module__,
+        "abstract": False,
+        "saga_runtime": runtime,
+        "saga_shape": shape,
+        "saga_adopted": True,
+        "throws": (*tuple(kind.throws or ()), StepFailed),
+    }
+    task.__class__ = type(kind.__name__, (SagaTask, kind), body)
 
 
 def _seconds(eta: datetime | None, countdown: float | None, default: float | None) -> float:

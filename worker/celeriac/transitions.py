@@ -31,7 +31,17 @@ from celeriac.models import (
     Run,
     RunStatus,
 )
-from celeriac.moves import apply, due, outcome, overdue, past_pivot, wake_at
+from celeriac.moves import (
+    apply,
+    due,
+    in_undo_order,
+    outcome,
+    overdue,
+    past_pivot,
+    turned,
+    waiting_lanes,
+    wake_at,
+)
 from celeriac.policy import attempts_left, delay_ms
 
 if TYPE_CHECKING:
@@ -126,10 +136,11 @@ class Wake:
     """Time has passed: see to deadlines, time limits and retries that are due.
 
     `credit` is how many ms since the start the workers could not reach the store: an outage must
-    not turn into mass compensation, so it is added to the deadline.
+    not turn into mass compensation, so it is added to the deadline.  None: nobody knows yet, since
+    they may have been cut off until just now; then only what is due is sent.
     """
 
-    credit: int = 0
+    credit: int | None = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,7 +342,7 @@ def _may_restart(old: Run, command: Start) -> bool:
 def _claim(draft: _Draft, command: Claim) -> None:
     lane = draft.lane(command.step, command.phase)
     _same_epoch(draft, command)
-    if _holds(lane, command) and lane.state is LaneState.RUNNING:
+    if _holds(lane, command) and lane.state is LaneState.RUNNING and not _abandoned(draft):
         return  # granted already, the reply was lost
     if lane.state is LaneState.DONE and command.attempt <= lane.attempt:
         raise draft.refuse("completed", f"{command.step!r} has its result")
@@ -365,6 +376,8 @@ def _heartbeat(draft: _Draft, command: Heartbeat) -> None:
         raise draft.refuse("stale", f"attempt {command.attempt} no longer holds {command.step!r}")
     if command.phase == "do" and draft.run.status is not RunStatus.RUNNING:
         raise draft.refuse("cancelled", f"{command.step!r} will be undone: stop")
+    if _abandoned(draft):
+        raise draft.refuse("cancelled", "it was terminated: stop")
 
 
 def _complete(draft: _Draft, command: Complete) -> None:
@@ -394,7 +407,7 @@ def _fail(draft: _Draft, command: Fail) -> None:
         )
         _after_failure(draft, command.step, command.phase, retry)
     elif _is_late(draft, lane, command):
-        _note_late(draft, command, "failed", error=command.error)
+        _late_failure(draft, command)
 
 
 def _holds(lane: Lane, command: Claim | Complete | Fail | Heartbeat) -> bool:
@@ -417,6 +430,8 @@ def _is_late(draft: _Draft, lane: Lane, command: Complete | Fail) -> bool:
     """True for a report that comes after its attempt was given up, and was not noted yet."""
     if command.attempt > lane.attempt or command.attempt < 1:
         raise draft.refuse("stale", f"{command.step!r} has no attempt {command.attempt}")
+    if command.attempt == lane.attempt and lane.holder not in ("", command.holder):
+        raise draft.refuse("stale", f"attempt {command.attempt} was granted to somebody else")
     terminated = draft.run.status is RunStatus.TERMINATED
     if _holds(lane, command) and not (terminated and lane.state is LaneState.RUNNING):
         return False  # settled already, the reply was lost
@@ -433,23 +448,30 @@ def _late_success(draft: _Draft, lane: Lane, command: Complete) -> None:
     """An attempt that was given up succeeded after all: use it, or undo it (once more)."""
     run = draft.run
     open_lane = lane.state in (LaneState.SCHEDULED, LaneState.RETRYING)
-    undone = lane.state in (LaneState.UNKNOWN, LaneState.FAILED)
-    going_back = run.status in (
-        RunStatus.COMPENSATING,
-        RunStatus.COMPENSATED,
-        RunStatus.FAILED,
-    ) and not past_pivot(draft.plan, run)
-    if (run.status is RunStatus.RUNNING and open_lane) or (going_back and undone):
+    given_up = lane.state in (LaneState.UNKNOWN, LaneState.FAILED)
+    if (run.status is RunStatus.RUNNING and open_lane) or (_goes_back(run) and given_up):
         draft.add(EventKind.COMPLETED, command.step, "do", command.attempt, late=True)
     else:
         _note_late(draft, command, "completed")
-    if going_back and _undo_has_begun(draft, command.step):
+    _undo_again(draft, command)
+
+
+def _late_failure(draft: _Draft, command: Fail) -> None:
+    """An attempt that was given up failed: unless it proves otherwise, it had its effect just now."""
+    why = "timeout" if command.kind == "timeout" else None
+    _note_late(draft, command, "failed", error=command.error, why=why)
+    if command.phase == "do" and command.effect is not False:
+        _undo_again(draft, command)
+
+
+def _undo_again(draft: _Draft, command: Complete | Fail) -> None:
+    """Undo what came to light after its undo was claimed: its key may have been seen before that."""
+    if _goes_back(draft.run) and draft.run.step(command.step).undo.attempt > 0:
         draft.add(EventKind.REOPENED, command.step, "undo", command.attempt)
 
 
-def _undo_has_begun(draft: _Draft, name: str) -> bool:
-    """True if a compensation was claimed: the participant may have seen its key (reliability.md)."""
-    return draft.run.step(name).undo.attempt > 0
+def _goes_back(run: Run) -> bool:
+    return turned(run) and run.status is not RunStatus.TERMINATED
 
 
 def _late_undo(draft: _Draft, lane: Lane, command: Complete) -> None:
@@ -472,9 +494,8 @@ def _retry_at(draft: _Draft, lane: Lane, command: Fail) -> int | None:
     if command.kind == "abort" or (forward and draft.run.status is not RunStatus.RUNNING):
         return None
     only_forward = forward and past_pivot(draft.plan, draft.run)
-    if not only_forward and not (
-        command.retryable and attempts_left(rule, lane.attempt - lane.base)
-    ):
+    worth_it = command.retryable and (command.kind != "timeout" or rule.after_loss)
+    if not only_forward and not (worth_it and attempts_left(rule, lane.attempt - lane.base)):
         return None
     delay = command.delay
     if delay is None:
@@ -502,6 +523,8 @@ def _after_failure(draft: _Draft, step: str, phase: Phase, retry: int | None) ->
 
 def _expire(draft: _Draft, command: Expire) -> None:
     lane = draft.lane(command.step, command.phase)
+    if draft.run.status.at_rest:
+        return  # nobody waits for it any more; if it reports, that is a late report
     if lane.state is LaneState.RUNNING and lane.attempt == command.attempt:
         _lose(draft, command, "lease", 0)
 
@@ -529,8 +552,11 @@ def _lose(draft: _Draft, command: Expire, why: str, delay: int) -> None:
 
 
 def _wake(draft: _Draft, command: Wake) -> None:
-    _time_out(draft)
-    _meet_deadline(draft, command.credit)
+    if draft.run.status.at_rest:
+        return
+    if command.credit is not None:
+        _time_out(draft)
+        _meet_deadline(draft, command.credit)
     for dispatch in _retries_due(draft):
         draft.add(
             EventKind.DISPATCHED, dispatch.step, dispatch.phase, dispatch.attempt, why="due"
@@ -575,7 +601,6 @@ def _retries_due(draft: _Draft) -> list[Dispatch]:
         if step.lane(phase).state in (LaneState.SCHEDULED, LaneState.RETRYING)
         and not step.lane(phase).sent
         and step.lane(phase).at <= draft.now
-        and not draft.run.status.at_rest
     ]
 
 
@@ -587,7 +612,8 @@ def _redispatch(draft: _Draft, command: Redispatch) -> None:
 
 def _block(draft: _Draft, command: Block) -> None:
     draft.node(command.step)
-    if not draft.run.status.at_rest and draft.run.step(command.step).blocked != command.why:
+    waits = any(name == command.step for name, _, _ in waiting_lanes(draft.run))
+    if waits and draft.run.step(command.step).blocked != command.why:
         draft.add(EventKind.BLOCKED, command.step, why=command.why)
 
 
@@ -597,7 +623,7 @@ def _block(draft: _Draft, command: Block) -> None:
 def _cancel(draft: _Draft, command: Cancel) -> None:
     run = draft.run
     if run.status in (RunStatus.COMPENSATING, RunStatus.COMPENSATED, RunStatus.FAILED):
-        if run.status is RunStatus.FAILED and past_pivot(draft.plan, run):
+        if not turned(run):
             raise _only_forward(draft)
         return  # it is being undone, was, or could not be: nothing to add
     if run.status is RunStatus.TERMINATED:
@@ -627,19 +653,23 @@ def _retry(draft: _Draft, command: Retry) -> None:
     run = draft.run
     if command.step is not None:
         draft.node(command.step)
-    names = [command.step] if command.step else list(run.owed)
+    names = [command.step] if command.step else list(run.steps)
     owed = [name for name in names if name in run.owed]
     if not owed:
-        if any(_is_open(run.step(name).undo) for name in names):
+        if any(_is_tried_anew(run, name) for name in names):
             return  # it is being tried already
         raise draft.refuse("nothing_to_retry", f"nothing of {command.step or 'it'} is owed")
-    for name in owed:
+    # In the order in which they are undone: the first to be retried is scheduled at once.
+    for name in in_undo_order(draft.plan, run, owed):
         phase: Phase = "undo" if run.step(name).undo.state is LaneState.FAILED else "do"
         draft.add(EventKind.RETRIED, name, phase, reason=command.reason, by=command.by)
 
 
-def _is_open(lane: Lane) -> bool:
-    return lane.state in (LaneState.SCHEDULED, LaneState.RETRYING, LaneState.RUNNING)
+def _is_tried_anew(run: Run, name: str) -> bool:
+    """True while a budget that somebody gave is being used, or waits for its turn."""
+    settled = (LaneState.DONE, LaneState.FAILED, LaneState.UNKNOWN, LaneState.WAIVED)
+    lanes = (run.step(name).do, run.step(name).undo)
+    return not run.status.at_rest and any(lane.base and lane.state not in settled for lane in lanes)
 
 
 def _waive(draft: _Draft, command: Waive) -> None:

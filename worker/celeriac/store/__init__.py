@@ -54,7 +54,7 @@ class Change:
     plan: Plan | None = None  # to be kept with the run, if it is not kept yet
     fresh: bool = False  # the id starts anew: forget the payloads (history stays)
     claimed: tuple[str, int] | None = None  # (queue, ms): a message sent at ms arrived there
-    expire_at: int | None = None  # ms; set when the run comes to rest: when it may be removed
+    expire_at: int | None = None  # ms; at rest: when it may be removed (None: never)
 
 
 class Due(NamedTuple):
@@ -93,6 +93,16 @@ class Query:
     until: int | None = None
     limit: int = 50
     cursor: tuple[int, str] | None = None  # (started_at, id) of the last run of the page before
+
+    def admits(self, run: Run) -> bool:
+        """True if *run* is one of those asked for, on whichever page."""
+        return (
+            (not self.statuses or run.status in self.statuses)
+            and (self.saga is None or run.saga == self.saga)
+            and set(self.tags) <= set(run.tags)
+            and (self.since is None or run.started_at >= self.since)
+            and (self.until is None or run.started_at < self.until)
+        )
 
 
 class Store(Protocol):

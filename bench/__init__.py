@@ -1,0 +1,1 @@
+"""Benchmarks: figures for the README, not tests.  Owns: measuring.  Refuses to know: promises."""

@@ -1,0 +1,152 @@
+"""How a run is written down: the head, one short line of JSON.
+
+Owns: the form of the head.  Refuses to know: where it is kept, and what its values mean.
+
+A head is read and written several times a step, and kept for as long as its run: it is a list of
+values in a fixed order, without what has its default at the end, without steps that were never
+touched and without the id, which is the key it is kept under.  It begins with its stamp, so that
+two heads can be told apart by their first characters.  Times count from the start of the run.
+
+New fields may only be added at an end; a head that is longer than this version knows is refused,
+since writing it back would lose what a newer version has put there.
+"""
+
+from __future__ import annotations
+
+import json
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+from celeriac.errors import StoreError
+from celeriac.models import Lane, LaneState, Run, RunStatus, StepState
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# The order is the format: what is nearly always there comes first, what is rare comes last.
+RUN_FIELDS = (
+    *("version", "epoch", "started_at", "saga", "plan", "status", "grace"),
+    *("changed_at", "started_steps", "steps", "digest", "starter", "deadline", "ended_at"),
+    *("why", "culprit", "reason", "tags", "quiet", "credited", "overdue"),
+)
+STEP_FIELDS = ("order", "do", "maybe", "undo", "generation", "blocked")
+LANE_FIELDS = (
+    *("state", "attempt", "holder", "at", "sent", "sends", "limit", "base", "again", "late"),
+)
+
+_ALWAYS = 7  # values of a run that are written even if they are the default
+_START = RUN_FIELDS.index("started_at")
+_STEPS = RUN_FIELDS.index("steps")
+_TIMES = [RUN_FIELDS.index(name) for name in ("changed_at", "deadline", "ended_at", "quiet")]
+_LANE_TIMES = [LANE_FIELDS.index(name) for name in ("at", "limit")]
+_LATE = LANE_FIELDS.index("late")
+
+_run_values = attrgetter(*RUN_FIELDS)
+_step_values = attrgetter(*STEP_FIELDS)
+_lane_values = attrgetter(*LANE_FIELDS)
+_RUN_DEFAULTS = _run_values(Run("", "", "", RunStatus.RUNNING, 0, 0))
+_STEP_DEFAULTS: list[Any] = [0, (), False, (), 0, ""]
+_LANE_DEFAULTS = _lane_values(Lane())
+
+_IDLE = Lane()
+_LANE_STATES = {state.value: state for state in LaneState}
+_RUN_STATUSES = {status.value: status for status in RunStatus}
+
+_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+
+
+def stamp(run: Run | None) -> str:
+    """Return how the head of *run* begins, and no other's: what commits compare.
+
+    It holds the version, and which life of the id it belongs to: a run that was removed or
+    started anew may reach the same version again.  Without a run it is empty.
+    """
+    return f"[{run.version},{run.epoch},{run.started_at}," if run else ""
+
+
+def dump_run(run: Run) -> str:
+    """Return the head of *run*."""
+    start = run.started_at
+    row = list(_run_values(run))
+    row[_STEPS] = {name: _step_row(step, start) for name, step in run.steps.items()}
+    for place in _TIMES:
+        if row[place]:
+            row[place] = _since(row[place], start)
+    return _encode(_trimmed(row, _RUN_DEFAULTS, _ALWAYS))
+
+
+def load_run(run_id: str, text: str) -> Run:
+    """Return the run that `dump_run` wrote; raise StoreError if *text* is nothing of the kind."""
+    try:
+        return _run(run_id, json.loads(text))
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+        raise StoreError(
+            f"the state of run {run_id!r} cannot be read: it was written by a newer version of "
+            "celeriac, or by something else; upgrade this process, or check saga_namespace"
+        ) from error
+
+
+def _run(run_id: str, row: list[Any]) -> Run:
+    if not _ALWAYS <= len(row) <= len(RUN_FIELDS):
+        raise ValueError(f"a run of {len(row)} values")
+    start = row[_START]
+    for place in _TIMES:
+        if place < len(row) and row[place]:
+            row[place] = _until(row[place], start)
+    found = dict(zip(RUN_FIELDS, row, strict=False))
+    found["status"] = _RUN_STATUSES[found["status"]]
+    if "steps" in found:
+        found["steps"] = {name: _step(step, start) for name, step in found["steps"].items()}
+    if "tags" in found:
+        found["tags"] = tuple([(name, value) for name, value in found["tags"]])
+    return Run(id=run_id, **found)
+
+
+def _step_row(step: StepState, start: int) -> list[Any]:
+    order, do, maybe, undo, generation, blocked = _step_values(step)
+    row = [order, _lane_row(do, start), maybe, _lane_row(undo, start), generation, blocked]
+    return _trimmed(row, _STEP_DEFAULTS)
+
+
+def _step(row: list[Any], start: int) -> StepState:
+    order, do, maybe, undo, generation, blocked = row + _STEP_DEFAULTS[len(row) :]
+    return StepState(_lane(do, start), _lane(undo, start), order, maybe, generation, blocked)
+
+
+def _lane_row(lane: Lane, start: int) -> list[Any] | tuple[()]:
+    if lane == _IDLE:
+        return ()
+    row = list(_lane_values(lane))
+    for place in _LANE_TIMES:
+        if row[place]:
+            row[place] = _since(row[place], start)
+    return _trimmed(row, _LANE_DEFAULTS)
+
+
+def _lane(row: list[Any], start: int) -> Lane:
+    if not row:
+        return _IDLE
+    for place in _LANE_TIMES:
+        if place < len(row) and row[place]:
+            row[place] = _until(row[place], start)
+    if len(row) > _LATE:
+        row[_LATE] = tuple(row[_LATE])
+    return Lane(_LANE_STATES[row[0]], *row[1:])
+
+
+def _since(time: int, start: int) -> int:
+    """Return *time* counted from *start*, where 1 is *start* itself: 0 is left for "never"."""
+    return time - start + 1 if time >= start else time - start
+
+
+def _until(count: int, start: int) -> int:
+    """Return the time that `_since` counted."""
+    return count + start - 1 if count > 0 else count + start
+
+
+def _trimmed(row: list[Any], defaults: Sequence[Any], least: int = 0) -> list[Any]:
+    """Return *row* without the defaults at its end."""
+    end = len(row)
+    while end > least and row[end - 1] == defaults[end - 1]:
+        end -= 1
+    return row[:end]

@@ -1,0 +1,149 @@
+"""What `commit.lua` is told: a change, spelled as keys, guards and writes.
+
+Owns: which keys a change touches, in which order, and under which guards.  Refuses to know: how
+the script is run (`scripts`), and what the values mean.
+
+The first write of a start adds to an index: a command that Redis refuses at `maxmemory`, so a
+refused start leaves nothing behind, also where it replaces a run (I12).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from celeriac.errors import StoreError
+from celeriac.store.codec import dump_run, stamp
+from celeriac.store.keys import CUT, ShardKeys, lease_member, member, pair
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from celeriac.models import Plan, Run
+    from celeriac.store import Change
+
+HEAD = "h"  # as commit.lua knows it
+FIELD = "f:"  # what the names of payloads begin with, which share the run's hash with the head
+_MOST = 1000  # arguments of one command: Lua can pass some 8,000
+_TYPES = {"HSET": "hash", "RPUSH": "list", "SADD": "set", "SET": "string", "DEL": ""}
+
+
+class Call(NamedTuple):
+    """The keys and arguments of a script."""
+
+    keys: Sequence[str]
+    args: Sequence[str | int]
+
+
+def spell_change(keys: ShardKeys, change: Change, dump_plan: Callable[[Plan], str]) -> Call:
+    """Return the call that writes *change*."""
+    run, before = change.run, change.before
+    if before is None and CUT in run.id:
+        raise StoreError(f"run id {run.id!r} holds the control character {CUT!r}: use another id")
+    writes = _Writes(keys.run(run.id))
+    _list(writes, keys, change)
+    if change.fresh:
+        writes.add("DEL", keys.run(run.id))
+    state = [HEAD, dump_run(run)]
+    for name, text in change.fields.items():
+        state += (FIELD + name, text)
+    writes.add("HSET", keys.run(run.id), *state)
+    if change.events:
+        writes.add("RPUSH", keys.log(run.id), *[event.dump() for event in change.events])
+    _wake(writes, keys, change)
+    if change.plan is not None:
+        writes.add("SET", keys.plan(change.plan.fingerprint), dump_plan(change.plan), "NX")
+    if change.claimed is not None:
+        queue, sent = change.claimed
+        writes.add("ZADD", keys.seen, "GT", sent, queue)
+    rested = run.status.at_rest and not (before and before.status.at_rest)
+    return writes.call(
+        stamp(before),
+        keys.rest_channel(run.id) if rested else "",
+        (keys.wake, lease_member(change.lapsed[0]), change.lapsed[1]) if change.lapsed else None,
+    )
+
+
+def spell_removal(keys: ShardKeys, run_id: str, run: Run | None, score: int) -> Call:
+    """Return the call that removes an expired run, if it is unchanged and still to expire then."""
+    writes = _Writes(keys.run(run_id))
+    writes.add("ZREM", keys.expire, run_id)
+    if run is not None and run.status.at_rest:
+        writes.add("DEL", keys.run(run_id))
+        writes.add("DEL", keys.log(run_id))
+        for key, entry in _entries(keys, run):
+            writes.add("ZREM", key, entry)
+    return writes.call(stamp(run), "", (keys.expire, run_id, score))
+
+
+def _list(writes: _Writes, keys: ShardKeys, change: Change) -> None:
+    """Add the writes that move a run between the indexes."""
+    run, before = change.run, change.before
+    old = _entries(keys, before) if before else []
+    new = _entries(keys, run)
+    if old != new:
+        added = [entry for entry in new if entry not in old]
+        for key, entry in added:
+            writes.add("ZADD", key, 0, entry)
+        if new[0] in added:
+            writes.add("SADD", keys.sets, pair(run))
+        for key, entry in old:
+            if (key, entry) not in new:
+                writes.add("ZREM", key, entry)
+    if change.expire_at is not None:
+        writes.add("ZADD", keys.expire, change.expire_at, run.id)
+    elif before and before.status.at_rest:
+        writes.add("ZREM", keys.expire, run.id)
+
+
+def _entries(keys: ShardKeys, run: Run) -> list[tuple[str, str]]:
+    """Where a run is listed: (index, member); first by saga and status, then by tags."""
+    entry = member(run.started_at, run.id)
+    return [
+        (keys.runs(pair(run)), entry),
+        *[(keys.tag(name, value), entry) for name, value in run.tags],
+    ]
+
+
+def _wake(writes: _Writes, keys: ShardKeys, change: Change) -> None:
+    """Add the writes to the wake index."""
+    gone = [lease_member(lease) for lease in change.released]
+    due: list[str | int] = []
+    for lease, expiry in change.leases.items():
+        due += (expiry, lease_member(lease))
+    if change.wake_at is None:
+        gone.append(change.run.id)
+    else:
+        due += (change.wake_at, change.run.id)
+    if gone:
+        writes.add("ZREM", keys.wake, *gone)
+    if due:
+        writes.add("ZADD", keys.wake, *due)
+
+
+class _Writes:
+    """Collects keys and writes in the form the script reads."""
+
+    def __init__(self, run_key: str) -> None:
+        self._types = {run_key: "hash"}  # in the order of KEYS; the run comes first
+        self._writes: list[str | int] = []
+        self._places = {run_key: 1}
+
+    def add(self, command: str, key: str, *args: str | int) -> None:
+        """Add a write; one that is too long for Lua in several pieces."""
+        place = self._place(key, _TYPES.get(command, "zset"))
+        for start in range(0, max(len(args), 1), _MOST):
+            piece = args[start : start + _MOST]
+            self._writes += (command, place, len(piece), *piece)
+
+    def call(self, expected: str, channel: str, score: tuple[str, str, int] | None) -> Call:
+        """Return everything, under its guards; *score* is (key, member, score) to compare."""
+        guard: tuple[str | int, ...] = ("", "", "")
+        if score:
+            guard = (self._place(score[0], "zset"), *score[1:])
+        keys = tuple(self._places)
+        types = [self._types[key] for key in keys]
+        return Call(keys, (expected, channel, *guard, *types, *self._writes))
+
+    def _place(self, key: str, kind: str) -> int:
+        self._types.setdefault(key, kind)
+        return self._places.setdefault(key, len(self._places) + 1)

@@ -1,0 +1,144 @@
+"""The one way to speak to the state Redis: fails fast, never repeats, errors in our words.
+
+Owns: the client and its time-outs, pipelines, and what each error of Redis means for us.
+Refuses to know: what is asked.
+
+The client never sends a command twice by itself: a repeat after a lost reply must be decided by
+who knows that it is harmless (F6).
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
+
+import redis
+from redis.backoff import NoBackoff
+from redis.exceptions import (
+    ClusterDownError,
+    MasterDownError,
+    MovedError,
+    NoPermissionError,
+    TryAgainError,
+)
+from redis.retry import Retry
+
+from celeriac.errors import ConfigurationError, StoreError, StoreFull, StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+Command = tuple[str | int, ...]
+
+CONNECT_TIMEOUT = 2.0  # seconds
+REPLY_TIMEOUT = 5.0  # seconds
+
+_OUT_OF_REACH = (redis.ConnectionError, redis.TimeoutError, OSError)
+_MEANINGS: tuple[tuple[type[redis.RedisError] | str, type[StoreError], str], ...] = (
+    # what Redis answers (redis-py cuts the first word off where it has a class for it)
+    (redis.OutOfMemoryError, StoreFull, "is at maxmemory: give it more, or lower saga_retention"),
+    ("OOM ", StoreFull, "is at maxmemory: give it more, or lower saga_retention"),
+    (redis.BusyLoadingError, StoreUnavailable, "is loading its data: wait a moment"),
+    (redis.ReadOnlyError, StoreUnavailable, "is a replica: name the primary in saga_redis_url"),
+    ("READONLY", StoreUnavailable, "is a replica: name the primary in saga_redis_url"),
+    (MasterDownError, StoreUnavailable, "has lost its primary: wait for the failover"),
+    (ClusterDownError, StoreUnavailable, "is in a cluster that is down: look at its nodes"),
+    (TryAgainError, StoreUnavailable, "is moving keys to another node: wait a moment"),
+    ("NOREPLICAS", StoreUnavailable, "has too few replicas to accept writes: look at them"),
+    ("MISCONF", StoreUnavailable, "cannot write to its disk: look at its log"),
+    ("BUSY", StoreUnavailable, "is kept busy by a script: wait, or SCRIPT KILL"),
+    (MovedError, StoreError, "is a node of a cluster, which saga_redis_url cannot name yet"),
+    (NoPermissionError, StoreError, "forbids it by its ACL: allow what sagas need"),
+    ("NOPERM", StoreError, "forbids it by its ACL: allow what sagas need"),
+    ("The user executing the script", StoreError, "forbids it by its ACL: allow what sagas need"),
+    ("WRONGTYPE", StoreError, "holds something else under our keys: change saga_namespace"),
+)
+
+
+class Connection:
+    """A server of state, by URL: `redis://`, `rediss://`, `unix://` or `redis+socket://`."""
+
+    def __init__(self, url: str) -> None:
+        try:
+            # Any: redis-py leaves the types of what we call open.
+            self.client: Any = redis.Redis.from_url(
+                _without_celery_forms(url),
+                decode_responses=True,
+                # Whatever bytes there are in an index, they must not break a sweep.
+                encoding_errors="surrogateescape",
+                protocol=2,
+                retry=Retry(NoBackoff(), 0),
+                health_check_interval=0,
+                socket_connect_timeout=CONNECT_TIMEOUT,
+                socket_timeout=REPLY_TIMEOUT,
+            )
+        except ValueError as error:
+            raise ConfigurationError(f"saga_redis_url is no URL of a Redis: {error}") from None
+
+    def ask(self, *command: str | int) -> Any:
+        """Send one command and return the answer."""
+        with self.errors():
+            return self.client.execute_command(*command)
+
+    def ask_all(self, commands: Iterable[Command]) -> list[Any]:
+        """Send commands in one round trip and return their answers, or raise the first error."""
+        return self.check(self.try_all(commands))
+
+    def try_all(self, commands: Iterable[Command]) -> list[Any]:
+        """Send commands in one round trip; errors of single commands are among the answers."""
+        with self.errors(), self.client.pipeline(transaction=False) as pipeline:
+            for command in commands:
+                pipeline.execute_command(*command)
+            return list(pipeline.execute(raise_on_error=False))
+
+    def check(self, answers: list[Any]) -> list[Any]:
+        """Return *answers*, or raise the first error among them."""
+        with self.errors():
+            for answer in answers:
+                if isinstance(answer, Exception):
+                    raise answer
+        return answers
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """Turn what Redis and its client raise into our errors, which never hold a password."""
+        try:
+            yield
+        except redis.AuthenticationError as error:
+            raise StoreUnavailable(
+                f"{self._where()} refused our name: check user and password in saga_redis_url"
+            ) from error
+        except (*_OUT_OF_REACH, redis.RedisError) as error:
+            raise self._meaning(error) from error
+
+    def close(self) -> None:
+        """Give back all connections."""
+        self.client.close()
+
+    def _meaning(self, error: Exception) -> StoreError:
+        text = str(error) or type(error).__name__
+        for sign, kind, meaning in _MEANINGS:
+            if sign in text if isinstance(sign, str) else isinstance(error, sign):
+                return kind(f"{self._where()} {meaning} ({text})")
+        if isinstance(error, _OUT_OF_REACH):
+            return StoreUnavailable(
+                f"{self._where()} cannot be reached: see that it is up and that saga_redis_url "
+                f"is right ({text})"
+            )
+        return StoreError(f"{self._where()} did not do what it was asked: see its log ({text})")
+
+    def _where(self) -> str:
+        place = self.client.connection_pool.connection_kwargs
+        if "path" in place:
+            return f"the state Redis at {place['path']}"
+        return f"the state Redis at {place.get('host', 'localhost')}:{place.get('port', 6379)}"
+
+
+def _without_celery_forms(url: str) -> str:
+    """Return *url* as redis-py spells it: Celery has a form of its own for sockets."""
+    if not url.startswith("redis+socket://"):
+        return url
+    parts = urlsplit(url)
+    db = parse_qs(parts.query).get("virtual_host", ["0"])[0]
+    return f"unix://{parts.netloc}{parts.path}?db={db}"

@@ -1,0 +1,181 @@
+"""The one table of keys: what is kept where in Redis, for how long, and what it means.
+
+Owns: the names of all keys, the shard a run belongs to, and the spelling of index members.
+Refuses to know: how they are written (`commit`) and what the values hold (`codec`).
+
+All keys of a shard carry the same hash tag, `celeriac:{3}:...`, so a run, its history, its wake
+entries and its index entries share a slot, and one script may write them all on Redis Cluster.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+from zlib import crc32
+
+from celeriac.store import Lease
+
+if TYPE_CHECKING:
+    from celeriac.models import Run
+
+CUT = "\x1f"  # between the parts of a lease in the wake index; no id or name may hold it
+DIGITS = 13  # of a time in an index member: enough until the year 2286
+LATEST = 10**DIGITS - 1
+
+
+class KeyPattern(NamedTuple):
+    """A row of the table."""
+
+    pattern: str  # after `<namespace>:{<shard>}:`
+    type: str  # as TYPE answers
+    lifetime: str
+    meaning: str
+
+
+TABLE = (
+    KeyPattern(
+        "run:<id>",
+        "hash",
+        "until expire_at, once at rest",
+        "a run: `h` its head, which begins with the stamp; `f:<name>` its payloads",
+    ),
+    KeyPattern(
+        "log:<id>", "list", "as its run", "the run's events, oldest first, over all its restarts"
+    ),
+    KeyPattern(
+        "plan:<fingerprint>", "string", "for ever", "a plan, kept once for all runs that follow it"
+    ),
+    KeyPattern(
+        "wake",
+        "zset",
+        "entries: while a run is not at rest",
+        "by ms: `<id>` when to look at a run; id, step, phase and attempt: when a lease runs out",
+    ),
+    KeyPattern(
+        "runs:<saga>:<status>",
+        "zset",
+        "entries: as their runs",
+        "`<started_at>:<id>` of every run of a saga in a status, all with score 0",
+    ),
+    KeyPattern("sets", "set", "for ever", "`<saga>:<status>` of every runs:... there ever was"),
+    KeyPattern(
+        "tag:<name>=<value>", "zset", "entries: as their runs", "as runs:..., of the runs so tagged"
+    ),
+    KeyPattern("expire", "zset", "entries: as their runs", "by ms: when a run may be removed"),
+    KeyPattern(
+        "seen", "zset", "for ever", "queue by ms: when the newest message was sent that arrived"
+    ),
+    KeyPattern(
+        "pulse", "hash", "for ever", "`last` and `since`: signs of life of the workers, in ms"
+    ),
+    KeyPattern(
+        "outages", "zset", "the newest 100", "`<from>-<to>` by ms: the store was out of reach"
+    ),
+)
+
+
+class ShardKeys(NamedTuple):
+    """The keys of one shard."""
+
+    prefix: str  # `<namespace>:{<shard>}:`
+
+    def run(self, run_id: str) -> str:
+        """The state of a run."""
+        return f"{self.prefix}run:{run_id}"
+
+    def log(self, run_id: str) -> str:
+        """The history of a run."""
+        return f"{self.prefix}log:{run_id}"
+
+    def plan(self, fingerprint: str) -> str:
+        """A plan."""
+        return f"{self.prefix}plan:{fingerprint}"
+
+    def runs(self, pair: str) -> str:
+        """The index of a `<saga>:<status>` pair."""
+        return f"{self.prefix}runs:{pair}"
+
+    def tag(self, name: str, value: str) -> str:
+        """The index of a tag."""
+        name = name.replace("%", "%25").replace("=", "%3D")  # the first `=` ends the name
+        return f"{self.prefix}tag:{name}={value}"
+
+    @property
+    def wake(self) -> str:
+        """When to look at which run."""
+        return self.prefix + "wake"
+
+    @property
+    def sets(self) -> str:
+        """The names of the indexes by saga and status."""
+        return self.prefix + "sets"
+
+    @property
+    def expire(self) -> str:
+        """When which run may be removed."""
+        return self.prefix + "expire"
+
+    @property
+    def seen(self) -> str:
+        """The newest arrival in each queue."""
+        return self.prefix + "seen"
+
+    @property
+    def pulse(self) -> str:
+        """The workers' signs of life."""
+        return self.prefix + "pulse"
+
+    @property
+    def outages(self) -> str:
+        """When workers could not reach the store."""
+        return self.prefix + "outages"
+
+    def rest_channel(self, run_id: str) -> str:
+        """Where it is published that a run came to rest; a channel, not a key."""
+        return f"{self.prefix}rest:{run_id}"
+
+
+class Keys:
+    """The keys of a namespace."""
+
+    def __init__(self, namespace: str, shards: int) -> None:
+        self.shards = tuple(ShardKeys(f"{namespace}:{{{n}}}:") for n in range(shards))
+
+    def of(self, run_id: str) -> ShardKeys:
+        """The keys of the shard that *run_id* belongs to."""
+        return self.shards[shard_of(run_id, len(self.shards))]
+
+
+def shard_of(run_id: str, shards: int) -> int:
+    """The shard of a run: the same on every machine and in every version."""
+    return crc32(run_id.encode("utf-8", "surrogateescape")) % shards
+
+
+def pair(run: Run) -> str:
+    """The `<saga>:<status>` a run is listed under; a status holds no colon."""
+    return f"{run.saga}:{run.status.value}"
+
+
+def member(started_at: int, run_id: str) -> str:
+    """A run in an index, spelled so that the order of the text is the order of the list."""
+    return f"{started_at:0{DIGITS}d}:{run_id}"
+
+
+def split_member(text: str) -> tuple[int, str]:
+    """Return (started_at, id) of an index member."""
+    time, _, run_id = text.partition(":")
+    return int(time), run_id
+
+
+def lease_member(lease: Lease) -> str:
+    """A live attempt in the wake index."""
+    return CUT.join((lease.run_id, lease.step, lease.phase, str(lease.attempt)))
+
+
+def split_wake(text: str) -> tuple[str, Lease | None] | None:
+    """Return (run id, lease or None) of a wake member; None if it is no such thing."""
+    match text.split(CUT):
+        case [run_id] if run_id:
+            return run_id, None
+        case [run_id, step, "do" | "undo" as phase, attempt] if attempt.isdecimal():
+            return run_id, Lease(run_id, step, phase, int(attempt))
+    return None

@@ -1,0 +1,251 @@
+"""The store that forgets: runs in this process, for tests and the lab.
+
+Owns: the `Store` promise on plain dictionaries, with a clock that can be moved.  Refuses to know:
+Redis, and what a transition means.
+
+It keeps what the Redis store keeps, as text: nobody shares a value that could change, and what
+cannot be written down fails here too.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from celeriac.errors import StoreError
+from celeriac.models import Event, Plan, Run, RunStatus
+from celeriac.store import Due, DueBatch, Lease, Pulse, Snapshot
+from celeriac.store.codec import dump_run, load_run, stamp
+from celeriac.store.keys import CUT, shard_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from celeriac.store import Change, Query
+
+OUTAGES_KEPT = 100
+
+
+def wall_clock() -> int:
+    """Return the time of this machine in milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+@dataclass(slots=True)
+class _Record:
+    """What is kept of a run."""
+
+    head: str
+    fields: dict[str, str] = field(default_factory=dict)
+    log: list[str] = field(default_factory=list)
+    expire_at: int | None = None
+
+
+class MemoryStore:
+    """Runs in memory; *clock* returns the time in milliseconds.  Safe to share among threads."""
+
+    def __init__(self, clock: Callable[[], int] = wall_clock, shards: int = 8) -> None:
+        self.shards = shards
+        self._clock = clock
+        self._changed = threading.Condition(threading.RLock())
+        self._records: dict[str, _Record] = {}
+        self._plans: dict[str, str] = {}
+        self._wake: dict[str | Lease, int] = {}  # by run id or lease, when to look, in ms
+        self._seen: list[dict[str, int]] = [{} for _ in range(shards)]
+        self._last = self._since = 0
+        self._outages: list[tuple[int, int]] = []
+
+    def shard_of(self, run_id: str) -> int:
+        """Return the shard a run belongs to."""
+        return shard_of(run_id, self.shards)
+
+    # --- runs ----------------------------------------------------------------------------------
+
+    def read(self, run_id: str, fields: Sequence[str] = ()) -> Snapshot:
+        """Return the run, the payload *fields* asked for, and the store's time."""
+        with self._changed:
+            record = self._records.get(run_id)
+            if record is None:
+                return Snapshot(None, self._clock(), {})
+            found = {name: record.fields[name] for name in fields if name in record.fields}
+            return Snapshot(load_run(run_id, record.head), self._clock(), found)
+
+    def commit(self, change: Change) -> bool:
+        """Write *change* and return True; return False, with nothing written, if a guard fails."""
+        if change.before is None and CUT in change.run.id:
+            raise StoreError(f"run id {change.run.id!r} holds a control character: use another id")
+        head = dump_run(change.run)
+        events = [event.dump() for event in change.events]
+        with self._changed:
+            if not self._may(change):
+                return False
+            self._write(change, head, events)
+            self._schedule(change)
+            if change.run.status.at_rest:
+                self._changed.notify_all()
+            return True
+
+    def plan(self, run_id: str, fingerprint: str) -> Plan:
+        """Return the plan that a run was started with."""
+        with self._changed:
+            if fingerprint not in self._plans:
+                raise StoreError(f"the plan {fingerprint} of run {run_id!r} was never stored")
+            return Plan.model_validate_json(self._plans[fingerprint])
+
+    def history(self, run_id: str) -> list[Event]:
+        """Return every event of a run, oldest first; empty if there is no such run."""
+        with self._changed:
+            record = self._records.get(run_id)
+            return [Event.load(text) for text in record.log] if record else []
+
+    def _may(self, change: Change) -> bool:
+        record = self._records.get(change.run.id)
+        if (record is None) != (change.before is None):
+            return False
+        if record and not record.head.startswith(stamp(change.before)):
+            return False
+        return change.lapsed is None or self._wake.get(change.lapsed[0]) == change.lapsed[1]
+
+    def _write(self, change: Change, head: str, events: list[str]) -> None:
+        record = self._records.setdefault(change.run.id, _Record(""))
+        record.head = head
+        if change.fresh:
+            record.fields.clear()
+        record.fields.update(change.fields)
+        record.log.extend(events)
+        if change.plan is not None:
+            self._plans.setdefault(change.plan.fingerprint, change.plan.model_dump_json())
+        record.expire_at = change.expire_at
+
+    def _schedule(self, change: Change) -> None:
+        run_id = change.run.id
+        for lease in change.released:
+            self._wake.pop(lease, None)
+        for lease, expiry in change.leases.items():
+            self._wake[lease] = expiry
+        if change.wake_at is None:
+            self._wake.pop(run_id, None)
+        else:
+            self._wake[run_id] = change.wake_at
+        if change.claimed is not None:
+            queue, sent = change.claimed
+            seen = self._seen[self.shard_of(run_id)]
+            seen[queue] = max(sent, seen.get(queue, 0))
+
+    # --- the wake index ------------------------------------------------------------------------
+
+    def due(self, shard: int, limit: int) -> DueBatch:
+        """Return up to *limit* entries of a shard's wake index whose time has come."""
+        with self._changed:
+            now = self._clock()
+            entries = sorted(
+                (
+                    _due(entry, at)
+                    for entry, at in self._wake.items()
+                    if at <= now and self.shard_of(_run_id(entry)) == shard
+                ),
+                key=lambda due: due.at,
+            )
+            pulse = Pulse(self._last, self._since, tuple(self._outages))
+            return DueBatch(now, entries[:limit], pulse, dict(self._seen[shard]))
+
+    def postpone(self, entries: Mapping[Due, int]) -> None:
+        """Move entries to a later time (ms), each only if it still stands where it was found."""
+        with self._changed:
+            for due, later in entries.items():
+                entry = due.lease or due.run_id
+                if self._wake.get(entry) == due.at:
+                    self._wake[entry] = later
+
+    def renew(self, leases: Sequence[Lease], lease_ms: int) -> set[Lease]:
+        """Extend *leases* to *lease_ms* from now; return those that no longer exist."""
+        with self._changed:
+            expiry = self._clock() + lease_ms
+            held = [lease for lease in leases if lease in self._wake]
+            self._wake.update(dict.fromkeys(held, expiry))
+            return set(leases) - set(held)
+
+    def lapse(self, leases: Sequence[Lease]) -> None:
+        """Let *leases* run out now: whoever held them is known to be dead."""
+        self.renew(leases, 0)
+
+    def pulse(self, gap_ms: int, outage_ms: int = 0) -> None:
+        """Note a sign of life of a worker, in every shard."""
+        with self._changed:
+            now = self._clock()
+            if now - self._last > gap_ms:
+                self._since = now
+            self._last = max(self._last, now)
+            if outage_ms > 0:
+                spans = _united([*self._outages, (now - outage_ms, now)])
+                self._outages = spans[-OUTAGES_KEPT:]
+
+    # --- everything else -----------------------------------------------------------------------
+
+    def find(self, query: Query) -> list[Run]:
+        """Return up to `query.limit` runs, newest first, ids in descending order within a ms."""
+        found = [run for run in self._runs() if query.admits(run)]
+        if query.cursor is not None:
+            found = [run for run in found if (run.started_at, run.id) < query.cursor]
+        found.sort(key=lambda run: (run.started_at, run.id), reverse=True)
+        return found[: query.limit]
+
+    def counts(self) -> dict[tuple[str, RunStatus], int]:
+        """Return the number of runs by saga and status."""
+        counts: dict[tuple[str, RunStatus], int] = {}
+        for run in self._runs():
+            counts[run.saga, run.status] = counts.get((run.saga, run.status), 0) + 1
+        return counts
+
+    def wait_for_rest(self, run_id: str, timeout: float | None) -> bool:
+        """Wait until the run is at rest; return False if it is not after *timeout* seconds."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._rests(run_id), timeout)
+
+    def remove_expired(self, shard: int, limit: int) -> int:
+        """Remove up to *limit* runs at rest whose `expire_at` has passed; return how many."""
+        with self._changed:
+            now = self._clock()
+            expired = [
+                run_id
+                for run_id, record in self._records.items()
+                if record.expire_at is not None
+                and record.expire_at <= now
+                and self.shard_of(run_id) == shard
+            ]
+            for run_id in expired[:limit]:
+                del self._records[run_id]
+            self._changed.notify_all()
+            return len(expired[:limit])
+
+    def close(self) -> None:
+        """Do nothing: there are no connections."""
+
+    def _runs(self) -> list[Run]:
+        with self._changed:
+            return [load_run(run_id, record.head) for run_id, record in self._records.items()]
+
+    def _rests(self, run_id: str) -> bool:
+        run = self.read(run_id).run
+        return run is None or run.status.at_rest
+
+
+def _run_id(entry: str | Lease) -> str:
+    return entry if isinstance(entry, str) else entry.run_id
+
+
+def _due(entry: str | Lease, at: int) -> Due:
+    return Due(entry, at, None) if isinstance(entry, str) else Due(entry.run_id, at, entry)
+
+
+def _united(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return *spans* sorted, with those that touch made one."""
+    united: list[tuple[int, int]] = []
+    for first, last in sorted(spans):
+        if united and first <= united[-1][1]:
+            united[-1] = (united[-1][0], max(last, united[-1][1]))
+        else:
+            united.append((first, last))
+    return united
