@@ -27,3 +27,14 @@ def world(tmp_path: Path) -> Iterator[World]:
             made.close()
     finally:
         redis.stop()
+
+
+@pytest.fixture
+def split_world(tmp_path: Path) -> Iterator[World]:
+    """A world whose runs are in another Redis than its messages."""
+    with RedisServer(tmp_path / "broker") as broker, RedisServer(tmp_path / "state") as state:
+        made = World(tmp_path, broker, state)
+        try:
+            yield made
+        finally:
+            made.close()

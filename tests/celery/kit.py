@@ -49,16 +49,24 @@ class Kit(NamedTuple):
     sagas: Sagas
     trip: Saga[Trip, Ticket]
     patient: Saga[Trip, Ticket]  # the same with a deadline of 1.5 s
+    lenient: Saga[Trip, Ticket]  # the same with a deadline of 4 s
     hasty: Saga[Trip, Ticket]  # the same with a step that may take 1 s
+    march: Saga[Trip, Ticket]  # ten steps: hop, hop-2, … hop-10
     ledger: Ledger
     folder: Path
 
 
-def build(url: str, folder: Path, without: tuple[str, ...] = ()) -> Kit:
-    """Make the app; *without* leaves out the tasks of these names."""
+def build(
+    url: str, folder: Path, without: tuple[str, ...] = (), state_url: str | None = None
+) -> Kit:
+    """Make the app; *without* leaves out the tasks of these names.
+
+    *state_url* is a Redis for the runs, where it is not the broker's.
+    """
     ledger = Ledger(folder / "ledger.db")
     app = Celery("kit", broker=url, set_as_current=False)
     app.conf.update(
+        saga_redis_url=state_url,
         saga_lease=LEASE,
         saga_sweep_interval=SWEEP,
         saga_grace=GRACE,
@@ -114,6 +122,14 @@ def build(url: str, folder: Path, without: tuple[str, ...] = ()) -> Kit:
     def unrush(ctx: StepContext, trip: Trip) -> None:
         act(ctx, trip, "rush.undo")
 
+    @sagas.step(retry=QUICK)
+    def hop(ctx: StepContext, trip: Trip) -> Ticket:
+        return act(ctx, trip, ctx.step)
+
+    @hop.compensation(retry=QUICK)
+    def unhop(ctx: StepContext, trip: Trip) -> None:
+        act(ctx, trip, f"{ctx.step}.undo")
+
     def steps(flow: Flow, trip: Trip) -> Ticket:
         paid = flow.step(pay, trip, flow.step(book, trip))
         return flow.step(send, trip, paid)
@@ -122,12 +138,17 @@ def build(url: str, folder: Path, without: tuple[str, ...] = ()) -> Kit:
         flow.step(book, trip)
         return flow.step(rush, trip)
 
+    def hops(flow: Flow, trip: Trip) -> Ticket:
+        return [flow.step(hop, trip) for _ in range(10)][-1]
+
     made = Kit(
         app,
         sagas,
         sagas.saga(name="trip")(steps),
         sagas.saga(name="patient", deadline=1.5)(steps),
+        sagas.saga(name="lenient", deadline=4)(steps),
         sagas.saga(name="hasty")(rushed),
+        sagas.saga(name="march")(hops),
         ledger,
         folder,
     )
@@ -169,15 +190,21 @@ def _wait_for_gate(folder: Path, name: str) -> None:
 
 
 def _install_faults(app: Celery, folder: Path) -> None:
-    """Let files in *folder* say what happens to messages: `drop`, `double`, `reorder`."""
+    """Let files in *folder* say what happens to messages: `drop`, `double`, `reorder`.
+
+    A file that holds text is about the messages that have it in their task's name or id.  What
+    is sent (+) and what is dropped (-) is kept in `published`, in the order of sending.
+    """
     publish = app.amqp.send_task_message
     held: list[tuple[Any, ...]] = []
 
     def send(producer: Any, name: str, message: Any, **options: Any) -> None:
-        if (folder / "drop").exists():
-            return
-        publish(producer, name, message, **options)
-        if (folder / "double").exists():
+        called = f"{name} {message.headers['id']}"
+        copies = 0 if _faulty(folder / "drop", called) else 1
+        copies += copies and _faulty(folder / "double", called)
+        with (folder / "published").open("a") as log:
+            log.write(f"+ {called}\n" * copies or f"- {called}\n")
+        for _ in range(copies):
             publish(producer, name, message, **options)
 
     def reordered(producer: Any, name: str, message: Any, **options: Any) -> None:
@@ -193,3 +220,10 @@ def _install_faults(app: Celery, folder: Path) -> None:
                 send(producer, each, what, **how)
 
     app.amqp.__dict__["send_task_message"] = reordered
+
+
+def _faulty(fault: Path, called: str) -> bool:
+    try:
+        return fault.read_text() in called
+    except FileNotFoundError:
+        return False

@@ -14,5 +14,6 @@ kit = build(
     os.environ["KIT_BROKER"],
     Path(os.environ["KIT_FOLDER"]),
     tuple(filter(None, os.environ.get("KIT_WITHOUT", "").split(","))),
+    os.environ.get("KIT_STATE") or None,
 )
 app = kit.app

@@ -76,9 +76,10 @@ class Process:
 class World:
     """A Redis, a client, and as many workers and beats as a test wants."""
 
-    def __init__(self, folder: Path, redis: RedisServer) -> None:
-        self.folder, self.redis = folder, redis
-        self.kit: Kit = build(redis.url, folder)
+    def __init__(self, folder: Path, redis: RedisServer, state: RedisServer | None = None) -> None:
+        """*redis* is the broker, and holds the runs too unless *state* does."""
+        self.folder, self.redis, self.state = folder, redis, state
+        self.kit: Kit = build(redis.url, folder, (), state and state.url)
         self.ledger = self.kit.ledger
         self._processes: list[Process] = []
 
@@ -103,6 +104,7 @@ class World:
 
     def _start(self, name: str, args: list[str], extra: dict[str, str]) -> Process:
         env = {**os.environ, "KIT_BROKER": self.redis.url, "KIT_FOLDER": str(self.folder), **extra}
+        env["KIT_STATE"] = self.state.url if self.state else ""
         env["PYTHONPATH"] = os.pathsep.join([str(_ROOT / "worker"), str(_ROOT)])
         process = Process(self.folder, name, args, env)
         self._processes.append(process)
@@ -118,13 +120,21 @@ class World:
     # --- faults and gates ----------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def fault(self, name: str) -> Iterator[None]:
+    def fault(self, name: str, only: str = "") -> Iterator[None]:
         """Let messages be dropped, doubled or reordered (see `kit`)."""
-        (self.folder / name).touch()
+        made = self.folder / f"{name}.new"
+        made.write_text(only)
+        made.rename(self.folder / name)  # at once: nobody reads half of it
         try:
             yield
         finally:
             (self.folder / name).unlink()
+
+    def published(self, called: str, sign: str = "+") -> list[str]:
+        """The messages that were sent (or dropped: `-`) with *called* in their task's name or id."""
+        log = self.folder / "published"
+        lines = log.read_text().splitlines() if log.exists() else []
+        return [line[2:] for line in lines if line[0] == sign and called in line]
 
     def reached(self, run: RunHandle[Any], step: str) -> None:
         """Wait until a step waits at its gate."""

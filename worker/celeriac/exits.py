@@ -105,12 +105,15 @@ def complain(error: Exception, *, debug: bool = False) -> None:
     """Say on stderr, in one line, what went wrong."""
     if debug:
         click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
-    elif isinstance(error, SagaError):
-        click.echo(f"Error: {clean(str(error))}", err=True)
-    else:
-        name = type(error).__name__
-        click.echo(f"Error: {name}: {clean(str(error))}", err=True)
-        click.echo("`saga --debug …` shows where it comes from.", err=True)
+    click.echo(f"Error: {clean(_sentence(error))}", err=True)
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, SagaError):
+        return str(error)
+    if isinstance(error, OperationalError):
+        return f"the broker cannot be reached: see that it is up, and broker_url is right ({error})"
+    return f"{type(error).__name__}: {error} (saga --debug … shows where it comes from)"
 
 
 @contextmanager

@@ -279,5 +279,5 @@ def _draw(headings: Sequence[str], rows: Sequence[Sequence[str]], *, colour: boo
         table.add_column(heading.upper(), overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell, _COLOURS.get(cell, "")) for cell in row))
-    Console(no_color=not colour, highlight=False).print(table)
+    Console(color_system="auto" if colour else None, highlight=False).print(table)
     return True

@@ -7,6 +7,7 @@ are used for.  A pool child is a process of its own: it never shares a connectio
 from __future__ import annotations
 
 import os
+from collections import deque
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -19,7 +20,7 @@ from celeriac.store.redis import RedisStore
 if TYPE_CHECKING:
     from celery import Celery
 
-    from celeriac.store import Store
+    from celeriac.store import Lease, Store
 
 _SCHEMES = ("redis", "rediss", "unix", "redis+socket")
 
@@ -30,6 +31,7 @@ class Runtime:
     def __init__(self, app: Celery) -> None:
         self.app = app
         self.courier = CeleryCourier(app)
+        self.deaths: deque[Lease] = deque()  # attempts whose pool child is gone; the keeper reads
         self._settings: Settings | None = None
         self._engine: tuple[int, Engine] | None = None
 

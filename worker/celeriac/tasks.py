@@ -61,6 +61,7 @@ class SagaTask(Task):  # type: ignore[misc]  # Celery has no types
     """A task that can be a step of a saga.  Called in any other way it is what it always was."""
 
     abstract = True
+    Request = "celeriac.keeper:SagaRequest"
     saga_runtime: Runtime
     saga_shape: Shape
     saga_adopted = False  # True: arguments stay plain JSON, as Celery would deliver them
@@ -130,6 +131,8 @@ def adopt(task: Any, shape: Shape, runtime: Runtime) -> None:
         "saga_runtime": runtime,
         "saga_shape": shape,
         "saga_adopted": True,
+        # A task with a request class of its own keeps it; its deaths show a little later.
+        "Request": SagaTask.Request if kind.Request == Task.Request else kind.Request,
         "throws": (*tuple(kind.throws or ()), StepFailed),
     }
     task.__class__ = type(kind.__name__, (SagaTask, kind), body)

@@ -15,6 +15,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 import click
+from kombu.exceptions import OperationalError
 
 from celeriac.errors import DefinitionError, ResultTimeout, RunNotFound, StoreUnavailable
 from celeriac.exits import NotFound, complain, exit_of_outcome
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from celeriac.models import RunState
     from celeriac.printing import Printer
     from celeriac.sagas import IfExists, Saga, Sagas
+
+_BROKER_SECONDS = 2.0  # for one look whether the broker is there
 
 
 class Terminal:
@@ -56,6 +59,7 @@ class Terminal:
             run = saga.start(id=run_id, tags=tags, if_exists=if_exists)
         else:
             run = saga.start_json(text, id=run_id, tags=tags, if_exists=if_exists)
+        self._print.deed(run.id, "accepted")
         self._see_off(run, None, **waiting)
 
     def list(self, *, since: str | None, until: str | None, **filters: Any) -> None:
@@ -89,13 +93,10 @@ class Terminal:
         """Sweep once, or every so many seconds until SIGINT or SIGTERM."""
         sagas = self._sagas()
         if every is None:
-            self._print.swept(sagas.sweep())
+            self._print.swept(_sweep(sagas))
             return
         click.echo(f"Sweeping every {every:g} s; Ctrl-C ends it.", err=True)
-        total = 0
-        for looked_at in _sweeps(sagas, every):
-            total += looked_at
-        self._print.swept(total)
+        self._print.swept(sum(_sweeps(sagas, every)))
 
     # --- parts ---------------------------------------------------------------------------------
 
@@ -166,7 +167,14 @@ def _moment(option: str, text: str | None) -> datetime | None:
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
-# --- sweeping for ever -------------------------------------------------------------------------
+# --- sweeping ----------------------------------------------------------------------------------
+
+
+def _sweep(sagas: Sagas) -> int:
+    """Sweep once; raise kombu's OperationalError if nothing could be sent."""
+    with sagas.app.connection_for_write() as broker:
+        broker.ensure_connection(max_retries=1, timeout=_BROKER_SECONDS)
+    return sagas.sweep()
 
 
 def _sweeps(sagas: Sagas, every: float) -> Iterator[int]:
@@ -175,9 +183,9 @@ def _sweeps(sagas: Sagas, every: float) -> Iterator[int]:
     with _signals() as asked:
         while True:
             try:
-                yield sagas.sweep()
+                yield _sweep(sagas)
                 away = False
-            except StoreUnavailable as error:
+            except (StoreUnavailable, OperationalError) as error:
                 if not away:  # once for each outage; when it is over, sweeping goes on
                     complain(error)
                 away = True

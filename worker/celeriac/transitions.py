@@ -653,6 +653,8 @@ def _retry(draft: _Draft, command: Retry) -> None:
     run = draft.run
     if command.step is not None:
         draft.node(command.step)
+    if _abandoned(draft):
+        raise draft.refuse("at_rest", "it was terminated, and nothing of it is tried again")
     names = [command.step] if command.step else list(run.steps)
     owed = [name for name in names if name in run.owed]
     if not owed:

@@ -11,6 +11,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from celery import signals
+from celery.bootsteps import RUN
 
 from celeriac.canvas import ERRBACK, HEADER, QUEUE, parse_header
 from celeriac.errors import SagaError
@@ -90,7 +91,12 @@ class _Wiring:
         if worker is None or not self._mine(worker.app):
             return
         settings = self.runtime.settings
-        self.keeper = LeaseKeeper(self.runtime.new_store(), settings.lease)
+        self.keeper = LeaseKeeper(
+            self.runtime.new_store(),
+            settings.lease,
+            self.runtime.deaths,
+            lambda: _consumes(worker.consumer),
+        )
         self.keeper.start()
         log.info(
             "celeriac is ready: lease %g s, sweep every %g s, namespace %s",
@@ -119,6 +125,11 @@ class _Wiring:
         """Keep the ticks of the sweep out of the logs: one a second hides everything else."""
         for name in _LOGGERS_OF_EVERY_TASK:
             logging.getLogger(name).addFilter(_not_a_tick)
+
+
+def _consumes(consumer: Any) -> bool:
+    """False while a worker's consumer tries to connect to the broker again."""
+    return consumer.connection is not None or consumer.blueprint.state != RUN
 
 
 def sweep_once(runtime: Runtime) -> int:

@@ -116,9 +116,11 @@ class Store(Protocol):
 
     def shard_of(self, run_id: str) -> int:
         """Return the shard a run belongs to: 0 to `shards` - 1."""
+        ...
 
     def read(self, run_id: str, fields: Sequence[str] = ()) -> Snapshot:
         """Return the run, the payload *fields* asked for, and the store's time."""
+        ...
 
     def commit(self, change: Change) -> bool:
         """Write *change* and return True; return False, with nothing written, if a guard fails.
@@ -127,24 +129,31 @@ class Store(Protocol):
         has that expiry.  Starting a run raises StoreFull at `maxmemory`; other commits go through
         where the server can do that (Redis 7).
         """
+        ...
 
     def plan(self, run_id: str, fingerprint: str) -> Plan:
         """Return the plan that a run was started with."""
+        ...
 
     def history(self, run_id: str) -> list[Event]:
         """Return every event of a run, oldest first; empty if there is no such run."""
+        ...
 
     def due(self, shard: int, limit: int) -> DueBatch:
         """Return up to *limit* entries of a shard's wake index whose time has come."""
+        ...
 
     def postpone(self, entries: Mapping[Due, int]) -> None:
         """Move entries to a later time (ms), each only if it still stands where it was found."""
+        ...
 
     def renew(self, leases: Sequence[Lease], lease_ms: int) -> set[Lease]:
         """Extend *leases* to *lease_ms* from now; return those that no longer exist."""
+        ...
 
     def lapse(self, leases: Sequence[Lease]) -> None:
         """Let *leases* run out now: whoever held them is known to be dead."""
+        ...
 
     def pulse(self, gap_ms: int, outage_ms: int = 0) -> None:
         """Note a sign of life of a worker, in every shard.
@@ -152,12 +161,15 @@ class Store(Protocol):
         A silence of more than *gap_ms* before it begins a new `since`.  *outage_ms* tells that
         the caller could not reach the store for so long until now: kept as an outage.
         """
+        ...
 
     def find(self, query: Query) -> list[Run]:
         """Return up to `query.limit` runs, newest first, ids in descending order within a ms."""
+        ...
 
     def counts(self) -> dict[tuple[str, RunStatus], int]:
         """Return the number of runs by saga and status, from the indexes."""
+        ...
 
     def wait_for_rest(self, run_id: str, timeout: float | None) -> bool:
         """Wait until the run is at rest; return False if it is not after *timeout* seconds.
@@ -165,9 +177,12 @@ class Store(Protocol):
         Woken by the commit that brings the run to rest; does not poll.  True also if there is no
         such run (any more).
         """
+        ...
 
     def remove_expired(self, shard: int, limit: int) -> int:
         """Remove up to *limit* runs at rest whose `expire_at` has passed; return how many."""
+        ...
 
     def close(self) -> None:
         """Give back connections."""
+        ...

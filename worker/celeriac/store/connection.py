@@ -20,6 +20,7 @@ from redis.exceptions import (
     MasterDownError,
     MovedError,
     NoPermissionError,
+    NoScriptError,
     TryAgainError,
 )
 from redis.retry import Retry
@@ -34,12 +35,14 @@ Command = tuple[str | int, ...]
 CONNECT_TIMEOUT = 2.0  # seconds
 REPLY_TIMEOUT = 5.0  # seconds
 
+_FOREIGN_BYTES = "surrogateescape"  # whatever is in an index, it must not break a sweep
 _OUT_OF_REACH = (redis.ConnectionError, redis.TimeoutError, OSError)
 _MEANINGS: tuple[tuple[type[redis.RedisError] | str, type[StoreError], str], ...] = (
     # what Redis answers (redis-py cuts the first word off where it has a class for it)
     (redis.OutOfMemoryError, StoreFull, "is at maxmemory: give it more, or lower saga_retention"),
     ("OOM ", StoreFull, "is at maxmemory: give it more, or lower saga_retention"),
     (redis.BusyLoadingError, StoreUnavailable, "is loading its data: wait a moment"),
+    (NoScriptError, StoreUnavailable, "forgets scripts at once: find out who flushes them"),
     (redis.ReadOnlyError, StoreUnavailable, "is a replica: name the primary in saga_redis_url"),
     ("READONLY", StoreUnavailable, "is a replica: name the primary in saga_redis_url"),
     (MasterDownError, StoreUnavailable, "has lost its primary: wait for the failover"),
@@ -65,32 +68,43 @@ class Connection:
             self.client: Any = redis.Redis.from_url(
                 _without_celery_forms(url),
                 decode_responses=True,
-                # Whatever bytes there are in an index, they must not break a sweep.
-                encoding_errors="surrogateescape",
+                encoding_errors=_FOREIGN_BYTES,
                 protocol=2,
                 retry=Retry(NoBackoff(), 0),
                 health_check_interval=0,
                 socket_connect_timeout=CONNECT_TIMEOUT,
                 socket_timeout=REPLY_TIMEOUT,
             )
+            self._pool = self.client.connection_pool
         except ValueError as error:
             raise ConfigurationError(f"saga_redis_url is no URL of a Redis: {error}") from None
 
     def ask(self, *command: str | int) -> Any:
         """Send one command and return the answer."""
-        with self.errors():
-            return self.client.execute_command(*command)
+        return self.ask_all((command,))[0]
 
     def ask_all(self, commands: Iterable[Command]) -> list[Any]:
         """Send commands in one round trip and return their answers, or raise the first error."""
         return self.check(self.try_all(commands))
 
     def try_all(self, commands: Iterable[Command]) -> list[Any]:
-        """Send commands in one round trip; errors of single commands are among the answers."""
-        with self.errors(), self.client.pipeline(transaction=False) as pipeline:
-            for command in commands:
-                pipeline.execute_command(*command)
-            return list(pipeline.execute(raise_on_error=False))
+        """Send commands in one round trip; errors of single commands are among the answers.
+
+        Speaks through the client's connections but not its pipelines: those cost more than the
+        round trip itself, and this is done three times a step.
+        """
+        packed = [_packed(command) for command in commands]
+        with self.errors():
+            link: Any = self._pool.get_connection()
+            try:
+                link.send_packed_command((b"".join(packed),))
+                return [_answer(link) for _ in packed]
+            except BaseException:
+                # Also when a time limit strikes: nobody may get the answers to what we asked.
+                link.disconnect()
+                raise
+            finally:
+                self._pool.release(link)
 
     def check(self, answers: list[Any]) -> list[Any]:
         """Return *answers*, or raise the first error among them."""
@@ -129,10 +143,27 @@ class Connection:
         return StoreError(f"{self._where()} did not do what it was asked: see its log ({text})")
 
     def _where(self) -> str:
-        place = self.client.connection_pool.connection_kwargs
+        place = self._pool.connection_kwargs
         if "path" in place:
             return f"the state Redis at {place['path']}"
         return f"the state Redis at {place.get('host', 'localhost')}:{place.get('port', 6379)}"
+
+
+def _packed(command: Command) -> bytes:
+    """Spell a command as Redis reads it."""
+    parts = [b"*%d\r\n" % len(command)]
+    for part in command:
+        data = str(part).encode("utf-8", _FOREIGN_BYTES)
+        parts.append(b"$%d\r\n%b\r\n" % (len(data), data))
+    return b"".join(parts)
+
+
+def _answer(link: Any) -> Any:
+    """Read one answer; an error that concerns only this command is an answer too."""
+    try:
+        return link.read_response()
+    except redis.ResponseError as error:
+        return error
 
 
 def _without_celery_forms(url: str) -> str:

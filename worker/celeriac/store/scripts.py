@@ -70,14 +70,7 @@ class Scripts:
     def _try(self, script: Script, calls: Sequence[Call], beyond_full: bool) -> list[Any]:
         flagged = beyond_full and self._flags
         digest = script.beyond_full_digest if flagged else script.plain_digest
-        commands = [_evalsha(digest, call) for call in calls]
-        if len(commands) > 1:
-            return self._connection.try_all(commands)
-        with self._connection.errors():  # a pipeline of one costs more than the command
-            try:
-                return [self._connection.client.execute_command(*commands[0])]
-            except ResponseError as error:
-                return [error]
+        return self._connection.try_all(_evalsha(digest, call) for call in calls)
 
     def _again(
         self, script: Script, calls: Sequence[Call], answers: Sequence[Any], beyond_full: bool
@@ -92,12 +85,12 @@ class Scripts:
 
     def _load(self, script: Script, beyond_full: bool) -> None:
         if beyond_full and self._flags:
-            [answer] = self._connection.try_all([("SCRIPT LOAD", script.beyond_full)])
+            [answer] = self._connection.try_all([("SCRIPT", "LOAD", script.beyond_full)])
             self._flags = not _cannot_read_flags(answer)
             if self._flags:
                 self._connection.check([answer])
                 return
-        self._connection.ask("SCRIPT LOAD", script.plain)
+        self._connection.ask("SCRIPT", "LOAD", script.plain)
 
 
 def _cannot_read_flags(answer: object) -> bool:

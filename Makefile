@@ -1,0 +1,92 @@
+# One word for each thing that is done here.  Owns: the virtual environment in .venv and the
+# commands of the gate.  Refuses to know: what they check (pyproject.toml), and who calls (.ci/run).
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+MAKEFLAGS += --no-print-directory
+SHELL := /bin/sh
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_NO_INPUT := 1
+
+# The first of these that is new enough makes the environment; `make PYTHON=…` names another.
+PYTHON ?= $(shell for each in python3 python3.13 python3.12 python3.11 python; do \
+	$$each -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& echo $$each && break; done)
+VENV := .venv
+PY := $(VENV)/bin/python
+READY := $(VENV)/.ready
+
+# Tests that are run at the same time; each brings its own Redis and workers.
+JOBS ?= 2
+# More words for the command at hand: make test ARGS="-k lease"
+ARGS ?=
+
+.PHONY: help
+help: ## show this
+	@echo "Celeriac: durable sagas on Celery and Redis."
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: setup
+setup: $(READY) ## make .venv with exact versions (the others do this when it is needed)
+	@echo "$(VENV) is ready" >&2
+
+# Every version is in the lock, so the package itself is added without looking for anything.
+$(READY): pyproject.toml requirements.lock
+	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer was found:" \
+		"install one, or name it with make PYTHON=/path/to/python3" >&2; exit 1; }
+	@echo "Setting up $(VENV) (a minute or so the first time) …" >&2
+	@$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV) || { \
+		echo "No virtual environment could be made: Debian and Ubuntu keep" \
+		"what it takes in the package python3-venv" >&2; exit 1; }
+	@$(PY) -m pip install -qq --requirement requirements.lock
+	@$(PY) -m pip install -qq --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.PHONY: demo
+demo: $(READY) ## run 200 orders through the reference saga, and kill a worker on the way
+	@$(PY) -m workflows.demo $(ARGS)
+
+.PHONY: test
+test: $(READY) ## run all tests
+	@$(PY) -m pytest -n $(JOBS) --dist worksteal $(ARGS)
+
+.PHONY: unit
+unit: $(READY) ## run the tests that need no server and no process: seconds
+	@$(PY) -m pytest -q tests/unit tests/house $(ARGS)
+
+.PHONY: check
+check: lint types test ## the gate: format, lint, types, tests
+
+.PHONY: lint
+lint: $(READY) ## see that everything is formatted and passes the linter
+	@$(PY) -m ruff format --check . || { echo "make format mends this" >&2; exit 1; }
+	@$(PY) -m ruff check .
+
+.PHONY: types
+types: $(READY) ## check the types: mypy strictly, pyright as a user's editor would
+	@$(PY) -m mypy
+	@$(PY) -m pyright
+
+.PHONY: format
+format: $(READY) ## format everything, and mend what the linter can mend by itself
+	@$(PY) -m ruff check --fix-only --quiet .
+	@$(PY) -m ruff format .
+
+.PHONY: docs
+docs: $(READY) ## write again the pages that are generated from the code
+	@$(PY) -m docs.generate
+
+.PHONY: bench
+bench: $(READY) ## compare with a bare Celery chain, side by side
+	@$(PY) -m bench.chain $(ARGS)
+
+.PHONY: lock
+lock: $(READY) ## settle exact versions anew (ARGS=--upgrade takes the newest)
+	@$(PY) -m uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
+		--no-header --no-annotate --no-emit-index-url --quiet -o requirements.lock $(ARGS)
+
+.PHONY: clean
+clean: ## remove all that was made here, .venv too
+	@rm -rf $(VENV) dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

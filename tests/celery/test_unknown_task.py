@@ -1,0 +1,80 @@
+"""A worker that lacks one of a plan's tasks: the run waits, and says why.
+
+Owns: workers of another version than the run's plan.  Refuses to know: what else may keep a run
+waiting.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tests.celery import load
+from tests.celery.kit import Trip
+
+if TYPE_CHECKING:
+    from celeriac import RunHandle
+    from celeriac.models import StepView
+    from tests.celery.world import World
+
+
+def view(run: RunHandle[Any], name: str) -> StepView:
+    """A step of a run as people are shown it."""
+    return next(step for step in run.state().steps if step.name == name)
+
+
+def test_a_worker_without_the_task(world: World) -> None:
+    """The run waits at the step, with its reason shown and no attempt used, until one can run it."""
+    incomplete = world.worker("old", without="pay")
+    world.beat()
+    run = world.kit.trip.start(Trip(), id="blocked")
+    why = world.until(lambda: view(run, "pay").blocked, "the reason is shown")
+    assert why == "worker old@test does not know the task tests.celery.kit.pay"
+    world.until(lambda: load.happened([run], "dispatched"), "the sweep sent it again")
+    world.until(lambda: len(world.published(":pay:1")) >= 3, "and again")
+    step = view(run, "pay")
+    assert (run.status, step.status, step.attempts) == ("running", "scheduled", 0)
+    blocked = [event for event in run.history() if event.kind == "blocked"]
+    assert [(event.step, event.data["why"]) for event in blocked] == [("pay", why)]
+    assert world.ledger.bodies("blocked", "pay") == 0
+
+    incomplete.kill()
+    world.worker("new")
+    assert world.rest(run, 60).status == "completed"
+    assert [world.ledger.bodies("blocked", name) for name in ("book", "pay", "send")] == [1, 1, 1]
+    step = view(run, "pay")
+    assert (step.attempts, step.blocked) == (1, None)
+
+
+def test_a_worker_without_the_compensation(world: World) -> None:
+    """A run that is being undone waits in the same way, and is undone completely."""
+    incomplete = world.worker("old", without="refund")
+    world.beat()
+    run = world.kit.trip.start(Trip(script={"send": ["abort-clean"]}), id="stuck")
+    why = world.until(lambda: view(run, "pay").blocked, "the reason is shown")
+    assert why == "worker old@test does not know the task tests.celery.kit.refund"
+    step = view(run, "pay")
+    assert (run.status, step.status, step.undo_attempts) == ("compensating", "compensating", 0)
+    assert world.ledger.live("stuck") == {"book", "pay"}
+
+    incomplete.kill()
+    world.worker("new")
+    assert world.rest(run, 60).status == "compensated"
+    assert view(run, "pay").blocked is None
+
+
+def test_an_old_worker_beside_a_new_one(world: World) -> None:
+    """In the middle of a deploy no run is lost, and none pays with an attempt."""
+    world.worker("old", without="pay")
+    world.worker("new")
+    world.beat()
+    runs = load.start(world, "deploy", range(10))
+    reasons = "worker old@test does not know the task tests.celery.kit.pay"
+    load.all_rest(world, runs, 120)
+    assert load.statuses(runs) == load.expected(runs)
+    told = {event.data["why"] for run in runs for event in run.history() if event.kind == "blocked"}
+    assert told == {reasons}
+    bodies = {run.id: world.ledger.bodies(run.id, "pay") for run in runs}
+    assert bodies == {
+        run.id: len(load.shape_of(n).script.get("pay", ["ok"])) + (n == 5)
+        for n, run in enumerate(runs)
+    } | {"deploy-1": 1}

@@ -1,0 +1,258 @@
+"""What `docker compose up` would give, shown with the same commands as plain processes.
+
+Owns: when each service counts as well.  Refuses to know: how a container's names become this
+machine's (`compose.py`).
+"""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import shutil
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import redis
+
+from celeriac.testing.servers import find_redis_binary
+from tests.ops.compose import ROOT, Machine, Service, read
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+APPS = ("worker", "beat", "flower")
+ORDER = {
+    "customer": "Ada Moor",
+    "sku": "SEED-CELERIAC",
+    "quantity": 1,
+    "unit_price": 319,
+    "amount": 319,
+    "card": "tok_visa_5c1e3a90",
+    "address": "4 North End, 2277 Ashby",
+}
+CLIENT = """
+import json, sys
+from workflows.order import Order, place_order
+run = place_order.start(Order(**json.loads(sys.argv[1])), id=sys.argv[2])
+run.result(timeout=60)
+print(run.status.value)
+"""
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Machine:
+    """A folder and ports of its own for one set of services."""
+    return Machine(tmp_path_factory.mktemp("compose"))
+
+
+@pytest.fixture(scope="module")
+def server(machine: Machine) -> Iterator[tuple[Service, redis.Redis]]:
+    """The redis service, answering."""
+    service = machine.service("redis")
+    if shutil.which(service.command[0]) is None:
+        # Another server understands the same configuration.
+        service.command[0] = str(find_redis_binary())
+    client = redis.Redis(port=machine.ports["6379"], decode_responses=True)
+    try:
+        service.start()
+        service.wait("answering PING", lambda: _answers(client))
+        yield service, client
+        assert service.stop() == 0
+    finally:
+        client.close()
+        service.kill()
+
+
+@pytest.fixture(scope="module")
+def apps(machine: Machine, server: object) -> Iterator[dict[str, Service]]:
+    """Worker, beat and Flower, started; redis is there, as `depends_on` has it."""
+    assert server
+    services = {name: machine.service(name) for name in APPS}
+    try:
+        for service in services.values():
+            service.start()
+        yield services
+        ends = {name: service.stop() for name, service in services.items()}
+        assert ends == dict.fromkeys(APPS, 0)
+    finally:
+        for service in services.values():
+            service.kill()
+
+
+def _answers(client: redis.Redis) -> bool:
+    try:
+        return bool(client.ping())
+    except redis.ConnectionError:
+        return False
+
+
+def test_redis_keeps_what_it_acknowledged_and_evicts_nothing(
+    server: tuple[Service, redis.Redis],
+) -> None:
+    """The server that answers is the child, with its append-only file on and no eviction."""
+    service, client = server
+    assert service.process is not None
+    assert client.info("server")["process_id"] == service.process.pid
+    wanted = {
+        "appendonly": "yes",
+        "appendfsync": "everysec",
+        "maxmemory-policy": "noeviction",
+        "save": "",
+    }
+    assert client.config_get(*wanted) == wanted
+    assert client.config_get("maxmemory") != {"maxmemory": "0"}
+
+
+def test_redis_healthcheck_passes(server: tuple[Service, redis.Redis]) -> None:
+    """The healthcheck that the others wait for passes once the server answers."""
+    service, _ = server
+    if shutil.which(service.healthcheck[0]) is None:
+        pytest.skip(f"there is no {service.healthcheck[0]} on this machine")
+    assert service.check().stdout.strip() == "PONG"
+
+
+def test_worker_is_ready_and_passes_its_healthcheck(apps: dict[str, Service]) -> None:
+    """The worker finds its app and its broker, says so, and answers when it is asked by name."""
+    worker = apps["worker"]
+    worker.wait("being ready", lambda: " ready." in worker.log.read_text())
+    checked = worker.check()
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert "pong" in checked.stdout
+
+
+def test_beat_sends_the_sweep(
+    apps: dict[str, Service], server: tuple[Service, redis.Redis]
+) -> None:
+    """Beat starts with the schedule of `Sagas(app)`: the sweep arrives at the broker."""
+    beat, (_, client) = apps["beat"], server
+    beat.wait("having started", lambda: "beat: Starting" in beat.log.read_text())
+    with client.monitor() as watched:  # type: ignore[no-untyped-call]
+        sent = (str(each["command"]) for each in watched.listen())
+        # Ends with the sweep; with none, the limit for a test ends it.
+        assert any("LPUSH" in command and "celeriac.sweep" in command for command in sent)
+
+
+def test_an_order_is_taken_to_its_end(apps: dict[str, Service]) -> None:
+    """A client that knows the broker's address places an order, and the worker completes it."""
+    assert _placed(apps["worker"], "order-1").startswith("completed")
+
+
+def test_flower_is_healthy_and_sees_the_worker(machine: Machine, apps: dict[str, Service]) -> None:
+    """Flower passes its healthcheck, and lists the worker to whoever has the password."""
+    flower = apps["flower"]
+    flower.wait("passing its healthcheck", lambda: flower.check().returncode == 0)
+    flower.wait("listing the worker", lambda: _workers(machine, flower) != [])
+    assert all(each.startswith("worker@") for each in _workers(machine, flower))
+
+
+def test_flower_tells_a_step_but_no_payload(machine: Machine, apps: dict[str, Service]) -> None:
+    """Flower lists each step under its own name with run, step and attempt; the card stays out."""
+    flower = apps["flower"]
+    flower.wait("passing its healthcheck", lambda: flower.check().returncode == 0)
+    # Flower only knows what it heard; once it lists the worker, it listens.
+    flower.wait("listing the worker", lambda: _workers(machine, flower) != [])
+    assert _placed(apps["worker"], "order-2").startswith("completed")
+    flower.wait("listing the last step", lambda: "order-2 · ship" in str(_tasks(machine, flower)))
+    shown = {task["args"]: task["name"] for task in _tasks(machine, flower).values()}
+    assert shown["order-2 · charge · #1"] == "workflows.order.charge"
+    assert str(ORDER["card"]) not in json.dumps(_tasks(machine, flower))
+
+
+def test_flower_shows_nothing_without_the_password(
+    machine: Machine, apps: dict[str, Service]
+) -> None:
+    """Without the password there is no page, and with it nothing can be changed."""
+    flower = apps["flower"]
+    flower.wait("passing its healthcheck", lambda: flower.check().returncode == 0)
+    port, password = machine.ports["5555"], flower.environment["FLOWER_BASIC_AUTH"]
+    assert _ask(port, "GET", "/tasks", "")[0] == 401
+    assert _ask(port, "GET", "/tasks", password)[0] == 200
+    assert _ask(port, "POST", "/api/worker/shutdown/any", password)[0] == 403
+
+
+def _placed(worker: Service, run_id: str) -> str:
+    """Place an order from where the worker is, wait for its end, and return its status."""
+    done = subprocess.run(
+        [sys.executable, "-c", CLIENT, json.dumps(ORDER | {"id": run_id}), run_id],
+        cwd=worker.folder,
+        env=worker.environment,
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    return done.stdout or done.stderr
+
+
+def _tasks(machine: Machine, flower: Service) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = _asked(machine, flower, "/api/tasks")
+    return found
+
+
+def _workers(machine: Machine, flower: Service) -> list[str]:
+    return [worker["hostname"] for worker in _asked(machine, flower, "/workers?json=1")["data"]]
+
+
+def _asked(machine: Machine, flower: Service, path: str) -> Any:
+    password = flower.environment["FLOWER_BASIC_AUTH"]
+    status, body = _ask(machine.ports["5555"], "GET", path, password)
+    assert status == 200, body
+    return json.loads(body)
+
+
+def _ask(port: int, method: str, path: str, password: str) -> tuple[int, str]:
+    """Send one request with `name:password`, if there is one; return the status and the body."""
+    token = base64.b64encode(password.encode()).decode()
+    headers = {"Authorization": f"Basic {token}"} if password else {}
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request(method, path, headers=headers)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+    finally:
+        connection.close()
+
+
+def test_services_wait_for_a_healthy_redis() -> None:
+    """Nothing starts before Redis is well, and everything comes back when it ends by itself."""
+    services = read()["services"]
+    assert set(services) == {"redis", *APPS}
+    assert all(spec["restart"] == "unless-stopped" for spec in services.values())
+    for name in APPS:
+        assert services[name]["depends_on"] == {"redis": {"condition": "service_healthy"}}
+
+
+def test_only_flower_can_be_reached_and_only_from_this_machine() -> None:
+    """Redis has no password here, so it publishes no port; Flower's is for this machine alone."""
+    published = {name: spec.get("ports", []) for name, spec in read()["services"].items()}
+    assert {name for name, ports in published.items() if ports} == {"flower"}
+    assert all(port.startswith("127.0.0.1:") for port in published["flower"])
+
+
+def test_redis_keeps_its_data_in_a_volume() -> None:
+    """The append-only file outlives the container, and the configuration is the one tested here."""
+    file = read()
+    mounted = dict(volume.split(":")[:2] for volume in file["services"]["redis"]["volumes"])
+    assert mounted == {"./ops/redis.conf": "/etc/redis.conf", "redis-data": "/data"}
+    assert "redis-data" in file["volumes"]
+
+
+def test_compose_itself_accepts_the_file() -> None:
+    """Where there is a compose client, it reads the file without a complaint."""
+    if shutil.which("docker") is None or _compose("version").returncode:
+        pytest.skip("there is no docker client with the compose plugin on this machine")
+    asked = _compose("config", "--quiet")
+    assert (asked.returncode, asked.stderr) == (0, "")
+
+
+def _compose(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["docker", "compose", *words],  # noqa: S607  # whichever the machine has
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )

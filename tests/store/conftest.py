@@ -1,0 +1,64 @@
+"""The stores under test: memory, and Redis on a private server."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from celeriac.store.memory import MemoryStore
+from celeriac.store.redis import RedisStore
+from tests.redis_server import RedisServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from celeriac.store import Store
+
+
+@pytest.fixture(scope="session")
+def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A Redis for all tests that do not harm it."""
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture
+def server(shared_server: RedisServer) -> RedisServer:
+    """The shared Redis, empty."""
+    with shared_server.client() as client:
+        client.flushall()
+    return shared_server
+
+
+@pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[RedisServer]:
+    """A Redis that the test may kill, fill or reconfigure."""
+    with RedisServer(tmp_path / "redis") as server:
+        yield server
+
+
+@pytest.fixture
+def redis_store(server: RedisServer) -> Iterator[RedisStore]:
+    """An empty store on Redis."""
+    store = RedisStore(server.url)
+    yield store
+    store.close()
+
+
+@pytest.fixture(params=["memory", "redis"])
+def store(request: pytest.FixtureRequest) -> Store:
+    """An empty store of each kind."""
+    if request.param == "memory":
+        return MemoryStore()
+    found: RedisStore = request.getfixturevalue("redis_store")
+    return found
+
+
+@pytest.fixture
+def own_store(own_server: RedisServer) -> Iterator[RedisStore]:
+    """A store on a server that the test may harm."""
+    store = RedisStore(own_server.url)
+    yield store
+    store.close()

@@ -1,0 +1,140 @@
+"""The head of a run: exact, small, and refused when it cannot be understood."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from celeriac.errors import StoreError
+from celeriac.models import Lane, LaneState, Run, RunStatus, StepState
+from celeriac.store.codec import LANE_FIELDS, RUN_FIELDS, STEP_FIELDS, dump_run, load_run, stamp
+from tests.store.runs import a_run
+
+NUMBERS = st.integers(0, 2**53)
+TEXTS = st.text(max_size=20)
+LANES = st.builds(
+    Lane,
+    state=st.sampled_from(LaneState),
+    attempt=NUMBERS,
+    holder=TEXTS,
+    at=NUMBERS,
+    sent=st.booleans(),
+    sends=NUMBERS,
+    limit=NUMBERS,
+    base=NUMBERS,
+    again=st.booleans(),
+    late=st.lists(NUMBERS, max_size=3).map(tuple),
+)
+STEPS = st.builds(
+    StepState,
+    do=LANES,
+    undo=LANES,
+    order=NUMBERS,
+    maybe=st.booleans(),
+    generation=NUMBERS,
+    blocked=TEXTS,
+)
+RUNS = st.builds(
+    Run,
+    id=TEXTS,
+    saga=TEXTS,
+    plan=TEXTS,
+    status=st.sampled_from(RunStatus),
+    started_at=NUMBERS,
+    grace=NUMBERS,
+    version=NUMBERS,
+    epoch=NUMBERS,
+    deadline=st.none() | NUMBERS,
+    credited=NUMBERS,
+    overdue=st.booleans(),
+    digest=TEXTS,
+    starter=TEXTS,
+    tags=st.lists(st.tuples(TEXTS, TEXTS), max_size=3).map(tuple),
+    started_steps=NUMBERS,
+    quiet=NUMBERS,
+    why=TEXTS,
+    culprit=TEXTS,
+    reason=TEXTS,
+    changed_at=NUMBERS,
+    ended_at=NUMBERS,
+    steps=st.dictionaries(TEXTS, STEPS, max_size=4),
+)
+
+
+def exact(value: Any) -> Any:
+    """*value* with the type of everything in it: True is not 1."""
+    if dataclasses.is_dataclass(value):
+        names = [field.name for field in dataclasses.fields(value)]
+        return type(value), [exact(getattr(value, name)) for name in names]
+    if isinstance(value, dict):
+        return [(name, exact(found)) for name, found in value.items()]
+    if isinstance(value, tuple):
+        return tuple(exact(found) for found in value)
+    return type(value), value
+
+
+@given(RUNS)
+def test_every_run_is_read_as_it_was_written(run: Run) -> None:
+    """Whatever a run holds, its head gives it back, with the type of every value."""
+    assert exact(load_run(run.id, dump_run(run))) == exact(run)
+
+
+@pytest.mark.parametrize(
+    ("kind", "known"), [(Run, RUN_FIELDS), (StepState, STEP_FIELDS), (Lane, LANE_FIELDS)]
+)
+def test_every_field_is_written(kind: type, known: tuple[str, ...]) -> None:
+    """A field that is added to the models must be added to the format."""
+    names = {field.name for field in dataclasses.fields(kind)}
+    assert set(known) == names - {"id"}
+
+
+@pytest.mark.parametrize("kind", [Run, StepState, Lane])
+def test_every_field_is_tried(kind: type) -> None:
+    """The strategies above give every field a value of its own."""
+    strategy = {Run: RUNS, StepState: STEPS, Lane: LANES}[kind]
+    names = {field.name for field in dataclasses.fields(kind)}
+    assert all(f"{name}=" in repr(strategy) for name in names)
+
+
+def test_a_head_stays_small() -> None:
+    """A completed step adds some tens of bytes; one that was never touched adds nothing."""
+    done = StepState(Lane(LaneState.DONE, 1, "a1b2c3d4", 1_700_000_000_000), order=1, maybe=True)
+    run = a_run(steps={f"step-{n}": done for n in range(100)})
+    assert len(dump_run(run)) / 100 < 60
+    assert len(dump_run(a_run())) < 120
+
+
+@given(RUNS, RUNS)
+def test_a_head_begins_with_its_stamp(run: Run, other: Run) -> None:
+    """Heads of another version or another life of the id begin in another way."""
+    assert dump_run(run).startswith(stamp(run))
+    lives = [(each.version, each.epoch, each.started_at) for each in (run, other)]
+    assert dump_run(run).startswith(stamp(other)) == (lives[0] == lives[1])
+
+
+@pytest.mark.parametrize(
+    "damage", ["", "nonsense", "{}", "[]", "[1,2]", '[1,1,1,"a","b","gone",1]', "null", "7"]
+)
+def test_nonsense_is_refused(damage: str) -> None:
+    """What is no head raises StoreError, which says what to do."""
+    with pytest.raises(StoreError, match="saga_namespace"):
+        load_run("order-42", damage)
+
+
+def test_a_newer_format_is_refused() -> None:
+    """A head with more values than this version knows is not read, lest they be lost."""
+    full = a_run(overdue=True, steps={"reserve": StepState(order=1)})
+    row = json.loads(dump_run(full))
+    for newer in ([*row, "new"], _with_step(row, [1, [], False, [], 0, "", "new"])):
+        with pytest.raises(StoreError, match="newer version"):
+            load_run("order-42", json.dumps(newer))
+
+
+def _with_step(row: list[Any], step: list[Any]) -> list[Any]:
+    place = RUN_FIELDS.index("steps")
+    return [*row[:place], {"reserve": step}, *row[place + 1 :]]

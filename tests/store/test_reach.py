@@ -1,0 +1,211 @@
+"""How the store on Redis deals with a server that is away, slow, restarted, or oddly named."""
+
+from __future__ import annotations
+
+import multiprocessing
+import socket
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from celeriac.errors import ConfigurationError, StoreUnavailable
+from celeriac.store import Query
+from celeriac.store.connection import Connection
+from celeriac.store.redis import RedisStore
+from celeriac.store.waiting import wait_until
+from tests.redis_server import RedisServer, free_port
+from tests.store.runs import a_run, due, ending, lease, moving, starting, write
+from tests.store.test_rest import Waiting, until
+
+# --- out of reach ------------------------------------------------------------------------------
+
+
+def test_a_refused_connection_is_told_at_once() -> None:
+    """A server that is down raises StoreUnavailable, quickly, naming it but not the password."""
+    port = free_port()
+    store = RedisStore(f"redis://someone:s3cret@127.0.0.1:{port}/0")
+    begin = time.monotonic()
+    for call in (
+        lambda: store.read("order-42"),
+        lambda: store.commit(starting(a_run())),
+        lambda: store.due(0, 1),
+        lambda: store.pulse(1),
+        lambda: store.renew([lease(a_run())], 1),
+        lambda: store.find(Query()),
+        lambda: store.wait_for_rest("order-42", 5),
+    ):
+        with pytest.raises(StoreUnavailable, match=f"127.0.0.1:{port}") as caught:
+            call()
+        assert "s3cret" not in str(caught.value)
+    assert time.monotonic() - begin < 5
+
+
+def test_a_silent_server_is_given_up() -> None:
+    """A server that accepts but never answers raises StoreUnavailable after the time-out."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        store = RedisStore(f"redis://127.0.0.1:{port}/0?socket_timeout=0.2")
+        with pytest.raises(StoreUnavailable):
+            store.read("order-42")
+        store.close()
+
+
+def test_time_outs_are_short() -> None:
+    """Nobody waits longer than some seconds for a store that does not answer."""
+    options = Connection("redis://127.0.0.1/0").client.connection_pool.connection_kwargs
+    assert options["socket_connect_timeout"] <= 2
+    assert options["socket_timeout"] <= 5
+    assert options["retry"].get_retries() == 0
+
+
+def test_a_wrong_password_is_told(own_server: RedisServer) -> None:
+    """A refused login says where to look, and shows no password."""
+    store = RedisStore(own_server.url.replace("127.0.0.1", "nobody:s3cret@127.0.0.1"))
+    with pytest.raises(StoreUnavailable, match="user and password in saga_redis_url") as caught:
+        store.read("order-42")
+    assert "s3cret" not in str(caught.value)
+    store.close()
+
+
+def test_an_interrupted_call_leaves_no_answer_behind(
+    redis_store: RedisStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who is stopped by a time limit while waiting for an answer does not confuse the next call."""
+    run = write(redis_store, starting(a_run()))
+
+    def strike(_: object) -> None:
+        raise TimeLimit
+
+    with monkeypatch.context() as patched:
+        patched.setattr("celeriac.store.connection._answer", strike)
+        with pytest.raises(TimeLimit):
+            redis_store.history(run.id)
+    assert redis_store.read(run.id).run == run
+
+
+class TimeLimit(BaseException):
+    """What a worker raises in the middle of anything."""
+
+
+def test_a_lost_reply_is_harmless(server: RedisServer) -> None:
+    """A commit whose reply got lost was written once; repeating it says so."""
+    store = RedisStore(server.url + "?socket_timeout=0.3")
+    run = write(store, moving(write(store, starting(a_run()))))  # and the scripts are loaded
+    change = moving(run, fields={"out": "1"})
+    pool = store._redis.client.connection_pool
+    connection = pool.get_connection()
+    connection.send_command("CLIENT", "REPLY", "OFF")
+    pool.release(connection)
+    with pytest.raises(StoreUnavailable):
+        store.commit(change)
+    assert store.read(run.id, ["out"])[0::2] == (change.run, {"out": "1"})
+    assert not store.commit(change)
+    assert len(store.history(run.id)) == 3
+    store.close()
+
+
+def test_a_restarted_server_has_everything(own_server: RedisServer, own_store: RedisStore) -> None:
+    """After a crash of Redis the store goes on by itself, with all that was acknowledged."""
+    run = write(own_store, starting(a_run(), wake_at=1))
+    own_server.kill()
+    with pytest.raises(StoreUnavailable):
+        own_store.read(run.id)
+    own_server.start()
+    assert own_store.read(run.id).run == run
+    assert len(due(own_store, run.id)) == 1
+    write(own_store, moving(run))
+
+
+def listened_to(server: RedisServer, store: RedisStore, run_id: str) -> bool:
+    """True if somebody has subscribed to the end of a run."""
+    with server.client() as client:
+        channel = store._keys.of(run_id).rest_channel(run_id)
+        return bool(client.pubsub_numsub(channel)[0][1])
+
+
+def test_a_wait_survives_a_restart(own_server: RedisServer, own_store: RedisStore) -> None:
+    """Who waits while Redis is killed and comes back is woken all the same."""
+    run = write(own_store, starting(a_run()))
+    waiting = Waiting(own_store, run.id)
+    until(lambda: listened_to(own_server, own_store, run.id))
+    own_server.restart()
+    until(lambda: listened_to(own_server, own_store, run.id))
+    assert waiting.waits
+    write(own_store, ending(run))
+    assert waiting.end()
+
+
+def test_a_wait_ends_in_time_while_redis_is_down(
+    own_server: RedisServer, own_store: RedisStore
+) -> None:
+    """Patience ends when it should, also if Redis went away meanwhile."""
+    run = write(own_store, starting(a_run()))
+    waiting = Waiting(own_store, run.id, timeout=1.0)
+    until(lambda: listened_to(own_server, own_store, run.id))
+    own_server.kill()
+    assert waiting.end() is False
+
+
+def test_a_message_that_got_lost_is_made_up_for(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A waiter looks again now and then, so that a lost message only delays it."""
+    monkeypatch.setattr("celeriac.store.waiting.LOOK_AGAIN", 0.05)
+    looks = iter([False, False, False, True])  # at first, once subscribed, and then again
+    connection = Connection(server.url)
+    assert wait_until(connection, "nobody publishes here", lambda: next(looks), 5.0)
+    connection.close()
+
+
+# --- urls and processes ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", ["unix://{}?db=3", "redis+socket://{}?virtual_host=3"])
+def test_a_socket_will_do(form: str) -> None:
+    """A Redis on a Unix socket is reached, by its own form of URL and by Celery's."""
+    with TemporaryDirectory(prefix="cel") as folder:  # the path of a socket must be short
+        path = Path(folder, "r.sock")
+        with RedisServer(Path(folder), options={"unixsocket": str(path)}) as server:
+            store = RedisStore(form.format(path))
+            write(store, starting(a_run()))
+            with server.client(db=3) as client:
+                assert client.dbsize() > 0
+            server.kill()
+            with pytest.raises(StoreUnavailable, match=r"r\.sock"):
+                store.read("order-42")
+            store.close()
+
+
+@pytest.mark.parametrize("url", ["", "localhost", "amqp://s3cret@localhost//", "redis://h:port"])
+def test_a_wrong_url_is_refused(url: str) -> None:
+    """What is no URL of a Redis raises ConfigurationError, naming the setting."""
+    with pytest.raises(ConfigurationError, match="saga_redis_url") as caught:
+        RedisStore(url)
+    assert "s3cret" not in str(caught.value)
+
+
+def test_a_forked_child_uses_the_store(redis_store: RedisStore) -> None:
+    """A process forked after the store was used goes on with it, and so does its parent."""
+    run = write(redis_store, starting(a_run()))
+    child = multiprocessing.get_context("fork").Process(
+        target=write, args=(redis_store, moving(run))
+    )
+    child.start()
+    assert redis_store.read("nobody").run is None
+    child.join()
+    assert child.exitcode == 0
+    found = redis_store.read(run.id).run
+    assert found
+    assert found.version == 2
+
+
+def test_namespaces_are_apart(server: RedisServer, redis_store: RedisStore) -> None:
+    """Two namespaces in one Redis know nothing of each other."""
+    other = RedisStore(server.url, namespace="other")
+    run = write(redis_store, starting(a_run()))
+    assert other.read(run.id).run is None
+    assert other.counts() == {}
+    write(other, starting(a_run()))
+    other.close()

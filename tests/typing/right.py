@@ -1,0 +1,103 @@
+"""What an author writes, as type checkers see it: nothing here is an error.
+
+Owns: the types that the public interface promises.  Refuses to know: what happens at run time;
+this file is only type-checked, by mypy and by pyright.
+"""
+
+from __future__ import annotations
+
+from typing import Any, assert_type
+
+from pydantic import BaseModel
+
+from celeriac import Compensation, Failure, Flow, Retry, Sagas, Step, StepContext
+
+app: Any = None  # Celery has no types: an app is anything
+sagas = Sagas(app)
+
+
+class Order(BaseModel):
+    """What a customer wants."""
+
+    id: str
+    amount: int
+
+
+class Hold(BaseModel):
+    """Stock that is held."""
+
+    hold_id: str
+
+
+class Receipt(BaseModel):
+    """The end of it."""
+
+    tracking: str
+
+
+@sagas.step(timeout="30s", retry=Retry(max_attempts=5), queue="stock")
+def reserve(ctx: StepContext, order: Order, quantity: int = 1) -> Hold:
+    """Take the context, and hold stock."""
+    return Hold(hold_id=f"{ctx.idempotency_key} {order.id} {quantity}")
+
+
+@reserve.compensation
+def release(ctx: StepContext, order: Order, result: Hold | None) -> None:
+    """Undo it."""
+
+
+@sagas.step
+def ship(order: Order, hold: Hold, *notes: str) -> Receipt:
+    """Take no context."""
+    return Receipt(tracking=f"{order.id} {hold.hold_id} {notes}")
+
+
+@ship.compensation(retry=Retry(max_attempts=None), timeout=5)
+def call_back(order: Order, error: Failure | None) -> bool:
+    """Undo it, with options."""
+    return error is None and order.amount > 0
+
+
+@sagas.step
+def count(*words: str, **more: int) -> int:
+    """Take any number of arguments."""
+    return len(words) + len(more)
+
+
+def legacy(amount: int, currency: str = "EUR") -> dict[str, int]:
+    """What stands for a Celery task whose stubs know its signature."""
+    return {currency: amount}
+
+
+@sagas.saga(deadline="10m")
+def place_order(flow: Flow, order: Order) -> Receipt:
+    """Wire steps; the types of functions are the types of results."""
+    hold = flow.step(reserve, order, quantity=2)
+    assert_type(hold, Hold)
+    assert_type(hold.hold_id, str)
+    assert_type(flow.step(reserve, order), Hold)
+    assert_type(flow.step(count, order.id, hold.hold_id, x=order.amount), int)
+    assert_type(flow.step(legacy, order.amount), dict[str, int])
+    return flow.step(ship, order, hold, "fast")
+
+
+def use(context: StepContext, order: Order) -> None:
+    """Call steps as plain functions, and as the Celery tasks they are."""
+    assert_type(reserve(context, order), Hold)
+    assert_type(release(context, order, None), None)
+    assert_type(ship(order, Hold(hold_id="a")), Receipt)
+    assert_type(call_back(order, None), bool)
+    assert_type(context.idempotency_key, str)
+    reserve.apply_async(args=[order.model_dump()], countdown=3)
+
+
+def untyped(flow: Flow, order: Order, task: Any) -> None:
+    """Use an existing Celery task, of which nothing is known."""
+    result = flow.step(task, order, anything=3)
+    flow.step(ship, order, result)
+
+
+def kinds(step: Step[..., ..., Hold], undo: Compensation[..., None]) -> None:
+    """Name the kinds of things there are."""
+    assert_type(step.name, str)
+    assert_type(undo.wants, tuple[str, ...])

@@ -1,0 +1,90 @@
+"""What type checkers must find: every line marked `expect-error`, and no other.
+
+Owns: the mistakes.  Refuses to know: their wording, which is the checkers'.  The two lines below
+keep the gate green; `test_typing` takes them away.
+"""
+
+# mypy: ignore-errors
+# pyright: basic, reportCallIssue=false, reportArgumentType=false, reportReturnType=false
+# pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel
+
+from celeriac import Flow, Retry, Sagas, StepContext
+
+app: Any = None  # Celery has no types: an app is anything
+sagas = Sagas(app)
+
+
+class Order(BaseModel):
+    """What a customer wants."""
+
+    id: str
+    amount: int
+
+
+class Hold(BaseModel):
+    """Stock that is held."""
+
+    hold_id: str
+
+
+@sagas.step(timeout=None)
+def reserve(ctx: StepContext, order: Order, quantity: int = 1) -> Hold:
+    """Take the context."""
+    return Hold(hold_id=f"{ctx.step} {order.id} {quantity}")
+
+
+@sagas.step
+def ship(order: Order, hold: Hold) -> str:
+    """Take no context."""
+    return f"{order.id} {hold.hold_id}"
+
+
+@ship.compensation
+def call_back(order: Order, result: str | None) -> None:
+    """Undo it."""
+
+
+@sagas.step(timeout=[30])  # expect-error
+def patient(order: Order) -> None:
+    """Have a timeout that is none."""
+
+
+@sagas.step(effect="magic")  # expect-error
+def magic(order: Order) -> None:
+    """Have an effect that is none."""
+
+
+@ship.compensation(retry=3)  # expect-error
+def again(order: Order) -> None:
+    """Have a policy that is none."""
+
+
+def wires(flow: Flow, order: Order) -> str:
+    """Wire steps wrongly."""
+    flow.step(reserve)  # expect-error
+    flow.step(reserve, order.id)  # expect-error
+    flow.step(reserve, order, "two")  # expect-error
+    flow.step(reserve, order, speed=2)  # expect-error
+    hold = flow.step(reserve, order)
+    assert hold.amount  # expect-error
+    flow.step(ship, hold, order)  # expect-error
+    flow.step(ship, order, hold, hold)  # expect-error
+    flow.step(3)  # expect-error
+    flow.sleep("1h")  # expect-error
+    return hold  # expect-error
+
+
+def calls(context: StepContext, order: Order) -> None:
+    """Call steps wrongly in a unit test."""
+    reserve(order)  # expect-error
+    reserve(context, order.id)  # expect-error
+    ship(order)  # expect-error
+    call_back(order)  # expect-error
+    context.attempt = 3  # expect-error
+    Retry(backoff="quadratic")  # expect-error

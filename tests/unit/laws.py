@@ -1,0 +1,88 @@
+"""What must hold after every transition, whatever the command was.
+
+Owns: the invariants of the state machine that can be seen in one transition (reliability.md, I3
+and I6 to I9, I13, I15).  Refuses to know: participants and their effects (`participants`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from celeriac.models import EventKind, LaneState, RunStatus
+from celeriac.moves import apply, due, live_forward, overdue, past_pivot, wake_at
+
+if TYPE_CHECKING:
+    from celeriac.models import Event, Phase, Plan, Run
+    from celeriac.transitions import Transition
+
+WAITING = (LaneState.SCHEDULED, LaneState.RETRYING)
+PHASES: tuple[Phase, Phase] = ("do", "undo")
+
+
+def check(plan: Plan, before: Run | None, done: Transition, now: int) -> None:
+    """Hold a transition at *now* to every law."""
+    run = before
+    for event in done.events:
+        after = apply(plan, done.run.id, run, event)
+        _check_event(plan, run, after, event)
+        run = after
+    assert run == done.run, "the events make another run than the transition says"
+    _check_rest(done, now)
+    _check_messages(before, done)
+
+
+def _check_event(plan: Plan, before: Run | None, after: Run, event: Event) -> None:
+    assert after.version == (before.version if before else 0) + 1
+    if before is None or after.epoch != before.epoch:
+        return
+    if event.kind is EventKind.CLAIMED:
+        _check_claim(plan, before, event)
+    if event.kind is EventKind.COMPENSATION_STARTED:
+        assert not past_pivot(plan, before), "nothing backward past the pivot (I8)"
+    for name, step in after.steps.items():
+        old = before.step(name)
+        assert step.maybe >= old.maybe, "unknown is sticky (I6)"
+        assert step.generation >= old.generation
+        assert step.order == old.order or not old.order
+        for phase in PHASES:
+            assert step.lane(phase).attempt >= old.lane(phase).attempt
+        # An output is recorded once, and stays (I15).
+        assert old.do.state is not LaneState.DONE or step.do.state is LaneState.DONE
+
+
+def _check_claim(plan: Plan, before: Run, event: Event) -> None:
+    lane = before.step(event.step).lane(event.phase)
+    assert lane.state in WAITING, "one live claim for a step and direction (I3)"
+    if event.phase == "do":
+        assert before.status is RunStatus.RUNNING, "nothing forward while compensating (I8)"
+        waited_for = plan.by_name[event.step].after
+        assert all(before.step(name).do.state is LaneState.DONE for name in waited_for), "I8"
+    else:
+        assert before.status is RunStatus.COMPENSATING
+        assert not live_forward(before), "no undo beside a live forward attempt (I7)"
+        assert event.at >= before.quiet, "no undo while an effect may still land (I7)"
+
+
+def _check_rest(done: Transition, now: int) -> None:
+    run = done.run
+    assert done.wake_at == wake_at(run)
+    assert run.status.at_rest == (done.wake_at is None), "at rest, or in the wake index (I13)"
+    assert bool(run.ended_at) == run.status.at_rest
+    if run.status.at_rest:
+        assert not due(run)
+        return
+    busy = [lane.state for step in run.steps.values() for lane in (step.do, step.undo)]
+    assert LaneState.RUNNING in busy or _waits(run), "nothing will ever happen to it again (L1)"
+    assert set(overdue(run, now)) <= due(run)
+
+
+def _waits(run: Run) -> bool:
+    phase: Phase = "do" if run.status is RunStatus.RUNNING else "undo"
+    return any(step.lane(phase).state in WAITING for step in run.steps.values())
+
+
+def _check_messages(before: Run | None, done: Transition) -> None:
+    had = due(before) if before else set()
+    assert set(done.dispatches) == due(done.run) - had
+    if done.run.status is RunStatus.FAILED:
+        assert done.run.owed, "failed is reached only with something owed (L4)"
