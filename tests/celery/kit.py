@@ -7,7 +7,7 @@ who starts the processes.
 A script maps a step (`pay`, or `pay.undo`) to what its attempts do, one word each, `ok` after the
 last: `raise` and `raise-after` (the effect), `abort`, `abort-clean` (no effect), `kill` and
 `kill-after`, `gate` and `gate-after` (waits until the test opens it), `spin` (never ends),
-`large` and `wrong` (outputs that cannot be recorded).
+`large` and `wrong` (outputs that cannot be recorded), and for `weigh` also `nan` and `object`.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ class Kit(NamedTuple):
     lenient: Saga[Trip, Ticket]  # the same with a deadline of 4 s
     hasty: Saga[Trip, Ticket]  # the same with a step that may take 1 s
     march: Saga[Trip, Ticket]  # ten steps: hop, hop-2, … hop-10
+    weighing: Saga[Trip, Any]  # book, then weigh, whose output may be anything
     ledger: Ledger
     folder: Path
 
@@ -130,6 +131,16 @@ def build(
     def unhop(ctx: StepContext, trip: Trip) -> None:
         act(ctx, trip, f"{ctx.step}.undo")
 
+    @sagas.step(retry=QUICK)
+    def weigh(ctx: StepContext, trip: Trip) -> Any:
+        act(ctx, trip, "weigh")
+        word = trip.script.get("weigh", ["ok"])[0]
+        return {"nan": [1.5, float("nan")], "object": object()}.get(word, 1.5)
+
+    @weigh.compensation(retry=QUICK)
+    def unweigh(ctx: StepContext, trip: Trip) -> None:
+        act(ctx, trip, "weigh.undo")
+
     def steps(flow: Flow, trip: Trip) -> Ticket:
         paid = flow.step(pay, trip, flow.step(book, trip))
         return flow.step(send, trip, paid)
@@ -141,6 +152,10 @@ def build(
     def hops(flow: Flow, trip: Trip) -> Ticket:
         return [flow.step(hop, trip) for _ in range(10)][-1]
 
+    def weighed(flow: Flow, trip: Trip) -> Any:
+        flow.step(book, trip)
+        return flow.step(weigh, trip)
+
     made = Kit(
         app,
         sagas,
@@ -149,6 +164,7 @@ def build(
         sagas.saga(name="lenient", deadline=4)(steps),
         sagas.saga(name="hasty")(rushed),
         sagas.saga(name="march")(hops),
+        sagas.saga(name="weighing")(weighed),
         ledger,
         folder,
     )

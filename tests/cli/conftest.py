@@ -54,10 +54,15 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 
 
 @pytest.fixture
-def cli(server: RedisServer) -> Cli:
-    """The verbs in this process, on a shop without runs."""
+def empty(server: RedisServer) -> None:
+    """A shop without runs."""
     with server.client() as client:
         client.flushall()
+
+
+@pytest.fixture
+def cli(empty: None) -> Cli:  # noqa: ARG001 -- it is the shop that is asked
+    """The verbs in this process, on a shop without runs."""
 
     def call(*words: str, stdin: str = "", app: Celery = shop.app) -> Ended:
         context = CLIContext(app=app, no_color=False, workdir=None)
@@ -74,9 +79,8 @@ def environment(server: RedisServer) -> dict[str, str]:
 
 
 @pytest.fixture
-def command(cli: Cli, environment: dict[str, str]) -> Cli:
+def command(empty: None, environment: dict[str, str]) -> Cli:  # noqa: ARG001
     """The real command in a process of its own, on a shop without runs."""
-    assert cli  # has emptied the shop
 
     def call(*words: str, stdin: str = "", app: Celery = shop.app) -> Ended:
         assert app is shop.app

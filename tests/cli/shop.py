@@ -17,7 +17,7 @@ URL = "CLI_SHOP_URL"  # environment: the Redis of the app
 REDIS = os.environ.get(URL, "redis://127.0.0.1:1/0")
 
 app = Celery("shop", broker=REDIS)
-app.conf.update(saga_redis_url=REDIS, saga_lease=3, saga_grace=0.05)
+app.conf.update(saga_redis_url=REDIS, saga_lease=3, saga_grace=0.001)
 sagas = Sagas(app)
 
 
@@ -76,12 +76,6 @@ def tick() -> None:
 @sagas.saga
 def ping(flow: Flow) -> None:
     """No input."""
-    flow.step(tick)
-
-
-@sagas.saga(deadline="1ms")
-def hurry(flow: Flow) -> None:
-    """Late as soon as it is started: what a sweep has to do something about."""
     flow.step(tick)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,9 @@ from kombu.exceptions import OperationalError
 from celeriac import (
     CommandRefused,
     ConfigurationError,
+    Event,
+    EventKind,
+    Flow,
     InputInvalid,
     PayloadTooLarge,
     ResultTimeout,
@@ -26,7 +30,9 @@ from celeriac import (
     StoreUnavailable,
 )
 from celeriac.cli import _EPILOG
-from celeriac.exits import Exit, exit_of_error, exit_of_outcome
+from celeriac.exits import Exit, exit_of_error, exit_of_outcome, told
+from celeriac.models import Run
+from celeriac.observe import log, observed
 from tests.redis_server import free_port
 
 if TYPE_CHECKING:
@@ -35,10 +41,21 @@ if TYPE_CHECKING:
     from tests.cli.conftest import Cli
 
 
-def lonely_app(name: str = "lonely") -> Celery:
+def lonely_app() -> Celery:
     """An app with sagas whose Redis is not there."""
-    app = Celery(name, broker=f"redis://127.0.0.1:{free_port()}/0", set_as_current=False)
-    Sagas(app)
+    app = Celery("lonely", broker=f"redis://127.0.0.1:{free_port()}/0", set_as_current=False)
+    sagas = Sagas(app)
+
+    @sagas.step
+    def tick() -> None:
+        """Nothing."""
+
+    @sagas.saga
+    def ping(flow: Flow) -> None:
+        """No input."""
+        flow.step(tick)
+
+    assert sagas.defined == {"ping": ping}
     return app
 
 
@@ -95,14 +112,8 @@ def test_help_tells_every_exit_code() -> None:
 )
 def test_redis_out_of_reach_is_told_soon(cli: Cli, words: tuple[str, ...]) -> None:
     """No verb hangs when Redis is away: it says so within seconds."""
-    app = lonely_app()
-
-    @app.celeriac.saga
-    def ping(flow: object) -> None:
-        app.celeriac.saga  # noqa: B018
-
     begin = time.monotonic()
-    ended = cli(*words, app=app)
+    ended = cli(*words, app=lonely_app())
     assert (ended.code, ended.out) == (5, "")
     assert "cannot be reached" in ended.err
     assert len(ended.err.splitlines()) == 1
@@ -161,3 +172,36 @@ def test_debug_shows_where_an_error_comes_from(cli: Cli) -> None:
     assert ended.code == 3
     assert "Traceback (most recent call last)" in ended.err
     assert ended.err.splitlines()[-1].startswith("Error: no run 'nobody'")
+
+
+@pytest.mark.parametrize(
+    ("events", "lines"), [(False, ["news"]), (True, ["p-1 terminated", "news"])]
+)
+def test_warnings_are_shown(
+    events: bool,
+    lines: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """What went wrong on the side is told, but what a verb did itself is not told twice."""
+    monkeypatch.setattr(log, "propagate", False)
+    run = Run("p-1", "ping", "plan", RunStatus.TERMINATED, 0, 0)
+    with told(debug=False, events=events):
+        observed(run, [Event(0, EventKind.TERMINATED)])
+        log.warning("news")
+    assert capsys.readouterr().err.splitlines() == [f"WARNING: {line}" for line in lines]
+
+
+def test_an_application_keeps_its_own_logging(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An app that has set up logging gets the lines there, and only there."""
+    monkeypatch.setattr(log, "propagate", False)
+    records: list[logging.LogRecord] = []
+    handler = logging.Handler()
+    monkeypatch.setattr(handler, "emit", records.append)
+    monkeypatch.setattr(log, "handlers", [handler])
+    with told(debug=False, events=True):
+        log.warning("news")
+    assert [record.getMessage() for record in records] == ["news"]
+    assert capsys.readouterr().err == ""

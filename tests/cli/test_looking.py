@@ -175,7 +175,8 @@ def test_advice_is_what_the_run_allows(cli: Cli, bring: Any, verbs: list[str]) -
     """Each command that is shown is accepted by the run as it stands."""
     for number, verb in enumerate(verbs):
         bring(f"-o {number}")  # an id that has to be quoted, and looks like an option
-        assert len(advice := advised(cli("show", "--", f"-o {number}"))) == len(verbs)
+        advice = advised(cli("show", "--", f"-o {number}"))
+        assert len(advice) == len(verbs)
         words = shlex.split(advice[number].removeprefix("celery -A shop saga "))
         assert words[0] == verb
         assert cli(*words).code == 0

@@ -7,7 +7,6 @@ import pty
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,9 +15,6 @@ from celeriac.printing import Printer, aligned
 from tests.cli import drive
 from tests.cli.conftest import COMMAND
 from tests.house.sources import ROOT
-
-if TYPE_CHECKING:
-    from tests.cli.conftest import Cli
 
 START = Event(1_700_000_000_000, EventKind.STARTED, data={"saga": "ping"})
 
@@ -41,9 +37,9 @@ def on_a_terminal(environment: dict[str, str], *words: str) -> str:
     return shown.decode()
 
 
-def test_a_terminal_gets_colours(cli: Cli, environment: dict[str, str]) -> None:
+@pytest.mark.usefixtures("empty")
+def test_a_terminal_gets_colours(environment: dict[str, str]) -> None:
     """On a terminal, what failed is red, in lists and in what is shown of a run."""
-    assert cli("list").code == 0
     drive.failed("o-1")
     environment["TERM"] = "xterm-256color"
     environment.pop("NO_COLOR", None)
@@ -51,9 +47,9 @@ def test_a_terminal_gets_colours(cli: Cli, environment: dict[str, str]) -> None:
     assert "\x1b[31mfailed" in on_a_terminal(environment, "show", "o-1")
 
 
-def test_colours_can_be_switched_off(cli: Cli, environment: dict[str, str]) -> None:
+@pytest.mark.usefixtures("empty")
+def test_colours_can_be_switched_off(environment: dict[str, str]) -> None:
     """NO_COLOR is honoured: nothing but text and line ends reaches the terminal."""
-    assert cli("list").code == 0
     drive.failed("o-1")
     environment.update(TERM="xterm-256color", NO_COLOR="1")
     for words in (("list",), ("show", "o-1"), ("history", "o-1")):

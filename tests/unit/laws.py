@@ -1,7 +1,7 @@
 """What must hold after every transition, whatever the command was.
 
-Owns: the invariants of the state machine that can be seen in one transition (reliability.md, I3
-and I6 to I9, I13, I15).  Refuses to know: participants and their effects (`participants`).
+Owns: the invariants of the state machine that can be seen in one transition (reliability.md, I3,
+I6 to I9, I11, I13, I15).  Refuses to know: participants and their effects (`participants`).
 """
 
 from __future__ import annotations
@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING
 
 from celeriac.models import EventKind, LaneState, RunStatus
 from celeriac.moves import apply, due, live_forward, overdue, past_pivot, wake_at
+from celeriac.transitions import transition
 
 if TYPE_CHECKING:
     from celeriac.models import Event, Phase, Plan, Run
-    from celeriac.transitions import Transition
+    from celeriac.transitions import Command, Transition
 
 WAITING = (LaneState.SCHEDULED, LaneState.RETRYING)
 PHASES: tuple[Phase, Phase] = ("do", "undo")
 
 
-def check(plan: Plan, before: Run | None, done: Transition, now: int) -> None:
-    """Hold a transition at *now* to every law."""
+def check(plan: Plan, before: Run | None, command: Command, done: Transition, now: int) -> None:
+    """Hold what *command* led to at *now* to every law."""
     run = before
     for event in done.events:
         after = apply(plan, done.run.id, run, event)
@@ -29,6 +30,8 @@ def check(plan: Plan, before: Run | None, done: Transition, now: int) -> None:
     assert run == done.run, "the events make another run than the transition says"
     _check_rest(done, now)
     _check_messages(before, done)
+    again = transition(plan, done.run, command, now)
+    assert not again.events, "a command given twice equals one given once (I11)"
 
 
 def _check_event(plan: Plan, before: Run | None, after: Run, event: Event) -> None:

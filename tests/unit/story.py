@@ -126,7 +126,7 @@ class Story:
             raise
         self.history += done.events
         self.maybe_run = done.run
-        check(self.plan, before, done, self.now)
+        check(self.plan, before, command, done, self.now)
         assert done.run.version == len(self.history)
         return done
 

@@ -22,7 +22,7 @@ from celeriac.observe import log, title
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from celery import Celery, Task
+    from celery import Celery
     from celery.canvas import Signature
 
 #: The header that makes a task message a saga's.
@@ -51,7 +51,7 @@ def parse_header(header: Any) -> Delivery | None:
         if phase not in ("do", "undo") or not isinstance(run_id, str):
             return None
         return Delivery(run_id, int(epoch), str(step), phase, int(attempt), str(plan))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
 
 
@@ -77,13 +77,18 @@ class CeleryCourier:
     def _publish(self, plan: Plan, run: Run, dispatch: Dispatch, now: int) -> None:
         links = [self.signature(plan, run, link) for link in window(plan, run, dispatch)]
         options: dict[str, Any] = {"retry": False}
+        # Said by the first link itself: a chain passes on no parent_id.
         root = task_id(run, plan.nodes[0].name, "do", 1)
+        links[0].options["root_id"] = root
         if links[0].options["task_id"] != root:
-            options.update(root_id=root, parent_id=root)
+            links[0].options["parent_id"] = root
         if dispatch.at > now:
             options["countdown"] = (dispatch.at - now) / 1000
         sent = chain(*links) if len(links) > 1 else links[0]
-        sent.apply_async(**options)
+        with self._app.producer_or_acquire() as producer:
+            # Celery alone would try for six seconds, in a web handler, what the sweep does anyway.
+            producer.connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
+            sent.apply_async(producer=producer, **options)
 
     def signature(self, plan: Plan, run: Run, dispatch: Dispatch) -> Signature:
         """The message of one attempt."""
@@ -112,6 +117,7 @@ class CeleryCourier:
             options = self._app.amqp.router.route({}, task, (), {}, self._app.tasks.get(task))
             queue = options["queue"]
             with self._app.connection_or_acquire() as connection:
+                connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
                 declared = connection.default_channel.queue_declare(queue=queue.name, passive=True)
                 return Backlog(queue.routing_key or queue.name, declared.message_count)
         except (KombuError, OSError, KeyError, RuntimeError) as error:
@@ -160,7 +166,7 @@ def window(plan: Plan, run: Run, first: Dispatch) -> Iterator[Dispatch]:
         yield Dispatch(name, first.phase, attempt, first.at)
 
 
-def _forward(plan: Plan, run: Run, name: str) -> Iterator[str]:
+def _forward(plan: Plan, _run: Run, name: str) -> Iterator[str]:
     """The steps that follow one by one, up to the next fork or join."""
     while True:
         followers = plan.followers[name]
@@ -197,5 +203,3 @@ def _time_limits(node: Node, phase: Phase, grace: int) -> dict[str, float]:
         return {}
     # Soft first, so that the step can tell; hard before the state gives the attempt up.
     return {"soft_time_limit": limit / 1000, "time_limit": (limit + grace // 2) / 1000}
-
-

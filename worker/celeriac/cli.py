@@ -49,7 +49,7 @@ class Verb(click.Command):
         with told(debug=debug, events=self.name == "sweep"):
             colour = not (ctx.obj.no_color or os.environ.get("NO_COLOR"))
             printer = Printer(form=form, colour=colour, saga=_called(ctx))
-            assert self.callback is not None  # noqa: S101 -- for the type checker: verbs have one
+            assert self.callback is not None  # a verb has a function
             return ctx.invoke(self.callback, Terminal(ctx.obj.app, printer), **options)
 
 

@@ -119,33 +119,34 @@ class RunHandle(Generic[R]):
 
     # --- steering ------------------------------------------------------------------------------
 
-    def cancel(self, reason: str = "", *, by: str = "") -> None:
+    def cancel(self, reason: str = "", *, by: str = "") -> bool:
         """Stop forward work and undo what was done, also of a run that has completed.
 
-        Does nothing more to a run that is being undone or was.  Raises CommandRefused for one
+        True if that changed anything, as with the other commands.  Does nothing more to a run that is being undone or was.  Raises CommandRefused for one
         that was terminated or is past its pivot.
         """
-        self._do(transitions.Cancel(reason, by))
+        return self._do(transitions.Cancel(reason, by))
 
-    def terminate(self, reason: str, *, by: str = "") -> None:
+    def terminate(self, reason: str, *, by: str = "") -> bool:
         """Abandon the run without undo.  Raises CommandRefused if it has ended."""
-        self._do(transitions.Terminate(_given("terminate", reason), by))
+        return self._do(transitions.Terminate(_given("terminate", reason), by))
 
-    def retry(self, step: str | None = None, reason: str = "", *, by: str = "") -> None:
+    def retry(self, step: str | None = None, reason: str = "", *, by: str = "") -> bool:
         """Try again what is owed: one step, or all of them.
 
         A failed compensation gets a new budget of attempts, and so does a step that gave up after
         the pivot.  Raises CommandRefused if there is nothing to retry.
         """
-        self._do(transitions.Retry(step, reason, by))
+        return self._do(transitions.Retry(step, reason, by))
 
-    def waive(self, step: str, reason: str, *, by: str = "") -> None:
+    def waive(self, step: str, reason: str, *, by: str = "") -> bool:
         """Declare an owed compensation settled.  Raises CommandRefused if it is not owed."""
-        self._do(transitions.Waive(step, _given("waive", reason), by))
+        return self._do(transitions.Waive(step, _given("waive", reason), by))
 
-    def _do(self, command: Command) -> None:
+    def _do(self, command: Command) -> bool:
         plan, decided, now = self._engine.command(self.id, command)
         self._courier.send(plan, decided.run, decided.dispatches, now)
+        return bool(decided.events)
 
     # --- reading -------------------------------------------------------------------------------
 

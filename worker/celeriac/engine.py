@@ -235,11 +235,14 @@ class Engine:
 
     # --- an attempt ----------------------------------------------------------------------------
 
-    def claim(self, delivery: Delivery, holder: str, queue: str | None = None) -> Attempt:
+    def claim(
+        self, delivery: Delivery, holder: str, queue: str | None = None, task: str | None = None
+    ) -> Attempt:
         """Take the attempt that a message hints at; raise CommandRefused if it is not to be had.
 
         *queue* is where the message came from: noted, so that the sweep can tell a message that
-        waits from one that is lost.
+        waits from one that is lost.  *task* is what the message would run: refused if the plan has
+        another one for the step, since whoever can write to the broker can edit a message.
         """
         command = Claim(
             delivery.step, delivery.phase, delivery.attempt, holder, delivery.epoch
@@ -255,6 +258,8 @@ class Engine:
                 raise RunNotFound(delivery.run_id)
             if found.run.plan != delivery.plan or node is None:
                 raise CommandRefused("stale", f"run {delivery.run_id!r} follows another plan")
+            if task is not None and task != node.task_of(delivery.phase):
+                raise CommandRefused("stale", f"{task} is not the task of {node.name!r}")
             lane = found.run.step(node.name).lane(delivery.phase)
             try:
                 decided = transition(plan, found.run, command, found.now)
@@ -504,7 +509,7 @@ def _with_cause(events: Sequence[Event], fields: Mapping[str, str]) -> Mapping[s
             extra[payloads.error_field(event.step, event.phase)] = failure.model_dump_json(
                 exclude_none=True
             )
-        if event.kind is EventKind.COMPENSATION_STARTED:
+        if event.kind is EventKind.COMPENSATION_STARTED or "culprit" in event.data:
             cause = _cause(event, extra)
             if cause:
                 extra[payloads.CAUSE] = cause
@@ -512,7 +517,7 @@ def _with_cause(events: Sequence[Event], fields: Mapping[str, str]) -> Mapping[s
 
 
 def _cause(event: Event, fields: Mapping[str, str]) -> str | None:
-    if event.data["why"] == "deadline":
+    if event.data.get("why") == "deadline":
         return Failure(
             type="DeadlinePassed",
             message="the run was not done at its deadline",

@@ -223,9 +223,9 @@ def _abort(message: str, code: str, effect: bool | None) -> Abort:
 
 
 class LeaseLost(SagaError):
-    """This attempt no longer holds its step: stop, its result will be kept only as a late report.
+    """This attempt no longer holds its step: stop, its result is kept only as a late report.
 
-    `reason` says why: another attempt took over (`stale`), or the run is being undone (`cancelled`).
+    `reason` says why: another attempt took over (`stale`), or the run is undone (`cancelled`).
     """
 
     code = "lease_lost"

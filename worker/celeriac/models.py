@@ -149,7 +149,9 @@ class Plan(Frozen):
     deadline: int | None = Field(default=None, description="milliseconds from the start")
     on_deadline: OnDeadline = "compensate"
     compensation_order: CompensationOrder = "reverse"
-    retention: int | None = Field(default=None, description="milliseconds after the end; None: the setting")
+    retention: int | None = Field(
+        default=None, description="milliseconds after the end; None: the setting"
+    )
 
     @cached_property
     def fingerprint(self) -> str:

@@ -76,4 +76,6 @@ def title(run_id: str, step: str, phase: Phase, attempt: int) -> str:
 
 def clean(text: str) -> str:
     """Text with its control characters escaped: a log line stays a line."""
-    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

@@ -85,7 +85,8 @@ class Retry:
             or self.max_attempts < 1
         ):
             raise DefinitionError(
-                f"max_attempts counts the first attempt: 1 or more, or None for ever, not {self.max_attempts!r}"
+                "max_attempts counts the first attempt: 1 or more, or None for ever, "
+                f"not {self.max_attempts!r}"
             )
         if self.backoff not in ("none", "linear", "exponential"):
             raise DefinitionError(

@@ -64,7 +64,7 @@ class Runtime:
 
 
 def redis_url(app: Celery, settings: Settings) -> str:
-    """The URL of the Redis that holds run state: the setting, else the broker's, if that is Redis."""
+    """The URL of the Redis that holds run state: the setting, else the broker's, if it is one."""
     found = settings.redis_url or app.conf.broker_url or ""
     scheme = urlsplit(found.partition(";")[0]).scheme
     if scheme not in _SCHEMES:

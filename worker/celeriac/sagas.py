@@ -12,33 +12,35 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, overload
 
 from celeriac import payloads
 from celeriac.client import Page, RunHandle
-from celeriac.context import StepContext
 from celeriac.errors import ConfigurationError, DefinitionError, InputInvalid, StepFailed
 from celeriac.flow import Flow, Planned, define_adopted_compensation, define_step, plan_saga
 from celeriac.models import CompensationOrder, Effect, OnDeadline, RunStatus
 from celeriac.runtime import Runtime
 from celeriac.signatures import Shape
-from celeriac.steps import Compensation, Step
 from celeriac.store import Query
 from celeriac.tasks import SagaTask, adopt
 from celeriac.transitions import Start
 from celeriac.wiring import sweep_once, wire
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
     from celery import Celery
 
+    from celeriac.context import StepContext
     from celeriac.policy import Duration, Retry
+    from celeriac.steps import Compensation, Step
 
 P = ParamSpec("P")
 I = TypeVar("I")  # noqa: E741 -- the input of a saga
 R = TypeVar("R")
 IfExists = Literal["join", "fail", "restart"]
+_LARGEST_PAGE = 200
 _LONGEST_ID = 200
 _LONGEST_TAG = 100
 
@@ -231,8 +233,8 @@ class Sagas:
         200; `cursor` is that of the page before.  Raises InputInvalid for a filter that makes no
         sense.
         """
-        if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= 200:
-            raise InputInvalid(f"limit is 1 to 200, not {limit!r}")
+        if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= _LARGEST_PAGE:
+            raise InputInvalid(f"limit is 1 to {_LARGEST_PAGE}, not {limit!r}")
         query = Query(
             statuses=_statuses(status),
             saga=saga.name if isinstance(saga, Saga) else saga,
@@ -328,7 +330,7 @@ class Saga(Generic[I, R]):
         **named: Any,
     ) -> str:
         """Start once Django's transaction commits; return the run's id.  Checks the input now."""
-        from django.db import transaction
+        from django.db import transaction  # noqa: PLC0415 -- only where Django is in use
 
         start, texts = self._prepare(inputs, named, id, tags, if_exists)
         transaction.on_commit(lambda: self._start(start, texts), using=using)
@@ -439,7 +441,11 @@ def _inputs_of(shape: Shape, text: str) -> dict[str, Any]:
 
 
 def _checked_id(run_id: object) -> str:
-    if not isinstance(run_id, str) or not 0 < len(run_id) <= _LONGEST_ID or not run_id.isprintable():
+    if (
+        not isinstance(run_id, str)
+        or not 0 < len(run_id) <= _LONGEST_ID
+        or not run_id.isprintable()
+    ):
         raise InputInvalid(
             f"id: 1 to {_LONGEST_ID} printable characters, not {run_id!r}; an order number or a "
             "UUID as text is a good id"

@@ -25,18 +25,24 @@ class Settings(BaseModel):
 
     redis_url: str | None = Field(
         default=None,
-        description="URL of the Redis that holds run state; left out, it is the broker's, if that is Redis.",
+        description=(
+            "URL of the Redis that holds run state; left out, it is the broker's, if that is Redis."
+        ),
     )
     namespace: str = Field(
         default="celeriac",
         pattern=r"^[A-Za-z0-9_.-]+$",
-        description="First part of every key; two applications with different namespaces share a Redis.",
+        description=(
+            "First part of every key; two applications with different namespaces share a Redis."
+        ),
     )
     shards: int = Field(
         default=8,
         ge=1,
         le=1024,
-        description="Number of hash tags the runs are spread over; fixed for the life of a namespace.",
+        description=(
+            "Number of hash tags the runs are spread over; fixed for the life of a namespace."
+        ),
     )
     lease: float = Field(
         default=15.0,

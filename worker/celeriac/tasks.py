@@ -14,6 +14,7 @@ import sys
 import traceback
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from billiard.exceptions import SoftTimeLimitExceeded
@@ -31,12 +32,13 @@ from celeriac.errors import (
     CommandRefused,
     LeaseLost,
     OutputInvalid,
+    PayloadTooLarge,
     RunNotFound,
     SagaError,
     StepFailed,
     StoreError,
 )
-from celeriac.models import EventKind, Failure
+from celeriac.models import Failure
 from celeriac.observe import log, title
 from celeriac.policy import retryable
 from celeriac.signatures import write
@@ -97,9 +99,7 @@ class SagaTask(Task):  # type: ignore[misc]  # Celery has no types
     ) -> Any:
         """Ask for another attempt, as in any Celery task; in a saga, the run decides."""
         if self.request.called_directly or delivery_of(self.request) is None:
-            return super().retry(
-                args, kwargs, exc, throw, eta, countdown, max_retries, **options
-            )
+            return super().retry(args, kwargs, exc, throw, eta, countdown, max_retries, **options)
         most = self.max_retries if max_retries is None else max_retries
         if most is not None and self.request.retries >= most:
             raise exc or MaxRetriesExceededError(f"{self.name} was tried {most + 1} times")
@@ -166,28 +166,35 @@ def _attempt(task: SagaTask, delivery: Delivery, body: Callable[..., Any]) -> No
     work = _claim(task, delivery)
     if work is None:
         return  # it has its result: the chain goes on, in case its next link got lost
+    settle = _run(work, body)
+    # Only now, outside of any handler: Celery would show what the body raised, and the payload it
+    # may hold, in its events and logs as the context of what is raised here.
+    settle()
+
+
+def _run(work: _Work, body: Callable[..., Any]) -> Callable[[], None]:
+    """Run the body; return what settles the attempt."""
     context = _context(work)
     try:
         args, kwargs = _arguments(work, context)
     except SagaError as error:
         # The body never ran: there is nothing to undo here, and trying again cannot help.
-        _fail(work, error, kind="abort", effect=False)
-        return
+        return partial(_fail, work, error, kind="abort", effect=False)
     try:
         with entered(context):
             result = body(*args, **kwargs)
         output = _output(work, result)
     except Exception as error:  # noqa: BLE001 -- whatever a step raises is how its attempt ended
-        _failed(work, error)
-        return
-    _complete(work, output)
+        return partial(_failed, work, error)
+    return partial(_complete, work, output)
 
 
 def _claim(task: SagaTask, delivery: Delivery) -> _Work | None:
     name = title(delivery.run_id, delivery.step, delivery.phase, delivery.attempt)
     queue = (task.request.delivery_info or {}).get("routing_key")
     try:
-        attempt = task.saga_runtime.engine.claim(delivery, os.urandom(4).hex(), queue)
+        engine = task.saga_runtime.engine
+        attempt = engine.claim(delivery, os.urandom(4).hex(), queue, task.name)
     except CommandRefused as refused:
         if refused.reason == "completed":
             return None
@@ -266,11 +273,8 @@ def _output(work: _Work, result: Any) -> str:
 
 
 def _complete(work: _Work, output: str) -> None:
-    done = work.runtime.engine.complete(work.attempt, output)
-    if not any(event.kind is EventKind.COMPLETED for event in done.events) and done.events:
-        _send(work, done)  # a late success may have to be undone
-        raise Ignore(f"{work.name}: too late, kept as a late report")
-    _announce(work, done)
+    """Record a success; a late one ends its task too, and at most has to be undone."""
+    _announce(work, work.runtime.engine.complete(work.attempt, output))
 
 
 def _announce(work: _Work, done: Transition) -> None:
@@ -294,7 +298,7 @@ def _failed(work: _Work, error: Exception) -> None:
         _fail(work, error.exc or error, retry=True, delay=delay)
     elif isinstance(error, Abort):
         _fail(work, error, kind="abort", effect=error.effect)
-    elif isinstance(error, LeaseLost | OutputInvalid):
+    elif isinstance(error, LeaseLost | OutputInvalid | PayloadTooLarge):
         _fail(work, error, kind="abort")
     elif isinstance(error, Ignore | Reject):
         # There is no "neither done nor failed" in a saga.
@@ -363,11 +367,9 @@ def _tell_celery(work: _Work, failure: Failure, done: Transition) -> None:
     code = f" ({failure.code})" if failure.code else ""
     told = StepFailed(f"{work.name}: {failure.type}{code}")
     event = done.events[0] if done.events else None
-    if event is None or event.kind is not EventKind.FAILED:
-        raise Ignore(f"{work.name}: too late, kept as a late report")
-    retry_at = event.data.get("retry")
-    if retry_at is None:
-        raise told from None  # link_error sends what is to be undone
+    if event is None or "retry" not in event.data:
+        raise told  # used up, or too late: link_error asks for what is to be undone
+    retry_at = event.data["retry"]
     delay = (retry_at - event.at) / 1000
     if retry_at - event.at <= SHORT_DELAY and done.dispatches:
         _retry_by_celery(work, told, done.dispatches[0], delay)
@@ -379,6 +381,4 @@ def _retry_by_celery(work: _Work, told: StepFailed, dispatch: Dispatch, delay: f
     done = work.attempt
     options = message_options(done.plan, done.run, dispatch)
     del options["task_id"]  # a retry keeps its id, so that Flower shows one task
-    Task.retry(
-        work.task, exc=told, countdown=delay, max_retries=sys.maxsize, **options
-    )
+    Task.retry(work.task, exc=told, countdown=delay, max_retries=sys.maxsize, **options)

@@ -40,7 +40,12 @@ class _Wiring:
         self._refuses_queue = False
         # shared=False: another app in this process must not get tasks that work on our store.
         self.sweep = app.task(
-            _sweep(runtime), name=SWEEP, shared=False, ignore_result=True, send_events=False
+            _sweep(runtime),
+            name=SWEEP,
+            bind=True,
+            shared=False,
+            ignore_result=True,
+            send_events=False,
         )
         # bound and with no argument of Celery's: an errback of another form runs inline in the
         # worker that failed, past queue and retries (celery.md).
@@ -110,7 +115,9 @@ class _Wiring:
             self.keeper.stop()
             self.keeper = None
 
-    def _tell_unknown(self, sender: Any = None, message: Any = None, name: str = "", **_: Any) -> None:
+    def _tell_unknown(
+        self, sender: Any = None, message: Any = None, name: str = "", **_: Any
+    ) -> None:
         """Note in the run that this worker was asked for a task it does not know (I14)."""
         delivery = parse_header((message.headers or {}).get(HEADER)) if message else None
         if delivery is None or not self._mine(getattr(sender, "app", None)):
@@ -139,8 +146,11 @@ def sweep_once(runtime: Runtime) -> int:
 
 
 def _sweep(runtime: Runtime) -> Any:
-    def sweep() -> None:
+    def sweep(task: Any) -> None:
         """See to every run whose time has come."""
+        # Nobody hears of this task (send_events), so what it sends must not name it as the parent:
+        # Celery takes for that the task a worker is at, unless it was called as a function.
+        task.request.called_directly = True
         sweep_once(runtime)
 
     return sweep
