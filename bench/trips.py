@@ -24,6 +24,7 @@ def trips_per_step() -> float:
     engine, plan = sagas.runtime.engine, SAGAS[10].planned.plan
     with patch.object(sagas.runtime.courier, "send"):  # no broker here
         run_id = SAGAS[10].start().id
+    engine.store.plan(run_id, plan.fingerprint)  # a worker reads it once in its life
     dispatch = Dispatch(plan.nodes[0].name, "do", 1, 0)
     with _counted() as sent:
         for _ in plan.nodes:

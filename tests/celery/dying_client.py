@@ -31,7 +31,7 @@ def _arm(kit: Kit, point: str) -> None:
     elif point == "before-publish":
         runtime.courier.send = _die
     elif point == "after-publish":
-        runtime.courier.send = lambda *what: (send(*what), _die())
+        runtime.courier.send = lambda *what: _die(send(*what))
 
 
 def _die(*_: Any) -> None:

@@ -6,7 +6,7 @@ who starts the processes.
 
 A script maps a step (`pay`, or `pay.undo`) to what its attempts do, one word each, `ok` after the
 last: `raise` and `raise-after` (the effect), `abort`, `abort-clean` (no effect), `kill` and
-`kill-after`, `gate` and `gate-after` (waits until the test opens it), `spin` (never ends),
+`kill-after`, `gate` and `gate-after` (waits until the test opens it), `spin` (never ends), `slow`,
 `large` and `wrong` (outputs that cannot be recorded), and for `weigh` also `nan` and `object`.
 """
 
@@ -185,6 +185,8 @@ def _before(word: str, folder: Path, name: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     if word == "gate":
         _wait_for_gate(folder, name)
+    if word == "slow":
+        time.sleep(0.5)  # a participant that takes its time
     if word == "spin":
         _wait_for_gate(folder, "never")
 

@@ -1,14 +1,14 @@
 """Steps that the kit's scripts cannot play, added to its app.
 
-Owns: the saga `stubborn`, whose step and undo ignore the soft time limit, and the saga `probe`,
-whose undo writes down what it was given.  Refuses to know: which worker runs them (`extras`).
+Owns: the saga `stubborn`, whose step and undo ignore the soft time limit; `brittle`, whose step
+takes effect, waits for a gate and then raises; and `probe`, whose undo writes down what it was
+given.  Refuses to know: which worker runs them (`extras`).
 """
 
 from __future__ import annotations
 
 import json
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from celery.exceptions import SoftTimeLimitExceeded
@@ -17,6 +17,8 @@ from celeriac import Abort, Failure, Flow, Saga, StepContext
 from tests.celery.kit import QUICK, Kit, Ticket, Trip
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from celeriac import RunHandle
 
 
@@ -24,12 +26,13 @@ class Odd(NamedTuple):
     """The sagas that were added."""
 
     stubborn: Saga[Trip, Ticket]
+    brittle: Saga[Trip, Ticket]
     probe: Saga[Trip, Ticket]
 
 
 def extend(kit: Kit) -> Odd:
     """Add the odd sagas to the kit's app."""
-    return Odd(_stubborn(kit), _probe(kit))
+    return Odd(_stubborn(kit), _brittle(kit), _probe(kit))
 
 
 def _stubborn(kit: Kit) -> Saga[Trip, Ticket]:
@@ -51,12 +54,12 @@ def _stubborn(kit: Kit) -> Saga[Trip, Ticket]:
         ledger.undo(ctx.idempotency_key, ctx.attempt)
 
     @kit.sagas.step(retry=QUICK)
-    def refuse(trip: Trip) -> Ticket:
-        raise Abort("no further", code="no_further", effect=False)
+    def refuse(ctx: StepContext) -> Ticket:
+        raise Abort(f"{ctx.step} goes no further", code="no_further", effect=False)
 
     def stubborn(flow: Flow, trip: Trip) -> Ticket:
         flow.step(insist, trip)
-        return flow.step(refuse, trip)
+        return flow.step(refuse)
 
     return kit.sagas.saga(stubborn)
 
@@ -70,13 +73,36 @@ def _ignore_limits(kit: Kit, ctx: StepContext, gate: Path) -> None:
             kit.ledger.begin(f"{ctx.run_id}:soft", ctx.attempt)
 
 
+def _brittle(kit: Kit) -> Saga[Trip, Ticket]:
+    @kit.sagas.step(retry=QUICK)
+    def crack(ctx: StepContext, trip: Trip) -> Ticket:
+        words = trip.script["crack"]
+        kit.ledger.begin(f"{ctx.run_id}:crack", ctx.attempt)
+        if words[ctx.attempt - 1] == "clean":
+            raise Abort("not this time", effect=False)
+        kit.ledger.do(ctx.idempotency_key, ctx.attempt)
+        (kit.folder / f"{ctx.run_id}.crack.reached").touch()
+        _ignore_limits(kit, ctx, kit.folder / f"{ctx.run_id}.crack.open")
+        raise ConnectionError("too late")
+
+    @crack.compensation(retry=QUICK)
+    def mend(ctx: StepContext) -> None:
+        kit.ledger.begin(f"{ctx.run_id}:crack.undo", ctx.attempt)
+        kit.ledger.undo(ctx.idempotency_key, ctx.attempt)
+
+    def brittle(flow: Flow, trip: Trip) -> Ticket:
+        return flow.step(crack, trip)
+
+    return kit.sagas.saga(brittle)
+
+
 def _probe(kit: Kit) -> Saga[Trip, Ticket]:
     @kit.sagas.step(retry=QUICK)
     def measure(ctx: StepContext, trip: Trip, unit: str = "ms") -> Ticket:
         kit.ledger.do(ctx.idempotency_key, ctx.attempt)
         if "measure" in trip.script:
             raise Abort("out of range", code="range")
-        return Ticket(number="7")
+        return Ticket(number=f"7 {unit}")
 
     @measure.compensation(retry=QUICK)
     def forget(

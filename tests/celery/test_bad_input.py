@@ -7,6 +7,7 @@ tampered with.  Refuses to know: faults of processes, messages and Redis.
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -214,30 +215,47 @@ def test_a_broken_wake_index(world: World) -> None:
 def test_a_corrupted_run(world: World) -> None:
     """A run whose record cannot be read stops neither the sweep nor other runs."""
     worker = world.worker()
+    now = time.time_ns() // 1_000_000
     spoilt = {
-        "no-json": {"h": "garbage"},
-        "no-run": {"h": json.dumps({"a": 1})},
-        "no-stamp": {"v": "garbage"},
-        "no-fields": {"h": "[]"},
-        "odd": {"h": json.dumps(["odd", "trip", "0" * 16, "running", 1, 700, 1, 1, 1, {"x": 5}])},
+        "no-json": "garbage",
+        "no-list": json.dumps({"a": 1}),
+        "empty": "[]",
+        "deep": "[" * 100_000,
+        "other-plan": json.dumps([1, 1, now, "trip", "0" * 16, "running", 700]),
+        "other-steps": json.dumps([1, 1, now, "trip", "0" * 16, "running", 700, 1, 1, {"x": 5}]),
     }
+    ended = world.kit.trip.start(Trip(), id="ended")
+    load.all_rest(world, [ended])
     with world.fault("drop"):
         bad = [world.kit.trip.start(Trip(), id=run_id) for run_id in (*spoilt, "string", "gone")]
         runs = [world.kit.trip.start(Trip(), id=f"other-{n}") for n in range(16)]
-    store = world.kit.sagas.runtime.engine.store
-    keys = {run.id: f"celeriac:{{{store.shard_of(run.id)}}}:run:{run.id}" for run in bad}
     with world.redis.client() as redis:
-        for run_id, fields in spoilt.items():
-            redis.hset(keys[run_id], mapping=fields)
-        redis.delete(keys["string"], keys["gone"])
-        redis.set(keys["string"], "no hash")
+        for run_id, head in spoilt.items():
+            redis.hset(_key(world, run_id), "h", head)
+        for run_id in ("string", "gone", "ended"):
+            redis.delete(_key(world, run_id))
+        for run_id in ("string", "ended"):
+            redis.set(_key(world, run_id), "no hash")
+        # The first shard is spoilt as a whole, and what has ended is to be removed now.
+        for run_id in ("ended", "no-json"):
+            redis.zadd(_key(world, run_id, "expire"), {run_id: 1})
+        redis.delete("celeriac:{0}:seen")
+        redis.set("celeriac:{0}:seen", "no index")
+    fine = [run for run in runs if "{0}" not in _key(world, run.id)]
     world.beat()
-    load.all_rest(world, runs)
-    assert {run.status.value for run in runs} == {"completed"}
-    for run_id in ("no-json", "no-run", "no-fields"):
-        with pytest.raises(StoreError, match="cannot be read"):
-            world.kit.sagas.run(run_id).state()
+    load.all_rest(world, fine)
+    assert {run.status.value for run in fine} == {"completed"}
+    assert len(fine) > 8
+    for run in bad[: len(spoilt)]:
+        with pytest.raises(StoreError, match=r"cannot be read|is not in the store"):
+            run.state()
     assert not worker.ended
-    fine = {run.id for run in runs}
     listed = {run.id for run in world.kit.sagas.runs(limit=200)}
-    assert fine <= listed
+    assert {run.id for run in runs} <= listed
+    assert not listed & {"no-json", "no-list", "empty", "deep", "string", "gone", "ended"}
+
+
+def _key(world: World, run_id: str, name: str = "") -> str:
+    """The key of a run, or of an index of its shard."""
+    shard = world.kit.sagas.runtime.engine.store.shard_of(run_id)
+    return f"celeriac:{{{shard}}}:{name or f'run:{run_id}'}"

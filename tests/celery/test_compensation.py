@@ -31,7 +31,13 @@ def _undone(*steps: str) -> dict[str, int]:
     return {f"{step}.undo": 1 for step in steps}
 
 
-def _all_at_rest(world: World, scripts: dict[str, dict[str, list[str]]]) -> dict[str, RunHandle[Any]]:
+def _until(world: World, run: RunHandle[Any], status: str) -> None:
+    world.until(lambda: run.status == status, f"{run.id} is {status}")
+
+
+def _all_at_rest(
+    world: World, scripts: dict[str, dict[str, list[str]]]
+) -> dict[str, RunHandle[Any]]:
     """Runs of these scripts, all started before the first is waited for."""
     runs = {name: world.kit.trip.start(Trip(script=s), id=name) for name, s in scripts.items()}
     for run in runs.values():
@@ -96,7 +102,12 @@ def test_what_the_caller_learns(world: World) -> None:
     assert failure is not None
     assert (failure.type, failure.message, failure.code) == ("Abort", "refused", "refused")
     state = run.state()
-    assert (state.why, state.failed_step, state.failure, state.owed) == ("failed", "pay", failure, ())
+    assert (state.why, state.failed_step, state.failure, state.owed) == (
+        "failed",
+        "pay",
+        failure,
+        (),
+    )
     assert [(step.name, step.status) for step in state.steps] == [
         ("book", "compensated"),
         ("pay", "failed"),
@@ -112,12 +123,12 @@ def test_what_a_compensation_receives(world: World) -> None:
     later = probe.start(Trip(script={"judge": []}), id="later", tags={"shop": "north"})
     itself = probe.start(Trip(script={"measure": []}), id="itself")
     cancelled = probe.start(Trip(), id="cancelled")
-    assert cancelled.result(timeout=20).number == "7"
+    assert cancelled.result(timeout=20).number == "7 cm"
     cancelled.cancel("changed my mind")
     common = {"trip": "Trip", "unit": "cm", "attempt": 1, "tags": {}}
     expected: dict[str, dict[str, Any]] = {
         "later": {
-            "result": "7",
+            "result": "7 cm",
             "error": ["Abort", "too_much", "too much"],
             "reason": "judge failed",
             "tags": {"shop": "north"},
@@ -127,10 +138,10 @@ def test_what_a_compensation_receives(world: World) -> None:
             "error": ["Abort", "range", "out of range"],
             "reason": "measure failed",
         },
-        "cancelled": {"result": "7", "error": None, "reason": "changed my mind"},
+        "cancelled": {"result": "7 cm", "error": None, "reason": "changed my mind"},
     }
     for run in (later, itself, cancelled):
-        world.until(lambda run=run: run.status == "compensated", "it is undone")
+        _until(world, run, "compensated")
         key = {"key": f"{run.id}:measure"}
         assert odd.told(world.kit, run) == {**common, **key, **expected[run.id]}
 
@@ -190,7 +201,7 @@ def test_retry_settles_what_is_owed(world: World) -> None:
     world.beat()
     run = _broken(world, "raise", "broken")
     run.retry("pay", "the bank is back")
-    world.until(lambda: run.status == "compensated", "the undo succeeds")
+    _until(world, run, "compensated")
     assert bodies(world, run) == {**ONCE, **_undone(*STEPS), "pay.undo": 4}
     assert effects(world, run)[-1] == "undo pay"
     assert (run.state().owed, world.ledger.live(run.id)) == ((), set())
@@ -204,7 +215,7 @@ def test_retry_settles_what_is_owed(world: World) -> None:
 
 
 def test_retry_of_everything_that_is_owed(world: World) -> None:
-    """`retry` without a step tries all that is owed, in reverse order; again in vain, it is owed."""
+    """`retry` without a step tries all that is owed; what fails again is owed again."""
     world.worker()
     world.beat()
     script = {"send": ["abort"], "pay.undo": ["abort"], "book.undo": ["abort", "abort"]}
@@ -215,7 +226,7 @@ def test_retry_of_everything_that_is_owed(world: World) -> None:
     world.until(lambda: len(events(run, "finished")) == 2, "it comes to rest again")
     assert (run.status, run.state().owed) == ("failed", ("book",))
     run.retry()
-    world.until(lambda: run.status == "compensated", "all is undone")
+    _until(world, run, "compensated")
     assert bodies(world, run) == {**ONCE, "send.undo": 1, "pay.undo": 2, "book.undo": 3}
     assert effects(world, run)[-2:] == ["undo pay", "undo book"]
     world.check(run)
@@ -274,7 +285,11 @@ def test_cancel_waits_for_the_step_at_work(world: World) -> None:
     assert bodies(world, run) == {"book": 1, "pay": 1}  # nothing is undone beside it (I7)
     world.open(run, "pay")
     state = world.rest(run)
-    assert (state.status, state.why, state.reason) == ("compensated", "cancelled", "not wanted any more")
+    assert (state.status, state.why, state.reason) == (
+        "compensated",
+        "cancelled",
+        "not wanted any more",
+    )
     assert bodies(world, run) == {"book": 1, "pay": 1, **_undone("pay", "book")}
     assert effects(world, run) == ["do book", "do pay", "undo pay", "undo book"]
     [event] = events(run, "compensation_started")
@@ -315,7 +330,7 @@ def test_cancel_of_a_completed_run(world: World) -> None:
     run = world.kit.trip.start(Trip(), id="done")
     assert world.rest(run).status == "completed"
     run.cancel("sent back")
-    world.until(lambda: run.status == "compensated", "it is undone")
+    _until(world, run, "compensated")
     world.check(run)
     assert bodies(world, run) == {**ONCE, **_undone(*STEPS)}
     back = [f"undo {step}" for step in reversed(STEPS)]
@@ -326,7 +341,7 @@ def test_cancel_of_a_completed_run(world: World) -> None:
 
 
 def test_terminate_abandons_without_undo(world: World) -> None:
-    """A terminated run is left as it is: the step at work reports late, nothing follows or is undone."""
+    """A terminated run stays as it is: the step at work is late, nothing follows or is undone."""
     world.worker()
     world.beat()
     run = world.kit.trip.start(Trip(script={"pay": ["gate-after"]}), id="abandoned")
@@ -350,8 +365,28 @@ def test_terminate_abandons_without_undo(world: World) -> None:
         run.result(timeout=5)
 
 
+def test_terminate_of_what_is_owed(world: World) -> None:
+    """A run that rests in `failed` can be given up: what was owed is tried no more."""
+    world.worker()
+    world.beat()
+    run = _broken(world, "raise", "broken")
+    run.cancel("changes nothing: it is undone as far as it can be")
+    assert run.status == "failed"
+    run.terminate("written off")
+    assert run.status == "terminated"
+    with pytest.raises(CommandRefused):
+        run.retry("pay")
+    with pytest.raises(CommandRefused):
+        run.waive("pay", "too late")
+    with pytest.raises(RunTerminated, match="written off"):
+        run.result(timeout=5)
+    assert world.rest(world.kit.trip.start(Trip(), id="later")).status == "completed"
+    assert bodies(world, run)["pay.undo"] == 3
+    assert world.ledger.live(run.id) == {"pay"}
+
+
 def test_commands_that_are_refused(world: World) -> None:
-    """A command that makes no sense in a run's state is refused with one word, and changes nothing."""
+    """A command that makes no sense now is refused with one word, and changes nothing."""
     world.worker()
     world.beat()
     runs = _all_at_rest(world, {"done": {}, "undone": {"pay": ["abort"]}})
@@ -374,4 +409,3 @@ def test_commands_that_are_refused(world: World) -> None:
     assert reason(runs["undone"].waive, "pay", "why not") == "not_owed"
     assert {run.id: run.history() for run in (*runs.values(), ended)} == before
     world.open(ended, "book")
-

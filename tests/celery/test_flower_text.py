@@ -66,7 +66,7 @@ def test_each_step_is_a_task_with_its_own_text(world: World) -> None:
 
 
 def test_retries_are_seen_as_retries(world: World) -> None:
-    """A step that is tried again is one task with RETRY events, and its text counts the attempts."""
+    """A step tried again is one task with RETRY events, and its text counts the attempts."""
     world.worker()
     with Events(world.kit.app) as events:
         run = world.kit.trip.start(Trip(script={"pay": ["raise", "raise-after"]}), id="order-43")

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -25,7 +26,10 @@ from tests.celery.stories import (
     step_of,
     working_on,
 )
-from tests.celery.world import World
+
+if TYPE_CHECKING:
+    from celeriac import RunHandle
+    from tests.celery.world import World
 
 STEPS = ("book", "pay", "send")
 ONCE = dict.fromkeys(STEPS, 1)
@@ -150,18 +154,22 @@ def test_a_worker_started_after_the_only_one_was_killed(world: World) -> None:
 
 
 def test_a_worker_killed_in_every_attempt(world: World) -> None:
-    """Three workers lost to one step are its budget: it is undone, and never tried a fourth time."""
+    """A step that has cost three workers is undone, and never tried a fourth time."""
     world.beat()
     run = world.kit.trip.start(Trip(script={"pay": ["gate-after"] * 9}), id="doomed")
     for attempt in (1, 2, 3):
         worker = world.worker(f"w{attempt}")
-        world.until(lambda n=attempt: bodies(world, run).get("pay") == n, f"body {attempt} began")
+        _begun(world, run, attempt)
         worker.kill()
     world.worker("last")
     state = world.rest(run)
     assert (state.status, state.failed_step) == ("compensated", "pay")
     assert bodies(world, run) == {"book": 1, "pay": 3, "pay.undo": 1, "book.undo": 1}
     assert [event.attempt for event in events(run, "lost", "pay")] == [1, 2, 3]
+
+
+def _begun(world: World, run: RunHandle[Any], attempt: int) -> None:
+    world.until(lambda: bodies(world, run).get("pay") == attempt, f"body {attempt} began")
 
 
 def test_a_worker_killed_in_a_compensation(world: World) -> None:

@@ -136,12 +136,14 @@ def test_an_outage_of_the_broker_is_credited_to_the_deadline(split_world: World)
     world = split_world
     world.worker()
     world.beat()
-    run = world.kit.lenient.start(Trip(script={"book": ["gate-after"]}), id="credit")
+    script = {"book": ["gate-after"], "send": ["gate"]}
+    run = world.kit.lenient.start(Trip(script=script), id="credit")
     world.reached(run, "book")
     with outage(world, world.redis, 4.5):
         world.open(run, "book")
+    world.until(lambda: load.happened([run], "extended"), "the deadline was extended")
+    world.open(run, "send")
     assert world.rest(run).status == "completed"
-    assert load.happened([run], "extended")
 
 
 def test_a_sweep_before_any_sign_of_life(world: World) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
+from tests.celery import odd
 from tests.celery.kit import Trip
 from tests.celery.stories import bodies, claims, effects, events, step_of
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from celeriac.models import Event
     from tests.celery.world import Process, World
 
+EXTRAS = ("-I", "tests.celery.extras")
 ONCE = dict.fromkeys(("book", "pay", "send"), 1)
 Script = dict[str, list[str]]
 
@@ -151,6 +153,26 @@ def test_a_late_success_is_undone_again(
     assert effects(world, run) == ["do book", *did, *undone]
     assert [(e.step, e.attempt) for e in events(run, "reopened")] == [("pay", 1)]
     assert len(events(run, "finished")) == 2
+
+
+def test_a_late_failure_is_undone_again(world: World) -> None:
+    """A zombie that takes effect, and fails, after its step was undone is undone once more."""
+    brittle = odd.extend(world.kit).brittle
+    first = world.worker("first", args=EXTRAS)
+    world.beat()
+    run = brittle.start(Trip(script={"crack": ["gate", "clean"]}), id="run")
+    world.reached(run, "crack")
+    first.signal_all(signal.SIGSTOP)
+    stopped = Stopped(run, first, world.worker("second", args=EXTRAS))
+    assert world.rest(run).status == "compensated"
+    assert bodies(world, run) == {"crack": 2, "crack.undo": 1}
+    late = _continue(world, stopped, "crack")
+    assert (late.kind, late.attempt, late.data["outcome"]) == ("late", 1, "failed")
+    world.until(lambda: bodies(world, run)["crack.undo"] == 2, "it is undone once more")
+    assert world.rest(run).status == "compensated"
+    _works_alone(world, stopped)
+    assert bodies(world, run) == {"crack": 2, "crack.undo": 2}
+    assert effects(world, run) == ["do crack", "undo crack", "undone crack"]
 
 
 def test_a_zombie_of_an_undo(world: World) -> None:

@@ -1,7 +1,7 @@
 """Looking at every order in which things can happen, in a small world.
 
-Owns: the search, what makes two worlds the same, and telling how a bad one came about.  Refuses to
-know: what is bad (`world.wrong`, `laws`).
+Owns: the worlds, the search, what makes two of them the same, and telling how a bad one came
+about.  Refuses to know: what is bad (`world.wrong`, `laws`).
 """
 
 from __future__ import annotations
@@ -11,13 +11,38 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from celeriac.models import LaneState
 from celeriac.moves import IllegalMove
-from tests.unit.world import begin, happen, is_quiet, possible, wrong
+from tests.unit.story import budget, saga, step
+from tests.unit.world import Rules, begin, happen, is_quiet, possible, wrong
 
 if TYPE_CHECKING:
     from celeriac.models import Lane
-    from tests.unit.world import Action, Rules, World
+    from tests.unit.participants import Participant
+    from tests.unit.world import Action, World
+
+FAULTS = (
+    *("cancel", "stall", "crash", "crash in flight", "cut"),
+    *("decline", "give up", "fumble", "retry", "waive", "terminate"),
+)
+#: What may go wrong in one world, and how often.  `stall` makes a zombie; `cut` is a step that
+#: reports its own timeout while its request is in the air; `fumble` fails after the effect.
+WORLDS: dict[str, dict[str, int]] = {
+    "two zombies": {"cancel": 1, "stall": 2},
+    "requests in the air": {"cancel": 1, "stall": 1, "cut": 1, "crash in flight": 1},
+    "failures": {"cancel": 1, "stall": 1, "decline": 1, "fumble": 1},
+    "an abort": {"cancel": 1, "stall": 1, "give up": 1, "crash": 1},
+    "crashes": {"cancel": 1, "crash": 2, "crash in flight": 1},
+    "an operator": {"cancel": 1, "stall": 1, "fumble": 2, "retry": 1},
+}
 
 _WAITING = (LaneState.SCHEDULED, LaneState.RETRYING)
+
+
+def small_world(faults: dict[str, int], participant: Participant, **values: Any) -> Rules:
+    """Two steps of two attempts each, and no faults but those given."""
+    steps = [step(name, retry=budget(delay=0)) for name in ("reserve", "charge")]
+    known: dict[str, Any] = {"plan": saga(*steps), "zombies_die": False}
+    most = {**dict.fromkeys(FAULTS, 0), **faults}
+    return Rules(participant=participant, budget=most, **{**known, **values})
 
 
 class Found(NamedTuple):

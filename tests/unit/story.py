@@ -21,7 +21,6 @@ from celeriac.models import (
     Plan,
     RetryRule,
     Run,
-    RunStatus,
     StepState,
     Undo,
 )
@@ -94,9 +93,9 @@ class Story:
         return self.maybe_run
 
     @property
-    def status(self) -> RunStatus:
-        """Where the run stands."""
-        return self.run.status
+    def status(self) -> str:
+        """Where the run stands, in a word."""
+        return self.run.status.value
 
     def __getitem__(self, name: str) -> StepState:
         return self.run.step(name)

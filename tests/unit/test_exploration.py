@@ -13,37 +13,15 @@ import pytest
 from celeriac import moves, transitions
 from celeriac.models import EventKind, LaneState, changed
 from tests.unit.participants import Participant
-from tests.unit.search import Found, explore
-from tests.unit.story import budget, saga, step
-from tests.unit.world import Rules
+from tests.unit.search import WORLDS, Found, explore, small_world
+from tests.unit.story import saga
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from celeriac.models import Event, Plan, Run
 
-FAULTS = (
-    *("cancel", "stall", "crash", "crash in flight", "cut"),
-    *("decline", "fumble", "retry"),
-)
-#: What may go wrong in one world, and how often.  `stall` makes a zombie; `cut` is a step that
-#: reports its own timeout while its request is in the air; `fumble` fails after the effect.
-WORLDS: dict[str, dict[str, int]] = {
-    "two zombies": {"cancel": 1, "stall": 2},
-    "requests in the air": {"cancel": 1, "stall": 1, "cut": 1, "crash in flight": 1},
-    "failures": {"cancel": 1, "stall": 1, "decline": 1, "fumble": 1},
-    "crashes": {"cancel": 1, "crash": 2, "crash in flight": 1},
-    "an operator": {"cancel": 1, "stall": 1, "fumble": 2, "retry": 1},
-}
 SAFE = [(Participant.TOMBSTONE, True), (Participant.KEYED, False)]
-
-
-def world(faults: dict[str, int], participant: Participant, **values: Any) -> Rules:
-    """Two steps of two attempts each, and no faults but those given."""
-    steps = [step(name, retry=budget(delay=0)) for name in ("reserve", "charge")]
-    known: dict[str, Any] = {"plan": saga(*steps), "zombies_die": False}
-    most = {**dict.fromkeys(FAULTS, 0), **faults}
-    return Rules(participant=participant, budget=most, **{**known, **values})
 
 
 def told(found: Found) -> str:
@@ -57,7 +35,7 @@ def test_nothing_is_left_over_or_done_twice(
     faults: dict[str, int], participant: Participant, zombies_die: bool
 ) -> None:
     """Whatever comes when, every law holds, and the participants' books are right at the end."""
-    found = explore(world(faults, participant, zombies_die=zombies_die))
+    found = explore(small_world(faults, participant, zombies_die=zombies_die))
     assert found.problem is None, told(found)
     assert {"completed", "compensated"} <= found.endings
     assert found.worlds > 500, "a dead system must not pass"
@@ -68,7 +46,7 @@ def test_the_order_of_the_undo_makes_no_difference(order: Any) -> None:
     """All of it holds for sagas that are undone in another order."""
     faults = {"cancel": 1, "stall": 1, "fumble": 1}
     plan = saga("reserve", "charge", compensation_order=order)
-    found = explore(world(faults, Participant.KEYED, plan=plan))
+    found = explore(small_world(faults, Participant.KEYED, plan=plan))
     assert found.problem is None, told(found)
 
 
@@ -199,7 +177,7 @@ def test_a_bad_variant_is_found(
 ) -> None:
     """What reliability.md says to leak does leak, in the participants' books, and is found."""
     # Laws that look at the run alone would find some of them before anything is wrong.
-    rules = world(faults, participant, checked=False)
+    rules = small_world(faults, participant, checked=False)
     assert spoil is nothing or explore(rules).problem is None
     spoil(monkeypatch)
     found = explore(rules)
@@ -210,7 +188,7 @@ def test_a_bad_variant_is_found(
 def test_a_zombie_that_dies_unheard_needs_a_tombstone() -> None:
     """Keys alone leak when a zombie's effect lands and nobody tells: the limit that is stated."""
     faults = {"cancel": 1, "stall": 1, "crash": 1}
-    leak = explore(world(faults, Participant.KEYED, zombies_die=True))
+    leak = explore(small_world(faults, Participant.KEYED, zombies_die=True))
     assert leak.problem is not None
     assert "the effect of reserve stands" in leak.problem
-    assert explore(world(faults, Participant.TOMBSTONE, zombies_die=True)).problem is None
+    assert explore(small_world(faults, Participant.TOMBSTONE, zombies_die=True)).problem is None

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from celeriac.errors import RunConflict, RunExists
-from celeriac.models import Dispatch, EventKind, LaneState, RetryRule, RunStatus, StepStatus
+from celeriac.models import Dispatch, EventKind, LaneState, RetryRule, StepStatus
 from celeriac.moves import due
 from celeriac.transitions import Claim, Complete
 from tests.unit.story import NOON, Story, budget, refused, saga, started, step
@@ -23,7 +23,7 @@ def test_a_run_starts_with_its_first_step() -> None:
     story = Story(saga("reserve", "charge"))
     done = story.start(tags=(("customer", "7"),))
 
-    assert story.status is RunStatus.RUNNING
+    assert story.status == "running"
     assert story.run.tags == (("customer", "7"),)
     assert list(done.dispatches) == [Dispatch("reserve", "do", 1, NOON)]
     assert story["charge"].status is StepStatus.PENDING
@@ -85,7 +85,7 @@ def test_an_ended_run_starts_anew(end: str) -> None:
     assert story.states() == {"reserve": LaneState.SCHEDULED, "charge": LaneState.IDLE}
     assert (story.run.why, story.run.reason, story.run.ended_at) == ("", "", 0)
     story.do("reserve", "charge")
-    assert story.status is RunStatus.COMPLETED
+    assert story.status == "completed"
     story.check_history()
 
 
@@ -103,7 +103,7 @@ def test_a_run_that_owes_something_does_not_start_anew() -> None:
     """What is owed would be forgotten: it has to be settled first, and the error says how."""
     story = started("reserve", "charge").do("reserve").give_up("charge", effect=False)
     story.give_up("reserve", "undo")
-    assert story.status is RunStatus.FAILED
+    assert story.status == "failed"
     with pytest.raises(RunConflict, match="owes reserve: retry, waive or terminate"):
         story.start(nonce="call-2", if_exists="restart")
 
@@ -119,7 +119,7 @@ def test_steps_run_one_after_the_other() -> None:
         assert [d.step for d in story.complete(name).dispatches] == [following]
     story.do("ship")
 
-    assert story.status is RunStatus.COMPLETED
+    assert story.status == "completed"
     assert [story[name].order for name in ("reserve", "charge", "ship")] == [1, 2, 3]
     story.check_history()
 
@@ -127,16 +127,17 @@ def test_steps_run_one_after_the_other() -> None:
 def test_branches_run_beside_each_other_and_join() -> None:
     """A step that waits for two is scheduled by whichever of them completes last."""
     story = started(
-        "order", step("pay", after=("order",)), step("pack", after=("order",)),
+        "order",
+        step("pay", after=("order",)),
+        step("pack", after=("order",)),
         step("ship", after=("pay", "pack")),
     )
     story.do("order")
     assert [d.step for d in sorted(due(story.run), key=lambda d: d.step)] == ["pack", "pay"]
     story.claim("pay")
     story.do("pack")
-    assert story["ship"].do.state is LaneState.IDLE
-    story.complete("pay")
-    assert story["ship"].do.state is LaneState.SCHEDULED
+    assert story.states()["ship"] is LaneState.IDLE
+    assert [d.step for d in story.complete("pay").dispatches] == ["ship"]
 
 
 def test_a_claim_twice_is_one_claim() -> None:
@@ -185,7 +186,7 @@ def test_nothing_is_claimed_of_a_run_at_rest() -> None:
     """The messages of a run that has ended find nothing to do."""
     story = started("reserve", "charge")
     story.cancel()
-    assert story.status is RunStatus.COMPENSATED
+    assert story.status == "compensated"
     with refused("not_due"):
         story.claim("reserve")
 
@@ -218,7 +219,7 @@ def test_a_long_delay_is_not_sent_ahead() -> None:
     story.advance(60_000)
     assert list(story.wake().dispatches) == [Dispatch("reserve", "do", 2, story.now)]
     story.do("reserve")
-    assert story.status is RunStatus.COMPLETED
+    assert story.status == "completed"
 
 
 def test_a_message_may_come_a_little_early() -> None:
@@ -237,7 +238,7 @@ def test_a_step_may_ask_for_its_own_delay() -> None:
     assert story.fail("reserve", delay=1_500).dispatches[0].at == NOON + 1_500
     story.advance(1_500).claim("reserve")
     story.fail("reserve", delay=1_500)
-    assert story.status is RunStatus.COMPENSATING
+    assert story.status == "compensating"
 
 
 def test_delays_grow_with_the_attempts() -> None:
@@ -260,7 +261,7 @@ def test_a_poison_step_is_capped() -> None:
     for _ in range(3):
         story.lose("reserve")
     assert story["reserve"].do.state is LaneState.UNKNOWN
-    assert story.status is RunStatus.COMPENSATING
+    assert story.status == "compensating"
 
 
 def test_a_step_may_be_tried_for_ever() -> None:
@@ -269,7 +270,7 @@ def test_a_step_may_be_tried_for_ever() -> None:
     for _ in range(50):
         story.claim("reserve")
         story.fail("reserve")
-    assert story.status is RunStatus.RUNNING
+    assert story.status == "running"
     assert story["reserve"].do.attempt == 50
 
 
@@ -279,7 +280,7 @@ def test_some_errors_are_not_tried_again(how: dict[str, Any]) -> None:
     story = started("reserve")
     story.claim("reserve")
     story.fail("reserve", **how)
-    assert story.status is RunStatus.COMPENSATING
+    assert story.status == "compensating"
     assert (story.run.why, story.run.culprit) == ("failed", "reserve")
 
 
@@ -290,7 +291,7 @@ def test_a_failure_that_proves_it_had_no_effect_leaves_nothing_to_undo() -> None
     assert story["charge"].status is StepStatus.FAILED
     assert story.states("undo") == {"reserve": LaneState.SCHEDULED, "charge": LaneState.IDLE}
     story.undo("reserve")
-    assert story.status is RunStatus.COMPENSATED
+    assert story.status == "compensated"
 
 
 @pytest.mark.parametrize("effect", [None, True])
@@ -300,7 +301,7 @@ def test_a_failure_that_does_not_is_undone_too(effect: bool | None) -> None:
 
     assert story.states("undo")["charge"] is LaneState.SCHEDULED
     story.undo("charge", "reserve")
-    assert story.status is RunStatus.COMPENSATED
+    assert story.status == "compensated"
 
 
 def test_the_last_failure_does_not_speak_for_the_earlier_ones() -> None:
@@ -317,7 +318,7 @@ def test_every_failure_without_effect_leaves_nothing_to_undo() -> None:
     story.fail("reserve", effect=False)
     story.claim("reserve")
     story.fail("reserve", effect=False)
-    assert story.status is RunStatus.COMPENSATED
+    assert story.status == "compensated"
     assert story["reserve"].undo.attempt == 0
 
 
@@ -403,7 +404,7 @@ def test_past_the_pivot_a_step_is_tried_until_it_succeeds() -> None:
         story.fail("ship", retryable=False)
         story.lose("ship")
     story.do("ship")
-    assert story.status is RunStatus.COMPLETED
+    assert story.status == "completed"
     assert story["ship"].do.attempt == 11
 
 
@@ -411,14 +412,14 @@ def test_past_the_pivot_an_abort_waits_for_an_operator() -> None:
     """A step that gives up after the pivot is owed; a retry goes on where it stopped."""
     story = started(step("charge", pivot=True), "ship").do("charge").give_up("ship")
 
-    assert story.status is RunStatus.FAILED
+    assert story.status == "failed"
     assert story.run.owed == ("ship",)
     assert story["charge"].undo.state is LaneState.IDLE
 
     assert [d.attempt for d in story.retry().dispatches] == [2]
-    assert story.status is RunStatus.RUNNING
+    assert story.status == "running"
     story.do("ship")
-    assert story.status is RunStatus.COMPLETED
+    assert story.status == "completed"
     assert story.run.culprit == "", "nothing failed in the end"
     story.check_history()
 
@@ -427,7 +428,7 @@ def test_before_the_pivot_completed_a_run_turns_round_as_ever() -> None:
     """The pivot itself may fail, and then what came before it is undone."""
     story = started("reserve", step("charge", pivot=True)).do("reserve")
     story.give_up("charge", effect=False).undo("reserve")
-    assert story.status is RunStatus.COMPENSATED
+    assert story.status == "compensated"
 
 
 def test_an_event_for_a_step_is_kept_in_the_history() -> None:

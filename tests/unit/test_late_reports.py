@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from celeriac.models import EventKind, LaneState, RunStatus, StepStatus
-from celeriac.transitions import Complete
+from celeriac.models import EventKind, LaneState, StepStatus
+from celeriac.moves import overdue
+from celeriac.transitions import Complete, Redispatch
 from tests.unit.story import GRACE, budget, refused, started, step
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def given_up(*, undone: bool = False) -> Story:
     story.wake()
     if undone:
         story.undo("charge", "reserve")
-        assert story.status is RunStatus.COMPENSATED
+        assert story.status == "compensated"
     return story
 
 
@@ -51,7 +52,7 @@ def test_a_late_success_is_used_if_nobody_holds_the_step() -> None:
     with refused("not_due"):
         story.claim("reserve", attempt=2)
     story.do("charge")
-    assert story.status is RunStatus.COMPLETED
+    assert story.status == "completed"
     story.check_history()
 
 
@@ -65,7 +66,7 @@ def test_a_late_success_beside_a_newer_attempt_is_only_noted() -> None:
     assert late_events(story) == [("completed", "reserve")]
     story.complete("reserve")
     story.do("charge")
-    assert story.status is RunStatus.COMPLETED
+    assert story.status == "completed"
 
 
 def test_a_late_success_after_the_result_is_only_noted() -> None:
@@ -73,7 +74,7 @@ def test_a_late_success_after_the_result_is_only_noted() -> None:
     story = started("reserve", "charge").lose("reserve").do("reserve", "charge")
     done = story.complete("reserve", attempt=1)
     assert [event.kind for event in done.events] == [EventKind.LATE]
-    assert story.status is RunStatus.COMPLETED
+    assert story.status == "completed"
 
 
 def test_a_late_failure_is_only_noted() -> None:
@@ -122,7 +123,7 @@ def test_a_late_success_before_the_undo_makes_it_sure() -> None:
     assert story["charge"].do.state is LaneState.DONE
     assert story["charge"].generation == 0
     story.undo("charge", "reserve")
-    assert story.status is RunStatus.COMPENSATED
+    assert story.status == "compensated"
     assert story["charge"].undo.attempt == 1
 
 
@@ -139,7 +140,7 @@ def test_a_late_effect_during_the_undo_is_undone_again(how: str) -> None:
     assert [(d.step, d.attempt) for d in done.dispatches] == [("charge", 2)]
     assert not story.complete("charge", "undo").events, "told twice, it is one undo (I11)"
     story.undo("charge", "reserve")
-    assert story.status is RunStatus.COMPENSATED
+    assert story.status == "compensated"
     story.check_history()
 
 
@@ -149,14 +150,14 @@ def test_a_late_effect_after_the_undo_reopens_the_run(how: str) -> None:
     story = given_up(undone=True)
     done = getattr(story, how)("charge", attempt=1)
 
-    assert story.status is RunStatus.COMPENSATING
+    assert story.status == "compensating"
     assert done.wake_at is not None
     assert story["charge"].generation == 1
     story.claim("charge", "undo")
     story.fail("charge", "undo")
     assert story["charge"].undo.state is LaneState.RETRYING, "one attempt of two"
     story.undo("charge")
-    assert story.status is RunStatus.COMPENSATED
+    assert story.status == "compensated"
     assert story["reserve"].undo.attempt == 1, "the others stay undone"
     story.check_history()
 
@@ -165,7 +166,7 @@ def test_a_late_failure_without_effect_reopens_nothing() -> None:
     """An attempt that proves it did nothing leaves nothing to undo."""
     story = given_up(undone=True)
     story.fail("charge", attempt=1, effect=False)
-    assert story.status is RunStatus.COMPENSATED
+    assert story.status == "compensated"
     assert late_events(story) == [("failed", "charge")]
 
 
@@ -178,7 +179,7 @@ def test_a_late_timeout_is_given_time_to_land() -> None:
     story.advance(GRACE)
     story.wake()
     story.undo("charge")
-    assert story.status is RunStatus.COMPENSATED
+    assert story.status == "compensated"
 
 
 def test_a_late_effect_while_the_undo_waits_for_its_retry() -> None:
@@ -191,31 +192,31 @@ def test_a_late_effect_while_the_undo_waits_for_its_retry() -> None:
     story.claim("charge", "undo")
     story.fail("charge", "undo")
     story.undo("charge", "reserve")
-    assert story.status is RunStatus.COMPENSATED
+    assert story.status == "compensated"
 
 
 def test_a_late_effect_of_a_failed_undo_stays_owed() -> None:
     """What is owed stays owed, and the operator's retry undoes the new generation."""
     story = given_up().give_up("charge", "undo").undo("reserve")
-    assert story.status is RunStatus.FAILED
+    assert story.status == "failed"
     story.complete("charge", attempt=1)
-    assert story.status is RunStatus.FAILED
+    assert story.status == "failed"
     assert story.run.owed == ("charge",)
     assert story["charge"].generation == 1
     story.retry()
     story.undo("charge")
-    assert story.status is RunStatus.COMPENSATED
+    assert story.status == "compensated"
 
 
 def test_a_late_effect_after_a_waiver_is_undone() -> None:
     """An operator settled what was known then: what comes to light later is undone."""
     story = given_up().give_up("charge", "undo").undo("reserve")
     story.waive("charge")
-    assert story.status is RunStatus.COMPENSATED
+    assert story.status == "compensated"
     story.complete("charge", attempt=1)
-    assert story.status is RunStatus.COMPENSATING
+    assert story.status == "compensating"
     story.undo("charge")
-    assert story.status is RunStatus.COMPENSATED
+    assert story.status == "compensated"
     assert story["charge"].status is StepStatus.COMPENSATED
 
 
@@ -223,10 +224,23 @@ def test_a_late_effect_does_not_hide_what_others_owe() -> None:
     """A run that is reopened for one step rests in `failed` again for another."""
     story = given_up().undo("charge").give_up("reserve", "undo")
     story.complete("charge", attempt=1)
-    assert story.status is RunStatus.COMPENSATING
+    assert story.status == "compensating"
     story.undo("charge")
-    assert story.status is RunStatus.FAILED
+    assert story.status == "failed"
     assert story.run.owed == ("reserve",)
+
+
+def test_a_late_effect_of_a_step_whose_undo_waits_for_its_turn() -> None:
+    """Where no undo is at work there is nothing to do twice: the next one sees the effect."""
+    story = started("reserve", "charge").lose("reserve").do("reserve", "charge").advance(GRACE)
+    story.cancel()
+    story.give_up("charge", "undo").give_up("reserve", "undo")
+    story.retry()
+    assert story["reserve"].undo.state is LaneState.IDLE
+    story.complete("reserve", attempt=1)
+    assert story["reserve"].generation == 1
+    story.undo("charge", "reserve")
+    assert story.status == "compensated"
 
 
 def test_two_zombies_reopen_twice() -> None:
@@ -238,7 +252,7 @@ def test_two_zombies_reopen_twice() -> None:
         story.complete("reserve", attempt=generation)
         assert story["reserve"].generation == generation
         story.undo("reserve")
-    assert story.status is RunStatus.COMPENSATED
+    assert story.status == "compensated"
     assert story["reserve"].undo.attempt == 3
 
 
@@ -248,7 +262,7 @@ def test_a_completed_run_that_is_cancelled_expects_its_zombie() -> None:
     story.cancel()
     story.undo("reserve")
     story.complete("reserve", attempt=1)
-    assert story.status is RunStatus.COMPENSATING
+    assert story.status == "compensating"
     assert late_events(story) == [("completed", "reserve")]
 
 
@@ -259,30 +273,34 @@ def test_a_pivot_that_succeeds_late_does_not_stop_the_way_back() -> None:
     story.wake()
     story.complete("charge", attempt=1)
     story.undo("charge", "reserve")
-    assert story.status is RunStatus.COMPENSATED
+    assert story.status == "compensated"
 
     story.complete("reserve", attempt=1)
     assert story["reserve"].generation == 1
     story.undo("reserve")
-    assert story.status is RunStatus.COMPENSATED
+    assert story.status == "compensated"
 
 
 # --- an undo that reports late -----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("state", ["retrying", "failed"])
+@pytest.mark.parametrize("state", ["retrying", "scheduled", "failed"])
 def test_a_late_undo_is_an_undo(state: str) -> None:
     """A compensation that was given up and succeeded after all settles the step."""
     story = given_up().lose("charge", "undo")
-    if state == "failed":
+    if state == "scheduled":
+        story.advance(GRACE)
+        story.give(Redispatch(overdue(story.run, story.now)[0]))
+    elif state == "failed":
         story.lose("charge", "undo").undo("reserve")
-        assert story.status is RunStatus.FAILED
+        assert story.status == "failed"
+    assert story["charge"].undo.state == state
     story.complete("charge", "undo", attempt=1)
 
     assert story["charge"].status is StepStatus.COMPENSATED
-    if state == "retrying":
+    if state != "failed":
         story.undo("reserve")
-    assert story.status is RunStatus.COMPENSATED
+    assert story.status == "compensated"
     story.check_history()
 
 
@@ -320,7 +338,7 @@ def test_an_undo_from_before_a_late_effect_settles_nothing(order: str, last: boo
 
     assert story["charge"].undo.state is LaneState.RETRYING
     story.undo("charge", "reserve")
-    assert story.status is RunStatus.COMPENSATED
+    assert story.status == "compensated"
 
 
 def test_an_undo_from_before_a_retry_settles_nothing() -> None:
@@ -346,7 +364,7 @@ def test_a_terminated_run_only_notes_reports(how: str, lost: bool) -> None:
     done = getattr(story, how)("reserve", attempt=1)
 
     assert [event.kind for event in done.events] == [EventKind.LATE]
-    assert story.status is RunStatus.TERMINATED
+    assert story.status == "terminated"
     assert done.wake_at is None
     assert not getattr(story, how)("reserve", attempt=1).events
 
@@ -360,7 +378,7 @@ def test_a_terminated_run_notes_its_undo(how: Any) -> None:
     with refused("cancelled"):
         story.heartbeat("charge", "undo")
     getattr(story, how)("charge", "undo")
-    assert story.status is RunStatus.TERMINATED
+    assert story.status == "terminated"
     assert story["charge"].undo.state is LaneState.RUNNING
 
 

@@ -60,7 +60,7 @@ class Receipt(BaseModel):
 
 def register(function: Callable[..., Any], name: str | None, options: Mapping[str, Any]) -> Any:
     """Make a plain Celery task."""
-    return app.task(name=name, **options)(function)
+    return app.task(name=name, shared=False, **options)(function)
 
 
 def step(**options: Any) -> Callable[[Callable[C, R]], Step[..., C, R]]:
@@ -75,7 +75,7 @@ def step(**options: Any) -> Callable[[Callable[C, R]], Step[..., C, R]]:
 
 def task(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     """Make a plain Celery task, as applications do that know nothing of sagas."""
-    decorate: Callable[[Callable[..., Any]], Any] = app.task(**options)
+    decorate: Callable[[Callable[..., Any]], Any] = app.task(shared=False, **options)
     return decorate
 
 

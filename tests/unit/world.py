@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from celeriac.errors import CommandRefused
 from celeriac.models import Event, Lane, LaneState, Phase, Plan, Run, RunStatus
-from celeriac.moves import due, overdue, waiting_lanes
+from celeriac.moves import due, overdue, past_pivot, turned, waiting_lanes
 from celeriac.transitions import (
     Cancel,
     Claim,
@@ -27,7 +27,9 @@ from celeriac.transitions import (
     Redispatch,
     Retry,
     Start,
+    Terminate,
     Transition,
+    Waive,
     Wake,
     transition,
 )
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
 
 NOON = 1_700_000_000_000
 GRACE = 5_000
+#: What happens when nothing goes wrong (any more).
+PROGRESS = ("land", "act", "report", "notice", "deliver")
 START = Start("order-42", "input", "call-1", GRACE)
 
 
@@ -93,6 +97,7 @@ class World:
     books: tuple[tuple[str, Account], ...] = ()
     spent: tuple[tuple[str, int], ...] = ()
     history: tuple[Event, ...] = ()
+    given: tuple[Command, ...] = (START,)
 
 
 def begin(rules: Rules) -> World:
@@ -108,7 +113,13 @@ def decide(world: World, command: Command) -> tuple[World, Transition]:
         check(world.rules.plan, world.run, command, done, world.now)
     if not done.events:
         return world, done
-    return replace(world, run=done.run, history=(*world.history, *done.events)), done
+    after = replace(
+        world,
+        run=done.run,
+        history=(*world.history, *done.events),
+        given=(*world.given, command),
+    )
+    return after, done
 
 
 # --- what can happen ---------------------------------------------------------------------------
@@ -131,10 +142,13 @@ def _possible(world: World) -> Iterator[Action]:
     for key in sorted(world.flying):
         yield Action("land", None, key)
     yield from _losses(world)
-    if run.status in (RunStatus.RUNNING, RunStatus.COMPLETED):
+    forward = run.status in (RunStatus.RUNNING, RunStatus.COMPLETED)
+    if forward and not past_pivot(world.rules.plan, run):
         yield Action("cancel")
     if run.status is RunStatus.FAILED:
         yield Action("retry")
+        yield Action("terminate")
+        yield from (Action("waive", None, name) for name in run.owed if turned(run))
     # What is in the air comes down within the grace, so before time passes.
     if not world.flying and _times(world):
         yield Action("pass time")
@@ -150,9 +164,10 @@ def _times(world: World) -> list[int]:
 def _of_body(world: World, body: Body) -> Iterator[Action]:
     if body.stage == "claimed":
         yield Action("act", body)
+        yield Action("cut", body)
         if body.phase == "do":
             yield Action("decline", body)
-            yield Action("cut", body)
+            yield Action("give up", body)
     else:
         yield Action("report", body)
     if body.phase == "undo" or body.stage == "granted":
@@ -164,8 +179,9 @@ def _of_body(world: World, body: Body) -> Iterator[Action]:
 
 
 def _losses(world: World) -> Iterator[Action]:
+    at_work = {(body.step, body.phase, body.attempt) for body in world.bodies}
     for name, phase, lane in running(world.run):
-        alive = any((b.step, b.phase, b.attempt) == (name, phase, lane.attempt) for b in world.bodies)
+        alive = (name, phase, lane.attempt) in at_work
         yield Action("stall" if alive else "notice", None, name, phase)
 
 
@@ -248,6 +264,11 @@ def _decline(world: World, action: Action) -> World:
     return settled(world, body, _failure(body, effect=False))
 
 
+def _give_up(world: World, action: Action) -> World:
+    body = _the(action)
+    return settled(world, body, _failure(body, kind="abort", effect=False))
+
+
 def _fumble(world: World, action: Action) -> World:
     body = _the(action)
     return settled(world, body, _failure(body))
@@ -256,7 +277,8 @@ def _fumble(world: World, action: Action) -> World:
 def _cut(world: World, action: Action) -> World:
     body = _the(action)
     world = settled(world, body, _failure(body, kind="timeout"))
-    return replace(world, flying=world.flying | {body.key})
+    # An undo in the air would only come down as one more undo.
+    return replace(world, flying=world.flying | {body.key}) if body.phase == "do" else world
 
 
 def settled(world: World, body: Body, command: Command) -> World:
@@ -296,6 +318,7 @@ _VERBS = {
     "act": _act,
     "report": _report,
     "decline": _decline,
+    "give up": _give_up,
     "fumble": _fumble,
     "cut": _cut,
     "crash": _crash,
@@ -305,6 +328,8 @@ _VERBS = {
     "notice": _lose,
     "cancel": lambda world, _: decide(world, Cancel())[0],
     "retry": lambda world, _: decide(world, Retry())[0],
+    "waive": lambda world, action: decide(world, Waive(action.step, "by hand"))[0],
+    "terminate": lambda world, _: decide(world, Terminate("enough"))[0],
     "pass time": _pass_time,
 }
 
@@ -372,7 +397,7 @@ def heal(world: World, most: int) -> World:
 
 def _healing_step(world: World) -> World:
     for action in _possible(world):
-        if action.verb in ("land", "act", "report", "notice", "deliver"):
+        if action.verb in PROGRESS:
             return happen(world, action)
     # Nobody is at work and no message waits: time passes until somebody has to look.
     wake = transition(world.rules.plan, world.run, Wake(None), world.now).wake_at

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from celeriac import payloads
-from celeriac.errors import CommandRefused, RunNotFound, StoreUnavailable
+from celeriac.errors import CommandRefused, RunNotFound, StoreError, StoreUnavailable
 from celeriac.models import (
     Dispatch,
     Event,
@@ -343,14 +343,27 @@ class Engine:
         looked, until = 0, self._clock() + seconds
         backlogs: dict[str, Backlog | None] = {}
         for shard in range(self.store.shards):
-            for _ in range(_MOST_BATCHES):
-                batch = self.store.due(shard, self.terms.batch)
-                for entry in batch.due:
-                    self._look_safely(entry, batch, courier, backlogs)
-                looked += len(batch.due)
-                if self._clock() >= until or len(batch.due) < self.terms.batch:
-                    break
-            self.store.remove_expired(shard, self.terms.batch)
+            try:
+                looked += self._sweep_shard(shard, courier, backlogs, until)
+            except StoreUnavailable:
+                raise
+            except StoreError as error:
+                # Whatever is wrong with its keys must not keep the sweep from the other shards.
+                log.error("shard %d cannot be swept: %s", shard, error)
+        return looked
+
+    def _sweep_shard(
+        self, shard: int, courier: Courier, backlogs: dict[str, Backlog | None], until: float
+    ) -> int:
+        looked = 0
+        for _ in range(_MOST_BATCHES):
+            batch = self.store.due(shard, self.terms.batch)
+            for entry in batch.due:
+                self._look_safely(entry, batch, courier, backlogs)
+            looked += len(batch.due)
+            if self._clock() >= until or len(batch.due) < self.terms.batch:
+                break
+        self.store.remove_expired(shard, self.terms.batch)
         return looked
 
     def _look_safely(

@@ -255,9 +255,11 @@ def define_adopted_compensation(existing: Any, undo: Any) -> Compensation[..., A
 
 def adopted_retry(task: Any) -> RetryRule:
     """The policy of an existing Celery task: it retries when it asks for it, as it always did."""
-    limit, delay = task.max_retries, int((task.default_retry_delay or 0) * 1000)
+    # autoretry_for has a limit of its own; whichever is reached first, the task itself says so.
+    own = (getattr(task, "retry_kwargs", None) or {}).get("max_retries", task.max_retries)
+    limits, delay = (task.max_retries, own), int((task.default_retry_delay or 0) * 1000)
     return RetryRule(
-        max_attempts=None if limit is None else limit + 1,
+        max_attempts=None if None in limits else max(limits) + 1,
         backoff="none",
         initial_delay=delay,
         max_delay=max(delay, RetryRule().max_delay),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from celery import signals
 from celery.bootsteps import RUN
+from celery.utils.text import str_to_list
 
 from celeriac.canvas import ERRBACK, HEADER, QUEUE, parse_header
 from celeriac.errors import SagaError
@@ -56,7 +57,7 @@ class _Wiring:
     def connect(self) -> None:
         # weak=False: nobody else holds these methods.
         self.app.on_after_finalize.connect(self._add_beat_entry, weak=False)
-        signals.worker_init.connect(self._prepare_queue, weak=False)
+        signals.celeryd_init.connect(self._note_refusal, weak=False)
         signals.celeryd_after_setup.connect(self._consume_queue, weak=False)
         signals.worker_ready.connect(self._start_keeper, weak=False)
         signals.worker_shutdown.connect(self._stop_keeper, weak=False)
@@ -77,19 +78,21 @@ class _Wiring:
     def _mine(self, app: Any) -> bool:
         return app is self.app
 
-    def _prepare_queue(self, sender: Any = None, **_: Any) -> None:
-        if self._mine(getattr(sender, "app", None)):
-            # Known before -Q and -X are looked at, so that `-X celeriac` works.
-            queues = self.app.amqp.queues
-            queues.select_add(queues.new_missing(QUEUE))
-            self._quieten()
+    def _note_refusal(
+        self, instance: Any = None, options: dict[str, Any] | None = None, **_: Any
+    ) -> None:
+        if self._mine(getattr(instance, "app", None)):
+            # Asked of the options: once -Q and -X are applied, nobody can tell them apart.
+            excluded = (options or {}).get("exclude_queues") or ()
+            self._refuses_queue = QUEUE in str_to_list(excluded)
 
     def _consume_queue(self, instance: Any = None, **_: Any) -> None:
         if self._mine(getattr(instance, "app", None)):
             queues = self.app.amqp.queues
             # With -Q a worker takes only what is named; somebody has to sweep all the same.
-            if queues._consume_from is not None:  # noqa: SLF001 -- Celery has no public way to ask
-                queues.select_add(queues[QUEUE])
+            if not self._refuses_queue:
+                queues.select_add(queues.new_missing(QUEUE))
+            self._quieten()
 
     def _start_keeper(self, sender: Any = None, **_: Any) -> None:
         worker = getattr(sender, "controller", None)

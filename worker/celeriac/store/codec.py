@@ -79,7 +79,7 @@ def load_run(run_id: str, text: str) -> Run:
     """Return the run that `dump_run` wrote; raise StoreError if *text* is nothing of the kind."""
     try:
         return _run(run_id, json.loads(text))
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+    except (LookupError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise StoreError(
             f"the state of run {run_id!r} cannot be read: it was written by a newer version of "
             "celeriac, or by something else; upgrade this process, or check saga_namespace"

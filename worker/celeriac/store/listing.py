@@ -9,9 +9,11 @@ A page costs one range for each index that may hold a part of it, and the heads 
 from __future__ import annotations
 
 import heapq
+import logging
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from celeriac.errors import StoreError
 from celeriac.models import Run, RunStatus
 from celeriac.store.codec import load_run
 from celeriac.store.commit import HEAD, Call
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from celeriac.store import Query
     from celeriac.store.connection import Connection
     from celeriac.store.scripts import Scripts
+
+_log = logging.getLogger(__name__)
 
 
 class Listing:
@@ -88,15 +92,32 @@ class Listing:
         return list(islice(merged, query.limit))
 
     def _heads(self, members: Iterable[str]) -> list[Run]:
-        """Read the runs of *members*; those removed meanwhile are left out."""
+        """Read the runs of *members*.
+
+        Those removed meanwhile are left out, and so are those that cannot be read: one record that
+        was spoilt must not hide all the others.
+        """
         ids = [split_member(entry)[1] for entry in members]
         if not ids:
             return []
-        heads = self._connection.ask_all(
+        heads = self._connection.try_all(
             ("HGET", self._keys.of(run_id).run(run_id), HEAD) for run_id in ids
         )
-        found = zip(ids, heads, strict=True)
-        return [load_run(run_id, head) for run_id, head in found if head is not None]
+        found = [read_head(run_id, head) for run_id, head in zip(ids, heads, strict=True)]
+        return [run for run in found if isinstance(run, Run)]
+
+
+def read_head(run_id: str, answer: str | Exception | None) -> Run | StoreError | None:
+    """Return the run that Redis answered with, None if there is none, or why it cannot be read."""
+    try:
+        if isinstance(answer, Exception):
+            if not str(answer).startswith("WRONGTYPE"):
+                raise answer
+            raise StoreError(f"under the key of run {run_id!r} is something else")
+        return load_run(run_id, answer) if answer is not None else None
+    except StoreError as error:
+        _log.warning("left out: %s", error)
+        return error
 
 
 def _may_hold(pair: str, query: Query) -> bool:

@@ -20,7 +20,7 @@ from celeriac.store.codec import load_run
 from celeriac.store.commit import FIELD, HEAD, Call, spell_change, spell_removal
 from celeriac.store.connection import Connection
 from celeriac.store.keys import Keys, lease_member, shard_of, split_wake
-from celeriac.store.listing import Listing
+from celeriac.store.listing import Listing, read_head
 from celeriac.store.scripts import COMMIT, PULSE, WAKE, Scripts
 from celeriac.store.waiting import wait_until
 
@@ -33,6 +33,7 @@ _T = TypeVar("_T")
 _log = logging.getLogger(__name__)
 
 _PLANS_KEPT = 1000  # in this process; plans never change
+_LATER = 3_600_000  # ms until a run that cannot be read is tried again
 
 
 class _Move(NamedTuple):
@@ -208,17 +209,21 @@ class RedisStore:
             "ZRANGEBYSCORE", keys.expire, "-inf", now, "WITHSCORES", "LIMIT", 0, limit
         )
         expired = [(run_id, int(float(at))) for run_id, at in _scored(entries)]
-        heads = self._redis.ask_all(("HGET", keys.run(run_id), HEAD) for run_id, _ in expired)
-        runs = [_readable(run_id, head) for (run_id, _), head in zip(expired, heads, strict=True)]
+        heads = self._redis.try_all(("HGET", keys.run(run_id), HEAD) for run_id, _ in expired)
+        found = [
+            (run_id, at, read_head(run_id, head))
+            for (run_id, at), head in zip(expired, heads, strict=True)
+        ]
+        if spoilt := [run_id for run_id, _, run in found if isinstance(run, StoreError)]:
+            # Left alone, but not in the way: a few of them would fill every batch.
+            later = [part for run_id in spoilt for part in (now + _LATER, run_id)]
+            self._redis.ask("ZADD", keys.expire, "XX", *later)
+        whole = [(run_id, at, run) for run_id, at, run in found if not isinstance(run, StoreError)]
         removed = self._scripts.run_all(
-            COMMIT,
-            [
-                spell_removal(keys, run_id, run, at)
-                for (run_id, at), run in zip(expired, runs, strict=True)
-            ],
+            COMMIT, [spell_removal(keys, run_id, run, at) for run_id, at, run in whole]
         )
-        done = zip(runs, removed, strict=True)
-        return sum(1 for run, gone in done if gone and run and run.status.at_rest)
+        done = zip(whole, removed, strict=True)
+        return sum(1 for (_, _, run), gone in done if gone and run and run.status.at_rest)
 
     def close(self) -> None:
         """Give back connections."""
@@ -230,14 +235,6 @@ class RedisStore:
             text = plan.model_dump_json()
             _keep(self._plan_texts, plan.fingerprint, text)
         return text
-
-
-def _readable(run_id: str, head: str | None) -> Run | None:
-    """Read a head; one that cannot be read counts as none, and its run is left alone."""
-    try:
-        return load_run(run_id, head) if head is not None else None
-    except StoreError:
-        return None
 
 
 def _wake_member(due: Due) -> str:
