@@ -133,6 +133,30 @@ def test_a_worker_killed_while_another_is_up(world: World) -> None:
     assert effects(world, after) == ["do book", "do pay", "again pay", "do send"]
 
 
+def test_a_parent_killed_alone(world: World) -> None:
+    """Pool children do not outlive their parent, and what they were doing is done again."""
+    first = world.worker("first")
+    world.beat()
+    run = world.kit.trip.start(Trip(script={"pay": ["gate-after"]}), id="orphan")
+    world.reached(run, "pay")
+    children = first.children()
+    first.signal(signal.SIGKILL)
+    world.until(lambda: first.ended, "the parent is gone")
+    world.until(lambda: not any(_lives(pid) for pid in children), "and so are its children")
+    world.worker("second")
+    assert world.rest(run).status == "completed"
+    assert bodies(world, run) == {**ONCE, "pay": 2}
+    assert effects(world, run) == ["do book", "do pay", "again pay", "do send"]
+
+
+def _lives(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"  # dead, and nobody has buried it yet
+
+
 def test_a_worker_started_after_the_only_one_was_killed(world: World) -> None:
     """A worker that starts later finishes what the killed one had at work and in its hands."""
     only = world.worker("only", children=1)

@@ -165,14 +165,17 @@ class World:
 
     def check(self, run: RunHandle[Any]) -> None:
         """The ledger agrees with the run (I1, I2), and its history folds to its state (I9)."""
-        state, store = run.state(), self.kit.sagas.runtime.engine.store
-        found = store.read(run.id).run
+        store = self.kit.sagas.runtime.engine.store
+        found, history = store.read(run.id).run, run.history()
+        while (again := store.read(run.id).run) != found:  # a late report came between the two
+            found, history = again, run.history()
         assert found is not None
-        assert fold(store.plan(run.id, found.plan), run.id, run.history()) == found, _story(run)
+        plan = store.plan(run.id, found.plan)
+        assert fold(plan, run.id, history) == found, _story(run)
         live = self.ledger.live(run.id)
-        if state.status == "completed":
-            assert live == {step.name for step in state.steps}, _story(run)
-        if state.status == "compensated":
+        if found.status == "completed":
+            assert live == {node.name for node in plan.nodes}, _story(run)
+        if found.status == "compensated":
             assert live == set(), _story(run)
         for row in self.ledger.rows(f"{run.id}:%", "begin"):
             assert row.attempt <= 3, _story(run)

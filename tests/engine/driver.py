@@ -21,8 +21,9 @@ from celeriac.models import Dispatch, Event, EventKind, Failure, Phase, Plan, Ru
 from celeriac.moves import fold
 from celeriac.policy import retryable
 from celeriac.store import Change, Due, DueBatch, Lease, Snapshot
+from celeriac.store.codec import dump_run
 from celeriac.store.memory import MemoryStore
-from celeriac.transitions import Cancel, Fail, Start, Transition
+from celeriac.transitions import Cancel, Command, Fail, Start, Transition
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Mapping, Sequence
@@ -63,7 +64,7 @@ class Store(MemoryStore):
         self.calls: list[str] = []
         self.cut: tuple[int, str] | None = None  # which call fails, and when: before or after
         self.away_until = 0
-        self.between: Callable[[], None] | None = None  # happens once, just before a commit
+        self.between: Callable[[], object] | None = None  # happens once, just before a commit
 
     def _ask(self, name: str, ask: Callable[[], T]) -> T:
         self.calls.append(name)
@@ -114,6 +115,10 @@ class Store(MemoryStore):
         assert (run_id in entries) != run.status.at_rest
         assert not (run.status.at_rest and entries), "a lease is left behind"
 
+    def forge(self, run: Run) -> None:
+        """Put something in the place of a run that no commit would have written."""
+        self._records[run.id].head = dump_run(run)
+
     def wakes(self, run_id: str) -> int | None:
         """When somebody will look at the run."""
         return self._wake.get(run_id)
@@ -131,16 +136,20 @@ class Post:
     sent: list[Delivery] = field(default_factory=list)
     losing: bool = False
     lost: Container[int] = ()  # the numbers of messages, from 1, that get lost
+    copies: int = 1
+    chokes_on: str = ""  # a run whose messages cannot be sent
     silent: bool = False  # it cannot say how much waits
 
     def send(self, plan: Plan, run: Run, dispatches: Sequence[Dispatch], now: int) -> None:
         """Take messages, or lose them."""
         assert now >= NOON
+        if run.id == self.chokes_on and not self.losing:
+            raise TypeError("this cannot be sent")
         for d in dispatches:
             message = Delivery(run.id, run.epoch, d.step, d.phase, d.attempt, plan.fingerprint)
             self.sent.append(message)
             if not self.losing and len(self.sent) not in self.lost:
-                self.waiting.append(message)
+                self.waiting += [message] * self.copies
 
     def backlog(self, task: str) -> Backlog | None:
         """How much waits; every task has the same queue."""
@@ -163,7 +172,7 @@ class Shop:
         self.at_work: list[Attempt] = []
         self._holders = 0
         self.store.pulse(LEASE)
-        self.store._since -= LEASE  # noqa: SLF001 -- workers have been up for long
+        self.store._since -= LEASE  # workers have been up for long
 
     def another_engine(self) -> Engine:
         """An engine over the same store: another process."""
@@ -173,9 +182,13 @@ class Shop:
 
     def start(self, run_id: str = "order-42", **inputs: Any) -> Transition:
         """Start a run with *inputs*, and publish what is due."""
+        return self.start_with(self.plan, run_id, **inputs)
+
+    def start_with(self, plan: Plan, run_id: str, **inputs: Any) -> Transition:
+        """Start a run of another plan."""
         given = {name: json.dumps(value) for name, value in inputs.items()}
         command = Start(run_id, json.dumps(inputs), f"call-{run_id}", GRACE)
-        plan, done, now = self.engine.start(self.plan, command, given)
+        _, done, now = self.engine.start(plan, command, given)
         self.post.send(plan, done.run, done.dispatches, now)
         return done
 
@@ -213,14 +226,23 @@ class Shop:
         self.at_work.append(attempt)
         return attempt
 
+    def next_attempt(self) -> Attempt:
+        """Wait for a message whose attempt is granted, and take it."""
+        for _ in range(60):
+            attempt = self.claim() if self.post.waiting else None
+            if attempt is not None:
+                return attempt
+            self.pass_time(1_000)
+        raise AssertionError("nothing can be taken for a minute")
+
     def finish(self, attempt: Attempt) -> Transition:
         """Run the body of an attempt and settle it."""
         task = attempt.node.task_of(attempt.delivery.phase)
         arguments = {name: json.loads(text) for name, text in attempt.arguments().items()}
         self.ran.append((task, arguments))
-        body = self.bodies.get(task, lambda **_: f"{attempt.node.name} done")
+        body = self.bodies.get(task)
         try:
-            result = body(**arguments)
+            result = body(**arguments) if body else f"{attempt.node.name} done"
         except Exception as error:  # noqa: BLE001 -- as the Celery edge does
             return self.fail(attempt, error)
         return self.complete(attempt, result)
@@ -228,7 +250,7 @@ class Shop:
     def complete(self, attempt: Attempt, result: Any = None) -> Transition:
         """Report success, and send what follows."""
         self._leave(attempt)
-        return self._told(self.engine.complete(attempt, json.dumps(result)))
+        return self._told(attempt, self.engine.complete(attempt, json.dumps(result)))
 
     def fail(self, attempt: Attempt, error: Exception, **values: Any) -> Transition:
         """Report a failure, and send what follows: by a retry, or by the errback."""
@@ -243,7 +265,7 @@ class Shop:
         }
         fail = Fail(d.step, d.phase, d.attempt, attempt.holder, d.epoch, **{**known, **values})
         failure = Failure(type=type(error).__name__, message=str(error))
-        return self._told(self.engine.fail(attempt, fail, failure))
+        return self._told(attempt, self.engine.fail(attempt, fail, failure))
 
     def work(self) -> int:
         """Deliver messages and run what they lead to until none waits; return how many bodies."""
@@ -262,8 +284,8 @@ class Shop:
         if attempt in self.at_work:
             self.at_work.remove(attempt)
 
-    def _told(self, done: Transition) -> Transition:
-        self.post.send(self.plan, done.run, done.dispatches, self.clock.now)
+    def _told(self, attempt: Attempt, done: Transition) -> Transition:
+        self.post.send(attempt.plan, done.run, done.dispatches, self.clock.now)
         return done
 
     # --- time ----------------------------------------------------------------------------------
@@ -292,21 +314,29 @@ class Shop:
         self.store.renew(leases, LEASE)
         self.store.pulse(LEASE * 2 // 3, outage_ms)
 
-    def settle_down(self, most: int = 600) -> Run:
+    def settle_down(self, run_id: str = "order-42") -> Run:
         """Work and sweep, second by second, until every run is at rest; return the one."""
+        self.settle_down_all()
+        return self.run(run_id)
+
+    def settle_down_all(self, most: int = 600) -> None:
+        """Work and sweep, second by second, until every run is at rest (L1)."""
         for _ in range(most):
             self.work()
-            if all(run.status.at_rest for run in self.store._runs()):  # noqa: SLF001
-                break
+            if all(run.status.at_rest for run in self.store._runs()):
+                return
             self.pass_time(1_000)
-        run = self.run()
-        assert run.status.at_rest, f"after {most} s it is still {run.status}"
-        return run
+        raise AssertionError(f"after {most} s not every run is at rest")
 
-    def cancel(self, run_id: str = "order-42") -> None:
-        """Cancel a run, and send what is due."""
-        plan, done, now = self.engine.command(run_id, Cancel("changed my mind"))
+    def command(self, command: Command, run_id: str = "order-42") -> Transition:
+        """Give a command as an operator does, and send what is due."""
+        plan, done, now = self.engine.command(run_id, command)
         self.post.send(plan, done.run, done.dispatches, now)
+        return done
+
+    def cancel(self) -> None:
+        """Cancel the run."""
+        self.command(Cancel("changed my mind"))
 
 
 def _lease(attempt: Attempt) -> Lease:

@@ -370,6 +370,24 @@ def test_a_terminated_run_only_notes_reports(how: str, lost: bool) -> None:
 
 
 @pytest.mark.parametrize("how", ["complete", "fail"])
+@pytest.mark.parametrize("phase", ["do", "undo"])
+@pytest.mark.parametrize("again", [False, True])
+def test_a_run_terminated_on_its_way_back_only_notes_reports(
+    how: Any, phase: Any, again: bool
+) -> None:
+    """Neither a late effect nor a late undo changes anything any more."""
+    story = given_up().lose("charge", "undo")
+    if again:
+        story.undo("charge")
+    story.terminate()
+    states = story.states("do"), story.states("undo")
+    done = getattr(story, how)("charge", phase, attempt=1)
+    assert [event.kind for event in done.events] == [EventKind.LATE]
+    assert (story.states("do"), story.states("undo")) == states
+    assert story.status == "terminated"
+
+
+@pytest.mark.parametrize("how", ["complete", "fail"])
 def test_a_terminated_run_notes_its_undo(how: Any) -> None:
     """The same for a compensation that was at work when the run was abandoned."""
     story = given_up()

@@ -162,9 +162,12 @@ def test_a_deadline_may_only_alert() -> None:
     """`on_deadline="alert"` tells once, and the run goes on."""
     story = started("reserve", deadline=DEADLINE, on_deadline="alert")
     story.advance(DEADLINE)
-    assert [event.kind for event in story.wake().events] == [EventKind.OVERDUE]
+    done = story.wake()
+    assert [event.kind for event in done.events] == [EventKind.OVERDUE]
+    assert done.wake_at == NOON + GRACE, "for its message; the deadline is done with"
     assert not story.wake().events
-    story.do("reserve")
+    assert story.claim("reserve").wake_at == story.now + PATROL
+    story.complete("reserve")
     assert story.status == "completed"
 
 

@@ -27,7 +27,7 @@ from celeriac.models import (
     Run,
     RunStatus,
 )
-from celeriac.moves import PATROL, due, overdue
+from celeriac.moves import PATROL, dates, due, overdue
 from celeriac.observe import log, observed
 from celeriac.store import Change, Due, DueBatch, Lease, Store
 from celeriac.transitions import (
@@ -409,7 +409,7 @@ class Engine:
             plan, decided, now = self.command(entry.run_id, Redispatch(dispatch))
             courier.send(plan, decided.run, decided.dispatches, now)
         if not lost:
-            self.store.postpone({entry: _next_look(run, decided, late, now)})
+            self.store.postpone({entry: _next_look(run, late, now)})
 
     def _expire(self, entry: Due, lease: Lease, batch: DueBatch, courier: Courier) -> None:
         if not _trusted(batch, self.terms.lease):
@@ -560,11 +560,15 @@ def _credit(batch: DueBatch, started_at: int, lease_ms: int) -> int | None:
     return total
 
 
-def _next_look(run: Run, decided: Transition, late: Sequence[Dispatch], now: int) -> int:
+def _next_look(run: Run, late: Sequence[Dispatch], now: int) -> int:
     """When to look again at a run for which there was nothing to do."""
+    times = dates(run)
+    coming = [at for at in times if at > now]
     if late:
-        # It waits in a queue: look more and more rarely.
+        # It waits in a queue: look more and more rarely, but miss nothing else that has a date.
         oldest = min(d.at for d in late)
-        return now + max(run.grace, min((now - oldest) // 2, 60_000))
-    planned = decided.wake_at or now
-    return planned if planned > now else now + run.grace
+        coming.append(now + max(run.grace, min((now - oldest) // 2, 60_000)))
+    if sum(at <= now for at in times) > len(late):
+        # A deadline or a limit has passed that cannot be judged yet.
+        coming.append(now + run.grace)
+    return min(coming, default=now + PATROL)

@@ -99,7 +99,8 @@ class LeaseKeeper(threading.Thread):
 
     def _attempts(self) -> tuple[set[Lease], set[Lease]]:
         """The attempts of living and of dead pool children."""
-        alive, dead = set(), set()
+        alive: set[Lease] = set()
+        dead: set[Lease] = set()
         while self._deaths:
             dead.add(self._deaths.popleft())
         for request in list(state.active_requests):

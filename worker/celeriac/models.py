@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cached_property
 from typing import Any, Literal, TypeVar
@@ -376,6 +376,11 @@ class Event:
     attempt: int = 0
     data: dict[str, Any] = field(default_factory=dict)  # small, never a payload
 
+    @property
+    def time(self) -> datetime:
+        """When it happened, by the store's clock."""
+        return datetime.fromtimestamp(self.at / 1000, UTC)
+
     def dump(self) -> str:
         """The event as compact JSON."""
         row: list[Any] = [self.at, self.kind.value]
@@ -448,3 +453,10 @@ class RunState(Frozen):
     failure: Failure | None = Field(description="how the step failed that ended the run")
     failed_step: str | None = Field(default=None, description="the step that ended the run")
     owed: tuple[str, ...] = Field(description="steps whose effect stands and should not")
+
+    def step(self, name: str) -> StepView:
+        """The step of this name; raises KeyError, with the names there are."""
+        found = {step.name: step for step in self.steps}
+        if name not in found:
+            raise KeyError(f"no step {name!r}; there are {', '.join(found)}")
+        return found[name]

@@ -497,16 +497,22 @@ def wake_at(run: Run) -> int | None:
 
     Leases have entries of their own in the wake index and are not considered here.
     """
+    return None if run.status in AT_REST else min(dates(run), default=run.changed_at + PATROL)
+
+
+def dates(run: Run) -> list[int]:
+    """When there will be something to see to, in ms: limits, retries, messages, the deadline."""
     if run.status in AT_REST:
-        return None
-    times = [lane.limit for step in run.steps.values() for lane in (step.do, step.undo) if lane.limit]
+        return []
+    lanes = [lane for step in run.steps.values() for lane in (step.do, step.undo)]
+    times = [lane.limit for lane in lanes if lane.limit]
     times += [
         lane.at + patience(run, lane) if lane.sent else lane.at
         for _, _, lane in waiting_lanes(run)
     ]
     if run.deadline and run.status is RunStatus.RUNNING and not run.overdue:
         times.append(run.deadline)
-    return min(times, default=run.changed_at + PATROL)
+    return times
 
 
 def waiting_lanes(run: Run) -> Iterator[tuple[str, Phase, Lane]]:

@@ -113,6 +113,8 @@ def _follow(text: str, path: tuple[str | int, ...]) -> str:
     value: Any = json.loads(text)
     for key in path:
         try:
+            # A text has items too, but nobody means its letters.
+            value = None if isinstance(value, str) else value
             value = value[key]
         except (KeyError, IndexError, TypeError):
             raise OutputInvalid(

@@ -78,7 +78,7 @@ class Terminal:
         self._print.history(run_id, self._sagas().run(run_id).history())
 
     def steer(
-        self, run_id: str, command: Callable[[RunHandle[Any]], None], by: str, **waiting: Any
+        self, run_id: str, command: Callable[[RunHandle[Any]], object], by: str, **waiting: Any
     ) -> None:
         """Do *command* to a run, in the name of *by*, and say what it changed."""
         run = self._sagas().run(run_id)

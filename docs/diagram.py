@@ -1,0 +1,132 @@
+"""The page of states, drawn from the tables of legal moves: `python -m docs.diagram` writes it.
+
+Owns: how a table becomes a diagram.  Refuses to know: which moves are legal, and why; a test
+compares the committed page with what is made here.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from celeriac.models import AT_REST, EventKind, Lane, LaneState, StepState
+from celeriac.moves import DO_MOVES, RUN_MOVES, UNDO_MOVES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+PAGE = Path(__file__).resolve().parent / "states.md"
+
+TEXT = """\
+<!-- Drawn from worker/celeriac/moves.py by `python -m docs.diagram`: change it there. -->
+# States
+
+Everything that can happen to a run is one of the moves below, and nothing else can: they are the
+tables of `worker/celeriac/moves.py`, and an event that is not in them is a bug, not an answer.
+A word on an arrow is an event in the run's history, with how it went in brackets.
+
+## A run
+
+Bold: at rest.  Nothing happens to the run any more unless somebody asks for it, or an attempt
+that was given up reports after all.  Events that leave the status as it is are not drawn.
+
+```mermaid
+{run}
+```
+
+## A step, forward
+
+Each step has two lanes, one for its attempts to do it and one for its attempts to undo it.  What
+makes a lane leave `idle` is no event of its own: its turn comes when another event has done what
+it waits for.
+
+```mermaid
+{do}
+```
+
+## A step, backward
+
+```mermaid
+{undo}
+```
+
+## What people are shown
+
+A step has one status, made of both lanes: that of the undo, unless that is idle.
+
+| lane | forward | backward |
+|---|---|---|
+{shown}
+"""
+
+TURN = "its turn comes"
+
+Arrow = tuple[str, str, str]  # from, to, what happened
+
+
+def states_page() -> str:
+    """The whole page."""
+    return TEXT.format(
+        run=_diagram(_run_arrows(), bold=sorted(AT_REST)),
+        do=_diagram(_lane_arrows(DO_MOVES)),
+        undo=_diagram(_lane_arrows(UNDO_MOVES)),
+        shown="\n".join(_shown(state) for state in LaneState),
+    )
+
+
+def _run_arrows() -> Iterable[Arrow]:
+    for (before, event), targets in RUN_MOVES.items():
+        for after in targets:
+            if after is not before:
+                yield before or "[*]", after, _words(event)
+
+
+def _lane_arrows(
+    table: Mapping[tuple[LaneState, EventKind, str], LaneState],
+) -> Iterable[Arrow]:
+    yield "[*]", LaneState.IDLE, ""
+    yield LaneState.IDLE, LaneState.SCHEDULED, TURN
+    for (before, event, how), after in table.items():
+        yield before, after, f"{_words(event)} ({how})" if how else _words(event)
+
+
+def _words(event: EventKind) -> str:
+    return event.value.replace("_", " ")
+
+
+def _diagram(arrows: Iterable[Arrow], bold: Iterable[str] = ()) -> str:
+    labels: dict[tuple[str, str], list[str]] = {}
+    for before, after, label in arrows:
+        labels.setdefault((before, after), []).append(label)
+    lines = ["stateDiagram-v2"]
+    for (before, after), told in labels.items():
+        # Between two states one arrow, with all that leads along it.
+        text = "<br>".join(filter(None, told))
+        lines.append(f"    {before} --> {after}" + (f": {text}" if text else ""))
+    if names := list(bold):
+        lines += ["    classDef rest font-weight:bold", f"    class {','.join(names)} rest"]
+    return "\n".join(lines)
+
+
+def _shown(state: LaneState) -> str:
+    reached = {
+        "do": state is LaneState.IDLE or state in DO_MOVES.values(),
+        "undo": state in UNDO_MOVES.values() and state is not LaneState.IDLE,
+    }
+    forward = StepState(do=Lane(state)).status if reached["do"] else ""
+    done = Lane(LaneState.DONE)
+    backward = StepState(do=done, undo=Lane(state)).status if reached["undo"] else ""
+    return f"| {state} | {_code(forward)} | {_code(backward)} |"
+
+
+def _code(text: str) -> str:
+    return f"`{text}`" if text else ""
+
+
+def main() -> None:
+    """Write the page."""
+    PAGE.write_text(states_page(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
