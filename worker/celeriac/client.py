@@ -122,8 +122,9 @@ class RunHandle(Generic[R]):
     def cancel(self, reason: str = "", *, by: str = "") -> bool:
         """Stop forward work and undo what was done, also of a run that has completed.
 
-        True if that changed anything, as with the other commands.  Does nothing more to a run that is being undone or was.  Raises CommandRefused for one
-        that was terminated or is past its pivot.
+        True if that changed anything, as with the other commands.  Does nothing more to a run
+        that is being undone or was.  Raises CommandRefused for one that was terminated or is past
+        its pivot.
         """
         return self._do(transitions.Cancel(reason, by))
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 from celeriac import payloads
 from celeriac.errors import CommandRefused, RunNotFound, StoreError, StoreUnavailable
@@ -244,9 +244,7 @@ class Engine:
         waits from one that is lost.  *task* is what the message would run: refused if the plan has
         another one for the step, since whoever can write to the broker can edit a message.
         """
-        command = Claim(
-            delivery.step, delivery.phase, delivery.attempt, holder, delivery.epoch
-        )
+        command = Claim(delivery.step, delivery.phase, delivery.attempt, holder, delivery.epoch)
 
         def once() -> Attempt | None:
             plan = self.store.plan(delivery.run_id, delivery.plan)
@@ -282,7 +280,8 @@ class Engine:
         """Record a success, and with it the step's result (JSON text)."""
         d = attempt.delivery
         fields = {payloads.output_field(d.step): output} if d.phase == "do" else {}
-        return self._settle(attempt, Complete(d.step, d.phase, d.attempt, attempt.holder, d.epoch), fields)
+        command = Complete(d.step, d.phase, d.attempt, attempt.holder, d.epoch)
+        return self._settle(attempt, command, fields)
 
     def fail(self, attempt: Attempt, command: Fail, failure: Failure) -> Transition:
         """Record a failed attempt, and how it failed."""
@@ -381,7 +380,7 @@ class Engine:
         except RunNotFound:
             log.warning("%s is in the wake index but gone; looking again in an hour", entry.run_id)
             self.store.postpone({entry: batch.now + PATROL})
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 -- it is logged, and looked at again
             # Whatever is wrong with it, or with sending what it needs.
             log.exception("%s: the sweep cannot handle it: %s", entry.run_id, type(error).__name__)
             self.store.postpone({entry: batch.now + 60_000})
@@ -422,9 +421,8 @@ class Engine:
             message="its worker gave no sign of life for the length of the lease; outcome unknown",
             code="lost",
         )
-        fields = {
-            payloads.error_field(lease.step, lease.phase): failure.model_dump_json(exclude_none=True)
-        }
+        text = failure.model_dump_json(exclude_none=True)
+        fields = {payloads.error_field(lease.step, lease.phase): text}
         try:
             plan, decided, now = self.command(
                 entry.run_id, command, fields=fields, lapsed=(lease, entry.at)

@@ -359,7 +359,7 @@ def _about_name(error: NameError, own: str) -> str:
     return f"its function raised {type(error).__name__} while it was planned: {error}"
 
 
-def _not_a_step(task: Any, saga: str) -> str | None:
+def _not_a_step(task: Any, saga: str) -> str | None:  # noqa: PLR0911 -- one for each mistake
     """Why *task*, which is no `Step`, cannot be one, if it cannot."""
     if isinstance(task, Placeholder):
         return f"flow.step takes a task first, and {task!r} is a value"

@@ -1,9 +1,9 @@
 """The lease thread: signs of life for the attempts that a worker has at work.
 
-Owns: when leases are renewed, noticing that a pool child has died, and telling how long the worker
-was cut off.  Refuses to know: what an expired lease or an outage leads to.  It lives in the worker's
-*main* process, which stays responsive while a step holds its interpreter lock, and dies with it,
-which is the point.
+Owns: when leases are renewed, noticing that a pool child has died, and telling how long the
+worker was cut off.  Refuses to know: what an expired lease or an outage leads to.  It lives in
+the worker's *main* process, which stays responsive while a step holds its interpreter lock, and
+dies with it, which is the point.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class LeaseKeeper(threading.Thread):
                     log.warning("cannot renew leases: %s", error)
                 self._away = self._cut_off = True
                 self._next = 0.0  # as soon as it is back
-            except Exception:
+            except Exception:  # noqa: BLE001 -- it is logged
                 # Nothing that goes wrong here may end the thread: all attempts would be lost.
                 log.exception("the lease thread stumbled; going on")
 

@@ -246,7 +246,7 @@ def _blocked(_plan: Plan, run: Run, event: Event) -> Run:
     return _put(run, event, changed(run.step(event.step), blocked=event.data["why"]))
 
 
-def _compensation_started(plan: Plan, run: Run, event: Event) -> Run:
+def _compensation_started(_plan: Plan, run: Run, event: Event) -> Run:
     run = _to(
         run,
         event,
@@ -407,7 +407,8 @@ def _schedule_undo(plan: Plan, run: Run, event: Event) -> Run:
     for name in undo_turn(plan, run):
         step = run.steps[name]
         if step.undo.state is LaneState.IDLE:
-            turn = changed(step.undo, state=LaneState.SCHEDULED, at=at, sent=at <= event.at, sends=0)
+            sent = at <= event.at
+            turn = changed(step.undo, state=LaneState.SCHEDULED, at=at, sent=sent, sends=0)
             run = changed(run, steps={**run.steps, name: changed(step, undo=turn)})
     return run
 
@@ -507,8 +508,7 @@ def dates(run: Run) -> list[int]:
     lanes = [lane for step in run.steps.values() for lane in (step.do, step.undo)]
     times = [lane.limit for lane in lanes if lane.limit]
     times += [
-        lane.at + patience(run, lane) if lane.sent else lane.at
-        for _, _, lane in waiting_lanes(run)
+        lane.at + patience(run, lane) if lane.sent else lane.at for _, _, lane in waiting_lanes(run)
     ]
     if run.deadline and run.status is RunStatus.RUNNING and not run.overdue:
         times.append(run.deadline)

@@ -403,7 +403,7 @@ def _fail(draft: _Draft, command: Fail) -> None:
             effect=command.effect,
             why="timeout" if command.kind == "timeout" else None,
             retry=retry,
-            sent=retry is not None and retry - draft.now <= SHORT_DELAY or None,
+            sent=(retry is not None and retry - draft.now <= SHORT_DELAY) or None,
         )
         _after_failure(draft, command.step, command.phase, retry)
     elif _is_late(draft, lane, command):
@@ -439,9 +439,7 @@ def _is_late(draft: _Draft, lane: Lane, command: Complete | Fail) -> bool:
 
 
 def _note_late(draft: _Draft, command: Complete | Fail, how: str, **data: Any) -> None:
-    draft.add(
-        EventKind.LATE, command.step, command.phase, command.attempt, outcome=how, **data
-    )
+    draft.add(EventKind.LATE, command.step, command.phase, command.attempt, outcome=how, **data)
 
 
 def _late_success(draft: _Draft, lane: Lane, command: Complete) -> None:
@@ -457,7 +455,7 @@ def _late_success(draft: _Draft, lane: Lane, command: Complete) -> None:
 
 
 def _late_failure(draft: _Draft, command: Fail) -> None:
-    """An attempt that was given up failed: unless it proves otherwise, it had its effect just now."""
+    """An attempt that was given up failed: unless it proves otherwise, it had its effect now."""
     why = "timeout" if command.kind == "timeout" else None
     _note_late(draft, command, "failed", error=command.error, why=why)
     if command.phase == "do" and command.effect is not False:
@@ -465,7 +463,7 @@ def _late_failure(draft: _Draft, command: Fail) -> None:
 
 
 def _undo_again(draft: _Draft, command: Complete | Fail) -> None:
-    """Undo what came to light after its undo was claimed: its key may have been seen before that."""
+    """Undo what came to light after its undo was claimed: its key may have been seen before."""
     if _goes_back(draft.run) and draft.run.step(command.step).undo.attempt > 0:
         draft.add(EventKind.REOPENED, command.step, "undo", command.attempt)
 
@@ -475,7 +473,7 @@ def _goes_back(run: Run) -> bool:
 
 
 def _late_undo(draft: _Draft, lane: Lane, command: Complete) -> None:
-    """A compensation that was given up succeeded after all: settled, if it undid the newest effect."""
+    """A compensation that was given up succeeded: settled, if it undid the newest effect."""
     settles = lane.state in (LaneState.SCHEDULED, LaneState.RETRYING, LaneState.FAILED)
     if settles and command.attempt > lane.base and not lane.again and not _abandoned(draft):
         draft.add(EventKind.COMPLETED, command.step, "undo", command.attempt, late=True)
@@ -546,7 +544,7 @@ def _lose(draft: _Draft, command: Expire, why: str, delay: int) -> None:
         command.attempt,
         why=why,
         retry=retry,
-        sent=retry is not None and delay <= SHORT_DELAY or None,
+        sent=(retry is not None and delay <= SHORT_DELAY) or None,
     )
     _after_failure(draft, command.step, command.phase, retry)
 
@@ -558,9 +556,7 @@ def _wake(draft: _Draft, command: Wake) -> None:
         _time_out(draft)
         _meet_deadline(draft, command.credit)
     for dispatch in _retries_due(draft):
-        draft.add(
-            EventKind.DISPATCHED, dispatch.step, dispatch.phase, dispatch.attempt, why="due"
-        )
+        draft.add(EventKind.DISPATCHED, dispatch.step, dispatch.phase, dispatch.attempt, why="due")
 
 
 def _time_out(draft: _Draft) -> None:
@@ -630,14 +626,13 @@ def _cancel(draft: _Draft, command: Cancel) -> None:
         raise draft.refuse("at_rest", "it was terminated, and cannot be undone any more")
     if past_pivot(draft.plan, run):
         raise _only_forward(draft)
-    draft.add(
-        EventKind.COMPENSATION_STARTED, why="cancelled", reason=command.reason, by=command.by
-    )
+    draft.add(EventKind.COMPENSATION_STARTED, why="cancelled", reason=command.reason, by=command.by)
 
 
 def _only_forward(draft: _Draft) -> CommandRefused:
     return draft.refuse(
-        "past_pivot", f"past its pivot {draft.plan.pivot!r} it only goes forward; retry or terminate"
+        "past_pivot",
+        f"past its pivot {draft.plan.pivot!r} it only goes forward; retry or terminate",
     )
 
 

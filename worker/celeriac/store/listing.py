@@ -110,14 +110,18 @@ class Listing:
 def read_head(run_id: str, answer: str | Exception | None) -> Run | StoreError | None:
     """Return the run that Redis answered with, None if there is none, or why it cannot be read."""
     try:
-        if isinstance(answer, Exception):
-            if not str(answer).startswith("WRONGTYPE"):
-                raise answer
-            raise StoreError(f"under the key of run {run_id!r} is something else")
-        return load_run(run_id, answer) if answer is not None else None
+        return _head(run_id, answer)
     except StoreError as error:
         _log.warning("left out: %s", error)
         return error
+
+
+def _head(run_id: str, answer: str | Exception | None) -> Run | None:
+    if isinstance(answer, Exception):
+        if str(answer).startswith("WRONGTYPE"):
+            raise StoreError(f"under the key of run {run_id!r} is something else")
+        raise answer
+    return load_run(run_id, answer) if answer is not None else None
 
 
 def _may_hold(pair: str, query: Query) -> bool:
