@@ -1,17 +1,21 @@
-"""The fixture of the tests in this folder.
+"""The fixtures of the tests in this folder.
 
-Owns: `world`, a Redis and processes of each test's own.  Refuses to know: what is tested.
+Owns: `world`, a Redis and processes of each test's own, and `split_world`, with a Redis for the
+messages and another for the runs.  Refuses to know: what is tested.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.celery.world import World
 from tests.redis_server import RedisServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 
 @pytest.fixture

@@ -10,8 +10,10 @@ import os
 import sqlite3
 import time
 from contextlib import closing
-from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS log (at REAL, kind TEXT, key TEXT, attempt INTEGER, pid INTEGER);

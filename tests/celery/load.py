@@ -7,11 +7,13 @@ what of the ledger two loads must have in common.  Refuses to know: what goes wr
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from celeriac import RunHandle, Saga
 from tests.celery.kit import Trip
-from tests.celery.world import World
+
+if TYPE_CHECKING:
+    from celeriac import RunHandle, Saga
+    from tests.celery.world import World
 
 
 class Shape(NamedTuple):

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.celery import load
 from tests.celery.kit import GRACE, Trip
 
 if TYPE_CHECKING:
@@ -68,11 +67,11 @@ def all_completed(world: World, runs: list[RunHandle[Any]], timeout: float = 100
 
 
 @pytest.mark.parametrize(
-    ("count", "sweeper", "seconds"), [(1000, True, 20), (300, False, A_MINUTE)], ids=["swept", "not"]
+    ("count", "sweeper", "seconds"),
+    [(1000, True, 20), (300, False, A_MINUTE)],
+    ids=["swept", "not"],
 )
-def test_a_backlog_causes_no_storm(
-    world: World, count: int, sweeper: bool, seconds: float
-) -> None:
+def test_a_backlog_causes_no_storm(world: World, count: int, sweeper: bool, seconds: float) -> None:
     """Runs that wait for a worker longer than any patience are not sent twice."""
     most = count * 102 // 100
     if sweeper:
@@ -95,7 +94,7 @@ def test_a_backlog_causes_no_storm(
 
 
 def test_a_queue_that_was_deleted(world: World) -> None:
-    """Messages that are gone are sent again, paced: not before the grace, and not on top of others."""
+    """Messages that are gone are sent again: not before the grace, and not on top of others."""
     world.worker("sweeper", children=1, args=SWEEPER)
     world.beat()
     runs = started(world, 300)

@@ -113,10 +113,7 @@ def test_one_id_with_different_inputs(world: World) -> None:
     world.beat()
     trip = world.kit.trip
     found = at_once(
-        *[
-            lambda n=n: trip.start(Trip(script={f"none-{n}": []}), id="mine")
-            for n in range(THREADS)
-        ]
+        *[lambda n=n: trip.start(Trip(script={f"none-{n}": []}), id="mine") for n in range(THREADS)]
     )
     [handle] = [each for each in found if not isinstance(each, Exception)]
     assert [type(each) for each in found if each is not handle] == [RunConflict] * (THREADS - 1)
@@ -125,7 +122,7 @@ def test_one_id_with_different_inputs(world: World) -> None:
 
 
 def test_cancel_races_with_completion(world: World) -> None:
-    """A run that is cancelled at any moment, or just after its end, is undone to the last effect."""
+    """A run that is cancelled at any moment, or after its end, is undone to the last effect."""
     world.worker(children=4)
     world.beat()
     moments = ("", "book", "pay", "send")

@@ -7,10 +7,13 @@ Redis, which have files of their own.
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 from tests.celery import load
 from tests.celery.kit import GRACE, Trip
-from tests.celery.world import World
+
+if TYPE_CHECKING:
+    from tests.celery.world import World
 
 RUNS = range(20)
 

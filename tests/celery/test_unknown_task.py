@@ -23,7 +23,7 @@ def view(run: RunHandle[Any], name: str) -> StepView:
 
 
 def test_a_worker_without_the_task(world: World) -> None:
-    """The run waits at the step, with its reason shown and no attempt used, until one can run it."""
+    """The run waits at the step, its reason shown and no attempt used, until one can run it."""
     incomplete = world.worker("old", without="pay")
     world.beat()
     run = world.kit.trip.start(Trip(), id="blocked")

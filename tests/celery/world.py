@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from signal import SIGCONT, SIGKILL
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from celeriac import RunHandle, RunState
 from celeriac.models import AT_REST
 from celeriac.moves import fold
 from tests.celery.kit import RECOVERY, Kit, build
-from tests.redis_server import RedisServer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from signal import Signals
+
+    from celeriac import RunHandle, RunState
+    from tests.redis_server import RedisServer
 
 T = TypeVar("T")
 _ROOT = Path(__file__).parents[2]
@@ -52,19 +56,19 @@ class Process:
         text = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text()
         return [int(pid) for pid in text.split()]
 
-    def signal(self, what: signal.Signals) -> None:
+    def signal(self, what: Signals) -> None:
         """Send a signal to this process alone."""
         os.kill(self.pid, what)
 
-    def signal_all(self, what: signal.Signals) -> None:
+    def signal_all(self, what: Signals) -> None:
         """Send a signal to it and all its children."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, what)
 
     def kill(self) -> None:
         """End it and its children at once, as a machine that loses power does."""
-        self.signal_all(signal.SIGCONT)
-        self.signal_all(signal.SIGKILL)
+        self.signal_all(SIGCONT)
+        self.signal_all(SIGKILL)
         self._child.wait(10)
 
     @property
@@ -79,7 +83,7 @@ class World:
     def __init__(self, folder: Path, redis: RedisServer, state: RedisServer | None = None) -> None:
         """*redis* is the broker, and holds the runs too unless *state* does."""
         self.folder, self.redis, self.state = folder, redis, state
-        self.kit: Kit = build(redis.url, folder, (), state and state.url)
+        self.kit: Kit = build(redis.url, folder, (), state.url if state else None)
         self.ledger = self.kit.ledger
         self._processes: list[Process] = []
 
@@ -131,7 +135,7 @@ class World:
             (self.folder / name).unlink()
 
     def published(self, called: str, sign: str = "+") -> list[str]:
-        """The messages that were sent (or dropped: `-`) with *called* in their task's name or id."""
+        """The messages sent (or dropped: `-`) that have *called* in their task's name or id."""
         log = self.folder / "published"
         lines = log.read_text().splitlines() if log.exists() else []
         return [line[2:] for line in lines if line[0] == sign and called in line]
