@@ -15,14 +15,16 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from celeriac.engine import Attempt, Backlog, Delivery, Engine, Terms
+from celeriac.engine import Attempt, Backlog, Delivery, Engine
 from celeriac.errors import Abort, CommandRefused, RunNotFound, StoreUnavailable
 from celeriac.models import Dispatch, Event, EventKind, Failure, Phase, Plan, Run
 from celeriac.moves import fold
 from celeriac.policy import retryable
+from celeriac.settings import Terms
 from celeriac.store import Change, Due, DueBatch, Lease, Snapshot
 from celeriac.store.codec import dump_run
 from celeriac.store.memory import MemoryStore
+from celeriac.sweep import Sweep
 from celeriac.transitions import Cancel, Command, Fail, Start, Transition
 
 if TYPE_CHECKING:
@@ -293,7 +295,7 @@ class Shop:
     def sweep(self) -> int:
         """Look at everything whose time has come; a store that is away ends it."""
         try:
-            return self.engine.sweep(self.post)
+            return Sweep(self.engine, self.post).run()
         except StoreUnavailable:
             return 0
 

@@ -13,6 +13,7 @@ import pytest
 
 from celeriac.errors import Abort, StoreUnavailable
 from celeriac.models import EventKind, Node, RunStatus, Undo
+from celeriac.sweep import Sweep
 from celeriac.transitions import Cancel, Retry, Terminate, Waive
 from tests.engine.driver import GRACE, LEASE, Shop
 from tests.unit.story import budget, saga, step
@@ -203,7 +204,7 @@ def test_two_sweeps_at_once() -> None:
     at.post.waiting.clear()
     at.clock.now += GRACE
     other = at.another_engine()
-    at.store.between = lambda: other.sweep(at.post)
+    at.store.between = lambda: Sweep(other, at.post).run()
     at.sweep()
     assert len(at.post.waiting) == 1
     assert len(at.events(EventKind.DISPATCHED)) == 1

@@ -210,6 +210,20 @@ def test_a_child_that_dies_is_replaced_at_once() -> None:
     assert at.work() == 3
 
 
+def test_what_others_settle_does_not_keep_a_dead_worker_alive() -> None:
+    """Each attempt has a lease of its own, also among the branches of one run."""
+    order = ("order",)
+    at = shop("order", step("pay", after=order), step("pack", after=order))
+    at.start()
+    at.finish(at.next_attempt())
+    dead, busy = at.next_attempt(), at.next_attempt()
+    at.die(dead)
+    at.pass_time(LEASE - SWEEP)
+    at.finish(busy)
+    at.pass_time(3 * SWEEP)
+    assert [event.step for event in at.events(EventKind.LOST)] == [dead.delivery.step]
+
+
 def test_a_worker_that_lives_keeps_its_step() -> None:
     """As long as its lease is renewed, a step may take hours."""
     at = shop()
@@ -369,6 +383,16 @@ def test_a_forged_message_takes_nothing(values: dict[str, Any], why: str) -> Non
     assert at.refused == {why: 1}
     assert at.run().version == version
     assert at.settle_down().status is RunStatus.COMPLETED
+
+
+def test_a_message_for_another_plan_takes_nothing() -> None:
+    """A run follows the plan it started with, whichever a message names (I14)."""
+    at = shop()
+    at.start()
+    newer = saga("reserve", version=2)
+    at.start_with(newer, "order-43")
+    assert at.claim(at.post.waiting[0]._replace(plan=newer.fingerprint)) is None
+    assert at.refused == {"stale": 1}
 
 
 def test_a_message_for_another_task_takes_nothing() -> None:

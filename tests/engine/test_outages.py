@@ -51,6 +51,25 @@ def test_a_lease_is_not_held_against_a_worker_that_was_cut_off() -> None:
     assert at.events(EventKind.LOST) == []
 
 
+def test_one_worker_that_is_back_does_not_speak_for_the_others() -> None:
+    """Each gets the time to renew: the first sign of life after a silence judges nobody."""
+    at = Shop(saga("reserve"))
+    at.start("order-1")
+    at.start("order-2")
+    early, late = at.next_attempt(), at.next_attempt()
+    go_away(at, 4 * LEASE)
+    at.at_work.remove(late)
+    at.show_life(outage_ms=4 * LEASE)
+    at.clock.now += LEASE // 3
+    at.show_life()
+    at.sweep()
+    at.at_work.append(late)
+    at.show_life(outage_ms=4 * LEASE)
+    at.pass_time(2 * LEASE)
+    for attempt in (early, late):
+        assert at.run(attempt.run.id).step("reserve").do.state is LaneState.RUNNING
+
+
 def test_a_worker_that_died_in_the_outage_is_found_after_it() -> None:
     """Once signs of life come again, a lease that nobody renews has run out (L1)."""
     at = Shop(saga("reserve"))
@@ -140,8 +159,10 @@ def test_a_claim_gives_up_after_a_lease() -> None:
     at = shop()
     at.start()
     at.store.away_until = at.clock.now + 2 * LEASE
+    before = at.clock.now
     with pytest.raises(StoreUnavailable):
         at.claim()
+    assert LEASE <= at.clock.now - before < LEASE + 1_000
     at.clock.now = at.store.away_until
     assert at.run().step("reserve").do.attempt == 0
     assert at.settle_down().status is RunStatus.COMPLETED

@@ -14,6 +14,7 @@ import pytest
 from celeriac.errors import Abort, RunNotFound
 from celeriac.models import EventKind, RunStatus
 from celeriac.store import Lease
+from celeriac.sweep import Sweep
 from celeriac.transitions import Terminate, Waive
 from tests.engine.driver import GRACE, RETENTION, TERMS, Shop
 from tests.unit.story import saga
@@ -90,7 +91,7 @@ def test_a_sweep_takes_all_that_is_due() -> None:
 def test_a_sweep_ends_in_time() -> None:
     """What is not done in its seconds is left to the next; each shard gets a batch at least."""
     at = many(5 * TERMS.batch)
-    assert at.engine.sweep(at.post, seconds=0.0) == at.store.shards * TERMS.batch
+    assert Sweep(at.engine, at.post).run(0.0) == at.store.shards * TERMS.batch
     at.settle_down_all()
     assert at.tasks.count("reserve") == 5 * TERMS.batch
 
@@ -124,6 +125,7 @@ def test_a_lease_without_an_attempt() -> None:
     at.sweep()
     assert at.store._wake[stray] == at.clock.now + 3_600_000
     assert at.events(EventKind.LOST) == []
+    assert at.fields("err:reserve") == {}, "nor is it told that anything was lost"
 
 
 # --- retention ---------------------------------------------------------------------------------

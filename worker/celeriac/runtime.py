@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from celeriac.canvas import CeleryCourier
-from celeriac.engine import Engine, Terms
+from celeriac.engine import Engine
 from celeriac.errors import ConfigurationError
-from celeriac.settings import Settings, read_settings
+from celeriac.settings import Settings, Terms, read_settings
 from celeriac.store.redis import RedisStore
 
 if TYPE_CHECKING:

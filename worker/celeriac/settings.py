@@ -6,6 +6,7 @@ them.  `docs/settings.md` is checked against this table.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -110,3 +111,25 @@ def read_settings(conf: Mapping[str, Any]) -> Settings:
         first = error.errors()[0]
         name = PREFIX + str(first["loc"][0]) if first["loc"] else "settings"
         raise ConfigurationError(f"{name}: {first['msg']}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """The settings the engine works under, in its units: milliseconds and bytes."""
+
+    lease: int
+    grace: int
+    retention: int
+    max_payload: int
+    batch: int
+
+    @classmethod
+    def of(cls, settings: Settings) -> Terms:
+        """The terms that *settings* set."""
+        return cls(
+            lease=settings.lease_ms,
+            grace=settings.grace_ms,
+            retention=int(settings.retention * 1000),
+            max_payload=settings.max_payload,
+            batch=settings.sweep_batch,
+        )

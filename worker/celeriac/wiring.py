@@ -18,6 +18,7 @@ from celeriac.canvas import ERRBACK, HEADER, QUEUE, parse_header
 from celeriac.errors import SagaError
 from celeriac.keeper import LeaseKeeper
 from celeriac.observe import log
+from celeriac.sweep import Sweep
 from celeriac.transitions import Block
 
 if TYPE_CHECKING:
@@ -144,8 +145,8 @@ def _consumes(consumer: Any) -> bool:
 
 def sweep_once(runtime: Runtime) -> int:
     """Sweep every shard once; return how many runs were looked at."""
-    engine = runtime.engine
-    return engine.sweep(runtime.courier, seconds=max(5.0, 5 * runtime.settings.sweep_interval))
+    sweep = Sweep(runtime.engine, runtime.courier)
+    return sweep.run(max(5.0, 5 * runtime.settings.sweep_interval))
 
 
 def _sweep(runtime: Runtime) -> Any:
