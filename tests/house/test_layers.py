@@ -19,7 +19,7 @@ LAYERS = (
     "signatures",
     "placeholders",
     "steps | transitions",
-    "flow",
+    "flow | given",
     "store",
     "observe",
     "changes",

@@ -1,25 +1,29 @@
 """The public face: `Sagas(app)` defines steps and sagas, and finds and starts runs.
 
-Owns: putting the parts together for one Celery app, and what `start` and `runs` accept.  Refuses
-to know: how anything is decided, stored or sent.
+Owns: putting the parts together for one Celery app.  Refuses
+to know: what may be given to it (`given`), and how anything is decided, stored or sent.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 import os
-import time
-import uuid
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, overload
 
 from celeriac import payloads
 from celeriac.client import Page, RunHandle
 from celeriac.errors import ConfigurationError, DefinitionError, InputInvalid, StepFailed
 from celeriac.flow import Flow, Planned, define_adopted_compensation, define_step, plan_saga
-from celeriac.models import CompensationOrder, Effect, OnDeadline, RunStatus
+from celeriac.given import (
+    checked_id,
+    checked_statuses,
+    checked_tags,
+    dump_cursor,
+    inputs_of,
+    load_cursor,
+    moment_ms,
+    uuid7,
+)
 from celeriac.runtime import Runtime
 from celeriac.signatures import Shape
 from celeriac.store import Query
@@ -29,10 +33,12 @@ from celeriac.wiring import sweep_once, wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from datetime import datetime, timedelta
 
     from celery import Celery
 
     from celeriac.context import StepContext
+    from celeriac.models import CompensationOrder, Effect, OnDeadline, RunStatus
     from celeriac.policy import Duration, Retry
     from celeriac.steps import Compensation, Step
 
@@ -41,8 +47,6 @@ I = TypeVar("I")  # noqa: E741 -- the input of a saga
 R = TypeVar("R")
 IfExists = Literal["join", "fail", "restart"]
 _LARGEST_PAGE = 200
-_LONGEST_ID = 200
-_LONGEST_TAG = 100
 
 
 class Sagas:
@@ -236,20 +240,20 @@ class Sagas:
         if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= _LARGEST_PAGE:
             raise InputInvalid(f"limit is 1 to {_LARGEST_PAGE}, not {limit!r}")
         query = Query(
-            statuses=_statuses(status),
+            statuses=checked_statuses(status),
             saga=saga.name if isinstance(saga, Saga) else saga,
-            tags=_tags(tags),
-            since=_when(since),
-            until=_when(until),
+            tags=checked_tags(tags),
+            since=moment_ms(since),
+            until=moment_ms(until),
             limit=limit + 1,
-            cursor=_load_cursor(cursor),
+            cursor=load_cursor(cursor),
         )
         engine = self.runtime.engine
         found = engine.insist(lambda: engine.store.find(query))
         page = found[:limit]
         more = len(found) > limit
         handles = tuple(self._handle(run.id) for run in page)
-        return Page(handles, _dump_cursor(page[-1].started_at, page[-1].id) if more else None)
+        return Page(handles, dump_cursor(page[-1].started_at, page[-1].id) if more else None)
 
     def counts(self) -> dict[tuple[str, RunStatus], int]:
         """Return how many runs there are, by saga and status."""
@@ -316,7 +320,7 @@ class Saga(Generic[I, R]):
 
         With one parameter, *text* is its value; with several, an object by parameter name.
         """
-        named = _inputs_of(self.planned.shape, text)
+        named = inputs_of(self.planned.shape, text)
         start, texts = self._prepare((), named, id, tags, if_exists)
         return self._start(start, texts)
 
@@ -352,11 +356,11 @@ class Saga(Generic[I, R]):
             what = f"input {parameter!r} of {self.name}"
             payloads.checked(what, text, settings.max_payload)
         start = Start(
-            run_id=_checked_id(run_id) if run_id is not None else uuid7(),
+            run_id=checked_id(run_id) if run_id is not None else uuid7(),
             digest=payloads.digest(self.name, texts),
             nonce=os.urandom(4).hex(),
             grace=settings.grace_ms,
-            tags=_tags(tags),
+            tags=checked_tags(tags),
             if_exists=if_exists,
         )
         return start, texts
@@ -407,94 +411,3 @@ class _SagaDecorator:
 
     def __call__(self, function: Any, /) -> Any:
         return self._sagas._define_saga(function, self._options)  # noqa: SLF001
-
-
-# --- what callers may give ---------------------------------------------------------------------
-
-
-def uuid7() -> str:
-    """A UUID of version 7 (RFC 9562): ids in the order of their making."""
-    stamp = time.time_ns() // 1_000_000
-    value = (stamp & (2**48 - 1)) << 80 | int.from_bytes(os.urandom(10))
-    value = value & ~(0xF << 76) | 7 << 76
-    value = value & ~(0x3 << 62) | 2 << 62
-    return str(uuid.UUID(int=value))
-
-
-def _inputs_of(shape: Shape, text: str) -> dict[str, Any]:
-    """The inputs in JSON text, by parameter name and validated."""
-    if len(shape.parameters) == 1:
-        (key,) = shape.parameters
-        return {key: shape.load(key, text)}
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InputInvalid(f"the input of {shape.name} is no JSON: {error}") from None
-    if not isinstance(found, dict):
-        names = ", ".join(shape.parameters) or "none"
-        raise InputInvalid(f"the input of {shape.name} is one JSON object, by parameter: {names}")
-    known = shape.parameters  # an unknown name is refused where all names are looked at
-    return {
-        key: shape.load(key, json.dumps(value)) if key in known else value
-        for key, value in found.items()
-    }
-
-
-def _checked_id(run_id: object) -> str:
-    if (
-        not isinstance(run_id, str)
-        or not 0 < len(run_id) <= _LONGEST_ID
-        or not run_id.isprintable()
-    ):
-        raise InputInvalid(
-            f"id: 1 to {_LONGEST_ID} printable characters, not {run_id!r}; an order number or a "
-            "UUID as text is a good id"
-        )
-    return run_id
-
-
-def _tags(tags: Mapping[str, str] | None) -> tuple[tuple[str, str], ...]:
-    for key, value in (tags or {}).items():
-        for text in (key, value):
-            if not isinstance(text, str) or not text.isprintable() or len(text) > _LONGEST_TAG:
-                raise InputInvalid(
-                    f"tags: names and values are printable text of at most {_LONGEST_TAG} "
-                    f"characters, not {text!r}"
-                )
-        if not key or "=" in key:
-            raise InputInvalid(f"tags: a name is not empty and has no '=', not {key!r}")
-    return tuple(sorted((tags or {}).items()))
-
-
-def _statuses(status: str | Iterable[str] | None) -> frozenset[RunStatus]:
-    names = [] if status is None else [status] if isinstance(status, str) else list(status)
-    try:
-        return frozenset(RunStatus(name) for name in names)
-    except ValueError:
-        known = ", ".join(RunStatus)
-        raise InputInvalid(f"status is one of {known}, not {names!r}") from None
-
-
-def _when(value: datetime | timedelta | None) -> int | None:
-    if isinstance(value, timedelta):
-        value = datetime.now(UTC) - value
-    if value is None:
-        return None
-    if not isinstance(value, datetime):
-        raise InputInvalid(f"since and until are datetimes or timedeltas, not {value!r}")
-    return int(value.timestamp() * 1000)
-
-
-def _dump_cursor(started_at: int, run_id: str) -> str:
-    return base64.urlsafe_b64encode(json.dumps([started_at, run_id]).encode()).decode().rstrip("=")
-
-
-def _load_cursor(cursor: str | None) -> tuple[int, str] | None:
-    if cursor is None:
-        return None
-    try:
-        padded = cursor + "=" * (-len(cursor) % 4)
-        started_at, run_id = json.loads(base64.urlsafe_b64decode(padded))
-        return int(started_at), str(run_id)
-    except (ValueError, TypeError, binascii.Error):
-        raise InputInvalid(f"cursor: give the one of the page before, not {cursor!r}") from None
