@@ -163,6 +163,7 @@ def test_the_undo_of_a_lost_attempt_waits_for_a_grace() -> None:
     story.claim("reserve")
     story.cancel()
     done = story.expire("reserve")
+    assert story["reserve"].do.state is LaneState.UNKNOWN, "it is not tried again"
     assert not done.dispatches
     assert done.wake_at == NOON + GRACE
 

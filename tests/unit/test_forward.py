@@ -424,6 +424,27 @@ def test_past_the_pivot_an_abort_waits_for_an_operator() -> None:
     story.check_history()
 
 
+def test_past_the_pivot_a_branch_at_work_goes_to_its_end() -> None:
+    """Where one branch gave up, another's result is recorded, and nothing is undone (I8)."""
+    order = ("order",)
+    story = started(
+        step("order", pivot=True),
+        step("pay", after=order),
+        step("pack", after=order),
+        step("label", after=("pack",)),
+    )
+    story.do("order")
+    story.claim("pack")
+    story.give_up("pay")
+    story.complete("pack")
+    assert story.status == "failed"
+    assert story.run.owed == ("pay",)
+
+    assert [d.step for d in story.retry().dispatches] == ["label", "pay"]
+    story.do("pay", "label")
+    assert story.status == "completed"
+
+
 def test_before_the_pivot_completed_a_run_turns_round_as_ever() -> None:
     """The pivot itself may fail, and then what came before it is undone."""
     story = started("reserve", step("charge", pivot=True)).do("reserve")

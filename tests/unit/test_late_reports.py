@@ -42,9 +42,13 @@ def late_events(story: Story) -> list[tuple[str, str]]:
 # --- while the run still goes forward ----------------------------------------------------------
 
 
-def test_a_late_success_is_used_if_nobody_holds_the_step() -> None:
+@pytest.mark.parametrize("sent_again", [False, True])
+def test_a_late_success_is_used_if_nobody_holds_the_step(sent_again: bool) -> None:
     """The result of a lost attempt counts, as long as no newer attempt has the step."""
     story = started("reserve", "charge").lose("reserve")
+    if sent_again:
+        story.advance(GRACE)
+        story.give(Redispatch(overdue(story.run, story.now)[0]))
     done = story.complete("reserve", attempt=1)
 
     assert story["reserve"].status is StepStatus.COMPLETED
@@ -127,6 +131,17 @@ def test_a_late_success_before_the_undo_makes_it_sure() -> None:
     assert story["charge"].undo.attempt == 1
 
 
+def test_a_late_success_of_a_step_that_failed_makes_it_sure() -> None:
+    """Its second attempt was refused, and its first had succeeded: now that is known."""
+    story = started("reserve", "charge").do("reserve").lose("charge")
+    story.give_up("charge", effect=False).advance(GRACE)
+    story.complete("charge", attempt=1)
+    assert story["charge"].do.state is LaneState.DONE
+    story.wake()
+    story.undo("charge", "reserve")
+    assert story.status == "compensated"
+
+
 @pytest.mark.parametrize("how", ["complete", "fail"])
 def test_a_late_effect_during_the_undo_is_undone_again(how: str) -> None:
     """Whether the present undo saw it nobody knows: once it has settled, there is another."""
@@ -182,11 +197,15 @@ def test_a_late_timeout_is_given_time_to_land() -> None:
     assert story.status == "compensated"
 
 
-def test_a_late_effect_while_the_undo_waits_for_its_retry() -> None:
+@pytest.mark.parametrize("sent_again", [False, True])
+def test_a_late_effect_while_the_undo_waits_for_its_retry(sent_again: bool) -> None:
     """The next attempt of the undo sees it; it counts as the first of a new budget."""
     story = given_up()
     story.claim("charge", "undo")
     story.fail("charge", "undo")
+    if sent_again:
+        story.advance(1_000 + GRACE)
+        story.give(Redispatch(overdue(story.run, story.now)[0]))
     story.complete("charge", attempt=1)
     assert story["charge"].generation == 1
     story.claim("charge", "undo")
@@ -228,6 +247,19 @@ def test_a_late_effect_does_not_hide_what_others_owe() -> None:
     story.undo("charge")
     assert story.status == "failed"
     assert story.run.owed == ("reserve",)
+
+
+def test_a_late_effect_of_a_step_that_was_known_reopens_a_failed_run() -> None:
+    """The step had its result, was undone, and its zombie comes while something else is owed."""
+    story = started("reserve", "charge").lose("reserve").do("reserve", "charge").advance(GRACE)
+    story.cancel()
+    story.give_up("charge", "undo").undo("reserve")
+    assert story.status == "failed"
+    story.complete("reserve", attempt=1)
+    assert story.status == "compensating"
+    story.undo("reserve")
+    assert story.status == "failed"
+    assert story.run.owed == ("charge",)
 
 
 def test_a_late_effect_of_a_step_whose_undo_waits_for_its_turn() -> None:

@@ -209,6 +209,7 @@ def test_an_outage_is_added_to_the_deadline() -> None:
     story.advance(1)
     story.wake(credit=60_000)
     assert story.run.why == "deadline"
+    assert len(story.happened(EventKind.EXTENDED)) == 1
     story.check_history()
 
 
@@ -297,6 +298,20 @@ def test_patience_grows_with_each_message() -> None:
     story.claim("reserve")
     story.fail("reserve")
     assert story["reserve"].do.sends == 0, "a new attempt is looked for as soon as the first"
+
+
+def test_patience_ends_sooner_where_a_worker_said_that_it_cannot() -> None:
+    """A step that some worker does not know is offered again before long: another may know it."""
+    story = started("reserve")
+    story.give(Block("reserve", "worker w1 does not know the task"))
+    waits = []
+    for _ in range(4):
+        sent_at = story.now
+        while not (late := lost_message(story, 1_000)):
+            pass
+        waits.append(story.now - sent_at)
+        story.give(Redispatch(late[0]))
+    assert waits == [5_000, 10_000, 20_000, 20_000]
 
 
 def test_a_message_that_came_is_not_sent_again() -> None:

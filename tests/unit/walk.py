@@ -6,7 +6,6 @@ where the choices come from (Hypothesis, or a seeded generator).
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -172,7 +171,7 @@ class Walk:
         world = self.world
         for key in sorted(world.flying):
             world = happen(world, next(a for a in possible(world) if a.step == key and not a.body))
-        jumps = [1, 1_000, GRACE, 20_000, 60_000]
+        jumps = [1, 1_000, GRACE, 20_000, 60_000, -1_000, -3_600_000]
         if (wake := wake_at(world.run)) and wake > world.now:
             jumps += [wake - world.now] * 3
         world = replace(world, now=world.now + self.choose(jumps))
@@ -180,14 +179,6 @@ class Walk:
         for dispatch in overdue(world.run, world.now):
             world = decide(world, Redispatch(dispatch))[0]
         self.world = world
-
-    def look_ahead(self) -> None:
-        """Try everything that could happen now, and go nowhere."""
-        for action in possible(self.world):
-            happen(self.world, action)
-        for command in self.strays():
-            with suppress(*REFUSALS):
-                decide(self.world, command)
 
     def strays(self) -> list[Command]:
         """Commands that nobody gave reason for: of operators, of old messages, and forged."""

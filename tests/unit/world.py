@@ -18,6 +18,7 @@ from celeriac.errors import CommandRefused
 from celeriac.models import Event, Lane, LaneState, Phase, Plan, Run, RunStatus
 from celeriac.moves import due, overdue, past_pivot, turned, waiting_lanes
 from celeriac.transitions import (
+    SHORT_DELAY,
     Cancel,
     Claim,
     Command,
@@ -135,7 +136,8 @@ def possible(world: World) -> list[Action]:
 def _possible(world: World) -> Iterator[Action]:
     run = world.run
     for dispatch in sorted(due(run), key=lambda d: (d.step, d.phase)):
-        if dispatch.phase == "do" or world.now >= run.quiet:
+        not_before = max(dispatch.at - SHORT_DELAY, run.quiet if dispatch.phase == "undo" else 0)
+        if world.now >= not_before:
             yield Action("deliver", None, dispatch.step, dispatch.phase)
     for body in sorted(world.bodies):
         yield from _of_body(world, body)

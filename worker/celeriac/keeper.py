@@ -79,7 +79,11 @@ class LeaseKeeper(threading.Thread):
         alive, dead = self._attempts()
         fresh = dead - self._given_up
         if fresh:
-            self._store.lapse(sorted(fresh))
+            try:
+                self._store.lapse(sorted(fresh))
+            except StoreError:
+                self._deaths.extend(fresh)  # nobody will report them again
+                raise
             log.warning("attempts lost with their pool child: %d", len(fresh))
         self._given_up = dead
         if not self._consumes():

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 # How far the patience for a message grows: the sweep waits for a message sent again and again up
 # to 16 times the grace, so that a backlog is not answered with ever more messages.
 _MOST_DOUBLINGS = 4
+_DOUBLINGS_WHILE_BLOCKED = 2
 _LONGEST_PATIENCE = 60_000
 # A run that waits for nothing with a date (a step without a time limit is running) is looked at
 # once an hour all the same.
@@ -161,8 +162,10 @@ def _started(run_id: str, old: Run | None, event: Event) -> Run:
 
 
 def _dispatched(_plan: Plan, run: Run, event: Event) -> Run:
-    lane = run.step(event.step).lane(event.phase)
-    sends = lane.sends + (event.data.get("why") == "unclaimed")
+    step = run.step(event.step)
+    sends = step.lane(event.phase).sends + (event.data.get("why") == "unclaimed")
+    if step.blocked:  # it arrives, but where nobody can run it: perhaps elsewhere somebody can
+        sends = min(sends, _DOUBLINGS_WHILE_BLOCKED)
     return _move(run, event, at=event.at, sent=True, sends=sends)
 
 
@@ -195,7 +198,7 @@ def _completed(_plan: Plan, run: Run, event: Event) -> Run:
     if event.phase == "undo" and not late and lane.again:
         # The effect came back while this undo ran: undo once more, with a budget of its own.
         return _move(run, event, "once more", again=False, base=lane.attempt, limit=0)
-    if run.status is RunStatus.FAILED:  # a late success: something may not be owed any more
+    if run.status is RunStatus.FAILED and turned(run):  # late: perhaps it is not owed any more
         run = _to(run, event, RunStatus.COMPENSATING, ended_at=0)
     known = (*lane.late, event.attempt) if late else lane.late
     return _move(run, event, "late" if late else "", at=event.at, sent=False, limit=0, late=known)
@@ -382,8 +385,8 @@ def _put(run: Run, event: Event, step: StepState) -> Run:
 def _schedule(plan: Plan, run: Run, event: Event) -> Run:
     """Schedule what *event* made possible: the next steps, or the next compensations."""
     if run.status is RunStatus.RUNNING:
-        if event.kind is EventKind.STARTED:
-            ready = [node for node in plan.nodes if not node.after]
+        if event.kind in (EventKind.STARTED, EventKind.RETRIED):
+            ready = [node for node in plan.nodes if _is_ready(run, node)]
         elif event.kind is EventKind.COMPLETED:
             ready = [node for node in plan.followers[event.step] if _is_ready(run, node)]
         else:
