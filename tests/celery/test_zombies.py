@@ -205,3 +205,19 @@ def test_a_late_undo_settles_what_was_owed(world: World) -> None:
     assert bodies(world, run) == {**ONCE, "pay.undo": 3, "book.undo": 1}
     assert effects(world, run) == ["do book", "do pay", "undo pay", "undo book"]
     world.check(run)
+
+
+def test_a_zombie_of_an_earlier_life_of_the_id(world: World) -> None:
+    """What an attempt of an abandoned run still reports says nothing about the run started anew."""
+    worker = world.worker(children=3)
+    world.beat()
+    old = world.kit.trip.start(Trip(script={"pay": ["gate"]}), id="again")
+    world.reached(old, "pay")
+    old.terminate("the customer called")
+    new = world.kit.trip.start(Trip(), id="again", if_exists="restart")
+    assert new.result(timeout=20).number == "send-again"
+    before = new.history()
+    world.open(old, "pay")
+    world.until(lambda: worker.says("its report was refused"), "the zombie was refused")
+    assert new.history() == before
+    assert new.status == "completed"

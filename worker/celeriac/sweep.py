@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 # A sweep leaves a shard after so many batches, so that one shard cannot starve the others.
 _MOST_BATCHES = 50
+# Some brokers cannot count what waits: after so many graces a message counts as lost there.
+_BLIND_GRACES = 10
 
 
 class Sweep:
@@ -123,14 +125,15 @@ class Sweep:
     def _is_lost(self, plan: Plan, dispatch: Dispatch, batch: DueBatch) -> bool:
         """Tell a message that was lost from one that waits: a backlog must not cause a storm.
 
-        It is lost if its queue is empty, or if a message sent well after it has arrived.
+        It is lost if its queue is empty, or if a message sent well after it has arrived.  Where
+        the broker cannot say, only much time can tell.
         """
         task = plan.by_name[dispatch.step].task_of(dispatch.phase)
         if task not in self._backlogs:
             self._backlogs[task] = self._courier.backlog(task)
         backlog = self._backlogs[task]
         if backlog is None:
-            return False
+            return batch.now >= dispatch.at + _BLIND_GRACES * self._terms.grace
         newest = batch.arrivals.get(backlog.queue, 0)
         return backlog.messages == 0 or newest >= dispatch.at + self._terms.grace
 

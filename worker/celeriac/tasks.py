@@ -169,7 +169,12 @@ def _attempt(task: SagaTask, delivery: Delivery, body: Callable[..., Any]) -> No
     settle = _run(work, body)
     # Only now, outside of any handler: Celery would show what the body raised, and the payload it
     # may hold, in its events and logs as the context of what is raised here.
-    settle()
+    try:
+        settle()
+    except (CommandRefused, RunNotFound) as refused:
+        # The id was started anew, or the run is gone: nobody is left who could use the report.
+        log.warning("%s: its report was refused: %s", work.name, refused)
+        raise Ignore(f"{work.name}: {refused.code}") from None
 
 
 def _run(work: _Work, body: Callable[..., Any]) -> Callable[[], None]:
