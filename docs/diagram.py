@@ -1,4 +1,4 @@
-"""The page of states, drawn from the tables of legal moves: `python -m docs.diagram` writes it.
+"""The page of states, drawn from the tables of legal moves; `make docs` writes it.
 
 Owns: how a table becomes a diagram.  Refuses to know: which moves are legal, and why; a test
 compares the committed page with what is made here.
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 PAGE = Path(__file__).resolve().parent / "states.md"
 
 TEXT = """\
-<!-- Drawn from worker/celeriac/moves.py by `python -m docs.diagram`: change it there. -->
+<!-- Drawn from worker/celeriac/moves.py by `make docs`: change it there. -->
 # States
 
 Everything that can happen to a run is one of the moves below, and nothing else can: they are the
@@ -121,12 +121,3 @@ def _shown(state: LaneState) -> str:
 
 def _code(text: str) -> str:
     return f"`{text}`" if text else ""
-
-
-def main() -> None:
-    """Write the page."""
-    PAGE.write_text(states_page(), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()

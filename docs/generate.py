@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
 
 from celeriac.settings import PREFIX, Settings
+from docs.diagram import states_page
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,6 +57,7 @@ def _default(field: FieldInfo) -> str:
 # Each page by its name in this folder.
 PAGES: dict[str, Callable[[], str]] = {
     "settings.md": settings_page,
+    "states.md": states_page,
 }
 
 
