@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from celeriac import Failure
+from celeriac.commands import Fail
 from celeriac.engine import Delivery
-from celeriac.transitions import Fail
 from tests.cli import shop
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from celeriac.commands import Cancel, Command, Fail, Start
 from celeriac.engine import Attempt, Backlog, Delivery, Engine
 from celeriac.errors import Abort, CommandRefused, RunNotFound, StoreUnavailable
 from celeriac.models import Dispatch, Event, EventKind, Failure, Phase, Plan, Run
@@ -25,10 +26,11 @@ from celeriac.store import Change, Due, DueBatch, Lease, Snapshot
 from celeriac.store.codec import dump_run
 from celeriac.store.memory import MemoryStore
 from celeriac.sweep import Sweep
-from celeriac.transitions import Cancel, Command, Fail, Start, Transition
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Mapping, Sequence
+
+    from celeriac.transitions import Transition
 
 T = TypeVar("T")
 

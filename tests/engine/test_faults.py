@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
+from celeriac.commands import Cancel, Retry, Terminate, Waive
 from celeriac.errors import Abort, StoreUnavailable
 from celeriac.models import EventKind, Node, RunStatus, Undo
 from celeriac.sweep import Sweep
-from celeriac.transitions import Cancel, Retry, Terminate, Waive
 from tests.engine.driver import GRACE, LEASE, Shop
 from tests.unit.story import budget, saga, step
 

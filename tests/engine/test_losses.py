@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from celeriac.commands import Cancel, Start
 from celeriac.errors import Abort, CommandRefused
 from celeriac.models import EventKind, LaneState, RunStatus
 from celeriac.store import Lease
-from celeriac.transitions import Cancel, Start
 from tests.engine.driver import GRACE, LEASE, NOON, QUEUE, Shop, message
 from tests.unit.story import budget, saga, step
 

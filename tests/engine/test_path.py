@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from celeriac import payloads
+from celeriac.commands import Start
 from celeriac.errors import Abort, CommandRefused, OutputInvalid, RunConflict
 from celeriac.models import (
     Constant,
@@ -24,7 +25,6 @@ from celeriac.models import (
     RunStatus,
     Undo,
 )
-from celeriac.transitions import Start
 from tests.engine.driver import GRACE, Shop
 from tests.unit.story import budget
 

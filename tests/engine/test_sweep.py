@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from celeriac.commands import Terminate, Waive
 from celeriac.errors import Abort, RunNotFound
 from celeriac.models import EventKind, RunStatus
 from celeriac.store import Lease
 from celeriac.sweep import Sweep
-from celeriac.transitions import Terminate, Waive
 from tests.engine.driver import GRACE, RETENTION, TERMS, Shop
 from tests.unit.story import saga
 

@@ -13,8 +13,9 @@ from celeriac.moves import apply, due, live_forward, overdue, past_pivot, wake_a
 from celeriac.transitions import transition
 
 if TYPE_CHECKING:
+    from celeriac.commands import Command
     from celeriac.models import Event, Phase, Plan, Run
-    from celeriac.transitions import Command, Transition
+    from celeriac.transitions import Transition
 
 WAITING = (LaneState.SCHEDULED, LaneState.RETRYING)
 PHASES: tuple[Phase, Phase] = ("do", "undo")

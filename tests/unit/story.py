@@ -11,6 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from celeriac.commands import (
+    Cancel,
+    Claim,
+    Command,
+    Complete,
+    Expire,
+    Fail,
+    Heartbeat,
+    Retry,
+    Start,
+    Terminate,
+    Waive,
+    Wake,
+)
 from celeriac.errors import CommandRefused, RunConflict, RunExists
 from celeriac.models import (
     Event,
@@ -25,22 +39,7 @@ from celeriac.models import (
     Undo,
 )
 from celeriac.moves import fold
-from celeriac.transitions import (
-    Cancel,
-    Claim,
-    Command,
-    Complete,
-    Expire,
-    Fail,
-    Heartbeat,
-    Retry,
-    Start,
-    Terminate,
-    Transition,
-    Waive,
-    Wake,
-    transition,
-)
+from celeriac.transitions import Transition, transition
 from tests.unit.laws import check
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from celeriac.commands import Claim, Complete
 from celeriac.errors import RunConflict, RunExists
 from celeriac.models import Dispatch, EventKind, LaneState, RetryRule, StepStatus
 from celeriac.moves import due
-from celeriac.transitions import Claim, Complete
 from tests.unit.story import NOON, Story, budget, refused, saga, started, step
 
 # --- starting ----------------------------------------------------------------------------------

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from celeriac.commands import Complete, Redispatch
 from celeriac.models import EventKind, LaneState, StepStatus
 from celeriac.moves import overdue
-from celeriac.transitions import Complete, Redispatch
 from tests.unit.story import GRACE, budget, refused, started, step
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from celeriac.commands import Cancel, Retry, Waive
 from celeriac.models import EventKind, LaneState, StepStatus
-from celeriac.transitions import Cancel, Retry, Waive
 from tests.unit.story import Story, refused, started, step
 
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import pytest
 
+from celeriac.commands import Block, Expire, Redispatch
 from celeriac.models import Dispatch, EventKind, LaneState, Undo
 from celeriac.moves import PATROL, overdue
-from celeriac.transitions import Block, Expire, Redispatch
 from tests.unit.story import GRACE, NOON, Story, budget, refused, saga, started, step
 
 TIMEOUT = 30_000

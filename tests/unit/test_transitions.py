@@ -12,20 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from celeriac import moves
-from celeriac.errors import CommandRefused, RunConflict, RunExists, SagaError
-from celeriac.models import (
-    Dispatch,
-    Event,
-    EventKind,
-    Lane,
-    LaneState,
-    Phase,
-    Run,
-    RunStatus,
-    StepState,
-)
-from celeriac.moves import DO_MOVES, RUN_MOVES, UNDO_MOVES, IllegalMove, apply, fold
-from celeriac.transitions import (
+from celeriac.commands import (
     Block,
     Cancel,
     Claim,
@@ -40,8 +27,21 @@ from celeriac.transitions import (
     Terminate,
     Waive,
     Wake,
-    transition,
 )
+from celeriac.errors import CommandRefused, RunConflict, RunExists, SagaError
+from celeriac.models import (
+    Dispatch,
+    Event,
+    EventKind,
+    Lane,
+    LaneState,
+    Phase,
+    Run,
+    RunStatus,
+    StepState,
+)
+from celeriac.moves import DO_MOVES, RUN_MOVES, UNDO_MOVES, IllegalMove, apply, fold
+from celeriac.transitions import transition
 from tests.unit import (
     test_compensation,
     test_forward,

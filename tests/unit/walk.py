@@ -9,10 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from celeriac.errors import CommandRefused, RunConflict, RunExists
-from celeriac.models import Dispatch, Node, Plan, RetryRule, Undo
-from celeriac.moves import due, fold, overdue, wake_at
-from celeriac.transitions import (
+from celeriac.commands import (
     Block,
     Cancel,
     Claim,
@@ -28,6 +25,9 @@ from celeriac.transitions import (
     Waive,
     Wake,
 )
+from celeriac.errors import CommandRefused, RunConflict, RunExists
+from celeriac.models import Dispatch, Node, Plan, RetryRule, Undo
+from celeriac.moves import due, fold, overdue, wake_at
 from tests.unit.laws import PHASES
 from tests.unit.participants import Participant
 from tests.unit.world import (

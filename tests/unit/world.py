@@ -14,11 +14,7 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from celeriac.errors import CommandRefused
-from celeriac.models import Event, Lane, LaneState, Phase, Plan, Run, RunStatus
-from celeriac.moves import due, overdue, past_pivot, turned, waiting_lanes
-from celeriac.transitions import (
-    SHORT_DELAY,
+from celeriac.commands import (
     Cancel,
     Claim,
     Command,
@@ -29,11 +25,13 @@ from celeriac.transitions import (
     Retry,
     Start,
     Terminate,
-    Transition,
     Waive,
     Wake,
-    transition,
 )
+from celeriac.errors import CommandRefused
+from celeriac.models import Event, Lane, LaneState, Phase, Plan, Run, RunStatus
+from celeriac.moves import due, overdue, past_pivot, turned, waiting_lanes
+from celeriac.transitions import SHORT_DELAY, Transition, transition
 from tests.unit.laws import PHASES, check
 from tests.unit.participants import Account, Participant
 

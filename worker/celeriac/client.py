@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from celeriac import payloads, transitions
+from celeriac import commands, payloads
 from celeriac.errors import (
     CommandRefused,
     ResultTimeout,
@@ -26,8 +26,8 @@ from celeriac.models import Event, Failure, Plan, Run, RunState, RunStatus, Step
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from celeriac.commands import Command
     from celeriac.engine import Courier, Engine
-    from celeriac.transitions import Command
 
 R = TypeVar("R")
 _PHASES: tuple[Any, Any] = ("do", "undo")
@@ -126,11 +126,11 @@ class RunHandle(Generic[R]):
         that is being undone or was.  Raises CommandRefused for one that was terminated or is past
         its pivot.
         """
-        return self._do(transitions.Cancel(reason, by))
+        return self._do(commands.Cancel(reason, by))
 
     def terminate(self, reason: str, *, by: str = "") -> bool:
         """Abandon the run without undo.  Raises CommandRefused if it has ended."""
-        return self._do(transitions.Terminate(_given("terminate", reason), by))
+        return self._do(commands.Terminate(_given("terminate", reason), by))
 
     def retry(self, step: str | None = None, reason: str = "", *, by: str = "") -> bool:
         """Try again what is owed: one step, or all of them.
@@ -138,11 +138,11 @@ class RunHandle(Generic[R]):
         A failed compensation gets a new budget of attempts, and so does a step that gave up after
         the pivot.  Raises CommandRefused if there is nothing to retry.
         """
-        return self._do(transitions.Retry(step, reason, by))
+        return self._do(commands.Retry(step, reason, by))
 
     def waive(self, step: str, reason: str, *, by: str = "") -> bool:
         """Declare an owed compensation settled.  Raises CommandRefused if it is not owed."""
-        return self._do(transitions.Waive(step, _given("waive", reason), by))
+        return self._do(commands.Waive(step, _given("waive", reason), by))
 
     def _do(self, command: Command) -> bool:
         plan, decided, now = self._engine.command(self.id, command)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 from celeriac import payloads
 from celeriac.changes import change_of
+from celeriac.commands import Claim, Command, Complete, Fail, Heartbeat, Start, Wake
 from celeriac.errors import CommandRefused, RunNotFound, StoreUnavailable
 from celeriac.models import (
     Dispatch,
@@ -28,17 +29,7 @@ from celeriac.models import (
 )
 from celeriac.moves import due, overdue
 from celeriac.observe import observed
-from celeriac.transitions import (
-    Claim,
-    Command,
-    Complete,
-    Fail,
-    Heartbeat,
-    Start,
-    Transition,
-    Wake,
-    transition,
-)
+from celeriac.transitions import Transition, transition
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

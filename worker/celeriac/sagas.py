@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec,
 
 from celeriac import payloads
 from celeriac.client import Page, RunHandle
+from celeriac.commands import Start
 from celeriac.errors import ConfigurationError, DefinitionError, InputInvalid, StepFailed
 from celeriac.flow import Flow, Planned, define_adopted_compensation, define_step, plan_saga
 from celeriac.given import (
@@ -28,7 +29,6 @@ from celeriac.runtime import Runtime
 from celeriac.signatures import Shape
 from celeriac.store import Query
 from celeriac.tasks import SagaTask, adopt
-from celeriac.transitions import Start
 from celeriac.wiring import sweep_once, wire
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from celeriac import payloads
+from celeriac.commands import Expire, Redispatch, Wake
 from celeriac.errors import CommandRefused, RunNotFound, StoreError, StoreUnavailable
 from celeriac.models import Failure
 from celeriac.moves import PATROL, dates, overdue
 from celeriac.observe import log
-from celeriac.transitions import Expire, Redispatch, Wake
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

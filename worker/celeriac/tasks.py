@@ -26,6 +26,7 @@ from pydantic_core import from_json, to_json
 
 from celeriac import payloads
 from celeriac.canvas import HEADER, carries_on, delivery_of, message_options
+from celeriac.commands import Fail
 from celeriac.context import StepContext, entered
 from celeriac.errors import (
     Abort,
@@ -42,7 +43,7 @@ from celeriac.models import Failure
 from celeriac.observe import log, title
 from celeriac.policy import retryable
 from celeriac.signatures import write
-from celeriac.transitions import SHORT_DELAY, Fail
+from celeriac.transitions import SHORT_DELAY
 
 if TYPE_CHECKING:
     from collections.abc import Callable

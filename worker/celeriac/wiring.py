@@ -15,11 +15,11 @@ from celery.bootsteps import RUN
 from celery.utils.text import str_to_list
 
 from celeriac.canvas import ERRBACK, HEADER, QUEUE, parse_header
+from celeriac.commands import Block
 from celeriac.errors import SagaError
 from celeriac.keeper import LeaseKeeper
 from celeriac.observe import log
 from celeriac.sweep import Sweep
-from celeriac.transitions import Block
 
 if TYPE_CHECKING:
     from celery import Celery
