@@ -99,6 +99,19 @@ class World:
         self.until(lambda: process.says(" ready."), f"{name} is ready", 30)
         return process
 
+    def supervise(self) -> list[str]:
+        """Replace the workers that have crashed, as whoever runs them does; return their names.
+
+        When a connection with unacknowledged messages is lost, Celery 5.7 may end with
+        "Unrecoverable error: AttributeError" instead of connecting again; what is left of such a
+        worker takes no message any more.
+        """
+        found = [p for p in self._processes if not p.ended and p.says("Unrecoverable error")]
+        for process in found:
+            process.kill()
+            self.worker(f"{process.name}-again", children=4)
+        return [process.name for process in found]
+
     def beat(self, name: str = "beat") -> Process:
         """Start a beat and wait until it has started."""
         schedule = str(self.folder / f"{name}.schedule")
