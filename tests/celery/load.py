@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from tests.celery.kit import Trip
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from celeriac import RunHandle, Saga
     from tests.celery.world import World
 
@@ -47,7 +49,7 @@ def shape_of(number: int) -> Shape:
 
 
 def start(
-    world: World, prefix: str, numbers: range, saga: Saga[Any, Any] | None = None
+    world: World, prefix: str, numbers: Iterable[int], saga: Saga[Any, Any] | None = None
 ) -> list[RunHandle[Any]]:
     """Start the runs `<prefix>-<number>` of *saga*, or of `trip`."""
     saga = saga or world.kit.trip
