@@ -52,6 +52,8 @@ it waits for.
 
 ## What people are shown
 
+A run that an operator holds goes on standing where it stands, and is shown as `paused`.
+
 A step has one status, made of both lanes: that of the undo, unless that is idle.
 
 | lane | forward | backward |

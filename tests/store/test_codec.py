@@ -62,6 +62,7 @@ RUNS = st.builds(
     reason=TEXTS,
     changed_at=NUMBERS,
     ended_at=NUMBERS,
+    paused=NUMBERS,
     steps=st.dictionaries(TEXTS, STEPS, max_size=4),
 )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from celeriac.models import EventKind, LaneState, RunStatus
-from celeriac.moves import apply, due, live_forward, overdue, past_pivot, wake_at
+from celeriac.moves import apply, due, live_forward, overdue, passed, past_pivot, wake_at
 from celeriac.transitions import transition
 
 if TYPE_CHECKING:
@@ -51,16 +51,18 @@ def _check_event(plan: Plan, before: Run | None, after: Run, event: Event) -> No
         for phase in PHASES:
             assert step.lane(phase).attempt >= old.lane(phase).attempt
         # An output is recorded once, and stays (I15).
-        assert old.do.state is not LaneState.DONE or step.do.state is LaneState.DONE
+        for settled in (LaneState.DONE, LaneState.SKIPPED):
+            assert old.do.state is not settled or step.do.state is settled
 
 
 def _check_claim(plan: Plan, before: Run, event: Event) -> None:
     lane = before.step(event.step).lane(event.phase)
     assert lane.state in WAITING, "one live claim for a step and direction (I3)"
+    assert not before.paused, "nothing is taken up while an operator holds the run"
     if event.phase == "do":
         assert before.status is RunStatus.RUNNING, "nothing forward while compensating (I8)"
         waited_for = plan.by_name[event.step].after
-        assert all(before.step(name).do.state is LaneState.DONE for name in waited_for), "I8"
+        assert all(passed(plan, before, name) for name in waited_for), "I8"
     else:
         assert before.status is RunStatus.COMPENSATING
         assert not live_forward(before), "no undo beside a live forward attempt (I7)"

@@ -19,7 +19,10 @@ from celeriac.commands import (
     Expire,
     Fail,
     Heartbeat,
+    Pause,
+    Resume,
     Retry,
+    Skip,
     Start,
     Terminate,
     Waive,
@@ -188,6 +191,18 @@ class Story:
     def waive(self, name: str) -> Transition:
         """Declare an owed undo settled."""
         return self.give(Waive(name, "refunded by hand"))
+
+    def pause(self, reason: str = "the bank is down") -> Transition:
+        """Hold the run."""
+        return self.give(Pause(reason, by="ada"))
+
+    def resume(self) -> Transition:
+        """Let the run go on."""
+        return self.give(Resume("it is back", by="ada"))
+
+    def skip(self, name: str) -> Transition:
+        """Go on as if a step had completed."""
+        return self.give(Skip(name, "done by hand", by="ada"))
 
     # --- several at once -----------------------------------------------------------------------
 

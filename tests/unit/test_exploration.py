@@ -14,7 +14,7 @@ from celeriac import moves, transitions
 from celeriac.models import EventKind, LaneState, changed
 from tests.unit.participants import Participant
 from tests.unit.search import WORLDS, Found, explore, small_world
-from tests.unit.story import saga
+from tests.unit.story import budget, saga, step
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,6 +48,45 @@ def test_the_order_of_the_undo_makes_no_difference(order: Any) -> None:
     plan = saga("reserve", "charge", compensation_order=order)
     found = explore(small_world(faults, Participant.KEYED, plan=plan))
     assert found.problem is None, told(found)
+
+
+@pytest.mark.parametrize("faults", WORLDS.values(), ids=WORLDS)
+def test_behind_a_barrier_no_effect_lands_after_its_undo(faults: dict[str, int]) -> None:
+    """Where a tombstone comes with the undo, nobody has to wait before it."""
+    found = explore(small_world(faults, Participant.TOMBSTONE, plan=_plan(effect="barrier")))
+    assert found.problem is None, told(found)
+    assert {"completed", "compensated"} <= found.endings
+
+
+NO_KEYS: dict[str, Any] = {
+    "effect": "none",
+    "on_unknown": "operator",
+    "retry": budget(delay=0, after_loss=False),
+}
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        {"stall": 2, "crash": 1},
+        {"crash in flight": 2},
+        {"cut": 1, "cancel": 1},
+        {"crash": 2, "decline": 1},
+    ],
+    ids=str,
+)
+def test_a_step_without_keys_is_never_done_twice_unasked(faults: dict[str, int]) -> None:
+    """Whatever gets lost: what nobody knows of is left to an operator (I2)."""
+    rules = small_world(faults, Participant.FORGETFUL, plan=_plan(**NO_KEYS), zombies_die=True)
+    found = explore(rules)
+    assert found.problem is None, told(found)
+    assert "failed" in found.endings
+
+
+def _plan(**values: Any) -> Plan:
+    return saga(
+        *(step(name, **{"retry": budget(delay=0), **values}) for name in ("reserve", "charge"))
+    )
 
 
 # --- the search can fail -----------------------------------------------------------------------
@@ -118,7 +157,7 @@ def last_word_is_trusted(patch: Patch) -> None:
 
 def no_grace(patch: Patch) -> None:
     """A step is undone as soon as its attempt is given up."""
-    patch.setattr(moves, "_quietened", lambda run, _event: run)
+    patch.setattr(moves, "_quietened", lambda _plan, run, _event: run)
 
 
 def undo_beside_a_live_attempt(patch: Patch) -> None:
@@ -183,6 +222,14 @@ def test_a_bad_variant_is_found(
     found = explore(rules)
     assert found.problem is not None
     assert "(I1)" in found.problem or "(I2)" in found.problem, told(found)
+
+
+def test_a_barrier_that_is_none_leaks() -> None:
+    """A step that promises a tombstone and only has keys is undone too early, and that is found."""
+    rules = small_world({"cancel": 1, "cut": 1}, Participant.KEYED, plan=_plan(effect="barrier"))
+    found = explore(rules)
+    assert found.problem is not None
+    assert "the effect of" in found.problem
 
 
 def test_a_zombie_that_dies_unheard_needs_a_tombstone() -> None:

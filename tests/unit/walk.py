@@ -18,8 +18,11 @@ from celeriac.commands import (
     Expire,
     Fail,
     Heartbeat,
+    Pause,
     Redispatch,
+    Resume,
     Retry,
+    Skip,
     Start,
     Terminate,
     Waive,
@@ -59,13 +62,16 @@ class Chooser(Protocol):
         """Return one of *choices*."""
 
 
-def any_plan(choose: Chooser) -> Plan:
-    """A saga of one to four steps: a sequence, some with a pivot, or a graph without one."""
+def any_plan(choose: Chooser, kind: Participant = Participant.KEYED) -> Plan:
+    """A saga of one to four steps: a sequence, some with a pivot, or a graph without one.
+
+    Its steps say no more of their participants than is true of *kind*.
+    """
     names = ["reserve", "charge", "pack", "ship"][: choose([1, 2, 2, 3, 4])]
     graph, pivot = choose([False, False, True]), choose([None, None, *names])
     nodes: list[Node] = []
     for name in names:
-        node = _any_node(choose, name, pivot=name == pivot and not graph)
+        node = _any_node(choose, kind, name, pivot=name == pivot and not graph)
         before = [node.name for node in nodes]
         after = [b for b in before if choose([True, False])] if graph else before[-1:]
         nodes.append(node.model_copy(update={"after": tuple(after)}))
@@ -78,13 +84,16 @@ def any_plan(choose: Chooser) -> Plan:
     )
 
 
-def _any_node(choose: Chooser, name: str, *, pivot: bool) -> Node:
+def _any_node(choose: Chooser, kind: Participant, name: str, *, pivot: bool) -> Node:
+    closes = kind is Participant.TOMBSTONE
     undo = Undo(task=f"shop.undo_{name}", wants=(), retry=_any_rule(choose), timeout=20_000)
     return Node(
         name=name,
         task=f"shop.{name}",
         retry=_any_rule(choose),
         timeout=choose([None, 20_000]),
+        effect=choose(["keyed", "barrier"]) if closes else "keyed",
+        on_unknown=choose(["compensate"] * 4 + ["operator"]),
         pivot=pivot,
         undo=choose([undo, undo, undo, None]),
     )
@@ -102,7 +111,7 @@ def _any_rule(choose: Chooser) -> RetryRule:
 def any_rules(choose: Chooser) -> Rules:
     """A world for a plan, of either kind in which sagas are safe."""
     kind = choose([Participant.TOMBSTONE, Participant.KEYED])
-    return Rules(any_plan(choose), kind, zombies_die=kind is Participant.TOMBSTONE)
+    return Rules(any_plan(choose, kind), kind, zombies_die=kind is Participant.TOMBSTONE)
 
 
 @dataclass
@@ -195,6 +204,9 @@ class Walk:
             Cancel("noise"),
             Retry(choose([None, name])),
             Waive(name, "noise"),
+            Pause("noise"),
+            Resume(),
+            Skip(name, "noise"),
             Start(run.id, "input", choose(["call-1", "call-2"]), GRACE),
             Start(run.id, "other", "call-3", GRACE),
             Start(run.id, "input", "call-4", GRACE, if_exists="fail"),

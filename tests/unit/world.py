@@ -21,8 +21,11 @@ from celeriac.commands import (
     Complete,
     Expire,
     Fail,
+    Pause,
     Redispatch,
+    Resume,
     Retry,
+    Skip,
     Start,
     Terminate,
     Waive,
@@ -142,9 +145,13 @@ def _possible(world: World) -> Iterator[Action]:
     for key in sorted(world.flying):
         yield Action("land", None, key)
     yield from _losses(world)
-    forward = run.status in (RunStatus.RUNNING, RunStatus.COMPLETED)
+    stuck = run.status is RunStatus.FAILED and not turned(run)
+    forward = stuck or run.status in (RunStatus.RUNNING, RunStatus.COMPLETED)
     if forward and not past_pivot(world.rules.plan, run):
         yield Action("cancel")
+    if not run.status.at_rest:
+        yield Action("resume" if run.paused else "pause")
+    yield from (Action("skip", None, name) for name in _skippable(world))
     if run.status is RunStatus.FAILED:
         yield Action("retry")
         yield Action("terminate")
@@ -152,6 +159,17 @@ def _possible(world: World) -> Iterator[Action]:
     # What is in the air comes down within the grace, so before time passes.
     if not world.flying and _times(world):
         yield Action("pass time")
+
+
+def _skippable(world: World) -> Iterator[str]:
+    run = world.run
+    if turned(run) or (run.status.at_rest and run.status is not RunStatus.FAILED):
+        return
+    for node in world.rules.plan.nodes:
+        state = run.step(node.name).do.state
+        over = state in (LaneState.RUNNING, LaneState.DONE, LaneState.SKIPPED)
+        if not over and (not run.status.at_rest or node.name in run.owed):
+            yield node.name
 
 
 def _times(world: World) -> list[int]:
@@ -329,6 +347,9 @@ _VERBS = {
     "cancel": lambda world, _: decide(world, Cancel())[0],
     "retry": lambda world, _: decide(world, Retry())[0],
     "waive": lambda world, action: decide(world, Waive(action.step, "by hand"))[0],
+    "pause": lambda world, _: decide(world, Pause("hold on"))[0],
+    "resume": lambda world, _: decide(world, Resume())[0],
+    "skip": lambda world, action: decide(world, Skip(action.step, "by hand"))[0],
     "terminate": lambda world, _: decide(world, Terminate("enough"))[0],
     "pass time": _pass_time,
 }
@@ -374,7 +395,8 @@ def wrong(world: World) -> str | None:
     run = world.run
     for node in world.rules.plan.nodes:
         standing = account_of(world, f"{run.key}:{node.name}").standing
-        if run.status is RunStatus.COMPLETED and standing != 1:
+        skipped = run.step(node.name).do.state is LaneState.SKIPPED
+        if run.status is RunStatus.COMPLETED and standing != 1 and not skipped:
             return f"completed, and {node.name} has {standing} effects standing (I1)"
         owed = run.step(node.name).undo.state in (LaneState.FAILED, LaneState.WAIVED)
         back = run.status is RunStatus.COMPENSATED or (run.status is RunStatus.FAILED and run.why)
@@ -397,7 +419,7 @@ def heal(world: World, most: int) -> World:
 
 def _healing_step(world: World) -> World:
     for action in _possible(world):
-        if action.verb in PROGRESS:
+        if action.verb in (*PROGRESS, "resume"):
             return happen(world, action)
     # Nobody is at work and no message waits: time passes until somebody has to look.
     wake = transition(world.rules.plan, world.run, Wake(None), world.now).wake_at

@@ -142,7 +142,7 @@ def message_options(plan: Plan, run: Run, dispatch: Dispatch) -> dict[str, Any]:
                 dispatch.step,
                 dispatch.phase,
                 dispatch.attempt,
-                plan.fingerprint,
+                run.plan,
             ]
         },
         "argsrepr": title(run.id, dispatch.step, dispatch.phase, dispatch.attempt),

@@ -12,24 +12,39 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from pydantic import TypeAdapter
+
 from celeriac import commands, payloads
 from celeriac.errors import (
     CommandRefused,
+    InputInvalid,
     ResultTimeout,
     RunCompensated,
     RunFailed,
     RunNotFound,
     RunTerminated,
 )
-from celeriac.models import Event, Failure, Plan, Run, RunState, RunStatus, StepView
+from celeriac.models import (
+    Event,
+    EventKind,
+    Failure,
+    Hold,
+    Plan,
+    Run,
+    RunState,
+    RunStatus,
+    StepView,
+)
+from celeriac.signatures import write
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from celeriac.commands import Command
     from celeriac.engine import Courier, Engine
 
 R = TypeVar("R")
+_ANYTHING = TypeAdapter(Any)
 _PHASES: tuple[Any, Any] = ("do", "undo")
 
 
@@ -50,6 +65,11 @@ class Page:
         return self.runs[index]
 
 
+def dump_plain(_task: str, result: Any) -> str:
+    """Return the result of a task nobody here knows as JSON; raise InputInvalid otherwise."""
+    return write(_ANYTHING, result, "the result", InputInvalid)
+
+
 class RunHandle(Generic[R]):
     """One run, by its id.  Holds no state of its own: every call asks the store."""
 
@@ -59,10 +79,11 @@ class RunHandle(Generic[R]):
         engine: Engine,
         courier: Courier,
         decode: Callable[[str], R] = json.loads,
+        dump: Callable[[str, Any], str] = dump_plain,
     ) -> None:
-        """*decode* makes the saga's result of JSON text."""
+        """*decode* makes the saga's result of JSON text, *dump* JSON text of a task's result."""
         self.id = run_id
-        self._engine, self._courier, self._decode = engine, courier, decode
+        self._engine, self._courier, self._decode, self._dump = engine, courier, decode, dump
 
     def __repr__(self) -> str:
         return f"<run {self.id}>"
@@ -72,14 +93,14 @@ class RunHandle(Generic[R]):
     @property
     def status(self) -> RunStatus:
         """Where the run stands; compares equal to plain text, such as `"completed"`."""
-        return self._read()[0].status
+        return self._read()[0].shown
 
     def state(self) -> RunState:
         """Return a snapshot: the run, its steps, and what is owed.  Raises RunNotFound."""
         run, plan = self._planned()
         names = [name for node in plan.nodes for name in _error_fields(node.name)]
         run, fields = self._read((*names, payloads.CAUSE))
-        return _snapshot(plan, run, fields)
+        return _snapshot(plan, run, fields, self._hold() if run.paused else None)
 
     def history(self) -> list[Event]:
         """Return everything that happened to the run, oldest first.  Raises RunNotFound."""
@@ -144,8 +165,38 @@ class RunHandle(Generic[R]):
         """Declare an owed compensation settled.  Raises CommandRefused if it is not owed."""
         return self._do(commands.Waive(step, _given("waive", reason), by))
 
-    def _do(self, command: Command) -> bool:
-        plan, decided, now = self._engine.command(self.id, command)
+    def pause(self, reason: str = "", *, by: str = "") -> bool:
+        """Take up no further attempt, forward or back, until the run is resumed.
+
+        What is at work may finish.  The deadline is not told of the pause.  Raises CommandRefused
+        for a run that has ended.
+        """
+        return self._do(commands.Pause(reason, by))
+
+    def resume(self, reason: str = "", *, by: str = "") -> bool:
+        """Go on with a run that was paused.  Raises CommandRefused for a run that has ended."""
+        return self._do(commands.Resume(reason, by))
+
+    def skip(self, step: str, result: Any = None, reason: str = "", *, by: str = "") -> bool:
+        """Go on as if *step* had completed with *result*: an operator has seen to it.
+
+        For a step that has not run yet, waits to be tried again, or gave up without the run
+        turning round.  What an attempt of it may have done is undone with the rest, if the run
+        turns round later; a step that was never tried is not undone.  Raises InputInvalid for a
+        result the step could not return, and CommandRefused if the step has its result, is at
+        work, or is being undone.
+        """
+        _, plan = self._planned()
+        node = plan.by_name.get(step)
+        fields = {}
+        if node is not None:  # if it is none, the state machine says so best
+            text = self._dump(node.task, result)
+            limit = self._engine.terms.max_payload
+            fields[payloads.output_field(step)] = payloads.checked(f"result of {step}", text, limit)
+        return self._do(commands.Skip(step, reason, by), fields)
+
+    def _do(self, command: Command, fields: Mapping[str, str] | None = None) -> bool:
+        plan, decided, now = self._engine.command(self.id, command, fields=fields)
         self._courier.send(plan, decided.run, decided.dispatches, now)
         return bool(decided.events)
 
@@ -156,6 +207,14 @@ class RunHandle(Generic[R]):
         if found.run is None:
             raise RunNotFound(self.id)
         return found.run, found.fields
+
+    def _hold(self) -> Hold | None:
+        """Who holds the run; None if it was resumed meanwhile."""
+        told = [e for e in self.history() if e.kind in (EventKind.PAUSED, EventKind.RESUMED)]
+        if not told or told[-1].kind is EventKind.RESUMED:
+            return None
+        data = told[-1].data
+        return Hold(since=told[-1].time, by=data.get("by", ""), reason=data.get("reason", ""))
 
     def _planned(self) -> tuple[Run, Plan]:
         run, _ = self._read()
@@ -195,12 +254,12 @@ def _error_fields(step: str) -> tuple[str, str]:
     return payloads.error_field(step, "do"), payloads.error_field(step, "undo")
 
 
-def _snapshot(plan: Plan, run: Run, fields: Any) -> RunState:
+def _snapshot(plan: Plan, run: Run, fields: Any, hold: Hold | None) -> RunState:
     return RunState(
         id=run.id,
         saga=run.saga,
         version=plan.version,
-        status=run.status,
+        status=run.shown,
         started_at=_time(run.started_at),
         deadline=_time(run.deadline) if run.deadline else None,
         changed_at=_time(run.changed_at),
@@ -209,10 +268,16 @@ def _snapshot(plan: Plan, run: Run, fields: Any) -> RunState:
         steps=tuple(_view(plan, run, node.name, fields) for node in plan.nodes),
         why=run.why or None,
         reason=run.reason or None,
-        failure=payloads.load_failure(fields.get(payloads.CAUSE)),
+        # What an operator has seen to is no failure of the run any more.
+        failure=payloads.load_failure(fields.get(payloads.CAUSE)) if _failed(run) else None,
         failed_step=run.culprit or None,
         owed=run.owed,
+        hold=hold,
     )
+
+
+def _failed(run: Run) -> bool:
+    return bool(run.why or run.culprit)
 
 
 def _view(plan: Plan, run: Run, name: str, fields: Any) -> StepView:
@@ -229,6 +294,7 @@ def _view(plan: Plan, run: Run, name: str, fields: Any) -> StepView:
         failure=failures[0],
         undo_failure=failures[1],
         blocked=step.blocked or None,
+        asks=run.owed == (name,) and plan.by_name[name].on_unknown == "operator" and not run.why,
     )
 
 

@@ -150,6 +150,31 @@ class Waive:
     by: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Take up no further attempt until the run is resumed; what is at work may finish."""
+
+    reason: str
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Go on with a run that was paused."""
+
+    reason: str = ""
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """Go on as if a step had completed; its result is a payload that comes with the command."""
+
+    step: str
+    reason: str
+    by: str = ""
+
+
 Command = (
     Start
     | Claim
@@ -164,4 +189,7 @@ Command = (
     | Terminate
     | Retry
     | Waive
+    | Pause
+    | Resume
+    | Skip
 )

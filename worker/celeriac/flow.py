@@ -387,7 +387,10 @@ def _not_a_step(task: Any, saga: str) -> str | None:  # noqa: PLR0911 -- one for
 def _policy_of(task: Any) -> dict[str, Any]:
     if not isinstance(task, Step):
         return {"retry": adopted_retry(task)}
-    return {name: getattr(task, name) for name in ("retry", "timeout", "effect", "pivot")}
+    return {name: getattr(task, name) for name in _POLICY}
+
+
+_POLICY = ("retry", "timeout", "effect", "on_unknown", "pivot")
 
 
 def _checked_version(version: Any) -> int:

@@ -26,6 +26,7 @@ Phase = Literal["do", "undo"]
 CompensationOrder = Literal["reverse", "forward", "parallel"]
 OnDeadline = Literal["compensate", "alert"]
 Effect = Literal["keyed", "barrier", "none"]
+OnUnknown = Literal["retry", "compensate", "operator"]
 
 
 class Frozen(BaseModel):
@@ -122,6 +123,10 @@ class Node(Frozen):
     retry: RetryRule = RetryRule()
     timeout: int | None = Field(default=None, description="milliseconds one attempt may take")
     effect: Effect = "keyed"
+    on_unknown: Literal["compensate", "operator"] = Field(
+        default="compensate",
+        description="what follows an attempt whose outcome is unknown and that is not tried again",
+    )
     pivot: bool = Field(default=False, description="once it completed, the run only goes forward")
     undo: Undo | None = None
 
@@ -156,7 +161,10 @@ class Plan(Frozen):
     @cached_property
     def fingerprint(self) -> str:
         """16 hexadecimal digits that change whenever the plan does."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        # Without what has its default: a field that a newer version adds must not make every plan
+        # another one.
+        dumped = self.model_dump(mode="json", exclude_defaults=True)
+        text = json.dumps(dumped, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @cached_property
@@ -231,6 +239,7 @@ class LaneState(StrEnum):
     DONE = "done"
     FAILED = "failed"
     UNKNOWN = "unknown"
+    SKIPPED = "skipped"
     WAIVED = "waived"
 
 
@@ -242,6 +251,7 @@ _FORWARD = {
     LaneState.DONE: StepStatus.COMPLETED,
     LaneState.FAILED: StepStatus.FAILED,
     LaneState.UNKNOWN: StepStatus.UNKNOWN,
+    LaneState.SKIPPED: StepStatus.SKIPPED,
 }
 _BACKWARD = {
     LaneState.SCHEDULED: StepStatus.COMPENSATING,
@@ -322,11 +332,17 @@ class Run:
     reason: str = ""  # what an operator said
     changed_at: int = 0
     ended_at: int = 0
+    paused: int = 0  # ms since the epoch: an operator holds it since then; 0: nobody does
     steps: dict[str, StepState] = field(default_factory=dict)
 
     def step(self, name: str) -> StepState:
         """The state of a step; steps that were never touched are not stored."""
         return self.steps.get(name, PENDING)
+
+    @property
+    def shown(self) -> RunStatus:
+        """The status people are shown: one that is held is `paused`, whichever way it goes."""
+        return RunStatus.PAUSED if self.paused and not self.status.at_rest else self.status
 
     @property
     def key(self) -> str:
@@ -359,6 +375,9 @@ class EventKind(StrEnum):
     REOPENED = "reopened"
     RETRIED = "retried"
     WAIVED = "waived"
+    SKIPPED = "skipped"
+    PAUSED = "paused"
+    RESUMED = "resumed"
     EXTENDED = "extended"
     OVERDUE = "overdue"
     TERMINATED = "terminated"
@@ -433,6 +452,17 @@ class StepView(Frozen):
     failure: Failure | None = Field(default=None, description="how the newest attempt failed")
     undo_failure: Failure | None = Field(default=None, description="how its undo failed")
     blocked: str | None = Field(default=None, description="why nobody can run it")
+    asks: bool = Field(
+        default=False, description="the run waits for an operator to say what became of it"
+    )
+
+
+class Hold(Frozen):
+    """Who holds a run, since when and why."""
+
+    since: datetime
+    by: str
+    reason: str
 
 
 class RunState(Frozen):
@@ -452,7 +482,8 @@ class RunState(Frozen):
     reason: str | None = Field(description="what an operator said")
     failure: Failure | None = Field(description="how the step failed that ended the run")
     failed_step: str | None = Field(default=None, description="the step that ended the run")
-    owed: tuple[str, ...] = Field(description="steps whose effect stands and should not")
+    owed: tuple[str, ...] = Field(description="steps that an operator must see to")
+    hold: Hold | None = Field(default=None, description="who paused it, while it is paused")
 
     def step(self, name: str) -> StepView:
         """The step of this name; raises KeyError, with the names there are."""

@@ -71,9 +71,15 @@ DO_MOVES: dict[tuple[LaneState, EventKind, str], LaneState] = {
     (_S.SCHEDULED, _E.COMPENSATION_STARTED, "no effect"): _S.FAILED,
     (_S.RETRYING, _E.COMPENSATION_STARTED, "maybe"): _S.UNKNOWN,
     (_S.RETRYING, _E.COMPENSATION_STARTED, "no effect"): _S.FAILED,
-    # An operator tries a step past the pivot once more.
+    # An operator tries a step once more that gave up, and that the run did not turn round for.
     (_S.FAILED, _E.RETRIED, ""): _S.SCHEDULED,
     (_S.UNKNOWN, _E.RETRIED, ""): _S.SCHEDULED,
+    # An operator says that it needs no (further) attempt.
+    (_S.IDLE, _E.SKIPPED, ""): _S.SKIPPED,
+    (_S.SCHEDULED, _E.SKIPPED, ""): _S.SKIPPED,
+    (_S.RETRYING, _E.SKIPPED, ""): _S.SKIPPED,
+    (_S.FAILED, _E.SKIPPED, ""): _S.SKIPPED,
+    (_S.UNKNOWN, _E.SKIPPED, ""): _S.SKIPPED,
 }
 
 #: The same for the compensation of a step.
@@ -118,7 +124,9 @@ RUN_MOVES: dict[tuple[RunStatus | None, EventKind], tuple[RunStatus, ...]] = {
     (_R.COMPENSATING, _E.RETRIED): (_R.COMPENSATING,),
     (_R.FAILED, _E.WAIVED): (_R.COMPENSATING,),
     (_R.COMPENSATING, _E.WAIVED): (_R.COMPENSATING,),
-    (_R.FAILED, _E.COMPLETED): (_R.COMPENSATING,),
+    (_R.FAILED, _E.COMPLETED): (_R.COMPENSATING, _R.RUNNING),
+    (_R.FAILED, _E.SKIPPED): (_R.RUNNING,),
+    (_R.FAILED, _E.COMPENSATION_STARTED): (_R.COMPENSATING,),
     (_R.COMPENSATED, _E.REOPENED): (_R.COMPENSATING,),
     (_R.COMPENSATING, _E.REOPENED): (_R.COMPENSATING,),
     (_R.FAILED, _E.REOPENED): (_R.FAILED, _R.COMPENSATING),
@@ -200,29 +208,34 @@ def _completed(_plan: Plan, run: Run, event: Event) -> Run:
         return _move(run, event, "once more", again=False, base=lane.attempt, limit=0)
     if run.status is RunStatus.FAILED and turned(run):  # late: perhaps it is not owed any more
         run = _to(run, event, RunStatus.COMPENSATING, ended_at=0)
+    elif run.status is RunStatus.FAILED and late:  # what an operator was asked for
+        run = _on(run, event)
     known = (*lane.late, event.attempt) if late else lane.late
     return _move(run, event, "late" if late else "", at=event.at, sent=False, limit=0, late=known)
 
 
-def _failed(_plan: Plan, run: Run, event: Event) -> Run:
+def _failed(plan: Plan, run: Run, event: Event) -> Run:
     run = _move(run, event, _how(event), **_after_attempt(event))
     step = run.steps[event.step]
     if event.phase == "do" and event.data.get("effect") is not False:
         run = _put(run, event, changed(step, maybe=True))
-    return _quietened(run, event) if event.data.get("why") == "timeout" else run
+    return _quietened(plan, run, event) if event.data.get("why") == "timeout" else run
 
 
-def _lost(_plan: Plan, run: Run, event: Event) -> Run:
+def _lost(plan: Plan, run: Run, event: Event) -> Run:
     # Without a holder, whatever this attempt still reports is a late report.
     run = _move(run, event, _how(event), holder="", **_after_attempt(event))
     if event.phase == "do":
         run = _put(run, event, changed(run.steps[event.step], maybe=True))
-    return _quietened(run, event)
+    return _quietened(plan, run, event)
 
 
-def _quietened(run: Run, event: Event) -> Run:
-    """A step that was cut off may have a request on its way: nothing is undone until it landed."""
-    if event.phase == "undo":
+def _quietened(plan: Plan, run: Run, event: Event) -> Run:
+    """A step that was cut off may have a request on its way: nothing is undone until it landed.
+
+    A barrier needs no such wait: what it has undone can take no effect any more.
+    """
+    if event.phase == "undo" or plan.by_name[event.step].effect == "barrier":
         return run
     return changed(run, quiet=max(run.quiet, event.at + run.grace))
 
@@ -238,11 +251,11 @@ def _after_attempt(event: Event) -> dict[str, Any]:
     return {"at": at, "sent": bool(event.data.get("sent")), "limit": 0}
 
 
-def _late(_plan: Plan, run: Run, event: Event) -> Run:
+def _late(plan: Plan, run: Run, event: Event) -> Run:
     step = run.step(event.step)
     lane = step.lane(event.phase)
     run = _put_lane(run, event, changed(lane, late=(*lane.late, event.attempt)))
-    return _quietened(run, event) if event.data.get("why") == "timeout" else run
+    return _quietened(plan, run, event) if event.data.get("why") == "timeout" else run
 
 
 def _blocked(_plan: Plan, run: Run, event: Event) -> Run:
@@ -258,6 +271,8 @@ def _compensation_started(_plan: Plan, run: Run, event: Event) -> Run:
         culprit=event.data.get("culprit", ""),
         reason=event.data.get("reason", ""),
         ended_at=0,
+        # Who cancels wants it undone; a run that turns round by itself stays in the hands it is in.
+        paused=0 if event.data["why"] == "cancelled" else run.paused,
     )
     for name, step in run.steps.items():
         if step.do.state in (LaneState.SCHEDULED, LaneState.RETRYING):
@@ -285,7 +300,7 @@ def _retried(_plan: Plan, run: Run, event: Event) -> Run:
     if event.phase == "undo":
         run = _to(run, event, RunStatus.COMPENSATING, ended_at=0)
     else:
-        run = _to(run, event, RunStatus.RUNNING, ended_at=0, culprit="")
+        run = _on(run, event)
     lane = run.step(event.step).lane(event.phase)
     return _move(run, event, base=lane.attempt, at=event.at, sent=event.phase == "do", sends=0)
 
@@ -293,6 +308,36 @@ def _retried(_plan: Plan, run: Run, event: Event) -> Run:
 def _waived(_plan: Plan, run: Run, event: Event) -> Run:
     run = _to(run, event, RunStatus.COMPENSATING, ended_at=0)
     return _move(run, event, at=event.at, sent=False)
+
+
+def _skipped(_plan: Plan, run: Run, event: Event) -> Run:
+    if run.status is RunStatus.FAILED:
+        run = _on(run, event)
+    return _move(run, event, at=event.at, sent=False)
+
+
+def _on(run: Run, event: Event) -> Run:
+    """The run goes on where it had stopped for an operator; the wait does not count as time."""
+    later = _later(run.deadline, event.at - run.ended_at)
+    return _to(run, event, RunStatus.RUNNING, ended_at=0, culprit="", deadline=later)
+
+
+def _later(deadline: int | None, waited: int) -> int | None:
+    return deadline + max(0, waited) if deadline else None
+
+
+def _paused(_plan: Plan, run: Run, event: Event) -> Run:
+    return changed(run, paused=event.at)
+
+
+def _resumed(_plan: Plan, run: Run, event: Event) -> Run:
+    """What was due is sent anew, and the deadline is not told of the pause."""
+    run = changed(run, paused=0, deadline=_later(run.deadline, event.at - run.paused))
+    for name, phase, lane in list(waiting_lanes(run)):
+        if lane.sent:
+            anew = changed(lane, at=max(lane.at, event.at), sends=0)
+            run = _put_lane(run, replace(event, step=name, phase=phase), anew)
+    return run
 
 
 def _extended(_plan: Plan, run: Run, event: Event) -> Run:
@@ -326,6 +371,9 @@ _APPLY: dict[EventKind, Callable[[Plan, Run, Event], Run]] = {
     EventKind.REOPENED: _reopened,
     EventKind.RETRIED: _retried,
     EventKind.WAIVED: _waived,
+    EventKind.SKIPPED: _skipped,
+    EventKind.PAUSED: _paused,
+    EventKind.RESUMED: _resumed,
     EventKind.EXTENDED: _extended,
     EventKind.OVERDUE: _overdue,
     EventKind.TERMINATED: _terminated,
@@ -386,9 +434,11 @@ def _schedule(plan: Plan, run: Run, event: Event) -> Run:
     """Schedule what *event* made possible: the next steps, or the next compensations."""
     if run.status is RunStatus.RUNNING:
         if event.kind in (EventKind.STARTED, EventKind.RETRIED):
-            ready = [node for node in plan.nodes if _is_ready(run, node)]
-        elif event.kind is EventKind.COMPLETED:
-            ready = [node for node in plan.followers[event.step] if _is_ready(run, node)]
+            ready = [node for node in plan.nodes if _is_ready(plan, run, node)]
+        elif event.kind in (EventKind.COMPLETED, EventKind.SKIPPED):
+            ready = [
+                node for node in _following(plan, run, event.step) if _is_ready(plan, run, node)
+            ]
         else:
             return run
         lane = Lane(LaneState.SCHEDULED, at=event.at, sent=True)
@@ -399,10 +449,26 @@ def _schedule(plan: Plan, run: Run, event: Event) -> Run:
     return run
 
 
-def _is_ready(run: Run, node: Node) -> bool:
-    return run.step(node.name).do.state is LaneState.IDLE and all(
-        run.step(name).do.state is LaneState.DONE for name in node.after
-    )
+def _following(plan: Plan, run: Run, name: str) -> Iterator[Node]:
+    """The steps that wait for this one, or for one that does and was skipped beforehand."""
+    for node in plan.followers[name]:
+        if run.step(node.name).do.state is LaneState.SKIPPED:
+            yield from _following(plan, run, node.name)
+        else:
+            yield node
+
+
+def _is_ready(plan: Plan, run: Run, node: Node) -> bool:
+    idle = run.step(node.name).do.state is LaneState.IDLE
+    return idle and all(passed(plan, run, name) for name in node.after)
+
+
+def passed(plan: Plan, run: Run, name: str) -> bool:
+    """True if what waits for a step need wait no longer: it is done, or was skipped in its turn."""
+    state = run.step(name).do.state
+    if state is not LaneState.SKIPPED:
+        return state is LaneState.DONE
+    return all(passed(plan, run, each) for each in plan.by_name[name].after)
 
 
 def _schedule_undo(plan: Plan, run: Run, event: Event) -> Run:
@@ -450,7 +516,7 @@ def undo_turn(plan: Plan, run: Run) -> list[str]:
 
 def past_pivot(plan: Plan, run: Run) -> bool:
     """True once the run may only go forward."""
-    return plan.pivot is not None and run.step(plan.pivot).do.state is LaneState.DONE
+    return plan.pivot is not None and passed(plan, run, plan.pivot)
 
 
 def turned(run: Run) -> bool:
@@ -461,12 +527,15 @@ def turned(run: Run) -> bool:
 def outcome(plan: Plan, run: Run) -> RunStatus | None:
     """The status in which the run comes to rest now; None if there is still something to do."""
     if run.status is RunStatus.RUNNING:
-        done = all(run.step(node.name).do.state is LaneState.DONE for node in plan.nodes)
-        return RunStatus.COMPLETED if done else None
+        return RunStatus.COMPLETED if all(_is_over(run, node) for node in plan.nodes) else None
     if run.status is RunStatus.COMPENSATING and not live_forward(run) and not to_undo(plan, run):
         owed = any(step.undo.state is LaneState.FAILED for step in run.steps.values())
         return RunStatus.FAILED if owed else RunStatus.COMPENSATED
     return None
+
+
+def _is_over(run: Run, node: Node) -> bool:
+    return run.step(node.name).do.state in (LaneState.DONE, LaneState.SKIPPED)
 
 
 # --- reading a run -----------------------------------------------------------------------------
@@ -513,14 +582,14 @@ def dates(run: Run) -> list[int]:
     times += [
         lane.at + patience(run, lane) if lane.sent else lane.at for _, _, lane in waiting_lanes(run)
     ]
-    if run.deadline and run.status is RunStatus.RUNNING and not run.overdue:
+    if run.deadline and run.status is RunStatus.RUNNING and not (run.overdue or run.paused):
         times.append(run.deadline)
     return times
 
 
 def waiting_lanes(run: Run) -> Iterator[tuple[str, Phase, Lane]]:
     """The lanes whose next attempt may be taken, now or later."""
-    if run.status in AT_REST:
+    if run.status in AT_REST or run.paused:
         return
     phase: Phase = "do" if run.status is RunStatus.RUNNING else "undo"
     for name, step in run.steps.items():

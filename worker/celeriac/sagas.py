@@ -11,9 +11,15 @@ import os
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, overload
 
 from celeriac import payloads
-from celeriac.client import Page, RunHandle
+from celeriac.client import Page, RunHandle, dump_plain
 from celeriac.commands import Start
-from celeriac.errors import ConfigurationError, DefinitionError, InputInvalid, StepFailed
+from celeriac.errors import (
+    ConfigurationError,
+    DefinitionError,
+    InputInvalid,
+    OutputInvalid,
+    StepFailed,
+)
 from celeriac.flow import Flow, Planned, define_adopted_compensation, define_step, plan_saga
 from celeriac.given import (
     checked_id,
@@ -38,7 +44,7 @@ if TYPE_CHECKING:
     from celery import Celery
 
     from celeriac.context import StepContext
-    from celeriac.models import CompensationOrder, Effect, OnDeadline, RunStatus
+    from celeriac.models import CompensationOrder, Effect, OnDeadline, OnUnknown, RunStatus
     from celeriac.policy import Duration, Retry
     from celeriac.steps import Compensation, Step
 
@@ -89,6 +95,7 @@ class Sagas:
         timeout: Duration | None = None,
         retry: Retry | None = None,
         effect: Effect = "keyed",
+        on_unknown: OnUnknown | None = None,
         pivot: bool = False,
         **celery_task_options: Any,
     ) -> _StepDecorator: ...
@@ -98,7 +105,13 @@ class Sagas:
 
         `timeout` is how long one attempt may take; `retry` when to try again; `pivot=True` says
         that after this step the run only goes forward; everything else goes to Celery's `task`.
-        Raises DefinitionError.
+
+        `effect` says what the step's participant can do: honour the idempotency key (`keyed`),
+        keep key and tombstone in the effect's own transaction (`barrier`, see
+        `celeriac.barrier`), or neither (`none`, an e-mail).  `on_unknown` says what follows an
+        attempt whose outcome nobody knows, since it timed out or its worker died: `retry` (the
+        default), `compensate`, or `operator` (the default for `none`): the run rests in `failed`
+        until somebody retries or skips the step, or cancels the run.  Raises DefinitionError.
         """
         decorator = _StepDecorator(self, options)
         return decorator if function is None else decorator(function)
@@ -154,7 +167,7 @@ class Sagas:
         self._adopted_undos[existing_task.name] = undo
 
     def _define_step(self, function: Any, options: Mapping[str, Any]) -> Step[Any, Any, Any]:
-        own = {"name", "timeout", "retry", "effect", "pivot"}
+        own = {"name", "timeout", "retry", "effect", "on_unknown", "pivot"}
         given = {name: value for name, value in options.items() if name in own}
         celery = {name: value for name, value in options.items() if name not in own}
         given["name"] = given.get("name") or self._task_name(function)
@@ -250,8 +263,8 @@ class Sagas:
         )
         engine = self.runtime.engine
         found = engine.insist(lambda: engine.store.find(query))
-        page = found[:limit]
-        more = len(found) > limit
+        page = found.runs[:limit]
+        more = len(found.runs) > limit
         handles = tuple(self._handle(run.id) for run in page)
         return Page(handles, dump_cursor(page[-1].started_at, page[-1].id) if more else None)
 
@@ -265,7 +278,18 @@ class Sagas:
         return sweep_once(self.runtime)
 
     def _handle(self, run_id: str, decode: Callable[[str], Any] = json.loads) -> RunHandle[Any]:
-        return RunHandle(run_id, self.runtime.engine, self.runtime.courier, decode)
+        runtime = self.runtime
+        return RunHandle(run_id, runtime.engine, runtime.courier, decode, self._dump_result)
+
+    def _dump_result(self, task: str, result: Any) -> str:
+        """Return what a task might have returned as JSON, as strictly as where it had done so."""
+        known = self.app.tasks.get(task)
+        if not isinstance(known, SagaTask) or known.saga_adopted:
+            return dump_plain(task, result)
+        try:
+            return known.saga_shape.dump(result)
+        except OutputInvalid as error:
+            raise InputInvalid(str(error)) from None
 
 
 class Saga(Generic[I, R]):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, get_args, ov
 
 from celeriac.annotations import accepts_none, described, fits
 from celeriac.errors import DefinitionError
-from celeriac.models import Effect, Failure, RetryRule, Undo
+from celeriac.models import Effect, Failure, OnUnknown, RetryRule, Undo
 from celeriac.placeholders import Placeholder
 from celeriac.policy import Duration, Retry, duration_ms
 from celeriac.signatures import Shape, listed
@@ -87,11 +87,14 @@ class Step(Generic[P, C, R]):
         retry: RetryRule,
         timeout: int | None,
         effect: Effect,
+        on_unknown: OnUnknown,
         pivot: bool,
         register: Register,
     ) -> None:
         self.function, self.name, self.task, self.shape = function, name, task, shape
-        self.retry, self.timeout, self.effect, self.pivot = retry, timeout, effect, pivot
+        self.timeout, self.effect, self.pivot = timeout, effect, pivot
+        self.retry = retry.model_copy(update={"after_loss": on_unknown == "retry"})
+        self.on_unknown = "operator" if on_unknown == "operator" else "compensate"
         self.undo: Compensation[..., Any] | None = None
         self.planned_in: list[str] = []  # sagas whose plan is made, with the undo as it was then
         self._register = register
@@ -161,6 +164,8 @@ class Step(Generic[P, C, R]):
         wants = _wanted(self.name, self.shape, shape)
         _check_types(self.name, self.shape, shape)
         rule, limit = (retry or Retry()).rule(), optional_ms("timeout", timeout, self.name)
+        if self.effect == "none":  # its undo honours no key either
+            rule = rule.model_copy(update={"after_loss": self.retry.after_loss})
         task = self._register(function, name, options)
         made = Compensation(
             function,
@@ -192,7 +197,7 @@ class Step(Generic[P, C, R]):
 # --- making them -------------------------------------------------------------------------------
 
 
-def define_step(
+def define_step(  # noqa: PLR0913 -- all that can be said of a step
     function: Callable[C, R],
     *,
     name: str | None,
@@ -200,6 +205,7 @@ def define_step(
     timeout: Duration | None = None,
     retry: Retry | None = None,
     effect: Effect = "keyed",
+    on_unknown: OnUnknown | None = None,
     pivot: bool = False,
     options: Mapping[str, Any] | None = None,
 ) -> Step[Any, C, R]:
@@ -211,6 +217,12 @@ def define_step(
     _check_function(function, f"step {label}")
     if effect not in get_args(Effect):
         raise DefinitionError(f"effect is one of {get_args(Effect)}, not {effect!r}", step=label)
+    if on_unknown is None:
+        on_unknown = "operator" if effect == "none" else "retry"
+    elif on_unknown not in get_args(OnUnknown):
+        raise DefinitionError(
+            f"on_unknown is one of {get_args(OnUnknown)}, not {on_unknown!r}", step=label
+        )
     shape = _named_shape(function, label)
     rule, limit = (retry or Retry()).rule(), optional_ms("timeout", timeout, label)
     task = register(function, name, options or {})
@@ -222,6 +234,7 @@ def define_step(
         retry=rule,
         timeout=limit,
         effect=effect,
+        on_unknown=on_unknown,
         pivot=pivot,
         register=register,
     )

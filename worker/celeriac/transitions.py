@@ -27,8 +27,11 @@ from celeriac.commands import (
     Expire,
     Fail,
     Heartbeat,
+    Pause,
     Redispatch,
+    Resume,
     Retry,
+    Skip,
     Start,
     Terminate,
     Waive,
@@ -213,6 +216,8 @@ def _claim(draft: _Draft, command: Claim) -> None:
 
 def _check_turn(draft: _Draft, command: Claim, lane: Lane) -> None:
     run = draft.run
+    if run.paused:
+        raise draft.refuse("paused", f"{command.step!r} waits until it is resumed")
     wanted = RunStatus.RUNNING if command.phase == "do" else RunStatus.COMPENSATING
     waiting = lane.state in (LaneState.SCHEDULED, LaneState.RETRYING)
     if run.status is not wanted or not waiting:
@@ -306,7 +311,9 @@ def _late_success(draft: _Draft, lane: Lane, command: Complete) -> None:
     run = draft.run
     open_lane = lane.state in (LaneState.SCHEDULED, LaneState.RETRYING)
     given_up = lane.state in (LaneState.UNKNOWN, LaneState.FAILED)
-    if (run.status is RunStatus.RUNNING and open_lane) or (_goes_back(run) and given_up):
+    # It is the answer that an operator was asked for.
+    asked = run.status is RunStatus.FAILED and run.culprit == command.step
+    if (run.status is RunStatus.RUNNING and open_lane) or (given_up and (_goes_back(run) or asked)):
         draft.add(EventKind.COMPLETED, command.step, "do", command.attempt, late=True)
     else:
         _note_late(draft, command, "completed")
@@ -350,7 +357,8 @@ def _retry_at(draft: _Draft, lane: Lane, command: Fail) -> int | None:
     forward = command.phase == "do"
     if command.kind == "abort" or (forward and draft.run.status is not RunStatus.RUNNING):
         return None
-    only_forward = forward and past_pivot(draft.plan, draft.run)
+    asks = command.kind == "timeout" and _asks_operator(draft, command.step)
+    only_forward = forward and past_pivot(draft.plan, draft.run) and not asks
     worth_it = command.retryable and (command.kind != "timeout" or rule.after_loss)
     if not only_forward and not (worth_it and attempts_left(rule, lane.attempt - lane.base)):
         return None
@@ -369,10 +377,18 @@ def _after_failure(draft: _Draft, step: str, phase: Phase, retry: int | None) ->
     run = draft.run
     if retry is not None or phase == "undo" or run.status is not RunStatus.RUNNING:
         return
-    if past_pivot(draft.plan, run):
-        draft.add(EventKind.FINISHED, outcome=RunStatus.FAILED.value, culprit=step)
+    unknown = run.step(step).do.state is LaneState.UNKNOWN
+    asks = unknown and _asks_operator(draft, step)
+    if asks or past_pivot(draft.plan, run):
+        why = "unknown" if asks else None
+        draft.add(EventKind.FINISHED, outcome=RunStatus.FAILED.value, culprit=step, why=why)
     else:
         draft.add(EventKind.COMPENSATION_STARTED, why="failed", culprit=step)
+
+
+def _asks_operator(draft: _Draft, step: str) -> bool:
+    """True if nobody but an operator may say what follows when the step's outcome is unknown."""
+    return draft.node(step).on_unknown == "operator"
 
 
 # --- time --------------------------------------------------------------------------------------
@@ -393,7 +409,7 @@ def _lose(draft: _Draft, command: Expire, why: str, delay: int) -> None:
     forward = command.phase == "do"
     turned = forward and run.status is not RunStatus.RUNNING
     again = rule.after_loss and attempts_left(rule, lane.attempt - lane.base)
-    if forward and past_pivot(draft.plan, run):
+    if forward and past_pivot(draft.plan, run) and not _asks_operator(draft, command.step):
         again = True
     retry = draft.now + delay if again and not turned else None
     draft.add(
@@ -432,7 +448,7 @@ def _time_out(draft: _Draft) -> None:
 
 def _meet_deadline(draft: _Draft, credit: int) -> None:
     run = draft.run
-    if run.status is not RunStatus.RUNNING or not run.deadline or run.overdue:
+    if run.status is not RunStatus.RUNNING or not run.deadline or run.overdue or run.paused:
         return
     if draft.now < run.deadline:
         return
@@ -449,13 +465,10 @@ def _meet_deadline(draft: _Draft, credit: int) -> None:
 
 def _retries_due(draft: _Draft) -> list[Dispatch]:
     """Attempts that nobody has sent yet, since their time had not come."""
-    phase: Phase = "do" if draft.run.status is RunStatus.RUNNING else "undo"
     return [
-        Dispatch(name, phase, step.lane(phase).attempt + 1, draft.now)
-        for name, step in draft.run.steps.items()
-        if step.lane(phase).state in (LaneState.SCHEDULED, LaneState.RETRYING)
-        and not step.lane(phase).sent
-        and step.lane(phase).at <= draft.now
+        Dispatch(name, phase, lane.attempt + 1, draft.now)
+        for name, phase, lane in waiting_lanes(draft.run)
+        if not lane.sent and lane.at <= draft.now
     ]
 
 
@@ -477,12 +490,10 @@ def _block(draft: _Draft, command: Block) -> None:
 
 def _cancel(draft: _Draft, command: Cancel) -> None:
     run = draft.run
-    if run.status in (RunStatus.COMPENSATING, RunStatus.COMPENSATED, RunStatus.FAILED):
-        if not turned(run):
-            raise _only_forward(draft)
-        return  # it is being undone, was, or could not be: nothing to add
     if run.status is RunStatus.TERMINATED:
         raise draft.refuse("at_rest", "it was terminated, and cannot be undone any more")
+    if turned(run):
+        return  # it is being undone, was, or could not be: nothing to add
     if past_pivot(draft.plan, run):
         raise _only_forward(draft)
     draft.add(EventKind.COMPENSATION_STARTED, why="cancelled", reason=command.reason, by=command.by)
@@ -540,6 +551,37 @@ def _waive(draft: _Draft, command: Waive) -> None:
     draft.add(EventKind.WAIVED, command.step, "undo", reason=command.reason, by=command.by)
 
 
+def _pause(draft: _Draft, command: Pause) -> None:
+    if draft.run.status.at_rest:
+        raise draft.refuse("at_rest", "it has ended; there is nothing to hold")
+    if not draft.run.paused:
+        draft.add(EventKind.PAUSED, reason=command.reason, by=command.by)
+
+
+def _resume(draft: _Draft, command: Resume) -> None:
+    if draft.run.status.at_rest:
+        raise draft.refuse("at_rest", "it has ended; there is nothing to resume")
+    if draft.run.paused:
+        draft.add(EventKind.RESUMED, reason=command.reason, by=command.by)
+
+
+def _skip(draft: _Draft, command: Skip) -> None:
+    run, lane = draft.run, draft.lane(command.step, "do")
+    if lane.state is LaneState.SKIPPED:
+        return
+    if turned(run):
+        raise draft.refuse("turned", "it goes back; an owed compensation is waived, not skipped")
+    if run.status.at_rest and command.step not in run.owed:
+        raise draft.refuse("at_rest", f"{command.step!r} is not what it waits for")
+    if lane.state is LaneState.DONE:
+        raise draft.refuse("completed", f"{command.step!r} has its result, which never changes")
+    if lane.state is LaneState.RUNNING:
+        raise draft.refuse(
+            "at_work", f"an attempt of {command.step!r} is at work: skip it when that has ended"
+        )
+    draft.add(EventKind.SKIPPED, command.step, reason=command.reason, by=command.by)
+
+
 _DECIDE: dict[type, Callable[[_Draft, Any], None]] = {
     Claim: _claim,
     Complete: _complete,
@@ -553,4 +595,7 @@ _DECIDE: dict[type, Callable[[_Draft, Any], None]] = {
     Terminate: _terminate,
     Retry: _retry,
     Waive: _waive,
+    Pause: _pause,
+    Resume: _resume,
+    Skip: _skip,
 }

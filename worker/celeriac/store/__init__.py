@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from celeriac.models import Event, Phase, Plan, Run, RunStatus
 
@@ -82,6 +82,15 @@ class Pulse(NamedTuple):
     outages: Sequence[tuple[int, int]]  # (from, to) in ms: workers could not reach the store
 
 
+class SweepMark(NamedTuple):
+    """What is known of the newest sweep that got through every shard."""
+
+    at: int  # ms, the store's clock: when it ended
+    lag: int  # ms that the entry longest due had waited for it; 0: nothing was due
+    took: int  # ms
+    now: int  # ms, the store's clock at the time of reading
+
+
 @dataclass(frozen=True, slots=True)
 class Query:
     """Which runs to list.  All given conditions hold; times are ms, `since` in, `until` out."""
@@ -97,12 +106,39 @@ class Query:
     def admits(self, run: Run) -> bool:
         """True if *run* is one of those asked for, on whichever page."""
         return (
-            (not self.statuses or run.status in self.statuses)
+            (not self.statuses or run.shown in self.statuses)
             and (self.saga is None or run.saga == self.saga)
             and set(self.tags) <= set(run.tags)
             and (self.since is None or run.started_at >= self.since)
             and (self.until is None or run.started_at < self.until)
         )
+
+
+class Found(NamedTuple):
+    """A page of runs."""
+
+    runs: list[Run]  # newest first, ids in descending order within a ms
+    cursor: tuple[int, str] | None  # where to go on; None: there is nothing more
+
+
+class Expired(NamedTuple):
+    """A run at rest that may be removed, as it was found."""
+
+    run: Run
+    at: int | None  # ms; its `expire_at`, which must not have changed; None: that does not matter
+
+
+class Figures(NamedTuple):
+    """How the runs stand as a whole.  Times are ms, by the store's clock."""
+
+    now: int
+    counts: Mapping[tuple[str, RunStatus], int]  # by saga and status
+    recent: Mapping[str, int]  # by saga: those started since the time asked for
+    oldest: Mapping[str, tuple[int, str]]  # by saga: (started_at, id) of the oldest not at rest
+    due: int  # entries of the wake index whose time has come
+    due_since: int | None  # when the oldest of them was due
+    expired: int  # runs at rest whose `expire_at` has passed
+    expired_since: int | None  # the oldest `expire_at` among them
 
 
 class Store(Protocol):
@@ -163,8 +199,49 @@ class Store(Protocol):
         """
         ...
 
-    def find(self, query: Query) -> list[Run]:
-        """Return up to `query.limit` runs, newest first, ids in descending order within a ms."""
+    def swept(self, lag_ms: int, took_ms: int) -> None:
+        """Note that a sweep got through every shard, now.
+
+        *lag_ms* is how long the entry longest due had waited for it, *took_ms* how long it took.
+        """
+        ...
+
+    def last_sweep(self) -> SweepMark | None:
+        """Return what was noted of the newest sweep; None: there was none yet."""
+        ...
+
+    def read_all(self, wanted: Mapping[str, Sequence[str] | None]) -> dict[str, Snapshot]:
+        """Read several runs by id, each with the payload fields named (None: all), in one go.
+
+        Runs that do not exist or cannot be read are left out.
+        """
+        ...
+
+    def plans(self, runs: Iterable[Run]) -> dict[str, Plan]:
+        """Return the plans that *runs* follow, by fingerprint; those that are lost are left out."""
+        ...
+
+    def histories(self, run_ids: Sequence[str]) -> dict[str, list[Event]]:
+        """Return the history of each of *run_ids*, empty if there is no such run."""
+        ...
+
+    def find(self, query: Query) -> Found:
+        """Return up to `query.limit` runs, and where to go on.
+
+        The work is bounded, whatever there is: where few runs are in all of several large indexes
+        (a tag and a status, say), a page may hold less than that, or nothing, and yet a cursor.
+        """
+        ...
+
+    def count(self, query: Query) -> int:
+        """Return how many runs there are of a saga, status and time, whatever the limit.
+
+        With tags too, it is the most there can be.
+        """
+        ...
+
+    def figures(self, since: int = 0) -> Figures:
+        """Return how the runs stand as a whole, from the indexes; `recent` counts from *since*."""
         ...
 
     def counts(self) -> dict[tuple[str, RunStatus], int]:
@@ -179,8 +256,32 @@ class Store(Protocol):
         """
         ...
 
-    def remove_expired(self, shard: int, limit: int) -> int:
-        """Remove up to *limit* runs at rest whose `expire_at` has passed; return how many."""
+    def expired(self, shard: int, limit: int) -> list[Expired]:
+        """Return up to *limit* runs at rest whose `expire_at` has passed, oldest first."""
+        ...
+
+    def remove(self, expired: Sequence[Expired]) -> int:
+        """Remove runs, each only if it is at rest and unchanged; return how many."""
+        ...
+
+    def put_off(self, expired: Mapping[Expired, int]) -> None:
+        """Let runs expire at a later time (ms), each only if it still was to expire as found."""
+        ...
+
+    def remove_plans(self, shard: int, unused_ms: int) -> int:
+        """Remove plans that no run of a shard can follow any more; return how many.
+
+        That is a plan whose newest start is at least *unused_ms* ago, where each run that is left
+        of its saga started at least *unused_ms* after that.
+        """
+        ...
+
+    def take_turn(self, work: str, ms: int) -> bool:
+        """Return True if nobody else is at *work*; then nobody will be, for *ms* milliseconds."""
+        ...
+
+    def end_turn(self, work: str, ms: int = 0) -> None:
+        """Give back the turn at *work*; nobody takes it again for *ms* milliseconds."""
         ...
 
     def close(self) -> None:

@@ -1,6 +1,6 @@
-"""How a run is written down: the head, one short line of JSON.
+"""How a run is written down: the head, one short line of JSON; and its plan.
 
-Owns: the form of the head.  Refuses to know: where it is kept, and what its values mean.
+Owns: the form of both.  Refuses to know: where it is kept, and what its values mean.
 
 A head is read and written several times a step, and kept for as long as its run: it is a list of
 values in a fixed order, without what has its default at the end, without steps that were never
@@ -17,8 +17,10 @@ import json
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from celeriac.errors import StoreError
-from celeriac.models import Lane, LaneState, Run, RunStatus, StepState
+from celeriac.models import Lane, LaneState, Plan, Run, RunStatus, StepState
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 RUN_FIELDS = (
     *("version", "epoch", "started_at", "saga", "plan", "status", "grace"),
     *("changed_at", "started_steps", "steps", "digest", "starter", "deadline", "ended_at"),
-    *("why", "culprit", "reason", "tags", "quiet", "credited", "overdue"),
+    *("why", "culprit", "reason", "tags", "quiet", "credited", "overdue", "paused"),
 )
 STEP_FIELDS = ("order", "do", "maybe", "undo", "generation", "blocked")
 LANE_FIELDS = (
@@ -37,7 +39,9 @@ LANE_FIELDS = (
 _ALWAYS = 7  # values of a run that are written even if they are the default
 _START = RUN_FIELDS.index("started_at")
 _STEPS = RUN_FIELDS.index("steps")
-_TIMES = [RUN_FIELDS.index(name) for name in ("changed_at", "deadline", "ended_at", "quiet")]
+_TIMES = [
+    RUN_FIELDS.index(name) for name in ("changed_at", "deadline", "ended_at", "quiet", "paused")
+]
 _LANE_TIMES = [LANE_FIELDS.index(name) for name in ("at", "limit")]
 _LATE = LANE_FIELDS.index("late")
 
@@ -83,6 +87,25 @@ def load_run(run_id: str, text: str) -> Run:
         raise StoreError(
             f"the state of run {run_id!r} cannot be read: it was written by a newer version of "
             "celeriac, or by something else; upgrade this process, or check saga_namespace"
+        ) from error
+
+
+def dump_plan(plan: Plan) -> str:
+    """Return *plan* as JSON, without what has its default.
+
+    So a worker of an older version can read it, as long as it makes no use of anything newer.
+    """
+    return plan.model_dump_json(exclude_defaults=True)
+
+
+def load_plan(run_id: str, text: str) -> Plan:
+    """Return the plan that `dump_plan` wrote; raise StoreError if *text* is nothing of the kind."""
+    try:
+        return Plan.model_validate_json(text)
+    except ValidationError as error:
+        raise StoreError(
+            f"the plan of run {run_id!r} cannot be read: it was written by a newer version of "
+            f"celeriac, or by something else; upgrade this process ({error.errors()[0]['msg']})"
         ) from error
 
 

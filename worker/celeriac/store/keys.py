@@ -42,7 +42,16 @@ TABLE = (
         "log:<id>", "list", "as its run", "the run's events, oldest first, over all its restarts"
     ),
     KeyPattern(
-        "plan:<fingerprint>", "string", "for ever", "a plan, kept once for all runs that follow it"
+        "plan:<fingerprint>",
+        "string",
+        "while a run may follow it",
+        "a plan, kept once for all runs that follow it",
+    ),
+    KeyPattern(
+        "plans",
+        "zset",
+        "entries: as their plans",
+        "`<fingerprint>:<saga>` by ms: when the newest run started that follows the plan",
     ),
     KeyPattern(
         "wake",
@@ -70,6 +79,15 @@ TABLE = (
     KeyPattern(
         "outages", "zset", "the newest 100", "`<from>-<to>` by ms: the store was out of reach"
     ),
+    KeyPattern(
+        "sweep",
+        "hash",
+        "for ever",
+        "in the first shard: when the newest sweep ended, and its `lag`",
+    ),
+    KeyPattern(
+        "turns", "hash", "for ever", "in the first shard: until when somebody is at a housekeeping"
+    ),
 )
 
 
@@ -89,6 +107,11 @@ class ShardKeys(NamedTuple):
     def plan(self, fingerprint: str) -> str:
         """A plan."""
         return f"{self.prefix}plan:{fingerprint}"
+
+    @property
+    def plans(self) -> str:
+        """When which plan was last started."""
+        return self.prefix + "plans"
 
     def runs(self, pair: str) -> str:
         """The index of a `<saga>:<status>` pair."""
@@ -129,6 +152,16 @@ class ShardKeys(NamedTuple):
         """When workers could not reach the store."""
         return self.prefix + "outages"
 
+    @property
+    def sweep(self) -> str:
+        """The mark of the newest sweep; only the first shard's is used."""
+        return self.prefix + "sweep"
+
+    @property
+    def turns(self) -> str:
+        """Who is at which housekeeping; only the first shard's is used."""
+        return self.prefix + "turns"
+
     def rest_channel(self, run_id: str) -> str:
         """Where it is published that a run came to rest; a channel, not a key."""
         return f"{self.prefix}rest:{run_id}"
@@ -152,12 +185,22 @@ def shard_of(run_id: str, shards: int) -> int:
 
 def pair(run: Run) -> str:
     """The `<saga>:<status>` a run is listed under; a status holds no colon."""
-    return f"{run.saga}:{run.status.value}"
+    return f"{run.saga}:{run.shown.value}"
 
 
 def member(started_at: int, run_id: str) -> str:
     """A run in an index, spelled so that the order of the text is the order of the list."""
     return f"{started_at:0{DIGITS}d}:{run_id}"
+
+
+def bound(time: int) -> str:
+    """What comes before every member of a run that started at *time*, and after those before."""
+    return f"{min(max(time, 0), LATEST):0{DIGITS}d}"
+
+
+def plan_member(fingerprint: str, saga: str) -> str:
+    """A plan among those that were started; a fingerprint holds no colon."""
+    return f"{fingerprint}:{saga}"
 
 
 def split_member(text: str) -> tuple[int, str]:

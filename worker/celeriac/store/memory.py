@@ -11,17 +11,28 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from celeriac.errors import StoreError
 from celeriac.models import Event, Plan, Run, RunStatus
-from celeriac.store import Due, DueBatch, Lease, Pulse, Snapshot
-from celeriac.store.codec import dump_run, load_run, stamp
+from celeriac.store import (
+    Due,
+    DueBatch,
+    Expired,
+    Figures,
+    Found,
+    Lease,
+    Pulse,
+    Snapshot,
+    SweepMark,
+)
+from celeriac.store.codec import dump_plan, dump_run, load_plan, load_run, stamp
 from celeriac.store.keys import CUT, shard_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from celeriac.store import Change, Query
 
@@ -52,10 +63,13 @@ class MemoryStore:
         self._changed = threading.Condition(threading.RLock())
         self._records: dict[str, _Record] = {}
         self._plans: dict[str, str] = {}
+        self._started: dict[tuple[int, str], int] = {}  # (shard, plan): its newest start, in ms
+        self._turns: dict[str, int] = {}  # by work: until when somebody is at it, in ms
         self._wake: dict[str | Lease, int] = {}  # by run id or lease, when to look, in ms
         self._seen: list[dict[str, int]] = [{} for _ in range(shards)]
         self._last = self._since = 0
         self._outages: list[tuple[int, int]] = []
+        self._swept: tuple[int, int, int] | None = None
 
     def shard_of(self, run_id: str) -> int:
         """Return the shard a run belongs to."""
@@ -92,7 +106,7 @@ class MemoryStore:
         with self._changed:
             if fingerprint not in self._plans:
                 raise StoreError(f"the plan {fingerprint} of run {run_id!r} was never stored")
-            return Plan.model_validate_json(self._plans[fingerprint])
+            return load_plan(run_id, self._plans[fingerprint])
 
     def history(self, run_id: str) -> list[Event]:
         """Return every event of a run, oldest first; empty if there is no such run."""
@@ -116,7 +130,7 @@ class MemoryStore:
         record.fields.update(change.fields)
         record.log.extend(events)
         if change.plan is not None:
-            self._plans.setdefault(change.plan.fingerprint, change.plan.model_dump_json())
+            self._plans.setdefault(change.plan.fingerprint, dump_plan(change.plan))
         record.expire_at = change.expire_at
 
     def _schedule(self, change: Change) -> None:
@@ -133,6 +147,28 @@ class MemoryStore:
             queue, sent = change.claimed
             seen = self._seen[self.shard_of(run_id)]
             seen[queue] = max(sent, seen.get(queue, 0))
+
+    # --- several runs ----------------------------------------------------------------------------
+
+    def read_all(self, wanted: Mapping[str, Sequence[str] | None]) -> dict[str, Snapshot]:
+        """Read several runs by id, each with the payload fields named (None: all), in one go."""
+        with self._changed:
+            return {
+                run_id: self.read(run_id, tuple(record.fields) if names is None else names)
+                for run_id, names in wanted.items()
+                if (record := self._records.get(run_id))
+            }
+
+    def plans(self, runs: Iterable[Run]) -> dict[str, Plan]:
+        """Return the plans that *runs* follow, by fingerprint; those that are lost are left out."""
+        with self._changed:
+            return {
+                run.plan: self.plan(run.id, run.plan) for run in runs if run.plan in self._plans
+            }
+
+    def histories(self, run_ids: Sequence[str]) -> dict[str, list[Event]]:
+        """Return the history of each of *run_ids*, empty if there is no such run."""
+        return {run_id: self.history(run_id) for run_id in run_ids}
 
     # --- the wake index ------------------------------------------------------------------------
 
@@ -182,21 +218,54 @@ class MemoryStore:
                 spans = _united([*self._outages, (now - outage_ms, now)])
                 self._outages = spans[-OUTAGES_KEPT:]
 
+    def swept(self, lag_ms: int, took_ms: int) -> None:
+        """Note that a sweep got through every shard, now."""
+        self._swept = (self._clock(), lag_ms, took_ms)
+
+    def last_sweep(self) -> SweepMark | None:
+        """Return what was noted of the newest sweep; None: there was none yet."""
+        return SweepMark(*self._swept, self._clock()) if self._swept else None
+
     # --- everything else -----------------------------------------------------------------------
 
-    def find(self, query: Query) -> list[Run]:
-        """Return up to `query.limit` runs, newest first, ids in descending order within a ms."""
+    def find(self, query: Query) -> Found:
+        """Return up to `query.limit` runs, newest first, and where to go on."""
         found = [run for run in self._runs() if query.admits(run)]
         if query.cursor is not None:
             found = [run for run in found if (run.started_at, run.id) < query.cursor]
         found.sort(key=lambda run: (run.started_at, run.id), reverse=True)
-        return found[: query.limit]
+        page = found[: query.limit]
+        more = len(found) > len(page)
+        return Found(page, (page[-1].started_at, page[-1].id) if more else None)
+
+    def count(self, query: Query) -> int:
+        """Return how many runs there are of what *query* asks for."""
+        return sum(1 for run in self._runs() if query.admits(run))
+
+    def figures(self, since: int = 0) -> Figures:
+        """Return how the runs stand as a whole; `recent` counts from *since*."""
+        with self._changed:
+            now, runs = self._clock(), self._runs()
+            oldest: dict[str, tuple[int, str]] = {}
+            for run in runs:
+                if not run.status.at_rest:
+                    mark = (run.started_at, run.id)
+                    oldest[run.saga] = min(mark, oldest.get(run.saga, mark))
+            due = [at for at in self._wake.values() if at <= now]
+            ends = [record.expire_at for record in self._records.values()]
+            over = [at for at in ends if at is not None and at <= now]
+            recent = Counter(run.saga for run in runs if run.started_at >= since)
+            return Figures(
+                *(now, self.counts(), recent, oldest),
+                *(len(due), min(due, default=None)),
+                *(len(over), min(over, default=None)),
+            )
 
     def counts(self) -> dict[tuple[str, RunStatus], int]:
         """Return the number of runs by saga and status."""
         counts: dict[tuple[str, RunStatus], int] = {}
         for run in self._runs():
-            counts[run.saga, run.status] = counts.get((run.saga, run.status), 0) + 1
+            counts[run.saga, run.shown] = counts.get((run.saga, run.shown), 0) + 1
         return counts
 
     def wait_for_rest(self, run_id: str, timeout: float | None) -> bool:
@@ -204,21 +273,74 @@ class MemoryStore:
         with self._changed:
             return self._changed.wait_for(lambda: self._rests(run_id), timeout)
 
-    def remove_expired(self, shard: int, limit: int) -> int:
-        """Remove up to *limit* runs at rest whose `expire_at` has passed; return how many."""
+    def expired(self, shard: int, limit: int) -> list[Expired]:
+        """Return up to *limit* runs at rest whose `expire_at` has passed, oldest first."""
         with self._changed:
             now = self._clock()
-            expired = [
-                run_id
+            found = [
+                Expired(load_run(run_id, record.head), record.expire_at)
                 for run_id, record in self._records.items()
                 if record.expire_at is not None
                 and record.expire_at <= now
                 and self.shard_of(run_id) == shard
             ]
-            for run_id in expired[:limit]:
+            return sorted(found, key=lambda each: each.at or 0)[:limit]
+
+    def remove(self, expired: Sequence[Expired]) -> int:
+        """Remove runs, each only if it is at rest and unchanged; return how many."""
+        with self._changed:
+            gone = [run.id for run, at in expired if run.status.at_rest and self._as_found(run, at)]
+            for run_id in gone:
                 del self._records[run_id]
             self._changed.notify_all()
-            return len(expired[:limit])
+            return len(gone)
+
+    def put_off(self, expired: Mapping[Expired, int]) -> None:
+        """Let runs expire at a later time (ms), each only if it still was to expire as found."""
+        with self._changed:
+            for (run, at), later in expired.items():
+                record = self._records.get(run.id)
+                if record and record.expire_at is not None and at in (None, record.expire_at):
+                    record.expire_at = later
+
+    def remove_plans(self, shard: int, unused_ms: int) -> int:
+        """Remove plans that no run of a shard can follow any more; return how many."""
+        with self._changed:
+            gone = [
+                (place, name)
+                for (place, name), at in self._started.items()
+                if place == shard and self._unused(shard, name, at, unused_ms)
+            ]
+            for key in gone:
+                del self._started[key]
+                if not any(name == key[1] for _, name in self._started):
+                    del self._plans[key[1]]
+            return len(gone)
+
+    def take_turn(self, work: str, ms: int) -> bool:
+        """Return True if nobody else is at *work*; then nobody will be, for *ms* milliseconds."""
+        with self._changed:
+            if self._turns.get(work, 0) > self._clock():
+                return False
+            self.end_turn(work, ms)
+            return True
+
+    def end_turn(self, work: str, ms: int = 0) -> None:
+        """Give back the turn at *work*; nobody takes it again for *ms* milliseconds."""
+        self._turns[work] = self._clock() + ms
+
+    def _as_found(self, run: Run, at: int | None) -> bool:
+        record = self._records.get(run.id)
+        if record is None or not record.head.startswith(stamp(run)):
+            return False
+        return at is None or record.expire_at == at
+
+    def _unused(self, shard: int, name: str, at: int, unused_ms: int) -> bool:
+        saga = Plan.model_validate_json(self._plans[name]).saga
+        left = [run for run in self._runs() if run.saga == saga and self.shard_of(run.id) == shard]
+        return at <= self._clock() - unused_ms and all(
+            run.started_at >= at + unused_ms for run in left
+        )
 
     def close(self) -> None:
         """Do nothing: there are no connections."""

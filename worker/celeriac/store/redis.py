@@ -11,29 +11,32 @@ reads again and decides anew.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from itertools import chain
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from celeriac.errors import StoreError
 from celeriac.models import Event, Plan, Run, RunStatus
-from celeriac.store import Due, DueBatch, Pulse, Snapshot
-from celeriac.store.codec import load_run
-from celeriac.store.commit import FIELD, HEAD, Call, spell_change, spell_removal
+from celeriac.store import Due, DueBatch, Figures, Found, Pulse, Snapshot, SweepMark
+from celeriac.store.answers import ms, ripe, scored
+from celeriac.store.codec import dump_plan, load_plan, load_run
+from celeriac.store.commit import FIELD, HEAD, Call, spell_change
 from celeriac.store.connection import Connection
 from celeriac.store.keys import Keys, lease_member, shard_of, split_wake
 from celeriac.store.listing import Listing, read_head
-from celeriac.store.scripts import COMMIT, PULSE, WAKE, Scripts
+from celeriac.store.removal import Removal
+from celeriac.store.scripts import COMMIT, PULSE, SWEPT, WAKE, Scripts
 from celeriac.store.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from celeriac.store import Change, Lease, Query
+    from celeriac.store import Change, Expired, Lease, Query
+    from celeriac.store.connection import Command
 
 _T = TypeVar("_T")
 _log = logging.getLogger(__name__)
 
 _PLANS_KEPT = 1000  # in this process; plans never change
-_LATER = 3_600_000  # ms until a run that cannot be read is tried again
 
 
 class _Move(NamedTuple):
@@ -53,6 +56,7 @@ class RedisStore:
         self._redis = Connection(url)
         self._scripts = Scripts(self._redis)
         self._listing = Listing(self._redis, self._scripts, self._keys)
+        self._removal = Removal(self._redis, self._scripts, self._keys)
         self._plans: dict[str, Plan] = {}
         self._plan_texts: dict[str, str] = {}
 
@@ -69,7 +73,7 @@ class RedisStore:
             (("HMGET", key, HEAD, *[FIELD + name for name in fields]), ("TIME",))
         )
         found = {name: text for name, text in zip(fields, texts, strict=True) if text is not None}
-        return Snapshot(load_run(run_id, head) if head is not None else None, _ms(time), found)
+        return Snapshot(load_run(run_id, head) if head is not None else None, ms(time), found)
 
     def commit(self, change: Change) -> bool:
         """Write *change* and return True; return False, with nothing written, if a guard fails."""
@@ -87,7 +91,7 @@ class RedisStore:
                     f"the plan {fingerprint} of run {run_id!r} is not in the store: keys were "
                     "deleted or evicted; restore a backup, and set maxmemory-policy noeviction"
                 )
-            found = Plan.model_validate_json(text)
+            found = load_plan(run_id, text)
             _keep(self._plans, fingerprint, found)
         return found
 
@@ -95,6 +99,55 @@ class RedisStore:
         """Return every event of a run, oldest first; empty if there is no such run."""
         texts = self._redis.ask("LRANGE", self._keys.of(run_id).log(run_id), 0, -1)
         return [Event.load(text) for text in texts]
+
+    # --- several runs ----------------------------------------------------------------------------
+
+    def read_all(self, wanted: Mapping[str, Sequence[str] | None]) -> dict[str, Snapshot]:
+        """Read several runs by id, each with the payload fields named (None: all), in one go."""
+        time, *answers = self._redis.try_all(
+            chain((("TIME",),), (self._reading(*each) for each in wanted.items()))
+        )
+        [time] = self._redis.check([time])
+        found = {}
+        for (run_id, names), answer in zip(wanted.items(), answers, strict=True):
+            head, fields = _parted(names, answer)
+            run = read_head(run_id, head)
+            if isinstance(run, Run):
+                found[run_id] = Snapshot(run, ms(time), fields)
+        return found
+
+    def plans(self, runs: Iterable[Run]) -> dict[str, Plan]:
+        """Return the plans that *runs* follow, by fingerprint; those that are lost are left out."""
+        wanted = {run.plan: run.id for run in runs}
+        known = {name: plan for name in wanted if (plan := self._plans.get(name))}
+        missing = {name: run_id for name, run_id in wanted.items() if name not in known}
+        if missing:
+            texts = self._redis.ask_all(
+                ("GET", self._keys.of(run_id).plan(name)) for name, run_id in missing.items()
+            )
+            for name, text in zip(missing, texts, strict=True):
+                if text is not None:
+                    known[name] = Plan.model_validate_json(text)
+                    _keep(self._plans, name, known[name])
+        return known
+
+    def histories(self, run_ids: Sequence[str]) -> dict[str, list[Event]]:
+        """Return the history of each of *run_ids*, empty if there is no such run."""
+        if not run_ids:
+            return {}
+        answers = self._redis.ask_all(
+            ("LRANGE", self._keys.of(run_id).log(run_id), 0, -1) for run_id in run_ids
+        )
+        return {
+            run_id: [Event.load(text) for text in texts]
+            for run_id, texts in zip(run_ids, answers, strict=True)
+        }
+
+    def _reading(self, run_id: str, names: Sequence[str] | None) -> Command:
+        key = self._keys.of(run_id).run(run_id)
+        if names is None:
+            return ("HGETALL", key)
+        return ("HMGET", key, HEAD, *[FIELD + name for name in names])
 
     # --- the wake index ------------------------------------------------------------------------
 
@@ -113,10 +166,10 @@ class RedisStore:
                 ("ZRANGE", keys.seen, 0, -1, "WITHSCORES"),
             )
         )
-        now = _ms(time)
-        due = self._due(shard, now, limit) if _ripe(first, now) else []
+        now = ms(time)
+        due = self._due(shard, now, limit) if ripe(first, now) else []
         last, since = (int(text or 0) for text in signs)
-        arrivals = {queue: int(float(sent)) for queue, sent in _scored(seen)}
+        arrivals = {queue: int(float(sent)) for queue, sent in scored(seen)}
         return DueBatch(now, due, Pulse(last, since, _spans(outages)), arrivals)
 
     def postpone(self, entries: Mapping[Due, int]) -> None:
@@ -144,11 +197,25 @@ class RedisStore:
         ]
         self._scripts.run_all(PULSE, calls)
 
+    def swept(self, lag_ms: int, took_ms: int) -> None:
+        """Note that a sweep got through every shard, now."""
+        self._scripts.run(SWEPT, Call((self._keys.shards[0].sweep,), (lag_ms, took_ms)))
+
+    def last_sweep(self) -> SweepMark | None:
+        """Return what was noted of the newest sweep; None: there was none yet."""
+        fields, time = self._redis.ask_all(
+            (("HMGET", self._keys.shards[0].sweep, "at", "lag", "took"), ("TIME",))
+        )
+        if None in fields:
+            return None
+        at, lag, took = (int(text) for text in fields)
+        return SweepMark(at, lag, took, ms(time))
+
     def _due(self, shard: int, now: int, limit: int) -> list[Due]:
         wake = self._keys.shards[shard].wake
         found = self._redis.ask("ZRANGEBYSCORE", wake, "-inf", now, "WITHSCORES", "LIMIT", 0, limit)
         due, foreign = [], []
-        for entry, at in _scored(found):
+        for entry, at in scored(found):
             known = split_wake(entry)
             if known is None or abs(float(at)) == float("inf"):
                 foreign.append(entry)
@@ -177,9 +244,17 @@ class RedisStore:
 
     # --- everything else -----------------------------------------------------------------------
 
-    def find(self, query: Query) -> list[Run]:
-        """Return up to `query.limit` runs, newest first, ids in descending order within a ms."""
+    def find(self, query: Query) -> Found:
+        """Return up to `query.limit` runs, newest first, and where to go on."""
         return self._listing.find(query)
+
+    def count(self, query: Query) -> int:
+        """Return how many runs there are of a saga, status and time; with tags, at most."""
+        return self._listing.count(query)
+
+    def figures(self, since: int = 0) -> Figures:
+        """Return how the runs stand as a whole, from the indexes; `recent` counts from *since*."""
+        return self._listing.figures(since)
 
     def counts(self) -> dict[tuple[str, RunStatus], int]:
         """Return the number of runs by saga and status, from the indexes."""
@@ -199,31 +274,29 @@ class RedisStore:
         channel = self._keys.of(run_id).rest_channel(run_id)
         return wait_until(self._redis, channel, rests, timeout)
 
-    def remove_expired(self, shard: int, limit: int) -> int:
-        """Remove up to *limit* runs at rest whose `expire_at` has passed; return how many."""
-        keys = self._keys.shards[shard]
-        time, first = self._redis.ask_all((("TIME",), ("ZRANGE", keys.expire, 0, 0, "WITHSCORES")))
-        if not _ripe(first, now := _ms(time)):
-            return 0
-        entries = self._redis.ask(
-            "ZRANGEBYSCORE", keys.expire, "-inf", now, "WITHSCORES", "LIMIT", 0, limit
-        )
-        expired = [(run_id, int(float(at))) for run_id, at in _scored(entries)]
-        heads = self._redis.try_all(("HGET", keys.run(run_id), HEAD) for run_id, _ in expired)
-        found = [
-            (run_id, at, read_head(run_id, head))
-            for (run_id, at), head in zip(expired, heads, strict=True)
-        ]
-        if spoilt := [run_id for run_id, _, run in found if isinstance(run, StoreError)]:
-            # Left alone, but not in the way: a few of them would fill every batch.
-            later = [part for run_id in spoilt for part in (now + _LATER, run_id)]
-            self._redis.ask("ZADD", keys.expire, "XX", *later)
-        whole = [(run_id, at, run) for run_id, at, run in found if not isinstance(run, StoreError)]
-        removed = self._scripts.run_all(
-            COMMIT, [spell_removal(keys, run_id, run, at) for run_id, at, run in whole]
-        )
-        done = zip(whole, removed, strict=True)
-        return sum(1 for (_, _, run), gone in done if gone and run and run.status.at_rest)
+    def expired(self, shard: int, limit: int) -> list[Expired]:
+        """Return up to *limit* runs at rest whose `expire_at` has passed, oldest first."""
+        return self._removal.expired(shard, limit)
+
+    def remove(self, expired: Sequence[Expired]) -> int:
+        """Remove runs, each only if it is at rest and unchanged; return how many."""
+        return self._removal.remove(expired)
+
+    def put_off(self, expired: Mapping[Expired, int]) -> None:
+        """Let runs expire at a later time (ms), each only if it still was to expire as found."""
+        self._removal.put_off(expired)
+
+    def remove_plans(self, shard: int, unused_ms: int) -> int:
+        """Remove plans that no run of a shard can follow any more; return how many."""
+        return self._removal.plans(shard, unused_ms)
+
+    def take_turn(self, work: str, ms: int) -> bool:
+        """Return True if nobody else is at *work*; then nobody will be, for *ms* milliseconds."""
+        return self._removal.turn(work, ms)
+
+    def end_turn(self, work: str, ms: int = 0) -> None:
+        """Give back the turn at *work*; nobody takes it again for *ms* milliseconds."""
+        self._removal.turn(work, ms, whoever=True)
 
     def close(self) -> None:
         """Give back connections."""
@@ -232,27 +305,25 @@ class RedisStore:
     def _plan_text(self, plan: Plan) -> str:
         text = self._plan_texts.get(plan.fingerprint)
         if text is None:
-            text = plan.model_dump_json()
+            text = dump_plan(plan)
             _keep(self._plan_texts, plan.fingerprint, text)
         return text
 
 
+def _parted(names: Sequence[str] | None, answer: Any) -> tuple[Any, dict[str, str]]:
+    """Part the head of a run from the payload fields that were asked for."""
+    if isinstance(answer, Exception):
+        return answer, {}
+    if names is None:
+        known = dict(scored(answer))
+        head = known.pop(HEAD, None)
+        return head, {name.removeprefix(FIELD): text for name, text in known.items()}
+    head, *texts = answer
+    return head, {name: text for name, text in zip(names, texts, strict=True) if text is not None}
+
+
 def _wake_member(due: Due) -> str:
     return lease_member(due.lease) if due.lease else due.run_id
-
-
-def _ms(time: tuple[int, int]) -> int:
-    return int(time[0]) * 1000 + int(time[1]) // 1000
-
-
-def _ripe(first: Sequence[str], now: int) -> bool:
-    """True if the first entry of an index, and so perhaps others, is not later than *now*."""
-    return bool(first) and float(first[1]) <= now
-
-
-def _scored(flat: Sequence[str]) -> Iterable[tuple[str, str]]:
-    """Pair the members and scores of a WITHSCORES answer."""
-    return zip(flat[::2], flat[1::2], strict=True)
 
 
 def _spans(entries: Sequence[str]) -> tuple[tuple[int, int], ...]:

@@ -42,6 +42,9 @@ COMMIT = Script("commit.lua")
 WAKE = Script("wake.lua")
 PULSE = Script("pulse.lua")
 PAGE = Script("page.lua")
+SWEPT = Script("swept.lua")
+TURN = Script("turn.lua")
+FORGET = Script("forget.lua")
 
 
 class Scripts:
