@@ -17,7 +17,7 @@ from kombu.exceptions import KombuError
 from celeriac.engine import Backlog, Delivery
 from celeriac.models import Dispatch, Node, Phase, Plan, Run
 from celeriac.moves import to_undo
-from celeriac.observe import log, title
+from celeriac.observe import clean, log, title
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -98,7 +98,7 @@ class CeleryCourier:
         task = self._app.tasks.get(name)
         make = task.signature if task is not None else self._app.signature
         args = () if task is not None else (name,)
-        options = message_options(plan, run, dispatch)
+        options = message_options(run, dispatch)
         options.update(_time_limits(node, dispatch.phase, run.grace))
         options["link_error"] = [self._errback(run)]
         return make(*args, kwargs={GUARD: run.id}, immutable=True, options=options)
@@ -108,7 +108,7 @@ class CeleryCourier:
             ERRBACK,
             args=(run.id,),
             immutable=True,
-            options={"queue": QUEUE},
+            options={"queue": QUEUE, "argsrepr": clean(run.id), "kwargsrepr": ""},
         )
 
     def backlog(self, task: str) -> Backlog | None:
@@ -131,7 +131,7 @@ class CeleryCourier:
             raise
 
 
-def message_options(plan: Plan, run: Run, dispatch: Dispatch) -> dict[str, Any]:
+def message_options(run: Run, dispatch: Dispatch) -> dict[str, Any]:
     """What tells the message of an attempt from any other: id, header, and the text shown."""
     return {
         "task_id": task_id(run, dispatch.step, dispatch.phase, dispatch.attempt),
@@ -146,8 +146,22 @@ def message_options(plan: Plan, run: Run, dispatch: Dispatch) -> dict[str, Any]:
             ]
         },
         "argsrepr": title(run.id, dispatch.step, dispatch.phase, dispatch.attempt),
-        "kwargsrepr": "",
+        "kwargsrepr": shown(
+            saga=run.saga,
+            run=run.id,
+            step=dispatch.step,
+            phase="forward" if dispatch.phase == "do" else "compensation",
+            attempt=dispatch.attempt,
+        ),
     }
+
+
+def shown(*, saga: str, run: str, step: str, phase: str, attempt: int) -> str:
+    """What a message says of itself where Flower looks for keyword arguments.
+
+    As a dictionary, since Flower can search in that: `kwargs:run=order-42`.
+    """
+    return repr({"saga": saga, "run": run, "step": step, "phase": phase, "attempt": attempt})
 
 
 def task_id(run: Run, step: str, phase: Phase, attempt: int) -> str:
