@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from celeriac import Failure
-from celeriac.commands import Fail
+from celeriac.commands import Expire, Fail
 from celeriac.engine import Delivery
 from tests.cli import shop
 
@@ -83,6 +83,20 @@ def failed(run_id: str) -> str:
     fail(run_id, "charge")
     fail(run_id, "charge", "undo")
     undo(run_id, "reserve")
+    return run_id
+
+
+def asking(run_id: str) -> str:
+    """A run that asks whether the mail of a dead worker was sent."""
+    shop.mailing.start(id=run_id)
+    attempt = claim(run_id, "mail")
+    shop.sagas.runtime.engine.command(run_id, Expire("mail", "do", attempt.delivery.attempt))
+    return run_id
+
+
+def held(run_id: str) -> str:
+    """A run that an operator has paused."""
+    shop.ping.start(id=run_id).pause("the bank is down", by="ada")
     return run_id
 
 

@@ -79,6 +79,18 @@ def ping(flow: Flow) -> None:
     flow.step(tick)
 
 
+@sagas.step(effect="none")
+def mail(to: str) -> int | None:
+    """Nobody knows, afterwards, whether it arrived."""
+    return len(to)
+
+
+@sagas.saga
+def mailing(flow: Flow, to: str = "ada") -> int | None:
+    """A step that honours no key."""
+    return flow.step(mail, to)
+
+
 @sagas.step(pivot=True)
 def commit() -> None:
     """After this, the run only goes forward."""

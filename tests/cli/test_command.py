@@ -115,7 +115,7 @@ def test_celery_gets_no_slower() -> None:
         check=True,
     )
     loaded = {name.partition(".")[0] for name in ran.stdout.split()}
-    own = {"celeriac.terminal", "celeriac.printing", "celeriac.exits", "celeriac.wording"}
+    own = {"celeriac.terminal", "celeriac.printing", "celeriac.exits", "celeriac.completion"}
     assert loaded & {"rich", "flower", "django"} == set()
     assert own & set(ran.stdout.split()) == set()
 

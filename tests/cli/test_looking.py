@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 ISO = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 RUN = {
     "id",
+    "hold",
     "saga",
     "version",
     "status",
@@ -167,7 +168,9 @@ def test_a_run_is_shown_with_what_can_be_done(cli: Cli) -> None:
     ("bring", "verbs"),
     [
         (drive.completed, ["cancel"]),
-        (drive.stuck, ["retry", "terminate"]),
+        (drive.stuck, ["retry", "skip", "terminate"]),
+        (drive.asking, ["retry", "skip", "cancel", "terminate"]),
+        (drive.held, ["resume", "cancel", "terminate"]),
         (lambda run_id: shop.ping.start(id=run_id), ["cancel", "terminate"]),
     ],
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from celeriac.models import Event, EventKind, RunState, RunStatus, StepStatus, StepView
@@ -16,9 +16,10 @@ from celeriac.observe import clean, details
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import timedelta
 
-    from celeriac.models import Failure
+    from celeriac.many import Tally
+    from celeriac.models import Failure, Hold
+    from celeriac.stats import Stats
 
 _AT_EASE = (StepStatus.PENDING, StepStatus.COMPLETED, StepStatus.COMPENSATED)
 _MINUTE = 60_000
@@ -36,9 +37,25 @@ def facts(state: RunState) -> list[tuple[str, str]]:
         "tags": _pairs(state.tags.items()),
         "why": why(state),
         "reason": state.reason,
-        "owed": ", ".join(state.owed),
+        "paused": held(state.hold),
+        "owed": "" if asked(state) else ", ".join(state.owed),
+        "asks": asked(state),
     }
     return [(name, text) for name, text in found.items() if text]
+
+
+def held(hold: Hold | None) -> str:
+    """Who holds a run, since when and why."""
+    if hold is None:
+        return ""
+    by = f", by {hold.by}" if hold.by else ""
+    return f"since {when(hold.since)}{by}" + (f": {hold.reason}" if hold.reason else "")
+
+
+def asked(state: RunState) -> str:
+    """What an operator is asked, if the run waits for an answer."""
+    steps = [step.name for step in state.steps if step.asks]
+    return f"whether {steps[0]} took effect: nobody knows, and it honours no key" if steps else ""
 
 
 def why(state: RunState) -> str:
@@ -51,7 +68,7 @@ def why(state: RunState) -> str:
 def whereabouts(state: RunState) -> str:
     """The steps that something is going on with, or that are owed."""
     if state.owed:
-        return f"owed: {', '.join(state.owed)}"
+        return f"{'asks' if asked(state) else 'owed'}: {', '.join(state.owed)}"
     if state.status.at_rest:
         return ""
     return ", ".join(
@@ -110,8 +127,24 @@ def deed(events: Sequence[Event]) -> str:
         EventKind.TERMINATED: "terminated; nothing is undone",
         EventKind.RETRIED: f"trying again: {names}",
         EventKind.WAIVED: f"waived: {names}",
+        EventKind.PAUSED: "paused; nothing further is taken up",
+        EventKind.RESUMED: "resumed",
+        EventKind.SKIPPED: f"skipped: {names}",
     }
     return done[events[0].kind]
+
+
+def tallied(verb: str, tally: Tally) -> str:
+    """What a command did to many runs, as a sentence."""
+    counts = {
+        "changed": len(tally.changed),
+        "had nothing to change": len(tally.unchanged),
+        "refused": len(tally.refused),
+        "gone meanwhile": len(tally.gone),
+        "not reached": tally.left,
+    }
+    told = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+    return f"{verb}: {told or 'no run'}."
 
 
 def _pairs(pairs: Any) -> str:
@@ -128,8 +161,12 @@ def advice(state: RunState, saga: str) -> list[tuple[str, str]]:
     """
     undo = (_command(saga, "cancel", state.id), "undo what it did")
     abandon = (_command(saga, "terminate", state.id), "abandon it as it is")
+    resume = (_command(saga, "resume", state.id), "let it go on")
+    if state.status is RunStatus.PAUSED:
+        return [resume, *([] if state.why else [undo]), abandon]
     if state.status is RunStatus.FAILED:
-        return [*_advice_on_owed(state, saga), abandon]
+        asks = any(step.asks for step in state.steps)
+        return [*_advice_on_owed(state, saga), *([undo] if asks else []), abandon]
     if state.status is RunStatus.COMPENSATING:
         return [abandon]
     if state.status is RunStatus.COMPLETED:
@@ -142,17 +179,69 @@ def _advice_on_owed(state: RunState, saga: str) -> list[tuple[str, str]]:
     for step in state.steps:
         if step.name in state.owed:
             undone = step.status is StepStatus.COMPENSATION_FAILED
-            what = "undo it again" if undone else "try it again: the run can only go forward"
-            found.append((_command(saga, "retry", state.id, step.name), what))
-            if undone:
-                found.append((_command(saga, "waive", state.id, step.name), "declare it settled"))
+            found.append((_command(saga, "retry", state.id, step.name), _again(step)))
+            other = (
+                ("waive", "declare it settled") if undone else ("skip", "it was seen to by hand")
+            )
+            found.append((_command(saga, other[0], state.id, step.name), other[1]))
     return found
 
 
+def _again(step: StepView) -> str:
+    if step.status is StepStatus.COMPENSATION_FAILED:
+        return "undo it again"
+    if step.asks:
+        return "do it (once more): it did not take effect, or that does no harm"
+    return "try it again: the run can only go forward"
+
+
 def _command(saga: str, verb: str, *names: str) -> str:
-    reason = " --reason '...'" if verb in ("terminate", "waive") else ""
+    reason = " --reason '...'" if verb in ("terminate", "waive", "skip") else ""
+    reason += " --result null" if verb == "skip" else ""
     dashes = " --" if any(name.startswith("-") for name in names) else ""
     return f"{saga} {verb}{reason}{dashes} {shlex.join(clean(name) for name in names)}"
+
+
+# --- all runs ----------------------------------------------------------------------------------
+
+
+def stats_table(stats: Stats) -> tuple[list[str], list[list[str]]]:
+    """The runs by saga and status, with headings; only statuses that occur."""
+    statuses = [status for status in RunStatus if any(status in s.counts for s in stats.sagas)]
+    headings = ["saga", *statuses, "started in 1 h", "oldest active"]
+    rows = [
+        [
+            each.saga,
+            *[str(each.counts.get(status, "")) for status in statuses],
+            str(each.started_last_hour or ""),
+            f"{each.oldest_active}, {_ago(stats.at - each.oldest_since)}"
+            if each.oldest_active and each.oldest_since
+            else "",
+        ]
+        for each in stats.sagas
+    ]
+    return headings, rows
+
+
+def stats_facts(stats: Stats) -> list[tuple[str, str]]:
+    """What is worth knowing beside how many runs there are."""
+    sweep = stats.last_sweep
+    late = f", the oldest {_span(stats.lag)} late" if stats.overdue else ""
+    gone = f", the first {_span(stats.retention_lag)} ago" if stats.expired else ""
+    return [
+        ("active", str(stats.active)),
+        ("owed", f"{stats.owed} failed: list --status failed" if stats.owed else "0"),
+        ("due", f"{stats.overdue}{late}"),
+        (
+            "last sweep",
+            f"{_ago(stats.at - sweep.at)}, took {sweep.took:.3f} s" if sweep else "none",
+        ),
+        ("to be removed", f"{stats.expired}{gone}"),
+    ]
+
+
+def _span(seconds: float) -> str:
+    return _ago(timedelta(seconds=seconds)).removesuffix(" ago")
 
 
 # --- times -------------------------------------------------------------------------------------
