@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pydantic import TypeAdapter
@@ -24,28 +23,30 @@ from celeriac.errors import (
     RunNotFound,
     RunTerminated,
 )
+from celeriac.graph import graph_of
 from celeriac.models import (
     Event,
-    EventKind,
     Failure,
-    Hold,
     Plan,
     Run,
     RunState,
     RunStatus,
-    StepView,
 )
+from celeriac.observe import log
 from celeriac.signatures import write
+from celeriac.undoing import undo_fields, undo_plan_of
+from celeriac.views import failure_fields, hold_of, state_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from celeriac.commands import Command
     from celeriac.engine import Courier, Engine
+    from celeriac.graph import Graph
+    from celeriac.models import UndoPlan
 
 R = TypeVar("R")
 _ANYTHING = TypeAdapter(Any)
-_PHASES: tuple[Any, Any] = ("do", "undo")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,15 @@ class Page:
 
     runs: tuple[RunHandle[Any], ...]
     cursor: str | None
+    _found: tuple[Run, ...] = field(default=(), repr=False, compare=False)
+    _engine: Engine | None = field(default=None, repr=False, compare=False)
+
+    def states(self, *, failures: bool = True) -> tuple[RunState, ...]:
+        """Return the state of each run, all of them in a few round trips.
+
+        Those removed meanwhile are left out.  Without *failures* it is not read how steps failed.
+        """
+        return states_of(self._engine, self._found, failures=failures) if self._engine else ()
 
     def __iter__(self) -> Any:
         return iter(self.runs)
@@ -63,6 +73,30 @@ class Page:
 
     def __getitem__(self, index: int) -> RunHandle[Any]:
         return self.runs[index]
+
+
+def states_of(
+    engine: Engine, runs: Sequence[Run], *, failures: bool = True
+) -> tuple[RunState, ...]:
+    """Return the states of *runs*, which were just read, without those that are gone."""
+    store = engine.store
+    told: dict[str, Mapping[str, str]] = {}
+    if failures:
+        wanted = {run.id: failure_fields(run.steps) for run in runs}  # others were never touched
+        found = engine.insist(lambda: store.read_all(wanted))
+        told = {run_id: each.fields for run_id, each in found.items()}
+        runs = [run for run in runs if run.id in found]
+    plans = engine.insist(lambda: store.plans(runs))
+    held = [run.id for run in runs if run.paused]
+    histories = engine.insist(lambda: store.histories(held))
+    for run in runs:
+        if run.plan not in plans:
+            log.warning("%s left out: its plan %s is lost", run.id, run.plan)
+    return tuple(
+        state_of(plans[run.plan], run, told.get(run.id), hold_of(histories.get(run.id, ())))
+        for run in runs
+        if run.plan in plans
+    )
 
 
 def dump_plain(_task: str, result: Any) -> str:
@@ -98,9 +132,8 @@ class RunHandle(Generic[R]):
     def state(self) -> RunState:
         """Return a snapshot: the run, its steps, and what is owed.  Raises RunNotFound."""
         run, plan = self._planned()
-        names = [name for node in plan.nodes for name in _error_fields(node.name)]
-        run, fields = self._read((*names, payloads.CAUSE))
-        return _snapshot(plan, run, fields, self._hold() if run.paused else None)
+        run, fields = self._read(failure_fields(plan.by_name))
+        return state_of(plan, run, fields, hold_of(self.history()) if run.paused else None)
 
     def history(self) -> list[Event]:
         """Return everything that happened to the run, oldest first.  Raises RunNotFound."""
@@ -137,6 +170,30 @@ class RunHandle(Generic[R]):
                     "ask again later"
                 )
             self._engine.store.wait_for_rest(self.id, left)
+
+    def undo_plan(self) -> UndoPlan:
+        """Return what a cancel would undo now, in which order, and what it could not.
+
+        Changes nothing.  Raises RunNotFound.
+        """
+        _, plan = self._planned()
+        fields = undo_fields(plan)
+        found = self._engine.insist(lambda: self._engine.store.read(self.id, fields))
+        if found.run is None:
+            raise RunNotFound(self.id)
+        return undo_plan_of(plan, found.run, found.fields, found.now)
+
+    def graph(self) -> Graph:
+        """Return the run as a picture to draw (`celeriac.graph.draw`).  Raises RunNotFound."""
+        run, plan = self._planned()
+        return graph_of(plan, run)
+
+    def look(self) -> tuple[Plan, Run, int]:
+        """Return the plan, the run, and the store's time in milliseconds.  Raises RunNotFound."""
+        found = self._engine.insist(lambda: self._engine.store.read(self.id))
+        if found.run is None:
+            raise RunNotFound(self.id)
+        return self._engine.store.plan(self.id, found.run.plan), found.run, found.now
 
     # --- steering ------------------------------------------------------------------------------
 
@@ -208,14 +265,6 @@ class RunHandle(Generic[R]):
             raise RunNotFound(self.id)
         return found.run, found.fields
 
-    def _hold(self) -> Hold | None:
-        """Who holds the run; None if it was resumed meanwhile."""
-        told = [e for e in self.history() if e.kind in (EventKind.PAUSED, EventKind.RESUMED)]
-        if not told or told[-1].kind is EventKind.RESUMED:
-            return None
-        data = told[-1].data
-        return Hold(since=told[-1].time, by=data.get("by", ""), reason=data.get("reason", ""))
-
     def _planned(self) -> tuple[Run, Plan]:
         run, _ = self._read()
         return run, self._engine.store.plan(self.id, run.plan)
@@ -248,55 +297,3 @@ def _why(run: Run, failure: Failure | None) -> str:
         return run.reason or "no reason was given"
     told = f"{run.culprit} failed" if run.why == "failed" else run.reason or run.why
     return f"{told} ({failure.type}: {failure.message})" if failure else told
-
-
-def _error_fields(step: str) -> tuple[str, str]:
-    return payloads.error_field(step, "do"), payloads.error_field(step, "undo")
-
-
-def _snapshot(plan: Plan, run: Run, fields: Any, hold: Hold | None) -> RunState:
-    return RunState(
-        id=run.id,
-        saga=run.saga,
-        version=plan.version,
-        status=run.shown,
-        started_at=_time(run.started_at),
-        deadline=_time(run.deadline) if run.deadline else None,
-        changed_at=_time(run.changed_at),
-        ended_at=_time(run.ended_at) if run.ended_at else None,
-        tags=dict(run.tags),
-        steps=tuple(_view(plan, run, node.name, fields) for node in plan.nodes),
-        why=run.why or None,
-        reason=run.reason or None,
-        # What an operator has seen to is no failure of the run any more.
-        failure=payloads.load_failure(fields.get(payloads.CAUSE)) if _failed(run) else None,
-        failed_step=run.culprit or None,
-        owed=run.owed,
-        hold=hold,
-    )
-
-
-def _failed(run: Run) -> bool:
-    return bool(run.why or run.culprit)
-
-
-def _view(plan: Plan, run: Run, name: str, fields: Any) -> StepView:
-    step = run.step(name)
-    failures = [
-        payloads.load_failure(fields.get(payloads.error_field(name, phase))) for phase in _PHASES
-    ]
-    return StepView(
-        name=name,
-        task=plan.by_name[name].task,
-        status=step.status,
-        attempts=step.do.attempt,
-        undo_attempts=step.undo.attempt,
-        failure=failures[0],
-        undo_failure=failures[1],
-        blocked=step.blocked or None,
-        asks=run.owed == (name,) and plan.by_name[name].on_unknown == "operator" and not run.why,
-    )
-
-
-def _time(ms: int) -> datetime:
-    return datetime.fromtimestamp(ms / 1000, UTC)

@@ -52,6 +52,7 @@ def _steps(ctx: click.Context) -> list[str]:
 _OFFERS: dict[str, Callable[[Any], list[str]]] = {
     "run": _runs,
     "step": _steps,
+    "run or saga": lambda ctx: [*sorted(_sagas(ctx).defined), *_runs(ctx)],
     "saga": lambda ctx: sorted(_sagas(ctx).defined),
     "status": lambda _: list(RunStatus),
 }

@@ -441,6 +441,39 @@ class Dispatch:
     at: int
 
 
+class UndoStep(Frozen):
+    """What a cancel would do about one step."""
+
+    step: str
+    task: str | None = Field(description="the compensation; None: there is none")
+    inputs: dict[str, Any] = Field(
+        default_factory=dict, description="what it would be given, by parameter; a payload"
+    )
+    certain: bool = Field(
+        description="False: an attempt is at work, or its outcome is unknown, so it may be nothing"
+    )
+    stays: str | None = Field(default=None, description="why its effect would stay")
+
+
+class UndoPlan(Frozen):
+    """What would be undone of a run, in which order: what `run.undo_plan()` returns."""
+
+    id: str
+    status: RunStatus
+    refused: str | None = Field(description="why nothing can be undone; None: it can")
+    steps: tuple[UndoStep, ...] = Field(description="in the order in which they would be undone")
+
+    @property
+    def undone(self) -> tuple[UndoStep, ...]:
+        """The steps whose compensation would be sent."""
+        return tuple(step for step in self.steps if step.stays is None)
+
+    @property
+    def staying(self) -> tuple[UndoStep, ...]:
+        """The steps whose effect would stay."""
+        return tuple(step for step in self.steps if step.stays is not None)
+
+
 class StepView(Frozen):
     """A step as people are shown it."""
 

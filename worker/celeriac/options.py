@@ -83,15 +83,15 @@ def user() -> str:
 # --- completion --------------------------------------------------------------------------------
 
 
-def _complete(what: str) -> Any:
+def complete(what: str) -> Any:
     """What the shell may complete here, asked of the app; nothing, if that fails."""
 
-    def complete(ctx: click.Context, _: click.Parameter, begun: str) -> list[str]:
+    def offer(ctx: click.Context, _: click.Parameter, begun: str) -> list[str]:
         from celeriac.completion import suggestions  # noqa: PLC0415 -- slow to load
 
         return suggestions(what, ctx, begun)
 
-    return complete
+    return offer
 
 
 # --- options -----------------------------------------------------------------------------------
@@ -128,8 +128,8 @@ def reason(*, required: bool) -> Callable[[Any], Any]:
 
 
 OUTPUT = output("table", "json", "jsonl", "ids")
-RUN = click.argument("run_id", metavar="ID", shell_complete=_complete("run"))
-SAGA = click.argument("name", metavar="SAGA", shell_complete=_complete("saga"))
+RUN = click.argument("run_id", metavar="ID", shell_complete=complete("run"))
+SAGA = click.argument("name", metavar="SAGA", shell_complete=complete("saga"))
 BY = click.option(
     "--by",
     default=user,
@@ -150,11 +150,11 @@ FILTERS = together(
     click.option(
         "--status",
         multiple=True,
-        shell_complete=_complete("status"),
+        shell_complete=complete("status"),
         help="running, waiting, paused, compensating, completed, compensated, failed or "
         "terminated; may be repeated.",
     ),
-    click.option("--saga", help="Runs of this saga only.", shell_complete=_complete("saga")),
+    click.option("--saga", help="Runs of this saga only.", shell_complete=complete("saga")),
     tagged("Runs with this label only; may be repeated."),
     click.option(
         "--since", metavar="TIME", help="Started after this: 30m, 2h, 7d ago, or an ISO time."
@@ -177,7 +177,7 @@ BULK = together(
 def step(*, required: bool) -> Callable[[Any], Any]:
     """The step that a verb is about: after the ID, or, with a filter, as an option."""
     return together(
-        click.argument("step", required=False, shell_complete=_complete("step")),
+        click.argument("step", required=False, shell_complete=complete("step")),
         click.option("--step", "step_option", metavar="STEP", help=_step_help(required=required)),
     )
 
@@ -195,9 +195,7 @@ def targets(function: Any) -> Any:
         _check(run_id, filters, rest)
         return function(*args, target=Target(run_id, filters, yes, rps), **rest)
 
-    named = click.argument(
-        "run_id", metavar="[ID]", required=False, shell_complete=_complete("run")
-    )
+    named = click.argument("run_id", metavar="[ID]", required=False, shell_complete=complete("run"))
     return named(FILTERS(BULK(gather)))
 
 
