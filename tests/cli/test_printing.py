@@ -11,7 +11,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from celeriac import Event, EventKind, wording
-from celeriac.printing import Printer, aligned
+from celeriac.printing import Printer
+from celeriac.screen import aligned
 from tests.cli import drive
 from tests.cli.conftest import COMMAND
 from tests.house.sources import ROOT

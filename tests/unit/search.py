@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 FAULTS = (
     *("cancel", "stall", "crash", "crash in flight", "cut"),
     *("decline", "give up", "fumble", "retry", "waive", "terminate"),
-    *("pause", "resume", "skip"),
+    *("pause", "resume", "skip", "stray", "restart"),
 )
 #: What may go wrong in one world, and how often.  `stall` makes a zombie; `cut` is a step that
 #: reports its own timeout while its request is in the air; `fumble` fails after the effect.
@@ -33,7 +33,9 @@ WORLDS: dict[str, dict[str, int]] = {
     "an abort": {"cancel": 1, "stall": 1, "give up": 1, "crash": 1},
     "crashes": {"cancel": 1, "crash": 2, "crash in flight": 1},
     "an operator": {"cancel": 1, "stall": 1, "fumble": 2, "retry": 1},
-    "a pause": {"cancel": 1, "stall": 1, "fumble": 1, "pause": 1, "resume": 1},
+    "a pause": {"cancel": 1, "fumble": 1, "pause": 1, "resume": 1},
+    "doubled and forged messages": {"stray": 2, "cancel": 1, "pause": 1, "resume": 1},
+    "a start anew": {"restart": 1, "stall": 2, "cancel": 1},
     "a step that is skipped": {"cancel": 1, "stall": 1, "crash in flight": 1, "skip": 1},
 }
 
@@ -97,7 +99,7 @@ def _shape(world: World) -> Any:
         for name, s in run.steps.items()
     )
     quiet = max(0, run.quiet - now)
-    held = (run.status, run.why, run.culprit, bool(run.paused), quiet)
+    held = (run.epoch, run.status, run.why, run.culprit, bool(run.paused), quiet)
     return (held, steps, world.bodies, world.flying, world.books, world.spent)
 
 

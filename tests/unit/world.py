@@ -152,6 +152,9 @@ def _possible(world: World) -> Iterator[Action]:
     if not run.status.at_rest:
         yield Action("resume" if run.paused else "pause")
     yield from (Action("skip", None, name) for name in _skippable(world))
+    yield from (Action("stray", body) for body in _strays(world))
+    if run.status.at_rest and run.status is not RunStatus.FAILED:
+        yield Action("restart")
     if run.status is RunStatus.FAILED:
         yield Action("retry")
         yield Action("terminate")
@@ -159,6 +162,19 @@ def _possible(world: World) -> Iterator[Action]:
     # What is in the air comes down within the grace, so before time passes.
     if not world.flying and _times(world):
         yield Action("pass time")
+
+
+def _strays(world: World) -> Iterator[Body]:
+    """Messages that are doubled, old, early or forged: none of them may be granted anything."""
+    run = world.run
+    for name, step in run.steps.items():
+        for phase in PHASES:
+            lane = step.lane(phase)
+            due_now = (name, phase) in {(d.step, d.phase) for d in due(run)}
+            for number in range(1, lane.attempt + 2):
+                if number <= lane.attempt or not due_now:
+                    key = f"{run.key}:{name}"
+                    yield Body(run.epoch, name, phase, number, "stray", step.generation, key)
 
 
 def _skippable(world: World) -> Iterator[str]:
@@ -270,6 +286,19 @@ def _act(world: World, action: Action) -> World:
     return replace(_book(world, body.key, account), bodies=world.bodies - {body} | {after})
 
 
+def _stray(world: World, action: Action) -> World:
+    body = _the(action)
+    try:
+        return granted(world, Claim(*_token(body)))
+    except CommandRefused:
+        return world
+
+
+def _restart(world: World, _action: Action) -> World:
+    again = Start("order-42", "input", f"call-{world.run.version}", GRACE, if_exists="restart")
+    return decide(world, again)[0]
+
+
 def _report(world: World, action: Action) -> World:
     body = _the(action)
     if body.stage == "declined":
@@ -347,6 +376,8 @@ _VERBS = {
     "cancel": lambda world, _: decide(world, Cancel())[0],
     "retry": lambda world, _: decide(world, Retry())[0],
     "waive": lambda world, action: decide(world, Waive(action.step, "by hand"))[0],
+    "stray": _stray,
+    "restart": _restart,
     "pause": lambda world, _: decide(world, Pause("hold on"))[0],
     "resume": lambda world, _: decide(world, Resume())[0],
     "skip": lambda world, action: decide(world, Skip(action.step, "by hand"))[0],

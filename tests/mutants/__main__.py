@@ -1,0 +1,111 @@
+"""Planted bugs against the tests that must catch them: `python -m tests.mutants [NAME …]`.
+
+Owns: planting a bug in a copy of the repository, running there what may catch it, and telling what
+did.  Refuses to know: the bugs (`plants`).
+
+Each bug is planted in a copy, so that nothing here is ever changed, and processes that a test
+starts run the copy as well.  Two bugs are tried at a time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.mutants.plants import PLANTS, Plant, planted
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+ROOT = Path(__file__).resolve().parents[2]
+_PARTS = ("worker", "tests", "workflows", "docs", "pyproject.toml", "README.md")
+_LONGEST = 600  # seconds for one attempt to catch a bug
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a planted bug."""
+
+    name: str
+    meaning: str
+    caught_by: str  # empty: it survived
+    seconds: float
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Try the bugs, print what caught each, and return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
+    parser.add_argument("names", nargs="*", choices=[[], *(plant.name for plant in PLANTS)])
+    parser.add_argument("--json", type=Path, help="write the outcomes to this file")
+    parser.add_argument("--jobs", type=int, default=2, help="bugs at a time (default %(default)s)")
+    given = parser.parse_args(words)
+    chosen = [plant for plant in PLANTS if not given.names or plant.name in given.names]
+    with ThreadPoolExecutor(given.jobs) as pool:
+        outcomes = list(pool.map(_tried, chosen))
+    survived = [each.name for each in outcomes if not each.caught_by]
+    if given.json:
+        given.json.write_text(json.dumps({"mutants": [asdict(each) for each in outcomes]}))
+    _say(f"{len(outcomes) - len(survived)} of {len(outcomes)} planted bugs were caught")
+    if survived:
+        _say(f"survived: {', '.join(survived)}")
+    return 1 if survived else 0
+
+
+def _tried(plant: Plant) -> Outcome:
+    outcome = trial(plant)
+    fate = f"caught by {outcome.caught_by}" if outcome.caught_by else "SURVIVED"
+    _say(f"{plant.name:32} {fate} ({outcome.seconds:.0f} s)")
+    return outcome
+
+
+def trial(plant: Plant) -> Outcome:
+    """Plant a bug in a copy of the repository and see what catches it."""
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
+        copy = Path(folder)
+        for part in _PARTS:
+            _copy(ROOT / part, copy / part)
+        file = copy / "worker" / "celeriac" / plant.file
+        file.write_text(planted(plant, file.read_text()))
+        caught = next((words for words in plant.caught_by if _catches(copy, words)), "")
+    return Outcome(plant.name, plant.meaning, caught, time.monotonic() - began)
+
+
+def _copy(source: Path, target: Path) -> None:
+    if source.is_dir():
+        shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", ".hypothesis"))
+    else:
+        shutil.copy2(source, target)
+
+
+def _catches(copy: Path, words: str) -> bool:
+    """True if these tests fail in the copy, for a test's reason."""
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *words.split()]
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "PROVE": ""}
+    try:
+        ended = subprocess.run(
+            command, cwd=copy, env=environment, capture_output=True, timeout=_LONGEST, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return False
+    # 1: tests failed.  Whatever else (no test found, an error in a command line) catches nothing.
+    return ended.returncode == 1
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

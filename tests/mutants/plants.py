@@ -1,0 +1,168 @@
+"""The planted bugs: each a small change of one file, and the tests that must catch it.
+
+Owns: the table.  Refuses to know: how a bug is planted and tried (`__main__`).
+
+A bug that cannot be planted any more, since the code has changed, is an error of this table
+(`test_plants`): mend it there, so that the list stays what it says.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Plant(NamedTuple):
+    """A planted bug."""
+
+    name: str
+    meaning: str  # what is wrong then, in a sentence
+    file: str  # in worker/celeriac
+    old: str  # must be there exactly once
+    new: str
+    caught_by: tuple[str, ...]  # words for pytest; tried in this order until one fails
+
+
+def planted(plant: Plant, text: str) -> str:
+    """Return the file's text with the bug in it; raise ValueError if it has no place there."""
+    if text.count(plant.old) != 1:
+        raise ValueError(f"{plant.name}: found {text.count(plant.old)} times in {plant.file}")
+    return text.replace(plant.old, plant.new)
+
+
+EXPLORATION = "tests/unit/test_exploration.py -k nothing_is_left_over"
+WALKS = "tests/unit/test_machine_properties.py -k any_walk"
+
+PLANTS = (
+    Plant(
+        "no token check",
+        "Whoever reports settles the attempt that is at work.",
+        "transitions.py",
+        "    return _holds(lane, command) and lane.state is LaneState.RUNNING\n",
+        "    return lane.state is LaneState.RUNNING\n",
+        (WALKS, EXPLORATION),
+    ),
+    Plant(
+        "timed out is not done",
+        "A lost attempt is taken for one that had no effect.",
+        "moves.py",
+        """    if event.phase == "do":
+        run = _put(run, event, changed(run.steps[event.step], maybe=True))
+    return _quietened(plan, run, event)
+""",
+        "    return _quietened(plan, run, event)\n",
+        (EXPLORATION, WALKS),
+    ),
+    Plant(
+        "late success is ignored",
+        "What an attempt reports after it was given up is noted, and nothing follows.",
+        "transitions.py",
+        """        _note_late(draft, command, "completed")
+    _undo_again(draft, command)
+""",
+        """        _note_late(draft, command, "completed")
+""",
+        (EXPLORATION, WALKS),
+    ),
+    Plant(
+        "late failure is ignored",
+        "A late report of an attempt that may have had its effect is only noted.",
+        "transitions.py",
+        """    if command.phase == "do" and command.effect is not False:
+        _undo_again(draft, command)
+""",
+        "",
+        (EXPLORATION, WALKS),
+    ),
+    Plant(
+        "undo key is reused",
+        "A late effect is undone again under the key that the participant has seen.",
+        "moves.py",
+        "changed(step, generation=step.generation + 1)",
+        "step",
+        (EXPLORATION, WALKS),
+    ),
+    Plant(
+        "last word is trusted",
+        "A definite failure clears what is not known of the attempts before it.",
+        "moves.py",
+        """    if event.phase == "do" and event.data.get("effect") is not False:
+        run = _put(run, event, changed(step, maybe=True))
+""",
+        """    if event.phase == "do":
+        run = _put(run, event, changed(step, maybe=event.data.get("effect") is not False))
+""",
+        (EXPLORATION, WALKS),
+    ),
+    Plant(
+        "no grace",
+        "A step is undone as soon as its attempt is given up.",
+        "moves.py",
+        "    return changed(run, quiet=max(run.quiet, event.at + run.grace))\n",
+        "    return run\n",
+        (EXPLORATION, WALKS),
+    ),
+    Plant(
+        "undo beside a live attempt",
+        "Nobody waits for the attempt that is at work when the run turns round.",
+        "moves.py",
+        "    return any(step.do.state is LaneState.RUNNING for step in run.steps.values())\n",
+        "    return False\n",
+        (EXPLORATION, WALKS),
+    ),
+    Plant(
+        "old undo settles",
+        "An undo from before the effect came back counts for the new generation.",
+        "moves.py",
+        "    return _move(run, event, base=lane.attempt)\n\n\ndef _retried",
+        "    return _move(run, event)\n\n\ndef _retried",
+        (EXPLORATION, WALKS),
+    ),
+    Plant(
+        "granted twice",
+        "A message may take an attempt that another one holds.",
+        "transitions.py",
+        "    if run.status is not wanted or not waiting:\n",
+        "    if run.status is not wanted:\n",
+        (WALKS, EXPLORATION),
+    ),
+    Plant(
+        "any attempt will do",
+        "A message for an attempt that is over may take the next one.",
+        "transitions.py",
+        "    if command.attempt != lane.attempt + 1:\n",
+        "    if command.attempt < 1:\n",
+        (WALKS, EXPLORATION),
+    ),
+    Plant(
+        "old reports count after a restart",
+        "A report from before the id was started anew settles the new run's attempt.",
+        "transitions.py",
+        "    if command.epoch != draft.run.epoch:\n",
+        "    if command.epoch < 0:\n",
+        (WALKS,),
+    ),
+    Plant(
+        "a hold does not hold",
+        "A step is taken up although an operator holds the run.",
+        "transitions.py",
+        "    if run.paused:\n        raise draft.refuse(",
+        "    if run.paused < 0:\n        raise draft.refuse(",
+        (WALKS, EXPLORATION),
+    ),
+    Plant(
+        "barrier for all",
+        "No step's undo waits until what is in the air has landed.",
+        "moves.py",
+        'or plan.by_name[event.step].effect == "barrier":',
+        'or plan.by_name[event.step].effect != "none":',
+        (EXPLORATION, WALKS),
+    ),
+    Plant(
+        "nobody is asked",
+        "An unknown outcome of a step without keys turns the run round.",
+        "transitions.py",
+        '    return draft.node(step).on_unknown == "operator"\n',
+        '    return draft.node(step).on_unknown == "nobody"\n',
+        ("tests/unit/test_exploration.py -k never_done_twice",),
+    ),
+)

@@ -1,0 +1,46 @@
+"""How the doctor says numbers.
+
+Owns: sizes, spans of time and counts as people read them.  Refuses to know: what is counted.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_MOST_NAMES = 5
+
+
+def count(number: int, noun: str) -> str:
+    """`1 run`, `2 runs`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def size(number: int) -> str:
+    """Bytes, as `1.5 MB`."""
+    value = float(number)
+    for unit in ("B", "KB", "MB"):
+        if value < 1024:  # noqa: PLR2004 -- as in the names of the units
+            return f"{value:.3g} {unit}"
+        value /= 1024
+    return f"{value:.3g} GB"
+
+
+def span(seconds: float) -> str:
+    """Seconds, as `350 ms`, `12 s`, `5 min` or `3 h`."""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    for limit, unit, name in ((120, 1, "s"), (7200, 60, "min"), (172_800, 3600, "h")):
+        if seconds < limit:
+            return f"{seconds / unit:.0f} {name}"
+    return f"{seconds / 86_400:.0f} days"
+
+
+def names(found: Iterable[str]) -> str:
+    """Some names; of many, the first and how many more there are."""
+    listed = sorted(found)
+    more = len(listed) - _MOST_NAMES
+    shown = ", ".join(listed[:_MOST_NAMES])
+    return f"{shown} and {more} more" if more > 0 else shown

@@ -1,0 +1,375 @@
+"""Checks of the state Redis: what it keeps, and whether it takes our commands.
+
+Owns: which settings and conditions of a Redis keep the promises.  Refuses to know: how they were
+read.  F8 to F10 of reliability.md say why they matter.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from redis.crc import key_slot
+
+from celeriac.doctor.amounts import count, size, span
+from celeriac.doctor.findings import ERROR, INFO, WARNING, Remark, Table, Unseen, seen
+from celeriac.store.keys import Keys
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from celeriac.doctor.facts import Facts
+    from celeriac.doctor.server import Server
+
+TABLE: Table[Facts] = Table("redis")
+check = TABLE.check
+
+_FLOOR = (6, 2)
+_RECENT = 900  # seconds since a restart in which it is worth telling
+_PLENTY = 64 * 1024 * 1024  # bytes; below, no ratio of memory says anything
+_FULL, _BRIMMING = 0.8, 0.95  # parts of maxmemory
+_SKEW, _BAD_SKEW = 0.5, 1.0  # seconds; a tick that is a second old counts no more
+_SLOW, _VERY_SLOW = 5.0, 25.0  # ms of a round trip; a step takes three
+
+
+@check(
+    "redis",
+    about="The state Redis answers.",
+    severity=ERROR,
+    advice="See that it is up, and that saga_redis_url, its password and the network are right: "
+    "nothing starts and nothing goes on without it.",
+    by_hand="redis-cli -u URL ping",
+)
+def redis(facts: Facts) -> Iterator[str | Remark]:
+    """It is there."""
+    if isinstance(facts.server, Unseen) and facts.server.told_by == "redis":
+        yield facts.server.why
+    else:
+        seen(facts.server)
+
+
+@check(
+    "permissions",
+    about="The state Redis takes the commands that sagas need.",
+    severity=ERROR,
+    advice="Give the user of saga_redis_url what sagas need: ACL SETUSER name ~NAMESPACE:* "
+    "&NAMESPACE:* +@read +@write +@scripting +@pubsub +time +info +ping.",
+    by_hand="ACL GETUSER name",
+)
+def permissions(facts: Facts) -> Iterator[str | Remark]:
+    """Its ACL lets us work."""
+    refused = seen(facts.server).refuses("NOPERM", "NoPermission")
+    if refused:
+        yield f"its ACL refuses {', '.join(refused)} on our keys"
+
+
+@check(
+    "redis-version",
+    about="The state Redis is of version 6.2 or newer.",
+    severity=ERROR,
+    advice="Use Redis 6.2 or newer (7.0 lets runs in flight go on when memory is full), or Valkey.",
+    by_hand="INFO server: redis_version",
+)
+def redis_version(facts: Facts) -> Iterator[str | Remark]:
+    """It is new enough."""
+    text = seen(facts.server).says("redis_version")
+    parts = [int(part) for part in text.split(".")[:2] if part.isdecimal()]
+    if tuple(parts) < _FLOOR:
+        yield f"it is version {text}: scripts and commands of 6.2 are missing"
+
+
+@check(
+    "primary",
+    about="The state Redis is a primary, and not a replica.",
+    severity=ERROR,
+    advice="Name the primary in saga_redis_url; where a failover moves it, name what follows it.",
+    by_hand="ROLE",
+)
+def primary(facts: Facts) -> Iterator[str | Remark]:
+    """It may be written to."""
+    server = seen(facts.server)
+    if server.refuses("READONLY", "ReadOnly") or server.says("role") != "master":
+        yield "it is a replica: writes are refused, or lost with the next synchronisation"
+
+
+@check(
+    "cluster",
+    about="The state Redis is no Redis Cluster.",
+    severity=ERROR,
+    advice="Use a server without cluster-enabled: keys are laid out for a cluster, but this "
+    "version's client does not speak to one.",
+    by_hand="INFO cluster: cluster_enabled",
+)
+def cluster(facts: Facts) -> Iterator[str | Remark]:
+    """It is one server."""
+    server = seen(facts.server)
+    if server.refuses("Moved", "ClusterDown") or server.says("cluster_enabled") == "1":
+        yield "it is a node of a Redis Cluster: keys of other nodes' slots are refused (MOVED)"
+
+
+@check(
+    "hash-tags",
+    about="All keys of a shard share a slot of a Redis Cluster.",
+    severity=ERROR,
+    advice="Use another saga_namespace: one without braces.",
+    by_hand="CLUSTER KEYSLOT key",
+)
+def hash_tags(facts: Facts) -> Iterator[str | Remark]:
+    """A cluster could hold them."""
+    for shard in Keys(facts.settings.namespace, facts.settings.shards).shards:
+        names = (shard.wake, shard.sets, shard.run("a"), shard.log("b"), shard.tag("c", "{d}"))
+        if len({key_slot(name.encode()) for name in names}) > 1:
+            yield f"the keys that begin with {shard.prefix} are spread over several slots"
+
+
+@check(
+    "eviction",
+    about="Redis evicts no key when memory is full.",
+    severity=ERROR,
+    advice="CONFIG SET maxmemory-policy noeviction, and the same in redis.conf; give caches a "
+    "server of their own.",
+    by_hand="CONFIG GET maxmemory-policy",
+)
+def eviction(facts: Facts) -> Iterator[str | Remark]:
+    """Live state is never thrown away."""
+    policy = seen(facts.server).setting("maxmemory-policy", "maxmemory_policy")
+    if policy != "noeviction":
+        yield f"maxmemory-policy is {policy}: when memory is full, live runs are thrown away"
+
+
+@check(
+    "evicted",
+    about="Redis has evicted no key since it was started.",
+    severity=WARNING,
+    advice="Runs may be missing: look for `is not in the store` in the workers' logs, restore a "
+    "backup if there are any, and then CONFIG RESETSTAT.",
+    by_hand="INFO stats: evicted_keys",
+)
+def evicted(facts: Facts) -> Iterator[str | Remark]:
+    """It has not happened already."""
+    number = int(seen(facts.server).number("evicted_keys"))
+    if number:
+        yield f"{count(number, 'key')} evicted since it was started; some may have been ours"
+
+
+@check(
+    "aof",
+    about="Redis writes an append-only file.",
+    severity=ERROR,
+    advice="CONFIG SET appendonly yes, and the same in redis.conf.",
+    by_hand="CONFIG GET appendonly",
+)
+def aof(facts: Facts) -> Iterator[str | Remark]:
+    """What was accepted outlives the server's process."""
+    server = seen(facts.server)
+    said = server.setting("appendonly", "aof_enabled")
+    if said not in ("1", "yes"):
+        yield "appendonly is no: a restart of Redis loses runs that were accepted"
+
+
+@check(
+    "fsync",
+    about="Redis brings its append-only file to the disk every second, or at each write.",
+    severity=WARNING,
+    advice="CONFIG SET appendfsync everysec (or always), and the same in redis.conf.",
+    by_hand="CONFIG GET appendfsync",
+)
+def fsync(facts: Facts) -> Iterator[str | Remark]:
+    """A power failure costs a second at most."""
+    if seen(facts.server).setting("appendfsync") == "no":
+        yield "appendfsync is no: a power failure may lose half a minute of accepted runs"
+
+
+@check(
+    "fsync-on-rewrite",
+    about="Redis brings its append-only file to the disk also while it is rewritten.",
+    severity=WARNING,
+    advice="CONFIG SET no-appendfsync-on-rewrite no, and the same in redis.conf.",
+    by_hand="CONFIG GET no-appendfsync-on-rewrite",
+)
+def fsync_on_rewrite(facts: Facts) -> Iterator[str | Remark]:
+    """Rewriting is no exception."""
+    if seen(facts.server).setting("no-appendfsync-on-rewrite") == "yes":
+        yield "no-appendfsync-on-rewrite is yes: a power failure during a rewrite loses all since"
+
+
+@check(
+    "disk",
+    about="Redis could write to its disk the last time it tried.",
+    severity=ERROR,
+    advice="See that the disk is not full and its folder may be written to; Redis's log says more.",
+    by_hand="INFO persistence: aof_last_write_status, rdb_last_bgsave_status",
+)
+def disk(facts: Facts) -> Iterator[str | Remark]:
+    """Its files are whole."""
+    server = seen(facts.server)
+    stopped = server.refuses("MISCONF")
+    if stopped:
+        yield f"it refuses to write ({server.refused[stopped[0]]})"
+        return
+    failed = {
+        name: server.says(name)
+        for name in ("aof_last_write_status", "aof_last_bgrewrite_status", "rdb_last_bgsave_status")
+        if name != "aof_last_write_status" or server.setting("", "aof_enabled") == "1"
+    }
+    for name, status in failed.items():
+        if status != "ok":
+            severity = ERROR if name == "aof_last_write_status" else WARNING
+            yield Remark(severity, f"{name} is {status}")
+
+
+@check(
+    "memory",
+    about="maxmemory is set, and there is room below it.",
+    severity=WARNING,
+    advice="Give Redis more memory and raise maxmemory, or lower saga_retention: when it is full, "
+    "no run is accepted.",
+    by_hand="INFO memory: used_memory, maxmemory",
+)
+def memory(facts: Facts) -> Iterator[str | Remark]:
+    """It will not be full soon."""
+    server = seen(facts.server)
+    if server.refuses("OOM", "OutOfMemory"):
+        yield Remark(ERROR, "it is full: no run is accepted")
+        return
+    most = int(server.setting("maxmemory", "maxmemory"))
+    if not most:
+        yield Remark(
+            WARNING,
+            "maxmemory is 0: when memory runs out, the system ends Redis instead of Redis "
+            "refusing new runs",
+            "CONFIG SET maxmemory to about half of the machine's or container's memory: rewriting "
+            "the append-only file copies what changes meanwhile.",
+        )
+        return
+    used = int(server.number("used_memory")) - _uncounted(server)
+    if used > _FULL * most:
+        text = f"{size(used)} of {size(most)} are in use ({used / most:.0%})"
+        yield Remark(ERROR if used > _BRIMMING * most else WARNING, text)
+
+
+def _uncounted(server: Server) -> int:
+    """Bytes that do not count towards maxmemory: buffers for replicas and the file."""
+    try:
+        return int(server.number("mem_not_counted_for_evict"))
+    except Unseen:
+        return 0
+
+
+@check(
+    "fragmentation",
+    about="Redis takes not much more memory from the system than it uses.",
+    severity=WARNING,
+    advice="CONFIG SET activedefrag yes where the server can do it, or restart it in a quiet hour; "
+    "see that the machine does not swap.",
+    by_hand="INFO memory: used_memory_rss, mem_fragmentation_ratio",
+)
+def fragmentation(facts: Facts) -> Iterator[str | Remark]:
+    """Its memory is what maxmemory thinks it is."""
+    server = seen(facts.server)
+    used, taken = server.number("used_memory"), server.number("used_memory_rss")
+    if used > _PLENTY and taken > 1.5 * used:
+        yield f"it takes {size(int(taken))} from the system for {size(int(used))} of data"
+    if used > _PLENTY and taken < 0.7 * used:
+        yield f"only {size(int(taken))} of its {size(int(used))} are in memory: it is swapped out"
+
+
+@check(
+    "connections",
+    about="Redis takes more clients than it has.",
+    severity=WARNING,
+    advice="CONFIG SET maxclients higher; each worker process keeps a few connections.",
+    by_hand="INFO clients: connected_clients, maxclients",
+)
+def connections(facts: Facts) -> Iterator[str | Remark]:
+    """There is room for more workers."""
+    server = seen(facts.server)
+    now, most = server.number("connected_clients"), server.number("maxclients")
+    if now > _FULL * most:
+        yield f"{now:.0f} of {most:.0f} possible clients are connected"
+
+
+@check(
+    "restart",
+    about="Redis was not restarted in the last quarter of an hour.",
+    severity=INFO,
+    advice="See in its log why; what it lost, if anything, is the last second (appendfsync).",
+    by_hand="INFO server: uptime_in_seconds",
+)
+def restart(facts: Facts) -> Iterator[str | Remark]:
+    """Nothing was lost just now."""
+    server, shelves = seen(facts.server), seen(facts.shelves)
+    up = server.number("uptime_in_seconds")
+    # Only if there was something before: a new server is no restarted one.
+    if up < _RECENT and 0 < shelves.oldest < server.now - (up + 1) * 1000:
+        yield f"it was restarted {span(up)} ago, with runs in it"
+
+
+@check(
+    "latency",
+    about="Redis answers within 5 ms.",
+    severity=WARNING,
+    advice="Bring Redis nearer to the workers, and see what keeps it busy: SLOWLOG GET, "
+    "LATENCY DOCTOR, and neighbours on its machine.",
+    by_hand="redis-cli --latency",
+)
+def latency(facts: Facts) -> Iterator[str | Remark]:
+    """Three round trips a step take no time to speak of."""
+    trip = seen(facts.server).round_trip
+    if trip > _SLOW:
+        text = f"a round trip takes {trip:.1f} ms, and a step takes three of them"
+        yield Remark(WARNING if trip > _VERY_SLOW else INFO, text)
+
+
+NTP = (
+    "Let all machines keep their time by NTP: ticks of the sweep count for a second only, and "
+    "Celery's delays are told in the sender's time."
+)
+
+
+@check(
+    "clock",
+    about="This machine's clock agrees with that of Redis within half a second.",
+    severity=WARNING,
+    advice=NTP,
+    by_hand="TIME in redis-cli, and date",
+)
+def clock(facts: Facts) -> Iterator[str | Remark]:
+    """Nothing that is sent from here comes too early or too late."""
+    server = seen(facts.server)
+    if server.now:  # it says what time it is
+        yield from skewed("this machine", -server.ahead / 1000)
+
+
+def skewed(who: str, ahead: float) -> Iterator[Remark]:
+    """What is to be said of a clock that is so many seconds ahead of that of Redis."""
+    if abs(ahead) >= _SKEW:
+        severity = ERROR if abs(ahead) >= _BAD_SKEW else WARNING
+        way = "ahead of" if ahead > 0 else "behind"
+        yield Remark(severity, f"the clock of {who} is {span(abs(ahead))} {way} that of Redis")
+
+
+@check(
+    "shards",
+    about="Every run is in the shard that saga_shards gives it.",
+    severity=ERROR,
+    advice="Give saga_shards back the value that this namespace began with, everywhere; to change "
+    "it, begin a new saga_namespace and let the old one drain.",
+    by_hand="the value of saga_shards that was deployed before",
+)
+def shards(facts: Facts) -> Iterator[str | Remark]:
+    """Nobody has changed their number."""
+    shelves, ours = seen(facts.shelves), facts.settings.shards
+    if shelves.misplaced:
+        yield (
+            f"with saga_shards = {ours}, {shelves.misplaced[0]} and others are not found: they "
+            "were started with another number"
+        )
+    if shelves.stranded:
+        yield (
+            f"{count(shelves.stranded, 'live run')} in shards beyond {ours - 1}: with saga_shards "
+            f"= {ours} nobody looks at them"
+        )
+    now = seen(facts.server).now
+    fresh = [n for n, last in shelves.beyond.items() if now - last < facts.settings.lease_ms]
+    if fresh:
+        yield f"other workers use {max(fresh) + 1} shards or more in this namespace, and we {ours}"

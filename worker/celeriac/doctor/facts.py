@@ -1,0 +1,178 @@
+"""All that the doctor looks at, gathered once: the only part of it that asks anybody.
+
+Owns: asking the state Redis, the broker and the workers, at the same time, each within a time
+limit.  Refuses to know: what is good.  What cannot be seen is kept as `Unseen`.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from celeriac.doctor.crew import CALL_SECONDS, Roll, call_roll
+from celeriac.doctor.findings import Unseen
+from celeriac.doctor.places import broker_url
+from celeriac.doctor.server import Server, read_server
+from celeriac.doctor.shelves import Shelves, read_shelves
+from celeriac.errors import SagaError, StoreError, StoreUnavailable
+from celeriac.runtime import redis_url
+from celeriac.store.connection import Connection
+from celeriac.store.keys import Keys
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from celery import Celery
+
+    from celeriac.doctor.findings import Area
+    from celeriac.models import Plan
+    from celeriac.runtime import Runtime
+    from celeriac.settings import Settings
+    from celeriac.store import SweepMark
+
+T = TypeVar("T")
+
+BROKER_SECONDS = 3.0
+#: Tells of nothing: stands for what nobody was asked, because nobody wants to know.
+NOBODY = "-"
+STORE_SECONDS = 7.0  # its client's own time-outs are shorter, but there are several round trips
+_REDIS_SCHEMES = ("redis", "rediss")
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """The broker, as far as it matters."""
+
+    transport: str
+    server: Server | Unseen = field(default_factory=lambda: Unseen("the broker is no Redis"))
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What was seen of one application and its servers."""
+
+    app: Celery
+    settings: Settings
+    defined: Mapping[str, Plan]  # the plans of this app's sagas, by saga
+    server: Server | Unseen
+    shelves: Shelves | Unseen
+    sweep: SweepMark | Unseen | None
+    broker: Broker | Unseen
+    roll: Roll | Unseen
+
+    @property
+    def conf(self) -> Any:
+        """The app's configuration."""
+        return self.app.conf
+
+    @property
+    def plans(self) -> dict[str, Plan]:
+        """The plans of live runs and of this app's sagas, as far as they could be seen."""
+        live = {} if isinstance(self.shelves, Unseen) else self.shelves.plans
+        return {**{plan.fingerprint: plan for plan in self.defined.values()}, **live}
+
+    def is_live(self, plan: Plan) -> bool:
+        """True if there are live runs that follow *plan*."""
+        return not isinstance(self.shelves, Unseen) and plan.fingerprint in self.shelves.plans
+
+
+def gather(runtime: Runtime, areas: frozenset[Area]) -> Facts:
+    """See what can be seen of *areas*, in a few seconds whoever does not answer."""
+    app, settings = runtime.app, runtime.settings
+    url = redis_url(app, settings)
+    # Started together, and only then waited for.
+    state = _Asked(lambda: _ask_state(url, settings), STORE_SECONDS, "redis", "redis" in areas)
+    mark = _Asked(lambda: _ask_mark(runtime), STORE_SECONDS, "redis", "redis" in areas)
+    broker = _Asked(lambda: _ask_broker(app), BROKER_SECONDS, "broker", "broker" in areas)
+    reached = broker.answer()
+    # Without the broker no worker can be asked.
+    asked = "workers" in areas and not (isinstance(reached, Unseen) and "broker" in areas)
+    roll = _Asked(lambda: call_roll(app), CALL_SECONDS + BROKER_SECONDS, "workers", asked)
+    found = state.answer()
+    server, shelves = (found, found) if isinstance(found, Unseen) else found
+    called = reached if "workers" in areas and not asked else roll.answer()
+    return Facts(app, settings, _defined(app), server, shelves, mark.answer(), reached, called)
+
+
+def _defined(app: Celery) -> dict[str, Plan]:
+    return {name: saga.planned.plan for name, saga in app.celeriac.defined.items()}
+
+
+def _ask_state(url: str, settings: Settings) -> tuple[Server, Shelves | Unseen]:
+    connection = Connection(url)
+    try:
+        shard = Keys(settings.namespace, settings.shards).shards[0]
+        server = read_server(connection, shard.prefix)
+        try:
+            return server, read_shelves(connection, settings, server.now)
+        except (StoreError, ValueError) as error:  # forbidden, in a cluster, or not ours
+            return server, Unseen(str(error))
+    finally:
+        connection.close()
+
+
+def _ask_mark(runtime: Runtime) -> SweepMark | None:
+    store = runtime.new_store()
+    try:
+        return store.last_sweep()
+    finally:
+        store.close()
+
+
+def _ask_broker(app: Celery) -> Broker:
+    with app.connection_for_write() as link:
+        link.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
+        transport = str(link.transport.driver_type)
+        scheme, _, _ = str(link.as_uri()).partition(":")
+    if scheme not in _REDIS_SCHEMES:
+        return Broker(transport)
+    return Broker(transport, _broker_server(broker_url(app.conf)))
+
+
+def _broker_server(url: str) -> Server | Unseen:
+    connection = None
+    try:
+        connection = Connection(url)
+        return read_server(connection, "_kombu.celeriac:")
+    except SagaError as error:
+        return Unseen(str(error))
+    finally:
+        if connection is not None:
+            connection.close()
+
+
+class _Asked:
+    """A question in a thread of its own, whose answer is waited for only so long."""
+
+    def __init__(self, ask: Callable[[], Any], seconds: float, who: str, wanted: bool) -> None:
+        self._ask, self._seconds, self._who = ask, seconds, who
+        self._answer: Any = Unseen(f"no answer within {seconds:g} s", who)
+        # A daemon: whoever never answers must not keep the process from ending.
+        self._thread = threading.Thread(
+            target=self._run, name=f"celeriac-doctor-{who}", daemon=True
+        )
+        if wanted:
+            self._thread.start()
+        else:
+            self._answer = Unseen("nobody was asked", NOBODY)
+
+    def answer(self) -> Any:
+        """What was answered, or why there is none."""
+        if self._thread.ident is not None:
+            self._thread.join(self._seconds)
+        return self._answer
+
+    def _run(self) -> None:
+        try:
+            self._answer = self._ask()
+        except Exception as error:  # noqa: BLE001 -- whatever it is, it is told as a finding
+            self._answer = _unseen(error, self._who)
+
+
+def _unseen(error: Exception, who: str) -> Unseen:
+    if not isinstance(error, SagaError):
+        return Unseen(f"{type(error).__name__}: {error}", who)
+    away = isinstance(error, StoreUnavailable)
+    # What is only forbidden is told where it is missed.
+    return Unseen(str(error), who if away else None)

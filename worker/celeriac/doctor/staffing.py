@@ -1,0 +1,397 @@
+"""Checks of the broker, the workers and the sweep: whether runs can make progress.
+
+Owns: which workers a saga needs, and what of their answers is bad.  Refuses to know: how they were
+asked.
+"""
+
+from __future__ import annotations
+
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+from celeriac.canvas import ERRBACK, QUEUE
+from celeriac.doctor.amounts import names, span
+from celeriac.doctor.durability import NTP, skewed
+from celeriac.doctor.findings import ERROR, INFO, WARNING, Remark, Table, Unseen, seen
+from celeriac.doctor.places import place
+from celeriac.errors import SagaError
+from celeriac.runtime import redis_url
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from celeriac.doctor.crew import Ticks, Worker
+    from celeriac.doctor.facts import Facts
+
+BROKER: Table[Facts] = Table("broker")
+WORKERS: Table[Facts] = Table("workers")
+
+_SWEEP_DOWN, _SWEEPS_MISSED = 30.0, 30  # seconds, or so many intervals
+_BEAT_RECENT = 30.0  # seconds since its last tick in which a beat counts as there
+_LATE_FOR = 5.0  # seconds in which no tick of it has come in time
+
+
+# --- the broker ----------------------------------------------------------------------------------
+
+
+@BROKER.check(
+    "broker",
+    about="The broker answers.",
+    severity=ERROR,
+    advice="See that it is up, and that broker_url, its password and the network are right: runs "
+    "are accepted without it, but none goes on.",
+    by_hand="celery -A app inspect ping",
+)
+def broker(facts: Facts) -> Iterator[str | Remark]:
+    """Messages get somewhere."""
+    if isinstance(facts.broker, Unseen) and facts.broker.told_by == "broker":
+        yield f"it cannot be reached ({facts.broker.why})"
+    else:
+        seen(facts.broker)
+
+
+@BROKER.check(
+    "shared-redis",
+    about="Runs and messages are kept by different servers.",
+    severity=INFO,
+    advice="Fine for small installations. Where queues may grow long, give runs a Redis of their "
+    "own (saga_redis_url): a full queue takes the memory in which runs are kept.",
+    by_hand="saga_redis_url and broker_url",
+)
+def shared_redis(facts: Facts) -> Iterator[str | Remark]:
+    """A long queue cannot keep runs from being accepted."""
+    server = seen(seen(facts.broker).server) if _is_redis(facts) else None
+    if server is not None and server.says("run_id") == seen(facts.server).says("run_id"):
+        yield "the broker is the same Redis: another database shares its memory all the same"
+
+
+@BROKER.check(
+    "broker-eviction",
+    about="The broker throws no message away when its memory is full.",
+    severity=WARNING,
+    advice="CONFIG SET maxmemory-policy noeviction on the broker's Redis, and the same in its "
+    "redis.conf.",
+    by_hand="CONFIG GET maxmemory-policy, on the broker",
+)
+def broker_eviction(facts: Facts) -> Iterator[str | Remark]:
+    """No queue disappears."""
+    if not _is_redis(facts):
+        return
+    policy = seen(seen(facts.broker).server).setting("maxmemory-policy", "maxmemory_policy")
+    if policy != "noeviction":
+        yield f"maxmemory-policy of the broker is {policy}: whole queues may be thrown away"
+
+
+def _is_redis(facts: Facts) -> bool:
+    return seen(facts.broker).transport == "redis"
+
+
+# --- workers -------------------------------------------------------------------------------------
+
+
+@WORKERS.check(
+    "workers",
+    about="Workers with this app's sagas answer.",
+    severity=ERROR,
+    advice="Start workers: celery -A app worker, under something that starts them again.",
+    by_hand="celery -A app inspect ping",
+)
+def workers(facts: Facts) -> Iterator[str | Remark]:
+    """Somebody is there."""
+    if isinstance(facts.roll, Unseen) and facts.roll.told_by == "workers":
+        raise Unseen(f"they could not be asked ({facts.roll.why})")
+    roll = seen(facts.roll)
+    if roll.strangers:
+        yield Remark(
+            WARNING,
+            f"{names(roll.strangers)} answered without Celeriac: what they take of a saga is lost "
+            "to them, and has to be sent again",
+            "Let them load the module with `Sagas(app)`, or give them queues of their own.",
+        )
+    if roll.workers:
+        return
+    silent = _silence(facts)
+    if silent is not None and silent < facts.settings.lease:
+        raise Unseen(
+            f"none answered, but one gave a sign of life {span(silent)} ago: it is busy (solo "
+            "pool), remote control is switched off, or this broker has none"
+        )
+    yield "no worker answered" + (f"; the last sign of life: {span(silent)} ago" if silent else "")
+
+
+def _silence(facts: Facts) -> float | None:
+    """Seconds since the last sign of life of any worker, if there was one."""
+    if isinstance(facts.shelves, Unseen) or not facts.shelves.pulse:
+        return None
+    return (seen(facts.server).now - facts.shelves.pulse) / 1000
+
+
+def _present(facts: Facts) -> dict[str, Worker]:
+    """The workers of this namespace; Unseen if there is none."""
+    found = {
+        name: worker
+        for name, worker in seen(facts.roll).workers.items()
+        if worker.namespace == facts.settings.namespace
+    }
+    if not found:
+        raise Unseen("no worker answered", "workers")
+    return found
+
+
+@WORKERS.check(
+    "tasks",
+    about="Every task of a live plan is known to the workers that get its messages.",
+    severity=ERROR,
+    advice="Deploy workers that import the module of these tasks, and keep them until the runs "
+    "that need them have ended.",
+    by_hand="celery -A app inspect registered",
+)
+def tasks(facts: Facts) -> Iterator[str | Remark]:
+    """No run waits for a worker that does not come (I14)."""
+    present = _present(facts)
+    for name, live in _wanted(facts).items():
+        takers = _takers(facts, present, name)
+        ignorant = {each for each, worker in takers.items() if name not in worker.tasks}
+        if not any(name in worker.tasks for worker in present.values()):
+            what = "which live runs need" if live else "which this app's sagas need"
+            yield Remark(ERROR if live else WARNING, f"no worker knows {name}, {what}")
+        elif ignorant:
+            yield Remark(
+                WARNING,
+                f"{names(ignorant)} get messages for {name} and do not know it: each of these is "
+                "lost to them, and has to be sent again",
+            )
+
+
+@WORKERS.check(
+    "queues",
+    about="Every queue that a saga uses is consumed by some worker.",
+    severity=ERROR,
+    advice="Start a worker for it: celery -A app worker -Q queue.",
+    by_hand="celery -A app inspect active_queues",
+)
+def queues(facts: Facts) -> Iterator[str | Remark]:
+    """No message waits for ever."""
+    present = _present(facts)
+    missing: dict[str, bool] = {}
+    for name, live in {**_wanted(facts), ERRBACK: True}.items():
+        queue = QUEUE if name == ERRBACK else _queue(facts, name)
+        if not any(queue in worker.queues for worker in present.values()):
+            missing[queue] = missing.get(queue, False) or live
+    for queue, live in sorted(missing.items()):
+        yield Remark(ERROR if live else WARNING, f"nobody takes messages from the queue {queue!r}")
+
+
+def _wanted(facts: Facts) -> dict[str, bool]:
+    """The tasks of all plans, and whether live runs need them."""
+    wanted: dict[str, bool] = {}
+    for plan in facts.plans.values():
+        live = facts.is_live(plan)
+        for node in plan.nodes:
+            for name in (node.task, *((node.undo.task,) if node.undo else ())):
+                wanted[name] = wanted.get(name, False) or live
+    return dict(sorted(wanted.items()))
+
+
+def _queue(facts: Facts, task: str) -> str:
+    routed = facts.app.amqp.router.route({}, task, (), {}, facts.app.tasks.get(task))
+    return str(routed["queue"].name if "queue" in routed else facts.conf.task_default_queue)
+
+
+def _takers(facts: Facts, present: dict[str, Worker], task: str) -> dict[str, Worker]:
+    queue = _queue(facts, task)
+    return {name: worker for name, worker in present.items() if queue in worker.queues}
+
+
+@WORKERS.check(
+    "clocks",
+    about="The workers' clocks agree with that of Redis within half a second.",
+    severity=WARNING,
+    advice=NTP,
+    by_hand="TIME in redis-cli, and date on each machine",
+)
+def clocks(facts: Facts) -> Iterator[str | Remark]:
+    """Nothing comes too early or too late because of them."""
+    here = seen(facts.server).ahead / 1000  # how far Redis is ahead of us
+    roll = seen(facts.roll)
+    for name in sorted(roll.workers):
+        yield from skewed(name, roll.ahead[name] / 1000 - here)
+
+
+@WORKERS.check(
+    "versions",
+    about="All workers have the same versions of Celeriac and Celery as this machine.",
+    severity=WARNING,
+    advice="Fine while a deploy is under way; otherwise bring them to one version.",
+    by_hand="celery -A app inspect report",
+)
+def versions(facts: Facts) -> Iterator[str | Remark]:
+    """One version is at work."""
+    found: dict[str, set[str]] = {}
+    for name, worker in _present(facts).items():
+        found.setdefault(f"Celeriac {worker.celeriac}, Celery {worker.celery}", set()).add(name)
+    ours = f"Celeriac {metadata.version('celeriac')}, Celery {metadata.version('celery')}"
+    others = {version: who for version, who in found.items() if version != ours}
+    for version, who in sorted(others.items()):
+        yield f"{names(who)}: {version}; here: {ours}"
+
+
+@WORKERS.check(
+    "worker-settings",
+    about="The workers keep runs where this app does, under the same settings.",
+    severity=ERROR,
+    advice="Give all of them the same saga_redis_url, saga_namespace, saga_shards and saga_lease.",
+    by_hand="celery -A app inspect conf",
+)
+def worker_settings(facts: Facts) -> Iterator[str | Remark]:
+    """Everybody speaks of the same runs."""
+    ours = facts.settings
+    for name, worker in sorted(seen(facts.roll).workers.items()):
+        if worker.namespace != ours.namespace:
+            yield Remark(
+                INFO, f"{name} has saga_namespace {worker.namespace!r}, and we {ours.namespace!r}"
+            )
+            continue
+        if worker.shards != ours.shards:
+            yield f"{name} has saga_shards = {worker.shards}, and we {ours.shards}"
+        if worker.lease != ours.lease:
+            yield Remark(WARNING, f"{name} has saga_lease = {worker.lease:g}, we {ours.lease:g}")
+        here = _state_place(facts)
+        if worker.state != here:
+            yield Remark(
+                WARNING,
+                f"{name} keeps runs in {worker.state}, and we in {here}",
+                "If these are not two names of one server, give both the same saga_redis_url.",
+            )
+
+
+def _state_place(facts: Facts) -> str:
+    try:
+        return place(redis_url(facts.app, facts.settings))
+    except SagaError as error:
+        raise Unseen(str(error)) from None
+
+
+@WORKERS.check(
+    "pools",
+    about="No worker has a pool that keeps it from answering.",
+    severity=WARNING,
+    advice="Use the prefork pool (the default): a solo worker renews no lease in time when a step "
+    "keeps the interpreter, has no time limits, and hears nothing while it works.",
+    by_hand="celery -A app inspect stats",
+)
+def pools(facts: Facts) -> Iterator[str | Remark]:
+    """Time limits and leases work."""
+    solo = {name for name, worker in _present(facts).items() if worker.pool == "solo"}
+    if solo:
+        yield f"{names(solo)} with a solo pool"
+
+
+@WORKERS.check(
+    "worker-rejects",
+    about="No worker lets Celery repeat a task that killed its process.",
+    severity=WARNING,
+    advice="Remove task_reject_on_worker_lost from the workers' configuration.",
+    by_hand="celery -A app inspect conf",
+)
+def worker_rejects(facts: Facts) -> Iterator[str | Remark]:
+    """Poison is capped on every machine."""
+    found = {name for name, worker in _present(facts).items() if worker.reject_on_worker_lost}
+    if found:
+        yield f"{names(found)} with task_reject_on_worker_lost"
+
+
+# --- the sweep -----------------------------------------------------------------------------------
+
+
+@WORKERS.check(
+    "sweep",
+    about="The sweep went through all shards just now.",
+    severity=ERROR,
+    advice="Start a beat (celery -A app beat), or celery -A app saga sweep --every 1; see that a "
+    f"worker takes from the queue {QUEUE!r}. Without it nothing that was lost is found.",
+    by_hand="the workers' and beat's logs",
+)
+def sweep(facts: Facts) -> Iterator[str | Remark]:
+    """Deadlines, retries and lost messages are seen to."""
+    mark = seen(facts.sweep)
+    if mark is None:
+        yield "it has never been through"
+        return
+    ago = (mark.now - mark.at) / 1000
+    if ago > max(_SWEEP_DOWN, _SWEEPS_MISSED * facts.settings.sweep_interval):
+        yield f"it was last through {span(ago)} ago"
+
+
+@WORKERS.check(
+    "sweep-lag",
+    about="The sweep looks at what is due within a lease.",
+    severity=WARNING,
+    advice="Give the queue of the sweep a worker of its own (celery -A app worker -Q celeriac "
+    "-c 1), or raise saga_sweep_batch.",
+    by_hand="the oldest entries of the wake indexes: ZRANGE NAMESPACE:{0}:wake 0 0 WITHSCORES",
+)
+def sweep_lag(facts: Facts) -> Iterator[str | Remark]:
+    """It keeps up."""
+    shelves, now = seen(facts.shelves), seen(facts.server).now
+    late = (now - shelves.due) / 1000 if shelves.due else 0.0
+    if late > facts.settings.lease + 2 * facts.settings.sweep_interval:
+        yield f"something has been due for {span(late)}, and was not looked at"
+
+
+@WORKERS.check(
+    "beat",
+    about="One beat sends the ticks of the sweep, and they arrive in time.",
+    severity=WARNING,
+    advice="Run exactly one beat: each further one doubles all periodic tasks.",
+    by_hand="the processes of celery beat, on all machines",
+)
+def beat(facts: Facts) -> Iterator[str | Remark]:
+    """There are not two of them."""
+    found = {name: worker.beats for name, worker in _present(facts).items()}
+    recent = [pair for beats in found.values() for pair in beats.items() if _is_recent(pair[1])]
+    at_once = _at_once(recent, 2 * facts.settings.sweep_interval)
+    if at_once:
+        yield f"{len(at_once)} of them at the same time: {names(at_once)}"
+    late = {name for name, beats in found.items() if any(map(_is_late, beats.values()))}
+    if late:
+        yield Remark(
+            ERROR,
+            f"{names(late)} get each tick too late to count: the clock of beat is behind theirs, "
+            "or there is too much before it",
+            f"Let all machines keep their time by NTP, and see how long the queue {QUEUE!r} is.",
+        )
+
+
+def _is_recent(ticks: Ticks) -> bool:
+    return ticks.last < _BEAT_RECENT
+
+
+def _is_late(ticks: Ticks) -> bool:
+    """True if its ticks come, and none has been in time for a while.
+
+    Those that had waited for a worker to start come too late all at once, which means nothing.
+    """
+    since = ticks.first if ticks.timely is None else ticks.timely
+    return _is_recent(ticks) and since - ticks.last > _LATE_FOR
+
+
+def _at_once(ticks: Iterable[tuple[str, Ticks]], overlap: float) -> set[str]:
+    """The beats whose times of sending overlap: one that followed another is no second one."""
+    spans: dict[str, tuple[float, float]] = {}  # from and to, in seconds ago
+    for name, tick in ticks:
+        first, last = spans.get(name, (tick.first, tick.last))
+        spans[name] = max(first, tick.first), min(last, tick.last)
+    return {
+        name
+        for name, (first, last) in spans.items()
+        for other, (begin, end) in spans.items()
+        if other != name and min(first, begin) - max(last, end) > overlap
+    }
+
+
+def all_checks(*tables: Table[Any]) -> dict[str, Any]:
+    """The checks of several tables by id, in order; an id stands for one check."""
+    rows = [row for table in tables for row in table.rows.items()]
+    assert len(dict(rows)) == len(rows)
+    return dict(rows)
