@@ -26,7 +26,7 @@ def trips_per_step() -> float:
         run_id = SAGAS[10].start().id
     engine.store.plan(run_id, plan.fingerprint)  # a worker reads it once in its life
     dispatch = Dispatch(plan.nodes[0].name, "do", 1, 0)
-    with _counted() as sent:
+    with counted() as sent:
         for _ in plan.nodes:
             hint = Delivery(run_id, 1, dispatch.step, "do", 1, plan.fingerprint)
             done = engine.complete(engine.claim(hint, "bench", "celery"), "null")
@@ -35,7 +35,7 @@ def trips_per_step() -> float:
 
 
 @contextmanager
-def _counted() -> Iterator[list[None]]:
+def counted() -> Iterator[list[None]]:
     """Count what any connection sends, pipelines as one."""
     sent: list[None] = []
     send = AbstractConnection.send_packed_command

@@ -77,6 +77,11 @@ def due(store: Store, run_id: str, limit: int = 1000) -> list[Due]:
     return [entry for entry in found if entry.run_id == run_id]
 
 
+def removed(store: Store, shard: int, limit: int) -> int:
+    """Remove what has expired in a shard; return how many runs that were."""
+    return store.remove(store.expired(shard, limit))
+
+
 def lease(run: Run, attempt: int = 1) -> Lease:
     """A live attempt of *run*."""
     return Lease(run.id, "reserve", "do", attempt)

@@ -21,6 +21,7 @@ from tests.store.runs import (
     lease,
     moving,
     now,
+    removed,
     same_shard,
     starting,
     write,
@@ -79,7 +80,7 @@ def test_a_stale_version_changes_nothing(store: Store) -> None:
     found = store.read(run.id, ["input"])
     assert (found.run, found.fields) == (newer, {"input": "1"})
     assert [(entry.at, entry.lease) for entry in due(store, run.id)] == [(4, None)]
-    assert ids(store.find(Query(statuses=frozenset({RunStatus.COMPLETED})))) == []
+    assert ids(store.find(Query(statuses=frozenset({RunStatus.COMPLETED}))).runs) == []
 
 
 def test_a_commit_to_a_missing_run_is_a_conflict(store: Store) -> None:
@@ -175,8 +176,8 @@ def test_ids_may_be_anything_printable(store: Store, run_id: str) -> None:
     """Whatever is in an id, the run is found again, by id, in lists and in the wake index."""
     run = write(store, starting(a_run(run_id, tags=(("a=b", "c:d"),))))
     assert store.read(run_id).run == run
-    assert ids(store.find(Query())) == [run_id]
-    assert ids(store.find(Query(tags=(("a=b", "c:d"),)))) == [run_id]
+    assert ids(store.find(Query()).runs) == [run_id]
+    assert ids(store.find(Query(tags=(("a=b", "c:d"),))).runs) == [run_id]
     assert len(due(store, run_id)) == 1
 
 
@@ -233,10 +234,10 @@ def test_a_fresh_start_is_listed_once_under_its_new_terms(store: Store) -> None:
     again = replace(first, version=9, epoch=2, started_at=first.started_at + 99, tags=(("b", "c"),))
     write(store, starting(again, before=ended, fresh=True))
     assert store.counts() == {("place_order", RunStatus.RUNNING): 1}
-    assert store.find(Query()) == [again]
-    assert store.find(Query(tags=(("tenant", "acme"),))) == []
-    assert store.find(Query(tags=(("b", "c"),))) == [again]
-    assert store.remove_expired(store.shard_of(again.id), 10) == 0
+    assert store.find(Query()).runs == [again]
+    assert store.find(Query(tags=(("tenant", "acme"),))).runs == []
+    assert store.find(Query(tags=(("b", "c"),))).runs == [again]
+    assert removed(store, store.shard_of(again.id), 10) == 0
 
 
 def test_an_earlier_life_of_an_id_cannot_be_committed_to(store: Store) -> None:

@@ -11,7 +11,7 @@ import pytest
 from celeriac.store.keys import TABLE, KeyPattern, shard_of
 from celeriac.store.redis import RedisStore
 from tests.redis_server import RedisServer, free_port
-from tests.store.runs import a_run, due, ending, lease, moving, starting, write
+from tests.store.runs import a_run, due, ending, lease, moving, removed, starting, write
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,6 +26,8 @@ def live(store: RedisStore) -> None:
         if n % 2:
             write(store, ending(run, released=[lease(run)], expire_at=10**15))
     store.pulse(1000, outage_ms=5)
+    store.swept(lag_ms=5, took_ms=7)
+    store.take_turn("archive", 1000)
 
 
 def row_of(key: str) -> KeyPattern:
@@ -58,10 +60,12 @@ def test_removed_runs_leave_nothing(server: RedisServer, redis_store: RedisStore
         run = write(redis_store, starting(a_run(f"order-{n}", tags=(("tenant", "acme"),))))
         run = write(redis_store, moving(run, leases={lease(run): 5}))
         write(redis_store, ending(run, released=[lease(run)], expire_at=1))
-    assert sum(redis_store.remove_expired(n, 100) for n in range(8)) == 40
+    assert sum(removed(redis_store, n, 100) for n in range(8)) == 40
     with server.client() as client:
         left = {row_of(key).pattern for key in client.scan_iter()}
-    assert left == {"plan:<fingerprint>", "sets"}
+        assert left == {"plan:<fingerprint>", "plans", "sets"}
+        assert sum(redis_store.remove_plans(n, 1) for n in range(8)) == 8
+        assert {row_of(key).pattern for key in client.scan_iter()} == {"sets"}
 
 
 def test_a_shard_never_changes() -> None:

@@ -16,7 +16,18 @@ from celeriac.store.connection import Connection
 from celeriac.store.keys import Keys
 from celeriac.store.redis import RedisStore
 from celeriac.store.scripts import COMMIT, Script, Scripts
-from tests.store.runs import PLAN, a_run, due, ending, lease, moving, same_shard, starting, write
+from tests.store.runs import (
+    PLAN,
+    a_run,
+    due,
+    ending,
+    lease,
+    moving,
+    removed,
+    same_shard,
+    starting,
+    write,
+)
 from tests.store.test_rest import Waiting, until
 
 if TYPE_CHECKING:
@@ -137,8 +148,8 @@ def test_runs_in_flight_drain_when_memory_is_full(
     waiting = Waiting(own_store, run.id)
     run = write(own_store, ending(run, released=[lease(run)], expire_at=1))
     assert waiting.end()
-    assert own_store.find(Query()) == [run]
-    assert own_store.remove_expired(own_store.shard_of(run.id), 1) == 1
+    assert own_store.find(Query()).runs == [run]
+    assert removed(own_store, own_store.shard_of(run.id), 1) == 1
 
 
 def test_without_flags_a_full_memory_changes_nothing(
@@ -278,6 +289,6 @@ def test_a_run_of_a_newer_version_is_told_and_kept(
         client.hset(redis_store._keys.of(newer).run(newer), "h", "[9]")
     with pytest.raises(StoreError, match="newer version"):
         redis_store.read(newer)
-    assert redis_store.remove_expired(0, 10) == 1
+    assert removed(redis_store, 0, 10) == 1
     with pytest.raises(StoreError, match="newer version"):
         redis_store.read(newer)

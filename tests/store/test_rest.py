@@ -12,7 +12,7 @@ import pytest
 from celeriac.models import AT_REST, RunStatus
 from celeriac.store import Query
 from celeriac.store.memory import MemoryStore
-from tests.store.runs import a_run, ending, ids, moving, now, same_shard, starting, write
+from tests.store.runs import a_run, ending, ids, moving, now, removed, same_shard, starting, write
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -108,13 +108,13 @@ def test_runs_are_removed_when_their_time_is_over(store: Store) -> None:
         run = write(store, starting(a_run(run_id, tags=(("a", "b"),)), fields={"input": "1"}))
         write(store, ending(run, expire_at=expire_at))
     write(store, starting(a_run(going)))
-    assert store.remove_expired(0, 10) == 1
+    assert removed(store, 0, 10) == 1
     assert store.read(old, ["input"])[0::2] == (None, {})
     assert store.history(old) == []
-    assert set(ids(store.find(Query()))) == {kept, going}
-    assert ids(store.find(Query(tags=(("a", "b"),)))) == [kept]
+    assert set(ids(store.find(Query()).runs)) == {kept, going}
+    assert ids(store.find(Query(tags=(("a", "b"),))).runs) == [kept]
     assert store.counts()["place_order", RunStatus.COMPLETED] == 1
-    assert store.remove_expired(0, 10) == 0
+    assert removed(store, 0, 10) == 0
 
 
 def test_removing_is_bounded(store: Store) -> None:
@@ -122,7 +122,7 @@ def test_removing_is_bounded(store: Store) -> None:
     for run_id in same_shard(store, 5):
         run = write(store, starting(a_run(run_id)))
         write(store, ending(run, expire_at=1))
-    assert [store.remove_expired(0, 3) for _ in range(3)] == [3, 2, 0]
+    assert [removed(store, 0, 3) for _ in range(3)] == [3, 2, 0]
 
 
 def test_a_run_that_was_reopened_is_not_removed(store: Store) -> None:
@@ -131,10 +131,10 @@ def test_a_run_that_was_reopened_is_not_removed(store: Store) -> None:
     run = write(store, ending(run, expire_at=1))
     run = write(store, moving(run, to=RunStatus.COMPENSATING))
     shard = store.shard_of(run.id)
-    assert store.remove_expired(shard, 10) == 0
+    assert removed(store, shard, 10) == 0
     assert store.read(run.id).run == run
     write(store, ending(run, RunStatus.COMPENSATED, expire_at=1))
-    assert store.remove_expired(shard, 10) == 1
+    assert removed(store, shard, 10) == 1
 
 
 @pytest.mark.parametrize("by_way_of", [(), (RunStatus.COMPENSATING,)])
@@ -145,16 +145,16 @@ def test_a_run_that_owes_something_is_kept(store: Store, by_way_of: tuple[RunSta
     for status in by_way_of:
         run = write(store, moving(run, to=status))
     run = write(store, ending(run, RunStatus.FAILED))
-    assert store.remove_expired(store.shard_of(run.id), 10) == 0
+    assert removed(store, store.shard_of(run.id), 10) == 0
     run = write(store, ending(run, RunStatus.COMPENSATED, expire_at=1))
-    assert store.remove_expired(store.shard_of(run.id), 10) == 1
+    assert removed(store, store.shard_of(run.id), 10) == 1
 
 
 def test_a_removed_id_may_start_again(store: Store) -> None:
     """An id whose run was removed is free, and its old life cannot be committed to."""
     run = write(store, starting(a_run()))
     run = write(store, ending(run, expire_at=1))
-    store.remove_expired(store.shard_of(run.id), 10)
+    removed(store, store.shard_of(run.id), 10)
     again = replace(a_run(), started_at=run.started_at + 1, version=run.version)
     write(store, starting(again))
     assert not store.commit(moving(run))

@@ -194,3 +194,22 @@ def test_arrivals_keep_the_newest_of_each_queue(store: Store) -> None:
     run = write(store, moving(run, claimed=("bank", 400)))
     run = write(store, moving(run, claimed=("stock", 10**15)))
     assert store.due(store.shard_of(run.id), 1).arrivals == {"bank": 500, "stock": 10**15}
+
+
+# --- sweeps ------------------------------------------------------------------------------------
+
+
+def test_nobody_has_swept_yet(store: Store) -> None:
+    """Before the first sweep nothing is known of one."""
+    assert store.last_sweep() is None
+
+
+def test_the_newest_sweep_is_known(store: Store) -> None:
+    """Of the newest sweep it is known when it ended, by the store's clock, its lag and length."""
+    store.swept(lag_ms=900, took_ms=40)
+    before = now(store)
+    store.swept(lag_ms=3, took_ms=12)
+    mark = store.last_sweep()
+    assert mark is not None
+    assert (mark.lag, mark.took) == (3, 12)
+    assert before <= mark.at <= mark.now <= now(store)

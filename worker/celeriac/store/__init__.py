@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from celeriac.models import Event, Phase, Plan, Run, RunStatus
 
@@ -55,6 +55,7 @@ class Change:
     fresh: bool = False  # the id starts anew: forget the payloads (history stays)
     claimed: tuple[str, int] | None = None  # (queue, ms): a message sent at ms arrived there
     expire_at: int | None = None  # ms; at rest: when it may be removed (None: never)
+    relist: bool = False  # put it into every index it belongs to, as if it were in none
 
 
 class Due(NamedTuple):
@@ -139,6 +140,37 @@ class Figures(NamedTuple):
     due_since: int | None  # when the oldest of them was due
     expired: int  # runs at rest whose `expire_at` has passed
     expired_since: int | None  # the oldest `expire_at` among them
+
+
+class Standing(NamedTuple):
+    """A run, and what the indexes said of it at the same moment."""
+
+    run: Run
+    now: int  # ms, the store's clock
+    wake_at: int | None  # ms; its timer in the wake index
+    leases: Mapping[Lease, int]  # of its newest attempts, as far as they are in the wake index
+    expire_at: int | None  # ms; when it may be removed
+    listed: bool  # it is in every index it belongs to
+    planned: bool  # its plan is there
+
+
+class Spoilt(NamedTuple):
+    """A run that cannot be read."""
+
+    run_id: str
+    why: str
+
+
+class Entry(NamedTuple):
+    """One entry of an index, and the run it speaks of."""
+
+    kind: str  # wake, expire or list
+    place: str  # the index
+    member: str
+    run_id: str
+    lease: Lease | None
+    run: Run | None  # None: there is no such run
+    listed: bool  # the run belongs where it is listed
 
 
 class Store(Protocol):
@@ -264,8 +296,8 @@ class Store(Protocol):
         """Remove runs, each only if it is at rest and unchanged; return how many."""
         ...
 
-    def put_off(self, expired: Mapping[Expired, int]) -> None:
-        """Let runs expire at a later time (ms), each only if it still was to expire as found."""
+    def put_off(self, expired: Sequence[tuple[Expired, int]]) -> None:
+        """Let runs expire so many ms from now, each only if it still was to expire as found."""
         ...
 
     def remove_plans(self, shard: int, unused_ms: int) -> int:
@@ -274,6 +306,21 @@ class Store(Protocol):
         That is a plan whose newest start is at least *unused_ms* ago, where each run that is left
         of its saga started at least *unused_ms* after that.
         """
+        ...
+
+    def standings(self, shard: int, batch: int = 100) -> Iterator[Standing | Spoilt]:
+        """Yield every run of a shard with what the indexes say of it, *batch* at a time.
+
+        A run that changes all the time may be left out, one that comes or goes too.
+        """
+        ...
+
+    def entries(self, shard: int, batch: int = 100) -> Iterator[Entry]:
+        """Yield every entry of the indexes of a shard, with the run it speaks of."""
+        ...
+
+    def drop(self, entry: Entry) -> bool:
+        """Remove an entry of an index, if the run it speaks of is still as it was found."""
         ...
 
     def take_turn(self, work: str, ms: int) -> bool:

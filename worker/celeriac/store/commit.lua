@@ -2,7 +2,8 @@
 --
 -- Owns: doing all of a change or nothing.  Refuses to know: what a change means; it decodes no
 -- JSON and decides nothing.  Redis keeps what a script wrote before it failed (F7), so this reads
--- all, guards all, and only then writes: nothing after the first write can fail.
+-- all, guards all, and only then writes: nothing after the first write can fail.  Guarded is also
+-- what only a mistake could break: the form of each write, and whether an ACL permits it.
 --
 -- KEYS     the run's hash, then every other key that is read or written
 -- ARGV     1  how the run's head must begin; '' if there must be no such run
@@ -30,12 +31,48 @@ if ARGV[3] ~= '' then
   end
 end
 
+-- What a write takes after its key: arguments at least, at most, and in groups of how many.
+local forms = {
+  HSET = {2, 8000, 2}, ZADD = {2, 8000, 2}, RPUSH = {1, 8000, 1}, SADD = {1, 8000, 1},
+  ZREM = {1, 8000, 1}, SET = {1, 2, 1}, DEL = {0, 0, 1},
+}
+
+local function fits(command, first, last)
+  if command == 'ZADD' and ARGV[first] == 'GT' then
+    first = first + 1
+  end
+  local form, count = forms[command], last - first + 1
+  if not form or count < form[1] or count > form[2] or count % form[3] ~= 0 then
+    return false
+  end
+  for i = first, command == 'ZADD' and last or 0, 2 do
+    if not ARGV[i]:find('^%-?%d+$') then -- a score that Redis would not take
+      return false
+    end
+  end
+  return command ~= 'SET' or count == 1 or ARGV[last] == 'NX'
+end
+
+local at = 6 + #KEYS
+while at <= #ARGV do
+  local command, key = ARGV[at], KEYS[tonumber(ARGV[at + 1]) or 0]
+  local last = at + 2 + (tonumber(ARGV[at + 2]) or -1)
+  if not key or last < at + 2 or last > #ARGV or not fits(command, at + 3, last) then
+    return redis.error_reply('ERR this is no write: ' .. command)
+  end
+  -- Redis 7 can tell in advance; 6.2 refuses when it is too late.
+  if redis.acl_check_cmd and not redis.acl_check_cmd(command, key) then
+    return redis.error_reply('NOPERM the ACL forbids ' .. command .. ' on ' .. key)
+  end
+  at = last + 1
+end
+
 -- Publishing comes first: it may be forbidden, and nobody can look before the script has ended.
 if ARGV[2] ~= '' then
   redis.call('PUBLISH', ARGV[2], '')
 end
 
-local at = 6 + #KEYS
+at = 6 + #KEYS
 while at <= #ARGV do
   local last = at + 2 + tonumber(ARGV[at + 2])
   redis.call(ARGV[at], KEYS[tonumber(ARGV[at + 1])], unpack(ARGV, at + 3, last))

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from celeriac.errors import StoreError
 from celeriac.store.codec import dump_run, stamp
-from celeriac.store.keys import CUT, ShardKeys, lease_member, member, pair
+from celeriac.store.keys import CUT, ShardKeys, lease_member, member, pair, plan_member
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from celeriac.models import Plan, Run
-    from celeriac.store import Change
+    from celeriac.store import Change, Entry
 
 HEAD = "h"  # as commit.lua knows it
 FIELD = "f:"  # what the names of payloads begin with, which share the run's hash with the head
@@ -51,7 +51,9 @@ def spell_change(keys: ShardKeys, change: Change, dump_plan: Callable[[Plan], st
         writes.add("RPUSH", keys.log(run.id), *[event.dump() for event in change.events])
     _wake(writes, keys, change)
     if change.plan is not None:
-        writes.add("SET", keys.plan(change.plan.fingerprint), dump_plan(change.plan), "NX")
+        name = change.plan.fingerprint
+        writes.add("SET", keys.plan(name), dump_plan(change.plan), "NX")
+        writes.add("ZADD", keys.plans, "GT", run.started_at, plan_member(name, change.plan.saga))
     if change.claimed is not None:
         queue, sent = change.claimed
         writes.add("ZADD", keys.seen, "GT", sent, queue)
@@ -63,23 +65,43 @@ def spell_change(keys: ShardKeys, change: Change, dump_plan: Callable[[Plan], st
     )
 
 
-def spell_removal(keys: ShardKeys, run_id: str, run: Run | None, score: int) -> Call:
-    """Return the call that removes an expired run, if it is unchanged and still to expire then."""
+def spell_removal(keys: ShardKeys, run_id: str, run: Run | None, score: int | None) -> Call:
+    """Return the call that removes a run at rest, if it is unchanged.
+
+    With a *score* it must also still be to expire then.
+    """
     writes = _Writes(keys.run(run_id))
     writes.add("ZREM", keys.expire, run_id)
     if run is not None and run.status.at_rest:
         writes.add("DEL", keys.run(run_id))
         writes.add("DEL", keys.log(run_id))
-        for key, entry in _entries(keys, run):
+        for key, entry in places(keys, run):
             writes.add("ZREM", key, entry)
-    return writes.call(stamp(run), "", (keys.expire, run_id, score))
+    guard = (keys.expire, run_id, score) if score is not None else None
+    return writes.call(stamp(run), "", guard)
+
+
+def spell_drop(keys: ShardKeys, entry: Entry) -> Call:
+    """Return the call that removes an entry of an index, if its run is still as it was."""
+    writes = _Writes(keys.run(entry.run_id))
+    writes.add("ZREM", entry.place, entry.member)
+    return writes.call(stamp(entry.run), "", None)
+
+
+def places(keys: ShardKeys, run: Run) -> list[tuple[str, str]]:
+    """Where a run is listed: (index, member); first by saga and status, then by tags."""
+    entry = member(run.started_at, run.id)
+    return [
+        (keys.runs(pair(run)), entry),
+        *[(keys.tag(name, value), entry) for name, value in run.tags],
+    ]
 
 
 def _list(writes: _Writes, keys: ShardKeys, change: Change) -> None:
     """Add the writes that move a run between the indexes."""
     run, before = change.run, change.before
-    old = _entries(keys, before) if before else []
-    new = _entries(keys, run)
+    old = places(keys, before) if before and not change.relist else []
+    new = places(keys, run)
     if old != new:
         added = [entry for entry in new if entry not in old]
         for key, entry in added:
@@ -93,15 +115,6 @@ def _list(writes: _Writes, keys: ShardKeys, change: Change) -> None:
         writes.add("ZADD", keys.expire, change.expire_at, run.id)
     elif before and before.status.at_rest:
         writes.add("ZREM", keys.expire, run.id)
-
-
-def _entries(keys: ShardKeys, run: Run) -> list[tuple[str, str]]:
-    """Where a run is listed: (index, member); first by saga and status, then by tags."""
-    entry = member(run.started_at, run.id)
-    return [
-        (keys.runs(pair(run)), entry),
-        *[(keys.tag(name, value), entry) for name, value in run.tags],
-    ]
 
 
 def _wake(writes: _Writes, keys: ShardKeys, change: Change) -> None:

@@ -26,6 +26,7 @@ from redis.exceptions import (
 from redis.retry import Retry
 
 from celeriac.errors import ConfigurationError, StoreError, StoreFull, StoreUnavailable
+from celeriac.points import reached
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -97,8 +98,7 @@ class Connection:
         with self.errors():
             link: Any = self._pool.get_connection()
             try:
-                link.send_packed_command((b"".join(packed),))
-                return [_answer(link) for _ in packed]
+                return _exchanged(link, packed)
             except BaseException:
                 # Also when a time limit strikes: nobody may get the answers to what we asked.
                 link.disconnect()
@@ -156,6 +156,14 @@ def _packed(command: Command) -> bytes:
         data = str(part).encode("utf-8", _FOREIGN_BYTES)
         parts.append(b"$%d\r\n%b\r\n" % (len(data), data))
     return b"".join(parts)
+
+
+def _exchanged(link: Any, packed: list[bytes]) -> list[Any]:
+    reached("store.asking", packed)
+    link.send_packed_command((b"".join(packed),))
+    answers = [_answer(link) for _ in packed]
+    reached("store.answered", packed)
+    return answers
 
 
 def _answer(link: Any) -> Any:

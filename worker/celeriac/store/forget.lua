@@ -18,6 +18,12 @@ for i = 3, #KEYS do
     return 0
   end
 end
+-- Redis 7 can tell in advance what an ACL forbids: both are removed, or neither (I12).
+for i, command in ipairs({'ZREM', 'DEL'}) do
+  if redis.acl_check_cmd and not redis.acl_check_cmd(command, KEYS[i]) then
+    return redis.error_reply('NOPERM the ACL forbids ' .. command .. ' on ' .. KEYS[i])
+  end
+end
 redis.call('ZREM', KEYS[1], ARGV[1])
 redis.call('DEL', KEYS[2])
 return 1

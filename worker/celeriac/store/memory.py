@@ -20,21 +20,23 @@ from celeriac.models import Event, Plan, Run, RunStatus
 from celeriac.store import (
     Due,
     DueBatch,
+    Entry,
     Expired,
     Figures,
     Found,
     Lease,
     Pulse,
     Snapshot,
+    Standing,
     SweepMark,
 )
 from celeriac.store.codec import dump_plan, dump_run, load_plan, load_run, stamp
 from celeriac.store.keys import CUT, shard_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from celeriac.store import Change, Query
+    from celeriac.store import Change, Query, Spoilt
 
 OUTAGES_KEPT = 100
 
@@ -130,7 +132,10 @@ class MemoryStore:
         record.fields.update(change.fields)
         record.log.extend(events)
         if change.plan is not None:
-            self._plans.setdefault(change.plan.fingerprint, dump_plan(change.plan))
+            name = change.plan.fingerprint
+            self._plans.setdefault(name, dump_plan(change.plan))
+            place = (self.shard_of(change.run.id), name)
+            self._started[place] = max(change.run.started_at, self._started.get(place, 0))
         record.expire_at = change.expire_at
 
     def _schedule(self, change: Change) -> None:
@@ -295,13 +300,13 @@ class MemoryStore:
             self._changed.notify_all()
             return len(gone)
 
-    def put_off(self, expired: Mapping[Expired, int]) -> None:
-        """Let runs expire at a later time (ms), each only if it still was to expire as found."""
+    def put_off(self, expired: Sequence[tuple[Expired, int]]) -> None:
+        """Let runs expire so many ms from now, each only if it still was to expire as found."""
         with self._changed:
-            for (run, at), later in expired.items():
+            for (run, at), ms in expired:
                 record = self._records.get(run.id)
                 if record and record.expire_at is not None and at in (None, record.expire_at):
-                    record.expire_at = later
+                    record.expire_at = self._clock() + ms
 
     def remove_plans(self, shard: int, unused_ms: int) -> int:
         """Remove plans that no run of a shard can follow any more; return how many."""
@@ -316,6 +321,45 @@ class MemoryStore:
                 if not any(name == key[1] for _, name in self._started):
                     del self._plans[key[1]]
             return len(gone)
+
+    def standings(self, shard: int, batch: int = 100) -> Iterator[Standing | Spoilt]:  # noqa: ARG002
+        """Yield every run of a shard with what the wake index says of it."""
+        with self._changed:
+            runs = [run for run in self._runs() if self.shard_of(run.id) == shard]
+            found = [self._standing(run) for run in runs]
+        yield from found
+
+    def entries(self, shard: int, batch: int = 100) -> Iterator[Entry]:  # noqa: ARG002
+        """Yield every entry of the wake index of a shard: there is no other index."""
+        with self._changed:
+            wake = [entry for entry in self._wake if self.shard_of(_run_id(entry)) == shard]
+        for entry in wake:
+            run_id, lease = _run_id(entry), entry if isinstance(entry, Lease) else None
+            run = self.read(run_id).run
+            yield Entry("wake", "wake", str(entry), run_id, lease, run, listed=False)
+
+    def drop(self, entry: Entry) -> bool:
+        """Remove an entry of the wake index, if the run it speaks of is still as it was found."""
+        with self._changed:
+            if self.read(entry.run_id).run != entry.run:
+                return False
+            return self._wake.pop(entry.lease or entry.run_id, None) is not None
+
+    def _standing(self, run: Run) -> Standing:
+        leases = {
+            entry: at
+            for entry, at in self._wake.items()
+            if isinstance(entry, Lease) and entry.run_id == run.id
+        }
+        return Standing(
+            run=run,
+            now=self._clock(),
+            wake_at=self._wake.get(run.id),
+            leases=leases,
+            expire_at=self._records[run.id].expire_at,
+            listed=True,
+            planned=run.plan in self._plans,
+        )
 
     def take_turn(self, work: str, ms: int) -> bool:
         """Return True if nobody else is at *work*; then nobody will be, for *ms* milliseconds."""

@@ -67,7 +67,12 @@ local function decide(member, time, out)
   bound = {text = (out and '(' or '[') .. member, member = member, time = time, out = out}
   for _, group in ipairs(groups) do
     for _, index in ipairs(group) do
-      if index.top and passed(index.top, index.time) then
+      local top = index.top
+      if top == member then
+        if out then
+          advance(index)
+        end
+      elseif top and not out and ahead(top, index.time, member, time) then
         advance(index)
       end
     end
@@ -75,9 +80,11 @@ local function decide(member, time, out)
 end
 
 local function first(group)
-  local best = {}
+  local best = {time = -1}
   for _, index in ipairs(group) do
-    if index.top and not (best.top and not ahead(index.top, index.time, best.top, best.time)) then
+    local time = index.time
+    if index.top and (time > best.time
+        or (time == best.time and ahead(index.top, time, best.top, time))) then
       best = index
     end
   end

@@ -21,6 +21,7 @@ from celeriac.store.answers import ms, ripe, scored
 from celeriac.store.codec import dump_plan, load_plan, load_run
 from celeriac.store.commit import FIELD, HEAD, Call, spell_change
 from celeriac.store.connection import Connection
+from celeriac.store.inspection import Inspection
 from celeriac.store.keys import Keys, lease_member, shard_of, split_wake
 from celeriac.store.listing import Listing, read_head
 from celeriac.store.removal import Removal
@@ -28,9 +29,9 @@ from celeriac.store.scripts import COMMIT, PULSE, SWEPT, WAKE, Scripts
 from celeriac.store.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from celeriac.store import Change, Expired, Lease, Query
+    from celeriac.store import Change, Entry, Expired, Lease, Query, Spoilt, Standing
     from celeriac.store.connection import Command
 
 _T = TypeVar("_T")
@@ -57,6 +58,7 @@ class RedisStore:
         self._scripts = Scripts(self._redis)
         self._listing = Listing(self._redis, self._scripts, self._keys)
         self._removal = Removal(self._redis, self._scripts, self._keys)
+        self._inspection = Inspection(self._redis, self._scripts, self._keys)
         self._plans: dict[str, Plan] = {}
         self._plan_texts: dict[str, str] = {}
 
@@ -282,13 +284,25 @@ class RedisStore:
         """Remove runs, each only if it is at rest and unchanged; return how many."""
         return self._removal.remove(expired)
 
-    def put_off(self, expired: Mapping[Expired, int]) -> None:
-        """Let runs expire at a later time (ms), each only if it still was to expire as found."""
+    def put_off(self, expired: Sequence[tuple[Expired, int]]) -> None:
+        """Let runs expire so many ms from now, each only if it still was to expire as found."""
         self._removal.put_off(expired)
 
     def remove_plans(self, shard: int, unused_ms: int) -> int:
         """Remove plans that no run of a shard can follow any more; return how many."""
         return self._removal.plans(shard, unused_ms)
+
+    def standings(self, shard: int, batch: int = 100) -> Iterator[Standing | Spoilt]:
+        """Yield every run of a shard with what the indexes say of it, *batch* at a time."""
+        return self._inspection.standings(shard, batch)
+
+    def entries(self, shard: int, batch: int = 100) -> Iterator[Entry]:
+        """Yield every entry of the indexes of a shard, with the run it speaks of."""
+        return self._inspection.entries(shard, batch)
+
+    def drop(self, entry: Entry) -> bool:
+        """Remove an entry of an index, if the run it speaks of is still as it was found."""
+        return self._inspection.drop(entry)
 
     def take_turn(self, work: str, ms: int) -> bool:
         """Return True if nobody else is at *work*; then nobody will be, for *ms* milliseconds."""

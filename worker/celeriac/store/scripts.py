@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import NoScriptError, ResponseError
 
+from celeriac.points import reached
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -66,6 +68,7 @@ class Scripts:
             return []
         answers = self._try(script, calls, beyond_full)
         if any(isinstance(answer, NoScriptError) for answer in answers):
+            reached("store.forgotten", script)
             self._load(script, beyond_full)
             answers = self._again(script, calls, answers, beyond_full)
         return self._connection.check(answers)

@@ -10,17 +10,24 @@
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
-local moved = {}
+-- All is read before anything is written: an entry that is garbage moves none of the others (I12).
+local moved, writes = {}, {}
 for i = 1, #ARGV, 3 do
   local score = redis.call('ZSCORE', KEYS[1], ARGV[i])
   local found = score and (ARGV[i + 1] == '' or tonumber(score) == tonumber(ARGV[i + 1]))
+  local to = ARGV[i + 2]
+  if to:sub(1, 1) == '+' then
+    to = string.format('%.0f', now + tonumber(to))
+  end
+  if not to:find('^%-?%d+$') then
+    return redis.error_reply('ERR this is no time: ' .. to)
+  end
   if found then
-    local to = ARGV[i + 2]
-    if to:sub(1, 1) == '+' then
-      to = string.format('%.0f', now + tonumber(to))
-    end
-    redis.call('ZADD', KEYS[1], to, ARGV[i])
+    writes[#writes + 1] = {to, ARGV[i]}
   end
   moved[#moved + 1] = found and 1 or 0
+end
+for _, write in ipairs(writes) do
+  redis.call('ZADD', KEYS[1], write[1], write[2])
 end
 return moved

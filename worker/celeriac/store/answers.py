@@ -1,0 +1,26 @@
+"""Reading what Redis answers: times, and members with their scores.
+
+Owns: the forms of these answers.  Refuses to know: what was asked.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+
+def ms(time: tuple[int, int]) -> int:
+    """Return what TIME answered in milliseconds."""
+    return int(time[0]) * 1000 + int(time[1]) // 1000
+
+
+def scored(flat: Sequence[str]) -> Iterable[tuple[str, str]]:
+    """Pair the members and scores of a WITHSCORES answer."""
+    return zip(flat[::2], flat[1::2], strict=True)
+
+
+def ripe(first: Sequence[str], now: int) -> bool:
+    """True if the first entry of an index, and so perhaps others, is not later than *now*."""
+    return bool(first) and float(first[1]) <= now
