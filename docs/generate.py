@@ -10,6 +10,8 @@ import types
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
 
+from celeriac.doctor import CHECKS
+from celeriac.metrics import METRICS, Metric
 from celeriac.settings import PREFIX, Settings
 from docs.diagram import states_page
 
@@ -34,6 +36,45 @@ name in the message.  Durations are seconds.
 """
 
 
+DOCTOR = """\
+<!-- Drawn from worker/celeriac/doctor/ by `make docs`: change it there. -->
+# The doctor
+
+`celery -A app saga doctor` looks for what endangers runs: in this app's configuration, the state
+Redis, the broker, the workers and the sweep.  It changes nothing, prints no password, and takes a
+few seconds whoever does not answer.  Each finding says what to do.
+
+- Exit codes: 0 no errors (there may be warnings), 1 errors, 5 Redis or the broker is out of reach.
+- `-v` shows also what is well; `-o json` and `-o jsonl` are for programs; `--only ID` and
+  `--skip ID` choose checks, and may be repeated.
+- What a server hides (an ACL, a managed Redis without CONFIG) is listed as `unchecked`, with where
+  to look by hand; that is no error.
+- Workers log, once when they start, what the checks of the app and the state Redis find.
+- Nothing is scanned: which plans are live is seen from some 400 runs, at both ends of each index.
+
+Severities: an **error** says that a promise does not hold, or that runs stand still; a **warning**,
+that it holds until something else goes wrong; **info** is good to know.  Those here are the usual
+ones: a check may find something milder or worse.
+
+| check | looks at | severity | well is | what to do if not | by hand |
+|---|---|---|---|---|---|
+{rows}
+"""
+
+
+def doctor_page() -> str:
+    """The page of the doctor: one row for each check, in the order in which they are made."""
+    rows = (
+        (f"`{row.id}`", row.area, row.severity.value, row.about, row.advice, row.by_hand)
+        for row in CHECKS.values()
+    )
+    return DOCTOR.format(rows="\n".join(f"| {' | '.join(map(_cell, row))} |" for row in rows))
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
 def settings_page() -> str:
     """The page of settings: one row for each, in the order of the table in the code."""
     return SETTINGS.format(rows="\n".join(_row(*each) for each in Settings.model_fields.items()))
@@ -54,10 +95,43 @@ def _default(field: FieldInfo) -> str:
     return f"`{field.default!r}`"
 
 
+def observability_page() -> str:
+    """The page about watching: its prose as it is, and the table of metrics in its place."""
+    page = (FOLDER / "observability.md").read_text(encoding="utf-8")
+    before, begin, rest = page.partition("<!-- metrics: ")
+    said, _, after = rest.partition("-->")
+    _, end, after = after.partition("<!-- end of metrics -->")
+    assert begin, "the page says where its table begins"
+    assert end, "the page says where its table ends"
+    return f"{before}{begin}{said}-->\n{_metrics()}\n{end}{after}"
+
+
+def _metrics() -> str:
+    head = "| metric | kind | meaning |\n|---|---|---|"
+    return "\n".join([head, *(_metric(metric) for metric in METRICS)])
+
+
+def _metric(metric: Metric) -> str:
+    labels = f"{{{','.join(metric.labels)}}}" if metric.labels else ""
+    kind = f"{metric.kind}, store" if metric.source == "store" else metric.kind
+    if metric.buckets:
+        kind = f"{kind}, {_span(metric.buckets[0])} to {_span(metric.buckets[-1])}"
+    return f"| `{metric.name}{labels}` | {kind} | {metric.meaning} |"
+
+
+def _span(seconds: float) -> str:
+    for size, unit in ((86_400, "d"), (3_600, "h"), (1, "s")):
+        if seconds >= size:
+            return f"{seconds / size:g} {unit}"
+    return f"{seconds * 1000:g} ms"
+
+
 # Each page by its name in this folder.
 PAGES: dict[str, Callable[[], str]] = {
+    "observability.md": observability_page,
     "settings.md": settings_page,
     "states.md": states_page,
+    "doctor.md": doctor_page,
 }
 
 

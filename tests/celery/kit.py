@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -55,6 +56,7 @@ class Kit(NamedTuple):
     hasty: Saga[Trip, Ticket]  # the same with a step that may take 1 s
     march: Saga[Trip, Ticket]  # ten steps: hop, hop-2, … hop-10
     weighing: Saga[Trip, Any]  # book, then weigh, whose output may be anything
+    mailing: Saga[Trip, Ticket]  # book, mail (which honours no key), pay
     ledger: Ledger
     folder: Path
 
@@ -133,6 +135,14 @@ def build(  # noqa: C901 -- not complex, only many: all that the app consists of
     def unhop(ctx: StepContext, trip: Trip) -> None:
         act(ctx, trip, f"{ctx.step}.undo")
 
+    @sagas.step(retry=QUICK, effect="none")
+    def mail(ctx: StepContext, trip: Trip) -> Ticket:
+        return act(ctx, trip, "mail")
+
+    @mail.compensation(retry=QUICK)
+    def unmail(ctx: StepContext, trip: Trip) -> None:
+        act(ctx, trip, "mail.undo")
+
     @sagas.step(retry=QUICK)
     def weigh(ctx: StepContext, trip: Trip) -> Any:
         act(ctx, trip, "weigh")
@@ -158,6 +168,10 @@ def build(  # noqa: C901 -- not complex, only many: all that the app consists of
         flow.step(book, trip)
         return flow.step(weigh, trip)
 
+    def mailed(flow: Flow, trip: Trip) -> Ticket:
+        flow.step(book, trip)
+        return flow.step(pay, trip, flow.step(mail, trip))
+
     made = Kit(
         app,
         sagas,
@@ -167,6 +181,7 @@ def build(  # noqa: C901 -- not complex, only many: all that the app consists of
         sagas.saga(name="hasty")(rushed),
         sagas.saga(name="march")(hops),
         sagas.saga(name="weighing")(weighed),
+        sagas.saga(name="mailing")(mailed),
         ledger,
         folder,
     )
@@ -180,6 +195,8 @@ def build(  # noqa: C901 -- not complex, only many: all that the app consists of
 def _before(word: str, folder: Path, name: str) -> None:
     if word == "raise":
         raise ConnectionError("the participant is away")
+    if word == "exit":
+        sys.exit("the step leaves")
     if word in ("abort", "abort-clean"):
         effect = False if word == "abort-clean" else None
         raise Abort("refused", code="refused", effect=effect)

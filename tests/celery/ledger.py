@@ -16,19 +16,21 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS log (at REAL, kind TEXT, key TEXT, attempt INTEGER, pid INTEGER);
+CREATE TABLE IF NOT EXISTS log
+    (at REAL, kind TEXT, key TEXT, attempt INTEGER, pid INTEGER, text TEXT DEFAULT '');
 CREATE TABLE IF NOT EXISTS effect (key TEXT PRIMARY KEY, live INTEGER, dead INTEGER);
 """
 
 
 class Row(NamedTuple):
-    """One line of the ledger; `kind` is begin, do, again, forbidden, undo or undone."""
+    """One line of the ledger; `kind` is begin, saw, do, again, forbidden, undo or undone."""
 
     at: float
     kind: str
     key: str
     attempt: int
     pid: int
+    text: str = ""
 
 
 class Ledger:
@@ -47,6 +49,11 @@ class Ledger:
         """A body began."""
         with self._open() as db:
             self._log(db, "begin", key, attempt)
+
+    def saw(self, key: str, attempt: int, text: str) -> None:
+        """A body was given what earlier steps returned: JSON, by the name of the step."""
+        with self._open() as db:
+            self._log(db, "saw", key, attempt, text)
 
     def do(self, key: str, attempt: int) -> None:
         """Take effect, once for each key, and never after it was undone."""
@@ -70,10 +77,9 @@ class Ledger:
             db.execute("COMMIT")
 
     @staticmethod
-    def _log(db: sqlite3.Connection, kind: str, key: str, attempt: int) -> None:
-        db.execute(
-            "INSERT INTO log VALUES (?, ?, ?, ?, ?)", (time.time(), kind, key, attempt, os.getpid())
-        )
+    def _log(db: sqlite3.Connection, kind: str, key: str, attempt: int, text: str = "") -> None:
+        row = Row(time.time(), kind, key, attempt, os.getpid(), text)
+        db.execute("INSERT INTO log VALUES (?, ?, ?, ?, ?, ?)", row)
 
     def rows(self, key: str = "%", kind: str = "%") -> list[Row]:
         """The lines of the ledger whose key and kind are LIKE the given ones, oldest first."""

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.celery.kit import GRACE, Trip
+from tests.celery.kit import GRACE, Trip, build
+from tests.chaos.proxy import Fault, Proxy
 
 if TYPE_CHECKING:
     from celeriac import RunHandle
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 A_MINUTE = 60 / 5 * GRACE
 SWEEPER = ("-Q", "celeriac")
+BOOK = "tests.celery.kit.book"
 
 
 def started(world: World, count: int) -> list[RunHandle[Any]]:
@@ -111,3 +113,37 @@ def test_a_queue_that_was_deleted(world: World) -> None:
         world.check(run)
         again = next(event for event in run.history() if event.kind == "dispatched")
         assert again.at - run.history()[0].at >= GRACE * 1000
+
+
+# --- a broker that cannot count ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("toward", ["server", "client"])
+def test_a_connection_that_breaks_while_it_is_asked(world: World, toward: Any) -> None:
+    """A broker that is gone between two words has not said how much waits, and that is all."""
+    with Proxy(world.redis.port) as proxy:
+        asker = build(f"redis://127.0.0.1:{proxy.port}/0", world.folder, (), world.redis.url)
+        backlog = asker.sagas.runtime.courier.backlog
+        world.kit.trip.start(Trip(), id="run")
+        assert backlog(BOOK) == ("celery", 1)
+        proxy.begin(Fault("cut", toward=toward))
+        assert backlog(BOOK) is None
+        proxy.heal()
+        assert backlog(BOOK) == ("celery", 1)
+        asker.sagas.runtime.close()
+
+
+def test_a_broker_that_is_full(split_world: World) -> None:
+    """A sweep that cannot ask a full broker looks again soon: the run is not what is wrong."""
+    world = split_world
+    with world.fault("drop"):
+        run = world.kit.trip.start(Trip(), id="run")
+    overdue = run.history()[0].at / 1000 + 2 * GRACE
+    world.until(lambda: time.time() > overdue, "its message is overdue")
+    with world.redis.client() as broker:
+        broker.config_set("maxmemory", broker.info("memory")["used_memory"] // 2)
+        assert world.kit.sagas.sweep() == 1
+        broker.config_set("maxmemory", 0)
+    world.worker()
+    world.beat()
+    assert world.rest(run).status == "completed"

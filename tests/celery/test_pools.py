@@ -68,6 +68,27 @@ def test_each_pool_runs_and_undoes_sagas(world: World, options: tuple[str, ...])
     assert not worker.says("lost with their pool child")
 
 
+@pytest.mark.parametrize("pool", ["prefork", "threads"])
+def test_a_step_that_leaves_has_failed(world: World, pool: str) -> None:
+    """`sys.exit()` ends its attempt, in every pool, and neither the worker nor a child."""
+    worker = world.worker(args=("--pool", pool))
+    world.beat()
+    run = world.kit.trip.start(Trip(script={"pay": ["exit"], "send": ["exit"] * 3}), id="leaves")
+    assert world.rest(run).status == "compensated"
+    assert bodies(world, run) == {
+        **ONCE,
+        "pay": 2,
+        "send": 3,
+        "send.undo": 1,
+        "pay.undo": 1,
+        "book.undo": 1,
+    }
+    failure = step_of(run, "send").failure
+    assert failure is not None
+    assert (failure.type, failure.message) == ("SystemExit", "the step leaves")
+    assert not worker.says("lost with their pool child")
+
+
 def test_a_worker_of_one_queue_sweeps_too(world: World) -> None:
     """A worker told to take from `celery` alone sweeps and compensates all the same."""
     world.worker(args=("-Q", "celery"))

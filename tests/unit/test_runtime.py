@@ -1,4 +1,4 @@
-"""Which Redis holds run state: the setting, else the broker's, and an error that says what to set."""
+"""Which Redis holds run state: the setting, else the broker's; an error says what to set."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ if __name__ != "celeriac":
         "own; install it (`make setup`) and `import celeriac`"
     )
 
+from celeriac.archive import ArchivedRun
 from celeriac.client import Page, RunHandle
 from celeriac.context import StepContext, current
 from celeriac.errors import (
@@ -39,11 +40,21 @@ from celeriac.errors import (
 from celeriac.flow import Flow
 from celeriac.models import Event, EventKind, Failure, RunState, RunStatus, StepStatus, StepView
 from celeriac.policy import Retry
+from celeriac.retention import Purge
 from celeriac.sagas import Saga, Sagas
+from celeriac.signals import (
+    saga_compensated,
+    saga_completed,
+    saga_failed,
+    saga_started,
+    saga_step_failed,
+)
+from celeriac.stats import SagaStats, Stats, SweepStats
 from celeriac.steps import Compensation, Step
 
 __all__ = [
     "Abort",
+    "ArchivedRun",
     "CommandRefused",
     "Compensation",
     "ConfigurationError",
@@ -57,6 +68,7 @@ __all__ = [
     "OutputInvalid",
     "Page",
     "PayloadTooLarge",
+    "Purge",
     "ResultTimeout",
     "Retry",
     "RunCompensated",
@@ -71,7 +83,9 @@ __all__ = [
     "RunTerminated",
     "Saga",
     "SagaError",
+    "SagaStats",
     "Sagas",
+    "Stats",
     "Step",
     "StepContext",
     "StepFailed",
@@ -80,5 +94,11 @@ __all__ = [
     "StoreError",
     "StoreFull",
     "StoreUnavailable",
+    "SweepStats",
     "current",
+    "saga_compensated",
+    "saga_completed",
+    "saga_failed",
+    "saga_started",
+    "saga_step_failed",
 ]

@@ -34,25 +34,45 @@ ERRBACK = "celeriac.compensate"
 #: A keyword that no task knows.  A worker that runs a saga's message without knowing Celeriac
 #: fails for it, instead of running the task with its default arguments.
 GUARD = "celeriac_run"
+#: Celery's signed messages: an application that has them wants ours signed too.
+SIGNED = "auth"
 # A chain's messages grow with the square of its length (celery.md): longer sagas travel in windows.
 _WINDOW = 10
+# More than any run id, step or number of ours; what is longer is not worth looking at.
+_LONGEST_WORD = 1_000
+_ENDLESS = 2**53
+
+
+def header_of(request: Any) -> Any:
+    """The saga header of a task request, whatever it holds; None if it has none."""
+    return getattr(request, HEADER, None) or (request.headers or {}).get(HEADER)
 
 
 def delivery_of(request: Any) -> Delivery | None:
     """What the message of a task request hints at; None if it is no saga's."""
-    header = getattr(request, HEADER, None) or (request.headers or {}).get(HEADER)
+    header = header_of(request)
     return parse_header(header) if header else None
 
 
 def parse_header(header: Any) -> Delivery | None:
-    """Read the saga header of a message; None if it makes no sense."""
-    try:
-        run_id, epoch, step, phase, attempt, plan = header
-        if phase not in ("do", "undo") or not isinstance(run_id, str):
-            return None
-        return Delivery(run_id, int(epoch), str(step), phase, int(attempt), str(plan))
-    except (TypeError, ValueError, OverflowError):
+    """Read the saga header of a message; None if it makes no sense.
+
+    Whoever can write to the broker can write anything here, and some of it ends up in logs.
+    """
+    if not isinstance(header, list | tuple) or len(header) != len(Delivery._fields):
         return None
+    run_id, epoch, step, phase, attempt, plan = header
+    words, numbers = (run_id, step, plan), (epoch, attempt)
+    fits = (
+        phase in ("do", "undo")
+        and all(isinstance(word, str) and _is_word(word) for word in words)
+        and all(type(number) is int and abs(number) < _ENDLESS for number in numbers)
+    )
+    return Delivery(run_id, epoch, step, phase, attempt, plan) if fits else None
+
+
+def _is_word(text: str) -> bool:
+    return len(text) <= _LONGEST_WORD and text.isprintable()
 
 
 class CeleryCourier:
@@ -100,6 +120,7 @@ class CeleryCourier:
         args = () if task is not None else (name,)
         options = message_options(run, dispatch)
         options.update(_time_limits(node, dispatch.phase, run.grace))
+        options.update(written(self._app))
         options["link_error"] = [self._errback(run)]
         return make(*args, kwargs={GUARD: run.id}, immutable=True, options=options)
 
@@ -108,7 +129,12 @@ class CeleryCourier:
             ERRBACK,
             args=(run.id,),
             immutable=True,
-            options={"queue": QUEUE, "argsrepr": clean(run.id), "kwargsrepr": ""},
+            options={
+                "queue": QUEUE,
+                "argsrepr": clean(run.id),
+                "kwargsrepr": "",
+                **written(self._app),
+            },
         )
 
     def backlog(self, task: str) -> Backlog | None:
@@ -128,7 +154,21 @@ class CeleryCourier:
             # will declare it, so nothing waits there.
             if type(error).__name__ in ("NotFound", "ChannelError"):
                 return Backlog(QUEUE, 0)
-            raise
+            if not isinstance(error, self._broker_errors()):
+                raise
+            # Out of memory, or gone between two words: nothing that is wrong with the run.
+            log.debug("cannot tell how much waits for %s: %s", task, type(error).__name__)
+            return None
+
+    def _broker_errors(self) -> tuple[type[Exception], ...]:
+        """What this transport raises for a broker that is away or refuses; kombu passes it on."""
+        with self._app.connection_for_write() as asked:  # it asks the transport, not the broker
+            return (*asked.connection_errors, *asked.channel_errors)
+
+
+def written(app: Celery) -> dict[str, str]:
+    """How our messages are written: as JSON, whatever the application sends otherwise."""
+    return {} if app.conf.task_serializer == SIGNED else {"serializer": "json"}
 
 
 def message_options(run: Run, dispatch: Dispatch) -> dict[str, Any]:
@@ -203,7 +243,10 @@ def carries_on(request: Any, dispatch: Dispatch) -> bool:
     rest = getattr(request, "chain", None)
     if not rest:
         return False
-    following = parse_header((rest[-1].get("options") or {}).get("headers", {}).get(HEADER))
+    try:
+        following = parse_header(rest[-1]["options"]["headers"][HEADER])
+    except (KeyError, IndexError, TypeError):
+        return False  # whatever it is, it is not ours
     return following is not None and following[2:5] == (
         dispatch.step,
         dispatch.phase,

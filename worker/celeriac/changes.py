@@ -32,11 +32,8 @@ def change_of(
 ) -> Change:
     """What to write for a transition."""
     run = decided.run
-    had, has = _leases(before), _leases(run)
+    had, has = leases_of(before), leases_of(run)
     started = any(event.kind is EventKind.STARTED for event in decided.events)
-    retention = plan.retention if plan.retention is not None else terms.retention
-    # What is owed waits for an operator, however long that takes.
-    ends = run.status.at_rest and run.status is not RunStatus.FAILED
     return Change(
         before=before,
         run=run,
@@ -49,11 +46,20 @@ def change_of(
         plan=plan if started else None,
         fresh=started and before is not None,
         claimed=arrived,
-        expire_at=run.ended_at + retention if ends else None,
+        expire_at=removable_at(plan, run, terms),
     )
 
 
-def _leases(run: Run | None) -> set[Lease]:
+def removable_at(plan: Plan, run: Run, terms: Terms) -> int | None:
+    """When a run may be removed, in ms; None: not as it stands now."""
+    # What is owed waits for an operator, however long that takes.
+    if not run.status.at_rest or run.status is RunStatus.FAILED:
+        return None
+    return run.ended_at + (plan.retention if plan.retention is not None else terms.retention)
+
+
+def leases_of(run: Run | None) -> set[Lease]:
+    """The attempts at work, each of which has its lease in the wake index."""
     if run is None or run.status.at_rest:
         return set()
     phases: tuple[Phase, ...] = ("do", "undo")

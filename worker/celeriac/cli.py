@@ -9,7 +9,6 @@ imported here before a verb is really called.
 
 from __future__ import annotations
 
-import getpass
 import os
 import shlex
 import sys
@@ -19,9 +18,28 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+from celeriac.options import (
+    FILTERS,
+    OUTPUT,
+    RUN,
+    SAGA,
+    STEERING,
+    WAIT,
+    complete,
+    document,
+    output,
+    reason,
+    step,
+    tagged,
+    targets,
+    the_step,
+    user,
+)
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from celeriac.graph import Drawing
     from celeriac.terminal import Terminal
 
 _EPILOG = """\b
@@ -42,7 +60,7 @@ class Verb(click.Command):
         from celeriac.terminal import Terminal  # noqa: PLC0415
 
         options = dict(ctx.params)
-        form = options.pop("form")
+        form = options.pop("form", "table")
         if options.get("timeout") is not None and not options["wait"]:
             raise click.UsageError("--timeout says how long to --wait: give both", ctx)
         debug = bool(ctx.parent and ctx.parent.params.get("debug"))
@@ -59,103 +77,6 @@ def _called(ctx: click.Context) -> str:
     return f"celery -A {shlex.quote(app if isinstance(app, str) else ctx.obj.app.main)} saga"
 
 
-# --- what several verbs take -------------------------------------------------------------------
-
-
-def _pairs(_: click.Context, __: click.Parameter, given: Sequence[str]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for pair in given:
-        key, equals, value = pair.partition("=")
-        if not key or not equals:
-            raise click.BadParameter(f"give name=value, not {pair!r}")
-        if found.setdefault(key, value) != value:
-            raise click.BadParameter(f"{key!r} is given twice: a tag has one value")
-    return found
-
-
-def _words(_: click.Context, __: click.Parameter, given: str | None) -> str | None:
-    if given is not None and not given.strip():
-        raise click.BadParameter("it is empty, and stays in the run's history: say something")
-    return given
-
-
-def _document(_: click.Context, __: click.Parameter, given: str | None) -> str | None:
-    """The JSON itself, or what is in the file that `@file` names, or on stdin for `-`."""
-    if given is None or not (given == "-" or given.startswith("@")):
-        return given
-    try:
-        with click.open_file(given.removeprefix("@"), encoding="utf-8-sig") as file:
-            return str(file.read())
-    except (OSError, UnicodeDecodeError) as error:
-        raise click.BadParameter(f"{given} cannot be read: {error}") from None
-
-
-def _user() -> str:
-    """Who is at the terminal; in a container, there may be no name for it."""
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        return f"user {os.getuid()}"
-
-
-def _together(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Several options as one decorator, in the order in which help shows them."""
-
-    def add(function: Any) -> Any:
-        for option in reversed(options):
-            function = option(function)
-        return function
-
-    return add
-
-
-def _output(*forms: str) -> Callable[[Any], Any]:
-    return click.option(
-        "-o",
-        "--output",
-        "form",
-        type=click.Choice(forms),
-        default=forms[0],
-        show_default=True,
-        help="Form of what is printed.",
-    )
-
-
-def _tags(what: str) -> Callable[[Any], Any]:
-    return click.option(
-        "--tag", "tags", multiple=True, callback=_pairs, metavar="NAME=VALUE", help=what
-    )
-
-
-def _reason(*, required: bool) -> Callable[[Any], Any]:
-    return click.option(
-        "--reason",
-        required=required,
-        callback=_words,
-        help="Why; it stays in the run's history.",
-    )
-
-
-_OUTPUT = _output("table", "json", "jsonl", "ids")
-_RUN = click.argument("run_id", metavar="ID")
-_BY = click.option(
-    "--by",
-    default=_user,
-    callback=_words,
-    help="Who asks; it stays in the run's history.  [default: your login name]",
-)
-_WAIT = _together(
-    click.option("--wait", is_flag=True, help="Wait until the run has ended."),
-    click.option(
-        "--timeout",
-        type=click.FloatRange(min=0),
-        metavar="SECONDS",
-        help="Wait no longer than this; the run goes on by itself.",
-    ),
-)
-_STEERING = _together(_BY, _WAIT, _OUTPUT)
-
-
 # --- celery -A app saga … ----------------------------------------------------------------------
 
 
@@ -166,16 +87,16 @@ def saga(**_: Any) -> None:
 
 
 @saga.command(cls=Verb)
-@click.argument("name", metavar="SAGA")
+@SAGA
 @click.option(
     "--input",
     "text",
-    callback=_document,
+    callback=document,
     metavar="JSON|@FILE|-",
     help="The value of the saga's parameter; if there are several, an object by name.",
 )
 @click.option("--id", "run_id", help="Makes the start repeatable.  [default: a new UUID]")
-@_tags("A label to find the run by; may be repeated.")
+@tagged("A label to find the run by; may be repeated.")
 @click.option(
     "--if-exists",
     type=click.Choice(["join", "fail", "restart"]),
@@ -183,91 +104,243 @@ def saga(**_: Any) -> None:
     show_default=True,
     help="What to do if there is a run with this id.",
 )
-@_WAIT
-@_OUTPUT
+@WAIT
+@OUTPUT
 def start(terminal: Terminal, name: str, text: str | None, **options: Any) -> None:
     """Start a run of SAGA."""
     terminal.start(name, text, **options)
 
 
 @saga.command("list", cls=Verb)
-@click.option(
-    "--status",
-    multiple=True,
-    help="running, waiting, paused, compensating, completed, compensated, failed or terminated; "
-    "may be repeated.",
-)
-@click.option("--saga", help="Runs of this saga only.")
-@_tags("Runs with this label only; may be repeated.")
-@click.option(
-    "--since", metavar="TIME", help="Started after this: 30m, 2h, 7d ago, or an ISO time."
-)
-@click.option("--until", metavar="TIME", help="Started before this.")
+@FILTERS
 @click.option(
     "--limit", type=click.IntRange(1, 200), default=50, show_default=True, help="Most runs to list."
 )
 @click.option("--cursor", help="Where the page before ended, as it said.")
-@_OUTPUT
+@OUTPUT
 def list_(terminal: Terminal, **filters: Any) -> None:
     """List runs, newest first."""
     terminal.list(**filters)
 
 
 @saga.command(cls=Verb)
-@_RUN
+@RUN
 @click.option("--traceback", is_flag=True, help="Show where in the steps the errors were raised.")
-@_OUTPUT
+@OUTPUT
 def show(terminal: Terminal, run_id: str, *, traceback: bool) -> None:
     """Show a run: its steps, what is owed, and what can be done about it."""
     terminal.show(run_id, traceback=traceback)
 
 
 @saga.command(cls=Verb)
-@_RUN
-@_OUTPUT
+@RUN
+@OUTPUT
 def history(terminal: Terminal, run_id: str) -> None:
     """Show everything that happened to a run."""
     terminal.history(run_id)
 
 
 @saga.command(cls=Verb)
-@_RUN
-@_reason(required=False)
-@_STEERING
-def cancel(terminal: Terminal, run_id: str, reason: str | None, by: str, **waiting: Any) -> None:
+@RUN
+@click.option(
+    "--every",
+    type=click.FloatRange(min=0.1),
+    default=0.5,
+    show_default=True,
+    metavar="SECONDS",
+    help="How often to look.",
+)
+def watch(terminal: Terminal, run_id: str, every: float) -> None:
+    """Watch a run until it has ended; the exit code is that of --wait.
+
+    On a terminal, a tree that is kept up to date; elsewhere, a line for each event.
+    """
+    terminal.watch(run_id, every)
+
+
+@saga.command(cls=Verb)
+@click.argument("name", metavar="ID|SAGA", shell_complete=complete("run or saga"))
+@click.option(
+    "-o",
+    "--output",
+    "drawing",
+    type=click.Choice(["ascii", "mermaid", "svg"]),
+    default="ascii",
+    show_default=True,
+    help="How to draw it.",
+)
+def graph(terminal: Terminal, name: str, drawing: Drawing) -> None:
+    """Draw a run or a saga: forward lane above, undo lane below; done solid, planned dashed."""
+    terminal.graph(name, drawing)
+
+
+@saga.command("undo-plan", cls=Verb)
+@RUN
+@output("table", "json")
+def undo_plan(terminal: Terminal, run_id: str) -> None:
+    """Show what a cancel would undo, in which order and with which inputs, and what it could not.
+
+    The inputs are payloads: mind who looks over your shoulder.
+    """
+    terminal.undo_plan(run_id)
+
+
+@saga.command(cls=Verb)
+@RUN
+@click.option(
+    "--payloads", is_flag=True, help="With input, outputs and failures in full: may hold secrets."
+)
+@output("json", "jsonl")
+def export(terminal: Terminal, run_id: str, *, payloads: bool) -> None:
+    """Print all that is known of a run as one JSON document: state, history and plan."""
+    terminal.export(run_id, payloads=payloads)
+
+
+@saga.command(cls=Verb)
+@targets
+@reason(required=False)
+@STEERING
+def cancel(terminal: Terminal, reason: str | None, by: str, **rest: Any) -> None:
     """Stop a run and undo what it did, also if it has completed."""
-    terminal.steer(run_id, lambda run: run.cancel(reason or "", by=by), by, **waiting)
+    terminal.steer("cancel", lambda run: run.cancel(reason or "", by=by), by, **rest)
 
 
 @saga.command(cls=Verb)
-@_RUN
-@_reason(required=True)
-@_STEERING
-def terminate(terminal: Terminal, run_id: str, reason: str, by: str, **waiting: Any) -> None:
+@targets
+@reason(required=True)
+@STEERING
+def terminate(terminal: Terminal, reason: str, by: str, **rest: Any) -> None:
     """Abandon a run, without undoing anything."""
-    terminal.steer(run_id, lambda run: run.terminate(reason, by=by), by, **waiting)
+    terminal.steer("terminate", lambda run: run.terminate(reason, by=by), by, **rest)
 
 
 @saga.command(cls=Verb)
-@_RUN
-@click.argument("step", required=False)
-@_reason(required=False)
-@_STEERING
+@targets
+@step(required=False)
+@reason(required=False)
+@STEERING
 def retry(
-    terminal: Terminal, run_id: str, step: str | None, reason: str | None, by: str, **waiting: Any
+    terminal: Terminal,
+    step: str | None,
+    step_option: str | None,
+    reason: str | None,
+    by: str,
+    **rest: Any,
 ) -> None:
     """Try again what a failed run owes: one STEP, or all of them."""
-    terminal.steer(run_id, lambda run: run.retry(step, reason or "", by=by), by, **waiting)
+    name = the_step(step, step_option, required=False)
+    terminal.steer("retry", lambda run: run.retry(name, reason or "", by=by), by, **rest)
 
 
 @saga.command(cls=Verb)
-@_RUN
-@click.argument("step")
-@_reason(required=True)
-@_STEERING
-def waive(terminal: Terminal, run_id: str, step: str, reason: str, by: str, **waiting: Any) -> None:
+@targets
+@step(required=True)
+@reason(required=True)
+@STEERING
+def waive(
+    terminal: Terminal,
+    step: str | None,
+    step_option: str | None,
+    reason: str,
+    by: str,
+    **rest: Any,
+) -> None:
     """Declare a STEP settled whose compensation is owed."""
-    terminal.steer(run_id, lambda run: run.waive(step, reason, by=by), by, **waiting)
+    name = the_step(step, step_option, required=True) or ""
+    terminal.steer("waive", lambda run: run.waive(name, reason, by=by), by, **rest)
+
+
+@saga.command(cls=Verb)
+@targets
+@reason(required=False)
+@STEERING
+def pause(terminal: Terminal, reason: str | None, by: str, **rest: Any) -> None:
+    """Hold a run: no further attempt is taken up, forward or back, until it is resumed."""
+    terminal.steer("pause", lambda run: run.pause(reason or "", by=by), by, **rest)
+
+
+@saga.command(cls=Verb)
+@targets
+@reason(required=False)
+@STEERING
+def resume(terminal: Terminal, reason: str | None, by: str, **rest: Any) -> None:
+    """Let a run go on that was paused."""
+    terminal.steer("resume", lambda run: run.resume(reason or "", by=by), by, **rest)
+
+
+@saga.command(cls=Verb)
+@targets
+@step(required=True)
+@click.option(
+    "--result",
+    "text",
+    callback=document,
+    default="null",
+    metavar="JSON|@FILE|-",
+    help="What the step is to have returned.  [default: null]",
+)
+@reason(required=True)
+@STEERING
+def skip(
+    terminal: Terminal,
+    step: str | None,
+    step_option: str | None,
+    text: str,
+    reason: str,
+    by: str,
+    **rest: Any,
+) -> None:
+    """Go on as if a STEP had completed: it was seen to by hand, or is not needed."""
+    name = the_step(step, step_option, required=True) or ""
+    result = terminal.read_json("--result", text)
+    terminal.steer("skip", lambda run: run.skip(name, result, reason, by=by), by, **rest)
+
+
+@saga.command(cls=Verb)
+@output("table", "json", "jsonl")
+def stats(terminal: Terminal) -> None:
+    """Show how the runs stand as a whole: how many, what is owed, how late sweeps are."""
+    terminal.stats()
+
+
+@saga.command(cls=Verb)
+@click.option("--older-than", required=True, metavar="AGE", help="Ended so long ago: 12h, 30d.")
+@click.option(
+    "--status",
+    multiple=True,
+    help="completed, compensated or terminated; may be repeated.  [default: all three]",
+)
+@click.option("--saga", help="Runs of this saga only.")
+@click.option("--dry-run", is_flag=True, help="Only find the runs; with -o ids, name them.")
+@click.option("--reason", default="", help="Why; it goes to the archive, and into the log.")
+@click.option("--by", default=user, help="Who asks; as --reason.  [default: your login name]")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask, however many runs it is about.")
+@click.option(
+    "--rps",
+    type=click.FloatRange(min=0, min_open=True),
+    default=1000.0,
+    show_default=True,
+    metavar="N",
+    help="Runs a second at most.",
+)
+@OUTPUT
+def purge(terminal: Terminal, **options: Any) -> None:
+    """Remove runs at rest before their retention is over; saga_archive gets them first.
+
+    What is live is never removed, nor what is owed: retry, waive or terminate that.
+    """
+    terminal.purge(**options)
+
+
+@saga.command(cls=Verb)
+@click.option("--dry-run", is_flag=True, help="Only look.")
+@output("table", "json", "jsonl")
+def repair(terminal: Terminal, *, dry_run: bool) -> None:
+    """Prove that all that is stored of runs fits together, and mend what does not.
+
+    To be done after a backup was restored, or a hand was at work in Redis.
+    """
+    terminal.repair(dry_run=dry_run)
 
 
 @saga.command(cls=Verb)
@@ -277,10 +350,44 @@ def waive(terminal: Terminal, run_id: str, step: str, reason: str, by: str, **wa
     metavar="SECONDS",
     help="Sweep again and again until SIGINT or SIGTERM, in the place of beat.",
 )
-@_output("table", "json", "jsonl")
+@output("table", "json", "jsonl")
 def sweep(terminal: Terminal, every: float | None) -> None:
     """See to every run whose time has come: deadlines, retries, lost messages."""
     terminal.sweep(every)
+
+
+@saga.command(cls=Verb)
+@click.option("--port", type=click.IntRange(1, 65_535), required=True, help="TCP port.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
+@output("table")
+def metrics(terminal: Terminal, host: str, port: int) -> None:
+    """Serve what the store says of all runs to Prometheus, until SIGINT or SIGTERM."""
+    terminal.metrics(host, port)
+
+
+@saga.command(cls=Verb)
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="ID",
+    shell_complete=complete("check"),
+    help="Make this check; may be repeated.",
+)
+@click.option(
+    "--skip",
+    multiple=True,
+    metavar="ID",
+    shell_complete=complete("check"),
+    help="Leave out this check; may be repeated.",
+)
+@click.option("-v", "--verbose", is_flag=True, help="Show also what is well.")
+@output("table", "json", "jsonl")
+def doctor(terminal: Terminal, **options: Any) -> None:
+    """Look for what endangers runs, in the app, Redis, broker, workers and sweep.
+
+    Says what to do about each finding, and changes nothing.  Ends with 1 if there are errors.
+    """
+    terminal.doctor(**options)
 
 
 # --- celeriac … --------------------------------------------------------------------------------
@@ -295,6 +402,31 @@ def main() -> None:
 def version() -> None:
     """Print the version."""
     click.echo(f"celeriac {metadata.version('celeriac')}")
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--within",
+    type=click.FloatRange(min=0, min_open=True),
+    default=30.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How old the file may be.",
+)
+def alive(file: Path, within: float) -> None:
+    """Say whether the worker that touches FILE is alive; ends with 1 if not.
+
+    Workers touch what --saga-heartbeat-file names, or the setting saga_heartbeat_file.
+    """
+    from celeriac.heartbeat import age  # noqa: PLC0415 -- as above: only when it is needed
+
+    seconds = age(file)
+    if seconds is None:
+        raise click.ClickException(f"{file} is not there: the worker is not ready, or has ended")
+    if seconds > within:
+        raise click.ClickException(f"{file} was touched {seconds:.0f} s ago: the worker hangs")
+    click.echo(f"alive {seconds:.0f} s ago")
 
 
 @main.command(context_settings={"ignore_unknown_options": True}, add_help_option=False)

@@ -33,6 +33,7 @@ from celeriac.models import (
     RunStatus,
 )
 from celeriac.observe import log
+from celeriac.retention import Archivist
 from celeriac.signatures import write
 from celeriac.undoing import undo_fields, undo_plan_of
 from celeriac.views import failure_fields, hold_of, state_of
@@ -183,6 +184,21 @@ class RunHandle(Generic[R]):
             raise RunNotFound(self.id)
         return undo_plan_of(plan, found.run, found.fields, found.now)
 
+    def export(self, *, payloads: bool = False) -> dict[str, Any]:
+        """Return all that is known of the run, as one document for programs.
+
+        State, history and plan; with *payloads* also input, outputs and failures in full, which
+        may hold secrets.  Raises RunNotFound.
+        """
+        plan, run, _ = self.look()
+        archivist = Archivist(self._engine.store, _keep_nothing, payloads=payloads)
+        records = self._engine.insist(lambda: archivist.records([run], {}))
+        if self.id not in records:
+            raise RunNotFound(self.id)
+        document = records[self.id].document()
+        del document["removed"]
+        return {**document, "plan": plan.model_dump(mode="json")}
+
     def graph(self) -> Graph:
         """Return the run as a picture to draw (`celeriac.graph.draw`).  Raises RunNotFound."""
         run, plan = self._planned()
@@ -284,6 +300,10 @@ class RunHandle(Generic[R]):
             failure,
             run.owed,
         )
+
+
+def _keep_nothing(_: object) -> None:
+    """An export is read like an archive's record, and kept by whoever asked."""
 
 
 def _given(verb: str, reason: str) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from celery.app.utils import find_app
 
+from celeriac.doctor import CHECKS
 from celeriac.models import RunStatus
 
 if TYPE_CHECKING:
@@ -55,4 +56,5 @@ _OFFERS: dict[str, Callable[[Any], list[str]]] = {
     "run or saga": lambda ctx: [*sorted(_sagas(ctx).defined), *_runs(ctx)],
     "saga": lambda ctx: sorted(_sagas(ctx).defined),
     "status": lambda _: list(RunStatus),
+    "check": lambda _: list(CHECKS),
 }

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 from celeriac import payloads
 from celeriac.changes import change_of
 from celeriac.commands import Claim, Command, Complete, Fail, Heartbeat, Start, Wake
-from celeriac.errors import CommandRefused, RunNotFound, StoreUnavailable
+from celeriac.errors import CommandRefused, RunNotFound, StoreError, StoreUnavailable
 from celeriac.models import (
     Dispatch,
     Event,
@@ -28,14 +28,22 @@ from celeriac.models import (
     Run,
 )
 from celeriac.moves import due, overdue
-from celeriac.observe import observed
+from celeriac.observe import (
+    Claiming,
+    Committed,
+    Observers,
+    Refused,
+    Settled,
+    Starting,
+    logged,
+)
 from celeriac.transitions import Transition, transition
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from celeriac.settings import Terms
-    from celeriac.store import Lease, Store
+    from celeriac.store import Lease, Snapshot, Store
 
 
 T = TypeVar("T")
@@ -58,6 +66,15 @@ class Decided(NamedTuple):
     plan: Plan
     transition: Transition
     now: int  # ms, the store's clock
+
+
+class _Sight(NamedTuple):
+    """What a decision was made of: the run as it was found, and what was asked of it."""
+
+    before: Run | None
+    now: int  # ms, the store's clock
+    command: Command
+    read: Mapping[str, str] = {}
 
 
 class Backlog(NamedTuple):
@@ -111,9 +128,14 @@ class Engine:
         clock: Callable[[], float] = time.monotonic,
         pause: Callable[[float], None] = time.sleep,
         patience: float = 2.0,
+        observers: Observers | None = None,
     ) -> None:
-        """*patience* is how many seconds to insist while the store is away."""
+        """*patience* is how many seconds to insist while the store is away.
+
+        *observers* hear what happens; left out, it is logged.
+        """
         self.store = store
+        self.observers = Observers(logged) if observers is None else observers
         self.terms = terms
         self.patience = patience
         self.clock = clock
@@ -136,14 +158,14 @@ class Engine:
         """
 
         def once() -> Decided | None:
-            found = self.store.read(run_id)
+            found = self.store.read(run_id, self.observers.wants())
             if found.run is None:
                 raise RunNotFound(run_id)
             plan = self.store.plan(run_id, found.run.plan)
             asked = command(found.run) if callable(command) else command
             decided = transition(plan, found.run, asked, found.now)
             write = fields if fields and (decided.events or isinstance(asked, Heartbeat)) else {}
-            done = self._commit(plan, found.run, decided, found.now, write, lapsed)
+            done = self._commit(plan, _sight(found, asked), decided, write, lapsed)
             if lapsed and not done:
                 raise CommandRefused("renewed", f"{lapsed[0].step!r} showed a sign of life")
             return Decided(plan, decided, found.now) if done else None
@@ -157,11 +179,13 @@ class Engine:
         def once() -> Decided | None:
             found = self.store.read(command.run_id)
             decided = transition(plan, found.run, command, found.now)
-            write = fields if decided.events else {}
-            done = self._commit(plan, found.run, decided, found.now, write)
+            write = {**fields, **marks} if decided.events else {}
+            done = self._commit(plan, _sight(found, command), decided, write)
             return Decided(plan, decided, found.now) if done else None
 
-        return self.insist(once)
+        marks: dict[str, str] = {}
+        with self.observers.during(Starting(command.run_id, plan.saga, marks)):
+            return self.insist(once)
 
     def insist(self, once: Callable[[], T | None], patience: float | None = None) -> T:
         """Call *once* until it returns something; StoreUnavailable ends it after the patience."""
@@ -182,19 +206,20 @@ class Engine:
     def _commit(
         self,
         plan: Plan,
-        before: Run | None,
+        sight: _Sight,
         decided: Transition,
-        now: int,
         fields: Mapping[str, str],
         lapsed: tuple[Lease, int] | None = None,
         arrived: tuple[str, int] | None = None,
     ) -> bool:
+        before, now, command, read = sight
         if not decided.events and not fields:
             return True
         change = change_of(plan, before, decided, now, fields, self.terms, lapsed, arrived)
         if not self.store.commit(change):
             return False
-        observed(decided.run, decided.events)
+        if decided.events:
+            self.observers.tell(Committed(command, before, decided.run, decided.events, read))
         return True
 
     # --- an attempt ----------------------------------------------------------------------------
@@ -209,36 +234,52 @@ class Engine:
         another one for the step, since whoever can write to the broker can edit a message.
         """
         command = Claim(delivery.step, delivery.phase, delivery.attempt, holder, delivery.epoch)
-
-        def once() -> Attempt | None:
-            plan = self.store.plan(delivery.run_id, delivery.plan)
-            node = plan.by_name.get(delivery.step)
-            fields = payloads.wanted(node, delivery.phase) if node else ()
-            found = self.store.read(delivery.run_id, fields)
-            read_at = self.clock()
-            if found.run is None:
-                raise RunNotFound(delivery.run_id)
-            if found.run.plan != delivery.plan or node is None:
-                raise CommandRefused("stale", f"run {delivery.run_id!r} follows another plan")
-            if task is not None and task != node.task_of(delivery.phase):
-                raise CommandRefused("stale", f"{task} is not the task of {node.name!r}")
-            lane = found.run.step(node.name).lane(delivery.phase)
-            try:
-                decided = transition(plan, found.run, command, found.now)
-            except CommandRefused as refused:
-                if refused.reason == "completed" and not overdue(found.run, found.now):
-                    # A doubled message must not double all that follow it: it heals a chain only
-                    # where the next link should have arrived long ago.
-                    raise CommandRefused("superseded", str(refused)) from None
-                raise
-            arrived = (queue, lane.at) if queue else None
-            if not self._commit(plan, found.run, decided, found.now, {}, None, arrived):
-                return None
-            return Attempt(
-                delivery, holder, plan, node, decided.run, found.fields, found.now, read_at
+        try:
+            return self.insist(
+                lambda: self._claim(delivery, command, queue, task), self.terms.lease / 1000
             )
+        except (CommandRefused, RunNotFound) as refused:
+            self.observers.tell(self._refused(refused, delivery))
+            raise
 
-        return self.insist(once, self.terms.lease / 1000)
+    def _claim(
+        self, delivery: Delivery, command: Claim, queue: str | None, task: str | None
+    ) -> Attempt | None:
+        plan = self.store.plan(delivery.run_id, delivery.plan)
+        node = plan.by_name.get(delivery.step)
+        fields = payloads.wanted(node, delivery.phase) if node else ()
+        fields += self.observers.wants(delivery.step, delivery.phase)
+        found = self.store.read(delivery.run_id, fields)
+        read_at = self.clock()
+        if found.run is None:
+            raise RunNotFound(delivery.run_id)
+        if found.run.plan != delivery.plan or node is None:
+            raise CommandRefused("stale", f"run {delivery.run_id!r} follows another plan")
+        if task is not None and task != node.task_of(delivery.phase):
+            raise CommandRefused("stale", f"{task} is not the task of {node.name!r}")
+        decided = _decided_claim(plan, found.run, command, found.now)
+        marks: dict[str, str] = {}
+        if decided.events:
+            what = (command.step, command.phase, command.attempt, command.holder)
+            self.observers.tell(Claiming(found.run, *what, found.fields, marks))
+        sent_at = found.run.step(node.name).lane(delivery.phase).at
+        arrived = (queue, sent_at) if queue else None
+        if not self._commit(plan, _sight(found, command), decided, marks, None, arrived):
+            return None
+        return Attempt(
+            delivery, command.holder, plan, node, decided.run, found.fields, found.now, read_at
+        )
+
+    def _refused(self, error: CommandRefused | RunNotFound, delivery: Delivery) -> Refused:
+        """What observers are told: a message may say anything, so its words count only if ours."""
+        reason = error.reason if isinstance(error, CommandRefused) else "no_run"
+        try:
+            plan = self.store.plan(delivery.run_id, delivery.plan)
+        except StoreError:
+            plan = None
+        if plan is None or delivery.step not in plan.by_name:
+            return Refused(reason, "", "", delivery.phase)
+        return Refused(reason, plan.saga, delivery.step, delivery.phase)
 
     def complete(self, attempt: Attempt, output: str) -> Transition:
         """Record a success, and with it the step's result (JSON text)."""
@@ -275,10 +316,14 @@ class Engine:
             guess = None
             decided = transition(attempt.plan, run, command, now)
             kept = fields if _uses(decided.events, command) else {}
-            return decided if self._commit(attempt.plan, run, decided, now, kept) else None
+            sight = _Sight(run, now, command)
+            return decided if self._commit(attempt.plan, sight, decided, kept) else None
 
         # The effect has happened: it is worth much patience to have it on record.
-        return self.insist(once, max(60.0, 4 * self.terms.lease / 1000))
+        try:
+            return self.insist(once, max(60.0, 4 * self.terms.lease / 1000))
+        finally:
+            self.observers.tell(Settled(attempt.run.id, attempt.holder))
 
     def _reread(self, run_id: str) -> tuple[Run, int]:
         found = self.store.read(run_id)
@@ -294,6 +339,21 @@ class Engine:
         plan, decided, now = self.command(run_id, Wake(credit=None))
         run = decided.run
         courier.send(plan, run, sorted(due(run), key=lambda d: (d.at, d.step)), now)
+
+
+def _sight(found: Snapshot, command: Command) -> _Sight:
+    return _Sight(found.run, found.now, command, found.fields)
+
+
+def _decided_claim(plan: Plan, run: Run, command: Claim, now: int) -> Transition:
+    try:
+        return transition(plan, run, command, now)
+    except CommandRefused as refused:
+        if refused.reason == "completed" and not overdue(run, now):
+            # A doubled message must not double all that follow it: it heals a chain only where
+            # the next link should have arrived long ago.
+            raise CommandRefused("superseded", str(refused)) from None
+        raise
 
 
 def _uses(events: Sequence[Event], command: Complete | Fail) -> bool:

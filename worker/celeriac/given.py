@@ -9,6 +9,7 @@ import base64
 import binascii
 import json
 import os
+import re
 import time
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from celeriac.signatures import Shape
 
 _LONGEST_ID = 200
+_LIKE_A_SECOND_LIFE = re.compile(r"~[0-9]+\Z")  # see `Run.key`
 _LONGEST_TAG = 100
 
 
@@ -64,6 +66,11 @@ def checked_id(run_id: object) -> str:
         raise InputInvalid(
             f"id: 1 to {_LONGEST_ID} printable characters, not {run_id!r}; an order number or a "
             "UUID as text is a good id"
+        )
+    if _LIKE_A_SECOND_LIFE.search(run_id):
+        raise InputInvalid(
+            f"id: {run_id!r} ends as the keys of a run do that was started anew: the effects of "
+            "the two would be taken for one; put something else behind the '~'"
         )
     return run_id
 

@@ -21,6 +21,7 @@ from celery.worker.request import Request
 from celeriac.canvas import HEADER, parse_header
 from celeriac.errors import StoreError
 from celeriac.observe import log
+from celeriac.points import reached
 from celeriac.store import Lease
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ class LeaseKeeper(threading.Thread):
         if time.monotonic() < self._next:
             return
         outage = time.monotonic() - self._reached if self._cut_off else 0.0
+        reached("lease.renewing", alive)
         self._store.renew(sorted(alive), int(self._lease * 1000))
         self._store.pulse(int(self._lease * 2000 / 3), int(outage * 1000))
         self._away = False
@@ -143,6 +145,8 @@ class SagaRequest(Request):  # type: ignore[misc]  # Celery has no types
 
 def lease_of(request: Any) -> Lease | None:
     """The lease of the attempt that a worker's request stands for, if it is a saga's."""
+    if not hasattr(request.task, "saga_runtime"):
+        return None  # a header that was put on another task: that says nothing of the attempt
     hint = parse_header(request.request_dict.get(HEADER))
     return hint and Lease(hint.run_id, hint.step, hint.phase, hint.attempt)
 

@@ -11,33 +11,33 @@ control characters escaped.
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from celeriac import wording
+from celeriac.documents import event_document, run_document, stats_document
+from celeriac.graph import draw
 from celeriac.observe import clean
+from celeriac.repair import FAULTS
+from celeriac.screen import COLOURS, Live, aligned, draw_table, live
+from celeriac.watching import tree
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
-    from celeriac.models import Event, Failure, RunState, StepView
+    from celeriac.doctor import Finding, Report
+    from celeriac.graph import Drawing, Graph
+    from celeriac.many import Tally
+    from celeriac.models import Event, Plan, Run, RunState, RunStatus, UndoPlan
+    from celeriac.repair import Repaired
+    from celeriac.stats import Stats
 
 Form = Literal["table", "json", "jsonl", "ids"]
-
-_COLOURS = {
-    "running": "cyan",
-    "completed": "green",
-    "compensating": "yellow",
-    "compensated": "yellow",
-    "unknown": "yellow",
-    "failed": "red",
-    "compensation_failed": "red",
-    "terminated": "magenta",
-}
-_MOMENTS = ("deadline", "retry")  # what an event's data holds in milliseconds since the epoch
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,11 @@ class Printer:
     form: Form = "table"
     colour: bool = True
     saga: str = "celery -A APP saga"
+
+    @property
+    def tells_failures(self) -> bool:
+        """Whether a page of runs says how their steps failed."""
+        return self.form in ("json", "jsonl")
 
     # --- looking -------------------------------------------------------------------------------
 
@@ -60,13 +65,13 @@ class Printer:
         elif self.form == "ids":
             self._echo(*(clean(state.id) for state in states))
         else:
-            self._page(states)
+            self._page(states, more=cursor is not None)
         if cursor:
             click.echo(f"There are more: --cursor {cursor}", err=True)
 
-    def _page(self, states: Sequence[RunState]) -> None:
+    def _page(self, states: Sequence[RunState], *, more: bool) -> None:
         if not states:
-            click.echo("No run matches.", err=True)
+            click.echo("No run matches so far." if more else "No run matches.", err=True)
             return
         rows = [
             (
@@ -131,6 +136,62 @@ class Printer:
         ]
         self._table(("time", "after", "step", "what happened"), rows)
 
+    def stats(self, stats: Stats) -> None:
+        """How the runs stand as a whole."""
+        if self.form != "table":
+            document = stats_document(stats)
+            self._document(document) if self.form == "json" else self._documents([document])
+            return
+        if stats.sagas:
+            self._table(*wording.stats_table(stats))
+            self._echo("")
+        self._pairs(wording.stats_facts(stats))
+
+    def document(self, document: Any) -> None:
+        """A document for programs, on one line or on many."""
+        self._echo(_json(document, indent=2 if self.form == "json" else None))
+
+    def graph(self, graph: Graph, drawing: Drawing) -> None:
+        """A run or a saga as a picture."""
+        width = shutil.get_terminal_size((100, 24)).columns
+        self._echo(draw(graph, drawing, width))
+
+    def undo_plan(self, plan: UndoPlan) -> None:
+        """What would be undone of a run, and what would stay."""
+        if self.form == "json":
+            self._echo(_json(plan.model_dump(mode="json"), indent=2))
+            return
+        self._echo(f"{clean(plan.id)}: {self._coloured(plan.status)}")
+        if plan.refused:
+            self._echo(f"Nothing can be undone: {clean(plan.refused)}")
+        elif not plan.steps:
+            self._echo("There is nothing to undo.")
+        for number, step in enumerate(plan.undone, start=1):
+            sure = "" if step.certain else " (if it takes or took effect: that is not known yet)"
+            self._echo(f"{number:3}. {clean(step.step)}: {clean(step.task or '')}{sure}")
+            for name, value in step.inputs.items():
+                self._echo(f"       {clean(name)} = {_json(value)}")
+        for step in plan.staying:
+            self._echo(f"  -  {clean(step.step)} stays: {clean(step.stays or '')}")
+
+    def watch(
+        self, looks: Iterable[tuple[Plan, Run, int]], history: Callable[[], Sequence[Event]]
+    ) -> RunStatus | None:
+        """A run while it goes on; return the status it came to rest in, None if it did not."""
+        if sys.stdout.isatty() and (display := live(colour=self.colour)):
+            return _last_status(looks, lambda look: display.update(tree(*look)), display)
+        told = 0
+
+        def tell(_: tuple[Plan, Run, int]) -> None:
+            nonlocal told
+            events = history()
+            for event in events[told:]:
+                what = " ".join(filter(None, (wording.attempt(event), wording.happening(event))))
+                self._echo(clean(f"{wording.iso(wording.moment(event.at))}  {what}"))
+            told = len(events)
+
+        return _last_status(looks, tell)
+
     # --- doing ---------------------------------------------------------------------------------
 
     def deed(self, run_id: str, what: str) -> None:
@@ -146,12 +207,80 @@ class Printer:
         else:
             self._run(state, {} if changed is None else {"changed": changed})
 
+    def tally(self, verb: str, tally: Tally) -> None:
+        """What a command did to many runs."""
+        if self.form == "json":
+            self._document(tally_document(verb, tally))
+        elif self.form == "jsonl":
+            self._documents([tally_document(verb, tally)])
+        elif self.form == "ids":
+            self._echo(*map(clean, tally.changed))
+        else:
+            self._echo(wording.tallied(verb, tally))
+        for run_id, why in tally.refused.items():
+            click.echo(f"{clean(run_id)}: {clean(why)}", err=True)
+
+    def to_purge(self, run_ids: Iterable[str]) -> None:
+        """Which runs a purge would remove, or how many."""
+        if self.form == "ids":
+            self._echo(*(clean(run_id) for run_id in run_ids))
+            return
+        count = sum(1 for _ in run_ids)
+        if self.form == "table":
+            self._echo(f"Would remove {_runs(count)}.")
+        else:
+            self._documents([{"would_remove": count}])
+
+    def purged(self, removed: int) -> None:
+        """What a purge did."""
+        if self.form == "table":
+            self._echo(f"Removed {_runs(removed)}.")
+        elif self.form != "ids":
+            self._documents([{"removed": removed}])
+
+    def repaired(self, done: Repaired) -> None:
+        """What a repair found, and whether it mended it."""
+        rows = [fault._asdict() | {"meaning": FAULTS[fault.what]} for fault in done.faults]
+        if self.form == "json":
+            self._document({"looked_at": done.looked_at, "faults": rows})
+        elif self.form == "jsonl":
+            self._documents(rows)
+        else:
+            for row in rows:
+                state = "mended" if row["mended"] else "not mended"
+                self._echo(f"{clean(row['run_id'])}: {row['what']} ({state}): {row['meaning']}")
+            count = len(done.faults)
+            found = (
+                f"{count} {'fault' if count == 1 else 'faults'}" if count else "all fits together"
+            )
+            self._echo(f"Looked at {_runs(done.looked_at)}: {found}.")
+
     def swept(self, looked_at: int) -> None:
         """What a sweep did."""
         if self.form == "table":
             self._echo(f"Looked at {looked_at} run{'' if looked_at == 1 else 's'}.")
         else:
             self._documents([{"looked_at": looked_at}])
+
+    def report(self, report: Report, *, verbose: bool = False) -> None:
+        """What the doctor found, the worst first; *verbose* shows also what is well."""
+        documents = [finding_document(finding) for finding in report.findings]
+        if self.form == "json":
+            self._document({"summary": report.summary, "findings": documents})
+        elif self.form == "jsonl":
+            self._documents(documents)
+        else:
+            self._report(report, verbose=verbose)
+
+    def _report(self, report: Report, *, verbose: bool) -> None:
+        shown = report.shown(verbose=verbose)
+        width = max((len(each.check) for each in shown), default=0)
+        for each in shown:
+            severity = click.style(f"{each.severity:9}", fg=COLOURS.get(each.severity))
+            self._echo(f"{severity}  {each.check:{width}}  {clean(each.text)}")
+            if each.advice:
+                self._echo(f"{'':9}  {'':{width}}  → {clean(each.advice)}")
+        self._echo(f"{report.summary}.")
 
     # --- how -----------------------------------------------------------------------------------
 
@@ -170,7 +299,7 @@ class Printer:
         self._echo(*(_json(document) for document in documents))
 
     def _coloured(self, status: str) -> str:
-        return click.style(str(status), fg=_COLOURS.get(status))
+        return click.style(str(status), fg=COLOURS.get(status))
 
     def _pairs(self, pairs: Sequence[tuple[str, str]]) -> None:
         width = max(len(left) for left, _ in pairs)
@@ -179,7 +308,7 @@ class Printer:
     def _table(self, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         cells = [[clean(cell) for cell in row] for row in rows]
         # What goes into a file or a pipe is never folded to the width of a terminal.
-        if not (sys.stdout.isatty() and _draw(headings, cells, colour=self.colour)):
+        if not (sys.stdout.isatty() and draw_table(headings, cells, colour=self.colour)):
             self._echo(*aligned(headings, cells))
 
     def _echo(self, *lines: str) -> None:
@@ -188,96 +317,49 @@ class Printer:
             click.echo(line, color=None if self.colour else False)
 
 
+def _last_status(
+    looks: Iterable[tuple[Plan, Run, int]],
+    tell: Callable[[tuple[Plan, Run, int]], None],
+    live: Live | None = None,
+) -> RunStatus | None:
+    status = None
+    with live or nullcontext():
+        for look in looks:
+            tell(look)
+            status = look[1].status
+    return status if status and status.at_rest else None
+
+
 # --- forms for programs ------------------------------------------------------------------------
 
 
-def run_document(state: RunState) -> dict[str, Any]:
-    """A run as programs get it: the same from every verb."""
+def tally_document(verb: str, tally: Tally) -> dict[str, Any]:
+    """What a command did to many runs, as programs get it."""
     return {
-        "id": state.id,
-        "saga": state.saga,
-        "version": state.version,
-        "status": state.status.value,
-        "started_at": wording.iso(state.started_at),
-        "changed_at": wording.iso(state.changed_at),
-        "ended_at": wording.iso(state.ended_at),
-        "deadline": wording.iso(state.deadline),
-        "tags": state.tags,
-        "why": state.why,
-        "reason": state.reason,
-        "failed_step": state.failed_step,
-        "failure": _failure_document(state.failure),
-        "owed": list(state.owed),
-        "steps": [_step_document(step) for step in state.steps],
+        "command": verb,
+        "matched": tally.matched,
+        "changed": tally.changed,
+        "unchanged": tally.unchanged,
+        "refused": tally.refused,
+        "gone": tally.gone,
+        "left": tally.left,
     }
 
 
-def _step_document(step: StepView) -> dict[str, Any]:
+def finding_document(finding: Finding) -> dict[str, Any]:
+    """A finding of the doctor as programs get it."""
     return {
-        "name": step.name,
-        "task": step.task,
-        "status": step.status.value,
-        "attempts": step.attempts,
-        "undo_attempts": step.undo_attempts,
-        "failure": _failure_document(step.failure),
-        "undo_failure": _failure_document(step.undo_failure),
-        "blocked": step.blocked,
+        "check": finding.check,
+        "severity": finding.severity.value,
+        "found": finding.text,
+        "advice": finding.advice or None,
     }
 
 
-def _failure_document(failure: Failure | None) -> dict[str, Any] | None:
-    if failure is None:
-        return None
-    # Neither message nor traceback: they may quote a payload.
-    return {"type": failure.type, "code": failure.code, "effect": failure.effect}
-
-
-def event_document(event: Event) -> dict[str, Any]:
-    """An event as programs get it: all that was recorded."""
-    data = {
-        name: wording.iso(wording.moment(value)) if name in _MOMENTS else value
-        for name, value in event.data.items()
-    }
-    return {
-        "at": wording.iso(wording.moment(event.at)),
-        "event": event.kind.value,
-        "step": event.step or None,
-        "phase": event.phase if event.step else None,
-        "attempt": event.attempt or None,
-        "data": data,
-    }
+def _runs(count: int) -> str:
+    return f"{count} run{'' if count == 1 else 's'}"
 
 
 def _json(document: Any, indent: int | None = None) -> str:
     # All but ASCII is escaped, and with it everything that a terminal would obey.
     return json.dumps(document, indent=indent).replace("\x7f", "\\u007f")
-
-
-# --- tables ------------------------------------------------------------------------------------
-
-
-def aligned(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """A table as plain lines, its columns aligned."""
-    table = [[heading.upper() for heading in headings], *rows]
-    widths = [max(len(row[column]) for row in table) for column in range(len(headings))]
-    return [
-        "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in table
-    ]
-
-
-def _draw(headings: Sequence[str], rows: Sequence[Sequence[str]], *, colour: bool) -> bool:
-    """Draw a table on this terminal; False if rich, an extra, is not installed."""
-    try:
-        from rich.console import Console  # noqa: PLC0415 -- slow to load, and an extra
-        from rich.table import Table  # noqa: PLC0415
-        from rich.text import Text  # noqa: PLC0415
-    except ImportError:
-        return False
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in headings:
-        table.add_column(heading.upper(), overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(cell, _COLOURS.get(cell, "")) for cell in row))
-    Console(color_system="auto" if colour else None, highlight=False).print(table)
-    return True

@@ -11,15 +11,24 @@ from collections import deque
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from celeriac.archive import load_archive
 from celeriac.canvas import CeleryCourier
 from celeriac.engine import Engine
 from celeriac.errors import ConfigurationError
+from celeriac.logs import placed
+from celeriac.metrics.watched import watched
+from celeriac.observe import Observers, log, logged
+from celeriac.retention import Archivist
 from celeriac.settings import Settings, Terms, read_settings
+from celeriac.signals import signalled
 from celeriac.store.redis import RedisStore
+from celeriac.traces import Tracing, wants
 
 if TYPE_CHECKING:
     from celery import Celery
 
+    from celeriac.archive import Archive
+    from celeriac.observe import Observer
     from celeriac.store import Lease, Store
 
 _SCHEMES = ("redis", "rediss", "unix", "redis+socket")
@@ -32,8 +41,11 @@ class Runtime:
         self.app = app
         self.courier = CeleryCourier(app)
         self.deaths: deque[Lease] = deque()  # attempts whose pool child is gone; the keeper reads
+        self.observers = Observers(logged, placed, signalled)
+        self._counts = self._traces = False
         self._settings: Settings | None = None
         self._engine: tuple[int, Engine] | None = None
+        self._archive: Archive | None = None
 
     @property
     def settings(self) -> Settings:
@@ -46,15 +58,44 @@ class Runtime:
     def engine(self) -> Engine:
         """The engine of this process."""
         if self._engine is None or self._engine[0] != os.getpid():
-            self._engine = (os.getpid(), Engine(self.new_store(), Terms.of(self.settings)))
+            self._trace()
+            terms = Terms.of(self.settings)
+            engine = Engine(self.new_store(), terms, observers=self.observers)
+            self._engine = (os.getpid(), engine)
         return self._engine[1]
 
     def new_store(self) -> Store:
         """A store with connections of its own."""
         settings = self.settings
-        return RedisStore(
+        store = RedisStore(
             redis_url(self.app, settings), namespace=settings.namespace, shards=settings.shards
         )
+        return watched(store, self.observers) if self._counts else store
+
+    def count(self, observer: Observer) -> None:
+        """Let *observer* hear everything from now on, and also how long the store takes."""
+        self.observers.add(observer)
+        self._counts = True
+        self.close()  # the engine there is has a store that nobody watches
+
+    def _trace(self) -> None:
+        """Make spans, if that is wanted and can be."""
+        if self.settings.traces and not self._traces:
+            self._traces = True
+            try:
+                self.observers.add(Tracing(), wants)
+            except ConfigurationError as error:
+                log.error("no spans are made: %s", error)
+
+    @property
+    def archivist(self) -> Archivist | None:
+        """Who gives runs to the archive; None if there is none.  Raises ConfigurationError."""
+        named = self.settings.archive
+        if named is None:
+            return None
+        if self._archive is None:
+            self._archive = load_archive(named)
+        return Archivist(self.engine.store, self._archive, self.settings.archive_payloads)
 
     def close(self) -> None:
         """Give back this process's connections; the next use opens new ones."""
@@ -66,6 +107,11 @@ class Runtime:
 def redis_url(app: Celery, settings: Settings) -> str:
     """The URL of the Redis that holds run state: the setting, else the broker's, if it is one."""
     found = settings.redis_url or app.conf.broker_url or ""
+    if not isinstance(found, str):
+        raise ConfigurationError(
+            "saga_redis_url: there are several brokers, and run state is in one Redis; set "
+            "app.conf.saga_redis_url to say in which"
+        )
     scheme = urlsplit(found.partition(";")[0]).scheme
     if scheme not in _SCHEMES:
         raise ConfigurationError(

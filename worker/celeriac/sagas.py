@@ -31,8 +31,13 @@ from celeriac.given import (
     moment_ms,
     uuid7,
 )
+from celeriac.points import reached
+from celeriac.policy import duration_ms
+from celeriac.repair import Repair
+from celeriac.retention import Purge
 from celeriac.runtime import Runtime
 from celeriac.signatures import Shape
+from celeriac.stats import Stats, stats_of
 from celeriac.store import Query
 from celeriac.tasks import SagaTask, adopt
 from celeriac.wiring import sweep_once, wire
@@ -46,6 +51,7 @@ if TYPE_CHECKING:
     from celeriac.context import StepContext
     from celeriac.models import CompensationOrder, Effect, OnDeadline, OnUnknown, RunStatus
     from celeriac.policy import Duration, Retry
+    from celeriac.repair import Repaired
     from celeriac.steps import Compensation, Step
 
 P = ParamSpec("P")
@@ -264,18 +270,58 @@ class Sagas:
         engine = self.runtime.engine
         found = engine.insist(lambda: engine.store.find(query))
         page = found.runs[:limit]
-        more = len(found.runs) > limit
+        # Of one more than asked for, or where the search was left off for the time being.
+        after = (page[-1].started_at, page[-1].id) if found.runs[limit:] else found.cursor
         handles = tuple(self._handle(run.id) for run in page)
-        return Page(handles, dump_cursor(page[-1].started_at, page[-1].id) if more else None)
+        return Page(handles, dump_cursor(*after) if after else None, tuple(page), engine)
 
     def counts(self) -> dict[tuple[str, RunStatus], int]:
         """Return how many runs there are, by saga and status."""
         engine = self.runtime.engine
         return engine.insist(engine.store.counts)
 
+    def stats(self) -> Stats:
+        """Return how the runs stand as a whole; it takes no longer where there are many."""
+        return stats_of(self.runtime.engine)
+
+    def purge(
+        self,
+        older_than: Duration,
+        *,
+        status: str | Iterable[str] | None = None,
+        saga: str | None = None,
+        reason: str = "",
+        by: str = "",
+    ) -> Purge:
+        """Return what removes runs that ended so long ago, before their retention is over.
+
+        Nothing is removed before that is asked for: `for removed in purge.run(): …` goes on as long
+        as it is asked, with the number of runs that are gone.  The archive gets each run first.
+        Raises InputInvalid for a status that is not at rest, and for `failed`: what is owed is
+        never purged.
+        """
+        runtime = self.runtime
+        store = runtime.engine.store
+        return Purge(
+            store,
+            runtime.archivist,
+            ended_before=store.read("").now - duration_ms(older_than),
+            statuses=checked_statuses(status),
+            saga=saga,
+            by=by,
+            reason=reason,
+        )
+
     def sweep(self) -> int:
         """Sweep once, as the beat task does; return how many runs were looked at."""
         return sweep_once(self.runtime)
+
+    def repair(self, *, dry_run: bool = False) -> Repaired:
+        """Prove that everything stored of the runs fits together, and mend what does not.
+
+        Looks at every run, so it takes its time, and holds up nobody; *dry_run* only looks.
+        """
+        return Repair(self.runtime.engine).run(dry_run=dry_run)
 
     def _handle(self, run_id: str, decode: Callable[[str], Any] = json.loads) -> RunHandle[Any]:
         runtime = self.runtime
@@ -391,9 +437,12 @@ class Saga(Generic[I, R]):
 
     def _start(self, start: Start, texts: Mapping[str, str]) -> RunHandle[R]:
         runtime = self._sagas.runtime
+        reached("start.asked", start.run_id)
         _, decided, now = runtime.engine.start(self.planned.plan, start, texts)
+        reached("start.accepted", start.run_id)
         if decided.events:
             runtime.courier.send(self.planned.plan, decided.run, decided.dispatches, now)
+        reached("start.published", start.run_id)
         return self._handle(start.run_id)
 
     def _handle(self, run_id: str) -> RunHandle[R]:

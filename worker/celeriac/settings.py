@@ -6,6 +6,7 @@ them.  `docs/settings.md` is checked against this table.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -72,10 +73,58 @@ class Settings(BaseModel):
         gt=0,
         description="Seconds a run is kept after it has ended, unless its saga says otherwise.",
     )
+    archive: str | Callable[..., Any] | None = Field(
+        default=None,
+        description=(
+            "What gets each run before it is removed: anything that takes an ArchivedRun, or where "
+            "it is found (`package.module.name`); the run stays until it returns."
+        ),
+    )
+    archive_payloads: bool = Field(
+        default=False,
+        description="Whether the archive gets inputs, outputs and error texts too.",
+    )
     max_payload: int = Field(
         default=256 * 1024,
         ge=1,
         description="Most bytes of one input or output, written as JSON.",
+    )
+    heartbeat_file: str | None = Field(
+        default=None,
+        min_length=1,
+        description=(
+            "File that a worker touches every 2 seconds while it is alive and in touch with the "
+            "broker, for probes; %n in it is the worker's name, %h its host.  A worker's option "
+            "--saga-heartbeat-file wins."
+        ),
+    )
+
+    log_json: bool = Field(
+        default=False,
+        description="Whether workers write their logs as JSON, one object in a line.",
+    )
+    metrics_port: int | None = Field(
+        default=None,
+        ge=1,
+        le=65_535,
+        description=(
+            "TCP port at which each worker serves the metrics of all its processes; left out, "
+            "nothing is counted.  Needs `celeriac[prometheus]`."
+        ),
+    )
+    metrics_host: str = Field(
+        default="127.0.0.1",
+        min_length=1,
+        description=(
+            "Address at which metrics are served, to whoever asks; in a container, `0.0.0.0`."
+        ),
+    )
+    traces: bool = Field(
+        default=False,
+        description=(
+            "Whether each start and each attempt makes a span.  Needs `celeriac[otel]`, and an SDK "
+            "that the application sets up."
+        ),
     )
 
     @model_validator(mode="after")

@@ -14,17 +14,22 @@ from celeriac.commands import Expire, Redispatch, Wake
 from celeriac.errors import CommandRefused, RunNotFound, StoreError, StoreUnavailable
 from celeriac.models import Failure
 from celeriac.moves import PATROL, dates, overdue
-from celeriac.observe import log
+from celeriac.observe import Swept, log
+from celeriac.points import reached
+from celeriac.retention import Retention
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from celeriac.engine import Backlog, Courier, Engine
     from celeriac.models import Dispatch, Plan, Run
+    from celeriac.retention import Archivist
     from celeriac.store import Due, DueBatch, Lease
 
 # A sweep leaves a shard after so many batches, so that one shard cannot starve the others.
 _MOST_BATCHES = 50
+# Of the time of a sweep, for removing what has expired.
+_RETENTION_SHARE = 0.1
 # Some brokers cannot count what waits: after so many graces a message counts as lost there.
 _BLIND_GRACES = 10
 
@@ -32,17 +37,26 @@ _BLIND_GRACES = 10
 class Sweep:
     """One sweep over all shards.  Two at once are harmless: versions decide."""
 
-    def __init__(self, engine: Engine, courier: Courier) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        courier: Courier,
+        archivist: Callable[[], Archivist | None] = lambda: None,
+    ) -> None:
+        """*archivist* is called when a run is to be removed; None: no archive wants to see it."""
         self._engine, self._courier = engine, courier
         self._store, self._terms = engine.store, engine.terms
+        self._retention = Retention(self._store, self._terms, engine.clock, archivist)
         self._backlogs: dict[str, Backlog | None] = {}  # by task, as the broker said in this sweep
+        self._lag = 0  # ms that the entry longest due had waited
 
     def run(self, seconds: float = 5.0) -> int:
         """See to every run whose time has come; return how many were looked at.
 
         Takes a bounded batch at a time, and leaves what is not done after *seconds* to the next.
         """
-        looked, until = 0, self._engine.clock() + seconds
+        began, looked, whole = self._engine.clock(), 0, True
+        until = began + seconds
         for shard in range(self._store.shards):
             try:
                 looked += self._shard(shard, until)
@@ -51,18 +65,36 @@ class Sweep:
             except StoreError as error:
                 # Whatever is wrong with its keys must not keep the sweep from the other shards.
                 log.error("shard %d cannot be swept: %s", shard, error)
+                whole = False
+        took = self._engine.clock() - began
+        if whole:
+            self._note(took)
+        self._engine.observers.tell(Swept(took, looked))
+        # Last, and briefly: nobody waits for it, and an archive may be slow.
+        self._retention.run(seconds * _RETENTION_SHARE)
         return looked
+
+    def _note(self, seconds: float) -> None:
+        """Leave a mark by which anybody can tell that there are sweeps."""
+        try:
+            self._store.swept(self._lag, int(seconds * 1000))
+        except StoreUnavailable:
+            raise
+        except StoreError as error:
+            log.error("the sweep is done, but cannot be noted: %s", error)
 
     def _shard(self, shard: int, until: float) -> int:
         looked = 0
         for _ in range(_MOST_BATCHES):
             batch = self._store.due(shard, self._terms.batch)
+            if batch.due:
+                self._lag = max(self._lag, batch.now - batch.due[0].at)
+            reached("sweep.taken", batch.due)
             for entry in batch.due:
                 self._look_safely(entry, batch)
             looked += len(batch.due)
             if self._engine.clock() >= until or len(batch.due) < self._terms.batch:
                 break
-        self._store.remove_expired(shard, self._terms.batch)
         return looked
 
     def _look_safely(self, entry: Due, batch: DueBatch) -> None:
@@ -80,6 +112,7 @@ class Sweep:
             self._store.postpone({entry: batch.now + 60_000})
 
     def _look(self, entry: Due, batch: DueBatch) -> None:
+        reached("sweep.looking", entry)
         if entry.lease is not None:
             self._expire(entry, entry.lease, batch)
             return

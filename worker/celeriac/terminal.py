@@ -8,17 +8,23 @@ is printed (`printing`).
 from __future__ import annotations
 
 import difflib
+import json
 import signal
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 from kombu.exceptions import OperationalError
 
+from celeriac.asking import ask, progress
+from celeriac.doctor import CHECKS, examine
 from celeriac.errors import DefinitionError, ResultTimeout, RunNotFound, StoreUnavailable
-from celeriac.exits import NotFound, complain, exit_of_outcome
+from celeriac.exits import Exit, NotFound, complain, exit_of_outcome
+from celeriac.graph import graph_of
+from celeriac.instruments import serve_store
+from celeriac.many import Tally, give, kinds, matching
 from celeriac.policy import duration_ms
 from celeriac.wording import deed
 
@@ -28,11 +34,20 @@ if TYPE_CHECKING:
     from celery import Celery
 
     from celeriac.client import RunHandle
-    from celeriac.models import RunState
+    from celeriac.graph import Drawing
+    from celeriac.models import Plan, Run
+    from celeriac.options import Target
     from celeriac.printing import Printer
     from celeriac.sagas import IfExists, Saga, Sagas
 
 _BROKER_SECONDS = 2.0  # for one look whether the broker is there
+
+
+class Purged(NamedTuple):
+    """How far a purge is."""
+
+    matched: int  # at most
+    done: int
 
 
 class Terminal:
@@ -64,10 +79,9 @@ class Terminal:
 
     def list(self, *, since: str | None, until: str | None, **filters: Any) -> None:
         """Print a page of runs."""
-        filters["since"] = _moment("--since", since)
-        filters["until"] = _moment("--until", until)
-        page = self._sagas().runs(**filters)
-        self._print.page(_states(page.runs), page.cursor)
+        bounds = _bounded({"since": since, "until": until})
+        page = self._sagas().runs(**filters, **bounds)
+        self._print.page(page.states(failures=self._print.tells_failures), page.cursor)
 
     def show(self, run_id: str, *, traceback: bool) -> None:
         """Print one run."""
@@ -77,10 +91,53 @@ class Terminal:
         """Print what happened to a run."""
         self._print.history(run_id, self._sagas().run(run_id).history())
 
+    def watch(self, run_id: str, every: float) -> None:
+        """Show a run until it has ended; end with the code of its outcome."""
+        run = self._sagas().run(run_id)
+        with _signals() as asked:
+            status = self._print.watch(_looks(run, every, asked), run.history)
+        if status is None:
+            raise click.Abort
+        if exit_of_outcome(status):
+            raise click.exceptions.Exit(exit_of_outcome(status))
+
+    def graph(self, name: str, drawing: Drawing) -> None:
+        """Draw the run of this id, else the saga of this name."""
+        sagas = self._sagas()
+        try:
+            found = sagas.run(name).graph()
+        except RunNotFound:
+            if name not in sagas.defined:
+                raise
+            found = graph_of(sagas.defined[name].planned.plan)
+        self._print.graph(found, drawing)
+
+    def undo_plan(self, run_id: str) -> None:
+        """Print what would be undone of a run."""
+        self._print.undo_plan(self._sagas().run(run_id).undo_plan())
+
+    def export(self, run_id: str, *, payloads: bool) -> None:
+        """Print all that is known of a run."""
+        self._print.document(self._sagas().run(run_id).export(payloads=payloads))
+
     def steer(
-        self, run_id: str, command: Callable[[RunHandle[Any]], object], by: str, **waiting: Any
+        self,
+        verb: str,
+        command: Callable[[RunHandle[Any]], bool],
+        by: str,
+        *,
+        target: Target,
+        **waiting: Any,
     ) -> None:
-        """Do *command* to a run, in the name of *by*, and say what it changed."""
+        """Do *command* to one run or to all that a filter finds, and say what it changed."""
+        if target.run_id is None:
+            self._steer_many(verb, command, target)
+        else:
+            self._steer_one(target.run_id, command, by, **waiting)
+
+    def _steer_one(
+        self, run_id: str, command: Callable[[RunHandle[Any]], bool], by: str, **waiting: Any
+    ) -> None:
         run = self._sagas().run(run_id)
         before = len(run.history())
         command(run)
@@ -88,6 +145,62 @@ class Terminal:
         ours = [event for event in run.history()[before:] if event.data.get("by") == by]
         self._print.deed(run_id, deed(ours))
         self._see_off(run, changed=bool(ours), **waiting)
+
+    def _steer_many(
+        self, verb: str, command: Callable[[RunHandle[Any]], bool], target: Target
+    ) -> None:
+        sagas = self._sagas()
+        found = matching(sagas, _bounded(target.filters))
+        if not found:
+            click.echo("No run matches.", err=True)
+        elif not target.yes:
+            ask(verb, kinds(found))
+        tally = Tally(len(found))
+        with progress(verb, len(found)) as told, _signals() as asked:
+            for tally in give([sagas.run(run.id) for run in found], command, target.rps):
+                told(tally)
+                if not asked.empty():
+                    break
+        self._print.tally(verb, tally)
+        if tally.refused or tally.left:
+            raise click.exceptions.Exit(Exit.CONFLICT if tally.refused else Exit.ERROR)
+
+    def read_json(self, option: str, text: str) -> Any:
+        """The value of an option that holds JSON."""
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise click.BadParameter(f"it is no JSON: {error}", param_hint=option) from None
+
+    def stats(self) -> None:
+        """Print how the runs stand as a whole."""
+        self._print.stats(self._sagas().stats())
+
+    def purge(self, older_than: str, *, dry_run: bool, yes: bool, rps: float, **rest: Any) -> None:
+        """Remove runs that ended so long ago, the archive first, and say how many they were."""
+        purge = self._sagas().purge(_age("--older-than", older_than), **rest)
+        if dry_run:
+            self._print.to_purge(run.id for runs in purge.found() for run in runs)
+            return
+        found = purge.kinds()
+        total = sum(count for _, _, count in found)
+        if total and not yes:
+            ask("purge", found)
+        try:
+            with progress("purge", total) as told, _signals() as asked:
+                for removed in purge.run(rps):
+                    told(Purged(total, removed))
+                    if not asked.empty():
+                        raise click.exceptions.Exit(Exit.ERROR)  # not all of it was done
+        finally:
+            self._print.purged(purge.removed)
+
+    def repair(self, *, dry_run: bool) -> None:
+        """Mend what does not fit, or only look; leave with 1 if something is left."""
+        done = self._sagas().repair(dry_run=dry_run)
+        self._print.repaired(done)
+        if done.left:
+            raise click.exceptions.Exit(Exit.ERROR)
 
     def sweep(self, every: float | None) -> None:
         """Sweep once, or every so many seconds until SIGINT or SIGTERM."""
@@ -97,6 +210,27 @@ class Terminal:
             return
         click.echo(f"Sweeping every {every:g} s; Ctrl-C ends it.", err=True)
         self._print.swept(sum(_sweeps(sagas, every)))
+
+    def metrics(self, host: str, port: int) -> None:
+        """Serve what the store says of all runs, until SIGINT or SIGTERM."""
+        endpoint = serve_store(self._sagas().runtime, host, port)
+        click.echo(
+            f"Metrics are at http://{host}:{endpoint.port}/metrics; Ctrl-C ends it.", err=True
+        )
+        with _signals() as asked:
+            asked.get()
+        endpoint.stop()
+
+    def doctor(self, *, only: Sequence[str], skip: Sequence[str], verbose: bool) -> None:
+        """Examine everything and print what was found; end with 1 if there are errors."""
+        _known("--only", only)
+        _known("--skip", skip)
+        report = examine(self._sagas().runtime, only, skip)
+        self._print.report(report, verbose=verbose)
+        if report.cut_off:
+            raise click.exceptions.Exit(Exit.UNREACHABLE)
+        if report.failed:
+            raise click.exceptions.Exit(Exit.ERROR)
 
     # --- parts ---------------------------------------------------------------------------------
 
@@ -137,15 +271,28 @@ def _find(sagas: Sagas, name: str) -> Saga[Any, Any]:
     raise NotFound(f"no saga {name!r}{hint}: this app has {', '.join(sorted(known)) or 'none'}")
 
 
-def _states(runs: Sequence[RunHandle[Any]]) -> list[RunState]:
-    """The states of *runs*, without those that were removed meanwhile."""
-    found = []
-    for run in runs:
-        try:
-            found.append(run.state())
-        except RunNotFound:
-            continue
-    return found
+def _known(option: str, ids: Sequence[str]) -> None:
+    """Refuse what is no check of the doctor."""
+    for unknown in (id_ for id_ in ids if id_ not in CHECKS):
+        near = difflib.get_close_matches(unknown, CHECKS, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(CHECKS)}"
+        raise click.BadParameter(f"no check {unknown!r}: {hint}", param_hint=option)
+
+
+def _bounded(filters: Mapping[str, Any]) -> dict[str, Any]:
+    """The filters with times for what was typed as times."""
+    times = {name: _moment(f"--{name}", filters[name]) for name in ("since", "until")}
+    return {**filters, **times}
+
+
+def _age(option: str, text: str) -> timedelta:
+    """How long ago *text* says."""
+    try:
+        return timedelta(milliseconds=duration_ms(text))
+    except (DefinitionError, OverflowError):
+        raise click.BadParameter(
+            f"give how long ago (12h, 30d), not {text!r}", param_hint=option
+        ) from None
 
 
 def _moment(option: str, text: str | None) -> datetime | None:
@@ -165,6 +312,20 @@ def _moment(option: str, text: str | None) -> datetime | None:
             param_hint=option,
         ) from None
     return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def _looks(
+    run: RunHandle[Any], every: float, asked: SimpleQueue[int]
+) -> Iterator[tuple[Plan, Run, int]]:
+    """Look at a run again and again, until it is at rest or a signal ends it."""
+    while True:
+        look = run.look()
+        yield look
+        if look[1].status.at_rest:
+            return
+        with suppress(Empty):
+            asked.get(timeout=every)
+            return
 
 
 # --- sweeping ----------------------------------------------------------------------------------

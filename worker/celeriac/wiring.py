@@ -14,16 +14,24 @@ from celery import signals
 from celery.bootsteps import RUN
 from celery.utils.text import str_to_list
 
-from celeriac.canvas import ERRBACK, HEADER, QUEUE, parse_header
+from celeriac.canvas import ERRBACK, HEADER, QUEUE, SIGNED, parse_header, written
 from celeriac.commands import Block
-from celeriac.errors import SagaError
+from celeriac.doctor import start_checkup
+from celeriac.doctor.crew import Tick
+from celeriac.errors import CommandRefused, SagaError
+from celeriac.heartbeat import OPTION, Heartbeat
+from celeriac.instruments import Instruments
+from celeriac.intake import STRATEGY
 from celeriac.keeper import LeaseKeeper
-from celeriac.observe import log
+from celeriac.observe import clean, log
+from celeriac.points import reached
 from celeriac.sweep import Sweep
 
 if TYPE_CHECKING:
     from celery import Celery
 
+    from celeriac.engine import Delivery
+    from celeriac.models import Run
     from celeriac.runtime import Runtime
 
 SWEEP = "celeriac.sweep"
@@ -33,6 +41,7 @@ _LOGGERS_OF_EVERY_TASK = ("celery.app.trace", "celery.worker.strategy", "celery.
 def wire(app: Celery, runtime: Runtime) -> None:
     """Give *app* Celeriac's tasks, and make its workers and beat do their part."""
     _Wiring(app, runtime).connect()
+    Instruments(app, runtime).connect()
 
 
 class _Wiring:
@@ -48,14 +57,23 @@ class _Wiring:
             shared=False,
             ignore_result=True,
             send_events=False,
+            Request=Tick,
+            Strategy=STRATEGY,
         )
         # bound and with no argument of Celery's: an errback of another form runs inline in the
         # worker that failed, past queue and retries (celery.md).
         self.compensate = app.task(
-            _compensate(runtime), name=ERRBACK, bind=True, shared=False, ignore_result=True
+            _compensate(runtime),
+            name=ERRBACK,
+            bind=True,
+            shared=False,
+            ignore_result=True,
+            Strategy=STRATEGY,
         )
 
     def connect(self) -> None:
+        self.app.steps["consumer"].add(Heartbeat)
+        self.app.user_options["worker"].add(OPTION)
         # weak=False: nobody else holds these methods.
         self.app.on_after_finalize.connect(self._add_beat_entry, weak=False)
         signals.celeryd_init.connect(self._note_refusal, weak=False)
@@ -71,7 +89,12 @@ class _Wiring:
         interval = self.runtime.settings.sweep_interval
         # A tick that waited for its successor is of no use to anybody.
         sender.add_periodic_task(
-            interval, self.sweep.signature(), name=SWEEP, expires=max(interval, 1.0), queue=QUEUE
+            interval,
+            self.sweep.signature(),
+            name=SWEEP,
+            expires=max(interval, 1.0),
+            queue=QUEUE,
+            **written(self.app),
         )
 
     # --- a worker ------------------------------------------------------------------------------
@@ -86,6 +109,7 @@ class _Wiring:
             # Asked of the options: once -Q and -X are applied, nobody can tell them apart.
             excluded = (options or {}).get("exclude_queues") or ()
             self._refuses_queue = QUEUE in str_to_list(excluded)
+            self._accept_json()
 
     def _consume_queue(self, instance: Any = None, **_: Any) -> None:
         if self._mine(getattr(instance, "app", None)):
@@ -94,6 +118,13 @@ class _Wiring:
             if not self._refuses_queue:
                 queues.select_add(queues.new_missing(QUEUE))
             self._quieten()
+
+    def _accept_json(self) -> None:
+        """Let a worker read our messages, should its application send in another form."""
+        conf = self.app.conf
+        accepted = set(conf.accept_content or ())
+        if conf.task_serializer != SIGNED and not accepted & {"json", "application/json"}:
+            conf.accept_content = [*accepted, "json"]
 
     def _start_keeper(self, sender: Any = None, **_: Any) -> None:
         worker = getattr(sender, "controller", None)
@@ -113,6 +144,7 @@ class _Wiring:
             settings.sweep_interval,
             settings.namespace,
         )
+        start_checkup(self.runtime)
 
     def _stop_keeper(self, **_: Any) -> None:
         if self.keeper is not None:
@@ -126,11 +158,20 @@ class _Wiring:
         delivery = parse_header((message.headers or {}).get(HEADER)) if message else None
         if delivery is None or not self._mine(getattr(sender, "app", None)):
             return
-        why = f"worker {sender.hostname} does not know the task {name}"
+        why = f"worker {sender.hostname} does not know the task {clean(name)}"
         try:
-            self.runtime.engine.command(delivery.run_id, Block(delivery.step, why))
+            self.runtime.engine.command(
+                delivery.run_id, lambda run: self._block(run, delivery, name, why)
+            )
         except SagaError as error:
             log.warning("%s: %s (%s)", delivery.run_id, why, error)
+
+    def _block(self, run: Run, delivery: Delivery, task: str, why: str) -> Block:
+        """What to note in a run; a message that was made up may name any task with any step."""
+        node = self.runtime.engine.store.plan(run.id, run.plan).by_name.get(delivery.step)
+        if run.plan != delivery.plan or node is None or node.task_of(delivery.phase) != task:
+            raise CommandRefused("stale", f"that is not the task of {delivery.step!r}")
+        return Block(delivery.step, why)
 
     def _quieten(self, **_: Any) -> None:
         """Keep the ticks of the sweep out of the logs: one a second hides everything else."""
@@ -145,7 +186,7 @@ def _consumes(consumer: Any) -> bool:
 
 def sweep_once(runtime: Runtime) -> int:
     """Sweep every shard once; return how many runs were looked at."""
-    sweep = Sweep(runtime.engine, runtime.courier)
+    sweep = Sweep(runtime.engine, runtime.courier, lambda: runtime.archivist)
     return sweep.run(max(5.0, 5 * runtime.settings.sweep_interval))
 
 
@@ -163,6 +204,10 @@ def _sweep(runtime: Runtime) -> Any:
 def _compensate(runtime: Runtime) -> Any:
     def compensate(_task: Any, run_id: str) -> None:
         """Send what is due of a run: after a failure, its compensations."""
+        if not isinstance(run_id, str) or not run_id.isprintable():
+            log.warning("asked to look at something that is no id of a run")
+            return
+        reached("errback.called", run_id)
         try:
             runtime.engine.poke(run_id, runtime.courier)
         except SagaError as error:
