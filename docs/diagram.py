@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from celeriac.models import AT_REST, EventKind, Lane, LaneState, StepState
-from celeriac.moves import DO_MOVES, RUN_MOVES, UNDO_MOVES
+from celeriac.moves import DO_MOVES, RUN_MOVES, TURNS, UNDO_MOVES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -46,6 +46,8 @@ it waits for.
 
 ## A step, backward
 
+Its turn may be taken from it: when the effect of a step that is undone before it comes back.
+
 ```mermaid
 {undo}
 ```
@@ -61,7 +63,7 @@ A step has one status, made of both lanes: that of the undo, unless that is idle
 {shown}
 """
 
-TURN = "its turn comes"
+TURN, LOST_TURN = "its turn comes", "another comes first"
 
 Arrow = tuple[str, str, str]  # from, to, what happened
 
@@ -71,7 +73,9 @@ def states_page() -> str:
     return TEXT.format(
         run=_diagram(_run_arrows(), bold=sorted(AT_REST)),
         do=_diagram(_lane_arrows(DO_MOVES)),
-        undo=_diagram(_lane_arrows(UNDO_MOVES)),
+        undo=_diagram(
+            [*_lane_arrows(UNDO_MOVES), *((state, "idle", LOST_TURN) for state in TURNS)]
+        ),
         shown="\n".join(_shown(state) for state in LaneState),
     )
 
@@ -90,6 +94,10 @@ def _lane_arrows(
     yield LaneState.IDLE, LaneState.SCHEDULED, TURN
     for (before, event, how), after in table.items():
         yield before, after, f"{_words(event)} ({how})" if how else _words(event)
+
+
+def _turns_lost() -> Iterable[Arrow]:
+    return ((state, LaneState.IDLE, LOST_TURN) for state in TURNS)
 
 
 def _words(event: EventKind) -> str:

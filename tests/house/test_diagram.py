@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from celeriac.moves import DO_MOVES, RUN_MOVES, UNDO_MOVES
+from celeriac.moves import DO_MOVES, RUN_MOVES, TURNS, UNDO_MOVES
 from docs.diagram import PAGE
 
 if TYPE_CHECKING:
@@ -37,12 +37,14 @@ def words(event: EventKind, how: str = "") -> str:
 def test_each_move_of_a_lane_is_drawn() -> None:
     """No legal move is missing, and none is drawn that is not legal."""
     _, do, undo = drawn()
-    for diagram, table in ((do, DO_MOVES), (undo, UNDO_MOVES)):
+    taken = {(state, "idle", "another comes first") for state in TURNS}
+    for diagram, table, more in ((do, DO_MOVES, set()), (undo, UNDO_MOVES, taken)):
         legal = {(before, after, words(e, how)) for (before, e, how), after in table.items()}
         shown = {
             (before, after, label) for (before, after), all_ in diagram.items() for label in all_
         }
-        assert shown - legal == {("[*]", "idle", ""), ("idle", "scheduled", "its turn comes")}
+        turns = {("[*]", "idle", ""), ("idle", "scheduled", "its turn comes"), *more}
+        assert shown - legal == turns
         assert legal <= shown
 
 

@@ -31,6 +31,10 @@ def planted(plant: Plant, text: str) -> str:
 
 EXPLORATION = "tests/unit/test_exploration.py -k nothing_is_left_over"
 WALKS = "tests/unit/test_machine_properties.py -k any_walk"
+MODEL = "tests/model/test_machine.py"
+TORN = "tests/model/test_torn_scripts.py"
+SIMULATION = "tests/lab/test_simulation.py"
+CRASHES = "tests/crash/test_matrix.py"
 
 PLANTS = (
     Plant(
@@ -164,5 +168,104 @@ PLANTS = (
         '    return draft.node(step).on_unknown == "operator"\n',
         '    return draft.node(step).on_unknown == "nobody"\n',
         ("tests/unit/test_exploration.py -k never_done_twice",),
+    ),
+    Plant(
+        "undone forwards",
+        "What was done first is undone first, whatever the saga says.",
+        "moves.py",
+        'backwards = plan.compensation_order != "forward"',
+        'backwards = plan.compensation_order == "forward"',
+        (EXPLORATION, WALKS),
+    ),
+    Plant(
+        "attempts without end",
+        "Another attempt is always allowed.",
+        "policy.py",
+        "    return rule.max_attempts is None or made < rule.max_attempts\n",
+        "    return rule.max_attempts is None or made >= 0\n",
+        (EXPLORATION, WALKS),
+    ),
+    Plant(
+        "losses do not count",
+        "An attempt counts only once its body has ended: poison is tried for ever.",
+        "moves.py",
+        '    run = _move(run, event, _how(event), holder="", **_after_attempt(event))\n',
+        """    lane = run.step(event.step).lane(event.phase)
+    run = _move(run, event, _how(event), holder="", **_after_attempt(event), base=lane.attempt)
+""",
+        (EXPLORATION, WALKS),
+    ),
+    Plant(
+        "a key for each attempt",
+        "The effect's key is another one at each attempt.",
+        "engine.py",
+        'return f"{self.run.key}:{self.node.name}"',
+        'return f"{self.run.key}:{self.node.name}:{self.delivery.attempt}"',
+        (SIMULATION, CRASHES),
+    ),
+    Plant(
+        "the sweep does not compare",
+        "An attempt is given up although its lease was renewed after it was found.",
+        "sweep.py",
+        "fields=fields, lapsed=(lease, entry.at)",
+        "fields=fields",
+        (SIMULATION, CRASHES),
+    ),
+    Plant(
+        "no lease is taken",
+        "Nobody notices when a worker dies.",
+        "changes.py",
+        "leases=dict.fromkeys(has - had, now + terms.lease),",
+        "leases={},",
+        (SIMULATION, CRASHES),
+    ),
+    Plant(
+        "a run sleeps for ever",
+        "The wake index forgets a run whose step was taken up.",
+        "changes.py",
+        "wake_at=decided.wake_at,",
+        "wake_at=None if has - had else decided.wake_at,",
+        (SIMULATION, MODEL),
+    ),
+    Plant(
+        "lost messages stay lost",
+        "The sweep never sends again what nobody has claimed.",
+        "moves.py",
+        "if lane.sent and now >= lane.at + patience(run, lane)",
+        "if lane.sent and now < 0",
+        (WALKS, SIMULATION),
+    ),
+    Plant(
+        "outages are not credited",
+        "Deadlines pass while nobody could work.",
+        "transitions.py",
+        "    if credit > run.credited:\n",
+        "    if credit < 0:\n",
+        ("tests/engine/test_outages.py",),
+    ),
+    Plant(
+        "a late report replaces the result",
+        "What a late attempt returned is recorded, although another result is in use.",
+        "engine.py",
+        "    return any(event.kind is kind for event in events)\n",
+        "    return any(event.kind in (kind, EventKind.LATE) for event in events)\n",
+        (SIMULATION, MODEL),
+    ),
+    Plant(
+        "commits compare nothing",
+        "The last who writes wins, whatever version he has read.",
+        "store/commit.lua",
+        "if head:sub(1, #ARGV[1]) ~= ARGV[1] or (ARGV[1] == '' and head ~= '') then",
+        "if ARGV[1] == '' and head ~= '' then",
+        (MODEL,),
+    ),
+    Plant(
+        "writes before the last guard",
+        "A commit that is refused has left something behind.",
+        "store/commit.lua",
+        "  if not score or tonumber(score) ~= tonumber(ARGV[5]) then",
+        "  redis.call('ZREM', KEYS[tonumber(ARGV[3])], ARGV[4])\n"
+        "  if not score or tonumber(score) ~= tonumber(ARGV[5]) then",
+        (TORN, MODEL),
     ),
 )

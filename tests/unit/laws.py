@@ -67,6 +67,19 @@ def _check_claim(plan: Plan, before: Run, event: Event) -> None:
         assert before.status is RunStatus.COMPENSATING
         assert not live_forward(before), "no undo beside a live forward attempt (I7)"
         assert event.at >= before.quiet, "no undo while an effect may still land (I7)"
+        _check_order(plan, before, event)
+
+
+def _check_order(plan: Plan, before: Run, event: Event) -> None:
+    """A compensation only after those that come before it (I8)."""
+    if plan.compensation_order == "parallel":
+        return
+    sign = 1 if plan.compensation_order == "forward" else -1
+    mine = sign * before.step(event.step).order
+    for name, step in before.steps.items():
+        settled = step.undo.state in (LaneState.DONE, LaneState.FAILED, LaneState.WAIVED)
+        owing = plan.by_name[name].undo and (step.maybe or step.do.state is LaneState.DONE)
+        assert settled or not owing or sign * step.order >= mine, "undone out of turn (I8)"
 
 
 def _check_rest(done: Transition, now: int) -> None:

@@ -448,3 +448,32 @@ def test_a_report_from_before_a_restart_is_refused() -> None:
     story.start(nonce="call-2", if_exists="restart")
     with refused("stale", "started anew"):
         story.give(Complete("charge", "do", 1, claims[0].data["holder"], epoch=1))
+
+
+def test_an_effect_that_comes_back_is_undone_before_what_comes_after_it() -> None:
+    """The turn of a compensation is taken from it, and a message for it is refused (I8)."""
+    story = started("reserve", step("charge", retry=budget(1))).do("reserve").lose("charge")
+    story.advance(GRACE).wake()
+    story.undo("charge")
+    assert story["reserve"].undo.state is LaneState.SCHEDULED
+    done = story.complete("charge", attempt=1)
+    assert [(d.step, d.phase) for d in done.dispatches] == [("charge", "undo")]
+    assert story["reserve"].undo.state is LaneState.IDLE
+    with refused("not_due"):
+        story.claim("reserve", "undo")
+    story.undo("charge", "reserve")
+    assert story.status == "compensated"
+
+
+def test_a_retry_waits_for_an_effect_that_came_back() -> None:
+    """Its attempts so far count all the same."""
+    story = started("reserve", step("charge", retry=budget(1))).do("reserve").lose("charge")
+    story.advance(GRACE).wake()
+    story.undo("charge")
+    story.claim("reserve", "undo")
+    story.complete("charge", attempt=1)
+    story.fail("reserve", "undo")
+    assert story["reserve"].undo.state is LaneState.IDLE
+    story.undo("charge")
+    story.give_up("reserve", "undo")
+    assert (story.status, story["reserve"].undo.attempt) == ("failed", 2)

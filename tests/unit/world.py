@@ -32,7 +32,7 @@ from celeriac.commands import (
     Wake,
 )
 from celeriac.errors import CommandRefused
-from celeriac.models import Event, Lane, LaneState, Phase, Plan, Run, RunStatus
+from celeriac.models import Event, EventKind, Lane, LaneState, Phase, Plan, Run, RunStatus
 from celeriac.moves import due, overdue, past_pivot, turned, waiting_lanes
 from celeriac.transitions import SHORT_DELAY, Transition, transition
 from tests.unit.laws import PHASES, check
@@ -418,6 +418,8 @@ def is_quiet(world: World) -> bool:
 
 def wrong(world: World) -> str | None:
     """What is wrong with this world; None if all is well."""
+    if (name := _over_budget(world)) is not None:
+        return f"{name} was tried more often than its policy allows (L3)"
     twice = [key for key, account in world.books if account.made > 1]
     if twice:
         return f"{twice[0]} took effect more than once (I2)"
@@ -434,6 +436,27 @@ def wrong(world: World) -> str | None:
         if back and node.undo and standing and not owed:
             return f"{run.status}, and the effect of {node.name} stands (I1)"
     return None
+
+
+def _over_budget(world: World) -> str | None:
+    """The step whose newest claim was one too many, by what the history tells alone."""
+    newest = world.history[-1]
+    if newest.kind is not EventKind.CLAIMED:
+        return None
+    node = world.rules.plan.by_name[newest.step]
+    most, claims, forward_only = node.policy(newest.phase).max_attempts, 0, False
+    for event in world.history:
+        about = (event.step, event.phase) == (newest.step, newest.phase)
+        if event.kind is EventKind.STARTED or (about and event.kind in _NEW_BUDGET):
+            claims = 0
+        claims += about and event.kind is EventKind.CLAIMED
+        ended = event.kind in (EventKind.COMPLETED, EventKind.SKIPPED)
+        forward_only |= ended and event.step == world.rules.plan.pivot
+    allowed = most is None or claims <= most or (forward_only and newest.phase == "do")
+    return None if allowed else newest.step
+
+
+_NEW_BUDGET = (EventKind.RETRIED, EventKind.REOPENED)
 
 
 # --- healing -----------------------------------------------------------------------------------

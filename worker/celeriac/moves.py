@@ -110,6 +110,9 @@ UNDO_MOVES: dict[tuple[LaneState, EventKind, str], LaneState] = {
     (_S.FAILED, _E.WAIVED, ""): _S.WAIVED,
 }
 
+#: The states in which an undo has its turn; it may be taken from it, which makes it idle.
+TURNS = (_S.SCHEDULED, _S.RETRYING)
+
 #: (status of the run, event) -> the statuses it may lead to.  Events not listed leave it alone.
 RUN_MOVES: dict[tuple[RunStatus | None, EventKind], tuple[RunStatus, ...]] = {
     (None, _E.STARTED): (_R.RUNNING,),
@@ -473,13 +476,19 @@ def passed(plan: Plan, run: Run, name: str) -> bool:
 
 def _schedule_undo(plan: Plan, run: Run, event: Event) -> Run:
     at = max(event.at, run.quiet)
-    for name in undo_turn(plan, run):
+    turn = undo_turn(plan, run)
+    steps: dict[str, StepState] = {}
+    for name in turn:
         step = run.steps[name]
         if step.undo.state is LaneState.IDLE:
             sent = at <= event.at
-            turn = changed(step.undo, state=LaneState.SCHEDULED, at=at, sent=sent, sends=0)
-            run = changed(run, steps={**run.steps, name: changed(step, undo=turn)})
-    return run
+            lane = changed(step.undo, state=LaneState.SCHEDULED, at=at, sent=sent, sends=0)
+            steps[name] = changed(step, undo=lane)
+    for name, step in run.steps.items():
+        # A step that comes before it has to be undone (once more): its turn is over (I8).
+        if step.undo.state in TURNS and name not in turn:
+            steps[name] = changed(step, undo=changed(step.undo, state=LaneState.IDLE, sent=False))
+    return changed(run, steps={**run.steps, **steps}) if steps else run
 
 
 def live_forward(run: Run) -> bool:
