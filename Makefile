@@ -77,9 +77,23 @@ format: $(READY) ## format everything, and mend what the linter can mend by itse
 docs: $(READY) ## write again the pages that are generated from the code
 	@$(PY) -m docs.generate
 
+# How long faults strike; ARGS="--seed 7" repeats a schedule.
+MINUTES ?= 3
+.PHONY: prove
+prove: $(READY) ## the whole proof, part by part, with one table at the end (PARTS="crash chaos")
+	@$(PY) -m tests.proof --minutes $(MINUTES) $(PARTS) $(ARGS)
+
+.PHONY: chaos
+chaos: $(READY) ## kill, stop and cut off everything for MINUTES, then heal and check every run
+	@$(PY) -m tests.chaos --minutes $(MINUTES) $(ARGS)
+
 .PHONY: bench
 bench: $(READY) ## compare with a bare Celery chain, side by side
 	@$(PY) -m bench.chain $(ARGS)
+
+.PHONY: million
+million: $(READY) ## list, count and sweep beside a million runs at rest (3 GB of memory)
+	@$(PY) -m bench.million $(ARGS)
 
 .PHONY: lock
 lock: $(READY) ## settle exact versions anew (ARGS=--upgrade takes the newest)

@@ -1,0 +1,205 @@
+"""The gauges of the store: right, cheap, and never in the way of whoever looks.
+
+Owns: what each gauge says of a store.  Refuses to know: Prometheus, and how the store finds out.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from celeriac.errors import StoreUnavailable
+from celeriac.metrics import METRICS
+from celeriac.metrics.gauges import FRESH, PATIENCE, StoreGauges, all_samples, standing
+from celeriac.models import Lane, LaneState, RunStatus, StepState
+from celeriac.store.memory import MemoryStore
+from tests.store.conftest import redis_store, server, shared_server, store
+from tests.store.runs import a_run, ending, now, starting, write
+
+if TYPE_CHECKING:
+    from celeriac.store import Figures, Store
+
+__all__ = ["redis_store", "server", "shared_server", "store"]
+
+FAR = 10**12  # ms
+
+
+def values(store: Store) -> dict[tuple[str, ...], float]:
+    """Every gauge by its name and labels."""
+    return {(sample.name, *sample.labels): sample.value for sample in standing(store)}
+
+
+def test_an_empty_store(store: Store) -> None:
+    """Where there are no runs nothing is due, and of a sweep that never was nothing is said."""
+    assert values(store) == {("celeriac_sweep_lag_seconds",): 0, ("celeriac_overdue",): 0}
+
+
+def test_runs_by_saga_and_status(store: Store) -> None:
+    """Each status of each saga has its number, 0 where there is none."""
+    time = now(store)
+    for number in range(5):
+        run = write(store, starting(a_run(f"order-{number}", started_at=time), wake_at=time + FAR))
+        if number < 2:
+            write(store, ending(run))
+    write(store, starting(a_run("trip-1", saga="trip", started_at=time), wake_at=time + FAR))
+    found = values(store)
+    assert found["celeriac_runs", "place_order", "running"] == 3
+    assert found["celeriac_runs", "place_order", "completed"] == 2
+    assert found["celeriac_runs", "place_order", "failed"] == 0
+    assert found["celeriac_runs", "trip", "running"] == 1
+    assert {key[2] for key in found if key[0] == "celeriac_runs"} == set(RunStatus)
+
+
+def test_the_oldest_active_run(store: Store) -> None:
+    """Its age counts from its start; runs at rest do not count, however old."""
+    time = now(store)
+    write(store, starting(a_run("new", started_at=time - 5_000), wake_at=time + FAR))
+    write(store, starting(a_run("old", started_at=time - 60_000), wake_at=time + FAR))
+    done = write(store, starting(a_run("done", started_at=time - 900_000), wake_at=time + FAR))
+    write(store, ending(done))
+    rest = write(store, starting(a_run("trip", saga="trip", started_at=time - 900_000)))
+    write(store, ending(rest))
+    found = values(store)
+    assert 60 <= found["celeriac_oldest_active_run_seconds", "place_order"] < 90
+    assert found["celeriac_oldest_active_run_seconds", "trip"] == 0
+
+
+def test_what_is_due(store: Store) -> None:
+    """What a sweep should have looked at by now is counted, and how long the oldest has waited."""
+    time = now(store)
+    for number, waits in enumerate((9_000, 2_000, -FAR)):
+        write(store, starting(a_run(f"order-{number}", started_at=time), wake_at=time - waits))
+    found = values(store)
+    assert found["celeriac_overdue",] == 2
+    assert 9 <= found["celeriac_sweep_lag_seconds",] < 30
+
+
+def test_the_newest_sweep(store: Store) -> None:
+    """Its end is told in seconds since the epoch, by the store's clock."""
+    store.swept(lag_ms=5, took_ms=8)
+    mark = store.last_sweep()
+    assert mark
+    found = values(store)["celeriac_sweep_last_success_timestamp_seconds",]
+    assert found == mark.at / 1000
+
+
+def test_what_is_owed(store: Store) -> None:
+    """Every step that a failed run owes counts, in each saga; a failed run owes one at least."""
+    owed = StepState(undo=Lane(LaneState.FAILED))
+    for number in range(3):
+        steps = dict.fromkeys(("a", "b")[: number % 2 + 1], owed)
+        run = write(store, starting(a_run(f"order-{number}", steps=steps)))
+        write(store, ending(run, RunStatus.FAILED))
+    run = write(store, starting(a_run("trip", saga="trip", culprit="pay")))
+    write(store, ending(run, RunStatus.FAILED))
+    write(store, starting(a_run("hop", saga="hop")))
+    found = values(store)
+    assert found["celeriac_obligations", "place_order"] == 4
+    assert found["celeriac_obligations", "trip"] == 1
+    assert found["celeriac_obligations", "hop"] == 0
+
+
+def test_every_gauge_is_in_the_table(store: Store) -> None:
+    """What the store says is what the table promises, with its labels."""
+    write(store, starting(a_run()))
+    store.swept(0, 0)
+    store.pulse(1000)
+    promised = {(m.name, len(m.labels)) for m in METRICS if m.source == "store"}
+    assert {(sample.name, len(sample.labels)) for sample in standing(store)} == promised
+
+
+# --- asking ------------------------------------------------------------------------------------
+
+
+class Slow(MemoryStore):
+    """A store that answers when the test says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.away = 0, False
+        self.answers = threading.Event()
+        self.answers.set()
+
+    def figures(self, since: int = 0) -> Figures:
+        """Answer, sooner or later."""
+        self.asked += 1
+        self.answers.wait(30)
+        if self.away:
+            raise StoreUnavailable("connection refused")
+        return super().figures(since)
+
+
+def test_it_is_asked_once_for_all_who_look() -> None:
+    """Who looks again within a second sees the same; after that it is asked again."""
+    slow, clock = Slow(), [100.0]
+    gauges = StoreGauges(slow, lambda: clock[0])
+    first = gauges.samples()
+    assert len(first) == 2
+    assert gauges.samples() is first
+    assert slow.asked == 1
+    clock[0] += FRESH
+    gauges.samples()
+    assert slow.asked == 2
+
+
+def test_many_who_look_at_once_ask_once() -> None:
+    """While an answer is awaited, nobody asks again."""
+    slow = Slow()
+    slow.answers.clear()
+    gauges = StoreGauges(slow)
+    found: list[int] = []
+    threads = [
+        threading.Thread(target=lambda: found.append(len(gauges.samples()))) for _ in range(5)
+    ]
+    for thread in threads:
+        thread.start()
+    slow.answers.set()
+    for thread in threads:
+        thread.join(20)
+    assert found == [2] * 5
+    assert slow.asked == 1
+
+
+def test_a_store_that_does_not_answer_keeps_nobody_waiting() -> None:
+    """Its gauges vanish, and come back when it does."""
+    slow, clock = Slow(), [100.0]
+    gauges = StoreGauges(slow, lambda: clock[0])
+    slow.answers.clear()
+    assert gauges.samples() == ()
+    assert gauges.samples() == (), "the question still stands"
+    assert slow.asked == 1
+    asking = gauges._asking
+    assert asking
+    slow.answers.set()
+    asking.join(20)
+    assert len(gauges.samples()) == 2
+
+
+def test_a_store_that_is_away_has_no_gauges() -> None:
+    """Nothing is better than what was true a while ago; later it is asked again."""
+    slow, clock = Slow(), [100.0]
+    gauges = StoreGauges(slow, lambda: clock[0])
+    assert len(gauges.samples()) == 2
+    slow.away = True
+    clock[0] += FRESH
+    assert gauges.samples() == ()
+    assert gauges.samples() == ()
+    assert slow.asked == 2, "an outage is not asked about more often than anything else"
+    slow.away = False
+    clock[0] += FRESH
+    assert len(gauges.samples()) == 2
+
+
+def test_several_that_do_not_answer_share_one_patience() -> None:
+    """Who looks waits once, however many servers are away; what does answer is told."""
+    slow = [Slow() for _ in range(4)]
+    for each in slow:
+        each.answers.clear()
+    gauges = [StoreGauges(each) for each in [*slow, MemoryStore()]]
+    began = time.monotonic()
+    assert len(all_samples(gauges)) == 2
+    assert time.monotonic() - began < 2 * PATIENCE
+    assert [each.asked for each in slow] == [1] * 4
+    for each in slow:
+        each.answers.set()
