@@ -113,7 +113,7 @@ def _metrics() -> str:
 
 def _metric(metric: Metric) -> str:
     labels = f"{{{','.join(metric.labels)}}}" if metric.labels else ""
-    kind = f"{metric.kind}, store" if metric.source == "store" else metric.kind
+    kind = metric.kind if metric.source == "process" else f"{metric.kind}, {metric.source}"
     if metric.buckets:
         kind = f"{kind}, {_span(metric.buckets[0])} to {_span(metric.buckets[-1])}"
     return f"| `{metric.name}{labels}` | {kind} | {metric.meaning} |"

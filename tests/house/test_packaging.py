@@ -46,7 +46,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
 
 
 def test_the_wheel_holds_the_package_and_nothing_else(wheel: zipfile.ZipFile) -> None:
-    """An installation brings `celeriac` with its scripts and types, and no tests or workflows."""
+    """An installation brings `celeriac` with its scripts and types, and pytest's way to its lab."""
     info = f"celeriac-{PROJECT['version']}.dist-info"
     names = {name for name in wheel.namelist() if not name.startswith(f"{info}/")}
     expected = {
@@ -54,7 +54,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: zipfile.ZipFile) ->
         for path in PACKAGE.rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
-    assert names == expected
+    assert names == expected | {"celeriac_pytest.py"}
     assert {"celeriac/store/commit.lua", "celeriac/py.typed"} <= names
 
 
@@ -64,6 +64,7 @@ def test_the_wheel_tells_celery_and_the_shell_of_the_commands(wheel: zipfile.Zip
     info = f"celeriac-{PROJECT['version']}.dist-info"
     entries.read_string(wheel.read(f"{info}/entry_points.txt").decode())
     assert dict(entries["celery.commands"]) == {"saga": "celeriac.cli:saga"}
+    assert dict(entries["pytest11"]) == {"celeriac": "celeriac_pytest"}
     assert dict(entries["console_scripts"]) == {"celeriac": "celeriac.cli:main"}
     assert f"{info}/licenses/LICENSE" in wheel.namelist()
 

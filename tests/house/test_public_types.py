@@ -36,7 +36,9 @@ def symbols() -> list[dict[str, Any]]:
     )
     told = json.loads(asked.stdout)["typeCompleteness"]
     things = [getattr(celeriac, name) for name in celeriac.__all__]
-    names = {f"{each.__module__}.{each.__name__}" for each in things}
+    # Signals are Celery's, which has no types.
+    named = [each for each in things if hasattr(each, "__name__")]
+    names = {f"{each.__module__}.{each.__name__}" for each in named}
     return [
         symbol
         for symbol in told["symbols"]

@@ -455,7 +455,7 @@ def test_an_effect_that_comes_back_is_undone_before_what_comes_after_it() -> Non
     story = started("reserve", step("charge", retry=budget(1))).do("reserve").lose("charge")
     story.advance(GRACE).wake()
     story.undo("charge")
-    assert story["reserve"].undo.state is LaneState.SCHEDULED
+    assert story.states("undo")["reserve"] is LaneState.SCHEDULED
     done = story.complete("charge", attempt=1)
     assert [(d.step, d.phase) for d in done.dispatches] == [("charge", "undo")]
     assert story["reserve"].undo.state is LaneState.IDLE

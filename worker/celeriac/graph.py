@@ -294,7 +294,8 @@ def _entities(text: str) -> str:
 
 def _quoted(text: str) -> str:
     escaped = clean(text).replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
+    # Drawings are put into pages as they are: no element may begin in one.
+    return f'"{escaped}"'.replace("<", "\\u003c")
 
 
 def _back(graph: Graph) -> list[tuple[Cell, Cell]]:
