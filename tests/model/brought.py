@@ -1,0 +1,70 @@
+"""The payloads that commands bring along, each with a number of its own.
+
+Owns: what a caller hands to the engine with a command, and which of it must be stored then.
+Refuses to know: how it is stored.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from celeriac.commands import Claim, Command, Complete, Expire, Fail, Heartbeat, Skip, Start
+from celeriac.models import EventKind, Failure
+from celeriac.payloads import beat_field, error_field, input_field, output_field
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from celeriac.engine import Attempt, Engine
+    from celeriac.models import Event
+
+INPUT = {"order": '"tea"'}
+
+
+def token(command: Command) -> tuple[Any, ...]:
+    """Whose attempt a command speaks of; empty if of nobody's."""
+    if not isinstance(command, Claim | Complete | Fail | Heartbeat):
+        return ()
+    return (command.epoch, command.step, command.phase, command.attempt, command.holder)
+
+
+def report(engine: Engine, attempt: Attempt, command: Command, number: int) -> None:
+    """Tell the engine how an attempt fares, as a worker does."""
+    if isinstance(command, Complete):
+        engine.complete(attempt, json.dumps(number))
+    elif isinstance(command, Fail):
+        engine.fail(attempt, command, _failure(number))
+    else:
+        engine.heartbeat(attempt, json.dumps(number))
+
+
+def fields_told(command: Command, number: int) -> dict[str, str]:
+    """What a command that no attempt stands behind brings along."""
+    if isinstance(command, Heartbeat):  # of somebody who was granted nothing
+        return {beat_field(command.step, command.phase): json.dumps(number)}
+    if isinstance(command, Expire):
+        return {error_field(command.step, command.phase): _failure(number).model_dump_json()}
+    return {output_field(command.step): json.dumps(number)} if isinstance(command, Skip) else {}
+
+
+def fields_left(
+    command: Command, number: int, events: Sequence[Event], *, granted: bool
+) -> Mapping[str, str]:
+    """The payloads that a command must have left, given what it led to."""
+    happened = {event.kind for event in events}
+    if isinstance(command, Start):
+        return {input_field(name): text for name, text in INPUT.items()} if events else {}
+    if isinstance(command, Complete) and granted:
+        used = command.phase == "do" and EventKind.COMPLETED in happened
+        return {output_field(command.step): json.dumps(number)} if used else {}
+    if isinstance(command, Fail) and granted:
+        text = _failure(number).model_dump_json(exclude_none=True)
+        used = EventKind.FAILED in happened
+        return {error_field(command.step, command.phase): text} if used else {}
+    told = fields_told(command, number)
+    return told if events or isinstance(command, Heartbeat) else {}
+
+
+def _failure(number: int) -> Failure:
+    return Failure(type="BankDown", message=str(number))
