@@ -1,0 +1,37 @@
+"""What the workers of these tests know beside the kit: `celery … worker -I tests.crash.armed`.
+
+Owns: arming the points of a worker, and noting what must happen sometimes.  Refuses to know: which
+traps a test sets.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celeriac.engine import Attempt, Engine
+from celeriac.errors import CommandRefused
+from tests.celery.worker_app import kit
+from tests.crash import journey, traps
+from tests.proof import sometimes
+
+_LATE = ("stale", "superseded", "completed")
+
+
+def _noted() -> None:
+    """Note each claim that is refused, and each message that came for an attempt that is over."""
+    claim = Engine.claim
+
+    def claim_and_note(self: Engine, *args: Any, **kwargs: Any) -> Attempt:
+        try:
+            return claim(self, *args, **kwargs)
+        except CommandRefused as refused:
+            sometimes.seen(sometimes.REFUSED_CLAIM)
+            if refused.reason in _LATE:
+                sometimes.seen(sometimes.STALE_DELIVERY)
+            raise
+
+    Engine.claim = claim_and_note  # type: ignore[method-assign]  # in this process only
+
+
+_noted()
+saga = journey.extend(kit, traps.arm(kit.folder))

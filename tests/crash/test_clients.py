@@ -1,0 +1,155 @@
+"""A client is crashed at every point of a start: the run is accepted and goes on, or never was.
+
+Owns: clients in processes of their own that are killed or stopped, whose Redis is restarted, or
+who lose a request or an answer.  Refuses to know: what happens to workers.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+from celeriac import RunConflict, RunNotFound
+from tests.celery.kit import LEASE
+from tests.celery.stories import claims
+from tests.crash.arena import AFTER_OUTAGE, RECONNECT, Arena, Crashed, everything, now, wait
+from tests.crash.journey import Journey
+from tests.proof.checker import asked
+
+if TYPE_CHECKING:
+    from tests.crash.traps import Act, Trap
+
+_ROOT = Path(__file__).parents[2]
+
+#: The points of a start, in their order; before the second nothing has happened.
+POINTS = (
+    "start.asked",
+    "start.accepted",
+    "message.publishing",
+    "message.published",
+    "start.published",
+)
+REPRESENTATIVE = ("start.asked", "message.publishing")
+
+
+class Client(NamedTuple):
+    """A client at work, and the trap that it will step into."""
+
+    run_id: str
+    point: str
+    trap: Trap
+    process: subprocess.Popen[str]
+
+    def ends(self) -> tuple[int, str]:
+        """Wait for its end; return its exit code and what it said."""
+        out, _ = self.process.communicate(timeout=30)
+        return self.process.returncode, out.strip()
+
+
+def _points() -> list[str]:
+    return [point for point in POINTS if everything() or point in REPRESENTATIVE]
+
+
+def _client(arena: Arena, name: str, point: str, act: Act) -> Client:
+    run_id = f"{name}-{point}"
+    text = f"{run_id}:1:book:do:1:" if point.startswith("message.") else run_id
+    return _start(arena, run_id, point, text, act)
+
+
+def _start(arena: Arena, run_id: str, point: str, text: str | tuple[str, ...], act: Act) -> Client:
+    trap = arena.trap(point, text, act)
+    paths = os.pathsep.join([str(_ROOT / "worker"), str(_ROOT)])
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.crash.client", arena.redis.url, str(arena.folder), run_id],
+        cwd=_ROOT,
+        env={**os.environ, "PYTHONPATH": paths},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,  # a stop is for it alone
+    )
+    arena.starts[run_id] = asked(arena.saga, Journey(), run_id, "unknown")
+    return Client(run_id, point, trap, process)
+
+
+def test_clients_killed(arena: Arena) -> None:
+    """A client that dies before its commit leaves nothing; after it, the run is accepted."""
+    clients = [_client(arena, "killed", point, "kill") for point in _points()]
+    for client in clients:
+        assert client.ends()[0] == -signal.SIGKILL, client.point
+    for client in clients:
+        if client.point == "start.asked":
+            with pytest.raises(RunNotFound):
+                arena.world.kit.sagas.run(client.run_id)
+        else:
+            with pytest.raises(RunConflict):
+                arena.saga.start(Journey(fails="pay"), id=client.run_id)
+    since = now()
+    # Whoever tries again gets the same run.
+    arena.judge(Crashed(arena.start(c.run_id), c.trap, "completed", since) for c in clients)
+    for client in clients:
+        run = arena.world.kit.sagas.run(client.run_id)
+        swept = {event.data["why"] for event in arena.events(run, "dispatched", "book")}
+        unsent = client.point in ("start.accepted", "message.publishing")
+        assert swept == ({"unclaimed"} if unsent else set()), client.point
+        assert claims(run, "book") == [1]
+        assert len(arena.events(run, "started")) == 1
+
+
+def test_clients_stopped(arena: Arena) -> None:
+    """A client that stands still for two leases after its commit keeps nobody waiting."""
+    clients = [_client(arena, "stopped", point, "stop-group") for point in _points()]
+    arena.hit(*(client.trap for client in clients))
+    kit, since = arena.world.kit, now()
+    accepted = [client for client in clients if client.point != "start.asked"]
+    arena.judge(Crashed(kit.sagas.run(c.run_id), c.trap, "completed", since) for c in accepted)
+    wait(arena, 2 * LEASE)
+    for client in clients:
+        os.killpg(client.process.pid, signal.SIGCONT)
+    for client in clients:
+        assert client.ends() == (0, "accepted"), client.point
+    arena.judge(Crashed(kit.sagas.run(c.run_id), c.trap, "completed", now()) for c in clients)
+    for client in clients:
+        run = kit.sagas.run(client.run_id)
+        assert [claims(run, step) for step in ("book", "pay", "send")] == [[1], [1], [1]]
+
+
+def test_redis_restarted_under_clients(arena: Arena) -> None:
+    """A client whose Redis is restarted in the middle of a start has its run accepted."""
+    clients = [_client(arena, "restarted", point, "hold") for point in _points()]
+    arena.hit(*(client.trap for client in clients))
+    arena.redis.restart()
+    for client in clients:
+        client.trap.go()
+    for client in clients:
+        assert client.ends() == (0, "accepted"), client.point
+    kit, since = arena.world.kit, now()
+    arena.judge(
+        (Crashed(kit.sagas.run(c.run_id), c.trap, "completed", since) for c in clients),
+        AFTER_OUTAGE + RECONNECT,
+    )
+    for client in clients:
+        assert len(arena.events(kit.sagas.run(client.run_id), "started")) == 1
+
+
+def test_requests_and_answers_of_clients_lost(arena: Arena) -> None:
+    """A start whose request or answer is lost is asked for again, and is one start."""
+    clients = []
+    for point in ("store.asking", "store.answered"):
+        run_id = f"lost-{point}"
+        text = (f"run:{run_id}", '"started"')
+        clients.append(_start(arena, run_id, point, text, "lose"))
+    for client in clients:
+        assert client.ends() == (0, "accepted"), client.point
+    kit, since = arena.world.kit, now()
+    arena.judge(Crashed(kit.sagas.run(c.run_id), c.trap, "completed", since) for c in clients)
+    for client in clients:
+        run = kit.sagas.run(client.run_id)
+        assert len(arena.events(run, "started")) == 1
+        assert claims(run, "book") == [1]

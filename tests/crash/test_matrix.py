@@ -1,0 +1,126 @@
+"""A worker is crashed at every point of an attempt: each run still ends as it must, in time.
+
+Owns: killing a child or a whole worker, stopping a worker for two leases, and restarting Redis, at
+each point of the way forward, of a failure, and of the way back.  Refuses to know: lost requests
+and replies, clients, sweeps and leases, which have files of their own.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from signal import SIGCONT
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.celery.kit import LEASE, Trip
+from tests.celery.stories import claims
+from tests.crash.arena import AFTER_OUTAGE, RECONNECT, Arena, Crashed, everything, now, wait
+from tests.crash.matrix import AT_WORK, Case, cases
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from celeriac import RunHandle
+    from tests.crash.traps import Act, Trap
+
+
+def _set(arena: Arena, case: Case, act: Act) -> tuple[RunHandle[object], Trap]:
+    """Set the trap of a case, and start its run, which will step into it."""
+    trap = arena.trap(case.point, case.text(case.name), act)
+    return arena.start(case.name, case.path.fails), trap
+
+
+def _named(fault: str) -> list[Case]:
+    return cases(fault, everything=everything())  # type: ignore[arg-type]
+
+
+def _groups(found: list[Case], size: int) -> list[tuple[Case, ...]]:
+    return [tuple(found[at : at + size]) for at in range(0, len(found), size)]
+
+
+def _id(value: object) -> str:
+    found = value if isinstance(value, tuple) and not isinstance(value, Case) else (value,)
+    return "+".join(case.name for case in found if isinstance(case, Case))
+
+
+def test_children_killed(arena: Arena) -> None:
+    """A pool child that dies at any point costs its step an attempt at most, all at once."""
+    hit = [(case, *_set(arena, case, "kill")) for case in _named("kill")]
+    arena.hit(*(trap for _, _, trap in hit))
+    arena.judge(Crashed(run, trap, case.path.status, now()) for case, run, trap in hit)
+    for case, run, _ in hit:
+        assert claims(run, case.path.step, case.path.phase) == case.claims, case.name
+
+
+@pytest.mark.parametrize("case", _named("kill-group"), ids=_id)
+def test_a_worker_killed(arena: Arena, case: Case) -> None:
+    """A worker that dies with all its children is taken over by another."""
+    run, trap = _set(arena, case, "kill-group")
+    arena.hit(trap)
+    arena.of(trap).kill()  # buries it
+    arena.judge([Crashed(run, trap, case.path.status, trap.hits[0]["at"])])
+    assert claims(run, case.path.step, case.path.phase) == case.claims
+
+
+@pytest.mark.parametrize("pair", _groups(_named("stop-group"), 2), ids=_id)
+def test_a_worker_stopped(arena: Arena, pair: tuple[Case, ...]) -> None:
+    """A worker that stands still for two leases is taken over, and then changes nothing."""
+    hit = [(case, *_set(arena, case, "stop-group")) for case in pair]
+    _stand_still(arena, [trap for _, _, trap in hit])
+    for case, run, _ in hit:
+        if case.point in AT_WORK:
+            arena.world.until(partial(_late, run), f"{case.name} reported late")
+    arena.judge(Crashed(run, trap, case.path.status, now()) for case, run, trap in hit)
+    for case, run, _ in hit:
+        assert claims(run, case.path.step, case.path.phase)[:2] == case.claims, case.name
+
+
+def _late(run: RunHandle[object]) -> bool:
+    """True once an attempt that had been given up has told how it ended."""
+    return any(event.kind == "late" or event.data.get("late") for event in run.history())
+
+
+def _stand_still(arena: Arena, traps: Iterable[Trap]) -> None:
+    """Let each worker that is stopped in a trap go on after two leases.
+
+    Those who are left take over.  If both traps are in one worker, the second springs later.
+    """
+    left = set(traps)
+    while left:
+        arena.hit_any(left)
+        wait(arena, 2 * LEASE)
+        for worker in arena.workers:
+            worker.signal_all(SIGCONT)
+        left -= {trap for trap in left if trap.hit}
+
+
+@pytest.mark.parametrize("pair", _groups(_named("restart"), 3), ids=_id)
+def test_redis_restarted(arena: Arena, pair: tuple[Case, ...]) -> None:
+    """A Redis that is killed at any point, and started again, has lost nothing."""
+    hit = [(case, *_set(arena, case, "hold")) for case in pair]
+    arena.hit(*(trap for _, _, trap in hit))
+    arena.redis.restart()
+    for _, _, trap in hit:
+        trap.go()
+    since = now()
+    arena.judge(
+        (Crashed(run, trap, case.path.status, since) for case, run, trap in hit),
+        AFTER_OUTAGE + RECONNECT,
+    )
+
+
+def test_an_undo_that_raises_every_time(arena: Arena) -> None:
+    """An undo that fails for good is owed, though children die with it; the rest are undone."""
+    run_id = "raises-every-time"
+    traps = [
+        arena.trap("failure.settled", f"{run_id}:1:pay:undo:{attempt}:", "kill")
+        for attempt in (1, 2)
+    ]
+    script = {"send": ["abort-clean"], "pay.undo": ["raise"] * 9}
+    run = arena.world.kit.trip.start(Trip(script=script), id=run_id)
+    arena.hit(*traps)
+    arena.judge(Crashed(run, trap, "failed", trap.hits[0]["at"]) for trap in traps)
+    assert run.state().owed == ("pay",)
+    assert claims(run, "pay", "undo") == [1, 2, 3]
+    assert claims(run, "book", "undo") == [1]

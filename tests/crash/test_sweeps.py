@@ -1,0 +1,145 @@
+"""A sweep is crashed between finding what is due and seeing to it; two do it at once.
+
+Owns: sweeps that die, are stopped or lose their Redis at each of their points, for a message that
+was lost and for an attempt that was; two sweeps on one entry; and three causes at once for a run
+to turn round.  Refuses to know: what a sweep asks of the store (`test_lost_answers`).
+"""
+
+from __future__ import annotations
+
+from signal import SIGCONT
+from threading import Thread
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+from tests.celery.kit import LEASE
+from tests.celery.stories import claims
+from tests.crash.arena import AFTER_OUTAGE, RECONNECT, Arena, Crashed, everything, now, wait
+from tests.proof import sometimes
+
+if TYPE_CHECKING:
+    from celeriac import RunHandle
+    from tests.crash.traps import Act, Trap
+
+
+class Sweep(NamedTuple):
+    """A point of a sweep, and why that sweep has something to do."""
+
+    point: str
+    why: str  # message: it was lost; attempt: its child died
+
+    def text(self, run_id: str) -> str:
+        """What the point is about when the run in question is seen to."""
+        if self.point == "message.publishing":
+            return f"{run_id}:1:pay:do:{1 if self.why == 'message' else 2}:"
+        return f"{run_id}:pay:do:1" if self.why == "attempt" else f"{run_id}:"
+
+
+POINTS = ("sweep.taken", "sweep.looking", "message.publishing")
+ALL = tuple(Sweep(point, why) for why in ("message", "attempt") for point in POINTS)
+REPRESENTATIVE = (Sweep("sweep.looking", "attempt"), Sweep("message.publishing", "message"))
+SWEEPS = ALL if everything() else REPRESENTATIVE
+FAULTS: tuple[Act, ...] = ("kill", "kill-group", "stop-group", "hold")
+
+
+@pytest.mark.parametrize("act", FAULTS if everything() else FAULTS[:1])
+@pytest.mark.parametrize("sweep", SWEEPS, ids=lambda sweep: f"{sweep.point}-{sweep.why}")
+def test_a_sweep_crashed(arena: Arena, sweep: Sweep, act: Act) -> None:
+    """What a sweep had taken and not seen to is taken again, by another one."""
+    run_id = f"{act}-{sweep.point}-{sweep.why}"
+    run, trap = _due(arena, run_id, sweep, act)
+    arena.hit(trap)
+    more = _heal(arena, trap, act)
+    arena.judge([Crashed(run, trap, "completed", now())], more)
+    assert claims(run, "pay") == ([1] if sweep.why == "message" else [1, 2])
+
+
+def _due(arena: Arena, run_id: str, sweep: Sweep, act: Act) -> tuple[RunHandle[object], Trap]:
+    """Start a run that a sweep will have to see to, and set the trap for that sweep."""
+    if sweep.why == "attempt":
+        arena.trap("step.claimed", f"{run_id}:1:pay:do:1:", "kill")
+        trap = arena.trap(sweep.point, sweep.text(run_id), act)
+        return arena.start(run_id), trap
+    with arena.world.fault("drop", only=f"{run_id}:pay:1"):
+        run = arena.start(run_id)
+        arena.world.until(lambda: arena.world.published(f"{run_id}:pay:1", "-"), "it is lost")
+        return run, arena.trap(sweep.point, sweep.text(run_id), act)
+
+
+def _heal(arena: Arena, trap: Trap, act: Act) -> float:
+    """End the fault; return by how many seconds that makes the bound longer."""
+    if act == "kill-group":
+        arena.of(trap).kill()
+    if act == "stop-group":
+        wait(arena, 2 * LEASE)
+        arena.of(trap).signal_all(SIGCONT)
+    if act != "hold":
+        return 0.0
+    arena.redis.restart()
+    trap.go()
+    return AFTER_OUTAGE + RECONNECT
+
+
+def test_two_sweeps_at_once(arena: Arena) -> None:
+    """Two sweeps that see to one entry at the same time send one message."""
+    run_id = "two-sweeps"
+    with arena.world.fault("drop", only=f"{run_id}:pay:1"):
+        run = arena.start(run_id)
+        arena.world.until(lambda: arena.world.published(f"{run_id}:pay:1", "-"), "it is lost")
+        traps = [arena.trap("sweep.looking", f"{run_id}:", "hold") for _ in range(2)]
+    arena.hit(*traps)
+    assert len({trap.hits[0]["pid"] for trap in traps}) == 2
+    sometimes.seen(sometimes.DOUBLE_SWEEP)
+    for trap in traps:
+        trap.go()
+    arena.judge(Crashed(run, trap, "completed", now()) for trap in traps)
+    assert len(arena.events(run, "dispatched", "pay")) == 1
+    assert len(arena.world.published(f"{run_id}:pay:1")) == 1
+
+
+def test_two_sweeps_give_up_one_attempt(arena: Arena) -> None:
+    """Two sweeps that find the same lease run out give the attempt up once."""
+    run_id = "two-expiries"
+    kill = arena.trap("step.claimed", f"{run_id}:1:pay:do:1:", "kill")
+    traps = [arena.trap("sweep.looking", f"{run_id}:pay:do:1", "hold") for _ in range(2)]
+    run = arena.start(run_id)
+    arena.hit(kill, *traps)
+    sometimes.seen(sometimes.DOUBLE_SWEEP)
+    for trap in traps:
+        trap.go()
+    arena.judge(Crashed(run, trap, "completed", now()) for trap in traps)
+    assert len(arena.events(run, "lost")) == 1
+    assert claims(run, "pay") == [1, 2]
+
+
+def test_three_causes_at_once(arena: Arena) -> None:
+    """A failure, an expiry and an operator at the same moment: the run turns round once."""
+    run_id = "three-causes"
+    performed = arena.trap("step.performed", f"{run_id}:1:send:do:1:", "hold")
+    missed = arena.trap("lease.renewing", f"{run_id}:send:do:1", "fail", again=True)
+    expiry = arena.trap("sweep.looking", f"{run_id}:send:do:1", "hold")
+    run = arena.start(run_id, "send")
+    arena.hit(performed, missed, expiry)
+    operator = Thread(target=run.cancel, kwargs={"reason": "enough"})
+    performed.go()
+    expiry.go()
+    operator.start()
+    operator.join(20)
+    missed.take_away()
+    arena.judge([Crashed(run, expiry, "compensated", now())])
+    assert len(arena.events(run, "compensation_started")) == 1
+    assert [claims(run, step, "undo")[:1] for step in ("send", "pay", "book")] == [[1], [1], [1]]
+
+
+def test_an_errback_and_a_sweep_at_once(arena: Arena) -> None:
+    """An errback and a sweep that look at the same moment undo each step once."""
+    run_id = "errback-and-sweep"
+    errback = arena.trap("errback.called", run_id, "hold")
+    sweep = arena.trap("sweep.looking", f"{run_id}:", "hold")
+    run = arena.start(run_id, "send")
+    arena.hit(errback, sweep)
+    errback.go()
+    sweep.go()
+    arena.judge([Crashed(run, sweep, "compensated", now())])
+    assert [claims(run, step, "undo") for step in ("send", "pay", "book")] == [[1], [1], [1]]
