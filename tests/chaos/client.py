@@ -1,0 +1,91 @@
+"""A client process: `python -m tests.chaos.client NAME RATE MOST`.
+
+Owns: starting runs at a steady rate, asking again under the same id for what has no answer, also
+what a client before it left, and waiting while too many runs are under way.  Refuses to know: what
+happens to it: it may be killed at any instruction, or be cut off.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import deque
+from itertools import chain, count
+from typing import TYPE_CHECKING
+
+from celeriac import RunConflict, SagaError, StoreError
+from tests.celery.kit import Trip
+from tests.celery.worker_app import kit
+from tests.chaos.journal import ACCEPTED, AGAIN, BROKEN, REFUSED, TRIED, Journal
+from tests.chaos.load import shape_of
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from celeriac import RunHandle, Saga
+
+_LOOKS = 4  # runs looked at between two starts
+_REPEATED = 5  # one start in so many is made again, and with another input
+
+
+def main(name: str, rate: float, most: int) -> None:
+    """Start runs for ever."""
+    journal = Journal(kit.folder, name)
+    under_way: deque[RunHandle[Any]] = deque()
+    for run_id in chain(journal.open(), (f"{name}-{n}" for n in count(journal.next()))):
+        time.sleep(1 / rate)
+        while _too_many(under_way, most):
+            time.sleep(1 / rate)
+        journal.note(TRIED, run_id)
+        under_way.append(_insist(journal, run_id))
+        journal.note(ACCEPTED, run_id)
+        if int(run_id.rpartition("-")[2]) % _REPEATED == 0:
+            _start_again(journal, run_id)
+
+
+def _saga(run_id: str) -> Saga[Trip, Any]:
+    found: Saga[Trip, Any] = getattr(kit, shape_of(run_id).saga)
+    return found
+
+
+def _insist(journal: Journal, run_id: str) -> RunHandle[Any]:
+    """Start a run, again and again until it is accepted."""
+    while True:
+        try:
+            return _saga(run_id).start(Trip(script=shape_of(run_id).script), id=run_id)
+        except StoreError as error:
+            journal.note(REFUSED, f"{run_id} {error.code}")
+            time.sleep(0.1)
+        except Exception as error:
+            journal.note(BROKEN, f"{run_id} start raised {type(error).__name__}: {error}")
+            raise
+
+
+def _start_again(journal: Journal, run_id: str) -> None:
+    """The same start is the same run, and another input under its id is refused (I10)."""
+    run = _insist(journal, run_id)
+    journal.note(AGAIN, run_id)
+    if run.id != run_id:
+        journal.note(BROKEN, f"{run_id} was started again as {run.id}")
+    try:
+        _saga(run_id).start(Trip(script={"other": ["input"]}), id=run_id)
+    except (RunConflict, StoreError):
+        return
+    journal.note(BROKEN, f"{run_id} was started with another input, and not refused")
+
+
+def _too_many(under_way: deque[RunHandle[Any]], most: int) -> bool:
+    """Look at a few runs; True while too many are under way."""
+    for _ in range(min(_LOOKS, len(under_way))):
+        run = under_way.popleft()
+        try:
+            over = run.status.at_rest
+        except SagaError:
+            over = False  # nobody knows just now
+        if not over:
+            under_way.append(run)
+    return len(under_way) >= most
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], float(sys.argv[2]), int(sys.argv[3]))

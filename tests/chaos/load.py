@@ -1,0 +1,55 @@
+"""The load: runs of four shapes, what each is asked to do, and how it ends if nobody interferes.
+
+Owns: the shapes, in the proportion they are started in, and the ids by which everybody knows
+which shape a run has.  Refuses to know: who starts them, and what goes wrong meanwhile.
+
+The scripts are written for what chaos makes of them: a body that is slow is met by a stop at work,
+before its effect or after it; an attempt that follows a lost one may prove that *it* had none.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+SHAPES = ("ok", "failure", "flaky", "slow")
+
+
+class Shape(NamedTuple):
+    """What a run does: its saga and script, and the status it must come to rest in if spared."""
+
+    name: str  # of SHAPES
+    saga: str  # of the kit
+    script: dict[str, list[str]]
+    status: str
+
+
+_DONE, _UNDONE = "completed", "compensated"
+
+#: In every sixteen: five that are fine, three that fail, three that are flaky, five that are slow.
+MIXED = (
+    Shape("ok", "trip", {}, _DONE),
+    # If a first attempt is stopped at work, the second gives up, and the first comes back late.
+    Shape("slow", "trip", {"book": ["slow"], "pay": ["slow", "abort-clean"]}, _DONE),
+    Shape("failure", "trip", {"send": ["abort"]}, _UNDONE),
+    Shape("flaky", "trip", {"book": ["raise"], "send": ["raise-after"]}, _DONE),
+    # An attempt that takes effect and is cut off by its time limit, then one that has none.
+    Shape("slow", "hasty", {"rush": ["gate-after", "abort-clean"]}, _UNDONE),
+    Shape("ok", "march", {}, _DONE),
+    Shape("failure", "trip", {"pay": ["abort-clean"]}, _UNDONE),
+    Shape("slow", "trip", {"pay": ["slow", "abort-clean"], "send": ["slow", "abort"]}, _DONE),
+    Shape("ok", "trip", {}, _DONE),
+    Shape("flaky", "trip", {"pay": ["raise-after", "raise"]}, _DONE),
+    Shape("slow", "trip", {"book": ["slow", "slow"], "send": ["slow", "abort-clean"]}, _DONE),
+    Shape("ok", "trip", {}, _DONE),
+    Shape("failure", "trip", {"send": ["abort-clean"], "pay.undo": ["raise"]}, _UNDONE),
+    Shape(
+        "slow", "trip", {"send": ["abort"], "pay.undo": ["slow"], "book.undo": ["slow"]}, _UNDONE
+    ),
+    Shape("ok", "trip", {}, _DONE),
+    Shape("flaky", "trip", {"send": ["raise", "raise-after", "raise"]}, _UNDONE),
+)
+
+
+def shape_of(run_id: str) -> Shape:
+    """The shape of a run by its id, `<client>-<number>`."""
+    return MIXED[int(run_id.rpartition("-")[2]) % len(MIXED)]

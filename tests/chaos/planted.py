@@ -1,0 +1,57 @@
+"""Bugs that are planted in the product, to see that chaos finds them.
+
+Owns: a few of the mistakes that the design names, each a small change to a running worker.
+Refuses to know: how they are found.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from celeriac import engine, transitions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from celeriac.commands import Fail
+    from celeriac.engine import Attempt, Engine
+
+VARIABLE = "CHAOS_PLANT"
+
+
+def plant(name: str) -> None:
+    """Make the product of this process wrong; raise KeyError for a bug that nobody knows."""
+    BUGS[name]()
+
+
+def _no_token() -> None:
+    """Whoever asks holds the claim: nobody compares numbers and nonces."""
+    assert callable(transitions._holds)
+    transitions._holds = lambda lane, command: lane.attempt >= command.attempt
+
+
+def _timeout_is_not_done() -> None:
+    """A step that was cut off by its time limit counts as one that had no effect."""
+    fail = engine.Engine.fail
+
+    def wrong(self: Engine, attempt: Attempt, command: Fail, failure: Any) -> Any:
+        if command.kind == "timeout":
+            command = dataclasses.replace(command, effect=False)
+        return fail(self, attempt, command, failure)
+
+    engine.Engine.fail = wrong  # type: ignore[method-assign]  # on purpose
+
+
+def _key_per_attempt() -> None:
+    """Each attempt has its effect under a key of its own."""
+    key: Any = property(lambda self: f"{self.run.key}-{uuid.uuid4().hex[:4]}:{self.node.name}")
+    engine.Attempt.key = key  # type: ignore[method-assign]  # on purpose
+
+
+BUGS: dict[str, Callable[[], None]] = {
+    "no-token": _no_token,
+    "timeout-is-not-done": _timeout_is_not_done,
+    "key-per-attempt": _key_per_attempt,
+}

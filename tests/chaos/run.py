@@ -1,0 +1,68 @@
+"""One run of chaos from its beginning to its report.
+
+Owns: the order of things.  Refuses to know: each of them.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from tests.chaos import clock
+from tests.chaos.nemesis import Nemesis
+from tests.chaos.schedule import schedule
+from tests.chaos.settle import settle
+from tests.chaos.stage import Stage
+from tests.chaos.verdict import Figures, judge
+from tests.proof import sometimes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+    from pathlib import Path
+
+_READY = 60.0  # seconds until all work for the first time
+
+
+def chaos(
+    folder: Path,
+    seed: int,
+    seconds: float,
+    *,
+    only: Collection[str] = (),
+    bug: str = "",
+    tell: Callable[[str], None] = lambda _: None,
+) -> Figures:
+    """Let faults strike for so many seconds, heal, wait, check, and return what came of it.
+
+    All that is left of it is in *folder*: logs, journals, the ledger, the AOF of the Redis.
+    """
+    plan = schedule(seed, seconds, only, clocks=clock.possible())
+    if not clock.possible():
+        tell("clocks cannot be set here: they are left alone")
+    with Stage(folder, seed, bug) as stage:
+        _wait_until_ready(stage)
+        nemesis = Nemesis(stage, plan, tell)
+        nemesis.rage(seconds)
+        tell("healing")
+        end = settle(stage)
+        figures = judge(stage, seed, seconds, plan, nemesis, end)
+    figures.bug = bug
+    _note(figures)
+    return figures
+
+
+def _note(figures: Figures) -> None:
+    """Tell whoever wants to know that accidents happened (`sometimes`)."""
+    reports = figures.reports
+    sometimes.seen(sometimes.LATE_SUCCESS, reports["late successes"], "chaos")
+    sometimes.seen(sometimes.STALE_DELIVERY, reports["stale deliveries"], "chaos")
+    sometimes.seen(sometimes.REFUSED_CLAIM, reports["refused claims"], "chaos")
+    sometimes.seen(sometimes.NOSCRIPT, reports["scripts that Redis had forgotten"], "chaos")
+
+
+def _wait_until_ready(stage: Stage) -> None:
+    begun = time.monotonic()
+    while not stage.well(begun):
+        if time.monotonic() - begun > _READY:
+            raise RuntimeError(f"the workers did not start; their logs are in {stage.folder}")
+        time.sleep(0.1)

@@ -1,0 +1,60 @@
+"""Clocks that are set jump in the process they belong to, and nowhere else.
+
+Owns: a Redis and a Python that run by a clock of their own.  Refuses to know: what for.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.chaos import clock
+from tests.redis_server import RedisServer, find_binary
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.skipif(not clock.possible(), reason="clocks cannot be set here")
+
+ASK = "import time; input(); print(time.time(), time.monotonic())"
+
+
+def _library(folder: Path) -> Path:
+    built = clock.build(folder)
+    assert built is not None
+    return built
+
+
+def test_redis_runs_by_its_own_clock(tmp_path: Path) -> None:
+    """TIME jumps when the clock is set, back and forth, while the server runs."""
+    made = clock.Clock(_library(tmp_path), "state")
+    binary = find_binary()
+    assert binary is not None
+    with RedisServer(tmp_path / "redis", binary=made.wrap(binary)) as server:
+        client = server.client()
+        for ahead in (0.0, 5.5, -3.0, 0.0):
+            made.set(ahead)
+            seconds, micros = client.time()
+            assert seconds + micros / 1e6 - time.time() == pytest.approx(ahead, abs=0.5)
+        client.close()
+
+
+def test_a_process_runs_by_its_own_clock(tmp_path: Path) -> None:
+    """The wall clock of a Python jumps; its monotonic one does not."""
+    made = clock.Clock(_library(tmp_path), "worker")
+    with subprocess.Popen(
+        [sys.executable, "-c", ASK],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=made.env,
+        text=True,
+    ) as child:
+        made.set(100.0)
+        told, _ = child.communicate("\n", timeout=20)
+    wall, monotonic = (float(each) for each in told.split())
+    assert wall - time.time() == pytest.approx(100.0, abs=2)
+    assert monotonic == pytest.approx(time.monotonic(), abs=2)

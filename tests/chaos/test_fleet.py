@@ -1,0 +1,125 @@
+"""Who looks after workers: what is gone, crashed or deaf is replaced, and counted by its cause.
+
+Owns: stand-ins for workers, looked after by a fleet with little patience.  Refuses to know: Celery.
+"""
+
+from __future__ import annotations
+
+import time
+from signal import SIGKILL, SIGTERM
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.chaos import fleet
+from tests.chaos.fleet import Fleet, Place
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def hire(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Fleet]]:
+    """A fleet of one stand-in; its probes come through if *probed*."""
+    monkeypatch.setattr(fleet, "DEAF", 0.8)
+    monkeypatch.setattr(fleet, "_LEAVE", 0.8)
+    monkeypatch.setattr(fleet, "_TICK", 0.05)
+    hired: list[Fleet] = []
+
+    def make(word: str, *, probed: bool = True) -> Fleet:
+        def probe(place: Place) -> None:
+            if probed:
+                (tmp_path / f"{place.process}.probed").touch()
+
+        command = ["tests.chaos.stand_in", word]
+        hired.append(Fleet([Place(tmp_path, "w1", command, {}, b" ready.")], probe, tmp_path))
+        hired[-1].start()
+        until(lambda: hired[-1].places["w1"].ready)
+        return hired[-1]
+
+    yield make
+    for each in hired:
+        each.stop()
+        assert each.trouble == []
+
+
+def until(true: Callable[[], object], seconds: float = 15) -> None:
+    """Wait for a condition."""
+    give_up = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < give_up, "it did not come about"
+        time.sleep(0.02)
+
+
+def again(crew: Fleet) -> bool:
+    """True once a second process is ready."""
+    place = crew.places["w1"]
+    return place.generation > 1 and place.ready > 0
+
+
+def causes(crew: Fleet) -> set[str]:
+    """Why processes were replaced."""
+    return {each.cause for each in crew.replaced}
+
+
+def test_a_worker_that_works_is_left_alone(hire: Callable[..., Fleet]) -> None:
+    """As long as its probes come through, nobody replaces it."""
+    crew = hire("wait")
+    over = time.monotonic() + 2
+    until(lambda: time.monotonic() > over)
+    assert (crew.places["w1"].generation, crew.replaced) == (1, [])
+
+
+def test_who_was_killed_is_started_again(hire: Callable[..., Fleet]) -> None:
+    """What the nemesis ends is not counted as trouble."""
+    crew = hire("wait")
+    crew.places["w1"].dismiss(SIGKILL)
+    until(lambda: again(crew))
+    assert crew.replaced == []
+
+
+@pytest.mark.parametrize(
+    ("word", "cause"),
+    [
+        ("leave", "ended by itself (3)"),
+        ("crash", "Unrecoverable error: AttributeError('hostname')"),
+    ],
+)
+def test_who_leaves_or_crashes_is_replaced(
+    hire: Callable[..., Fleet], word: str, cause: str
+) -> None:
+    """A process that ends, or says that it is done for, is replaced and counted."""
+    crew = hire(word)
+    until(lambda: again(crew))
+    assert causes(crew) == {cause}
+
+
+def test_who_is_deaf_is_replaced(hire: Callable[..., Fleet]) -> None:
+    """A worker that lives and takes no message any more is replaced."""
+    crew = hire("wait", probed=False)
+    until(lambda: again(crew))
+    assert causes(crew) == {"deaf"}
+
+
+def test_who_is_disturbed_is_not_deaf(hire: Callable[..., Fleet]) -> None:
+    """While a fault keeps a worker from its work, and a little later, nobody expects it."""
+    crew = hire("wait", probed=False)
+    place = crew.places["w1"]
+    for _ in range(2):
+        place.disturb()
+    place.pardon(0.0)
+    over = time.monotonic() + 2
+    until(lambda: time.monotonic() > over)
+    assert crew.replaced == []
+    place.pardon(0.5)
+    until(lambda: again(crew))
+    assert causes(crew) == {"deaf"}
+
+
+def test_who_will_not_end_is_ended(hire: Callable[..., Fleet]) -> None:
+    """A worker that does not come to its end in good order is ended at last."""
+    crew = hire("stubborn")
+    crew.places["w1"].dismiss(SIGTERM)
+    until(lambda: again(crew))
+    assert causes(crew) == {"took more than 0.8 s to end"}

@@ -1,0 +1,218 @@
+"""What came of it: figures of a run of chaos, and everything that is wrong with them.
+
+Owns: counting, from the journals, the histories, the ledger and the nemesis's notes, and the least
+that must have happened for a run of chaos to prove anything.  Refuses to know: the laws of runs
+(`tests.proof.checker`), and how figures are printed (`report`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from celeriac.models import EventKind
+from tests.celery.kit import Trip
+from tests.chaos.journal import ACCEPTED, AGAIN, BROKEN, REFUSED, REFUSED_CLAIMS, journals
+from tests.chaos.load import SHAPES, shape_of
+from tests.chaos.recovery import Recovery, recoveries
+from tests.chaos.settle import started
+from tests.proof.checker import asked, check_runs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from celeriac.models import Event
+    from tests.chaos.nemesis import Nemesis, Struck
+    from tests.chaos.schedule import Planned
+    from tests.chaos.settle import Settled
+    from tests.chaos.stage import Stage
+    from tests.proof.checker import Asked, Violation
+
+#: The least that a second of chaos must bring to an end; a dead system must not pass.
+COMPLETED, COMPENSATED = 0.25, 0.08
+_MEDDLED = (EventKind.LOST, EventKind.LATE, EventKind.RETRIED, EventKind.REOPENED)
+_STALE = ("stale", "not_due", "superseded", "completed")
+
+
+@dataclass
+class Figures:
+    """Everything that a report tells."""
+
+    seed: int
+    seconds: float
+    layout: str
+    bug: str = ""
+    ended: Counter[tuple[str, str]] = field(default_factory=Counter)  # by shape and status
+    starts: Counter[str] = field(default_factory=Counter)
+    faults: Counter[str] = field(default_factory=Counter)  # that met somebody, by kind
+    missed: Counter[str] = field(default_factory=Counter)
+    recovery: dict[str, Recovery] = field(default_factory=dict)
+    replaced: Counter[str] = field(default_factory=Counter)  # by cause
+    bodies: Counter[str] = field(default_factory=Counter)
+    reports: Counter[str] = field(default_factory=Counter)
+    refused: Counter[str] = field(default_factory=Counter)  # claims, by reason
+    settled: Settled | None = None
+    violations: list[Violation] = field(default_factory=list)
+    stuck: list[str] = field(default_factory=list)  # stories
+    problems: list[str] = field(default_factory=list)  # sentences
+
+    @property
+    def passed(self) -> bool:
+        """True if nothing is wrong."""
+        return not (self.violations or self.stuck or self.problems)
+
+    def count(self, status: str) -> int:
+        """How many runs are in a status."""
+        return sum(many for (_, found), many in self.ended.items() if found == status)
+
+
+def judge(
+    stage: Stage, seed: int, seconds: float, plan: Sequence[Planned], nemesis: Nemesis, end: Settled
+) -> Figures:
+    """Read everything, check everything, and return the figures."""
+    store = stage.kit.sagas.runtime.engine.store
+    layout = "one Redis for messages and one for runs" if stage.split else "one Redis for both"
+    figures = Figures(seed, seconds, layout, settled=end)
+    histories = {run_id: store.history(run_id) for run_id in started(stage)}
+    histories = {run_id: history for run_id, history in histories.items() if history}
+    for run_id in histories:
+        run = store.read(run_id).run
+        assert run is not None
+        figures.ended[shape_of(run_id).name, run.status.value] += 1
+        figures.problems += _unexpected(run_id, run.status.value, histories[run_id])
+    _count_starts(figures, stage.folder, histories)
+    _count_faults(figures, nemesis.struck, histories)
+    _count_bodies(figures, stage)
+    _count_reports(figures, stage.folder, histories.values())
+    figures.reports["scripts that Redis had forgotten"] = stage.noscript
+    figures.replaced.update(each.cause for each in stage.fleet.replaced)
+    figures.stuck = [_story(run_id, histories.get(run_id, ())) for run_id in end.stuck]
+    figures.violations = check_runs(
+        stage.kit.sagas,
+        stage.kit.ledger,
+        starts=list(_asked(stage)),
+        at_rest=not end.stuck and end.well_after is not None,
+    )
+    figures.problems += [*nemesis.trouble, *stage.fleet.trouble, *_too_little(figures, plan)]
+    return figures
+
+
+def _asked(stage: Stage) -> Iterator[Asked]:
+    for journal in journals(stage.folder):
+        accepted = set(journal.noted(ACCEPTED))
+        for run_id in journal.asked():
+            shape = shape_of(run_id)
+            saga: Any = getattr(stage.kit, shape.saga)
+            answer: Any = "accepted" if run_id in accepted else "unknown"
+            yield asked(saga, Trip(script=shape.script), run_id, answer)
+
+
+def _unexpected(run_id: str, status: str, history: Iterable[Event]) -> Iterator[str]:
+    """A run that no fault has touched must end as its shape says."""
+    if status != shape_of(run_id).status and not any(_meddled(run_id, each) for each in history):
+        yield f"{run_id} ended {status}, and nothing had happened to it:\n{_story(run_id, history)}"
+
+
+def _meddled(run_id: str, event: Event) -> bool:
+    """True for an event that only a fault can have led to."""
+    if event.kind in _MEDDLED or event.data.get("late"):
+        return True
+    # A body that was stopped for longer than its time limit is told so once it goes on.
+    words = shape_of(run_id).script.get(event.step, [])
+    planned = words[event.attempt - 1 : event.attempt] in (["gate-after"], ["spin"])
+    return event.data.get("why") == "timeout" and not planned
+
+
+# --- counting ------------------------------------------------------------------------------------
+
+
+def _count_starts(figures: Figures, folder: Path, histories: Mapping[str, Any]) -> None:
+    for journal in journals(folder):
+        accepted = journal.noted(ACCEPTED)
+        figures.starts["asked for"] += len(journal.asked())
+        figures.starts["accepted"] += len(set(accepted))
+        figures.starts["answered with an error, and asked again"] += len(journal.noted(REFUSED))
+        figures.starts["made twice"] += len(journal.noted(AGAIN))
+        figures.starts["accepted and lost"] += len(set(accepted) - set(histories))
+        figures.problems += journal.noted(BROKEN)
+
+
+def _count_faults(
+    figures: Figures, struck: Sequence[Struck], histories: Mapping[str, Sequence[Event]]
+) -> None:
+    for each in struck:
+        (figures.missed if each.missed else figures.faults)[each.kind] += 1
+    figures.recovery = recoveries(struck, histories)
+
+
+def _count_bodies(figures: Figures, stage: Stage) -> None:
+    rows = stage.kit.ledger.rows()
+    begun = Counter((row.key, row.attempt) for row in rows if row.kind == "begin")
+    kinds = Counter(row.kind for row in rows)
+    figures.bodies.update(
+        {
+            "begun": sum(begun.values()),
+            "beyond the first of a step": sum(begun.values()) - len({key for key, _ in begun}),
+            "of one attempt twice": sum(many - 1 for many in begun.values()),
+            "effects": kinds["do"],
+            "effects again, deduplicated by key": kinds["again"],
+            "effects forbidden by a tombstone": kinds["forbidden"],
+            "undos": kinds["undo"],
+            "undos of nothing, or again": kinds["undone"],
+        }
+    )
+
+
+def _count_reports(figures: Figures, folder: Path, histories: Iterable[Sequence[Event]]) -> None:
+    notes = folder / REFUSED_CLAIMS
+    lines = notes.read_text(encoding="utf-8").splitlines() if notes.exists() else []
+    figures.refused.update(line.partition(" ")[0] for line in lines)
+    figures.reports["stale deliveries"] = sum(figures.refused[reason] for reason in _STALE)
+    figures.reports["refused claims"] = sum(figures.refused.values())
+    for history in histories:
+        for event in history:
+            figures.reports.update(_about(event))
+
+
+def _about(event: Event) -> Iterator[str]:
+    if event.kind is EventKind.LOST:
+        yield "attempts lost"
+    if event.kind is EventKind.REOPENED:
+        yield "undone once more"
+    if event.kind is EventKind.DISPATCHED and event.data.get("why") == "unclaimed":
+        yield "messages sent again"
+    if event.kind is EventKind.COMPLETED and event.data.get("late"):
+        yield "late successes"
+    if event.kind is EventKind.LATE:
+        outcome = "successes" if event.data.get("outcome") == "completed" else "failures"
+        yield f"late {outcome}"
+
+
+def _story(run_id: str, history: Iterable[Event]) -> str:
+    begun, lines = 0, []
+    for event in history:
+        begun = begun or event.at
+        lines.append(f"    {(event.at - begun) / 1000:+9.3f} s  {event.dump().partition(',')[2]}")
+    return "\n".join([f"{run_id} ({shape_of(run_id).name})", *lines])
+
+
+# --- what is wrong -------------------------------------------------------------------------------
+
+
+def _too_little(figures: Figures, plan: Sequence[Planned]) -> Iterator[str]:
+    """What did not happen, though without it nothing is proven."""
+    if figures.settled is None or figures.settled.well_after is None:
+        yield "not all workers and beats came to work again"
+    if lost := figures.starts["accepted and lost"]:
+        yield f"{lost} accepted starts were lost (D1)"
+    for status, least in (("completed", COMPLETED), ("compensated", COMPENSATED)):
+        if (found := figures.count(status)) < least * figures.seconds:
+            yield f"only {found} runs {status}: the system was as good as dead"
+    for shape in SHAPES:
+        if not any(many for (name, _), many in figures.ended.items() if name == shape):
+            yield f"no run of the shape {shape!r} came to an end"
+    for kind in sorted({planned.kind for planned in plan}):
+        if not figures.faults[kind]:
+            yield f"the fault {kind!r} was planned, and met nobody"

@@ -1,0 +1,176 @@
+"""What must hold of any history, told a second time, and not with the words of the state machine.
+
+Owns: reliability.md's I3 and I5 to I8, and L3, as rules about a run's events and nothing else.
+Refuses to know: lanes, tables of moves, and commands: it must not share a mistake with them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from celeriac.models import EventKind, Node, Plan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from celeriac.models import Event, Phase
+
+_PHASES: tuple[Phase, Phase] = ("do", "undo")
+
+
+def audit(plan: Plan, events: Iterable[Event]) -> list[str]:
+    """Return what a history breaks, each with its invariant; empty is as it must be."""
+    book = _Book(plan)
+    for event in events:
+        book.read(event)
+    return book.found
+
+
+class _Book:
+    """What is known of a run so far, from its events alone."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan, self.found = plan, list[str]()
+        self._begin()
+
+    def _begin(self) -> None:
+        self.at_work: dict[tuple[str, Phase], int] = {}  # attempts that were claimed, not ended
+        self.claims: Counter[tuple[str, Phase]] = Counter()  # since the budget began
+        self.done: set[str] = set()
+        self.maybe: set[str] = set()  # an attempt may have had its effect
+        self.settled: set[str] = set()  # undone, waived, or given up
+        self.again: set[str] = set()  # their effect came back; what was on its way then goes on
+        self.order: list[str] = []  # steps in the order of their first claim
+        self.turned = False
+
+    def read(self, event: Event) -> None:
+        """Take the next event in."""
+        reader = _READ.get(event.kind)
+        if reader is not None:
+            reader(self, event)
+
+    def _breaks(self, invariant: str, event: Event, what: str) -> None:
+        self.found.append(f"{invariant}: {event.phase} {event.step} #{event.attempt} {what}")
+
+    # --- attempts ------------------------------------------------------------------------------
+
+    def claimed(self, event: Event) -> None:
+        """Somebody took an attempt."""
+        lane = (event.step, event.phase)
+        if lane in self.at_work:
+            self._breaks("I3", event, f"is claimed beside #{self.at_work[lane]}")
+        node = self.plan.by_name[event.step]
+        if event.phase == "do":
+            self._may_do(event, node)
+        else:
+            self._may_undo(event)
+        self.at_work[lane] = event.attempt
+        self.claims[lane] += 1
+        most = node.policy(event.phase).max_attempts
+        only_forward = event.phase == "do" and self.plan.pivot in self.done
+        if most is not None and self.claims[lane] > most and not only_forward:
+            self._breaks("L3", event, f"is one more than the {most} it may have")
+
+    def _may_do(self, event: Event, node: Node) -> None:
+        if self.turned:
+            self._breaks("I8", event, "goes forward in a run that has turned round")
+        missing = set(node.after) - self.done
+        if missing:
+            self._breaks("I8", event, f"comes before {', '.join(sorted(missing))} completed")
+        if event.step not in self.order:
+            self.order.append(event.step)
+
+    def _may_undo(self, event: Event) -> None:
+        if not self.turned:
+            self._breaks("I5", event, "undoes in a run that has not turned round")
+        forward = [step for step, phase in self.at_work if phase == "do"]
+        if forward:
+            self._breaks("I7", event, f"undoes while {', '.join(forward)} may be at work")
+        before = self._before(event.step) if event.attempt == 1 else []
+        if before:
+            self._breaks("I8", event, f"undoes before {', '.join(before)} is undone")
+
+    def _before(self, step: str) -> list[str]:
+        """The steps that must have been undone before *step* is, and were not."""
+        if self.plan.compensation_order == "parallel" or step not in self.order:
+            return []
+        place = self.order.index(step)
+        forward = self.plan.compensation_order == "forward"
+        others = self.order[:place] if forward else self.order[place + 1 :]
+        return [name for name in others if name in self._to_undo() - self.again]
+
+    def _to_undo(self) -> set[str]:
+        undoable = {node.name for node in self.plan.nodes if node.undo}
+        return (self.done | self.maybe) & undoable - self.settled
+
+    def completed(self, event: Event) -> None:
+        """An attempt succeeded, perhaps late."""
+        self._ended(event)
+        (self.done if event.phase == "do" else self.settled).add(event.step)
+
+    def failed(self, event: Event) -> None:
+        """An attempt failed, or nobody knows what became of it."""
+        self._ended(event)
+        if event.phase == "do" and event.data.get("effect") is not False:
+            self.maybe.add(event.step)
+        if event.phase == "undo" and "retry" not in event.data:
+            self.settled.add(event.step)  # owed, which is an end too
+
+    def _ended(self, event: Event) -> None:
+        lane = (event.step, event.phase)
+        if self.at_work.get(lane) == event.attempt:
+            del self.at_work[lane]
+        elif not event.data.get("late"):
+            self._breaks("I3", event, "ends without having been at work")
+
+    # --- the run -------------------------------------------------------------------------------
+
+    def turned_round(self, event: Event) -> None:
+        """The run goes back from now on."""
+        culprit = event.data.get("culprit")
+        if event.data.get("why") == "failed" and culprit in self.done:
+            self._breaks("I5", event, f"turns round for {culprit}, which completed")
+        if self.plan.pivot in self.done:
+            self._breaks("I8", event, "goes back past the pivot")
+        self.turned = True
+
+    def anew(self, event: Event) -> None:
+        """A step has a new budget, and has to be undone (again)."""
+        self.settled.discard(event.step)
+        self.again.add(event.step)
+        for phase in _PHASES:
+            self.claims[event.step, phase] = 0
+
+    def settles(self, event: Event) -> None:
+        """An operator has seen to it."""
+        (self.settled if event.phase == "undo" else self.done).add(event.step)
+
+    def finished(self, event: Event) -> None:
+        """The run has come to rest."""
+        outcome = event.data["outcome"]
+        missing = {node.name for node in self.plan.nodes} - self.done
+        if outcome == "completed" and missing:
+            self._breaks("I1", event, f"completed without {', '.join(sorted(missing))}")
+        if outcome == "compensated" and self._to_undo():
+            names = ", ".join(sorted(self._to_undo()))
+            self._breaks("I6", event, f"compensated, and {names} may have had an effect")
+
+    def started(self, _event: Event) -> None:
+        """The id begins, or begins anew."""
+        self._begin()
+
+
+_READ: dict[EventKind, Callable[[_Book, Event], None]] = {
+    EventKind.STARTED: _Book.started,
+    EventKind.CLAIMED: _Book.claimed,
+    EventKind.COMPLETED: _Book.completed,
+    EventKind.FAILED: _Book.failed,
+    EventKind.LOST: _Book.failed,
+    EventKind.COMPENSATION_STARTED: _Book.turned_round,
+    EventKind.REOPENED: _Book.anew,
+    EventKind.RETRIED: _Book.anew,
+    EventKind.WAIVED: _Book.settles,
+    EventKind.SKIPPED: _Book.settles,
+    EventKind.FINISHED: _Book.finished,
+}

@@ -1,0 +1,138 @@
+"""Sagas on the stage of the lab: started, looked at and steered as always, over its own engine.
+
+Owns: what takes the place of an app's runtime, and the handle of a run that moves the lab's time
+instead of waiting.  Refuses to know: what goes wrong.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from celeriac.client import RunHandle, dump_plain
+from celeriac.errors import InputInvalid, OutputInvalid, ResultTimeout, RunNotFound
+from celeriac.models import EventKind, Phase, Run
+from celeriac.sagas import Saga
+from celeriac.testing.process import Process
+from celeriac.testing.world import FOR_EVER
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from celeriac.commands import Command
+    from celeriac.engine import Courier, Engine
+    from celeriac.settings import Settings
+    from celeriac.testing.world import World
+
+R = TypeVar("R")
+
+
+class LabRun(RunHandle[R]):
+    """A run in the lab: the handle that users know, over the lab's engine.
+
+    `result` and `wait` let the lab's time pass, and never wait themselves.
+    """
+
+    def __init__(
+        self,
+        run_id: str,
+        world: World,
+        decode: Callable[[str], R],
+        dump: Callable[[str, Any], str],
+    ) -> None:
+        super().__init__(run_id, world.engine, world.broker, decode, dump)
+        self._world = world
+
+    def __repr__(self) -> str:
+        found = self._world.store.look(self.id).run
+        if found is None:
+            return f"<run {self.id}: there is none>"
+        steps = ", ".join(f"{name} {step.status}" for name, step in found.steps.items())
+        return f"<run {self.id}: {found.shown}; {steps or 'no step begun'}>"
+
+    @property
+    def done(self) -> list[str]:
+        """The steps that completed, in the order in which they did."""
+        return self._completed("do")
+
+    @property
+    def undone(self) -> list[str]:
+        """The steps that were undone, in that order; one undone twice is there twice."""
+        return self._completed("undo")
+
+    @property
+    def story(self) -> str:
+        """Everything that happened to the run, for people."""
+        return self._world.record.story.text(self.id)
+
+    def wait(self, timeout: float | None = None) -> Run:
+        """Let the lab's time pass until the run is at rest, *timeout* seconds at most.
+
+        Without one, until time alone does not bring it there.  Raises ResultTimeout then.
+        """
+        if timeout is None:
+            self._world.live(FOR_EVER, lambda: self._stands() or self._world.quiet())
+        else:
+            self._world.live(self._world.clock.now + round(timeout * 1000), self._stands)
+        run, _ = self._read()
+        if not run.status.at_rest:
+            waited = "" if timeout is None else f" after {timeout:g} s"
+            raise ResultTimeout(f"{self!r} is not at rest{waited}; what happened:\n{self.story}")
+        return run
+
+    def _completed(self, phase: Phase) -> list[str]:
+        kind = EventKind.COMPLETED
+        events = [event for run_id, event in self._world.record.events if run_id == self.id]
+        return [each.step for each in events if each.kind is kind and each.phase == phase]
+
+    def _stands(self) -> bool:
+        found = self._world.store.look(self.id).run
+        if found is None:
+            raise RunNotFound(self.id)
+        return found.status.at_rest
+
+    def _do(self, command: Command, fields: Mapping[str, str] | None = None) -> bool:
+        with self._world.process(Process("operator", self.id)):
+            return super()._do(command, fields)
+        return False  # the operator's own process died
+
+
+@dataclass(frozen=True, slots=True)
+class _Runtime:
+    """What a saga asks of the runtime of its app."""
+
+    settings: Settings
+    engine: Engine
+    courier: Courier
+
+
+class Stage:
+    """What a saga asks of its family: a runtime, and handles."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.runtime = _Runtime(world.settings, world.engine, world.broker)
+
+    def start(self, saga: Saga[Any, R], inputs: Any, run_id: str, options: Any) -> LabRun[R]:
+        """Start a run as a client of the app does, whose process may die in the middle of it."""
+        staged: Saga[Any, R] = Saga(self, saga.planned)  # type: ignore[arg-type]  # it asks no more
+        with self._world.process(Process("client", run_id)):
+            staged.start(*inputs, id=run_id, **options)
+        return self.handle(run_id, saga.planned.result)
+
+    def handle(self, run_id: str, decode: Callable[[str], Any] | None = None) -> LabRun[Any]:
+        """Return the handle of a run; *decode* makes its result of JSON text."""
+        return LabRun(run_id, self._world, decode or json.loads, self._dump)
+
+    _handle = handle  # by the name that a saga knows
+
+    def _dump(self, task: str, result: Any) -> str:
+        """Return what a task might have returned as JSON, as strictly as where it had done so."""
+        body = self._world.crew.body(task)
+        if body.adopted:
+            return dump_plain(task, result)
+        try:
+            return body.shape.dump(result)
+        except OutputInvalid as error:
+            raise InputInvalid(str(error)) from None

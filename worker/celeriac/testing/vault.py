@@ -1,0 +1,150 @@
+"""The memory store as the lab keeps it: every call is a contact, and every commit is looked at.
+
+Owns: announcing calls, so that they can fail, pause or kill the caller; the checks after each
+commit: the history folds to the run (I9), the wake index fits its status (I13), a recorded output
+stays (I15).  Refuses to know: who calls, and what goes wrong.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from celeriac.models import Event, Plan, Run
+from celeriac.moves import IllegalMove, apply
+from celeriac.store import Lease
+from celeriac.store.codec import load_run
+from celeriac.store.memory import MemoryStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from celeriac.store import Change, Due, DueBatch, Snapshot
+    from celeriac.testing.clock import Clock
+
+T = TypeVar("T")
+_SHARDS = 2
+
+
+class Violation(AssertionError):
+    """A promise of Celeriac itself was broken: a bug of its, not of the saga."""
+
+
+class Witness(Protocol):
+    """Hears of each call before and after it, and of what was recorded."""
+
+    def contact(self, contact: str, when: str) -> None:
+        """A call is about to be made, or was; raises what the caller is to see of it."""
+
+    def committed(self, run: Run, events: Sequence[Event]) -> None:
+        """A commit was written."""
+
+    def broke(self, error: BaseException) -> BaseException:
+        """A promise was broken; return the error, to be raised."""
+
+
+class Vault(MemoryStore):
+    """Runs in memory, behind a line that can fail."""
+
+    def __init__(self, clock: Clock, witness: Witness) -> None:
+        super().__init__(clock.ms, shards=_SHARDS)
+        self._witness = witness
+        self._folded: dict[str, Run] = {}
+        self._read_plans: dict[str, Plan] = {}
+
+    # --- calls that are contacts ---------------------------------------------------------------
+
+    def read(self, run_id: str, fields: Sequence[str] = ()) -> Snapshot:
+        """Return the run, the payload *fields* asked for, and the store's time."""
+        return self._over("read", lambda: self.look(run_id, fields))
+
+    def commit(self, change: Change) -> bool:
+        """Write *change* and return True; return False, with nothing written, if a guard fails."""
+        return self._over("commit", lambda: self._commit(change))
+
+    def due(self, shard: int, limit: int) -> DueBatch:
+        """Return up to *limit* entries of a shard's wake index whose time has come."""
+        return self._over("read", lambda: super(Vault, self).due(shard, limit))
+
+    def postpone(self, entries: Mapping[Due, int]) -> None:
+        """Move entries to a later time (ms), each only if it still stands where it was found."""
+        self._over("postpone", lambda: super(Vault, self).postpone(entries))
+
+    def plan(self, run_id: str, fingerprint: str) -> Plan:
+        """Return the plan that a run was started with; processes keep what they have read."""
+        found = self._read_plans.get(fingerprint)
+        if found is None:
+            found = self._read_plans[fingerprint] = super().plan(run_id, fingerprint)
+        return found
+
+    def _over(self, contact: str, call: Callable[[], T]) -> T:
+        self._witness.contact(contact, "before")
+        answer = call()
+        self._witness.contact(contact, "after")
+        return answer
+
+    # --- looking, without a contact ------------------------------------------------------------
+
+    def look(self, run_id: str, fields: Sequence[str] = ()) -> Snapshot:
+        """Read a run as nobody in the lab does: not a contact."""
+        return super().read(run_id, fields)
+
+    def runs(self) -> list[Run]:
+        """Return every run, in the order in which they were first started."""
+        return self._runs()
+
+    def earliest(self) -> int | None:
+        """Return when a sweep will find something, in ms; None: never."""
+        times = [*self._wake.values()]
+        times += [r.expire_at for r in self._records.values() if r.expire_at is not None]
+        return min(times, default=None)
+
+    # --- what must hold ------------------------------------------------------------------------
+
+    def _commit(self, change: Change) -> bool:
+        outputs = self._outputs(change)
+        if not super().commit(change):
+            return False
+        for name, text in outputs.items():
+            if self._records[change.run.id].fields.get(name) != text:
+                raise self._broken(
+                    f"I15: {name!r} of run {change.run.id!r} was recorded, and changed"
+                )
+        self._check(change)
+        self._witness.committed(change.run, change.events)
+        return True
+
+    def _broken(self, what: str) -> BaseException:
+        return self._witness.broke(Violation(what))
+
+    def _outputs(self, change: Change) -> dict[str, str]:
+        record = self._records.get(change.run.id)
+        if record is None or change.fresh:
+            return {}
+        return {name: text for name, text in record.fields.items() if name.startswith("out:")}
+
+    def _check(self, change: Change) -> None:
+        record = self._records[change.run.id]
+        stored = load_run(change.run.id, record.head)
+        before = None if change.before is None else self._folded.get(change.run.id)
+        written = record.log[len(record.log) - len(change.events) :]
+        try:
+            plan = self.plan(change.run.id, stored.plan)
+            for text in written:
+                before = apply(plan, change.run.id, before, Event.load(text))
+        except IllegalMove as illegal:
+            raise self._broken(
+                f"I9: run {change.run.id!r} made an illegal move: {illegal}"
+            ) from None
+        if before != stored:
+            raise self._broken(f"I9: the history folds to {before}, stored is {stored}")
+        self._folded[change.run.id] = stored
+        self._check_wake(stored)
+
+    def _check_wake(self, run: Run) -> None:
+        entries = [key for key in self._wake if key == run.id or _is_of(key, run.id)]
+        if (run.id in entries) == run.status.at_rest or (run.status.at_rest and entries):
+            raise self._broken(f"I13: run {run.id!r} is {run.status}, in the wake index: {entries}")
+
+
+def _is_of(key: Any, run_id: str) -> bool:
+    return isinstance(key, Lease) and key.run_id == run_id
