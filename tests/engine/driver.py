@@ -143,6 +143,7 @@ class Post:
     copies: int = 1
     chokes_on: str = ""  # a run whose messages cannot be sent
     silent: bool = False  # it cannot say how much waits
+    away: bool = False  # nobody reaches it: what is sent is lost
 
     def send(self, plan: Plan, run: Run, dispatches: Sequence[Dispatch], now: int) -> None:
         """Take messages, or lose them."""
@@ -152,12 +153,14 @@ class Post:
         for d in dispatches:
             message = Delivery(run.id, run.epoch, d.step, d.phase, d.attempt, plan.fingerprint)
             self.sent.append(message)
-            if not self.losing and len(self.sent) not in self.lost:
+            if not (self.losing or self.away) and len(self.sent) not in self.lost:
                 self.waiting += [message] * self.copies
 
     def backlog(self, task: str) -> Backlog | None:
         """How much waits; every task has the same queue."""
         assert task.startswith("shop.")
+        if self.away:
+            return Backlog(QUEUE, 0, away=True)
         return None if self.silent else Backlog(QUEUE, len(self.waiting))
 
 

@@ -120,3 +120,16 @@ def test_a_step_of_many_hours_is_looked_at_once_an_hour() -> None:
 
 def _shard(at: Shop, number: int) -> int:
     return at.store.shard_of(f"order-{number}")
+
+
+def test_a_broker_that_is_away_is_not_sent_to() -> None:
+    """However long it is away, the run goes on within a grace after it is back (L1)."""
+    at = Shop(saga("reserve", "charge"))
+    at.post.away = True
+    at.start()
+    at.pass_time(30 * MINUTE)
+    assert len(at.post.sent) == 1, "the message of the start was lost, and no other was tried"
+    at.post.away = False
+    at.pass_time(GRACE + SWEEP)
+    assert at.work() == 2
+    assert at.run().status is RunStatus.COMPLETED

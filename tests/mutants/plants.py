@@ -35,6 +35,7 @@ MODEL = "tests/model/test_machine.py"
 TORN = "tests/model/test_torn_scripts.py"
 SIMULATION = "tests/lab/test_simulation.py"
 CRASHES = "tests/crash/test_matrix.py"
+ENGINE = "tests/engine"
 
 PLANTS = (
     Plant(
@@ -143,7 +144,7 @@ PLANTS = (
         "transitions.py",
         "    if command.epoch != draft.run.epoch:\n",
         "    if command.epoch < 0:\n",
-        (WALKS,),
+        (EXPLORATION, WALKS),
     ),
     Plant(
         "a hold does not hold",
@@ -209,7 +210,7 @@ PLANTS = (
         "sweep.py",
         "fields=fields, lapsed=(lease, entry.at)",
         "fields=fields",
-        (SIMULATION, CRASHES),
+        ("tests/engine/test_faults.py",),
     ),
     Plant(
         "no lease is taken",
@@ -249,7 +250,7 @@ PLANTS = (
         "engine.py",
         "    return any(event.kind is kind for event in events)\n",
         "    return any(event.kind in (kind, EventKind.LATE) for event in events)\n",
-        (SIMULATION, MODEL),
+        (ENGINE,),
     ),
     Plant(
         "commits compare nothing",

@@ -173,3 +173,15 @@ def test_what_is_not_held_is_resumed_without_a_trace() -> None:
     """The same command twice is once."""
     story = started("reserve")
     assert not story.resume().events
+
+
+def test_a_run_that_has_failed_while_it_was_held_goes_on_when_it_is_retried() -> None:
+    """The hand that held it let go with its end."""
+    story = started("reserve").do("reserve").advance(1_000)
+    story.cancel()
+    story.claim("reserve", "undo")
+    story.pause()
+    story.fail("reserve", "undo", kind="abort")
+    assert story.status == "failed"
+    assert [d.phase for d in story.retry().dispatches] == ["undo"]
+    assert story.run.shown is RunStatus.COMPENSATING

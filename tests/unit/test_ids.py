@@ -8,12 +8,22 @@ from __future__ import annotations
 import pytest
 
 from celeriac import InputInvalid
-from celeriac.given import checked_id, uuid7
+from celeriac.given import checked_id
 from tests.unit.story import Story, saga
 
 
 @pytest.mark.parametrize(
-    "run_id", ["order-42", "order 42", "ördér:42/a", "~", "order~", "order~2b", "~2~", uuid7()]
+    "run_id",
+    [
+        "order-42",
+        "order 42",
+        "ördér:42/a",
+        "~",
+        "order~",
+        "order~2b",
+        "~2~",
+        "01994e6c-5c1a-7d3e-9b2f-0a1b2c3d4e5f",
+    ],
 )
 def test_an_id_is_any_printable_text(run_id: str) -> None:
     """Whatever an application calls its orders is an id."""

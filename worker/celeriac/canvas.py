@@ -146,7 +146,10 @@ class CeleryCourier:
                 connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
                 declared = connection.default_channel.queue_declare(queue=queue.name, passive=True)
                 return Backlog(queue.routing_key or queue.name, declared.message_count)
-        except (KombuError, OSError, KeyError, RuntimeError) as error:
+        except (KombuError, OSError) as error:
+            log.debug("cannot ask how much waits for %s: %s", task, type(error).__name__)
+            return Backlog(QUEUE, 0, away=True)
+        except (KeyError, RuntimeError) as error:
             log.debug("cannot tell how much waits for %s: %s", task, type(error).__name__)
             return None
         except Exception as error:
@@ -157,8 +160,8 @@ class CeleryCourier:
             if not isinstance(error, self._broker_errors()):
                 raise
             # Out of memory, or gone between two words: nothing that is wrong with the run.
-            log.debug("cannot tell how much waits for %s: %s", task, type(error).__name__)
-            return None
+            log.debug("cannot ask how much waits for %s: %s", task, type(error).__name__)
+            return Backlog(QUEUE, 0, away=True)
 
     def _broker_errors(self) -> tuple[type[Exception], ...]:
         """What this transport raises for a broker that is away or refuses; kombu passes it on."""

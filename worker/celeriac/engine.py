@@ -82,6 +82,7 @@ class Backlog(NamedTuple):
 
     queue: str
     messages: int
+    away: bool = False  # the broker is out of reach: nothing is known, and nothing can be sent
 
 
 class Courier(Protocol):

@@ -18,7 +18,7 @@ from celeriac.metrics.counting import Counting
 from celeriac.metrics.defined import definitions
 from celeriac.metrics.exporter import Collector, Endpoint, Exporter
 from celeriac.metrics.gauges import Gauges, StoreGauges
-from celeriac.metrics.server import condition
+from celeriac.metrics.server import Condition
 from celeriac.metrics.tally import Tally
 from celeriac.observe import log
 from celeriac.runtime import redis_url
@@ -94,7 +94,7 @@ class Instruments:
 def _gauges(runtime: Runtime) -> tuple[Gauges, ...]:
     """The gauges of the store, of its Redis, and of the app; each answers by itself."""
     app = runtime.app
-    server = Connection(redis_url(app, runtime.settings))
+    redis = Condition(Connection(redis_url(app, runtime.settings)))
 
     def defined() -> Iterator[Sample]:
         plans = [saga.planned.plan for saga in app.celeriac.defined.values()]
@@ -102,7 +102,7 @@ def _gauges(runtime: Runtime) -> tuple[Gauges, ...]:
 
     return (
         StoreGauges(runtime.new_store()),
-        Gauges(lambda: condition(server)),
+        Gauges(redis.samples),
         Gauges(defined),
     )
 

@@ -353,13 +353,14 @@ def _overdue(_plan: Plan, run: Run, _event: Event) -> Run:
 
 def _terminated(_plan: Plan, run: Run, event: Event) -> Run:
     reason = event.data.get("reason", "")
-    return _to(run, event, RunStatus.TERMINATED, reason=reason, ended_at=event.at)
+    return _to(run, event, RunStatus.TERMINATED, reason=reason, ended_at=event.at, paused=0)
 
 
 def _finished(_plan: Plan, run: Run, event: Event) -> Run:
     status = RunStatus(event.data["outcome"])
     culprit = event.data.get("culprit", run.culprit)
-    return _to(run, event, status, culprit=culprit, ended_at=event.at)
+    # A hand on the run has nothing to hold any more: whoever has it go on, has it go on.
+    return _to(run, event, status, culprit=culprit, ended_at=event.at, paused=0)
 
 
 _APPLY: dict[EventKind, Callable[[Plan, Run, Event], Run]] = {

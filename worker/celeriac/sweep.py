@@ -48,6 +48,7 @@ class Sweep:
         self._store, self._terms = engine.store, engine.terms
         self._retention = Retention(self._store, self._terms, engine.clock, archivist)
         self._backlogs: dict[str, Backlog | None] = {}  # by task, as the broker said in this sweep
+        self._away: Backlog | None = None  # what it said when it turned out to be out of reach
         self._lag = 0  # ms that the entry longest due had waited
 
     def run(self, seconds: float = 5.0) -> int:
@@ -129,7 +130,7 @@ class Sweep:
             plan, decided, now = self._engine.command(entry.run_id, Redispatch(dispatch))
             self._courier.send(plan, decided.run, decided.dispatches, now)
         if not lost:
-            self._store.postpone({entry: _next_look(run, late, now)})
+            self._store.postpone({entry: _next_look(run, late, now, away=self._away is not None)})
 
     def _expire(self, entry: Due, lease: Lease, batch: DueBatch) -> None:
         if not _trusted(batch, self._terms.lease):
@@ -162,13 +163,22 @@ class Sweep:
         the broker cannot say, only much time can tell.
         """
         task = plan.by_name[dispatch.step].task_of(dispatch.phase)
-        if task not in self._backlogs:
-            self._backlogs[task] = self._courier.backlog(task)
-        backlog = self._backlogs[task]
+        backlog = self._backlog(task)
         if backlog is None:
             return batch.now >= dispatch.at + _BLIND_GRACES * self._terms.grace
+        if backlog.away:
+            return False  # sent now, it would be lost for certain
         newest = batch.arrivals.get(backlog.queue, 0)
         return backlog.messages == 0 or newest >= dispatch.at + self._terms.grace
+
+    def _backlog(self, task: str) -> Backlog | None:
+        """What the broker says of a task's queue, asked once in a sweep."""
+        if self._away is not None:
+            return self._away
+        if task not in self._backlogs:
+            found = self._backlogs[task] = self._courier.backlog(task)
+            self._away = found if found is not None and found.away else None
+        return self._backlogs[task]
 
 
 def _trusted(batch: DueBatch, lease_ms: int) -> bool:
@@ -192,11 +202,13 @@ def _credit(batch: DueBatch, started_at: int, lease_ms: int) -> int | None:
     return total
 
 
-def _next_look(run: Run, late: Sequence[Dispatch], now: int) -> int:
+def _next_look(run: Run, late: Sequence[Dispatch], now: int, *, away: bool) -> int:
     """When to look again at a run for which there was nothing to do."""
     times = dates(run)
     coming = [at for at in times if at > now]
-    if late:
+    if late and away:
+        coming.append(now + run.grace)  # the broker may be back then
+    elif late:
         # It waits in a queue: look more and more rarely, but miss nothing else that has a date.
         oldest = min(d.at for d in late)
         coming.append(now + max(run.grace, min((now - oldest) // 2, 60_000)))

@@ -40,7 +40,6 @@ class _Book:
         self.done: set[str] = set()
         self.maybe: set[str] = set()  # an attempt may have had its effect
         self.settled: set[str] = set()  # undone, waived, or given up
-        self.again: set[str] = set()  # their effect came back; what was on its way then goes on
         self.order: list[str] = []  # steps in the order of their first claim
         self.turned = False
 
@@ -98,7 +97,7 @@ class _Book:
         place = self.order.index(step)
         forward = self.plan.compensation_order == "forward"
         others = self.order[:place] if forward else self.order[place + 1 :]
-        return [name for name in others if name in self._to_undo() - self.again]
+        return [name for name in others if name in self._to_undo()]
 
     def _to_undo(self) -> set[str]:
         undoable = {node.name for node in self.plan.nodes if node.undo}
@@ -138,7 +137,6 @@ class _Book:
     def anew(self, event: Event) -> None:
         """A step has a new budget, and has to be undone (again)."""
         self.settled.discard(event.step)
-        self.again.add(event.step)
         for phase in _PHASES:
             self.claims[event.step, phase] = 0
 
