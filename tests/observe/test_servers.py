@@ -14,7 +14,7 @@ from celeriac import Flow, Sagas
 from celeriac.errors import StoreUnavailable
 from celeriac.metrics import METRICS
 from celeriac.metrics.defined import definitions
-from celeriac.metrics.server import condition
+from celeriac.metrics.server import Condition
 from celeriac.store.connection import Connection
 from tests.redis_server import RedisServer
 
@@ -63,8 +63,7 @@ def app(server: RedisServer) -> Celery:
     def gift(flow: Flow) -> None:
         flow.step(wrap)
 
-    assert order
-    assert gift
+    assert app.celeriac.defined == {"order": order, "gift": gift}
     return app
 
 
@@ -72,7 +71,7 @@ def told(url: str) -> dict[str, float]:
     """What a server says of itself."""
     connection = Connection(url)
     try:
-        return {sample.name: sample.value for sample in condition(connection)}
+        return {sample.name: sample.value for sample in Condition(connection).samples()}
     finally:
         connection.close()
 
@@ -93,6 +92,8 @@ def test_a_server_that_is_well(server: RedisServer) -> None:
     assert found["celeriac_redis_aof_ok"] == 1
     assert 0 <= found["celeriac_redis_uptime_seconds"] < 120
     assert found["celeriac_redis_clients"] >= 1
+    assert found["celeriac_redis_aof_delayed_fsyncs"] == 0
+    assert found["celeriac_redis_slow_commands"] == 0
 
 
 def test_a_server_without_its_file(server: RedisServer) -> None:
@@ -112,11 +113,45 @@ def test_a_server_that_evicts(server: RedisServer) -> None:
     assert told(server.url)["celeriac_redis_evicted_keys"] > 0
 
 
-def test_a_server_that_says_nothing(server: RedisServer) -> None:
-    """An ACL that forbids INFO hides the gauges, and breaks nothing."""
+def test_a_server_that_is_slow(server: RedisServer) -> None:
+    """What it found slow is counted, also what it does not keep any more."""
     with server.client() as client:
-        client.execute_command("ACL", "SETUSER", "mute", "on", ">pw", "~*", "+@all", "-info")
-    assert told(server.url.replace("//", "//mute:pw@")) == {}
+        client.config_set("slowlog-max-len", 3)
+        client.config_set("slowlog-log-slower-than", 0)
+        for _ in range(10):
+            client.ping()
+        client.config_set("slowlog-log-slower-than", -1)
+    assert told(server.url)["celeriac_redis_slow_commands"] > 10
+
+
+@pytest.mark.parametrize(
+    ("rights", "expected"),
+    [
+        ("+@all -slowlog", OF_REDIS - {"celeriac_redis_slow_commands"}),
+        ("+@all -info", {"celeriac_redis_slow_commands"}),
+        ("+@all -info -slowlog", set()),
+    ],
+)
+def test_a_server_that_says_little(server: RedisServer, rights: str, expected: set[str]) -> None:
+    """What an ACL forbids hides its gauges, and breaks nothing."""
+    with server.client() as client:
+        client.execute_command("ACL", "SETUSER", "mute", "on", ">pw", "~*", *rights.split())
+    assert set(told(server.url.replace("//", "//mute:pw@"))) == expected
+
+
+def test_what_is_forbidden_is_asked_once(server: RedisServer) -> None:
+    """The log in which a server notes who was refused does not fill up with us."""
+    connection = Connection(server.url.replace("//", "//mute:pw@"))
+    with server.client() as client:
+        client.execute_command("ACL", "SETUSER", "mute", "on", ">pw", "+info")
+        condition = Condition(connection)
+        found = [{sample.name for sample in condition.samples()} for _ in range(5)]
+        refused = {entry["object"]: entry["count"] for entry in client.acl_log()}
+        assert refused["slowlog|get"] == 1
+        assert found == [OF_REDIS - {"celeriac_redis_slow_commands"}] * 5
+        client.execute_command("ACL", "SETUSER", "mute", "-info")
+        assert [list(condition.samples()) for _ in range(3)] == [[], [], []]
+    connection.close()
 
 
 def test_a_server_that_is_away(server: RedisServer) -> None:
@@ -127,7 +162,7 @@ def test_a_server_that_is_away(server: RedisServer) -> None:
 
 
 def test_deadlines_and_queues(app: Celery) -> None:
-    """Every queue that a step, a compensation or Celeriac uses is there, also with nothing in it."""
+    """Every queue that a step, a compensation or Celeriac uses is there, also an empty one."""
     assert said(app) == {
         ("celeriac_deadline_seconds", "order"): 900,
         ("celeriac_queue_messages", "celeriac"): 0,
@@ -147,6 +182,16 @@ def test_what_waits_in_a_queue(app: Celery) -> None:
     assert found["celeriac_queue_messages", "money"] == 1
     assert found["celeriac_queue_messages", "refunds"] == 3
     assert found["celeriac_queue_messages", "celery"] == 0
+
+
+def test_asking_leaves_no_connection_behind(app: Celery, server: RedisServer) -> None:
+    """Somebody looks four times a minute, for months."""
+    said(app)
+    with server.client() as client:
+        before = client.info("clients")["connected_clients"]
+        for _ in range(10):
+            said(app)
+        assert client.info("clients")["connected_clients"] <= before
 
 
 def test_a_broker_that_is_away(app: Celery, server: RedisServer) -> None:

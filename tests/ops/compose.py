@@ -28,7 +28,14 @@ ROOT = Path(__file__).resolve().parents[2]
 FILE = ROOT / "docker-compose.yml"
 
 # A container has its network to itself; a process on this machine must not be reached from others.
-LOCAL_ONLY = {"redis": ["--bind", "127.0.0.1"], "flower": ["--address=127.0.0.1"]}
+LOCAL_ONLY = {
+    "redis": ["--bind", "127.0.0.1"],
+    "flower": ["--address=127.0.0.1"],
+    "worker": ["saga.metrics_host=(string)127.0.0.1"],
+    "figures": ["--host=127.0.0.1"],
+}
+# Those that services listen at, in their containers.
+PORTS = ("6379", "5555", "9540", "9541")
 
 
 def read() -> dict[str, Any]:
@@ -133,7 +140,7 @@ class Machine:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.file = read()
-        self.ports = {"6379": free_port(), "5555": free_port()}
+        self.ports = {port: free_port() for port in PORTS}
 
     def service(self, name: str) -> Service:
         """The service *name*, ready to be started."""

@@ -9,13 +9,17 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis
+import yaml
 
 from celeriac.testing.servers import find_redis_binary
 from tests.ops.compose import ROOT, Machine, Service, read
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 APPS = ("worker", "beat", "flower")
+METRICS = ("figures", "prometheus", "grafana")  # with `--profile metrics`
 ORDER = {
     "customer": "Ada Moor",
     "sku": "SEED-CELERIAC",
@@ -82,6 +87,19 @@ def apps(machine: Machine, server: object) -> Iterator[dict[str, Service]]:
             service.kill()
 
 
+@pytest.fixture
+def figures(machine: Machine, server: object) -> Iterator[Service]:
+    """What serves the store's figures, started."""
+    assert server
+    service = machine.service("figures")
+    try:
+        service.start()
+        yield service
+        assert service.stop() == 0
+    finally:
+        service.kill()
+
+
 def _answers(client: redis.Redis) -> bool:
     try:
         return bool(client.ping())
@@ -115,12 +133,50 @@ def test_redis_healthcheck_passes(server: tuple[Service, redis.Redis]) -> None:
 
 
 def test_worker_is_ready_and_passes_its_healthcheck(apps: dict[str, Service]) -> None:
-    """The worker finds its app and its broker, says so, and answers when it is asked by name."""
+    """The worker finds its app and its broker, says so, and touches its file."""
     worker = apps["worker"]
     worker.wait("being ready", lambda: " ready." in worker.log.read_text())
-    checked = worker.check()
-    assert checked.returncode == 0, checked.stdout + checked.stderr
-    assert "pong" in checked.stdout
+    worker.wait("passing its healthcheck", lambda: worker.check().returncode == 0)
+
+
+def test_worker_fails_its_healthcheck_when_it_is_stuck(
+    machine: Machine, apps: dict[str, Service]
+) -> None:
+    """A file that is old, or was never there, fails it."""
+    worker = apps["worker"]
+    assert worker.process is not None
+    worker.wait("passing its healthcheck", lambda: worker.check().returncode == 0)
+    (file,) = machine.folder.glob("worker/alive")
+    worker.process.send_signal(signal.SIGSTOP)
+    try:
+        before = file.stat().st_mtime
+        os.utime(file, (before - 60, before - 60))
+        assert worker.check().returncode != 0
+    finally:
+        worker.process.send_signal(signal.SIGCONT)
+    worker.wait("passing it again", lambda: worker.check().returncode == 0)
+
+
+def test_worker_and_figures_serve_metrics(
+    machine: Machine, apps: dict[str, Service], figures: Service
+) -> None:
+    """The worker counts what its processes do, and somebody else tells how the runs stand."""
+    worker = apps["worker"]
+    assert _placed(worker, "order-3").startswith("completed")
+    labels = '{outcome="completed",saga="place_order"}'
+    ended = f"celeriac_runs_ended_total{labels}"
+    worker.wait("counting", lambda: ended in _ask(machine.ports["9540"], "GET", "/metrics", "")[1])
+    figures.wait("passing its healthcheck", lambda: figures.check().returncode == 0)
+    told = (
+        'celeriac_runs{saga="place_order",status="completed"}',
+        "celeriac_worker_seen_timestamp_seconds ",
+        'celeriac_queue_messages{queue="celeriac"}',
+        "celeriac_redis_aof_ok 1.0",
+    )
+    figures.wait(
+        "telling of the run, the worker, the queue and Redis",
+        lambda: all(each in _ask(machine.ports["9541"], "GET", "/metrics", "")[1] for each in told),
+    )
 
 
 def test_beat_sends_the_sweep(
@@ -219,17 +275,81 @@ def _ask(port: int, method: str, path: str, password: str) -> tuple[int, str]:
 def test_services_wait_for_a_healthy_redis() -> None:
     """Nothing starts before Redis is well, and everything comes back when it ends by itself."""
     services = read()["services"]
-    assert set(services) == {"redis", *APPS}
+    assert set(services) == {"redis", *APPS, *METRICS}
     assert all(spec["restart"] == "unless-stopped" for spec in services.values())
-    for name in APPS:
+    for name in (*APPS, "figures"):
         assert services[name]["depends_on"] == {"redis": {"condition": "service_healthy"}}
 
 
-def test_only_flower_can_be_reached_and_only_from_this_machine() -> None:
-    """Redis has no password here, so it publishes no port; Flower's is for this machine alone."""
+def test_only_pages_can_be_reached_and_only_from_this_machine() -> None:
+    """Redis and metrics have no password, so they publish no port; pages do, for this machine."""
     published = {name: spec.get("ports", []) for name, spec in read()["services"].items()}
-    assert {name for name, ports in published.items() if ports} == {"flower"}
-    assert all(port.startswith("127.0.0.1:") for port in published["flower"])
+    reachable = {name: ports for name, ports in published.items() if ports}
+    assert set(reachable) == {"flower", "prometheus", "grafana"}
+    assert all(port.startswith("127.0.0.1:") for ports in reachable.values() for port in ports)
+
+
+def test_metrics_are_a_choice() -> None:
+    """Without the profile there are the four services, and no more."""
+    chosen = {name for name, spec in read()["services"].items() if spec.get("profiles")}
+    assert chosen == set(METRICS)
+    assert all(read()["services"][name]["profiles"] == ["metrics"] for name in chosen)
+
+
+def test_images_of_others_have_exact_versions() -> None:
+    """What is pulled today and in a year is the same."""
+    for name in ("prometheus", "grafana"):
+        assert re.fullmatch(r"[\w/]+:v?\d+\.\d+\.\d+", read()["services"][name]["image"])
+
+
+def test_prometheus_scrapes_who_serves() -> None:
+    """Each target is a service that serves at that port, and the rules are where it looks."""
+    services = read()["services"]
+    config = yaml.safe_load((ROOT / "ops" / "prometheus.yml").read_text())
+    jobs = {job["job_name"]: job for job in config["scrape_configs"]}
+    (workers,) = jobs["celeriac-workers"]["dns_sd_configs"]
+    assert workers["names"] == ["worker"]
+    assert f"saga.metrics_port=(int){workers['port']}" in services["worker"]["command"]
+    ((store,),) = (each["targets"] for each in jobs["celeriac-store"]["static_configs"])
+    name, port = store.split(":")
+    assert f"--port={port}" in services[name]["command"]
+    assert _mounted("prometheus") >= {
+        ("ops/prometheus.yml", "/etc/prometheus/prometheus.yml"),
+        *((f"ops/{file}", f"/etc/prometheus/{file}") for file in config["rule_files"]),
+    }
+
+
+def test_grafana_has_its_source_and_its_dashboard() -> None:
+    """What is provisioned is mounted where Grafana looks, and leads to Prometheus."""
+    services, folder = read()["services"], ROOT / "ops" / "grafana"
+    (source,) = yaml.safe_load((folder / "datasource.yml").read_text())["datasources"]
+    assert source["url"] == "http://prometheus:9090"
+    assert services["prometheus"]["ports"] == ["127.0.0.1:9090:9090"]
+    (provider,) = yaml.safe_load((folder / "dashboards.yml").read_text())["providers"]
+    provisioning = "/etc/grafana/provisioning"
+    assert _mounted("grafana") >= {
+        ("ops/grafana/datasource.yml", f"{provisioning}/datasources/datasource.yml"),
+        ("ops/grafana/dashboards.yml", f"{provisioning}/dashboards/dashboards.yml"),
+        ("ops/grafana.json", f"{provider['options']['path']}/celeriac.json"),
+    }
+
+
+def test_grafana_lets_nobody_in_without_the_password() -> None:
+    """The password is whoever starts it's to choose, and there is no other way in."""
+    text = (ROOT / "docker-compose.yml").read_text()
+    assert "GF_SECURITY_ADMIN_PASSWORD: ${GRAFANA_PASSWORD:-" in text
+    environment = read()["services"]["grafana"]["environment"]
+    assert environment["GF_AUTH_ANONYMOUS_ENABLED"] == "false"
+    assert environment["GF_USERS_ALLOW_SIGN_UP"] == "false"
+
+
+def _mounted(name: str) -> set[tuple[str, str]]:
+    """The files of ours that a service gets, all of them there and for reading only."""
+    volumes = [each.split(":") for each in read()["services"][name]["volumes"]]
+    ours = [(each[0][2:], each[1], each[2:]) for each in volumes if each[0].startswith("./")]
+    assert all((ROOT / outside).is_file() for outside, _, _ in ours)
+    assert all(mode == ["ro"] for _, _, mode in ours)
+    return {(outside, inside) for outside, inside, _ in ours}
 
 
 def test_redis_keeps_its_data_in_a_volume() -> None:

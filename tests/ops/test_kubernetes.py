@@ -19,7 +19,7 @@ import yaml
 
 from tests.doctor.ward import Process, Ward, until
 from tests.house.sources import ROOT
-from tests.redis_server import RedisServer
+from tests.redis_server import RedisServer, free_port
 from workflows import order
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 FOLDER = ROOT / "ops" / "kubernetes"
 FILES = sorted(FOLDER.glob("*.yaml"))
 PRIVATE = "/run/celeriac"  # the folder of a pod, which is another one here
+METRICS_PORT = "9540"  # and its port
 
 
 def documents(name: str) -> list[dict[str, Any]]:
@@ -79,6 +80,7 @@ class Pod:
         self.container = container(document)
         self._folder = folder / "run"
         self._folder.mkdir()
+        self.port = free_port()
         programs = str(Path(sys.executable).parent)
         self.env = {
             "PATH": os.pathsep.join([programs, os.environ["PATH"]]),
@@ -93,8 +95,11 @@ class Pod:
         return self._folder / "alive"
 
     def command(self, words: list[str]) -> list[str]:
-        """A command as it is written, with the folder it has here."""
-        return [word.replace(PRIVATE, str(self._folder)) for word in words]
+        """A command as it is written, with the folder, the address and the port it has here."""
+        here = {PRIVATE: str(self._folder), "0.0.0.0": "127.0.0.1", METRICS_PORT: str(self.port)}  # noqa: S104
+        for there, own in here.items():
+            words = [word.replace(there, own) for word in words]
+        return words
 
     def start(self, ward: Ward, name: str) -> Process:
         """Start what the container runs."""
@@ -166,6 +171,15 @@ def test_no_probe_asks_the_broker(document: dict[str, Any]) -> None:
         assert "inspect" not in words
 
 
+def test_metrics_are_where_prometheus_is_told_to_look() -> None:
+    """The annotation, the port of the container and what the worker serves are one."""
+    document = documents("worker.yaml")[0]
+    annotations = document["spec"]["template"]["metadata"]["annotations"]
+    assert annotations["prometheus.io/port"] == METRICS_PORT
+    assert container(document)["ports"] == [{"name": "metrics", "containerPort": int(METRICS_PORT)}]
+    assert f"saga.metrics_port=(int){METRICS_PORT}" in container(document)["command"]
+
+
 def test_there_is_one_beat() -> None:
     """One beat, and never a second beside it during a deploy."""
     (document,) = documents("beat.yaml")
@@ -205,6 +219,7 @@ def test_a_worker_and_its_probes(tmp_path: Path, server: RedisServer, ward: Ward
     worker = pod.start(ward, "worker")
     until(lambda: pod.probe("startupProbe") or worker.ended, "its start", 60)
     assert pod.probe("readinessProbe"), worker.text()
+    worker.says(f"metrics are served at http://127.0.0.1:{pod.port}/metrics")
     assert pod.probe("livenessProbe")
     assert pod.run(["celeriac", "alive", f"{PRIVATE}/alive", "--within", "30"], 30) == 0
     worker.signal(SIGSTOP)

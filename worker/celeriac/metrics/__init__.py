@@ -241,5 +241,19 @@ METRICS = (
         "Clients that are connected to Redis.",
         source="redis",
     ),
+    Metric(
+        "celeriac_redis_slow_commands",
+        "gauge",
+        (),
+        "Commands since its start that Redis found slow (its slow log).",
+        source="redis",
+    ),
+    Metric(
+        "celeriac_redis_aof_delayed_fsyncs",
+        "gauge",
+        (),
+        "Times since its start that Redis had to wait for its disk, with `appendfsync everysec`.",
+        source="redis",
+    ),
 )
 BY_NAME = {metric.name: metric for metric in METRICS}
