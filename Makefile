@@ -56,7 +56,9 @@ unit: $(READY) ## run the tests that need no server and no process: seconds
 	@$(PY) -m pytest -q tests/unit tests/house $(ARGS)
 
 .PHONY: check
-check: lint types test ## the gate: format, lint, types, tests
+check: lint types ## the gate: format, lint, types, tests, and that their accidents did happen
+	@notes=$$(mktemp) && trap 'rm -f "$$notes"' EXIT && \
+		SOMETIMES_FILE=$$notes $(MAKE) test && $(PY) -m tests.proof.sometimes "$$notes"
 
 .PHONY: lint
 lint: $(READY) ## see that everything is formatted and passes the linter

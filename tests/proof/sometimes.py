@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -61,3 +62,18 @@ def missing(path: Path | str) -> list[str]:
     """The kinds that never happened, in the order of `KINDS`."""
     found = counts(path)
     return [kind for kind in KINDS if not found[kind]]
+
+
+def main(words: list[str]) -> int:
+    """Say how often each kind was noted in the file that is named; 1 if one never was."""
+    (path,) = words
+    found, never = counts(path), missing(path)
+    told = ", ".join(f"{kind} {found[kind]}" for kind in KINDS)
+    sys.stdout.write(f"what must happen sometimes: {told}\n")
+    if never:
+        sys.stdout.write(f"it never came to: {', '.join(never)}\n")
+    return 1 if never else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
