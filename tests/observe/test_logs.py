@@ -64,6 +64,8 @@ def shop(request: pytest.FixtureRequest) -> Iterator[Log]:
 def rows(request: pytest.FixtureRequest) -> Iterator[Log]:
     """A logger that writes JSON."""
     made = Log(f"rows.{request.node.name}", as_json=True)
+    # What is logged here need not be text that a test runner can send on.
+    made.logger.propagate = False
     yield made
     made.logger.handlers.clear()
 
