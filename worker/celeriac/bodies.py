@@ -101,8 +101,10 @@ def _perform(
     except SystemExit as error:
         if type(error) is not SystemExit:
             raise  # Celery's own: the worker is told to stop
-        # In a thread, nobody would ever hear of it; in a child, it would pass for a crash.
-        return Verdict(error, retry=True)
+        # In a thread, nobody would ever hear of it; in a child, it would pass for a crash.  It is
+        # worth another attempt where any exception is.
+        rule = work.attempt.node.policy(work.attempt.delivery.phase)
+        return Verdict(error, retry=retryable(rule, Exception()))
 
 
 def judged(error: Exception) -> Verdict:

@@ -157,7 +157,7 @@ class Retention:
         try:
             archivist = self._find()
         except ConfigurationError as error:
-            self._rest("what has expired stays until there is an archive: %s", error)
+            self._rest(error)
             return 0
         if archivist is None:
             return self._store.remove(expired)
@@ -175,11 +175,11 @@ class Retention:
         finally:
             self._store.end_turn(_ARCHIVE, pause)
 
-    def _rest(self, what: str, error: Exception) -> None:
+    def _rest(self, error: Exception) -> None:
         """Say once in a while that nothing can be archived."""
         self._not_ours = True
         if self._store.take_turn(_ARCHIVE, _PAUSE):
-            log.error(what, error)
+            log.error("what has expired stays until there is an archive: %s", error)
 
     # --- the archive ---------------------------------------------------------------------------
 
