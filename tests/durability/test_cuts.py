@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tests.model.line import ExactClock
 
 PROVING = os.environ.get("PROVE") == "1"
-CUTS, IN_A_ROW = (400, 200) if PROVING else (12, 6)
+CUTS, IN_A_ROW = (200, 100) if PROVING else (12, 6)
 ALWAYS: dict[str, str | int] = {"appendfsync": "always"}
 IDS = [f"order-{n}" for n in range(8)]
 

@@ -14,7 +14,7 @@ from tests.house.sources import ROOT
 if TYPE_CHECKING:
     from pathlib import Path
 
-SCALE = 10 if os.environ.get("PROVE") == "1" else 1
+SCALE = 5 if os.environ.get("PROVE") == "1" else 1
 PAGE = ROOT / "docs" / "durability.md"
 
 #: Where nothing that was acknowledged may be lost, and where something must be, or the accident

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tests.unit.walk import Chooser
 
 PROVING = os.environ.get("PROVE") == "1"
-EXAMPLES, STEPS = (1000, 80) if PROVING else (90, 40)
+EXAMPLES, STEPS = (600, 60) if PROVING else (90, 40)
 _MILD = [fault for fault in FAULTS if not fault.startswith("killed")]
 _KILLS = [fault for fault in FAULTS if fault.startswith("killed")]
 _MOST_KILLS = 1  # in one example: each costs as much as all the rest of it
