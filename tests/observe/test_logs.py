@@ -64,8 +64,10 @@ def shop(request: pytest.FixtureRequest) -> Iterator[Log]:
 def rows(request: pytest.FixtureRequest) -> Iterator[Log]:
     """A logger that writes JSON."""
     made = Log(f"rows.{request.node.name}", as_json=True)
-    # What is logged here need not be text that a test runner can send on.
+    # What is logged here need not be text that a test runner could send on, and pytest listens to
+    # every logger that it can find.
     made.logger.propagate = False
+    del logging.root.manager.loggerDict[made.logger.name]
     yield made
     made.logger.handlers.clear()
 
