@@ -7,6 +7,7 @@ report leads to.  The Celery edge and the lab both run bodies through here.
 
 from __future__ import annotations
 
+import threading
 import traceback
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -99,12 +100,10 @@ def _perform(
     except Exception as error:  # noqa: BLE001 -- whatever a step raises is how its attempt ended
         return judge(error)
     except SystemExit as error:
-        if type(error) is not SystemExit:
-            raise  # Celery's own: the worker is told to stop
-        # In a thread, nobody would ever hear of it; in a child, it would pass for a crash.  It is
-        # worth another attempt where any exception is.
-        rule = work.attempt.node.policy(work.attempt.delivery.phase)
-        return Verdict(error, retry=retryable(rule, Exception()))
+        if threading.current_thread() is threading.main_thread():
+            raise  # a child ends, or is ended at its time limit: what it was at is lost with it
+        # In a pool of threads nobody would ever hear of it.  How far it got is unknown as well.
+        return Verdict(error, "timeout", retry=True)
 
 
 def judged(error: Exception) -> Verdict:
