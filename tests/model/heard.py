@@ -20,7 +20,7 @@ class HeardWalk(Walk):
     heard: Command | None = None
 
     def _give(self, command: Command) -> None:
-        self.heard = command
+        self.heard = None if self.withheld(command) else command
         super()._give(command)
 
     def steps_commands(self) -> list[Command]:

@@ -159,7 +159,7 @@ class Walk:
 
     def _give(self, command: Command) -> None:
         """Give a command that may be refused, and leaves all as it is then."""
-        if _is_terminal(command) and self._must_not_end():
+        if self.withheld(command):
             return
         try:
             if isinstance(command, Claim):
@@ -170,6 +170,10 @@ class Walk:
             self.refused += 1
         else:
             assert not _is_forged(command), "a report of somebody who was granted nothing"
+
+    def withheld(self, command: Command) -> bool:
+        """True for what may not be given now: it would end what others still report to."""
+        return _is_terminal(command) and self._must_not_end()
 
     def _must_not_end(self) -> bool:
         """Participants that only know keys need the run that its zombies report to."""
