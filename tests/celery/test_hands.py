@@ -66,6 +66,7 @@ def test_a_held_run_waits_for_as_long_as_it_takes(world: World) -> None:
     # Sweeps have looked since, and more than once.
     sweeps = world.kit.sagas.runtime.engine.store.last_sweep
     before = world.until(sweeps, "the first sweep has ended")
+    assert before is not None
     world.until(
         lambda: (mark := sweeps()) is not None and mark.at - before.at > 1000 * (GRACE + 2 * SWEEP),
         "the sweep has looked again and again",
