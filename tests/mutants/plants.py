@@ -44,7 +44,7 @@ PLANTS = (
         "transitions.py",
         "    return _holds(lane, command) and lane.state is LaneState.RUNNING\n",
         "    return lane.state is LaneState.RUNNING\n",
-        (WALKS, EXPLORATION),
+        (EXPLORATION, WALKS),
     ),
     Plant(
         "timed out is not done",
@@ -128,7 +128,7 @@ PLANTS = (
         "transitions.py",
         "    if run.status is not wanted or not waiting:\n",
         "    if run.status is not wanted:\n",
-        (WALKS, EXPLORATION),
+        (EXPLORATION, WALKS),
     ),
     Plant(
         "any attempt will do",
@@ -136,7 +136,7 @@ PLANTS = (
         "transitions.py",
         "    if command.attempt != lane.attempt + 1:\n",
         "    if command.attempt < 1:\n",
-        (WALKS, EXPLORATION),
+        (EXPLORATION, WALKS),
     ),
     Plant(
         "old reports count after a restart",
@@ -152,7 +152,7 @@ PLANTS = (
         "transitions.py",
         "    if run.paused:\n        raise draft.refuse(",
         "    if run.paused < 0:\n        raise draft.refuse(",
-        (WALKS, EXPLORATION),
+        (EXPLORATION, WALKS),
     ),
     Plant(
         "barrier for all",

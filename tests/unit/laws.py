@@ -59,6 +59,7 @@ def _check_claim(plan: Plan, before: Run, event: Event) -> None:
     lane = before.step(event.step).lane(event.phase)
     assert lane.state in WAITING, "one live claim for a step and direction (I3)"
     assert not before.paused, "nothing is taken up while an operator holds the run"
+    assert event.attempt == lane.attempt + 1, "each claim has a token of its own (I3)"
     if event.phase == "do":
         assert before.status is RunStatus.RUNNING, "nothing forward while compensating (I8)"
         waited_for = plan.by_name[event.step].after

@@ -34,7 +34,7 @@ WORLDS: dict[str, dict[str, int]] = {
     "crashes": {"cancel": 1, "crash": 2, "crash in flight": 1},
     "an operator": {"cancel": 1, "stall": 1, "fumble": 2, "retry": 1},
     "a pause": {"cancel": 1, "fumble": 1, "pause": 1, "resume": 1},
-    "doubled and forged messages": {"stray": 2, "cancel": 1, "pause": 1, "resume": 1},
+    "doubled and forged messages": {"stray": 2, "cancel": 1, "fumble": 1, "pause": 1, "resume": 1},
     "a start anew": {"restart": 1, "stall": 2, "cancel": 1},
     "a step that is skipped": {"cancel": 1, "stall": 1, "crash in flight": 1, "skip": 1},
 }
