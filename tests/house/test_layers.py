@@ -23,7 +23,7 @@ LAYERS = (
     "store | undoing",
     "observe",
     "metrics | logs | traces | signals | wording | graph | watching",
-    "documents",
+    "documents | drawing",
     "archive",
     "changes | retention",
     "engine",

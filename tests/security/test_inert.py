@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from celeriac.commands import Cancel
-from celeriac.graph import draw, graph_of
+from celeriac.drawing import draw
+from celeriac.graph import graph_of
 from celeriac.observe import log
 from celeriac.printing import Printer
 from tests.engine.driver import Shop

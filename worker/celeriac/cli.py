@@ -39,7 +39,7 @@ from celeriac.options import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from celeriac.graph import Drawing
+    from celeriac.drawing import Drawing
     from celeriac.terminal import Terminal
 
 _EPILOG = """\b

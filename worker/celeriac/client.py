@@ -200,7 +200,7 @@ class RunHandle(Generic[R]):
         return {**document, "plan": plan.model_dump(mode="json")}
 
     def graph(self) -> Graph:
-        """Return the run as a picture to draw (`celeriac.graph.draw`).  Raises RunNotFound."""
+        """Return the run as a picture to draw (`celeriac.drawing.draw`).  Raises RunNotFound."""
         run, plan = self._planned()
         return graph_of(plan, run)
 

@@ -21,7 +21,7 @@ import click
 
 from celeriac import wording
 from celeriac.documents import event_document, run_document, stats_document
-from celeriac.graph import draw
+from celeriac.drawing import draw
 from celeriac.observe import clean
 from celeriac.repair import FAULTS
 from celeriac.screen import COLOURS, Live, aligned, draw_table, live
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from celeriac.doctor import Finding, Report
-    from celeriac.graph import Drawing, Graph
+    from celeriac.drawing import Drawing
+    from celeriac.graph import Graph
     from celeriac.many import Tally
     from celeriac.models import Event, Plan, Run, RunState, RunStatus, UndoPlan
     from celeriac.repair import Repaired

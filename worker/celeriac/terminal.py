@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from celery import Celery
 
     from celeriac.client import RunHandle
-    from celeriac.graph import Drawing
+    from celeriac.drawing import Drawing
     from celeriac.models import Plan, Run
     from celeriac.options import Target
     from celeriac.printing import Printer
