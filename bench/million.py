@@ -32,15 +32,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from redis import Redis
 
 from bench.mould import SHARDS, TERMS, Cast, Mould, plan_of
-from celeriac.client import states_of
-from celeriac.commands import Start
-from celeriac.engine import Delivery, Engine
-from celeriac.models import RunStatus
-from celeriac.stats import stats_of
+from celeriac.app.client import states_of
+from celeriac.engine.engine import Delivery, Engine
+from celeriac.engine.sweep import Sweep
+from celeriac.machine.commands import Start
+from celeriac.machine.runs import RunStatus
 from celeriac.store import Query
 from celeriac.store.redis import RedisStore
-from celeriac.sweep import Sweep
 from celeriac.testing.servers import LocalRedis
+from celeriac.views.stats import stats_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -197,7 +197,7 @@ class Shop:
             "list --tag region (all) --status failed", self._list(Query(failed, tags=(europe,)))
         )
         yield _Deed("list --tag tenant --status failed", self._list(Query(failed, tags=(tenant,))))
-        yield _Deed("stats", lambda: stats_of(self.engine))
+        yield _Deed("stats", lambda: stats_of(self.engine.store))
         yield _Deed("sweep, nothing due", lambda: Sweep(self.engine, _Nowhere()).run())
         yield _Deed("start of a run", self._start, bound=False)
         yield _Deed("one step: claim and complete", self._step, bound=False)

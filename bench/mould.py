@@ -11,9 +11,10 @@ import re
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from celeriac.commands import Fail, Start
-from celeriac.engine import Delivery, Engine
-from celeriac.models import Failure, FromInput, FromStep, Node, Plan, Undo
+from celeriac.engine.engine import Delivery, Engine
+from celeriac.failure import Failure
+from celeriac.machine.commands import Fail, Start
+from celeriac.machine.plans import FromInput, FromStep, Node, Plan, Undo
 from celeriac.settings import Terms
 from celeriac.store.keys import shard_of
 from celeriac.store.redis import RedisStore
@@ -21,8 +22,9 @@ from celeriac.store.redis import RedisStore
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from celeriac.engine import Attempt
-    from celeriac.models import Phase, Run
+    from celeriac.engine.engine import Attempt
+    from celeriac.machine.plans import Phase
+    from celeriac.machine.runs import Run
     from celeriac.store import Snapshot
 
 DAY = 86_400_000  # ms

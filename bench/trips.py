@@ -12,8 +12,8 @@ from unittest.mock import patch
 from redis.connection import AbstractConnection
 
 from bench.app import SAGAS, sagas
-from celeriac.engine import Delivery
-from celeriac.models import Dispatch
+from celeriac.engine.engine import Delivery
+from celeriac.machine.events import Dispatch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

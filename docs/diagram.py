@@ -9,21 +9,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from celeriac.models import AT_REST, EventKind, Lane, LaneState, StepState
-from celeriac.moves import DO_MOVES, RUN_MOVES, TURNS, UNDO_MOVES
+from celeriac.machine.moves import DO_MOVES, RUN_MOVES, TURNS, UNDO_MOVES
+from celeriac.machine.runs import AT_REST, Lane, LaneState, StepState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from celeriac.machine.events import EventKind
+
 PAGE = Path(__file__).resolve().parent / "states.md"
 
 TEXT = """\
-<!-- Drawn from worker/celeriac/moves.py by `make docs`: change it there. -->
+<!-- Drawn from worker/celeriac/machine/moves.py by `make docs`: change it there. -->
 # States
 
 Everything that can happen to a run is one of the moves below, and nothing else can: they are the
-tables of `worker/celeriac/moves.py`, and an event that is not in them is a bug, not an answer.
-A word on an arrow is an event in the run's history, with how it went in brackets.
+tables of `worker/celeriac/machine/moves.py`, and an event that is not in them is a bug, not an
+answer.  A word on an arrow is an event in the run's history, with how it went in brackets.
 
 ## A run
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
 
 from celeriac.doctor import CHECKS
-from celeriac.metrics import METRICS, Metric
+from celeriac.observing.metrics import METRICS, Metric
 from celeriac.settings import PREFIX, Settings
 from docs.diagram import states_page
 

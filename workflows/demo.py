@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from celeriac.errors import SagaError
-from celeriac.models import RunStatus
+from celeriac.machine.runs import RunStatus
 from workflows import accident
 from workflows.premises import Premises, Trouble, premises
 from workflows.reconcile import Books, Ended, demand, money, reconcile, totals

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from celeriac import RunHandle
-    from celeriac.models import Event, StepView
+    from celeriac.machine.events import Event
+    from celeriac.views.state import StepView
     from tests.celery.world import Process, World
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from celeriac.engine import Backlog
+from celeriac.engine.engine import Backlog
 from tests.celery.kit import GRACE, Trip, build
 from tests.chaos.proxy import Fault, Proxy
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from celeriac import InputInvalid, PayloadTooLarge, StoreError
-from celeriac.canvas import GUARD, HEADER
+from celeriac.workers.canvas import GUARD, HEADER
 from tests.celery import load
 from tests.celery.kit import Trip
 

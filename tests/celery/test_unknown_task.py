@@ -14,7 +14,7 @@ from tests.celery.kit import Trip
 
 if TYPE_CHECKING:
     from celeriac import RunHandle
-    from celeriac.models import StepView
+    from celeriac.views.state import StepView
     from tests.celery.world import World
 
 

@@ -17,7 +17,7 @@ from tests.celery.stories import bodies, claims, effects, events, step_of
 
 if TYPE_CHECKING:
     from celeriac import RunHandle
-    from celeriac.models import Event
+    from celeriac.machine.events import Event
     from tests.celery.world import Process, World
 
 EXTRAS = ("-I", "tests.celery.extras")

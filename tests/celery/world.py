@@ -15,8 +15,8 @@ from pathlib import Path
 from signal import SIGCONT, SIGKILL
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from celeriac.models import AT_REST
-from celeriac.moves import fold
+from celeriac.machine.moves import fold
+from celeriac.machine.runs import AT_REST
 from tests.celery.kit import RECOVERY, Kit, build
 
 if TYPE_CHECKING:

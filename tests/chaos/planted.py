@@ -10,13 +10,14 @@ import dataclasses
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from celeriac import engine, transitions
+from celeriac.engine import engine
+from celeriac.machine import transitions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from celeriac.commands import Fail
-    from celeriac.engine import Attempt, Engine
+    from celeriac.engine.engine import Attempt, Engine
+    from celeriac.machine.commands import Fail
 
 VARIABLE = "CHAOS_PLANT"
 

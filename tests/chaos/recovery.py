@@ -19,12 +19,12 @@ from __future__ import annotations
 from bisect import bisect_right
 from typing import TYPE_CHECKING, NamedTuple
 
-from celeriac.models import EventKind
+from celeriac.machine.events import EventKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from celeriac.models import Event
+    from celeriac.machine.events import Event
     from tests.chaos.nemesis import Struck
 
 CLOCK = "set-state-clock"

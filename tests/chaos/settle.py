@@ -9,8 +9,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from celeriac.models import RunStatus
-from celeriac.policy import duration_ms
+from celeriac.machine.policy import duration_ms
+from celeriac.machine.runs import RunStatus
 from tests.celery.kit import GRACE, LEASE, QUICK, SWEEP
 from tests.chaos.journal import journals
 from tests.chaos.schedule import CLIENTS

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from celeriac.models import Event, EventKind
+from celeriac.machine.events import Event, EventKind
 from tests.chaos.journal import ACCEPTED, TRIED, Journal, journals
 from tests.chaos.load import MIXED, SHAPES
 from tests.chaos.nemesis import Struck

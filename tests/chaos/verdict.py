@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from celeriac.models import EventKind
+from celeriac.machine.events import EventKind
 from tests.celery.kit import Trip
 from tests.chaos.journal import ACCEPTED, AGAIN, BROKEN, REFUSED, REFUSED_CLAIMS, journals
 from tests.chaos.load import SHAPES, shape_of
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from celeriac.models import Event
+    from celeriac.machine.events import Event
     from tests.chaos.nemesis import Nemesis, Struck
     from tests.chaos.schedule import Planned
     from tests.chaos.settle import Settled

@@ -13,14 +13,14 @@ import signal
 from typing import TYPE_CHECKING, Any
 
 from celeriac import CommandRefused
-from celeriac.engine import Engine
+from celeriac.engine.engine import Engine
 from tests.celery.worker_app import kit
 from tests.chaos import planted
 from tests.chaos.fleet import PROBE
 from tests.chaos.journal import REFUSED_CLAIMS
 
 if TYPE_CHECKING:
-    from celeriac.engine import Attempt, Delivery
+    from celeriac.engine.engine import Attempt, Delivery
 
 _claim = Engine.claim
 

@@ -11,7 +11,7 @@ import pytest
 from celery.bin.base import CLIContext
 from click.testing import CliRunner
 
-from celeriac.cli import saga
+from celeriac.terminal.cli import saga
 from tests.cli import shop
 from tests.house.sources import ROOT
 from tests.redis_server import RedisServer

@@ -8,13 +8,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from celeriac import Failure
-from celeriac.commands import Expire, Fail
-from celeriac.engine import Delivery
+from celeriac.engine.engine import Delivery
+from celeriac.machine.commands import Expire, Fail
 from tests.cli import shop
 
 if TYPE_CHECKING:
-    from celeriac.engine import Attempt
-    from celeriac.models import Phase
+    from celeriac.engine.engine import Attempt
+    from celeriac.machine.plans import Phase
 
 SECRET = "card 4711"  # in every failure's message, as in life  # noqa: S105
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from celeriac import cli as module
+from celeriac.terminal import cli as module
 from tests.cli import drive, shop
 from tests.cli.conftest import COMMAND
 from tests.house.sources import ROOT
@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 
     from tests.cli.conftest import Cli
 
-CELERIAC = (sys.executable, "-c", "from celeriac.cli import main; main(prog_name='celeriac')")
+CELERIAC = (
+    sys.executable,
+    "-c",
+    "from celeriac.terminal.cli import main; main(prog_name='celeriac')",
+)
 
 
 def celeriac(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -106,7 +110,7 @@ def test_a_start_without_a_broker_is_accepted(command: Cli, environment: dict[st
 
 def test_celery_gets_no_slower() -> None:
     """Every `celery` command loads our verbs; what they need is loaded when one is called."""
-    code = "import sys, celeriac.cli; print(*sys.modules)"
+    code = "import sys, celeriac.terminal.cli; print(*sys.modules)"
     ran = subprocess.run(
         [sys.executable, "-c", code],
         cwd=ROOT / "worker",
@@ -115,7 +119,9 @@ def test_celery_gets_no_slower() -> None:
         check=True,
     )
     loaded = {name.partition(".")[0] for name in ran.stdout.split()}
-    own = {"celeriac.terminal", "celeriac.printing", "celeriac.exits", "celeriac.completion"}
+    own = {
+        f"celeriac.terminal.{name}" for name in ("verbs", "printing", "exit_codes", "completion")
+    }
     assert loaded & {"rich", "flower", "django"} == set()
     assert own & set(ran.stdout.split()) == set()
 

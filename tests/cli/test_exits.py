@@ -29,10 +29,10 @@ from celeriac import (
     StoreFull,
     StoreUnavailable,
 )
-from celeriac.cli import _EPILOG
-from celeriac.exits import Exit, exit_of_error, exit_of_outcome, told
-from celeriac.models import Run
-from celeriac.observe import log, observed
+from celeriac.machine.runs import Run
+from celeriac.observing.observers import log, observed
+from celeriac.terminal.cli import _EPILOG
+from celeriac.terminal.exit_codes import Exit, exit_of_error, exit_of_outcome, told
 from tests.redis_server import free_port
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from celeriac.models import Plan
+from celeriac.machine.plans import Plan
 from tests.cli import drive, shop
 
 if TYPE_CHECKING:

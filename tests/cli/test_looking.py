@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from celeriac import RunStatus
-from celeriac.cli import saga
+from celeriac.terminal.cli import saga
 from tests.cli import drive, shop
 
 if TYPE_CHECKING:

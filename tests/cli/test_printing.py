@@ -10,9 +10,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from celeriac import Event, EventKind, wording
-from celeriac.printing import Printer
-from celeriac.screen import aligned
+from celeriac import Event, EventKind
+from celeriac.terminal.printing import Printer
+from celeriac.terminal.screen import aligned
+from celeriac.views import wording
 from tests.cli import drive
 from tests.cli.conftest import COMMAND
 from tests.house.sources import ROOT

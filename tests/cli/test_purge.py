@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from celeriac.archive import JsonLines
+from celeriac.engine.archive import JsonLines
 from celeriac.settings import read_settings
 from celeriac.store import Query
 from tests.cli import drive, shop
@@ -16,7 +16,7 @@ from tests.cli import drive, shop
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from celeriac.archive import ArchivedRun
+    from celeriac.engine.archive import ArchivedRun
     from tests.cli.conftest import Cli, Ended
     from tests.redis_server import RedisServer
 

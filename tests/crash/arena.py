@@ -12,7 +12,8 @@ from functools import partial
 from signal import SIGCONT
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from celeriac.models import AT_REST, EventKind
+from celeriac.machine.events import EventKind
+from celeriac.machine.runs import AT_REST
 from tests.celery.kit import GRACE, LEASE, SWEEP
 from tests.celery.world import World
 from tests.crash.journey import Journey, extend
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from celeriac import RunHandle
-    from celeriac.models import Event
+    from celeriac.machine.events import Event
     from tests.celery.world import Process
     from tests.redis_server import RedisServer
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from celeriac.engine import Attempt, Engine
+from celeriac.engine.engine import Attempt, Engine
 from celeriac.errors import CommandRefused
 from tests.celery.worker_app import kit
 from tests.crash import journey, traps

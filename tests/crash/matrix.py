@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from tests.crash.journey import SENT
 
 if TYPE_CHECKING:
-    from celeriac.models import Phase
+    from celeriac.machine.plans import Phase
 
 Fault = Literal["kill", "kill-group", "stop-group", "restart"]
 FAULTS: tuple[Fault, ...] = ("kill", "kill-group", "stop-group", "restart")

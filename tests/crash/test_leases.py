@@ -16,7 +16,7 @@ from tests.crash.arena import Arena, Crashed, now, wait
 from tests.crash.journey import APPLIED, SENT
 
 if TYPE_CHECKING:
-    from celeriac.models import Phase
+    from celeriac.machine.plans import Phase
 
 _RENEWAL = "+2000"  # how the wake script is told the length of a lease
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from celery import Celery
 
 from celeriac import Flow, Sagas
-from celeriac.doctor import crew
+from celeriac.workers import report as crew
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

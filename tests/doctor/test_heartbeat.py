@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 import pytest
 from click.testing import CliRunner
 
-from celeriac.cli import main
 from celeriac.errors import ConfigurationError
-from celeriac.heartbeat import INTERVAL, age
 from celeriac.settings import read_settings
+from celeriac.terminal.cli import main
+from celeriac.workers.heartbeat import INTERVAL, age
 from tests.doctor.ward import environment, until
 from tests.house.sources import ROOT
 
@@ -160,7 +160,13 @@ def test_an_age_that_makes_no_sense(tmp_path: Path, words: list[str]) -> None:
 def test_asking_from_a_shell(tmp_path: Path) -> None:
     """The real script says the same."""
     file = tmp_path / "alive"
-    command = [sys.executable, "-c", "from celeriac.cli import main; main()", "alive", str(file)]
+    command = [
+        sys.executable,
+        "-c",
+        "from celeriac.terminal.cli import main; main()",
+        "alive",
+        str(file),
+    ]
     for code in (1, 0):
         ran = subprocess.run(
             command, cwd=ROOT, env=environment(), capture_output=True, timeout=60, check=False

@@ -15,9 +15,10 @@ import pytest
 from celery.bin.base import CLIContext
 from click.testing import CliRunner
 
-from celeriac.cli import saga
-from celeriac.completion import suggestions
-from celeriac.doctor import CHECKS, places
+from celeriac.doctor import CHECKS
+from celeriac.terminal.cli import saga
+from celeriac.terminal.completion import suggestions
+from celeriac.workers import places
 from tests.doctor.clinic import build
 from tests.doctor.ward import environment
 from tests.house.sources import ROOT

@@ -9,8 +9,8 @@ from importlib import metadata
 from typing import TYPE_CHECKING
 
 from celeriac.doctor import CHECKS, Severity
-from celeriac.doctor.crew import Ticks, call_roll
 from celeriac.doctor.staffing import _at_once, _is_late
+from celeriac.workers.report import Ticks, call_roll
 from tests.doctor.clinic import build
 from tests.doctor.ward import until
 

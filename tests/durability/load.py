@@ -12,9 +12,9 @@ import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from celeriac.commands import Start
-from celeriac.engine import Delivery, Engine
+from celeriac.engine.engine import Delivery, Engine
 from celeriac.errors import CommandRefused, RunNotFound, SagaError, StoreError
+from celeriac.machine.commands import Start
 from celeriac.store.redis import RedisStore
 from tests.durability.shop import PLAN, STEPS
 from tests.engine.driver import GRACE, QUEUE, TERMS
@@ -22,7 +22,7 @@ from tests.engine.driver import GRACE, QUEUE, TERMS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from celeriac.models import Run
+    from celeriac.machine.runs import Run
 
 T = TypeVar("T")
 THREADS = 3

@@ -23,9 +23,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from celeriac.engine import Engine
+from celeriac.engine.engine import Engine
+from celeriac.engine.repair import Repair
 from celeriac.errors import StoreFull
-from celeriac.repair import Repair
 from celeriac.store.redis import RedisStore
 from tests.durability.load import Acknowledged, Load, Loss
 from tests.durability.shop import Ledger, Shop

@@ -12,10 +12,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from celeriac.commands import Cancel, Fail, Start
+from celeriac.engine.sweep import Sweep
 from celeriac.errors import CommandRefused, RunNotFound
-from celeriac.models import Failure, LaneState, RunStatus
-from celeriac.sweep import Sweep
+from celeriac.failure import Failure
+from celeriac.machine.commands import Cancel, Fail, Start
+from celeriac.machine.runs import LaneState, RunStatus
 from tests.engine.driver import GRACE, LEASE, QUEUE, Post
 from tests.model.line import ExactClock, LineEngine, LineStore
 from tests.unit.participants import Account, Participant
@@ -24,8 +25,8 @@ from tests.unit.story import saga
 if TYPE_CHECKING:
     from collections.abc import Container
 
-    from celeriac.engine import Attempt
-    from celeriac.models import Run
+    from celeriac.engine.engine import Attempt
+    from celeriac.machine.runs import Run
     from tests.redis_server import RedisServer
 
 PLAN = saga("reserve", "charge", "ship")

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from celeriac.moves import fold
-from celeriac.repair import Repair
+from celeriac.engine.repair import Repair
+from celeriac.machine.moves import fold
 from celeriac.store import Standing
 from tests.durability.shop import PLAN, Ledger, Shop
 from tests.model.line import Moves, Removed, Written

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from celeriac.engine import Engine
-from celeriac.repair import FAULTS, Repair
+from celeriac.engine.engine import Engine
+from celeriac.engine.repair import FAULTS, Repair
 from celeriac.store.keys import member, pair
 from celeriac.store.redis import RedisStore
 from tests.durability.load import Load
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     import redis
 
-    from celeriac.models import Run
+    from celeriac.machine.runs import Run
 
 
 @pytest.fixture(scope="module")

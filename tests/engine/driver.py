@@ -15,22 +15,25 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from celeriac.commands import Cancel, Command, Fail, Start
-from celeriac.engine import Attempt, Backlog, Delivery, Engine
+from celeriac.engine.engine import Attempt, Backlog, Delivery, Engine
+from celeriac.engine.sweep import Sweep
 from celeriac.errors import Abort, CommandRefused, RunNotFound, StoreUnavailable
-from celeriac.models import Dispatch, Event, EventKind, Failure, Phase, Plan, Run
-from celeriac.moves import fold
-from celeriac.policy import retryable
+from celeriac.failure import Failure
+from celeriac.machine.commands import Cancel, Command, Fail, Start
+from celeriac.machine.moves import fold
+from celeriac.machine.policy import retryable
 from celeriac.settings import Terms
 from celeriac.store import Change, Due, DueBatch, Lease, Snapshot
 from celeriac.store.codec import dump_run
 from celeriac.store.memory import MemoryStore
-from celeriac.sweep import Sweep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Mapping, Sequence
 
-    from celeriac.transitions import Transition
+    from celeriac.machine.events import Dispatch, Event, EventKind
+    from celeriac.machine.plans import Phase, Plan
+    from celeriac.machine.runs import Run
+    from celeriac.machine.transitions import Transition
 
 T = TypeVar("T")
 

@@ -5,7 +5,7 @@ Owns: when the sweep sends again, and how often.  Refuses to know: how a broker 
 
 from __future__ import annotations
 
-from celeriac.models import RunStatus
+from celeriac.machine.runs import RunStatus
 from tests.engine.driver import GRACE, Shop
 from tests.unit.story import saga
 

@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 
-from celeriac.commands import Cancel, Retry, Terminate, Waive
+from celeriac.engine.sweep import Sweep
 from celeriac.errors import Abort, StoreUnavailable
-from celeriac.models import EventKind, Node, RunStatus, Undo
-from celeriac.sweep import Sweep
+from celeriac.machine.commands import Cancel, Retry, Terminate, Waive
+from celeriac.machine.events import EventKind
+from celeriac.machine.plans import Node, Undo
+from celeriac.machine.runs import RunStatus
 from tests.engine.driver import GRACE, LEASE, Shop
 from tests.unit.story import budget, saga, step
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from celeriac.client import RunHandle
+from celeriac.app.client import RunHandle
 from celeriac.errors import CommandRefused, InputInvalid, PayloadTooLarge
-from celeriac.models import FromStep, Plan, RetryRule
+from celeriac.machine.plans import FromStep, Plan, RetryRule
 from tests.engine.driver import Shop
 from tests.unit.story import saga, step
 

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from celeriac.commands import Cancel, Start
 from celeriac.errors import Abort, CommandRefused
-from celeriac.models import EventKind, LaneState, RunStatus
+from celeriac.machine.commands import Cancel, Start
+from celeriac.machine.events import EventKind
+from celeriac.machine.runs import LaneState, RunStatus
 from celeriac.store import Lease
 from tests.engine.driver import GRACE, LEASE, NOON, QUEUE, Shop, message
 from tests.unit.story import budget, saga, step
 
 if TYPE_CHECKING:
-    from celeriac.models import Node
+    from celeriac.machine.plans import Node
 
 SWEEP = 1_000
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import pytest
 
 from celeriac.errors import StoreUnavailable
-from celeriac.models import EventKind, LaneState, RunStatus
+from celeriac.machine.events import EventKind
+from celeriac.machine.runs import LaneState, RunStatus
 from celeriac.store import Pulse
 from tests.engine.driver import LEASE, NOON, Shop
 from tests.unit.story import budget, saga, step

@@ -10,21 +10,12 @@ from typing import Any
 
 import pytest
 
-from celeriac import payloads
-from celeriac.commands import Start
 from celeriac.errors import Abort, CommandRefused, OutputInvalid, RunConflict
-from celeriac.models import (
-    Constant,
-    DictOf,
-    EventKind,
-    FromInput,
-    FromStep,
-    ListOf,
-    Node,
-    Plan,
-    RunStatus,
-    Undo,
-)
+from celeriac.machine.commands import Start
+from celeriac.machine.events import EventKind
+from celeriac.machine.plans import Constant, DictOf, FromInput, FromStep, ListOf, Node, Plan, Undo
+from celeriac.machine.runs import RunStatus
+from celeriac.store import payloads
 from tests.engine.driver import GRACE, Shop
 from tests.unit.story import budget
 

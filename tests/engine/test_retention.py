@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from celeriac.engine.retention import SETTLED, Archivist, Purge, Retention
+from celeriac.engine.sweep import Sweep
 from celeriac.errors import Abort, ConfigurationError, InputInvalid, StoreError, StoreUnavailable
-from celeriac.models import FromInput, Node, Plan, RunStatus, Undo
-from celeriac.retention import SETTLED, Archivist, Purge, Retention
+from celeriac.machine.plans import FromInput, Node, Plan, Undo
+from celeriac.machine.runs import RunStatus
 from celeriac.store.memory import MemoryStore
-from celeriac.sweep import Sweep
 from tests.engine.driver import NOON, RETENTION, TERMS, Shop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from celeriac.archive import ArchivedRun
+    from celeriac.engine.archive import ArchivedRun
     from celeriac.store import Expired
 
 SECRET = "card 4711"  # noqa: S105

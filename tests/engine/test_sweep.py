@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from celeriac.commands import Terminate, Waive
+from celeriac.engine.sweep import Sweep
 from celeriac.errors import Abort, RunNotFound
-from celeriac.models import EventKind, RunStatus
+from celeriac.machine.commands import Terminate, Waive
+from celeriac.machine.events import EventKind
+from celeriac.machine.runs import RunStatus
 from celeriac.store import Lease
-from celeriac.sweep import Sweep
 from tests.engine.driver import GRACE, RETENTION, TERMS, Shop
 from tests.unit.story import saga
 

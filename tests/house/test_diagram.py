@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from celeriac.moves import DO_MOVES, RUN_MOVES, TURNS, UNDO_MOVES
+from celeriac.machine.moves import DO_MOVES, RUN_MOVES, TURNS, UNDO_MOVES
 from docs.diagram import PAGE
 
 if TYPE_CHECKING:
-    from celeriac.models import EventKind
+    from celeriac.machine.events import EventKind
 
 DIAGRAM = re.compile(r"```mermaid\n(.*?)```", re.DOTALL)
 ARROW = re.compile(r"^ +(\S+) --> (\w+)(?:: (.*))?$", re.MULTILINE)

@@ -63,9 +63,9 @@ def test_the_wheel_tells_celery_and_the_shell_of_the_commands(wheel: zipfile.Zip
     entries = ConfigParser()
     info = f"celeriac-{PROJECT['version']}.dist-info"
     entries.read_string(wheel.read(f"{info}/entry_points.txt").decode())
-    assert dict(entries["celery.commands"]) == {"saga": "celeriac.cli:saga"}
+    assert dict(entries["celery.commands"]) == {"saga": "celeriac.terminal.cli:saga"}
     assert dict(entries["pytest11"]) == {"celeriac": "celeriac_pytest"}
-    assert dict(entries["console_scripts"]) == {"celeriac": "celeriac.cli:main"}
+    assert dict(entries["console_scripts"]) == {"celeriac": "celeriac.terminal.cli:main"}
     assert f"{info}/licenses/LICENSE" in wheel.namelist()
 
 

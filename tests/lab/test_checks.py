@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from celeriac import EventKind
-from celeriac.models import Event, LaneState, Plan, changed
+from celeriac.machine.events import Event
+from celeriac.machine.plans import Plan
+from celeriac.machine.runs import LaneState, changed
 from celeriac.store import Change
 from celeriac.testing import Lab, Violation
 from celeriac.testing.audit import audit

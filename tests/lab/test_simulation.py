@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from celeriac import EventKind, moves, transitions
-from celeriac.models import Lane, LaneState, changed
+from celeriac import EventKind
+from celeriac.machine import moves, transitions
+from celeriac.machine.runs import Lane, LaneState, changed
 from tests.house.sources import ROOT
 from tests.lab.ledger import Ledger
 from tests.lab.weather import GENTLE, ROUGH, TARDY, Weather
@@ -25,7 +26,7 @@ from tests.lab.weather import GENTLE, ROUGH, TARDY, Weather
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from celeriac.models import Run
+    from celeriac.machine.runs import Run
     from celeriac.testing import Odds
 
 SEEDS = os.environ.get("LAB_SEEDS", "240")

@@ -9,15 +9,16 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from celeriac.commands import Claim, Command, Complete, Expire, Fail, Heartbeat, Skip, Start
-from celeriac.models import EventKind, Failure
-from celeriac.payloads import beat_field, error_field, input_field, output_field
+from celeriac.failure import Failure
+from celeriac.machine.commands import Claim, Command, Complete, Expire, Fail, Heartbeat, Skip, Start
+from celeriac.machine.events import EventKind
+from celeriac.store.payloads import beat_field, error_field, input_field, output_field
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from celeriac.engine import Attempt, Engine
-    from celeriac.models import Event
+    from celeriac.engine.engine import Attempt, Engine
+    from celeriac.machine.events import Event
 
 INPUT = {"order": '"tea"'}
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from celeriac.changes import _with_cause
-from celeriac.models import LaneState, Plan, RunStatus
-from celeriac.moves import fold
+from celeriac.engine.changes import _with_cause
+from celeriac.machine.moves import fold
+from celeriac.machine.plans import Plan
+from celeriac.machine.runs import LaneState, RunStatus
 from celeriac.store import Lease
 from celeriac.store.codec import dump_run
 from celeriac.store.keys import Keys, ShardKeys, lease_member, member, pair
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
 
     import redis
 
-    from celeriac.models import Event, Run
-    from celeriac.transitions import Transition
+    from celeriac.machine.events import Event
+    from celeriac.machine.runs import Run
+    from celeriac.machine.transitions import Transition
 
 Held = dict[str, Any]
 #: Keys of a shard that are about the workers and the sweep, not about runs.

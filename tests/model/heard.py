@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from tests.unit.walk import Walk
 
 if TYPE_CHECKING:
-    from celeriac.commands import Command
+    from celeriac.machine.commands import Command
 
 
 class HeardWalk(Walk):

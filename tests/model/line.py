@@ -19,7 +19,7 @@ import redis
 from redis.exceptions import NoScriptError
 
 import celeriac.store.redis as redis_store
-from celeriac.engine import Engine
+from celeriac.engine.engine import Engine
 from celeriac.store.connection import Connection
 from celeriac.store.redis import RedisStore
 from celeriac.store.scripts import COMMIT, WAKE, Script, Scripts
@@ -29,9 +29,9 @@ from tests.proof.sometimes import NOSCRIPT, seen
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from celeriac.commands import Command
-    from celeriac.engine import Decided
-    from celeriac.models import Run
+    from celeriac.engine.engine import Decided
+    from celeriac.machine.commands import Command
+    from celeriac.machine.runs import Run
     from celeriac.store import Change, Lease
     from celeriac.store.commit import Call
     from celeriac.store.connection import Command as Words

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from celeriac.commands import (
+from celeriac.engine.engine import Engine
+from celeriac.engine.repair import Repair
+from celeriac.machine.commands import (
     Cancel,
     Claim,
     Command,
@@ -31,10 +33,8 @@ from celeriac.commands import (
     Terminate,
     Wake,
 )
-from celeriac.engine import Engine
-from celeriac.models import EventKind
-from celeriac.moves import due, fold
-from celeriac.repair import Repair
+from celeriac.machine.events import EventKind
+from celeriac.machine.moves import due, fold
 from celeriac.store.redis import RedisStore
 from tests.engine.driver import GRACE, TERMS
 from tests.redis_server import RedisServer
@@ -45,7 +45,8 @@ from tests.unit.world import running
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from celeriac.models import Event, Run
+    from celeriac.machine.events import Event
+    from celeriac.machine.runs import Run
 
 THREADS = 4
 SECONDS = 30.0 if os.environ.get("PROVE") == "1" else 2.0

@@ -21,7 +21,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from celeriac.models import RunStatus
+from celeriac.machine.runs import RunStatus
 from celeriac.store.commit import Call, spell_change, spell_removal
 from celeriac.store.keys import Keys, lease_member
 from celeriac.store.scripts import COMMIT, FORGET, PAGE, PULSE, SWEPT, TURN, WAKE, Script

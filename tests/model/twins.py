@@ -10,7 +10,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from celeriac.commands import (
+from celeriac.engine.engine import Attempt, Delivery
+from celeriac.engine.sweep import Sweep
+from celeriac.errors import CommandRefused, RunNotFound, StoreUnavailable
+from celeriac.machine.commands import (
     Claim,
     Command,
     Complete,
@@ -22,12 +25,9 @@ from celeriac.commands import (
     Skip,
     Start,
 )
-from celeriac.engine import Attempt, Delivery
-from celeriac.errors import CommandRefused, RunNotFound, StoreUnavailable
+from celeriac.machine.transitions import Transition, transition
 from celeriac.store import Lease, Query
 from celeriac.store.keys import lease_member
-from celeriac.sweep import Sweep
-from celeriac.transitions import Transition, transition
 from tests.engine.driver import GRACE, LEASE, QUEUE, Post
 from tests.model.brought import INPUT, fields_left, fields_told, report, token
 from tests.model.expected import Expected, leases, stored, united
@@ -48,7 +48,7 @@ from tests.unit.world import World
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from celeriac.models import Run
+    from celeriac.machine.runs import Run
     from celeriac.store.scripts import Script
     from tests.redis_server import RedisServer
 

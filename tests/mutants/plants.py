@@ -41,7 +41,7 @@ PLANTS = (
     Plant(
         "no token check",
         "Whoever reports settles the attempt that is at work.",
-        "transitions.py",
+        "machine/transitions.py",
         "    return _holds(lane, command) and lane.state is LaneState.RUNNING\n",
         "    return lane.state is LaneState.RUNNING\n",
         (EXPLORATION, WALKS),
@@ -49,7 +49,7 @@ PLANTS = (
     Plant(
         "timed out is not done",
         "A lost attempt is taken for one that had no effect.",
-        "moves.py",
+        "machine/moves.py",
         """    if event.phase == "do":
         run = _put(run, event, changed(run.steps[event.step], maybe=True))
     return _quietened(plan, run, event)
@@ -60,7 +60,7 @@ PLANTS = (
     Plant(
         "late success is ignored",
         "What an attempt reports after it was given up is noted, and nothing follows.",
-        "transitions.py",
+        "machine/transitions.py",
         """        _note_late(draft, command, "completed")
     _undo_again(draft, command)
 """,
@@ -71,7 +71,7 @@ PLANTS = (
     Plant(
         "late failure is ignored",
         "A late report of an attempt that may have had its effect is only noted.",
-        "transitions.py",
+        "machine/transitions.py",
         """    if command.phase == "do" and command.effect is not False:
         _undo_again(draft, command)
 """,
@@ -81,7 +81,7 @@ PLANTS = (
     Plant(
         "undo key is reused",
         "A late effect is undone again under the key that the participant has seen.",
-        "moves.py",
+        "machine/moves.py",
         "changed(step, generation=step.generation + 1)",
         "step",
         (EXPLORATION, WALKS),
@@ -89,7 +89,7 @@ PLANTS = (
     Plant(
         "last word is trusted",
         "A definite failure clears what is not known of the attempts before it.",
-        "moves.py",
+        "machine/moves.py",
         """    if event.phase == "do" and event.data.get("effect") is not False:
         run = _put(run, event, changed(step, maybe=True))
 """,
@@ -101,7 +101,7 @@ PLANTS = (
     Plant(
         "no grace",
         "A step is undone as soon as its attempt is given up.",
-        "moves.py",
+        "machine/moves.py",
         "    return changed(run, quiet=max(run.quiet, event.at + run.grace))\n",
         "    return run\n",
         (EXPLORATION, WALKS),
@@ -109,7 +109,7 @@ PLANTS = (
     Plant(
         "undo beside a live attempt",
         "Nobody waits for the attempt that is at work when the run turns round.",
-        "moves.py",
+        "machine/moves.py",
         "    return any(step.do.state is LaneState.RUNNING for step in run.steps.values())\n",
         "    return False\n",
         (EXPLORATION, WALKS),
@@ -117,7 +117,7 @@ PLANTS = (
     Plant(
         "old undo settles",
         "An undo from before the effect came back counts for the new generation.",
-        "moves.py",
+        "machine/moves.py",
         "    return _move(run, event, base=lane.attempt)\n\n\ndef _retried",
         "    return _move(run, event)\n\n\ndef _retried",
         (EXPLORATION, WALKS),
@@ -125,7 +125,7 @@ PLANTS = (
     Plant(
         "granted twice",
         "A message may take an attempt that another one holds.",
-        "transitions.py",
+        "machine/transitions.py",
         "    if run.status is not wanted or not waiting:\n",
         "    if run.status is not wanted:\n",
         (EXPLORATION, WALKS),
@@ -133,7 +133,7 @@ PLANTS = (
     Plant(
         "any attempt will do",
         "A message for an attempt that is over may take the next one.",
-        "transitions.py",
+        "machine/transitions.py",
         "    if command.attempt != lane.attempt + 1:\n",
         "    if command.attempt < 1:\n",
         (EXPLORATION, WALKS),
@@ -141,7 +141,7 @@ PLANTS = (
     Plant(
         "old reports count after a restart",
         "A report from before the id was started anew settles the new run's attempt.",
-        "transitions.py",
+        "machine/transitions.py",
         "    if command.epoch != draft.run.epoch:\n",
         "    if command.epoch < 0:\n",
         (EXPLORATION, WALKS),
@@ -149,7 +149,7 @@ PLANTS = (
     Plant(
         "a hold does not hold",
         "A step is taken up although an operator holds the run.",
-        "transitions.py",
+        "machine/transitions.py",
         "    if run.paused:\n        raise draft.refuse(",
         "    if run.paused < 0:\n        raise draft.refuse(",
         (EXPLORATION, WALKS),
@@ -157,7 +157,7 @@ PLANTS = (
     Plant(
         "barrier for all",
         "No step's undo waits until what is in the air has landed.",
-        "moves.py",
+        "machine/moves.py",
         'or plan.by_name[event.step].effect == "barrier":',
         'or plan.by_name[event.step].effect != "none":',
         (EXPLORATION, WALKS),
@@ -165,7 +165,7 @@ PLANTS = (
     Plant(
         "nobody is asked",
         "An unknown outcome of a step without keys turns the run round.",
-        "transitions.py",
+        "machine/transitions.py",
         '    return draft.node(step).on_unknown == "operator"\n',
         '    return draft.node(step).on_unknown == "nobody"\n',
         ("tests/unit/test_exploration.py -k never_done_twice",),
@@ -173,7 +173,7 @@ PLANTS = (
     Plant(
         "undone forwards",
         "What was done first is undone first, whatever the saga says.",
-        "moves.py",
+        "machine/moves.py",
         'backwards = plan.compensation_order != "forward"',
         'backwards = plan.compensation_order == "forward"',
         (EXPLORATION, WALKS),
@@ -181,7 +181,7 @@ PLANTS = (
     Plant(
         "attempts without end",
         "Another attempt is always allowed.",
-        "policy.py",
+        "machine/policy.py",
         "    return rule.max_attempts is None or made < rule.max_attempts\n",
         "    return rule.max_attempts is None or made >= 0\n",
         (EXPLORATION, WALKS),
@@ -189,7 +189,7 @@ PLANTS = (
     Plant(
         "losses do not count",
         "An attempt counts only once its body has ended: poison is tried for ever.",
-        "moves.py",
+        "machine/moves.py",
         '    run = _move(run, event, _how(event), holder="", **_after_attempt(event))\n',
         """    lane = run.step(event.step).lane(event.phase)
     run = _move(run, event, _how(event), holder="", **_after_attempt(event), base=lane.attempt)
@@ -199,7 +199,7 @@ PLANTS = (
     Plant(
         "a key for each attempt",
         "The effect's key is another one at each attempt.",
-        "engine.py",
+        "engine/engine.py",
         'return f"{self.run.key}:{self.node.name}"',
         'return f"{self.run.key}:{self.node.name}:{self.delivery.attempt}"',
         (SIMULATION, CRASHES),
@@ -207,7 +207,7 @@ PLANTS = (
     Plant(
         "the sweep does not compare",
         "An attempt is given up although its lease was renewed after it was found.",
-        "sweep.py",
+        "engine/sweep.py",
         "fields=fields, lapsed=(lease, entry.at)",
         "fields=fields",
         ("tests/engine/test_faults.py",),
@@ -215,7 +215,7 @@ PLANTS = (
     Plant(
         "no lease is taken",
         "Nobody notices when a worker dies.",
-        "changes.py",
+        "engine/changes.py",
         "leases=dict.fromkeys(has - had, now + terms.lease),",
         "leases={},",
         (SIMULATION, CRASHES),
@@ -223,7 +223,7 @@ PLANTS = (
     Plant(
         "a run sleeps for ever",
         "The wake index forgets a run whose step was taken up.",
-        "changes.py",
+        "engine/changes.py",
         "wake_at=decided.wake_at,",
         "wake_at=None if has - had else decided.wake_at,",
         (SIMULATION, MODEL),
@@ -231,7 +231,7 @@ PLANTS = (
     Plant(
         "lost messages stay lost",
         "The sweep never sends again what nobody has claimed.",
-        "moves.py",
+        "machine/moves.py",
         "if lane.sent and now >= lane.at + patience(run, lane)",
         "if lane.sent and now < 0",
         (WALKS, SIMULATION),
@@ -239,7 +239,7 @@ PLANTS = (
     Plant(
         "outages are not credited",
         "Deadlines pass while nobody could work.",
-        "transitions.py",
+        "machine/transitions.py",
         "    if credit > run.credited:\n",
         "    if credit < 0:\n",
         ("tests/engine/test_outages.py",),
@@ -247,7 +247,7 @@ PLANTS = (
     Plant(
         "a late report replaces the result",
         "What a late attempt returned is recorded, although another result is in use.",
-        "engine.py",
+        "engine/engine.py",
         "    return any(event.kind is kind for event in events)\n",
         "    return any(event.kind in (kind, EventKind.LATE) for event in events)\n",
         (ENGINE,),

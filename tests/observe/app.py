@@ -17,7 +17,7 @@ from celery import Celery, signals
 from pydantic import BaseModel
 
 from celeriac import Abort, Flow, Retry, Saga, Sagas, StepContext
-from celeriac.signals import saga_completed, saga_failed, saga_started, saga_step_failed
+from celeriac.observing.signals import saga_completed, saga_failed, saga_started, saga_step_failed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -15,7 +15,7 @@ from celeriac import Sagas
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from celeriac.runtime import Runtime
+    from celeriac.workers.runtime import Runtime
 
 
 @pytest.fixture

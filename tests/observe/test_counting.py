@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from celeriac.commands import Retry, Terminate, Waive
 from celeriac.errors import Abort, StoreUnavailable
-from celeriac.metrics import BY_NAME, METRICS
-from celeriac.metrics.counting import Counting
-from celeriac.metrics.tally import Tally
-from celeriac.metrics.watched import watched
-from celeriac.observe import Observers
+from celeriac.machine.commands import Retry, Terminate, Waive
+from celeriac.observing.metrics import BY_NAME, METRICS
+from celeriac.observing.metrics.counting import Counting
+from celeriac.observing.metrics.tally import Tally
+from celeriac.observing.metrics.watched import watched
+from celeriac.observing.observers import Observers
 from celeriac.store.memory import MemoryStore
 from tests.engine.driver import GRACE, LEASE, Shop, message
 from tests.store.runs import a_run, moving, starting

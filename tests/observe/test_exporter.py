@@ -16,13 +16,13 @@ import prometheus_client
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from celeriac.app.instruments import count_into, serve_store
 from celeriac.errors import ConfigurationError
-from celeriac.instruments import count_into, serve_store
-from celeriac.metrics import METRICS
-from celeriac.metrics.exporter import Collector, Endpoint, Exporter
-from celeriac.metrics.gauges import Gauges, Sample, StoreGauges
-from celeriac.metrics.tally import Tally
-from celeriac.observe import Asked, Refused
+from celeriac.observing.metrics import METRICS
+from celeriac.observing.metrics.exporter import Collector, Endpoint, Exporter
+from celeriac.observing.metrics.gauges import Gauges, Sample, StoreGauges
+from celeriac.observing.metrics.tally import Tally
+from celeriac.observing.observers import Asked, Refused
 from celeriac.store.memory import MemoryStore
 from tests.redis_server import free_port
 from tests.store.runs import a_run, starting, write
@@ -30,7 +30,7 @@ from tests.store.runs import a_run, starting, write
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from celeriac.runtime import Runtime
+    from celeriac.workers.runtime import Runtime
 
 HOST = "127.0.0.1"
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from celeriac.metrics.feed import KEPT, Feed, reporting
-from celeriac.metrics.tally import Tally
-from celeriac.observe import Asked, Refused
+from celeriac.observing.metrics.feed import KEPT, Feed, reporting
+from celeriac.observing.metrics.tally import Tally
+from celeriac.observing.observers import Asked, Refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

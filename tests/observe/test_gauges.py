@@ -10,9 +10,9 @@ import time
 from typing import TYPE_CHECKING
 
 from celeriac.errors import StoreUnavailable
-from celeriac.metrics import METRICS
-from celeriac.metrics.gauges import FRESH, PATIENCE, StoreGauges, all_samples, standing
-from celeriac.models import Lane, LaneState, RunStatus, StepState
+from celeriac.machine.runs import Lane, LaneState, RunStatus, StepState
+from celeriac.observing.metrics import METRICS
+from celeriac.observing.metrics.gauges import FRESH, PATIENCE, StoreGauges, all_samples, standing
 from celeriac.store.memory import MemoryStore
 from tests.store.conftest import redis_store, server, shared_server, store
 from tests.store.runs import a_run, ending, now, starting, write

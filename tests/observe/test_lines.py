@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from celeriac.errors import Abort
-from celeriac.models import Event, EventKind
-from celeriac.observe import log, sentence, title
+from celeriac.machine.events import Event, EventKind
+from celeriac.observing.observers import log, sentence, title
 from tests.engine.driver import NOON, Shop
 from tests.unit.story import saga
 

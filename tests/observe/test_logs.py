@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from opentelemetry import trace
 
-from celeriac.logs import FIELDS, LINE, AttemptFilter, JsonFormatter, dress, placed
-from celeriac.observe import Observers, Working
+from celeriac.observing.logs import FIELDS, LINE, AttemptFilter, JsonFormatter, dress, placed
+from celeriac.observing.observers import Observers, Working
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

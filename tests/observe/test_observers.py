@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from celeriac.models import RunStatus
-from celeriac.observe import (
+from celeriac.machine.runs import RunStatus
+from celeriac.observing.observers import (
     Asked,
     Claiming,
     Committed,

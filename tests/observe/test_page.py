@@ -10,9 +10,9 @@ from typing import get_args
 
 import pytest
 
-from celeriac import signals
-from celeriac.logs import FIELDS
-from celeriac.metrics import METRICS, Kind, Metric
+from celeriac.observing import signals
+from celeriac.observing.logs import FIELDS
+from celeriac.observing.metrics import METRICS, Kind, Metric
 from tests.house.sources import ROOT, modules
 
 PAGE = (ROOT / "docs" / "observability.md").read_text(encoding="utf-8")

@@ -12,9 +12,9 @@ from celery import Celery
 
 from celeriac import Flow, Sagas
 from celeriac.errors import StoreUnavailable
-from celeriac.metrics import METRICS
-from celeriac.metrics.defined import definitions
-from celeriac.metrics.server import Condition
+from celeriac.observing.metrics import METRICS
+from celeriac.observing.metrics.defined import definitions
+from celeriac.observing.metrics.server import Condition
 from celeriac.store.connection import Connection
 from tests.redis_server import RedisServer
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from celeriac.models import Plan
+    from celeriac.machine.plans import Plan
 
 OF_REDIS = {metric.name for metric in METRICS if metric.source == "redis"}
 LIMIT = 50 * 1024 * 1024

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import celeriac
-from celeriac import signals
-from celeriac.commands import Terminate, Waive
 from celeriac.errors import Abort
-from celeriac.models import RunStatus
-from celeriac.signals import (
+from celeriac.machine.commands import Terminate, Waive
+from celeriac.machine.runs import RunStatus
+from celeriac.observing import signals
+from celeriac.observing.signals import (
     saga_compensated,
     saga_completed,
     saga_failed,

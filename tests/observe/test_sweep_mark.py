@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from celeriac.engine.sweep import Sweep
 from celeriac.errors import StoreError, StoreFull, StoreUnavailable
-from celeriac.sweep import Sweep
 from tests.engine.driver import GRACE, NOON, Shop
 from tests.unit.story import saga
 

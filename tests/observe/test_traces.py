@@ -16,18 +16,18 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
-from celeriac.commands import Block
 from celeriac.errors import Abort, ConfigurationError
-from celeriac.observe import Working
-from celeriac.traces import TRACE, Tracing, span_field, wants
+from celeriac.machine.commands import Block
+from celeriac.observing.observers import Working
+from celeriac.observing.traces import TRACE, Tracing, span_field, wants
 from tests.engine.driver import LEASE, Shop
 from tests.unit.story import budget, saga, step
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from celeriac.engine import Attempt
-    from celeriac.runtime import Runtime
+    from celeriac.engine.engine import Attempt
+    from celeriac.workers.runtime import Runtime
 
 CARD = "4929-1234-5678"
 
@@ -318,7 +318,7 @@ def test_spans_that_never_end_are_forgotten(
     traced: Traced, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A process whose attempts are never settled does not keep their spans for ever."""
-    monkeypatch.setattr("celeriac.traces._KEPT", 3)
+    monkeypatch.setattr("celeriac.observing.traces._KEPT", 3)
     for number in range(8):
         traced.at.start(f"order-{number}")
     attempts = [traced.at.next_attempt() for _ in range(8)]

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from celeriac.policy import duration_ms
+from celeriac.machine.policy import duration_ms
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from celeriac.metrics import METRICS
+from celeriac.observing.metrics import METRICS
 from tests.ops.promql import labels_asked_for, selectors
 
 if TYPE_CHECKING:
-    from celeriac.metrics import Metric
+    from celeriac.observing.metrics import Metric
     from tests.ops.promql import Tree
 
 #: What Prometheus adds to each series by itself; `up` is its own.

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from celeriac.policy import duration_ms
+from celeriac.machine.policy import duration_ms
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from celeriac.policy import duration_ms
+from celeriac.machine.policy import duration_ms
 from tests.ops.prometheus import Labels, Prometheus, Scrape, Vector
 from tests.ops.promql import Selector, Tree, parse
 

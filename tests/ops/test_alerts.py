@@ -16,9 +16,9 @@ import pytest
 from celery import Celery
 
 from celeriac import Flow, Sagas
+from celeriac.app.instruments import serve_store
 from celeriac.errors import StoreFull, StoreUnavailable
-from celeriac.instruments import serve_store
-from celeriac.models import RunStatus
+from celeriac.machine.runs import RunStatus
 from tests.observe.theatre import look
 from tests.ops.metrics import unknown_in
 from tests.ops.prometheus import Prometheus

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from celeriac.metrics import METRICS
+from celeriac.observing.metrics import METRICS
 from tests.ops.metrics import unknown_in
 from tests.ops.promql import parse, selectors
 from tests.ops.rules import OPS, read_alerts

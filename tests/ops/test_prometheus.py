@@ -19,8 +19,8 @@ import yaml
 from celery import Celery
 
 from celeriac import Sagas
-from celeriac.instruments import serve_store
-from celeriac.models import RunStatus
+from celeriac.app.instruments import serve_store
+from celeriac.machine.runs import RunStatus
 from tests.ops.rules import OPS, read_alerts
 from tests.ops.test_dashboard import SHOWN, asked
 from tests.redis_server import RedisServer, free_port

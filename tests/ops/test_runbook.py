@@ -16,11 +16,11 @@ import pytest
 from celery.bin.celery import celery as celery_command
 from celery.worker.control import Panel
 
-from celeriac import options
-from celeriac.cli import saga
 from celeriac.doctor import CHECKS
-from celeriac.models import RunStatus
-from celeriac.policy import duration_ms
+from celeriac.machine.policy import duration_ms
+from celeriac.machine.runs import RunStatus
+from celeriac.terminal import options
+from celeriac.terminal.cli import saga
 from tests.ops.rules import OPS, read_alerts
 from tests.redis_server import RedisServer
 

@@ -14,9 +14,9 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from celeriac import Sagas, payloads
-from celeriac.models import EventKind
-from celeriac.store import Query, Store
+from celeriac import Sagas
+from celeriac.machine.events import EventKind
+from celeriac.store import Query, Store, payloads
 from celeriac.store.redis import RedisStore
 from tests.celery.ledger import Ledger
 from tests.proof.findings import Finding

@@ -9,14 +9,15 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from celeriac.models import EventKind, LaneState, RunStatus
+from celeriac.machine.events import EventKind
+from celeriac.machine.runs import LaneState, RunStatus
 from tests.proof.findings import Finding, found_at
 from tests.proof.records import EFFECTS, keys_of, run_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
-    from celeriac.models import Run, StepState
+    from celeriac.machine.runs import Run, StepState
     from tests.celery.ledger import Row
     from tests.proof.records import Frame, Life, Record
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from celeriac.models import LaneState, Phase, RunStatus
+from celeriac.machine.runs import LaneState, RunStatus
 from celeriac.store import Lease
 from celeriac.store.keys import lease_member, member, pair, split_wake
 from celeriac.store.redis import RedisStore
@@ -17,7 +17,8 @@ from tests.proof.findings import Finding
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from celeriac.models import Run
+    from celeriac.machine.plans import Phase
+    from celeriac.machine.runs import Run
     from celeriac.store import Store
 
 _PHASES: tuple[Phase, Phase] = ("do", "undo")

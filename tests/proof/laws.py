@@ -13,8 +13,10 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from celeriac.models import EventKind, LaneState, Phase, RetryRule, RunStatus
-from celeriac.moves import past_pivot
+from celeriac.machine.events import EventKind
+from celeriac.machine.moves import past_pivot
+from celeriac.machine.plans import Phase, RetryRule
+from celeriac.machine.runs import LaneState, RunStatus
 from tests.proof.effects import net_effects, one_effect, outputs_stay
 from tests.proof.findings import Finding, attempt, found_at
 from tests.proof.records import EFFECTS, step_of
@@ -22,7 +24,8 @@ from tests.proof.records import EFFECTS, step_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
-    from celeriac.models import Event, Run
+    from celeriac.machine.events import Event
+    from celeriac.machine.runs import Run
     from tests.proof.records import Frame, Life, Record
 
 _E = EventKind

@@ -10,14 +10,17 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from celeriac import payloads
-from celeriac.models import EventKind, Phase, changed
-from celeriac.moves import apply
+from celeriac.machine.events import EventKind
+from celeriac.machine.moves import apply
+from celeriac.machine.runs import changed
+from celeriac.store import payloads
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from celeriac.models import Event, Plan, Run
+    from celeriac.machine.events import Event
+    from celeriac.machine.plans import Phase, Plan
+    from celeriac.machine.runs import Run
     from celeriac.store import Store
     from tests.celery.ledger import Row
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from celeriac.models import EventKind
-from celeriac.observe import details
+from celeriac.machine.events import EventKind
+from celeriac.observing.observers import details
 from tests.proof.records import step_of
 
 if TYPE_CHECKING:
-    from celeriac.models import Event
+    from celeriac.machine.events import Event
     from tests.celery.ledger import Row
     from tests.proof.findings import Finding
     from tests.proof.records import Record

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from celeriac.models import Event, EventKind
+from celeriac.machine.events import Event, EventKind
 from tests.celery.ledger import Row
 from tests.proof.records import Record
 from tests.unit.story import GRACE, Story, started, step

@@ -16,8 +16,8 @@ import pytest
 from celery import Celery
 
 from celeriac import Flow, Saga, Sagas
-from celeriac.commands import Claim, Complete, Fail, Start
-from celeriac.engine import Engine
+from celeriac.engine.engine import Engine
+from celeriac.machine.commands import Claim, Complete, Fail, Start
 from celeriac.settings import Terms
 from celeriac.store import Lease
 from celeriac.store.keys import lease_member
@@ -31,7 +31,7 @@ from tests.unit.story import saga
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from celeriac.models import Phase
+    from celeriac.machine.plans import Phase
 
 PLAN = saga("reserve", "charge")
 TERMS = Terms(lease=15_000, grace=5_000, retention=86_400_000, max_payload=10_000, batch=10)

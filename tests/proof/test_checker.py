@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from celeriac.models import Event, EventKind, LaneState, RunStatus, changed
+from celeriac.machine.events import Event, EventKind
+from celeriac.machine.runs import LaneState, RunStatus, changed
 from tests.celery.ledger import Row
 from tests.proof.laws import LAWS, findings
 from tests.proof.records import Record
@@ -34,7 +35,7 @@ from tests.unit.story import GRACE, NOON, Story, budget, saga, started, step
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from celeriac.models import Phase, Plan
+    from celeriac.machine.plans import Phase, Plan
 
 _E = EventKind
 

@@ -13,10 +13,10 @@ import pytest
 import redis
 
 from celeriac import RunNotFound, StoreError
-from celeriac.commands import Start
-from celeriac.engine import Engine
+from celeriac.app.wiring import sweep_once
+from celeriac.engine.engine import Engine
+from celeriac.machine.commands import Start
 from celeriac.store.redis import RedisStore
-from celeriac.wiring import sweep_once
 from tests.celery import load
 from tests.celery.kit import Trip
 from tests.celery.world import World

@@ -15,7 +15,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from celeriac.models import AT_REST
+from celeriac.machine.runs import AT_REST
 from tests.celery.watch import Events, Wire
 from tests.redis_server import free_port
 from tests.security.leaky import (

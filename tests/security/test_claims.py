@@ -12,17 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from celeriac import Abort, CommandRefused, RunNotFound, StoreError
-from celeriac.canvas import carries_on, parse_header
-from celeriac.engine import Delivery
-from celeriac.models import Dispatch
-from celeriac.moves import due
+from celeriac.engine.engine import Delivery
+from celeriac.machine.events import Dispatch
+from celeriac.machine.moves import due
+from celeriac.workers.canvas import carries_on, parse_header
 from tests.engine.driver import Shop
 from tests.unit.story import budget, saga, step
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from celeriac.models import Run
+    from celeriac.machine.runs import Run
 
 RUNS = ("order-42", "order-43")
 STEPS = ("reserve", "charge", "ship")

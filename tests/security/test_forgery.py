@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from celeriac.canvas import ERRBACK, GUARD, HEADER, QUEUE
-from celeriac.keeper import lease_of
-from celeriac.models import Dispatch
+from celeriac.app.wiring import SWEEP
+from celeriac.machine.events import Dispatch
 from celeriac.store import Lease
-from celeriac.wiring import SWEEP
+from celeriac.workers.canvas import ERRBACK, GUARD, HEADER, QUEUE
+from celeriac.workers.leases import lease_of
 from tests.celery import load
 from tests.celery.kit import Trip
 from tests.security.forger import EMPTY, Forger

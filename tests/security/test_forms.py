@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from celeriac.canvas import ERRBACK, QUEUE
-from celeriac.wiring import SWEEP
+from celeriac.app.wiring import SWEEP
+from celeriac.workers.canvas import ERRBACK, QUEUE
 from tests.celery.kit import Trip
 from tests.security.forger import PICKLE, STEP, YAML, Bomb, Forger
 from tests.security.pickling import PLAIN, make_it_pickle

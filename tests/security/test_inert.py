@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from celeriac.commands import Cancel
-from celeriac.drawing import draw
-from celeriac.graph import graph_of
-from celeriac.observe import log
-from celeriac.printing import Printer
+from celeriac.machine.commands import Cancel
+from celeriac.observing.observers import log
+from celeriac.terminal.printing import Printer
+from celeriac.views.drawing import draw
+from celeriac.views.graph import graph_of
 from tests.engine.driver import Shop
 from tests.house.sources import PACKAGE, Module, modules
 from tests.unit.story import saga, step

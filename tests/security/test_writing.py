@@ -13,10 +13,11 @@ from celery import Celery
 from celery.exceptions import InvalidTaskError
 
 from celeriac import Flow, Sagas
-from celeriac.canvas import ERRBACK, HEADER, CeleryCourier
-from celeriac.intake import STRATEGY, _check
-from celeriac.models import Dispatch, Run, RunStatus
-from celeriac.wiring import SWEEP
+from celeriac.app.wiring import SWEEP
+from celeriac.machine.events import Dispatch
+from celeriac.machine.runs import Run, RunStatus
+from celeriac.workers.canvas import ERRBACK, HEADER, CeleryCourier
+from celeriac.workers.intake import STRATEGY, _check
 from tests.unit.story import saga
 
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from celeriac.models import Event, EventKind, Node, Plan, Run, RunStatus
+from celeriac.machine.events import Event, EventKind
+from celeriac.machine.plans import Node, Plan
+from celeriac.machine.runs import Run, RunStatus
 from celeriac.store import Change, Due, Lease
 
 if TYPE_CHECKING:

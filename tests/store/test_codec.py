@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from celeriac.errors import StoreError
-from celeriac.models import Lane, LaneState, Run, RunStatus, StepState
+from celeriac.machine.runs import Lane, LaneState, Run, RunStatus, StepState
 from celeriac.store.codec import LANE_FIELDS, RUN_FIELDS, STEP_FIELDS, dump_run, load_run, stamp
 from tests.store.runs import a_run
 

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from celeriac.errors import StoreError
-from celeriac.models import Event, EventKind, Node, Plan, RunStatus
+from celeriac.machine.events import Event, EventKind
+from celeriac.machine.plans import Node, Plan
+from celeriac.machine.runs import RunStatus
 from celeriac.store import Change, Query
 from tests.store.runs import (
     PLAN,

@@ -9,7 +9,7 @@ from celeriac.store.redis import RedisStore
 from tests.store.runs import a_run, due, ending, lease, moving, removed, starting, write
 
 if TYPE_CHECKING:
-    from celeriac.models import Run
+    from celeriac.machine.runs import Run
     from celeriac.store import Store
     from tests.redis_server import RedisServer
 

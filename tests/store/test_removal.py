@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from celeriac.models import Node, Plan, RunStatus
+from celeriac.machine.plans import Node, Plan
+from celeriac.machine.runs import RunStatus
 from celeriac.store import Change, Expired
 from celeriac.store.memory import MemoryStore
 from celeriac.store.redis import RedisStore
 from tests.store.runs import PLAN, a_run, ending, moving, now, same_shard, starting, write
 
 if TYPE_CHECKING:
-    from celeriac.models import Run
+    from celeriac.machine.runs import Run
     from celeriac.store import Store
     from tests.redis_server import RedisServer
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from celeriac.models import AT_REST, RunStatus
+from celeriac.machine.runs import AT_REST, RunStatus
 from celeriac.store import Query
 from celeriac.store.memory import MemoryStore
 from tests.store.runs import a_run, ending, ids, moving, now, removed, same_shard, starting, write

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from celeriac.models import RunStatus
+from celeriac.machine.runs import RunStatus
 from celeriac.store import Due, Lease
 from tests.store.runs import a_run, due, ending, lease, moving, now, same_shard, starting, write
 

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from celeriac.models import EventKind, LaneState, RunStatus
-from celeriac.moves import apply, due, live_forward, overdue, passed, past_pivot, wake_at
-from celeriac.transitions import transition
+from celeriac.machine.events import EventKind
+from celeriac.machine.moves import apply, due, live_forward, overdue, passed, past_pivot, wake_at
+from celeriac.machine.runs import LaneState, RunStatus
+from celeriac.machine.transitions import transition
 
 if TYPE_CHECKING:
-    from celeriac.commands import Command
-    from celeriac.models import Event, Phase, Plan, Run
-    from celeriac.transitions import Transition
+    from celeriac.machine.commands import Command
+    from celeriac.machine.events import Event
+    from celeriac.machine.plans import Phase, Plan
+    from celeriac.machine.runs import Run
+    from celeriac.machine.transitions import Transition
 
 WAITING = (LaneState.SCHEDULED, LaneState.RETRYING)
 PHASES: tuple[Phase, Phase] = ("do", "undo")

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from celeriac.models import LaneState
-from celeriac.moves import IllegalMove
+from celeriac.machine.moves import IllegalMove
+from celeriac.machine.runs import LaneState
 from tests.unit.story import budget, saga, step
 from tests.unit.world import Rules, begin, happen, is_quiet, possible, wrong
 
 if TYPE_CHECKING:
-    from celeriac.models import Lane
+    from celeriac.machine.runs import Lane
     from tests.unit.participants import Participant
     from tests.unit.world import Action, World
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from celeriac.commands import (
+from celeriac.errors import CommandRefused, RunConflict, RunExists
+from celeriac.machine.commands import (
     Cancel,
     Claim,
     Command,
@@ -28,25 +29,16 @@ from celeriac.commands import (
     Waive,
     Wake,
 )
-from celeriac.errors import CommandRefused, RunConflict, RunExists
-from celeriac.models import (
-    Event,
-    EventKind,
-    LaneState,
-    Node,
-    Phase,
-    Plan,
-    RetryRule,
-    Run,
-    StepState,
-    Undo,
-)
-from celeriac.moves import fold
-from celeriac.transitions import Transition, transition
+from celeriac.machine.events import Event, EventKind
+from celeriac.machine.moves import fold
+from celeriac.machine.plans import Node, Phase, Plan, RetryRule, Undo
+from celeriac.machine.transitions import Transition, transition
 from tests.unit.laws import check
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from celeriac.machine.runs import LaneState, Run, StepState
 
 NOON = 1_700_000_000_000
 GRACE = 5_000

@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from celeriac.archive import ArchivedRun, JsonLines, load_archive
+from celeriac.engine.archive import ArchivedRun, JsonLines, load_archive
 from celeriac.errors import ConfigurationError
-from celeriac.models import Event, EventKind, Failure, RunState, RunStatus, StepStatus, StepView
+from celeriac.failure import Failure
+from celeriac.machine.events import Event, EventKind
+from celeriac.machine.runs import RunStatus, StepStatus
 from celeriac.settings import read_settings
+from celeriac.views.state import RunState, StepView
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from celeriac.models import EventKind, LaneState, StepStatus
+from celeriac.machine.events import EventKind
+from celeriac.machine.runs import LaneState, StepStatus
 from tests.unit.story import GRACE, NOON, Story, budget, refused, started, step
 
 ORDERS = {

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from celeriac.commands import Cancel
-from celeriac.models import LaneState, StepStatus
+from celeriac.machine.commands import Cancel
+from celeriac.machine.runs import LaneState, StepStatus
 from tests.unit.story import Story, budget, refused, started, step
 
 #: A step that honours no key: what is unknown of it is for an operator to find out.

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from celeriac import moves, transitions
-from celeriac.models import EventKind, LaneState, changed
+from celeriac.machine import moves, transitions
+from celeriac.machine.events import EventKind
+from celeriac.machine.runs import LaneState, changed
 from tests.unit.participants import Participant
 from tests.unit.search import WORLDS, Found, explore, small_world
 from tests.unit.story import budget, saga, step
@@ -19,7 +20,9 @@ from tests.unit.story import budget, saga, step
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from celeriac.models import Event, Plan, Run
+    from celeriac.machine.events import Event
+    from celeriac.machine.plans import Plan
+    from celeriac.machine.runs import Run
 
 SAFE = [(Participant.TOMBSTONE, True), (Participant.KEYED, False)]
 

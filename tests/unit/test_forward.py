@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
-from celeriac.commands import Claim, Complete
 from celeriac.errors import RunConflict, RunExists
-from celeriac.models import Dispatch, EventKind, LaneState, RetryRule, StepStatus
-from celeriac.moves import due
+from celeriac.machine.commands import Claim, Complete
+from celeriac.machine.events import Dispatch, EventKind
+from celeriac.machine.moves import due
+from celeriac.machine.plans import RetryRule
+from celeriac.machine.runs import LaneState, StepStatus
 from tests.unit.story import NOON, Story, budget, refused, saga, started, step
 
 # --- starting ----------------------------------------------------------------------------------

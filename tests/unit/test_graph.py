@@ -6,8 +6,8 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from celeriac.drawing import draw
-from celeriac.graph import graph_of
+from celeriac.views.drawing import draw
+from celeriac.views.graph import graph_of
 from tests.unit.story import Story, saga, started, step
 
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import pytest
 
-from celeriac.commands import Pause, Resume
-from celeriac.models import LaneState, RunStatus
-from celeriac.moves import due, overdue, wake_at
+from celeriac.machine.commands import Pause, Resume
+from celeriac.machine.moves import due, overdue, wake_at
+from celeriac.machine.runs import LaneState, RunStatus
 from tests.unit.story import Story, refused, started, step
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from celeriac import InputInvalid
-from celeriac.given import checked_id
+from celeriac.app.inputs import checked_id
 from tests.unit.story import Story, saga
 
 

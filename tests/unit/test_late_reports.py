@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from celeriac.commands import Complete, Redispatch
-from celeriac.models import EventKind, LaneState, StepStatus
-from celeriac.moves import overdue
+from celeriac.machine.commands import Complete, Redispatch
+from celeriac.machine.events import EventKind
+from celeriac.machine.moves import overdue
+from celeriac.machine.runs import LaneState, StepStatus
 from tests.unit.story import GRACE, budget, refused, started, step
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, event, given, note, settings
 from hypothesis import strategies as st
 
-from celeriac.moves import IllegalMove
+from celeriac.machine.moves import IllegalMove
 from tests.unit.test_exploration import timed_out_is_not_done, undo_beside_a_live_attempt
 from tests.unit.walk import Walk, any_rules
 from tests.unit.world import heal, wrong

@@ -15,7 +15,7 @@ from celery import Celery
 from pydantic import BaseModel
 
 from celeriac import Flow, InputInvalid, Saga, Sagas
-from celeriac.engine import Engine
+from celeriac.engine.engine import Engine
 from celeriac.settings import Terms, read_settings
 from celeriac.store.memory import MemoryStore
 

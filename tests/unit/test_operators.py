@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from celeriac.commands import Cancel, Retry, Waive
-from celeriac.models import EventKind, LaneState, StepStatus
+from celeriac.machine.commands import Cancel, Retry, Waive
+from celeriac.machine.events import EventKind
+from celeriac.machine.runs import LaneState, StepStatus
 from tests.unit.story import Story, refused, started, step
 
 

@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from celeriac.errors import OutputInvalid, PayloadTooLarge
-from celeriac.models import (
+from celeriac.failure import Failure
+from celeriac.machine.plans import (
     Constant,
     DictOf,
     Expression,
-    Failure,
     FromInput,
     FromStep,
     ListOf,
@@ -26,7 +26,7 @@ from celeriac.models import (
     Plan,
     Undo,
 )
-from celeriac.payloads import (
+from celeriac.store.payloads import (
     CAUSE,
     arguments,
     checked,

@@ -32,10 +32,10 @@ import pytest
 from pydantic import BaseModel, Field, RootModel, computed_field
 from typing_extensions import TypedDict
 
-from celeriac.annotations import accepts_none, as_json, fields_of, fits, fits_as_json
+from celeriac.authoring.annotations import accepts_none, as_json, fields_of, fits, fits_as_json
+from celeriac.authoring.placeholders import Placeholder, annotation_of, express, owner_of, source_of
 from celeriac.errors import DefinitionError
-from celeriac.models import Constant, DictOf, FromInput, FromStep, ListOf
-from celeriac.placeholders import Placeholder, annotation_of, express, owner_of, source_of
+from celeriac.machine.plans import Constant, DictOf, FromInput, FromStep, ListOf
 
 OWNER = object()
 T = TypeVar("T")

@@ -17,22 +17,23 @@ import pytest
 from celery import Celery
 from pydantic import BaseModel
 
-from celeriac.context import StepContext, current, entered
-from celeriac.errors import CommandRefused, DefinitionError, LeaseLost
-from celeriac.flow import Flow, Planned, plan_saga
-from celeriac.models import Constant, Failure, FromInput, FromStep, ListOf, Plan, RetryRule
-from celeriac.policy import Retry
-from celeriac.steps import (
+from celeriac.authoring.flow import Flow, Planned, plan_saga
+from celeriac.authoring.steps import (
     Compensation,
     Step,
     define_adopted_compensation,
     define_step,
 )
+from celeriac.context import StepContext, current, entered
+from celeriac.errors import CommandRefused, DefinitionError, LeaseLost
+from celeriac.failure import Failure  # noqa: TC001 -- annotations are read when the program runs
+from celeriac.machine.plans import Constant, FromInput, FromStep, ListOf, Plan, RetryRule
+from celeriac.machine.policy import Retry
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 
-    from celeriac.steps import C, R
+    from celeriac.authoring.steps import C, R
 
 ROOT = Path(__file__).parents[2]
 
@@ -236,7 +237,7 @@ def test_the_same_code_gives_the_same_fingerprint_in_every_process() -> None:
     """A plan depends on nothing that differs between processes, the order of sets included."""
     program = """
 from typing import Any
-from celeriac.flow import Flow, define_step, plan_saga
+from celeriac.authoring.flow import Flow, define_step, plan_saga
 class Task:
     name = "shop.mark"
 def mark(words: set[str], more: Any) -> None: ...

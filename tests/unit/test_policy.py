@@ -13,8 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from celeriac.errors import Abort, DefinitionError
-from celeriac.models import RetryRule
-from celeriac.policy import Retry, attempts_left, delay_ms, duration_ms, qualified, retryable
+from celeriac.machine.plans import RetryRule
+from celeriac.machine.policy import (
+    Retry,
+    attempts_left,
+    delay_ms,
+    duration_ms,
+    qualified,
+    retryable,
+)
 
 rules = st.builds(
     RetryRule,

@@ -8,8 +8,8 @@ import pytest
 from celery import Celery
 
 from celeriac.errors import ConfigurationError
-from celeriac.runtime import redis_url
 from celeriac.settings import read_settings
+from celeriac.workers.runtime import redis_url
 
 
 def url_of(**conf: Any) -> str:

@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field, computed_field
 from typing_extensions import TypedDict
 
+from celeriac.authoring.signatures import Shape
 from celeriac.context import StepContext
 from celeriac.errors import DefinitionError, InputInvalid, OutputInvalid
-from celeriac.signatures import Shape
 
 if TYPE_CHECKING:
     from collections.abc import Callable

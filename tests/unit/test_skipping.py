@@ -5,7 +5,7 @@ Owns: skip.  Refuses to know: the result that comes with it, which is a payload.
 
 from __future__ import annotations
 
-from celeriac.models import LaneState, StepStatus
+from celeriac.machine.runs import LaneState, StepStatus
 from tests.unit.story import refused, started, step
 
 

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import pytest
 
-from celeriac.commands import Block, Expire, Redispatch
-from celeriac.models import Dispatch, EventKind, LaneState, Undo
-from celeriac.moves import PATROL, overdue
+from celeriac.machine.commands import Block, Expire, Redispatch
+from celeriac.machine.events import Dispatch, EventKind
+from celeriac.machine.moves import PATROL, overdue
+from celeriac.machine.plans import Undo
+from celeriac.machine.runs import LaneState
 from tests.unit.story import GRACE, NOON, Story, budget, refused, saga, started, step
 
 TIMEOUT = 30_000

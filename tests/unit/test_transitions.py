@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from celeriac import moves
-from celeriac.commands import (
+from celeriac.errors import CommandRefused, RunConflict, RunExists, SagaError
+from celeriac.machine import moves
+from celeriac.machine.commands import (
     Block,
     Cancel,
     Claim,
@@ -31,20 +32,10 @@ from celeriac.commands import (
     Waive,
     Wake,
 )
-from celeriac.errors import CommandRefused, RunConflict, RunExists, SagaError
-from celeriac.models import (
-    Dispatch,
-    Event,
-    EventKind,
-    Lane,
-    LaneState,
-    Phase,
-    Run,
-    RunStatus,
-    StepState,
-)
-from celeriac.moves import DO_MOVES, RUN_MOVES, UNDO_MOVES, IllegalMove, apply, fold
-from celeriac.transitions import transition
+from celeriac.machine.events import Dispatch, Event, EventKind
+from celeriac.machine.moves import DO_MOVES, RUN_MOVES, UNDO_MOVES, IllegalMove, apply, fold
+from celeriac.machine.runs import Lane, LaneState, Run, RunStatus, StepState
+from celeriac.machine.transitions import transition
 from tests.unit import (
     test_compensation,
     test_effects,
@@ -61,6 +52,8 @@ from tests.unit.test_effects import ASKS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from celeriac.machine.plans import Phase
 
 PLAN = saga("reserve", "charge")
 

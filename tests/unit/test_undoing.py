@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 
-from celeriac import payloads
-from celeriac.models import FromInput, FromStep, Undo
-from celeriac.undoing import undo_fields, undo_plan_of
+from celeriac.machine.plans import FromInput, FromStep, Undo
+from celeriac.store import payloads
+from celeriac.views.undo_plan import undo_fields, undo_plan_of
 from tests.unit.story import Story, budget, started, step
 
 WANTS = Undo(task="shop.refund", wants=("order", "hold", "result"), retry=budget())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from celeriac.watching import tree
+from celeriac.views.watching import tree
 from tests.unit.story import Story, budget, started, step
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from celeriac.commands import (
+from celeriac.errors import CommandRefused, RunConflict, RunExists
+from celeriac.machine.commands import (
     Block,
     Cancel,
     Claim,
@@ -28,9 +29,9 @@ from celeriac.commands import (
     Waive,
     Wake,
 )
-from celeriac.errors import CommandRefused, RunConflict, RunExists
-from celeriac.models import Dispatch, Node, Plan, RetryRule, Undo
-from celeriac.moves import due, fold, overdue, wake_at
+from celeriac.machine.events import Dispatch
+from celeriac.machine.moves import due, fold, overdue, wake_at
+from celeriac.machine.plans import Node, Plan, RetryRule, Undo
 from tests.unit.laws import PHASES
 from tests.unit.participants import Participant
 from tests.unit.world import (

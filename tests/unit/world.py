@@ -14,7 +14,8 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from celeriac.commands import (
+from celeriac.errors import CommandRefused
+from celeriac.machine.commands import (
     Cancel,
     Claim,
     Command,
@@ -31,15 +32,17 @@ from celeriac.commands import (
     Waive,
     Wake,
 )
-from celeriac.errors import CommandRefused
-from celeriac.models import Event, EventKind, Lane, LaneState, Phase, Plan, Run, RunStatus
-from celeriac.moves import due, overdue, past_pivot, turned, waiting_lanes
-from celeriac.transitions import SHORT_DELAY, Transition, transition
+from celeriac.machine.events import Event, EventKind
+from celeriac.machine.moves import due, overdue, past_pivot, turned, waiting_lanes
+from celeriac.machine.runs import Lane, LaneState, Run, RunStatus
+from celeriac.machine.transitions import SHORT_DELAY, Transition, transition
 from tests.unit.laws import PHASES, check
 from tests.unit.participants import Account, Participant
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from celeriac.machine.plans import Phase, Plan
 
 NOON = 1_700_000_000_000
 GRACE = 5_000

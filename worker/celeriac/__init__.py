@@ -11,9 +11,12 @@ if __name__ != "celeriac":
         "own; install it (`make setup`) and `import celeriac`"
     )
 
-from celeriac.archive import ArchivedRun
-from celeriac.client import Page, RunHandle
+from celeriac.app.client import Page, RunHandle
+from celeriac.authoring.flow import Flow
+from celeriac.authoring.steps import Compensation, Step
 from celeriac.context import StepContext, current
+from celeriac.engine.archive import ArchivedRun
+from celeriac.engine.retention import Purge
 from celeriac.errors import (
     Abort,
     CommandRefused,
@@ -37,20 +40,20 @@ from celeriac.errors import (
     StoreFull,
     StoreUnavailable,
 )
-from celeriac.flow import Flow
-from celeriac.models import Event, EventKind, Failure, RunState, RunStatus, StepStatus, StepView
-from celeriac.policy import Retry
-from celeriac.retention import Purge
-from celeriac.sagas import Saga, Sagas
-from celeriac.signals import (
+from celeriac.failure import Failure
+from celeriac.machine.events import Event, EventKind
+from celeriac.machine.policy import Retry
+from celeriac.machine.runs import RunStatus, StepStatus
+from celeriac.observing.signals import (
     saga_compensated,
     saga_completed,
     saga_failed,
     saga_started,
     saga_step_failed,
 )
-from celeriac.stats import SagaStats, Stats, SweepStats
-from celeriac.steps import Compensation, Step
+from celeriac.sagas import Saga, Sagas
+from celeriac.views.state import RunState, StepView
+from celeriac.views.stats import SagaStats, Stats, SweepStats
 
 __all__ = [
     "Abort",

@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from celeriac.models import Failure
+    from celeriac.failure import Failure
 
 
 class SagaError(Exception):

@@ -28,17 +28,25 @@ POINTS = {
     "start.asked": Point("sagas:Saga._start", "a client is about to have its run accepted"),
     "start.accepted": Point("sagas:Saga._start", "the run is committed, nothing is published"),
     "start.published": Point("sagas:Saga._start", "all is done, the caller has no answer yet"),
-    "message.publishing": Point("tasks:SagaTask.apply_async", "a message is about to be sent"),
-    "message.published": Point("tasks:SagaTask.apply_async", "the broker has the message"),
-    "step.arrived": Point("tasks:_attempt", "a message has arrived, nothing is claimed"),
-    "step.claimed": Point("tasks:_attempt", "the attempt is claimed, its body has not begun"),
-    "step.performed": Point("tasks:_attempt", "the body is over, nothing is recorded of it"),
-    "step.settled": Point("tasks:_settle", "the success is recorded, nothing is sent"),
-    "failure.settled": Point("tasks:_fail", "the failure is recorded, Celery was told nothing"),
-    "errback.called": Point("wiring:_compensate", "a step has failed, nobody has looked yet"),
-    "sweep.taken": Point("sweep:Sweep._shard", "due entries were found, none was seen to"),
-    "sweep.looking": Point("sweep:Sweep._look", "one entry is about to be seen to"),
-    "lease.renewing": Point("keeper:LeaseKeeper._beat", "leases are about to be renewed"),
+    "message.publishing": Point(
+        "workers.tasks:SagaTask.apply_async", "a message is about to be sent"
+    ),
+    "message.published": Point("workers.tasks:SagaTask.apply_async", "the broker has the message"),
+    "step.arrived": Point("workers.tasks:_attempt", "a message has arrived, nothing is claimed"),
+    "step.claimed": Point(
+        "workers.tasks:_attempt", "the attempt is claimed, its body has not begun"
+    ),
+    "step.performed": Point(
+        "workers.tasks:_attempt", "the body is over, nothing is recorded of it"
+    ),
+    "step.settled": Point("workers.tasks:_settle", "the success is recorded, nothing is sent"),
+    "failure.settled": Point(
+        "workers.tasks:_fail", "the failure is recorded, Celery was told nothing"
+    ),
+    "errback.called": Point("app.wiring:_compensate", "a step has failed, nobody has looked yet"),
+    "sweep.taken": Point("engine.sweep:Sweep._shard", "due entries were found, none was seen to"),
+    "sweep.looking": Point("engine.sweep:Sweep._look", "one entry is about to be seen to"),
+    "lease.renewing": Point("workers.leases:LeaseKeeper._beat", "leases are about to be renewed"),
     "store.asking": Point("store.connection:_exchanged", "nothing is sent to Redis yet"),
     "store.answered": Point("store.connection:_exchanged", "Redis has done it"),
     "store.forgotten": Point("store.scripts:Scripts.run_all", "Redis has forgotten a script"),

@@ -10,18 +10,8 @@ import json
 import os
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, overload
 
-from celeriac import payloads
-from celeriac.client import Page, RunHandle, dump_plain
-from celeriac.commands import Start
-from celeriac.errors import (
-    ConfigurationError,
-    DefinitionError,
-    InputInvalid,
-    OutputInvalid,
-    StepFailed,
-)
-from celeriac.flow import Flow, Planned, define_adopted_compensation, define_step, plan_saga
-from celeriac.given import (
+from celeriac.app.client import Page, RunHandle, dump_plain
+from celeriac.app.inputs import (
     checked_id,
     checked_statuses,
     checked_tags,
@@ -31,16 +21,31 @@ from celeriac.given import (
     moment_ms,
     uuid7,
 )
+from celeriac.app.wiring import sweep_once, wire
+from celeriac.authoring.flow import (
+    Flow,
+    Planned,
+    define_adopted_compensation,
+    define_step,
+    plan_saga,
+)
+from celeriac.authoring.signatures import Shape
+from celeriac.engine.repair import Repair
+from celeriac.engine.retention import Purge
+from celeriac.errors import (
+    ConfigurationError,
+    DefinitionError,
+    InputInvalid,
+    OutputInvalid,
+    StepFailed,
+)
+from celeriac.machine.commands import Start
+from celeriac.machine.policy import duration_ms
 from celeriac.points import reached
-from celeriac.policy import duration_ms
-from celeriac.repair import Repair
-from celeriac.retention import Purge
-from celeriac.runtime import Runtime
-from celeriac.signatures import Shape
-from celeriac.stats import Stats, stats_of
-from celeriac.store import Query
-from celeriac.tasks import SagaTask, adopt
-from celeriac.wiring import sweep_once, wire
+from celeriac.store import Query, payloads
+from celeriac.views.stats import Stats, stats_of
+from celeriac.workers.runtime import Runtime
+from celeriac.workers.tasks import SagaTask, adopt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -48,11 +53,12 @@ if TYPE_CHECKING:
 
     from celery import Celery
 
+    from celeriac.authoring.steps import Compensation, Step
     from celeriac.context import StepContext
-    from celeriac.models import CompensationOrder, Effect, OnDeadline, OnUnknown, RunStatus
-    from celeriac.policy import Duration, Retry
-    from celeriac.repair import Repaired
-    from celeriac.steps import Compensation, Step
+    from celeriac.engine.repair import Repaired
+    from celeriac.machine.plans import CompensationOrder, Effect, OnDeadline, OnUnknown
+    from celeriac.machine.policy import Duration, Retry
+    from celeriac.machine.runs import RunStatus
 
 P = ParamSpec("P")
 I = TypeVar("I")  # noqa: E741 -- the input of a saga
@@ -282,7 +288,8 @@ class Sagas:
 
     def stats(self) -> Stats:
         """Return how the runs stand as a whole; it takes no longer where there are many."""
-        return stats_of(self.runtime.engine)
+        engine = self.runtime.engine
+        return engine.insist(lambda: stats_of(engine.store))
 
     def purge(
         self,

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
 
+from celeriac.authoring.signatures import adapter_for, write
 from celeriac.errors import Abort, CommandRefused, OutputInvalid, SagaError
-from celeriac.signatures import adapter_for, write
 
 if TYPE_CHECKING:
     from celeriac.context import StepContext

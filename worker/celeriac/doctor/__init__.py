@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Any
 from celeriac.doctor import configured, durability, staffing
 from celeriac.doctor.facts import NOBODY, gather
 from celeriac.doctor.findings import Check, Finding, Severity
-from celeriac.doctor.places import masked, secrets_of, urls
-from celeriac.observe import clean, log
+from celeriac.observing.observers import clean, log
+from celeriac.workers.places import masked, secrets_of, urls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from celeriac.doctor.facts import Facts
     from celeriac.doctor.findings import Area
-    from celeriac.runtime import Runtime
+    from celeriac.workers.runtime import Runtime
 
 __all__ = ["CHECKS", "Check", "Finding", "Report", "Severity", "examine", "judge", "start_checkup"]
 

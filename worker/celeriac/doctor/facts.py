@@ -10,15 +10,15 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from celeriac.doctor.crew import CALL_SECONDS, Roll, call_roll
 from celeriac.doctor.findings import Unseen
-from celeriac.doctor.places import broker_url
 from celeriac.doctor.server import Server, read_server
 from celeriac.doctor.shelves import Shelves, read_shelves
 from celeriac.errors import SagaError, StoreError, StoreUnavailable
-from celeriac.runtime import redis_url
 from celeriac.store.connection import Connection
 from celeriac.store.keys import Keys
+from celeriac.workers.places import broker_url
+from celeriac.workers.report import CALL_SECONDS, Roll, call_roll
+from celeriac.workers.runtime import redis_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from celery import Celery
 
     from celeriac.doctor.findings import Area
-    from celeriac.models import Plan
-    from celeriac.runtime import Runtime
+    from celeriac.machine.plans import Plan
     from celeriac.settings import Settings
     from celeriac.store import SweepMark
+    from celeriac.workers.runtime import Runtime
 
 T = TypeVar("T")
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from celeriac.errors import StoreError
-from celeriac.models import AT_REST, Plan
+from celeriac.machine.plans import Plan
+from celeriac.machine.runs import AT_REST
 from celeriac.store.codec import load_run
 from celeriac.store.commit import HEAD
 from celeriac.store.keys import Keys, shard_of, split_member

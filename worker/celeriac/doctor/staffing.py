@@ -9,19 +9,19 @@ from __future__ import annotations
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-from celeriac.canvas import ERRBACK, QUEUE
 from celeriac.doctor.amounts import names, span
 from celeriac.doctor.durability import NTP, skewed
 from celeriac.doctor.findings import ERROR, INFO, WARNING, Remark, Table, Unseen, seen
-from celeriac.doctor.places import place
 from celeriac.errors import SagaError
-from celeriac.runtime import redis_url
+from celeriac.workers.canvas import ERRBACK, QUEUE
+from celeriac.workers.places import place
+from celeriac.workers.runtime import redis_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from celeriac.doctor.crew import Ticks, Worker
     from celeriac.doctor.facts import Facts
+    from celeriac.workers.report import Ticks, Worker
 
 BROKER: Table[Facts] = Table("broker")
 WORKERS: Table[Facts] = Table("workers")

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from celeriac.models import Event, Phase, Plan, Run, RunStatus
+    from celeriac.machine.events import Event
+    from celeriac.machine.plans import Phase, Plan
+    from celeriac.machine.runs import Run, RunStatus
 
 
 class Lease(NamedTuple):

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from celeriac.errors import StoreError
-from celeriac.models import Lane, LaneState, Plan, Run, RunStatus, StepState
+from celeriac.machine.plans import Plan
+from celeriac.machine.runs import Lane, LaneState, Run, RunStatus, StepState
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -18,7 +18,8 @@ from celeriac.store.keys import CUT, ShardKeys, lease_member, member, pair, plan
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from celeriac.models import Plan, Run
+    from celeriac.machine.plans import Plan
+    from celeriac.machine.runs import Run
     from celeriac.store import Change, Entry
 
 HEAD = "h"  # as commit.lua knows it

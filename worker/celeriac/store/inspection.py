@@ -23,7 +23,8 @@ from celeriac.store.scripts import COMMIT
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
 
-    from celeriac.models import Phase, Run
+    from celeriac.machine.plans import Phase
+    from celeriac.machine.runs import Run
     from celeriac.store.connection import Command, Connection
     from celeriac.store.keys import Keys, ShardKeys
     from celeriac.store.scripts import Scripts

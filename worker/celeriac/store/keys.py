@@ -15,7 +15,7 @@ from zlib import crc32
 from celeriac.store import Lease
 
 if TYPE_CHECKING:
-    from celeriac.models import Run
+    from celeriac.machine.runs import Run
 
 CUT = "\x1f"  # between the parts of a lease in the wake index; no id or name may hold it
 DIGITS = 13  # of a time in an index member: enough until the year 2286

@@ -16,7 +16,7 @@ from math import ceil, sqrt
 from typing import TYPE_CHECKING, NamedTuple
 
 from celeriac.errors import StoreError
-from celeriac.models import AT_REST, Run, RunStatus
+from celeriac.machine.runs import AT_REST, Run, RunStatus
 from celeriac.store import Figures, Found
 from celeriac.store.answers import ms, ripe
 from celeriac.store.codec import load_run

@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from celeriac.errors import StoreError
-from celeriac.models import Event, Plan, Run, RunStatus
+from celeriac.machine.events import Event
+from celeriac.machine.plans import Plan
 from celeriac.store import (
     Due,
     DueBatch,
@@ -36,6 +37,7 @@ from celeriac.store.keys import CUT, shard_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from celeriac.machine.runs import Run, RunStatus
     from celeriac.store import Change, Query, Spoilt
 
 OUTAGES_KEPT = 100

@@ -15,7 +15,9 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from celeriac.errors import StoreError
-from celeriac.models import Event, Plan, Run, RunStatus
+from celeriac.machine.events import Event
+from celeriac.machine.plans import Plan
+from celeriac.machine.runs import Run, RunStatus
 from celeriac.store import Due, DueBatch, Figures, Found, Pulse, Snapshot, SweepMark
 from celeriac.store.answers import ms, ripe, scored
 from celeriac.store.codec import dump_plan, load_plan, load_run

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from celeriac.errors import StoreError
-from celeriac.models import RunStatus
+from celeriac.machine.runs import RunStatus
 from celeriac.store import Expired
 from celeriac.store.answers import ms, ripe, scored
 from celeriac.store.commit import HEAD, Call, spell_removal

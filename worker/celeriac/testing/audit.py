@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from celeriac.models import EventKind, Node, Plan
+from celeriac.machine.events import EventKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from celeriac.models import Event, Phase
+    from celeriac.machine.events import Event
+    from celeriac.machine.plans import Node, Phase, Plan
 
 _PHASES: tuple[Phase, Phase] = ("do", "undo")
 

@@ -24,7 +24,7 @@ from celeriac.testing.pasting import Case, Wrong, write_test
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from celeriac.models import Failure
+    from celeriac.failure import Failure
     from celeriac.sagas import Saga
     from celeriac.settings import Settings
     from celeriac.testing.stage import LabRun

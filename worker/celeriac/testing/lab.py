@@ -15,8 +15,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from celeriac.errors import InputInvalid
-from celeriac.models import EventKind, Phase
-from celeriac.policy import Duration, duration_ms
+from celeriac.machine.events import EventKind
+from celeriac.machine.policy import Duration, duration_ms
 from celeriac.testing.crew import Crew
 from celeriac.testing.points import Fault, checked_point, checked_who
 from celeriac.testing.process import ASIDE, Process
@@ -28,6 +28,7 @@ from celeriac.testing.world import FOR_EVER, World
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from celeriac.machine.plans import Phase
     from celeriac.sagas import IfExists, Saga
     from celeriac.settings import Settings
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from celeriac.authoring.flow import Planned
+from celeriac.authoring.steps import Step
 from celeriac.errors import InputInvalid
-from celeriac.flow import Planned
-from celeriac.models import Constant, FromInput, Node, Plan
+from celeriac.machine.plans import Constant, FromInput, Node, Plan
 from celeriac.sagas import Saga
-from celeriac.steps import Step
 from celeriac.testing.crew import family_of
 from celeriac.testing.lab import Lab
 

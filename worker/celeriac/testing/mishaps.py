@@ -20,7 +20,7 @@ from celeriac.testing.world import FOR_EVER
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from celeriac.models import Plan
+    from celeriac.machine.plans import Plan
     from celeriac.testing.lab import Lab
     from celeriac.testing.points import Fault, Point
     from celeriac.testing.stage import LabRun

@@ -12,8 +12,8 @@ from celeriac.testing.points import Point
 from celeriac.testing.story import Story
 
 if TYPE_CHECKING:
-    from celeriac.engine import Delivery
-    from celeriac.models import Event
+    from celeriac.engine.engine import Delivery
+    from celeriac.machine.events import Event
 
 
 class Record:

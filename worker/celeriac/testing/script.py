@@ -13,7 +13,7 @@ from celeriac.testing.points import Armed
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from celeriac.engine import Delivery
+    from celeriac.engine.engine import Delivery
     from celeriac.testing.broker import Message
     from celeriac.testing.points import Point
     from celeriac.testing.process import Process

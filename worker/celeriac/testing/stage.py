@@ -10,9 +10,9 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from celeriac.client import RunHandle, dump_plain
+from celeriac.app.client import RunHandle, dump_plain
 from celeriac.errors import InputInvalid, OutputInvalid, ResultTimeout, RunNotFound
-from celeriac.models import EventKind, Phase, Run
+from celeriac.machine.events import EventKind
 from celeriac.sagas import Saga
 from celeriac.testing.process import Process
 from celeriac.testing.world import FOR_EVER
@@ -20,8 +20,10 @@ from celeriac.testing.world import FOR_EVER
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from celeriac.commands import Command
-    from celeriac.engine import Courier, Engine
+    from celeriac.engine.engine import Courier, Engine
+    from celeriac.machine.commands import Command
+    from celeriac.machine.plans import Phase
+    from celeriac.machine.runs import Run
     from celeriac.settings import Settings
     from celeriac.testing.world import World
 

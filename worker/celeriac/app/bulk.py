@@ -1,0 +1,71 @@
+"""One command for many runs: finding them, giving it to each at a pace, and counting what it did.
+
+Owns: the tally and the pace.  Refuses to know: the command, and how people are asked and told.
+
+Each run decides for itself, when its turn comes, whether the command is possible: what was found a
+moment ago may have ended meanwhile.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from celeriac.errors import CommandRefused, RunNotFound
+from celeriac.views.bulk_outcome import BulkOutcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from celeriac.app.client import Page, RunHandle
+    from celeriac.views.state import RunState
+
+_PAGE = 200
+
+
+def matching(find: Callable[..., Page], filters: Mapping[str, Any]) -> list[RunState]:
+    """Return all runs that *find* (`sagas.runs`) finds by *filters*, newest first."""
+    found: list[RunState] = []
+    cursor: str | None = None
+    while True:
+        page = find(**filters, limit=_PAGE, cursor=cursor)
+        found += page.states(failures=False)
+        cursor = page.cursor
+        if cursor is None:
+            return found
+
+
+def kinds(runs: Sequence[RunState]) -> list[tuple[str, str, int]]:
+    """Return how many runs there are of each saga and status, the most first."""
+    counted = Counter((run.saga, run.status.value) for run in runs)
+    return [(saga, status, count) for (saga, status), count in counted.most_common()]
+
+
+def give(
+    runs: Sequence[RunHandle[Any]], command: Callable[[RunHandle[Any]], bool], rps: float
+) -> Iterator[BulkOutcome]:
+    """Give *command* to each run, *rps* a second at most; yield the tally after each of them.
+
+    Whoever stops asking stops it: runs that had no turn yet are left as they are.  What is out of
+    reach ends it (StoreUnavailable).
+    """
+    tally = BulkOutcome(len(runs))
+    began = time.monotonic()
+    for number, run in enumerate(runs):
+        early = began + number / rps - time.monotonic()
+        if early > 0:
+            time.sleep(early)  # the pace that was asked for
+        _give(run, command, tally)
+        yield tally
+
+
+def _give(
+    run: RunHandle[Any], command: Callable[[RunHandle[Any]], bool], tally: BulkOutcome
+) -> None:
+    try:
+        (tally.changed if command(run) else tally.unchanged).append(run.id)
+    except CommandRefused as refused:
+        tally.refused[run.id] = str(refused)
+    except RunNotFound:
+        tally.gone.append(run.id)

@@ -1,0 +1,316 @@
+"""The handle of a run: look at it, wait for it, steer it.
+
+Owns: what application code and the command line do with a run.  Refuses to know: Celery tasks and
+how a saga is defined; it needs an engine and something that sends.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from pydantic import TypeAdapter
+
+from celeriac.authoring.signatures import write
+from celeriac.engine.retention import Archivist
+from celeriac.errors import (
+    CommandRefused,
+    InputInvalid,
+    ResultTimeout,
+    RunCompensated,
+    RunFailed,
+    RunNotFound,
+    RunTerminated,
+)
+from celeriac.machine import commands
+from celeriac.machine.runs import Run, RunStatus
+from celeriac.observing.observers import log
+from celeriac.store import payloads
+from celeriac.views.graph import graph_of
+from celeriac.views.state import RunState, failure_fields, hold_of, state_of
+from celeriac.views.undo_plan import undo_fields, undo_plan_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from celeriac.engine.engine import Courier, Engine
+    from celeriac.failure import Failure
+    from celeriac.machine.commands import Command
+    from celeriac.machine.events import Event
+    from celeriac.machine.plans import Plan
+    from celeriac.views.graph import Graph
+    from celeriac.views.undo_plan import UndoPlan
+
+R = TypeVar("R")
+_ANYTHING = TypeAdapter(Any)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of runs, newest first.  `cursor` is what to pass for the next; None: the last page."""
+
+    runs: tuple[RunHandle[Any], ...]
+    cursor: str | None
+    _found: tuple[Run, ...] = field(default=(), repr=False, compare=False)
+    _engine: Engine | None = field(default=None, repr=False, compare=False)
+
+    def states(self, *, failures: bool = True) -> tuple[RunState, ...]:
+        """Return the state of each run, all of them in a few round trips.
+
+        Those removed meanwhile are left out.  Without *failures* it is not read how steps failed.
+        """
+        return states_of(self._engine, self._found, failures=failures) if self._engine else ()
+
+    def __iter__(self) -> Any:
+        return iter(self.runs)
+
+    def __len__(self) -> int:
+        return len(self.runs)
+
+    def __getitem__(self, index: int) -> RunHandle[Any]:
+        return self.runs[index]
+
+
+def states_of(
+    engine: Engine, runs: Sequence[Run], *, failures: bool = True
+) -> tuple[RunState, ...]:
+    """Return the states of *runs*, which were just read, without those that are gone."""
+    store = engine.store
+    told: dict[str, Mapping[str, str]] = {}
+    if failures:
+        wanted = {run.id: failure_fields(run.steps) for run in runs}  # others were never touched
+        found = engine.insist(lambda: store.read_all(wanted))
+        told = {run_id: each.fields for run_id, each in found.items()}
+        runs = [run for run in runs if run.id in found]
+    plans = engine.insist(lambda: store.plans(runs))
+    held = [run.id for run in runs if run.paused]
+    histories = engine.insist(lambda: store.histories(held))
+    for run in runs:
+        if run.plan not in plans:
+            log.warning("%s left out: its plan %s is lost", run.id, run.plan)
+    return tuple(
+        state_of(plans[run.plan], run, told.get(run.id), hold_of(histories.get(run.id, ())))
+        for run in runs
+        if run.plan in plans
+    )
+
+
+def dump_plain(_task: str, result: Any) -> str:
+    """Return the result of a task nobody here knows as JSON; raise InputInvalid otherwise."""
+    return write(_ANYTHING, result, "the result", InputInvalid)
+
+
+class RunHandle(Generic[R]):
+    """One run, by its id.  Holds no state of its own: every call asks the store."""
+
+    def __init__(
+        self,
+        run_id: str,
+        engine: Engine,
+        courier: Courier,
+        decode: Callable[[str], R] = json.loads,
+        dump: Callable[[str, Any], str] = dump_plain,
+    ) -> None:
+        """*decode* makes the saga's result of JSON text, *dump* JSON text of a task's result."""
+        self.id = run_id
+        self._engine, self._courier, self._decode, self._dump = engine, courier, decode, dump
+
+    def __repr__(self) -> str:
+        return f"<run {self.id}>"
+
+    # --- looking -------------------------------------------------------------------------------
+
+    @property
+    def status(self) -> RunStatus:
+        """Where the run stands; compares equal to plain text, such as `"completed"`."""
+        return self._read()[0].shown
+
+    def state(self) -> RunState:
+        """Return a snapshot: the run, its steps, and what is owed.  Raises RunNotFound."""
+        run, plan = self._planned()
+        run, fields = self._read(failure_fields(plan.by_name))
+        return state_of(plan, run, fields, hold_of(self.history()) if run.paused else None)
+
+    def history(self) -> list[Event]:
+        """Return everything that happened to the run, oldest first.  Raises RunNotFound."""
+        events = self._engine.insist(lambda: self._engine.store.history(self.id))
+        if not events:
+            raise RunNotFound(self.id)
+        return events
+
+    def result(self, timeout: float | None = None) -> R:
+        """Wait until the run has ended and return its result.
+
+        *timeout* is seconds; None waits for ever.  Raises ResultTimeout, and RunCompensated,
+        RunFailed or RunTerminated when the run ended in that way.  Woken by the store.
+        """
+        run = self.wait(timeout)
+        if run.status is RunStatus.COMPLETED:
+            plan = self._engine.store.plan(self.id, run.plan)
+            run, fields = self._read(payloads.result_fields(plan))
+            if run.status is RunStatus.COMPLETED:
+                return self._decode(payloads.resolve(plan.result, fields))
+        raise self._unsuccessful(run)
+
+    def wait(self, timeout: float | None = None) -> Run:
+        """Wait until the run is at rest; raise ResultTimeout after *timeout* seconds."""
+        give_up = None if timeout is None else time.monotonic() + timeout
+        while True:
+            run, _ = self._read()
+            if run.status.at_rest:
+                return run
+            left = None if give_up is None else give_up - time.monotonic()
+            if left is not None and left <= 0:
+                raise ResultTimeout(
+                    f"run {self.id!r} is {run.status} after {timeout:g} s; it goes on by itself, "
+                    "ask again later"
+                )
+            self._engine.store.wait_for_rest(self.id, left)
+
+    def undo_plan(self) -> UndoPlan:
+        """Return what a cancel would undo now, in which order, and what it could not.
+
+        Changes nothing.  Raises RunNotFound.
+        """
+        _, plan = self._planned()
+        fields = undo_fields(plan)
+        found = self._engine.insist(lambda: self._engine.store.read(self.id, fields))
+        if found.run is None:
+            raise RunNotFound(self.id)
+        return undo_plan_of(plan, found.run, found.fields, found.now)
+
+    def export(self, *, payloads: bool = False) -> dict[str, Any]:
+        """Return all that is known of the run, as one document for programs.
+
+        State, history and plan; with *payloads* also input, outputs and failures in full, which
+        may hold secrets.  Raises RunNotFound.
+        """
+        plan, run, _ = self.look()
+        archivist = Archivist(self._engine.store, _keep_nothing, payloads=payloads)
+        records = self._engine.insist(lambda: archivist.records([run], {}))
+        if self.id not in records:
+            raise RunNotFound(self.id)
+        document = records[self.id].document()
+        del document["removed"]
+        return {**document, "plan": plan.model_dump(mode="json")}
+
+    def graph(self) -> Graph:
+        """Return the run as a picture to draw (`celeriac.drawing.draw`).  Raises RunNotFound."""
+        run, plan = self._planned()
+        return graph_of(plan, run)
+
+    def look(self) -> tuple[Plan, Run, int]:
+        """Return the plan, the run, and the store's time in milliseconds.  Raises RunNotFound."""
+        found = self._engine.insist(lambda: self._engine.store.read(self.id))
+        if found.run is None:
+            raise RunNotFound(self.id)
+        return self._engine.store.plan(self.id, found.run.plan), found.run, found.now
+
+    # --- steering ------------------------------------------------------------------------------
+
+    def cancel(self, reason: str = "", *, by: str = "") -> bool:
+        """Stop forward work and undo what was done, also of a run that has completed.
+
+        True if that changed anything, as with the other commands.  Does nothing more to a run
+        that is being undone or was.  Raises CommandRefused for one that was terminated or is past
+        its pivot.
+        """
+        return self._do(commands.Cancel(reason, by))
+
+    def terminate(self, reason: str, *, by: str = "") -> bool:
+        """Abandon the run without undo.  Raises CommandRefused if it has ended."""
+        return self._do(commands.Terminate(_given("terminate", reason), by))
+
+    def retry(self, step: str | None = None, reason: str = "", *, by: str = "") -> bool:
+        """Try again what is owed: one step, or all of them.
+
+        A failed compensation gets a new budget of attempts, and so does a step that gave up after
+        the pivot.  Raises CommandRefused if there is nothing to retry.
+        """
+        return self._do(commands.Retry(step, reason, by))
+
+    def waive(self, step: str, reason: str, *, by: str = "") -> bool:
+        """Declare an owed compensation settled.  Raises CommandRefused if it is not owed."""
+        return self._do(commands.Waive(step, _given("waive", reason), by))
+
+    def pause(self, reason: str = "", *, by: str = "") -> bool:
+        """Take up no further attempt, forward or back, until the run is resumed.
+
+        What is at work may finish.  The deadline is not told of the pause.  Raises CommandRefused
+        for a run that has ended.
+        """
+        return self._do(commands.Pause(reason, by))
+
+    def resume(self, reason: str = "", *, by: str = "") -> bool:
+        """Go on with a run that was paused.  Raises CommandRefused for a run that has ended."""
+        return self._do(commands.Resume(reason, by))
+
+    def skip(self, step: str, result: Any = None, reason: str = "", *, by: str = "") -> bool:
+        """Go on as if *step* had completed with *result*: an operator has seen to it.
+
+        For a step that has not run yet, waits to be tried again, or gave up without the run
+        turning round.  What an attempt of it may have done is undone with the rest, if the run
+        turns round later; a step that was never tried is not undone.  Raises InputInvalid for a
+        result the step could not return, and CommandRefused if the step has its result, is at
+        work, or is being undone.
+        """
+        _, plan = self._planned()
+        node = plan.by_name.get(step)
+        fields = {}
+        if node is not None:  # if it is none, the state machine says so best
+            text = self._dump(node.task, result)
+            limit = self._engine.terms.max_payload
+            fields[payloads.output_field(step)] = payloads.checked(f"result of {step}", text, limit)
+        return self._do(commands.Skip(step, reason, by), fields)
+
+    def _do(self, command: Command, fields: Mapping[str, str] | None = None) -> bool:
+        plan, decided, now = self._engine.command(self.id, command, fields=fields)
+        self._courier.send(plan, decided.run, decided.dispatches, now)
+        return bool(decided.events)
+
+    # --- reading -------------------------------------------------------------------------------
+
+    def _read(self, fields: tuple[str, ...] = ()) -> tuple[Run, Any]:
+        found = self._engine.insist(lambda: self._engine.store.read(self.id, fields))
+        if found.run is None:
+            raise RunNotFound(self.id)
+        return found.run, found.fields
+
+    def _planned(self) -> tuple[Run, Plan]:
+        run, _ = self._read()
+        return run, self._engine.store.plan(self.id, run.plan)
+
+    def _unsuccessful(self, run: Run) -> Exception:
+        fields = self._read((payloads.CAUSE,))[1]
+        failure = payloads.load_failure(fields.get(payloads.CAUSE))
+        why = _why(run, failure)
+        if run.status is RunStatus.COMPENSATED:
+            return RunCompensated(self.id, f"run {self.id!r} was undone: {why}", failure)
+        if run.status is RunStatus.TERMINATED:
+            return RunTerminated(self.id, f"run {self.id!r} was terminated: {why}", failure)
+        owed = ", ".join(run.owed)
+        return RunFailed(
+            self.id,
+            f"run {self.id!r} failed: {why}; still owed: {owed} (retry or waive)",
+            failure,
+            run.owed,
+        )
+
+
+def _keep_nothing(_: object) -> None:
+    """An export is read like an archive's record, and kept by whoever asked."""
+
+
+def _given(verb: str, reason: str) -> str:
+    if not reason.strip():
+        raise CommandRefused("no_reason", f"{verb} needs a reason: it stays in the run's history")
+    return reason
+
+
+def _why(run: Run, failure: Failure | None) -> str:
+    if run.status is RunStatus.TERMINATED or not (run.why or failure):
+        return run.reason or "no reason was given"
+    told = f"{run.culprit} failed" if run.why == "failed" else run.reason or run.why
+    return f"{told} ({failure.type}: {failure.message})" if failure else told

@@ -1,0 +1,127 @@
+"""What callers may give: ids, tags, filters, cursors, and input as JSON text.
+
+Owns: checking them, with a message that says what to give instead.  Refuses to know: runs.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import os
+import re
+import time
+import uuid
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from celeriac.errors import InputInvalid
+from celeriac.machine.runs import RunStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from celeriac.authoring.signatures import Shape
+
+_LONGEST_ID = 200
+_LIKE_A_SECOND_LIFE = re.compile(r"~[0-9]+\Z")  # see `Run.key`
+_LONGEST_TAG = 100
+
+
+def uuid7() -> str:
+    """A UUID of version 7 (RFC 9562): ids in the order of their making."""
+    stamp = time.time_ns() // 1_000_000
+    value = (stamp & (2**48 - 1)) << 80 | int.from_bytes(os.urandom(10))
+    value = value & ~(0xF << 76) | 7 << 76
+    value = value & ~(0x3 << 62) | 2 << 62
+    return str(uuid.UUID(int=value))
+
+
+def inputs_of(shape: Shape, text: str) -> dict[str, Any]:
+    """Return the inputs in JSON text, by parameter name and validated; raise InputInvalid."""
+    if len(shape.parameters) == 1:
+        (key,) = shape.parameters
+        return {key: shape.load(key, text)}
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputInvalid(f"the input of {shape.name} is no JSON: {error}") from None
+    if not isinstance(found, dict):
+        names = ", ".join(shape.parameters) or "none"
+        raise InputInvalid(f"the input of {shape.name} is one JSON object, by parameter: {names}")
+    known = shape.parameters  # an unknown name is refused where all names are looked at
+    return {
+        key: shape.load(key, json.dumps(value)) if key in known else value
+        for key, value in found.items()
+    }
+
+
+def checked_id(run_id: object) -> str:
+    """Return an id that a run may have; raise InputInvalid otherwise."""
+    if (
+        not isinstance(run_id, str)
+        or not 0 < len(run_id) <= _LONGEST_ID
+        or not run_id.isprintable()
+    ):
+        raise InputInvalid(
+            f"id: 1 to {_LONGEST_ID} printable characters, not {run_id!r}; an order number or a "
+            "UUID as text is a good id"
+        )
+    if _LIKE_A_SECOND_LIFE.search(run_id):
+        raise InputInvalid(
+            f"id: {run_id!r} ends as the keys of a run do that was started anew: the effects of "
+            "the two would be taken for one; put something else behind the '~'"
+        )
+    return run_id
+
+
+def checked_tags(tags: Mapping[str, str] | None) -> tuple[tuple[str, str], ...]:
+    """Return tags in the order of their names; raise InputInvalid for what cannot be one."""
+    for key, value in (tags or {}).items():
+        for text in (key, value):
+            if not isinstance(text, str) or not text.isprintable() or len(text) > _LONGEST_TAG:
+                raise InputInvalid(
+                    f"tags: names and values are printable text of at most {_LONGEST_TAG} "
+                    f"characters, not {text!r}"
+                )
+        if not key or "=" in key:
+            raise InputInvalid(f"tags: a name is not empty and has no '=', not {key!r}")
+    return tuple(sorted((tags or {}).items()))
+
+
+def checked_statuses(status: str | Iterable[str] | None) -> frozenset[RunStatus]:
+    """Return the statuses named, one or several; none is any.  Raises InputInvalid."""
+    names = [] if status is None else [status] if isinstance(status, str) else list(status)
+    try:
+        return frozenset(RunStatus(name) for name in names)
+    except ValueError:
+        known = ", ".join(RunStatus)
+        raise InputInvalid(f"status is one of {known}, not {names!r}") from None
+
+
+def moment_ms(value: datetime | timedelta | None) -> int | None:
+    """Return a time, or how long ago, in ms since the epoch.  Raises InputInvalid."""
+    if isinstance(value, timedelta):
+        value = datetime.now(UTC) - value
+    if value is None:
+        return None
+    if not isinstance(value, datetime):
+        raise InputInvalid(f"since and until are datetimes or timedeltas, not {value!r}")
+    return int(value.timestamp() * 1000)
+
+
+def dump_cursor(started_at: int, run_id: str) -> str:
+    """Return where a page ended, as text that says nothing to people."""
+    return base64.urlsafe_b64encode(json.dumps([started_at, run_id]).encode()).decode().rstrip("=")
+
+
+def load_cursor(cursor: str | None) -> tuple[int, str] | None:
+    """Return where the page before ended; raise InputInvalid for anything else."""
+    if cursor is None:
+        return None
+    try:
+        padded = cursor + "=" * (-len(cursor) % 4)
+        started_at, run_id = json.loads(base64.urlsafe_b64decode(padded))
+        return int(started_at), str(run_id)
+    except (ValueError, TypeError, binascii.Error):
+        raise InputInvalid(f"cursor: give the one of the page before, not {cursor!r}") from None

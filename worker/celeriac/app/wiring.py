@@ -1,0 +1,223 @@
+"""What a Celery app gets from Celeriac: its own tasks, the beat entry, and what a worker starts.
+
+Owns: `celeriac.sweep`, `celeriac.compensate`, and the Celery signals by which they come to life.
+Refuses to know: sagas.  Nothing has to be changed in an app for it, and `celery worker` and
+`celery beat` are started as always.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from celery import signals
+from celery.bootsteps import RUN
+from celery.utils.text import str_to_list
+
+from celeriac.app.instruments import Instruments
+from celeriac.doctor import start_checkup
+from celeriac.engine.sweep import Sweep
+from celeriac.errors import CommandRefused, SagaError
+from celeriac.machine.commands import Block
+from celeriac.observing.observers import clean, log
+from celeriac.points import reached
+from celeriac.workers.canvas import ERRBACK, HEADER, QUEUE, SIGNED, parse_header, written
+from celeriac.workers.heartbeat import OPTION, Heartbeat
+from celeriac.workers.intake import STRATEGY
+from celeriac.workers.leases import LeaseKeeper
+from celeriac.workers.report import Tick
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+    from celeriac.engine.engine import Delivery
+    from celeriac.machine.runs import Run
+    from celeriac.workers.runtime import Runtime
+
+SWEEP = "celeriac.sweep"
+_LOGGERS_OF_EVERY_TASK = ("celery.app.trace", "celery.worker.strategy", "celery.beat")
+
+
+def wire(app: Celery, runtime: Runtime) -> None:
+    """Give *app* Celeriac's tasks, and make its workers and beat do their part."""
+    _Wiring(app, runtime).connect()
+    Instruments(app, runtime).connect()
+
+
+class _Wiring:
+    def __init__(self, app: Celery, runtime: Runtime) -> None:
+        self.app, self.runtime = app, runtime
+        self.keeper: LeaseKeeper | None = None
+        self._refuses_queue = False
+        # shared=False: another app in this process must not get tasks that work on our store.
+        self.sweep = app.task(
+            _sweep(runtime),
+            name=SWEEP,
+            bind=True,
+            shared=False,
+            ignore_result=True,
+            send_events=False,
+            Request=Tick,
+            Strategy=STRATEGY,
+        )
+        # bound and with no argument of Celery's: an errback of another form runs inline in the
+        # worker that failed, past queue and retries (celery.md).
+        self.compensate = app.task(
+            _compensate(runtime),
+            name=ERRBACK,
+            bind=True,
+            shared=False,
+            ignore_result=True,
+            Strategy=STRATEGY,
+        )
+
+    def connect(self) -> None:
+        self.app.steps["consumer"].add(Heartbeat)
+        self.app.user_options["worker"].add(OPTION)
+        # weak=False: nobody else holds these methods.
+        self.app.on_after_finalize.connect(self._add_beat_entry, weak=False)
+        signals.celeryd_init.connect(self._note_refusal, weak=False)
+        signals.celeryd_after_setup.connect(self._consume_queue, weak=False)
+        signals.worker_ready.connect(self._start_keeper, weak=False)
+        signals.worker_shutdown.connect(self._stop_keeper, weak=False)
+        signals.task_unknown.connect(self._tell_unknown, weak=False)
+        signals.beat_init.connect(self._quieten, weak=False)
+
+    # --- beat ----------------------------------------------------------------------------------
+
+    def _add_beat_entry(self, sender: Any, **_: Any) -> None:
+        interval = self.runtime.settings.sweep_interval
+        # A tick that waited for its successor is of no use to anybody.
+        sender.add_periodic_task(
+            interval,
+            self.sweep.signature(),
+            name=SWEEP,
+            expires=max(interval, 1.0),
+            queue=QUEUE,
+            **written(self.app),
+        )
+
+    # --- a worker ------------------------------------------------------------------------------
+
+    def _mine(self, app: Any) -> bool:
+        return app is self.app
+
+    def _note_refusal(
+        self, instance: Any = None, options: dict[str, Any] | None = None, **_: Any
+    ) -> None:
+        if self._mine(getattr(instance, "app", None)):
+            # Asked of the options: once -Q and -X are applied, nobody can tell them apart.
+            excluded = (options or {}).get("exclude_queues") or ()
+            self._refuses_queue = QUEUE in str_to_list(excluded)
+            self._accept_json()
+
+    def _consume_queue(self, instance: Any = None, **_: Any) -> None:
+        if self._mine(getattr(instance, "app", None)):
+            queues = self.app.amqp.queues
+            # With -Q a worker takes only what is named; somebody has to sweep all the same.
+            if not self._refuses_queue:
+                queues.select_add(queues.new_missing(QUEUE))
+            self._quieten()
+
+    def _accept_json(self) -> None:
+        """Let a worker read our messages, should its application send in another form."""
+        conf = self.app.conf
+        accepted = set(conf.accept_content or ())
+        if conf.task_serializer != SIGNED and not accepted & {"json", "application/json"}:
+            conf.accept_content = [*accepted, "json"]
+
+    def _start_keeper(self, sender: Any = None, **_: Any) -> None:
+        worker = getattr(sender, "controller", None)
+        if worker is None or not self._mine(worker.app):
+            return
+        settings = self.runtime.settings
+        self.keeper = LeaseKeeper(
+            self.runtime.new_store(),
+            settings.lease,
+            self.runtime.deaths,
+            lambda: _consumes(worker.consumer),
+        )
+        self.keeper.start()
+        log.info(
+            "celeriac is ready: lease %g s, sweep every %g s, namespace %s",
+            settings.lease,
+            settings.sweep_interval,
+            settings.namespace,
+        )
+        start_checkup(self.runtime)
+
+    def _stop_keeper(self, **_: Any) -> None:
+        if self.keeper is not None:
+            self.keeper.stop()
+            self.keeper = None
+
+    def _tell_unknown(
+        self, sender: Any = None, message: Any = None, name: str = "", **_: Any
+    ) -> None:
+        """Note in the run that this worker was asked for a task it does not know (I14)."""
+        delivery = parse_header((message.headers or {}).get(HEADER)) if message else None
+        if delivery is None or not self._mine(getattr(sender, "app", None)):
+            return
+        why = f"worker {sender.hostname} does not know the task {clean(name)}"
+        try:
+            self.runtime.engine.command(
+                delivery.run_id, lambda run: self._block(run, delivery, name, why)
+            )
+        except SagaError as error:
+            log.warning("%s: %s (%s)", delivery.run_id, why, error)
+
+    def _block(self, run: Run, delivery: Delivery, task: str, why: str) -> Block:
+        """What to note in a run; a message that was made up may name any task with any step."""
+        node = self.runtime.engine.store.plan(run.id, run.plan).by_name.get(delivery.step)
+        if run.plan != delivery.plan or node is None or node.task_of(delivery.phase) != task:
+            raise CommandRefused("stale", f"that is not the task of {delivery.step!r}")
+        return Block(delivery.step, why)
+
+    def _quieten(self, **_: Any) -> None:
+        """Keep the ticks of the sweep out of the logs: one a second hides everything else."""
+        for name in _LOGGERS_OF_EVERY_TASK:
+            logging.getLogger(name).addFilter(_not_a_tick)
+
+
+def _consumes(consumer: Any) -> bool:
+    """False while a worker's consumer tries to connect to the broker again."""
+    return consumer.connection is not None or consumer.blueprint.state != RUN
+
+
+def sweep_once(runtime: Runtime) -> int:
+    """Sweep every shard once; return how many runs were looked at."""
+    sweep = Sweep(runtime.engine, runtime.courier, lambda: runtime.archivist)
+    return sweep.run(max(5.0, 5 * runtime.settings.sweep_interval))
+
+
+def _sweep(runtime: Runtime) -> Any:
+    def sweep(task: Any) -> None:
+        """See to every run whose time has come."""
+        # Nobody hears of this task (send_events), so what it sends must not name it as the parent:
+        # Celery takes for that the task a worker is at, unless it was called as a function.
+        task.request.called_directly = True
+        sweep_once(runtime)
+
+    return sweep
+
+
+def _compensate(runtime: Runtime) -> Any:
+    def compensate(_task: Any, run_id: str) -> None:
+        """Send what is due of a run: after a failure, its compensations."""
+        if not isinstance(run_id, str) or not run_id.isprintable():
+            log.warning("asked to look at something that is no id of a run")
+            return
+        reached("errback.called", run_id)
+        try:
+            runtime.engine.poke(run_id, runtime.courier)
+        except SagaError as error:
+            log.warning("%s: not looked at (%s); the sweep will", run_id, error.code)
+
+    return compensate
+
+
+def _not_a_tick(record: logging.LogRecord) -> bool:
+    told = record.args
+    if isinstance(told, dict):
+        return told.get("name") != SWEEP
+    return not (isinstance(told, tuple) and SWEEP in told)

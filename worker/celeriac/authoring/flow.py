@@ -1,0 +1,405 @@
+"""Planning: running a saga's function once, with placeholders, to get its static plan.
+
+Owns: `Flow`, and all checks between the steps of a saga.  Refuses to know: Celery beyond a task's
+name and signature, where plans are kept, and how runs are started.
+
+Planning depends on nothing but the code: the same saga gives the same fingerprint in every
+process, which is what lets a plan be stored once and found again.
+"""
+
+from __future__ import annotations
+
+import re
+import types
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, get_args, overload
+
+from celeriac.authoring.annotations import accepts_none, described
+from celeriac.authoring.placeholders import Placeholder, express
+from celeriac.authoring.signatures import Shape
+from celeriac.authoring.steps import (
+    Compensation,
+    P,
+    R,
+    Step,
+    adopted_retry,
+    check_plain,
+    define_adopted_compensation,
+    define_step,
+    is_celery_task,
+    optional_ms,
+    planning,
+)
+from celeriac.errors import DefinitionError, InputInvalid
+from celeriac.machine.plans import (
+    CompensationOrder,
+    Constant,
+    Expression,
+    FromInput,
+    FromStep,
+    Node,
+    OnDeadline,
+    Plan,
+)
+
+if TYPE_CHECKING:
+    from celeriac.machine.policy import Duration
+
+RESERVED_INPUTS = ("id", "tags", "if_exists")  # keyword arguments of `start`
+
+__all__ = [
+    "Compensation",
+    "Flow",
+    "Planned",
+    "Step",
+    "define_adopted_compensation",
+    "define_step",
+    "plan_saga",
+]
+
+
+@dataclass(frozen=True, eq=False)
+class Planned:
+    """What planning a saga's function gave."""
+
+    plan: Plan
+    shape: Shape  # the inputs, and the type of the result
+    steps: Mapping[str, Any]  # name in the plan -> Step, or the Celery task that was adopted
+    adopted: tuple[Any, ...]  # existing Celery tasks, forward and backward, each once
+
+    def result(self, text: str | bytes) -> Any:
+        """The result of a run, from JSON, as the saga's return annotation says."""
+        return self.shape.load_result(text)
+
+
+class Flow:
+    """The first parameter of a saga's function: what it builds its steps with."""
+
+    def __init__(self, saga: str, undos: Mapping[str, Compensation[..., Any]]) -> None:
+        self._saga, self._undos = saga, undos
+        self._nodes: list[Node] = []
+        self._steps: dict[str, Any] = {}
+        self._open = True
+
+    @overload
+    def step(self, task: Step[P, ..., R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
+
+    @overload
+    def step(self, task: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
+
+    def step(self, task: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """Add a step that runs after the one before; return what stands for its result.
+
+        *task* is a step, or an existing Celery task, which runs unmodified.  Arguments are inputs
+        of the saga, results of steps, fields of either, constants, or lists and mappings of them.
+        Raises DefinitionError.
+        """
+        self._check_usable(task)
+        own = isinstance(task, Step)
+        shape = task.shape if own else Shape.of(task.run, strict=False)
+        undo = task.undo if own else self._undos.get(task.name)
+        name = self._free_name(task.name)
+        self._check_shapes(name, shape, undo, as_json=not own)
+        given = self._express(name, shape, args, kwargs, as_json=not own)
+        given |= self._wanted_defaults(name, shape, undo, given, as_json=not own)
+        self._nodes.append(
+            Node(
+                name=name,
+                task=task.name,
+                after=tuple(node.name for node in self._nodes[-1:]),
+                args=given,
+                undo=undo and undo.undo(),
+                **_policy_of(task),
+            )
+        )
+        self._steps[name] = task
+        return Placeholder(FromStep(step=name), shape.returns, self, as_json=not own)
+
+    def _check_usable(self, task: Any) -> None:
+        if not self._open:
+            raise DefinitionError(
+                "the flow is used after the saga was planned; it belongs to the saga's function "
+                "and ends with it",
+                saga=self._saga,
+            )
+        problem = None if isinstance(task, Step) else _not_a_step(task, self._saga)
+        if problem:
+            raise DefinitionError(problem, saga=self._saga)
+
+    def _free_name(self, task: str) -> str:
+        base = name = task.rpartition(".")[2] or task
+        count = 1
+        while name in self._steps:
+            count += 1
+            name = f"{base}-{count}"
+        return name
+
+    def _express(
+        self, step: str, shape: Shape, args: Any, kwargs: Any, *, as_json: bool
+    ) -> dict[str, Expression]:
+        try:
+            values = shape.bind(args, kwargs)
+        except DefinitionError as error:
+            raise self._at(step, error.parameter, error) from None
+        found = {}
+        for key, value in values.items():
+            try:
+                annotation = shape.parameters[key].annotation
+                found[key] = express(value, annotation, self, as_json=as_json)
+            except DefinitionError as error:
+                raise self._at(step, key, error) from error.__cause__
+        return found
+
+    def _wanted_defaults(
+        self,
+        step: str,
+        shape: Shape,
+        undo: Compensation[..., Any] | None,
+        given: Mapping[str, Expression],
+        *,
+        as_json: bool,
+    ) -> dict[str, Expression]:
+        """Write down defaults that the compensation asks for: it has to get what the step got."""
+        found: dict[str, Expression] = {}
+        for key in undo.wants if undo else ():
+            each = shape.parameters.get(key)
+            if each is None or key in given:
+                continue
+            if key.startswith("*"):
+                found[key] = Constant(value={} if key.startswith("**") else [])
+                continue
+            try:
+                found[key] = express(each.default, each.annotation, self, as_json=as_json)
+            except DefinitionError as error:
+                raise self._at(step, key, error) from error.__cause__
+        return found
+
+    def _check_shapes(
+        self, step: str, shape: Shape, undo: Compensation[..., Any] | None, *, as_json: bool
+    ) -> None:
+        if as_json:
+            if shape.context:
+                raise DefinitionError(
+                    "is the Celery task behind a step: pass the step itself, which knows its "
+                    "context and its policy",
+                    saga=self._saga,
+                    step=step,
+                )
+            return
+        try:
+            shape.prepare()
+            if undo:
+                undo.shape.prepare()
+        except DefinitionError as error:
+            raise self._at(step, error.parameter, error) from error.__cause__
+
+    def _at(
+        self, step: str | None, parameter: str | None, error: DefinitionError
+    ) -> DefinitionError:
+        return DefinitionError(error.problem, saga=self._saga, step=step, parameter=parameter)
+
+    def close(self, plan: Mapping[str, Any], shape: Shape, returned: Any) -> Planned:
+        """Take no more steps, and put the plan together."""
+        self._open = False
+        if not self._nodes:
+            raise DefinitionError(
+                "has no steps: call flow.step(task, …) in its function", saga=self._saga
+            )
+        pivots = [node.name for node in self._nodes if node.pivot]
+        if len(pivots) > 1:
+            raise DefinitionError(
+                f"has {len(pivots)} pivots ({', '.join(pivots)}); there is one point after which a "
+                "run only goes forward",
+                saga=self._saga,
+            )
+        made = Plan(nodes=tuple(self._nodes), result=self._result(shape, returned), **plan)
+        return Planned(made, shape, dict(self._steps), self._adopted())
+
+    def _result(self, shape: Shape, returned: Any) -> Expression:
+        if returned is None and not accepts_none(shape.returns):
+            raise DefinitionError(
+                f"returns nothing, and promises {described(shape.returns)}: return the result of "
+                "a step",
+                saga=self._saga,
+            )
+        try:
+            return express(returned, shape.returns, self, as_json=False)
+        except DefinitionError as error:
+            problem = f"its result {error.problem}"
+            raise DefinitionError(problem, saga=self._saga) from error.__cause__
+
+    def _adopted(self) -> tuple[Any, ...]:
+        found = {}
+        for task in self._steps.values():
+            if not isinstance(task, Step):
+                found[task.name] = task
+                if task.name in self._undos:
+                    undo = self._undos[task.name]
+                    found[undo.name] = undo.task
+        return tuple(found.values())
+
+
+def plan_saga(
+    function: Callable[..., Any],
+    *,
+    name: str,
+    version: int = 1,
+    deadline: Duration | None = None,
+    on_deadline: OnDeadline = "compensate",
+    compensation_order: CompensationOrder = "reverse",
+    retention: Duration | None = None,
+    adopted_undos: Mapping[str, Compensation[..., Any]] = types.MappingProxyType({}),
+) -> Planned:
+    """Call *function* once, with a Flow and placeholders for its inputs; return what it built.
+
+    *adopted_undos* are the compensations of existing Celery tasks, by the task's name.  Raises
+    DefinitionError, with saga, step and parameter, for everything that is wrong.
+    """
+    try:
+        shape = _shape_of_saga(function)
+        head = {
+            "saga": name,
+            "version": _checked_version(version),
+            "params": tuple(shape.parameters),
+            "deadline": optional_ms("deadline", deadline),
+            "on_deadline": _one_of("on_deadline", on_deadline, OnDeadline),
+            "compensation_order": _one_of(
+                "compensation_order", compensation_order, CompensationOrder
+            ),
+            "retention": optional_ms("retention", retention),
+        }
+        flow = Flow(name, adopted_undos)
+        planned = flow.close(head, shape, _run_once(function, flow, shape, name))
+    except DefinitionError as error:
+        if error.saga is not None:
+            raise
+        raise DefinitionError(
+            error.problem, saga=name, step=error.step, parameter=error.parameter
+        ) from error
+    for step in planned.steps.values():
+        if isinstance(step, Step) and step.undo is None:
+            step.planned_in.append(name)
+    return planned
+
+
+# --- the saga's function -----------------------------------------------------------------------
+
+
+def _shape_of_saga(function: Callable[..., Any]) -> Shape:
+    if isinstance(function, Step | Compensation) or is_celery_task(function):
+        raise DefinitionError(f"a saga is made of a plain function, not of {function!r}")
+    check_plain(function, "a saga")
+    shape = Shape.of(function, bound=True)
+    _check_inputs(shape)
+    first = next(iter(Shape.of(function).parameters.values()), None)
+    if first is None or not (first.annotation is Flow or first.name == "flow"):
+        raise DefinitionError(
+            f"the first parameter of a saga is its flow: def {function.__name__}(flow: Flow, …)"
+        )
+    shape.prepare()
+    return shape
+
+
+def _check_inputs(shape: Shape) -> None:
+    if shape.context:
+        raise DefinitionError(
+            "a saga is planned before there is a run, so it has no StepContext: take it in a step",
+            parameter=shape.context,
+        )
+    for key, each in shape.parameters.items():
+        if key.startswith("*"):
+            raise DefinitionError(
+                "the inputs of a saga are a fixed number of named parameters: take one list or "
+                "one model instead",
+                parameter=key,
+            )
+        if key in RESERVED_INPUTS:
+            raise DefinitionError(
+                f"start(…, {key}=) has a meaning of its own: give the input another name",
+                parameter=key,
+            )
+        if not each.required:
+            _check_default(shape, key, each.default)
+
+
+def _check_default(shape: Shape, key: str, default: Any) -> None:
+    try:
+        shape.dump_argument(key, default)
+    except InputInvalid as error:
+        raise DefinitionError(f"its default is no good: {error}", parameter=key) from None
+
+
+def _run_once(function: Callable[..., Any], flow: Flow, shape: Shape, name: str) -> Any:
+    values = {
+        key: Placeholder(FromInput(input=key), each.annotation, flow, as_json=False)
+        for key, each in shape.parameters.items()
+    }
+    args, kwargs = shape.arguments(None, values)
+    try:
+        with planning(name):
+            return function(flow, *args, **kwargs)
+    except DefinitionError:
+        raise
+    except NameError as error:
+        raise DefinitionError(_about_name(error, function.__name__), saga=name) from error
+    except Exception as error:
+        raise DefinitionError(
+            f"its function raised {type(error).__name__} while it was planned: {error}; it is "
+            "called once, with placeholders, and only wires steps together",
+            saga=name,
+        ) from error
+
+
+def _about_name(error: NameError, own: str) -> str:
+    if own in (error.name, *re.findall(r"'(\w+)'", str(error))[:1]):
+        return (
+            "calls itself: a plan is finite; loop inside a step, or start another run from a step"
+        )
+    return f"its function raised {type(error).__name__} while it was planned: {error}"
+
+
+def _not_a_step(task: Any, saga: str) -> str | None:  # noqa: PLR0911 -- one for each mistake
+    """Why *task*, which is no `Step`, cannot be one, if it cannot."""
+    if isinstance(task, Placeholder):
+        return f"flow.step takes a task first, and {task!r} is a value"
+    if isinstance(task, Compensation):
+        return f"{task!r} is run by itself when its step has to be undone; it is no step"
+    planned = getattr(task, "planned", None)
+    if isinstance(planned, Planned):
+        own = planned.plan.saga == saga
+        return (
+            f"{'calls itself' if own else f'calls saga {planned.plan.saga!r}'} in flow.step, which "
+            "takes tasks: a plan is finite and has one level; start the other run inside a step"
+        )
+    if isinstance(task, Mapping) and "task" in task:
+        return "flow.step takes the task itself and its arguments, not a signature of it (.s, .si)"
+    if is_celery_task(task):
+        if getattr(task, "saga_adopted", True) is False:
+            return f"{task.name} is the Celery task behind a step: pass the step itself"
+        return None
+    return (
+        f"flow.step takes a step or a Celery task, not {task!r}: decorate the function with "
+        "@sagas.step, and do not call it"
+    )
+
+
+def _policy_of(task: Any) -> dict[str, Any]:
+    if not isinstance(task, Step):
+        return {"retry": adopted_retry(task)}
+    return {name: getattr(task, name) for name in _POLICY}
+
+
+_POLICY = ("retry", "timeout", "effect", "on_unknown", "pivot")
+
+
+def _checked_version(version: Any) -> int:
+    if isinstance(version, bool) or not isinstance(version, int) or version < 1:
+        raise DefinitionError(f"version is a whole number from 1, not {version!r}")
+    return version
+
+
+def _one_of(option: str, value: Any, allowed: Any) -> Any:
+    if value not in get_args(allowed):
+        raise DefinitionError(f"{option} is one of {get_args(allowed)}, not {value!r}")
+    return value

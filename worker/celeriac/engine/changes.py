@@ -1,0 +1,104 @@
+"""What a transition writes: one commit, made of a decision.
+
+Owns: which leases are taken and given back, when a run may be removed, and the failures that no
+attempt could report.  Refuses to know: how a commit is written, and when it is tried.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from celeriac.failure import Failure
+from celeriac.machine.events import EventKind
+from celeriac.machine.runs import LaneState, RunStatus
+from celeriac.store import Change, Lease, payloads
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from celeriac.machine.events import Event
+    from celeriac.machine.plans import Phase, Plan
+    from celeriac.machine.runs import Run
+    from celeriac.machine.transitions import Transition
+    from celeriac.settings import Terms
+
+
+def change_of(
+    plan: Plan,
+    before: Run | None,
+    decided: Transition,
+    now: int,
+    fields: Mapping[str, str],
+    terms: Terms,
+    lapsed: tuple[Lease, int] | None,
+    arrived: tuple[str, int] | None,
+) -> Change:
+    """What to write for a transition."""
+    run = decided.run
+    had, has = leases_of(before), leases_of(run)
+    started = any(event.kind is EventKind.STARTED for event in decided.events)
+    return Change(
+        before=before,
+        run=run,
+        events=decided.events,
+        wake_at=decided.wake_at,
+        fields=_with_cause(decided.events, fields),
+        leases=dict.fromkeys(has - had, now + terms.lease),
+        released=tuple(had - has),
+        lapsed=lapsed,
+        plan=plan if started else None,
+        fresh=started and before is not None,
+        claimed=arrived,
+        expire_at=removable_at(plan, run, terms),
+    )
+
+
+def removable_at(plan: Plan, run: Run, terms: Terms) -> int | None:
+    """When a run may be removed, in ms; None: not as it stands now."""
+    # What is owed waits for an operator, however long that takes.
+    if not run.status.at_rest or run.status is RunStatus.FAILED:
+        return None
+    return run.ended_at + (plan.retention if plan.retention is not None else terms.retention)
+
+
+def leases_of(run: Run | None) -> set[Lease]:
+    """The attempts at work, each of which has its lease in the wake index."""
+    if run is None or run.status.at_rest:
+        return set()
+    phases: tuple[Phase, ...] = ("do", "undo")
+    return {
+        Lease(run.id, name, phase, step.lane(phase).attempt)
+        for name, step in run.steps.items()
+        for phase in phases
+        if step.lane(phase).state is LaneState.RUNNING
+    }
+
+
+def _with_cause(events: Sequence[Event], fields: Mapping[str, str]) -> Mapping[str, str]:
+    """Add the failures that no attempt could report, and the one that turned the run round."""
+    extra = dict(fields)
+    for event in events:
+        if event.kind is EventKind.LOST and event.data.get("why") == "timeout":
+            failure = Failure(
+                type="AttemptTimedOut",
+                message="it took longer than its timeout; outcome unknown",
+                code="timeout",
+            )
+            extra[payloads.error_field(event.step, event.phase)] = failure.model_dump_json(
+                exclude_none=True
+            )
+        if event.kind is EventKind.COMPENSATION_STARTED or "culprit" in event.data:
+            cause = _cause(event, extra)
+            if cause:
+                extra[payloads.CAUSE] = cause
+    return extra
+
+
+def _cause(event: Event, fields: Mapping[str, str]) -> str | None:
+    if event.data.get("why") == "deadline":
+        return Failure(
+            type="DeadlinePassed",
+            message="the run was not done at its deadline",
+            code="deadline",
+        ).model_dump_json(exclude_none=True)
+    return fields.get(payloads.error_field(event.data.get("culprit", ""), "do"))

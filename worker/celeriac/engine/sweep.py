@@ -1,0 +1,220 @@
+"""The sweep: finding runs whose time has come, and waking them.
+
+Owns: what happens to an entry of the wake index that is due; telling a message that was lost from
+one that waits, and an attempt that died from one that could not be heard.  Refuses to know: what a
+run may do next (`transitions`), and who calls it how often.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from celeriac.engine.retention import Retention
+from celeriac.errors import CommandRefused, RunNotFound, StoreError, StoreUnavailable
+from celeriac.failure import Failure
+from celeriac.machine.commands import Expire, Redispatch, Wake
+from celeriac.machine.moves import PATROL, dates, overdue
+from celeriac.observing.observers import Swept, log
+from celeriac.points import reached
+from celeriac.store import payloads
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from celeriac.engine.engine import Backlog, Courier, Engine
+    from celeriac.engine.retention import Archivist
+    from celeriac.machine.events import Dispatch
+    from celeriac.machine.plans import Plan
+    from celeriac.machine.runs import Run
+    from celeriac.store import Due, DueBatch, Lease
+
+# A sweep leaves a shard after so many batches, so that one shard cannot starve the others.
+_MOST_BATCHES = 50
+# Of the time of a sweep, for removing what has expired.
+_RETENTION_SHARE = 0.1
+# Some brokers cannot count what waits: after so many graces a message counts as lost there.
+_BLIND_GRACES = 10
+
+
+class Sweep:
+    """One sweep over all shards.  Two at once are harmless: versions decide."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        courier: Courier,
+        archivist: Callable[[], Archivist | None] = lambda: None,
+    ) -> None:
+        """*archivist* is called when a run is to be removed; None: no archive wants to see it."""
+        self._engine, self._courier = engine, courier
+        self._store, self._terms = engine.store, engine.terms
+        self._retention = Retention(self._store, self._terms, engine.clock, archivist)
+        self._backlogs: dict[str, Backlog | None] = {}  # by task, as the broker said in this sweep
+        self._away: Backlog | None = None  # what it said when it turned out to be out of reach
+        self._lag = 0  # ms that the entry longest due had waited
+
+    def run(self, seconds: float = 5.0) -> int:
+        """See to every run whose time has come; return how many were looked at.
+
+        Takes a bounded batch at a time, and leaves what is not done after *seconds* to the next.
+        """
+        began, looked, whole = self._engine.clock(), 0, True
+        until = began + seconds
+        for shard in range(self._store.shards):
+            try:
+                looked += self._shard(shard, until)
+            except StoreUnavailable:
+                raise
+            except StoreError as error:
+                # Whatever is wrong with its keys must not keep the sweep from the other shards.
+                log.error("shard %d cannot be swept: %s", shard, error)
+                whole = False
+        took = self._engine.clock() - began
+        if whole:
+            self._note(took)
+        self._engine.observers.tell(Swept(took, looked))
+        # Last, and briefly: nobody waits for it, and an archive may be slow.
+        self._retention.run(seconds * _RETENTION_SHARE)
+        return looked
+
+    def _note(self, seconds: float) -> None:
+        """Leave a mark by which anybody can tell that there are sweeps."""
+        try:
+            self._store.swept(self._lag, int(seconds * 1000))
+        except StoreUnavailable:
+            raise
+        except StoreError as error:
+            log.error("the sweep is done, but cannot be noted: %s", error)
+
+    def _shard(self, shard: int, until: float) -> int:
+        looked = 0
+        for _ in range(_MOST_BATCHES):
+            batch = self._store.due(shard, self._terms.batch)
+            if batch.due:
+                self._lag = max(self._lag, batch.now - batch.due[0].at)
+            reached("sweep.taken", batch.due)
+            for entry in batch.due:
+                self._look_safely(entry, batch)
+            looked += len(batch.due)
+            if self._engine.clock() >= until or len(batch.due) < self._terms.batch:
+                break
+        return looked
+
+    def _look_safely(self, entry: Due, batch: DueBatch) -> None:
+        """One run that cannot be handled must not keep the sweep from the others."""
+        try:
+            self._look(entry, batch)
+        except StoreUnavailable:
+            raise
+        except RunNotFound:
+            log.warning("%s is in the wake index but gone; looking again in an hour", entry.run_id)
+            self._store.postpone({entry: batch.now + PATROL})
+        except Exception as error:  # noqa: BLE001 -- it is logged, and looked at again
+            # Whatever is wrong with it, or with sending what it needs.
+            log.exception("%s: the sweep cannot handle it: %s", entry.run_id, type(error).__name__)
+            self._store.postpone({entry: batch.now + 60_000})
+
+    def _look(self, entry: Due, batch: DueBatch) -> None:
+        reached("sweep.looking", entry)
+        if entry.lease is not None:
+            self._expire(entry, entry.lease, batch)
+            return
+        plan, decided, now = self._engine.command(
+            entry.run_id, lambda run: Wake(_credit(batch, run.started_at, self._terms.lease))
+        )
+        run = decided.run
+        if decided.events:
+            self._courier.send(plan, run, decided.dispatches, now)
+            return
+        late = overdue(run, now)
+        lost = [d for d in late if self._is_lost(plan, d, batch)]
+        for dispatch in lost:
+            plan, decided, now = self._engine.command(entry.run_id, Redispatch(dispatch))
+            self._courier.send(plan, decided.run, decided.dispatches, now)
+        if not lost:
+            self._store.postpone({entry: _next_look(run, late, now, away=self._away is not None)})
+
+    def _expire(self, entry: Due, lease: Lease, batch: DueBatch) -> None:
+        if not _trusted(batch, self._terms.lease):
+            # Nobody could renew just now: a worker that lives gets the time to say so (L5).
+            self._store.postpone({entry: batch.now + self._terms.lease // 3})
+            return
+        command = Expire(lease.step, lease.phase, lease.attempt)
+        failure = Failure(
+            type="AttemptLost",
+            message="its worker gave no sign of life for the length of the lease; outcome unknown",
+            code="lost",
+        )
+        text = failure.model_dump_json(exclude_none=True)
+        fields = {payloads.error_field(lease.step, lease.phase): text}
+        try:
+            plan, decided, now = self._engine.command(
+                entry.run_id, command, fields=fields, lapsed=(lease, entry.at)
+            )
+        except CommandRefused:
+            return  # renewed or settled since it was found; if not, the next sweep sees it again
+        if decided.events:
+            self._courier.send(plan, decided.run, decided.dispatches, now)
+        else:
+            self._store.postpone({entry: now + PATROL})
+
+    def _is_lost(self, plan: Plan, dispatch: Dispatch, batch: DueBatch) -> bool:
+        """Tell a message that was lost from one that waits: a backlog must not cause a storm.
+
+        It is lost if its queue is empty, or if a message sent well after it has arrived.  Where
+        the broker cannot say, only much time can tell.
+        """
+        task = plan.by_name[dispatch.step].task_of(dispatch.phase)
+        backlog = self._backlog(task)
+        if backlog is None:
+            return batch.now >= dispatch.at + _BLIND_GRACES * self._terms.grace
+        if backlog.away:
+            return False  # sent now, it would be lost for certain
+        newest = batch.arrivals.get(backlog.queue, 0)
+        return backlog.messages == 0 or newest >= dispatch.at + self._terms.grace
+
+    def _backlog(self, task: str) -> Backlog | None:
+        """What the broker says of a task's queue, asked once in a sweep."""
+        if self._away is not None:
+            return self._away
+        if task not in self._backlogs:
+            found = self._backlogs[task] = self._courier.backlog(task)
+            self._away = found if found is not None and found.away else None
+        return self._backlogs[task]
+
+
+def _trusted(batch: DueBatch, lease_ms: int) -> bool:
+    """True if workers had every chance to renew: only then does an old lease mean a dead worker."""
+    chance = lease_ms * 2 // 3
+    return batch.now - batch.pulse.last <= chance and batch.now - batch.pulse.since >= chance
+
+
+def _credit(batch: DueBatch, started_at: int, lease_ms: int) -> int | None:
+    """Milliseconds since *started_at* in which workers could not reach the store.
+
+    None while that is not known: the store is back, but not all of them have said how long they
+    had been cut off (L5).
+    """
+    if not _trusted(batch, lease_ms):
+        return None
+    total, end = 0, started_at
+    for begin, over in sorted(batch.pulse.outages):
+        total += max(0, over - max(begin, end))
+        end = max(end, over)
+    return total
+
+
+def _next_look(run: Run, late: Sequence[Dispatch], now: int, *, away: bool) -> int:
+    """When to look again at a run for which there was nothing to do."""
+    times = dates(run)
+    coming = [at for at in times if at > now]
+    if late and away:
+        coming.append(now + run.grace)  # the broker may be back then
+    elif late:
+        # It waits in a queue: look more and more rarely, but miss nothing else that has a date.
+        oldest = min(d.at for d in late)
+        coming.append(now + max(run.grace, min((now - oldest) // 2, 60_000)))
+    if sum(at <= now for at in times) > len(late):
+        # A deadline or a limit has passed that cannot be judged yet.
+        coming.append(now + run.grace)
+    return min(coming, default=now + PATROL)

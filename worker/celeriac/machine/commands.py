@@ -1,0 +1,196 @@
+"""The commands: what can be asked of a run, in the imperative.
+
+Owns: what each command has to say.  Refuses to know: what it leads to (`transitions`), and who
+gives it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from celeriac.machine.events import Dispatch
+    from celeriac.machine.plans import Phase
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Accept a run."""
+
+    run_id: str
+    digest: str
+    nonce: str  # of this call; the same again is the same start
+    grace: int
+    tags: tuple[tuple[str, str], ...] = ()
+    if_exists: Literal["join", "fail", "restart"] = "join"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Take an attempt: it holds the step from now on, under its number as fencing token."""
+
+    step: str
+    phase: Phase
+    attempt: int
+    holder: str
+    epoch: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Complete:
+    """Record that an attempt succeeded."""
+
+    step: str
+    phase: Phase
+    attempt: int
+    holder: str
+    epoch: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """Record that an attempt failed.
+
+    `kind` is `error`, `abort` (give up at once) or `timeout` (the outcome is unknown);
+    `retryable` is what the policy says of the exception's class; `delay` (ms) overrides the
+    policy's delay, as Celery's own `self.retry(countdown=)` does.
+    """
+
+    step: str
+    phase: Phase
+    attempt: int
+    holder: str
+    epoch: int = 1
+    kind: Literal["error", "abort", "timeout"] = "error"
+    error: str = ""
+    code: str | None = None
+    effect: bool | None = None
+    retryable: bool = True
+    delay: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """Ask whether an attempt still counts."""
+
+    step: str
+    phase: Phase
+    attempt: int
+    holder: str
+    epoch: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Expire:
+    """The lease of an attempt ran out: whoever held it is dead or cut off."""
+
+    step: str
+    phase: Phase
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Wake:
+    """Time has passed: see to deadlines, time limits and retries that are due.
+
+    `credit` is how many ms since the start the workers could not reach the store: an outage must
+    not turn into mass compensation, so it is added to the deadline.  None: nobody knows yet, since
+    they may have been cut off until just now; then only what is due is sent.
+    """
+
+    credit: int | None = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Redispatch:
+    """A message seems lost: send it again."""
+
+    dispatch: Dispatch
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Somebody who was asked to run a step cannot; `why` is shown to operators."""
+
+    step: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Stop forward work and undo what was done, also of a run that has completed."""
+
+    reason: str = ""
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Terminate:
+    """Abandon a run without undo."""
+
+    reason: str
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Give a failed compensation, or a step that gave up after the pivot, a new budget."""
+
+    step: str | None = None
+    reason: str = ""
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Waive:
+    """Declare an owed compensation settled."""
+
+    step: str
+    reason: str
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Take up no further attempt until the run is resumed; what is at work may finish."""
+
+    reason: str
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Go on with a run that was paused."""
+
+    reason: str = ""
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """Go on as if a step had completed; its result is a payload that comes with the command."""
+
+    step: str
+    reason: str
+    by: str = ""
+
+
+Command = (
+    Start
+    | Claim
+    | Complete
+    | Fail
+    | Heartbeat
+    | Expire
+    | Wake
+    | Redispatch
+    | Block
+    | Cancel
+    | Terminate
+    | Retry
+    | Waive
+    | Pause
+    | Resume
+    | Skip
+)

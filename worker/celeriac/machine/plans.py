@@ -1,0 +1,162 @@
+"""A saga, planned: its steps, where their arguments come from, and how each is undone.
+
+Owns: what a plan consists of, and its fingerprint.  Refuses to know: how it is made (`authoring`),
+and what may happen to a run that follows it (`transitions`).
+
+Plans are Pydantic models, since they are stored, checked and shown.  Durations are integer
+milliseconds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import cached_property
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Phase = Literal["do", "undo"]
+CompensationOrder = Literal["reverse", "forward", "parallel"]
+OnDeadline = Literal["compensate", "alert"]
+Effect = Literal["keyed", "barrier", "none"]
+OnUnknown = Literal["retry", "compensate", "operator"]
+
+
+class Frozen(BaseModel):
+    """A Pydantic model that cannot change and refuses what it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class FromInput(Frozen):
+    """An argument taken from the run's input, or from inside it."""
+
+    input: str = Field(description="name of the saga's parameter")
+    path: tuple[str | int, ...] = Field(default=(), description="keys to follow inside it")
+
+
+class FromStep(Frozen):
+    """An argument taken from an earlier step's result, or from inside it."""
+
+    step: str = Field(description="name of the step in the plan")
+    path: tuple[str | int, ...] = Field(default=(), description="keys to follow inside it")
+
+
+class Constant(Frozen):
+    """An argument written in the saga itself."""
+
+    value: Any = Field(description="any JSON value")
+
+
+class ListOf(Frozen):
+    """A list with other expressions inside."""
+
+    items: tuple[Expression, ...]
+
+
+class DictOf(Frozen):
+    """A mapping with other expressions inside."""
+
+    entries: dict[str, Expression]
+
+
+Expression = FromInput | FromStep | Constant | ListOf | DictOf
+
+
+class RetryRule(Frozen):
+    """A retry policy as it is stored: numbers and names of exception classes only."""
+
+    max_attempts: int | None = Field(default=3, description="counts the first; None is for ever")
+    backoff: Literal["none", "linear", "exponential"] = "exponential"
+    initial_delay: int = Field(default=5_000, description="milliseconds before the second attempt")
+    max_delay: int = Field(default=60_000, description="milliseconds, the longest delay")
+    jitter: bool = True
+    give_up_on: tuple[str, ...] = Field(default=(), description="qualified names, not retried")
+    retry_on: tuple[str, ...] = Field(
+        default=("builtins.Exception",), description="qualified names that are retried"
+    )
+    after_loss: bool = Field(
+        default=True, description="try again after an attempt whose outcome is unknown"
+    )
+
+
+class Undo(Frozen):
+    """The compensation of a node."""
+
+    task: str = Field(description="name of the Celery task")
+    wants: tuple[str, ...] = Field(description="the parameters it asks for, by name")
+    retry: RetryRule = RetryRule()
+    timeout: int | None = Field(default=None, description="milliseconds one attempt may take")
+
+
+class Node(Frozen):
+    """A step of a plan: a Celery task, its arguments, its policy and how it is undone."""
+
+    name: str = Field(description="unique in the plan; operators and history use it")
+    task: str = Field(description="name of the Celery task")
+    after: tuple[str, ...] = Field(default=(), description="steps that must have completed")
+    args: dict[str, Expression] = Field(default_factory=dict, description="by parameter name")
+    retry: RetryRule = RetryRule()
+    timeout: int | None = Field(default=None, description="milliseconds one attempt may take")
+    effect: Effect = "keyed"
+    on_unknown: Literal["compensate", "operator"] = Field(
+        default="compensate",
+        description="what follows an attempt whose outcome is unknown and that is not tried again",
+    )
+    pivot: bool = Field(default=False, description="once it completed, the run only goes forward")
+    undo: Undo | None = None
+
+    def policy(self, phase: Phase) -> RetryRule:
+        """The retry rule of one direction."""
+        return self.undo.retry if phase == "undo" and self.undo else self.retry
+
+    def task_of(self, phase: Phase) -> str:
+        """The Celery task of one direction."""
+        return self.undo.task if phase == "undo" and self.undo else self.task
+
+    def limit(self, phase: Phase) -> int | None:
+        """Milliseconds an attempt may take in one direction."""
+        return self.undo.timeout if phase == "undo" and self.undo else self.timeout
+
+
+class Plan(Frozen):
+    """A saga, planned: a static graph.  Stored with its runs, so a deploy breaks none of them."""
+
+    saga: str
+    version: int = 1
+    params: tuple[str, ...] = ()
+    nodes: tuple[Node, ...]
+    result: Expression = Constant(value=None)
+    deadline: int | None = Field(default=None, description="milliseconds from the start")
+    on_deadline: OnDeadline = "compensate"
+    compensation_order: CompensationOrder = "reverse"
+    retention: int | None = Field(
+        default=None, description="milliseconds after the end; None: the setting"
+    )
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits that change whenever the plan does."""
+        # Without what has its default: a field that a newer version adds must not make every plan
+        # another one.
+        dumped = self.model_dump(mode="json", exclude_defaults=True)
+        text = json.dumps(dumped, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @cached_property
+    def by_name(self) -> dict[str, Node]:
+        """The nodes by name."""
+        return {node.name: node for node in self.nodes}
+
+    @cached_property
+    def followers(self) -> dict[str, tuple[Node, ...]]:
+        """For each step, the steps that wait for it."""
+        return {
+            node.name: tuple(n for n in self.nodes if node.name in n.after) for node in self.nodes
+        }
+
+    @cached_property
+    def pivot(self) -> str | None:
+        """The step after which the run only goes forward, if there is one."""
+        return next((node.name for node in self.nodes if node.pivot), None)

@@ -1,0 +1,149 @@
+"""Payloads: where they are kept with a run, and how arguments are put together from them.
+
+Owns: the names of a run's payload fields, and the evaluation of a plan's expressions over them.
+Refuses to know: types.  A payload is JSON text from the moment it is recorded until a step's own
+signature validates it; nothing here is ever evaluated.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+from celeriac.errors import OutputInvalid, PayloadTooLarge
+from celeriac.failure import Failure
+from celeriac.machine.plans import (
+    Constant,
+    DictOf,
+    Expression,
+    FromInput,
+    FromStep,
+    ListOf,
+    Node,
+    Phase,
+    Plan,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+NULL = "null"
+#: The failure that made the run turn round.
+CAUSE = "cause"
+
+
+def input_field(parameter: str) -> str:
+    """The field of one parameter of the saga."""
+    return f"in:{parameter}"
+
+
+def output_field(step: str) -> str:
+    """The field of a step's result; written once."""
+    return f"out:{step}"
+
+
+def error_field(step: str, phase: Phase) -> str:
+    """The field of the newest failure of a step, or of its compensation."""
+    return f"err:{step}" if phase == "do" else f"uerr:{step}"
+
+
+def beat_field(step: str, phase: Phase) -> str:
+    """The field of what the newest attempt said in its last heartbeat."""
+    return f"beat:{step}" if phase == "do" else f"ubeat:{step}"
+
+
+def fields_of(expression: Expression) -> Iterator[str]:
+    """The payload fields an expression needs."""
+    if isinstance(expression, FromInput):
+        yield input_field(expression.input)
+    elif isinstance(expression, FromStep):
+        yield output_field(expression.step)
+    elif isinstance(expression, ListOf):
+        for item in expression.items:
+            yield from fields_of(item)
+    elif isinstance(expression, DictOf):
+        for item in expression.entries.values():
+            yield from fields_of(item)
+
+
+def wanted(node: Node, phase: Phase) -> tuple[str, ...]:
+    """The payload fields that an attempt of *node* needs."""
+    found = {beat_field(node.name, phase): None}
+    for name, expression in node.args.items():
+        if phase == "do" or (node.undo and name in node.undo.wants):
+            found.update(dict.fromkeys(fields_of(expression)))
+    if phase == "undo" and node.undo:
+        found.update({output_field(node.name): None} if "result" in node.undo.wants else {})
+        found.update({CAUSE: None} if "error" in node.undo.wants else {})
+    return tuple(found)
+
+
+def arguments(node: Node, phase: Phase, fields: Mapping[str, str]) -> dict[str, str]:
+    """The arguments of an attempt by parameter name, as JSON text."""
+    if phase == "do":
+        return {name: resolve(expression, fields) for name, expression in node.args.items()}
+    assert node.undo is not None
+    found = {}
+    for name in node.undo.wants:
+        # A forward parameter comes first: a step may well have one that is called `error`.
+        if name in node.args:
+            found[name] = resolve(node.args[name], fields)
+        elif name == "result":
+            found[name] = fields.get(output_field(node.name), NULL)
+        elif name == "error":
+            found[name] = fields.get(CAUSE, NULL)
+    return found
+
+
+def resolve(expression: Expression, fields: Mapping[str, str]) -> str:
+    """The value of an expression as JSON text; a payload that is not there is null."""
+    if isinstance(expression, Constant):
+        return json.dumps(expression.value)
+    if isinstance(expression, ListOf):
+        return "[" + ",".join(resolve(item, fields) for item in expression.items) + "]"
+    if isinstance(expression, DictOf):
+        pairs = (f"{json.dumps(k)}:{resolve(v, fields)}" for k, v in expression.entries.items())
+        return "{" + ",".join(pairs) + "}"
+    text = fields.get(next(fields_of(expression)), NULL)
+    return _follow(text, expression.path) if expression.path else text
+
+
+def _follow(text: str, path: tuple[str | int, ...]) -> str:
+    value: Any = json.loads(text)
+    for key in path:
+        try:
+            # A text has items too, but nobody means its letters.
+            value = None if isinstance(value, str) else value
+            value = value[key]
+        except (KeyError, IndexError, TypeError):
+            raise OutputInvalid(
+                f"there is no {'.'.join(map(str, path))!r} in the recorded value: "
+                "does its type still fit the saga?"
+            ) from None
+    return json.dumps(value)
+
+
+def result_fields(plan: Plan) -> tuple[str, ...]:
+    """The payload fields that the result of a run needs."""
+    return tuple(dict.fromkeys(fields_of(plan.result)))
+
+
+def checked(what: str, text: str, limit: int) -> str:
+    """Return *text*; raise PayloadTooLarge if it is over *limit* bytes."""
+    size = len(text.encode())
+    if size > limit:
+        raise PayloadTooLarge(what, size, limit)
+    return text
+
+
+def digest(saga: str, inputs: Mapping[str, str]) -> str:
+    """16 hexadecimal digits that tell one input from another."""
+    canonical = {name: json.loads(text) for name, text in inputs.items()}
+    text = json.dumps([saga, canonical], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def load_failure(text: str | None) -> Failure | None:
+    """The failure that was recorded, if one was."""
+    return Failure.model_validate_json(text) if text and text != NULL else None

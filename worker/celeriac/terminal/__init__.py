@@ -1,0 +1,9 @@
+"""`celery -A app saga …` and `celeriac …`: what is typed, asked and printed.
+
+Owns: verbs, options, prompts, printing, exit codes.  Refuses to know: how a verb does what it does.
+Nothing is imported here, since every `celery` command loads `cli`, whatever application it is for.
+
+Its files, from the ground up::
+
+    exit_codes | prompts | completion | screen < options < printing | verbs < cli
+"""

@@ -1,0 +1,107 @@
+"""Runs and their histories as programs get them: the same from every verb, and in an archive.
+
+Owns: which fields there are, and how they are called.  Refuses to know: where the documents go.
+
+The forms are stable: times are ISO 8601 in UTC, to the millisecond.  No payload is among them, nor
+the text of an error, which may quote one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from celeriac.views import wording
+
+if TYPE_CHECKING:
+    from celeriac.failure import Failure
+    from celeriac.machine.events import Event
+    from celeriac.views.state import RunState, StepView
+    from celeriac.views.stats import Stats
+
+_MOMENTS = ("deadline", "retry")  # what an event's data holds in milliseconds since the epoch
+
+
+def run_document(state: RunState) -> dict[str, Any]:
+    """A run as programs get it: the same from every verb."""
+    return {
+        "id": state.id,
+        "saga": state.saga,
+        "version": state.version,
+        "status": state.status.value,
+        "started_at": wording.iso(state.started_at),
+        "changed_at": wording.iso(state.changed_at),
+        "ended_at": wording.iso(state.ended_at),
+        "deadline": wording.iso(state.deadline),
+        "tags": state.tags,
+        "why": state.why,
+        "reason": state.reason,
+        "failed_step": state.failed_step,
+        "failure": _failure_document(state.failure),
+        "owed": list(state.owed),
+        "hold": state.hold.model_dump(mode="json") if state.hold else None,
+        "steps": [_step_document(step) for step in state.steps],
+    }
+
+
+def _step_document(step: StepView) -> dict[str, Any]:
+    return {
+        "name": step.name,
+        "task": step.task,
+        "status": step.status.value,
+        "attempts": step.attempts,
+        "undo_attempts": step.undo_attempts,
+        "failure": _failure_document(step.failure),
+        "undo_failure": _failure_document(step.undo_failure),
+        "blocked": step.blocked,
+        "asks": step.asks,
+    }
+
+
+def _failure_document(failure: Failure | None) -> dict[str, Any] | None:
+    if failure is None:
+        return None
+    # Neither message nor traceback: they may quote a payload.
+    return {"type": failure.type, "code": failure.code, "effect": failure.effect}
+
+
+def event_document(event: Event) -> dict[str, Any]:
+    """An event as programs get it: all that was recorded."""
+    data = {
+        name: wording.iso(wording.moment(value)) if name in _MOMENTS else value
+        for name, value in event.data.items()
+    }
+    return {
+        "at": wording.iso(wording.moment(event.at)),
+        "event": event.kind.value,
+        "step": event.step or None,
+        "phase": event.phase if event.step else None,
+        "attempt": event.attempt or None,
+        "data": data,
+    }
+
+
+def stats_document(stats: Stats) -> dict[str, Any]:
+    """How the runs stand as a whole, as programs get it.  Durations are seconds."""
+    sweep = stats.last_sweep
+    return {
+        "at": wording.iso(stats.at),
+        "active": stats.active,
+        "owed": stats.owed,
+        "overdue": stats.overdue,
+        "lag": stats.lag,
+        "last_sweep": {"at": wording.iso(sweep.at), "lag": sweep.lag, "took": sweep.took}
+        if sweep
+        else None,
+        "expired": stats.expired,
+        "retention_lag": stats.retention_lag,
+        "sagas": [
+            {
+                "saga": each.saga,
+                "runs": {status.value: count for status, count in each.counts.items()},
+                "started_last_hour": each.started_last_hour,
+                "oldest_active": each.oldest_active,
+                "oldest_since": wording.iso(each.oldest_since),
+            }
+            for each in stats.sagas
+        ],
+    }

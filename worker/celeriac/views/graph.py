@@ -1,0 +1,117 @@
+"""A saga or a run as a picture: what is drawn, and where.
+
+Owns: the boxes of the forward and the undo lane, what is solid (done) and what dashed (planned),
+and their places.  Refuses to know: where runs come from, and how it is drawn (`drawing`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from celeriac.machine.runs import LaneState, StepStatus
+
+if TYPE_CHECKING:
+    from celeriac.machine.plans import Node, Plan
+    from celeriac.machine.runs import Lane, Run, StepState
+
+_BAD = {StepStatus.FAILED, StepStatus.COMPENSATION_FAILED}
+_UNSURE = {StepStatus.UNKNOWN, StepStatus.RETRYING}
+_BUSY = {StepStatus.RUNNING, StepStatus.SCHEDULED, StepStatus.COMPENSATING}
+
+
+@dataclass(frozen=True)
+class Box:
+    """A step in one direction."""
+
+    name: str
+    note: str  # where it stands; empty in the picture of a saga
+    solid: bool  # it was begun; else it is only planned
+    tone: str = "plain"  # plain, good, bad, unsure, busy
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A step of a plan: its two boxes, and the place of both in the picture."""
+
+    name: str
+    after: tuple[str, ...]
+    column: int
+    row: int
+    do: Box
+    undo: Box | None  # None: it cannot be undone
+
+
+@dataclass(frozen=True)
+class Graph:
+    """What is drawn."""
+
+    title: str
+    cells: tuple[Cell, ...]
+
+    @property
+    def columns(self) -> list[list[Cell]]:
+        """The cells from left to right, and in each column from top to bottom."""
+        width = max((cell.column for cell in self.cells), default=-1) + 1
+        return [[cell for cell in self.cells if cell.column == n] for n in range(width)]
+
+    @property
+    def by_name(self) -> dict[str, Cell]:
+        """The cells by the names of their steps."""
+        return {cell.name: cell for cell in self.cells}
+
+
+def graph_of(plan: Plan, run: Run | None = None) -> Graph:
+    """Return what to draw of a saga, or of a run of it."""
+    columns: dict[str, int] = {}
+    cells: list[Cell] = []
+    for node in plan.nodes:  # what a step waits for comes before it in a plan
+        column = max((columns[name] + 1 for name in node.after), default=0)
+        row = sum(1 for taken in columns.values() if taken == column)
+        columns[node.name] = column
+        step = run.step(node.name) if run else None
+        cells.append(
+            Cell(node.name, node.after, column, row, _do_box(node, step), _undo_box(node, step))
+        )
+    title = f"{plan.saga} (version {plan.version})"
+    return Graph(f"{run.id}: {title}, {run.shown}" if run else title, tuple(cells))
+
+
+# --- what is drawn -----------------------------------------------------------------------------
+
+
+def _do_box(node: Node, step: StepState | None) -> Box:
+    pivot = " (pivot)" if node.pivot else ""
+    if step is None:
+        return Box(node.name + pivot, "", solid=True)
+    forward = StepStatus(_FORWARD.get(step.do.state, step.do.state.value))
+    begun = step.do.attempt > 0 or forward is StepStatus.SKIPPED
+    return Box(node.name + pivot, _note(forward, step.do), begun, _tone(forward))
+
+
+def _undo_box(node: Node, step: StepState | None) -> Box | None:
+    if node.undo is None:
+        return None
+    name = node.undo.task.rpartition(".")[2]
+    if step is None:
+        return Box(name, "", solid=False)
+    if step.undo.state is LaneState.IDLE:
+        return Box(name, "", solid=False)
+    return Box(name, _note(step.status, step.undo), step.undo.attempt > 0, _tone(step.status))
+
+
+_FORWARD = {LaneState.IDLE: "pending", LaneState.DONE: "completed", LaneState.WAIVED: "completed"}
+
+
+def _note(status: StepStatus, lane: Lane) -> str:
+    return f"{status} #{lane.attempt}" if lane.attempt > 1 else str(status)
+
+
+def _tone(status: StepStatus) -> str:
+    if status in _BAD:
+        return "bad"
+    if status in _UNSURE:
+        return "unsure"
+    if status in _BUSY:
+        return "busy"
+    return "plain" if status is StepStatus.PENDING else "good"

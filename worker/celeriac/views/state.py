@@ -1,0 +1,146 @@
+"""A run as people are shown it: its state, made of what is stored.
+
+Owns: which parts of a run are shown, and which payload fields that takes.  Refuses to know: where
+they are read, and how they are worded or printed.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from celeriac.failure import Failure
+from celeriac.machine.events import EventKind
+from celeriac.machine.plans import Frozen
+from celeriac.machine.runs import RunStatus, StepStatus
+from celeriac.store import payloads
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from celeriac.machine.events import Event
+    from celeriac.machine.plans import Phase, Plan
+    from celeriac.machine.runs import Run
+
+
+class StepView(Frozen):
+    """A step as people are shown it."""
+
+    name: str
+    task: str
+    status: StepStatus
+    attempts: int = Field(description="attempts of the step that were claimed")
+    undo_attempts: int = Field(description="attempts of its compensation that were claimed")
+    failure: Failure | None = Field(default=None, description="how the newest attempt failed")
+    undo_failure: Failure | None = Field(default=None, description="how its undo failed")
+    blocked: str | None = Field(default=None, description="why nobody can run it")
+    asks: bool = Field(
+        default=False, description="the run waits for an operator to say what became of it"
+    )
+
+
+class Hold(Frozen):
+    """Who holds a run, since when and why."""
+
+    since: datetime
+    by: str
+    reason: str
+
+
+class RunState(Frozen):
+    """A snapshot of a run as people are shown it: what `run.state()` returns."""
+
+    id: str
+    saga: str
+    version: int = Field(description="of the saga's definition")
+    status: RunStatus
+    started_at: datetime
+    deadline: datetime | None
+    changed_at: datetime
+    ended_at: datetime | None
+    tags: dict[str, str]
+    steps: tuple[StepView, ...]
+    why: str | None = Field(description="failed, cancelled or deadline: why it is or was undone")
+    reason: str | None = Field(description="what an operator said")
+    failure: Failure | None = Field(description="how the step failed that ended the run")
+    failed_step: str | None = Field(default=None, description="the step that ended the run")
+    owed: tuple[str, ...] = Field(description="steps that an operator must see to")
+    hold: Hold | None = Field(default=None, description="who paused it, while it is paused")
+
+    def step(self, name: str) -> StepView:
+        """The step of this name; raises KeyError, with the names there are."""
+        found = {step.name: step for step in self.steps}
+        if name not in found:
+            raise KeyError(f"no step {name!r}; there are {', '.join(found)}")
+        return found[name]
+
+
+_PHASES: tuple[Phase, Phase] = ("do", "undo")
+
+
+def failure_fields(steps: Iterable[str]) -> tuple[str, ...]:
+    """The payload fields that tell how these steps and their run failed."""
+    return (*(payloads.error_field(step, p) for step in steps for p in _PHASES), payloads.CAUSE)
+
+
+def state_of(
+    plan: Plan, run: Run, fields: Mapping[str, str] | None = None, hold: Hold | None = None
+) -> RunState:
+    """The state of a run; the failures in it are those that *fields* tell."""
+    fields = fields or {}
+    return RunState(
+        id=run.id,
+        saga=run.saga,
+        version=plan.version,
+        status=run.shown,
+        started_at=_time(run.started_at),
+        deadline=_time(run.deadline) if run.deadline else None,
+        changed_at=_time(run.changed_at),
+        ended_at=_time(run.ended_at) if run.ended_at else None,
+        tags=dict(run.tags),
+        steps=tuple(_view(plan, run, node.name, fields) for node in plan.nodes),
+        why=run.why or None,
+        reason=run.reason or None,
+        # What an operator has seen to is no failure of the run any more.
+        failure=payloads.load_failure(fields.get(payloads.CAUSE)) if _failed(run) else None,
+        failed_step=run.culprit or None,
+        owed=run.owed,
+        hold=hold,
+    )
+
+
+def hold_of(history: Sequence[Event]) -> Hold | None:
+    """Who holds a run, by its history; None if it was resumed."""
+    told = [each for each in history if each.kind in (EventKind.PAUSED, EventKind.RESUMED)]
+    if not told or told[-1].kind is EventKind.RESUMED:
+        return None
+    data = told[-1].data
+    return Hold(since=told[-1].time, by=data.get("by", ""), reason=data.get("reason", ""))
+
+
+def _failed(run: Run) -> bool:
+    return bool(run.why or run.culprit)
+
+
+def _view(plan: Plan, run: Run, name: str, fields: Mapping[str, str]) -> StepView:
+    step = run.step(name)
+    failures = [
+        payloads.load_failure(fields.get(payloads.error_field(name, phase))) for phase in _PHASES
+    ]
+    return StepView(
+        name=name,
+        task=plan.by_name[name].task,
+        status=step.status,
+        attempts=step.do.attempt,
+        undo_attempts=step.undo.attempt,
+        failure=failures[0],
+        undo_failure=failures[1],
+        blocked=step.blocked or None,
+        asks=run.owed == (name,) and plan.by_name[name].on_unknown == "operator" and not run.why,
+    )
+
+
+def _time(ms: int) -> datetime:
+    return datetime.fromtimestamp(ms / 1000, UTC)

@@ -1,0 +1,106 @@
+"""What a cancel would undo, before anybody gives it: the answer of the state machine itself.
+
+Owns: the preview.  Refuses to know: the rules, which it asks for (`transitions`, `moves`), and the
+store.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from celeriac.errors import CommandRefused
+from celeriac.machine.commands import Cancel
+from celeriac.machine.moves import in_undo_order
+from celeriac.machine.plans import Frozen
+from celeriac.machine.runs import LaneState, RunStatus
+from celeriac.machine.transitions import transition
+from celeriac.store import payloads
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from celeriac.machine.plans import Node, Plan
+    from celeriac.machine.runs import Run, StepState
+
+
+class UndoStep(Frozen):
+    """What a cancel would do about one step."""
+
+    step: str
+    task: str | None = Field(description="the compensation; None: there is none")
+    inputs: dict[str, Any] = Field(
+        default_factory=dict, description="what it would be given, by parameter; a payload"
+    )
+    certain: bool = Field(
+        description="False: an attempt is at work, or its outcome is unknown, so it may be nothing"
+    )
+    stays: str | None = Field(default=None, description="why its effect would stay")
+
+
+class UndoPlan(Frozen):
+    """What would be undone of a run, in which order: what `run.undo_plan()` returns."""
+
+    id: str
+    status: RunStatus
+    refused: str | None = Field(description="why nothing can be undone; None: it can")
+    steps: tuple[UndoStep, ...] = Field(description="in the order in which they would be undone")
+
+    @property
+    def undone(self) -> tuple[UndoStep, ...]:
+        """The steps whose compensation would be sent."""
+        return tuple(step for step in self.steps if step.stays is None)
+
+    @property
+    def staying(self) -> tuple[UndoStep, ...]:
+        """The steps whose effect would stay."""
+        return tuple(step for step in self.steps if step.stays is not None)
+
+
+def undo_fields(plan: Plan) -> tuple[str, ...]:
+    """The payload fields that compensations of a plan may be given."""
+    return tuple({name: None for node in plan.nodes for name in payloads.wanted(node, "undo")})
+
+
+def undo_plan_of(plan: Plan, run: Run, fields: Mapping[str, str], now: int) -> UndoPlan:
+    """Return what a cancel at *now* (ms) would undo, in which order, and what would stay."""
+    try:
+        turned = transition(plan, run, Cancel("preview"), now).run
+    except CommandRefused as refused:
+        return UndoPlan(id=run.id, status=run.shown, refused=str(refused), steps=())
+    names = [name for name, step in turned.steps.items() if _touched(step)]
+    steps = [
+        _undo_step(plan.by_name[name], turned.steps[name], fields)
+        for name in in_undo_order(plan, turned, names)
+    ]
+    return UndoPlan(id=run.id, status=run.shown, refused=None, steps=tuple(steps))
+
+
+def _touched(step: StepState) -> bool:
+    """True if an attempt took effect, may have, or still may."""
+    return step.maybe or step.do.state in (LaneState.DONE, LaneState.RUNNING)
+
+
+_STAYS = {
+    LaneState.DONE: "it is undone already",
+    LaneState.WAIVED: "its undo was waived",
+    LaneState.FAILED: "its undo failed, and is owed: retry or waive it",
+}
+
+
+def _undo_step(node: Node, step: StepState, fields: Mapping[str, str]) -> UndoStep:
+    stays = _STAYS.get(step.undo.state) if node.undo else "it has no compensation"
+    return UndoStep(
+        step=node.name,
+        task=node.undo.task if node.undo else None,
+        inputs=_inputs(node, fields) if stays is None else {},
+        certain=step.do.state is LaneState.DONE,
+        stays=stays,
+    )
+
+
+def _inputs(node: Node, fields: Mapping[str, str]) -> dict[str, Any]:
+    texts = payloads.arguments(node, "undo", fields)
+    return {name: json.loads(text) for name, text in texts.items()}

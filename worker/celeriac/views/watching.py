@@ -1,0 +1,104 @@
+"""A run while it goes on: a tree of its steps, each with what it is at or waits for.
+
+Owns: the lines of the tree.  Refuses to know: how often somebody looks, and what a terminal is.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from celeriac.machine.runs import LaneState, RunStatus
+from celeriac.observing.observers import clean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from celeriac.machine.plans import Node, Phase, Plan
+    from celeriac.machine.runs import Lane, Run, StepState
+
+
+def tree(plan: Plan, run: Run, now: int) -> list[str]:
+    """Return the run as lines: itself, its steps, and under each step its compensation.
+
+    *now* is the store's time in milliseconds.
+    """
+    lines = [f"{clean(run.id)}: {clean(plan.saga)} {_whole(run, now)}"]
+    width = max(len(clean(node.name)) for node in plan.nodes)
+    for number, node in enumerate(plan.nodes, start=1):
+        last = number == len(plan.nodes)
+        step = run.step(node.name)
+        told = _line(run, step, "do", now)
+        lines.append(f"{'└─' if last else '├─'} {clean(node.name):{width}}  {told}".rstrip())
+        if node.undo and step.undo.state is not LaneState.IDLE:
+            name = clean(node.undo.task.rpartition(".")[2])
+            told = _line(run, step, "undo", now)
+            lines.append(f"{'  ' if last else '│ '} ↶ {name}  {told}".rstrip())
+        elif _stays(run, node, step):
+            lines.append(f"{'  ' if last else '│ '} ↶ nothing: it has no compensation")
+    return lines
+
+
+def _whole(run: Run, now: int) -> str:
+    if run.status.at_rest:
+        owed = f"; owed: {', '.join(map(clean, run.owed))}" if run.owed else ""
+        return f"{run.status} after {_span(run.ended_at - run.started_at)}{owed}"
+    return f"{run.shown} for {_span(now - run.started_at)}{_limits(run, now)}"
+
+
+def _limits(run: Run, now: int) -> str:
+    """What the run as a whole waits for, or is to keep."""
+    if run.paused:
+        return f"; paused {_span(now - run.paused)} ago"
+    if run.status is RunStatus.COMPENSATING and run.quiet > now:
+        return f"; undone from in {_span(run.quiet - now)} on, an effect may still land until then"
+    if run.deadline and run.status is RunStatus.RUNNING:
+        left = run.deadline - now
+        return f"; deadline in {_span(left)}" if left >= 0 else f"; {_span(-left)} overdue"
+    return ""
+
+
+def _line(run: Run, step: StepState, phase: Phase, now: int) -> str:
+    """Where one direction of a step stands, and what it waits for."""
+    lane = step.lane(phase)
+    words = " ".join(_told(run, lane, now))
+    return f"{words}; {clean(step.blocked)}" if step.blocked and _waits(lane) else words
+
+
+def _told(run: Run, lane: Lane, now: int) -> Iterator[str]:
+    if lane.state is LaneState.IDLE:
+        yield "pending"
+    elif lane.state is LaneState.RUNNING:
+        yield f"running  attempt {lane.attempt}, for {_span(now - lane.at)}"
+    elif _waits(lane) and run.paused:
+        yield f"held  before attempt {lane.attempt + 1}"
+    elif _waits(lane) and (lane.at > now or not lane.sent):
+        yield f"{lane.state}  attempt {lane.attempt + 1} in {_span(max(0, lane.at - now))}"
+    elif _waits(lane):
+        since = _span(now - lane.at)
+        yield f"{lane.state}  attempt {lane.attempt + 1}, waits for a worker for {since}"
+    else:
+        yield _ENDED.get(lane.state, lane.state.value)
+        if lane.attempt > 1:
+            yield f" {lane.attempt} attempts"
+
+
+_ENDED = {LaneState.DONE: "completed"}
+
+
+def _waits(lane: Lane) -> bool:
+    return lane.state in (LaneState.SCHEDULED, LaneState.RETRYING)
+
+
+def _stays(run: Run, node: Node, step: StepState) -> bool:
+    took_effect = step.maybe or step.do.state is LaneState.DONE
+    return bool(run.why) and node.undo is None and took_effect
+
+
+def _span(ms: int) -> str:
+    """A length of time, as short as it can be said."""
+    seconds = max(0, ms) / 1000
+    minutes, rest = divmod(int(seconds), 60)
+    if not minutes:
+        return f"{seconds:.1f} s"
+    hours, over = divmod(minutes, 60)
+    return f"{hours} h {over:02} min" if hours else f"{minutes} min {rest:02} s"

@@ -1,0 +1,284 @@
+"""Runs, events and times in words: what operators read, and what they may do next.
+
+Owns: the wording.  Refuses to know: where it is printed, and what a terminal can show; so nothing
+here is escaped yet, apart from the commands, which are to be copied.
+"""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from celeriac.machine.events import Event, EventKind
+from celeriac.machine.runs import RunStatus, StepStatus
+from celeriac.observing.observers import clean, details
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from celeriac.failure import Failure
+    from celeriac.views.bulk_outcome import BulkOutcome
+    from celeriac.views.state import Hold, RunState, StepView
+    from celeriac.views.stats import Stats
+
+_AT_EASE = (StepStatus.PENDING, StepStatus.COMPLETED, StepStatus.COMPENSATED)
+_MINUTE = 60_000
+
+
+# --- runs --------------------------------------------------------------------------------------
+
+
+def facts(state: RunState) -> list[tuple[str, str]]:
+    """What is known of a run as a whole, each with its name; what is not known is left out."""
+    found = {
+        "started": when(state.started_at),
+        "deadline": iso(state.deadline),
+        "ended": when(state.ended_at),
+        "tags": _pairs(state.tags.items()),
+        "why": why(state),
+        "reason": state.reason,
+        "paused": held(state.hold),
+        "owed": "" if asked(state) else ", ".join(state.owed),
+        "asks": asked(state),
+    }
+    return [(name, text) for name, text in found.items() if text]
+
+
+def held(hold: Hold | None) -> str:
+    """Who holds a run, since when and why."""
+    if hold is None:
+        return ""
+    by = f", by {hold.by}" if hold.by else ""
+    return f"since {when(hold.since)}{by}" + (f": {hold.reason}" if hold.reason else "")
+
+
+def asked(state: RunState) -> str:
+    """What an operator is asked, if the run waits for an answer."""
+    steps = [step.name for step in state.steps if step.asks]
+    return f"whether {steps[0]} took effect: nobody knows, and it honours no key" if steps else ""
+
+
+def why(state: RunState) -> str:
+    """Why the run is or was undone, in a few words; empty if it is not."""
+    failed = f"{state.failed_step} failed" if state.failed_step else ""
+    told = [text for text in (state.why if state.why != "failed" else "", failed) if text]
+    return ", ".join(told) + (f" ({failure(state.failure)})" if state.failure else "")
+
+
+def whereabouts(state: RunState) -> str:
+    """The steps that something is going on with, or that are owed."""
+    if state.owed:
+        return f"{'asks' if asked(state) else 'owed'}: {', '.join(state.owed)}"
+    if state.status.at_rest:
+        return ""
+    return ", ".join(
+        f"{step.name} {step.status}" for step in state.steps if step.status not in _AT_EASE
+    )
+
+
+def attempts(step: StepView) -> str:
+    """How often a step, and its compensation, was tried."""
+    return f"{step.attempts}" + (f", undo {step.undo_attempts}" if step.undo_attempts else "")
+
+
+def trouble(step: StepView) -> str:
+    """What went wrong with a step; empty if nothing did."""
+    found = [
+        step.blocked or "",
+        failure(step.failure) if step.failure else "",
+        f"undo: {failure(step.undo_failure)}" if step.undo_failure else "",
+    ]
+    return "; ".join(text for text in found if text)
+
+
+def failure(found: Failure) -> str:
+    """How an attempt failed; the message may quote a payload, so this is for operators only."""
+    code = f" [{found.code}]" if found.code else ""
+    return f"{found.type}{code}: {found.message}" if found.message else f"{found.type}{code}"
+
+
+# --- events ------------------------------------------------------------------------------------
+
+
+def attempt(event: Event) -> str:
+    """The step and attempt that an event is about; empty for one about the run."""
+    undo = " undo" if event.phase == "undo" else ""
+    number = f" #{event.attempt}" if event.attempt else ""
+    return f"{event.step}{undo}{number}" if event.step else ""
+
+
+def happening(event: Event) -> str:
+    """What happened."""
+    words: dict[str, Any] = dict(event.data)
+    if "deadline" in words:
+        words["deadline"] = iso(moment(words["deadline"]))
+    if "tags" in words:
+        words["tags"] = _pairs(words["tags"])
+    return details(replace(event, data=words))
+
+
+def deed(events: Sequence[Event]) -> str:
+    """What a command did, by the events it led to; none: nothing."""
+    if not events:
+        return "nothing changed"
+    names = ", ".join(event.step for event in events)
+    done = {
+        EventKind.COMPENSATION_STARTED: "cancelled; what it did is undone",
+        EventKind.TERMINATED: "terminated; nothing is undone",
+        EventKind.RETRIED: f"trying again: {names}",
+        EventKind.WAIVED: f"waived: {names}",
+        EventKind.PAUSED: "paused; nothing further is taken up",
+        EventKind.RESUMED: "resumed",
+        EventKind.SKIPPED: f"skipped: {names}",
+    }
+    return done[events[0].kind]
+
+
+def tallied(verb: str, tally: BulkOutcome) -> str:
+    """What a command did to many runs, as a sentence."""
+    counts = {
+        "changed": len(tally.changed),
+        "had nothing to change": len(tally.unchanged),
+        "refused": len(tally.refused),
+        "gone meanwhile": len(tally.gone),
+        "not reached": tally.left,
+    }
+    told = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+    return f"{verb}: {told or 'no run'}."
+
+
+def _pairs(pairs: Any) -> str:
+    return " ".join(f"{key}={value}" for key, value in pairs)
+
+
+# --- advice ------------------------------------------------------------------------------------
+
+
+def advice(state: RunState, saga: str) -> list[tuple[str, str]]:
+    """The commands an operator may want next, each with what it does.
+
+    *saga* is how the command line is called: `celery -A shop saga`.
+    """
+    undo = (_command(saga, "cancel", state.id), "undo what it did")
+    abandon = (_command(saga, "terminate", state.id), "abandon it as it is")
+    resume = (_command(saga, "resume", state.id), "let it go on")
+    if state.status is RunStatus.PAUSED:
+        return [resume, *([] if state.why else [undo]), abandon]
+    if state.status is RunStatus.FAILED:
+        asks = any(step.asks for step in state.steps)
+        return [*_advice_on_owed(state, saga), *([undo] if asks else []), abandon]
+    if state.status is RunStatus.COMPENSATING:
+        return [abandon]
+    if state.status is RunStatus.COMPLETED:
+        return [undo]
+    return [] if state.status.at_rest else [undo, abandon]
+
+
+def _advice_on_owed(state: RunState, saga: str) -> list[tuple[str, str]]:
+    found = []
+    for step in state.steps:
+        if step.name in state.owed:
+            undone = step.status is StepStatus.COMPENSATION_FAILED
+            found.append((_command(saga, "retry", state.id, step.name), _again(step)))
+            other = (
+                ("waive", "declare it settled") if undone else ("skip", "it was seen to by hand")
+            )
+            found.append((_command(saga, other[0], state.id, step.name), other[1]))
+    return found
+
+
+def _again(step: StepView) -> str:
+    if step.status is StepStatus.COMPENSATION_FAILED:
+        return "undo it again"
+    if step.asks:
+        return "do it (once more): it did not take effect, or that does no harm"
+    return "try it again: the run can only go forward"
+
+
+def _command(saga: str, verb: str, *names: str) -> str:
+    reason = " --reason '...'" if verb in ("terminate", "waive", "skip") else ""
+    reason += " --result null" if verb == "skip" else ""
+    dashes = " --" if any(name.startswith("-") for name in names) else ""
+    return f"{saga} {verb}{reason}{dashes} {shlex.join(clean(name) for name in names)}"
+
+
+# --- all runs ----------------------------------------------------------------------------------
+
+
+def stats_table(stats: Stats) -> tuple[list[str], list[list[str]]]:
+    """The runs by saga and status, with headings; only statuses that occur."""
+    statuses = [status for status in RunStatus if any(status in s.counts for s in stats.sagas)]
+    headings = ["saga", *statuses, "started in 1 h", "oldest active"]
+    rows = [
+        [
+            each.saga,
+            *[str(each.counts.get(status, "")) for status in statuses],
+            str(each.started_last_hour or ""),
+            f"{each.oldest_active}, {_ago(stats.at - each.oldest_since)}"
+            if each.oldest_active and each.oldest_since
+            else "",
+        ]
+        for each in stats.sagas
+    ]
+    return headings, rows
+
+
+def stats_facts(stats: Stats) -> list[tuple[str, str]]:
+    """What is worth knowing beside how many runs there are."""
+    sweep = stats.last_sweep
+    late = f", the oldest {_span(stats.lag)} late" if stats.overdue else ""
+    gone = f", the first {_span(stats.retention_lag)} ago" if stats.expired else ""
+    return [
+        ("active", str(stats.active)),
+        ("owed", f"{stats.owed} failed: list --status failed" if stats.owed else "0"),
+        ("due", f"{stats.overdue}{late}"),
+        (
+            "last sweep",
+            f"{_ago(stats.at - sweep.at)}, took {sweep.took:.3f} s" if sweep else "none",
+        ),
+        ("to be removed", f"{stats.expired}{gone}"),
+    ]
+
+
+def _span(seconds: float) -> str:
+    return _ago(timedelta(seconds=seconds)).removesuffix(" ago")
+
+
+# --- times -------------------------------------------------------------------------------------
+
+
+def moment(ms: int) -> datetime:
+    """The time that is *ms* after the epoch."""
+    return datetime.fromtimestamp(ms / 1000, UTC)
+
+
+def iso(time: datetime | None) -> str | None:
+    """A time as programs read it: in UTC, to the millisecond."""
+    if time is None:
+        return None
+    return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def when(time: datetime | None) -> str:
+    """A time as people read it: in UTC, and how long ago."""
+    if time is None:
+        return ""
+    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z, {_ago(datetime.now(UTC) - time)}"
+
+
+def _ago(passed: timedelta) -> str:
+    seconds = max(0, int(passed.total_seconds()))
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds // size} {unit} ago"
+    return f"{seconds} s ago"
+
+
+def after(ms: int) -> str:
+    """How long after the start of a run."""
+    if ms < _MINUTE:
+        return f"+{ms / 1000:.3f} s"
+    minutes, rest = divmod(ms, _MINUTE)
+    return f"+{minutes // 60}:{minutes % 60:02}:{rest // 1000:02}"

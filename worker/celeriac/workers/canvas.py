@@ -1,0 +1,268 @@
+"""Plan and run to Celery messages: forward chains, compensation chains, each with `link_error`.
+
+Owns: how a dispatch becomes a signature (task id, headers, time limits, the text that Flower
+shows), which steps travel in one chain, and the question how much waits in a queue.  Refuses to
+know: what may be done (`transitions`) and what a step does.
+
+Messages are hints and carry no payload: the run's id, the step, the direction and the attempt.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from celery import chain
+from kombu.exceptions import KombuError
+
+from celeriac.engine.engine import Backlog, Delivery
+from celeriac.machine.events import Dispatch
+from celeriac.machine.moves import to_undo
+from celeriac.observing.observers import clean, log, title
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from celery import Celery
+    from celery.canvas import Signature
+
+    from celeriac.machine.plans import Node, Phase, Plan
+    from celeriac.machine.runs import Run
+
+#: The header that makes a task message a saga's.
+HEADER = "celeriac"
+#: The queue of Celeriac's own tasks: nothing of it waits behind business work.
+QUEUE = "celeriac"
+#: The errback that sends what is due.
+ERRBACK = "celeriac.compensate"
+#: A keyword that no task knows.  A worker that runs a saga's message without knowing Celeriac
+#: fails for it, instead of running the task with its default arguments.
+GUARD = "celeriac_run"
+#: Celery's signed messages: an application that has them wants ours signed too.
+SIGNED = "auth"
+# A chain's messages grow with the square of its length (celery.md): longer sagas travel in windows.
+_WINDOW = 10
+# More than any run id, step or number of ours; what is longer is not worth looking at.
+_LONGEST_WORD = 1_000
+_ENDLESS = 2**53
+
+
+def header_of(request: Any) -> Any:
+    """The saga header of a task request, whatever it holds; None if it has none."""
+    return getattr(request, HEADER, None) or (request.headers or {}).get(HEADER)
+
+
+def delivery_of(request: Any) -> Delivery | None:
+    """What the message of a task request hints at; None if it is no saga's."""
+    header = header_of(request)
+    return parse_header(header) if header else None
+
+
+def parse_header(header: Any) -> Delivery | None:
+    """Read the saga header of a message; None if it makes no sense.
+
+    Whoever can write to the broker can write anything here, and some of it ends up in logs.
+    """
+    if not isinstance(header, list | tuple) or len(header) != len(Delivery._fields):
+        return None
+    run_id, epoch, step, phase, attempt, plan = header
+    words, numbers = (run_id, step, plan), (epoch, attempt)
+    fits = (
+        phase in ("do", "undo")
+        and all(isinstance(word, str) and _is_word(word) for word in words)
+        and all(type(number) is int and abs(number) < _ENDLESS for number in numbers)
+    )
+    return Delivery(run_id, epoch, step, phase, attempt, plan) if fits else None
+
+
+def _is_word(text: str) -> bool:
+    return len(text) <= _LONGEST_WORD and text.isprintable()
+
+
+class CeleryCourier:
+    """Sends what is due as Celery chains.  A broker that is away is the sweep's business."""
+
+    def __init__(self, app: Celery) -> None:
+        self._app = app
+
+    def send(self, plan: Plan, run: Run, dispatches: Sequence[Dispatch], now: int) -> None:
+        """Publish *dispatches*, each with the steps that can follow in the same chain."""
+        for dispatch in dispatches:
+            try:
+                self._publish(plan, run, dispatch, now)
+            except (KombuError, OSError, RuntimeError) as error:
+                # The state says what should be on its way: the sweep sends it again.
+                log.warning(
+                    "%s not sent (%s); the sweep will send it",
+                    title(run.id, dispatch.step, dispatch.phase, dispatch.attempt),
+                    type(error).__name__,
+                )
+
+    def _publish(self, plan: Plan, run: Run, dispatch: Dispatch, now: int) -> None:
+        links = [self.signature(plan, run, link) for link in window(plan, run, dispatch)]
+        options: dict[str, Any] = {"retry": False}
+        # Said by the first link itself: a chain passes on no parent_id.
+        root = task_id(run, plan.nodes[0].name, "do", 1)
+        links[0].options["root_id"] = root
+        if links[0].options["task_id"] != root:
+            links[0].options["parent_id"] = root
+        if dispatch.at > now:
+            options["countdown"] = (dispatch.at - now) / 1000
+        sent = chain(*links) if len(links) > 1 else links[0]
+        with self._app.producer_or_acquire() as producer:
+            # Celery alone would try for six seconds, in a web handler, what the sweep does anyway.
+            producer.connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
+            sent.apply_async(producer=producer, **options)
+
+    def signature(self, plan: Plan, run: Run, dispatch: Dispatch) -> Signature:
+        """The message of one attempt."""
+        node = plan.by_name[dispatch.step]
+        name = node.task_of(dispatch.phase)
+        # A sweeper need not know the task: its name is enough to route and send it.
+        task = self._app.tasks.get(name)
+        make = task.signature if task is not None else self._app.signature
+        args = () if task is not None else (name,)
+        options = message_options(run, dispatch)
+        options.update(_time_limits(node, dispatch.phase, run.grace))
+        options.update(written(self._app))
+        options["link_error"] = [self._errback(run)]
+        return make(*args, kwargs={GUARD: run.id}, immutable=True, options=options)
+
+    def _errback(self, run: Run) -> Signature:
+        return self._app.signature(
+            ERRBACK,
+            args=(run.id,),
+            immutable=True,
+            options={
+                "queue": QUEUE,
+                "argsrepr": clean(run.id),
+                "kwargsrepr": "",
+                **written(self._app),
+            },
+        )
+
+    def backlog(self, task: str) -> Backlog | None:
+        """How much waits in the queue of *task*; None if the broker cannot say."""
+        try:
+            options = self._app.amqp.router.route({}, task, (), {}, self._app.tasks.get(task))
+            queue = options["queue"]
+            with self._app.connection_or_acquire() as connection:
+                connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
+                declared = connection.default_channel.queue_declare(queue=queue.name, passive=True)
+                return Backlog(queue.routing_key or queue.name, declared.message_count)
+        except (KombuError, OSError) as error:
+            log.debug("cannot ask how much waits for %s: %s", task, type(error).__name__)
+            return Backlog(QUEUE, 0, away=True)
+        except (KeyError, RuntimeError) as error:
+            log.debug("cannot tell how much waits for %s: %s", task, type(error).__name__)
+            return None
+        except Exception as error:
+            # Each transport has errors of its own for a queue that does not exist (yet); sending
+            # will declare it, so nothing waits there.
+            if type(error).__name__ in ("NotFound", "ChannelError"):
+                return Backlog(QUEUE, 0)
+            if not isinstance(error, self._broker_errors()):
+                raise
+            # Out of memory, or gone between two words: nothing that is wrong with the run.
+            log.debug("cannot ask how much waits for %s: %s", task, type(error).__name__)
+            return Backlog(QUEUE, 0, away=True)
+
+    def _broker_errors(self) -> tuple[type[Exception], ...]:
+        """What this transport raises for a broker that is away or refuses; kombu passes it on."""
+        with self._app.connection_for_write() as asked:  # it asks the transport, not the broker
+            return (*asked.connection_errors, *asked.channel_errors)
+
+
+def written(app: Celery) -> dict[str, str]:
+    """How our messages are written: as JSON, whatever the application sends otherwise."""
+    return {} if app.conf.task_serializer == SIGNED else {"serializer": "json"}
+
+
+def message_options(run: Run, dispatch: Dispatch) -> dict[str, Any]:
+    """What tells the message of an attempt from any other: id, header, and the text shown."""
+    return {
+        "task_id": task_id(run, dispatch.step, dispatch.phase, dispatch.attempt),
+        "headers": {
+            HEADER: [
+                run.id,
+                run.epoch,
+                dispatch.step,
+                dispatch.phase,
+                dispatch.attempt,
+                run.plan,
+            ]
+        },
+        "argsrepr": title(run.id, dispatch.step, dispatch.phase, dispatch.attempt),
+        "kwargsrepr": shown(
+            saga=run.saga,
+            run=run.id,
+            step=dispatch.step,
+            phase="forward" if dispatch.phase == "do" else "compensation",
+            attempt=dispatch.attempt,
+        ),
+    }
+
+
+def shown(*, saga: str, run: str, step: str, phase: str, attempt: int) -> str:
+    """What a message says of itself where Flower looks for keyword arguments.
+
+    As a dictionary, since Flower can search in that: `kwargs:run=order-42`.
+    """
+    return repr({"saga": saga, "run": run, "step": step, "phase": phase, "attempt": attempt})
+
+
+def task_id(run: Run, step: str, phase: Phase, attempt: int) -> str:
+    """The Celery task id of an attempt: `order-42:charge:1`, `order-42:charge:undo:1`."""
+    return f"{run.key}:{step}:{attempt}" if phase == "do" else f"{run.key}:{step}:undo:{attempt}"
+
+
+def window(plan: Plan, run: Run, first: Dispatch) -> Iterator[Dispatch]:
+    """The attempts that travel in one chain, beginning with *first*."""
+    yield first
+    following = _forward if first.phase == "do" else _backward
+    for count, name in enumerate(following(plan, run, first.step), start=2):
+        if count > _WINDOW:
+            return
+        attempt = run.step(name).lane(first.phase).attempt + 1
+        yield Dispatch(name, first.phase, attempt, first.at)
+
+
+def _forward(plan: Plan, _run: Run, name: str) -> Iterator[str]:
+    """The steps that follow one by one, up to the next fork or join."""
+    while True:
+        followers = plan.followers[name]
+        if len(followers) != 1 or len(followers[0].after) != 1:
+            return
+        name = followers[0].name
+        yield name
+
+
+def _backward(plan: Plan, run: Run, name: str) -> Iterator[str]:
+    """The compensations that follow one by one."""
+    if plan.compensation_order == "parallel":
+        return
+    names = to_undo(plan, run)
+    yield from names[names.index(name) + 1 :] if name in names else ()
+
+
+def carries_on(request: Any, dispatch: Dispatch) -> bool:
+    """True if the chain of a running task has the message of *dispatch* as its next link."""
+    rest = getattr(request, "chain", None)
+    if not rest:
+        return False
+    try:
+        following = parse_header(rest[-1]["options"]["headers"][HEADER])
+    except (KeyError, IndexError, TypeError):
+        return False  # whatever it is, it is not ours
+    return following is not None and following[2:5] == (
+        dispatch.step,
+        dispatch.phase,
+        dispatch.attempt,
+    )
+
+
+def _time_limits(node: Node, phase: Phase, grace: int) -> dict[str, float]:
+    limit = node.limit(phase)
+    if limit is None:
+        return {}
+    # Soft first, so that the step can tell; hard before the state gives the attempt up.
+    return {"soft_time_limit": limit / 1000, "time_limit": (limit + grace // 2) / 1000}

@@ -1,0 +1,167 @@
+"""The lease thread: signs of life for the attempts that a worker has at work.
+
+Owns: when leases are renewed, noticing that a pool child has died, and telling how long the
+worker was cut off.  Refuses to know: what an expired lease or an outage leads to.  It lives in
+the worker's *main* process, which stays responsive while a step holds its interpreter lock, and
+dies with it, which is the point.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from billiard.einfo import ExceptionWithTraceback
+from billiard.exceptions import WorkerLostError
+from celery.worker import state
+from celery.worker.request import Request
+
+from celeriac.errors import StoreError
+from celeriac.observing.observers import log
+from celeriac.points import reached
+from celeriac.store import Lease
+from celeriac.workers.canvas import HEADER, parse_header
+
+if TYPE_CHECKING:
+    from collections import deque
+    from collections.abc import Callable
+
+    from celeriac.store import Store
+
+_LONGEST_TICK = 0.5
+
+
+class LeaseKeeper(threading.Thread):
+    """Renews the leases of a worker's active attempts, three times in the length of one."""
+
+    def __init__(
+        self,
+        store: Store,
+        lease: float,
+        deaths: deque[Lease],
+        consumes: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """*lease* is seconds; *deaths* is where attempts are reported whose child is gone.
+
+        *consumes* tells whether the worker is in touch with its broker.
+        """
+        super().__init__(name="celeriac-leases", daemon=True)
+        self._store, self._lease, self._deaths = store, lease, deaths
+        self._consumes = consumes
+        self._stopped = threading.Event()
+        self._given_up: set[Lease] = set()
+        self._reached = time.monotonic()  # when both the store and the broker were last there
+        self._cut_off = False  # one of them was not, since then
+        self._away = False  # the store was not, at the last look
+        self._next = 0.0
+
+    def run(self) -> None:
+        """Work until the worker stops."""
+        tick = min(_LONGEST_TICK, self._lease / 6)
+        while not self._stopped.wait(tick):
+            try:
+                self._beat()
+            except StoreError as error:
+                if not self._away:
+                    log.warning("cannot renew leases: %s", error)
+                self._away = self._cut_off = True
+                self._next = 0.0  # as soon as it is back
+            except Exception:  # noqa: BLE001 -- it is logged
+                # Nothing that goes wrong here may end the thread: all attempts would be lost.
+                log.exception("the lease thread stumbled; going on")
+
+    def stop(self) -> None:
+        """Renew no more; whatever is still active will be taken over."""
+        self._stopped.set()
+
+    def _beat(self) -> None:
+        alive, dead = self._attempts()
+        fresh = dead - self._given_up
+        if fresh:
+            try:
+                self._store.lapse(sorted(fresh))
+            except StoreError:
+                self._deaths.extend(fresh)  # nobody will report them again
+                raise
+            log.warning("attempts lost with their pool child: %d", len(fresh))
+        self._given_up = dead
+        if not self._consumes():
+            # Celery waits up to half a minute between two tries to connect again.  Runs make no
+            # progress until it has, and must not pay for that with their deadlines (L5).
+            self._cut_off, self._next = True, 0.0
+        if time.monotonic() < self._next:
+            return
+        outage = time.monotonic() - self._reached if self._cut_off else 0.0
+        reached("lease.renewing", alive)
+        self._store.renew(sorted(alive), int(self._lease * 1000))
+        self._store.pulse(int(self._lease * 2000 / 3), int(outage * 1000))
+        self._away = False
+        if self._consumes():
+            self._cut_off = False
+            self._reached = time.monotonic()
+            self._next = self._reached + self._lease / 3
+
+    def _attempts(self) -> tuple[set[Lease], set[Lease]]:
+        """The attempts of living and of dead pool children."""
+        alive: set[Lease] = set()
+        dead: set[Lease] = set()
+        while self._deaths:
+            dead.add(self._deaths.popleft())
+        for request in list(state.active_requests):
+            lease = lease_of(request)
+            if lease is not None:
+                pid = getattr(request, "worker_pid", None)
+                (dead if pid and has_died(pid) else alive).add(lease)
+        return alive - dead, dead
+
+
+class SagaRequest(Request):  # type: ignore[misc]  # Celery has no types
+    """What a worker's main process knows of a saga's message; reports a child that is gone.
+
+    Celery often buries a child and clears its request before the lease thread looks again.
+    """
+
+    def on_failure(self, exc_info: Any, *args: Any, **kwargs: Any) -> Any:
+        """Celery says how a task failed; here it matters only whether its process is gone."""
+        error = exc_info.exception
+        error = error.exc if isinstance(error, ExceptionWithTraceback) else error
+        if isinstance(error, WorkerLostError | SystemExit):
+            self._report()
+        return super().on_failure(exc_info, *args, **kwargs)
+
+    def on_timeout(self, soft: bool, timeout: float) -> Any:
+        """After the hard limit the child is killed."""
+        if not soft:
+            self._report()
+        return super().on_timeout(soft, timeout)
+
+    def _report(self) -> None:
+        lease = lease_of(self)
+        if lease is not None:
+            self.task.saga_runtime.deaths.append(lease)
+
+
+def lease_of(request: Any) -> Lease | None:
+    """The lease of the attempt that a worker's request stands for, if it is a saga's."""
+    if not hasattr(request.task, "saga_runtime"):
+        return None  # a header that was put on another task: that says nothing of the attempt
+    hint = parse_header(request.request_dict.get(HEADER))
+    return hint and Lease(hint.run_id, hint.step, hint.phase, hint.attempt)
+
+
+def has_died(pid: int) -> bool:
+    """True if the child process *pid* has ended, whether or not the pool has noticed.
+
+    The pool looks every five seconds.  WNOWAIT leaves the child for it to bury.
+    """
+    if pid == os.getpid():
+        return False  # a pool of threads: the attempt dies with us
+    try:
+        if hasattr(os, "waitid"):
+            return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        os.kill(pid, 0)  # macOS, before Python 3.13: true until the pool has buried it
+    except (ChildProcessError, ProcessLookupError):
+        return True  # buried already
+    return False

@@ -1,0 +1,122 @@
+"""What a process needs to work on runs: settings, store, engine and courier, built when first used.
+
+Owns: building them once per process, from the app's configuration.  Refuses to know: what they
+are used for.  A pool child is a process of its own: it never shares a connection with its parent.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from celeriac.engine.archive import load_archive
+from celeriac.engine.engine import Engine
+from celeriac.engine.retention import Archivist
+from celeriac.errors import ConfigurationError
+from celeriac.observing.logs import placed
+from celeriac.observing.metrics.watched import watched
+from celeriac.observing.observers import Observers, log, logged
+from celeriac.observing.signals import signalled
+from celeriac.observing.traces import Tracing, wants
+from celeriac.settings import Settings, Terms, read_settings
+from celeriac.store.redis import RedisStore
+from celeriac.workers.canvas import CeleryCourier
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+    from celeriac.engine.archive import Archive
+    from celeriac.observing.observers import Observer
+    from celeriac.store import Lease, Store
+
+_SCHEMES = ("redis", "rediss", "unix", "redis+socket")
+
+
+class Runtime:
+    """The engine of this process, for one Celery app."""
+
+    def __init__(self, app: Celery) -> None:
+        self.app = app
+        self.courier = CeleryCourier(app)
+        self.deaths: deque[Lease] = deque()  # attempts whose pool child is gone; the keeper reads
+        self.observers = Observers(logged, placed, signalled)
+        self._counts = self._traces = False
+        self._settings: Settings | None = None
+        self._engine: tuple[int, Engine] | None = None
+        self._archive: Archive | None = None
+
+    @property
+    def settings(self) -> Settings:
+        """The settings, read when first asked for: configuration may come after the sagas."""
+        if self._settings is None:
+            self._settings = read_settings(self.app.conf)
+        return self._settings
+
+    @property
+    def engine(self) -> Engine:
+        """The engine of this process."""
+        if self._engine is None or self._engine[0] != os.getpid():
+            self._trace()
+            terms = Terms.of(self.settings)
+            engine = Engine(self.new_store(), terms, observers=self.observers)
+            self._engine = (os.getpid(), engine)
+        return self._engine[1]
+
+    def new_store(self) -> Store:
+        """A store with connections of its own."""
+        settings = self.settings
+        store = RedisStore(
+            redis_url(self.app, settings), namespace=settings.namespace, shards=settings.shards
+        )
+        return watched(store, self.observers) if self._counts else store
+
+    def count(self, observer: Observer) -> None:
+        """Let *observer* hear everything from now on, and also how long the store takes."""
+        self.observers.add(observer)
+        self._counts = True
+        self.close()  # the engine there is has a store that nobody watches
+
+    def _trace(self) -> None:
+        """Make spans, if that is wanted and can be."""
+        if self.settings.traces and not self._traces:
+            self._traces = True
+            try:
+                self.observers.add(Tracing(), wants)
+            except ConfigurationError as error:
+                log.error("no spans are made: %s", error)
+
+    @property
+    def archivist(self) -> Archivist | None:
+        """Who gives runs to the archive; None if there is none.  Raises ConfigurationError."""
+        named = self.settings.archive
+        if named is None:
+            return None
+        if self._archive is None:
+            self._archive = load_archive(named)
+        return Archivist(self.engine.store, self._archive, self.settings.archive_payloads)
+
+    def close(self) -> None:
+        """Give back this process's connections; the next use opens new ones."""
+        if self._engine is not None and self._engine[0] == os.getpid():
+            self._engine[1].store.close()
+        self._engine = None
+
+
+def redis_url(app: Celery, settings: Settings) -> str:
+    """The URL of the Redis that holds run state: the setting, else the broker's, if it is one."""
+    found = settings.redis_url or app.conf.broker_url or ""
+    if not isinstance(found, str):
+        raise ConfigurationError(
+            "saga_redis_url: there are several brokers, and run state is in one Redis; set "
+            "app.conf.saga_redis_url to say in which"
+        )
+    scheme = urlsplit(found.partition(";")[0]).scheme
+    if scheme not in _SCHEMES:
+        raise ConfigurationError(
+            "saga_redis_url: run state needs a Redis, and the broker is none "
+            f"({scheme or 'no scheme'}); set app.conf.saga_redis_url = 'redis://host:6379/0'"
+        )
+    # kombu spells a unix socket `redis+socket://`, redis-py `unix://`.
+    return found.replace("redis+socket://", "unix://", 1).replace("virtual_host=", "db=")
