@@ -53,7 +53,7 @@ test: $(READY) ## run all tests
 
 .PHONY: unit
 unit: $(READY) ## run the tests that need no server and no process: seconds
-	@$(PY) -m pytest -q tests/unit tests/house $(ARGS)
+	@$(PY) -m pytest -q tests/machine tests/authoring tests/views tests/app tests/workflows/test_services.py tests/house $(ARGS)
 
 .PHONY: check
 check: lint types ## the gate: format, lint, types, tests, and that their accidents did happen

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from celeriac import Abort
-from tests.unit.participants import Account, Participant
+from tests.machine.participants import Account, Participant
 
 if TYPE_CHECKING:
     from tests.barrier.desks import Desk

@@ -14,10 +14,10 @@ from itertools import chain, count
 from typing import TYPE_CHECKING
 
 from celeriac import RunConflict, SagaError, StoreError
-from tests.celery.kit import Trip
-from tests.celery.worker_app import kit
 from tests.chaos.journal import ACCEPTED, AGAIN, BROKEN, REFUSED, TRIED, Journal
 from tests.chaos.load import shape_of
+from tests.workers.kit import Trip
+from tests.workers.worker_app import kit
 
 if TYPE_CHECKING:
     from typing import Any

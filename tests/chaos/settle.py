@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from celeriac.machine.policy import duration_ms
 from celeriac.machine.runs import RunStatus
-from tests.celery.kit import GRACE, LEASE, QUICK, SWEEP
 from tests.chaos.journal import journals
 from tests.chaos.schedule import CLIENTS
+from tests.workers.kit import GRACE, LEASE, QUICK, SWEEP
 
 if TYPE_CHECKING:
     from collections.abc import Callable

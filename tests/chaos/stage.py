@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING
 import redis
 from kombu.exceptions import KombuError
 
-from tests.celery.kit import build
 from tests.chaos import clock, planted
 from tests.chaos.fleet import PROBE, Fleet, Place
 from tests.chaos.proxy import Proxy
 from tests.chaos.schedule import BEATS, CLIENTS, SERVERS, USERS, WORKERS
 from tests.redis_server import RedisServer, find_binary
+from tests.workers.kit import build
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -173,4 +173,4 @@ class Stage:
         )
 
 
-_CELERY = "celery -A tests.celery.worker_app"
+_CELERY = "celery -A tests.workers.worker_app"

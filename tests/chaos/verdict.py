@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from celeriac.machine.events import EventKind
-from tests.celery.kit import Trip
 from tests.chaos.journal import ACCEPTED, AGAIN, BROKEN, REFUSED, REFUSED_CLAIMS, journals
 from tests.chaos.load import SHAPES, shape_of
 from tests.chaos.recovery import Recovery, recoveries
 from tests.chaos.settle import started
 from tests.proof.checker import asked, check_runs
+from tests.workers.kit import Trip
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

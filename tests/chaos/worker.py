@@ -1,4 +1,4 @@
-"""What chaos adds to a worker: `celery -A tests.celery.worker_app worker -I tests.chaos.worker`.
+"""What chaos adds to a worker: `celery -A tests.workers.worker_app worker -I tests.chaos.worker`.
 
 Owns: a task by which whoever supervises workers sees that one still works, telling where one
 hangs, notes of the claims that were refused, and planting a bug if the environment names one.
@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from celeriac import CommandRefused
 from celeriac.engine.engine import Engine
-from tests.celery.worker_app import kit
 from tests.chaos import planted
 from tests.chaos.fleet import PROBE
 from tests.chaos.journal import REFUSED_CLAIMS
+from tests.workers.worker_app import kit
 
 if TYPE_CHECKING:
     from celeriac.engine.engine import Attempt, Delivery

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from celeriac.machine.events import EventKind
 from celeriac.machine.runs import AT_REST
-from tests.celery.kit import GRACE, LEASE, SWEEP
-from tests.celery.world import World
 from tests.crash.journey import Journey, extend
 from tests.crash.traps import Act, Trap
 from tests.proof import sometimes
 from tests.proof.checker import Asked, asked, check_runs
+from tests.workers.kit import GRACE, LEASE, SWEEP
+from tests.workers.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from celeriac import RunHandle
     from celeriac.machine.events import Event
-    from tests.celery.world import Process
     from tests.redis_server import RedisServer
+    from tests.workers.world import Process
 
 BACKOFF = 0.1  # seconds; of the journey's steps
 #: L1: without progress for at most the lease, the grace before an undo, two sweeps, the grace of a

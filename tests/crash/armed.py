@@ -10,9 +10,9 @@ from typing import Any
 
 from celeriac.engine.engine import Attempt, Engine
 from celeriac.errors import CommandRefused
-from tests.celery.worker_app import kit
 from tests.crash import journey, traps
 from tests.proof import sometimes
+from tests.workers.worker_app import kit
 
 _LATE = ("stale", "superseded", "completed")
 

@@ -12,9 +12,9 @@ import sys
 from pathlib import Path
 
 from celeriac import SagaError
-from tests.celery.kit import build
 from tests.crash import traps
 from tests.crash.journey import Journey, extend
+from tests.workers.kit import build
 
 
 def main(url: str, folder: str, run_id: str) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel
 
 from celeriac import Abort, Flow, Saga, StepContext
-from tests.celery.kit import QUICK, Kit
+from tests.workers.kit import QUICK, Kit
 
 if TYPE_CHECKING:
     from collections.abc import Callable

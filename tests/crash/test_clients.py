@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from celeriac import RunConflict, RunNotFound
-from tests.celery.kit import LEASE
-from tests.celery.stories import claims
 from tests.crash.arena import AFTER_OUTAGE, RECONNECT, Arena, Crashed, everything, now, wait
 from tests.crash.journey import Journey
 from tests.proof.checker import asked
+from tests.workers.kit import LEASE
+from tests.workers.stories import claims
 
 if TYPE_CHECKING:
     from tests.crash.traps import Act, Trap

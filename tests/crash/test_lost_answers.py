@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from tests.celery.stories import claims
 from tests.crash.arena import Arena, Crashed, everything, now
+from tests.workers.stories import claims
 
 if TYPE_CHECKING:
     from celeriac import RunHandle

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.celery.kit import LEASE, Trip
-from tests.celery.stories import claims
 from tests.crash.arena import AFTER_OUTAGE, RECONNECT, Arena, Crashed, everything, now, wait
 from tests.crash.matrix import AT_WORK, Case, cases
+from tests.workers.kit import LEASE, Trip
+from tests.workers.stories import claims
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

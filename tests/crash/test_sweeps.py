@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from tests.celery.kit import LEASE
-from tests.celery.stories import claims
 from tests.crash.arena import AFTER_OUTAGE, RECONNECT, Arena, Crashed, everything, now, wait
 from tests.proof import sometimes
+from tests.workers.kit import LEASE
+from tests.workers.stories import claims
 
 if TYPE_CHECKING:
     from celeriac import RunHandle

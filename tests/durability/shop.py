@@ -18,9 +18,9 @@ from celeriac.failure import Failure
 from celeriac.machine.commands import Cancel, Fail, Start
 from celeriac.machine.runs import LaneState, RunStatus
 from tests.engine.driver import GRACE, LEASE, QUEUE, Post
+from tests.machine.participants import Account, Participant
+from tests.machine.story import saga
 from tests.model.line import ExactClock, LineEngine, LineStore
-from tests.unit.participants import Account, Participant
-from tests.unit.story import saga
 
 if TYPE_CHECKING:
     from collections.abc import Container

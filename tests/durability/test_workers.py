@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.celery.kit import Trip
-from tests.celery.world import World
 from tests.durability.test_cuts import growing
 from tests.redis_server import RedisServer
+from tests.workers.kit import Trip
+from tests.workers.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from celeriac.machine.runs import RunStatus
 from tests.engine.driver import GRACE, Shop
-from tests.unit.story import saga
+from tests.machine.story import saga
 
 SWEEP = 1_000
 MINUTE = 60_000

@@ -18,7 +18,7 @@ from celeriac.machine.events import EventKind
 from celeriac.machine.plans import Node, Undo
 from celeriac.machine.runs import RunStatus
 from tests.engine.driver import GRACE, LEASE, Shop
-from tests.unit.story import budget, saga, step
+from tests.machine.story import budget, saga, step
 
 SWEEP = 1_000
 

@@ -1,7 +1,7 @@
 """What an operator does to a run, through its handle: hold it, let it go on, skip a step of it.
 
 Owns: what the handle makes of the commands: payloads, messages, and the snapshot people read.
-Refuses to know: when a command is possible (`tests/unit/test_holding.py`, `test_skipping.py`).
+Refuses to know: when a command is possible (`tests/machine/test_holding.py`, `test_skipping.py`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from celeriac.app.client import RunHandle
 from celeriac.errors import CommandRefused, InputInvalid, PayloadTooLarge
 from celeriac.machine.plans import FromStep, Plan, RetryRule
 from tests.engine.driver import Shop
-from tests.unit.story import saga, step
+from tests.machine.story import saga, step
 
 if TYPE_CHECKING:
     from collections.abc import Callable

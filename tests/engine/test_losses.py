@@ -15,7 +15,7 @@ from celeriac.machine.events import EventKind
 from celeriac.machine.runs import LaneState, RunStatus
 from celeriac.store import Lease
 from tests.engine.driver import GRACE, LEASE, NOON, QUEUE, Shop, message
-from tests.unit.story import budget, saga, step
+from tests.machine.story import budget, saga, step
 
 if TYPE_CHECKING:
     from celeriac.machine.plans import Node

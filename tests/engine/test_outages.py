@@ -13,7 +13,7 @@ from celeriac.machine.events import EventKind
 from celeriac.machine.runs import LaneState, RunStatus
 from celeriac.store import Pulse
 from tests.engine.driver import LEASE, NOON, Shop
-from tests.unit.story import budget, saga, step
+from tests.machine.story import budget, saga, step
 
 MINUTE = 60_000
 

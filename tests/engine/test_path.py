@@ -17,7 +17,7 @@ from celeriac.machine.plans import Constant, DictOf, FromInput, FromStep, ListOf
 from celeriac.machine.runs import RunStatus
 from celeriac.store import payloads
 from tests.engine.driver import GRACE, Shop
-from tests.unit.story import budget
+from tests.machine.story import budget
 
 ORDER = {"id": "order-42", "amount": 4200, "lines": [{"sku": "SPADE", "quantity": 2}]}
 

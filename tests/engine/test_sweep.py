@@ -18,7 +18,7 @@ from celeriac.machine.events import EventKind
 from celeriac.machine.runs import RunStatus
 from celeriac.store import Lease
 from tests.engine.driver import GRACE, RETENTION, TERMS, Shop
-from tests.unit.story import saga
+from tests.machine.story import saga
 
 if TYPE_CHECKING:
     from collections.abc import Callable

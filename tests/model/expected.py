@@ -17,7 +17,7 @@ from celeriac.store import Lease
 from celeriac.store.codec import dump_run
 from celeriac.store.keys import Keys, ShardKeys, lease_member, member, pair
 from tests.engine.driver import TERMS
-from tests.unit.laws import PHASES
+from tests.machine.laws import PHASES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.unit.walk import Walk
+from tests.machine.walk import Walk
 
 if TYPE_CHECKING:
     from celeriac.machine.commands import Command

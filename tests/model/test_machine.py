@@ -28,7 +28,7 @@ from tests.redis_server import RedisServer
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from tests.unit.walk import Chooser
+    from tests.machine.walk import Chooser
 
 PROVING = os.environ.get("PROVE") == "1"
 EXAMPLES, STEPS = (600, 60) if PROVING else (90, 40)

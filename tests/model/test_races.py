@@ -37,10 +37,10 @@ from celeriac.machine.events import EventKind
 from celeriac.machine.moves import due, fold
 from celeriac.store.redis import RedisStore
 from tests.engine.driver import GRACE, TERMS
+from tests.machine.story import saga
+from tests.machine.walk import REFUSALS
+from tests.machine.world import running
 from tests.redis_server import RedisServer
-from tests.unit.story import saga
-from tests.unit.walk import REFUSALS
-from tests.unit.world import running
 
 if TYPE_CHECKING:
     from pathlib import Path

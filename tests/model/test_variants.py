@@ -21,7 +21,7 @@ from tests.redis_server import RedisServer
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.unit.walk import Chooser
+    from tests.machine.walk import Chooser
 
 PLAYS, STEPS = 60, 40
 PLAYS_THAT_END_WELL = 12

@@ -1,7 +1,7 @@
 """Two that must never differ: the pure state machine, and the real engines on a real Redis.
 
 Owns: giving both the same commands at the same moment, and comparing all that is stored with all
-that should be.  Refuses to know: which commands (a walk of `tests/unit` chooses them), and what
+that should be.  Refuses to know: which commands (a walk of `tests/machine` chooses them), and what
 the pure side ought to decide (`laws`).
 """
 
@@ -29,6 +29,9 @@ from celeriac.machine.transitions import Transition, transition
 from celeriac.store import Lease, Query
 from celeriac.store.keys import lease_member
 from tests.engine.driver import GRACE, LEASE, QUEUE, Post
+from tests.machine.laws import check
+from tests.machine.walk import REFUSALS, Chooser, any_rules
+from tests.machine.world import World
 from tests.model.brought import INPUT, fields_left, fields_told, report, token
 from tests.model.expected import Expected, leases, stored, united
 from tests.model.heard import HeardWalk
@@ -41,9 +44,6 @@ from tests.model.line import (
     Removed,
     Written,
 )
-from tests.unit.laws import check
-from tests.unit.walk import REFUSALS, Chooser, any_rules
-from tests.unit.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -29,11 +29,11 @@ def planted(plant: Plant, text: str) -> str:
     return text.replace(plant.old, plant.new)
 
 
-EXPLORATION = "tests/unit/test_exploration.py -k nothing_is_left_over"
-WALKS = "tests/unit/test_machine_properties.py -k any_walk"
+EXPLORATION = "tests/machine/test_exploration.py -k nothing_is_left_over"
+WALKS = "tests/machine/test_machine_properties.py -k any_walk"
 MODEL = "tests/model/test_machine.py"
 TORN = "tests/model/test_torn_scripts.py"
-SIMULATION = "tests/lab/test_simulation.py"
+SIMULATION = "tests/testing/test_simulation.py"
 CRASHES = "tests/crash/test_matrix.py"
 ENGINE = "tests/engine"
 
@@ -168,7 +168,7 @@ PLANTS = (
         "machine/transitions.py",
         '    return draft.node(step).on_unknown == "operator"\n',
         '    return draft.node(step).on_unknown == "nobody"\n',
-        ("tests/unit/test_exploration.py -k never_done_twice",),
+        ("tests/machine/test_exploration.py -k never_done_twice",),
     ),
     Plant(
         "undone forwards",

@@ -46,13 +46,16 @@ class Part(NamedTuple):
 
 PARTS = (
     Part(
-        "machine", "every order of events in small worlds; bad variants found", ("tests/unit",), 2
+        "machine",
+        "every order of events in small worlds; bad variants found",
+        ("tests/machine",),
+        2,
     ),
     Part("model", "stored state equals the pure one; no torn script", ("tests/model",), 2),
     Part(
         "lab",
         "the real engine, every crash point in virtual time",
-        ("tests/lab", "tests/engine"),
+        ("tests/testing", "tests/engine"),
         2,
     ),
     Part("effects", "key and tombstone in the participant's transaction", ("tests/barrier",), 2),

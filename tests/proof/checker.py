@@ -18,12 +18,12 @@ from celeriac import Sagas
 from celeriac.machine.events import EventKind
 from celeriac.store import Query, Store, payloads
 from celeriac.store.redis import RedisStore
-from tests.celery.ledger import Ledger
 from tests.proof.findings import Finding
 from tests.proof.indexes import index_findings, stray_entries
 from tests.proof.laws import findings
 from tests.proof.records import EFFECTS, by_run, collect, keys_of
 from tests.proof.stories import Violation, violation
+from tests.workers.ledger import Ledger
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence

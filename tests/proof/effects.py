@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
     from celeriac.machine.runs import Run, StepState
-    from tests.celery.ledger import Row
     from tests.proof.records import Frame, Life, Record
+    from tests.workers.ledger import Row
 
 
 def net_effects(record: Record, silent: Collection[str] = ()) -> Iterator[Finding]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from celeriac.machine.plans import Phase, Plan
     from celeriac.machine.runs import Run
     from celeriac.store import Store
-    from tests.celery.ledger import Row
+    from tests.workers.ledger import Row
 
 #: Kinds of rows that are about an effect, and the direction each belongs to.
 EFFECTS: dict[str, Phase] = {

@@ -14,9 +14,9 @@ from tests.proof.records import step_of
 
 if TYPE_CHECKING:
     from celeriac.machine.events import Event
-    from tests.celery.ledger import Row
     from tests.proof.findings import Finding
     from tests.proof.records import Record
+    from tests.workers.ledger import Row
 
 # What happens to a run as a whole: the places that a story about a step needs to be understood.
 _LANDMARKS = (

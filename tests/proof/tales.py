@@ -10,9 +10,9 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from celeriac.machine.events import Event, EventKind
-from tests.celery.ledger import Row
+from tests.machine.story import GRACE, Story, started, step
 from tests.proof.records import Record
-from tests.unit.story import GRACE, Story, started, step
+from tests.workers.ledger import Row
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

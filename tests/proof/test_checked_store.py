@@ -22,11 +22,11 @@ from celeriac.settings import Terms
 from celeriac.store import Lease
 from celeriac.store.keys import lease_member
 from celeriac.store.redis import RedisStore
-from tests.celery.ledger import Ledger
+from tests.machine.story import saga
 from tests.proof import checker, sometimes
 from tests.proof.checker import Asked, asked, check_runs
 from tests.redis_server import RedisServer
-from tests.unit.story import saga
+from tests.workers.ledger import Ledger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -13,7 +13,7 @@ import pytest
 
 from celeriac.machine.events import Event, EventKind
 from celeriac.machine.runs import LaneState, RunStatus, changed
-from tests.celery.ledger import Row
+from tests.machine.story import GRACE, NOON, Story, budget, saga, started, step
 from tests.proof.laws import LAWS, findings
 from tests.proof.records import Record
 from tests.proof.stories import violation
@@ -30,7 +30,7 @@ from tests.proof.tales import (
     rows_of,
     too_late,
 )
-from tests.unit.story import GRACE, NOON, Story, budget, saga, started, step
+from tests.workers.ledger import Row
 
 if TYPE_CHECKING:
     from collections.abc import Callable

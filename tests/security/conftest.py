@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.celery.world import World
 from tests.redis_server import RedisServer
+from tests.workers.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,9 +15,9 @@ from celeriac.workers.canvas import HEADER
 
 if TYPE_CHECKING:
     from celeriac import RunHandle
-    from tests.celery.world import World
+    from tests.workers.world import World
 
-STEP = "tests.celery.kit.pay"
+STEP = "tests.workers.kit.pay"
 JSON = "application/json"
 PICKLE = "application/x-python-serialize"
 YAML = "application/x-yaml"

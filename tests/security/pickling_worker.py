@@ -5,8 +5,8 @@ Owns: changing the kit's app.  Refuses to know: how (`pickling`).
 
 from __future__ import annotations
 
-from tests.celery.worker_app import app
 from tests.security.pickling import make_it_pickle
+from tests.workers.worker_app import app
 
 __all__ = ["app"]
 

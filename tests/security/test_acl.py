@@ -17,13 +17,13 @@ from celeriac.app.wiring import sweep_once
 from celeriac.engine.engine import Engine
 from celeriac.machine.commands import Start
 from celeriac.store.redis import RedisStore
-from tests.celery import load
-from tests.celery.kit import Trip
-from tests.celery.world import World
 from tests.engine.driver import TERMS
 from tests.house.sources import ROOT
+from tests.machine.story import saga
 from tests.redis_server import RedisServer
-from tests.unit.story import saga
+from tests.workers import load
+from tests.workers.kit import Trip
+from tests.workers.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

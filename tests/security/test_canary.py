@@ -16,7 +16,6 @@ from urllib.request import Request, urlopen
 import pytest
 
 from celeriac.machine.runs import AT_REST
-from tests.celery.watch import Events, Wire
 from tests.redis_server import free_port
 from tests.security.leaky import (
     CANARY,
@@ -29,10 +28,11 @@ from tests.security.leaky import (
     Secret,
     build,
 )
+from tests.workers.watch import Events, Wire
 
 if TYPE_CHECKING:
     from celeriac import RunHandle
-    from tests.celery.world import Process, World
+    from tests.workers.world import Process, World
 
 ENDED = ("succeeded", "failed", "rejected", "revoked")
 LOGIN = "operator:celeriac"

@@ -17,7 +17,7 @@ from celeriac.machine.events import Dispatch
 from celeriac.machine.moves import due
 from celeriac.workers.canvas import carries_on, parse_header
 from tests.engine.driver import Shop
-from tests.unit.story import budget, saga, step
+from tests.machine.story import budget, saga, step
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,7 +1,7 @@
 """What Flower is told of a run is text there, whatever a run is called.
 
 Owns: a run whose id would be HTML, a template and a script.  Refuses to know: what else Flower
-shows (`tests/celery/test_flower.py`).
+shows (`tests/workers/test_flower.py`).
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from tests.celery.kit import Trip
-from tests.celery.test_flower import Window
+from tests.workers.kit import Trip
+from tests.workers.test_flower import Window
 
 if TYPE_CHECKING:
-    from tests.celery.world import World
+    from tests.workers.world import World
 
 EVIL = "<img src=x onerror=alert(1)>{{7*7}}{% raw 8*8 %}[b]x"
 

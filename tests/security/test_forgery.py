@@ -19,13 +19,13 @@ from celeriac.machine.events import Dispatch
 from celeriac.store import Lease
 from celeriac.workers.canvas import ERRBACK, GUARD, HEADER, QUEUE
 from celeriac.workers.leases import lease_of
-from tests.celery import load
-from tests.celery.kit import Trip
 from tests.security.forger import EMPTY, Forger
+from tests.workers import load
+from tests.workers.kit import Trip
 
 if TYPE_CHECKING:
     from celeriac import RunHandle
-    from tests.celery.world import Process, World
+    from tests.workers.world import Process, World
 
 EMBED: Any = EMPTY[2]
 
@@ -162,7 +162,7 @@ def test_a_header_on_a_task_nobody_knows(world: World) -> None:
         world.until(lambda: world.published(":pay:1", "-"), "pay is due, and not on its way")
     world.until(lambda: run.state().steps[1].status == "scheduled", "pay is due")
     before, forger = run.history(), Forger(world)
-    for name in ("no.such.task", "x" * 5_000, "two\nlines \x1b[31m", "tests.celery.kit.fly"):
+    for name in ("no.such.task", "x" * 5_000, "two\nlines \x1b[31m", "tests.workers.kit.fly"):
         forger.post(name, saga=forger.header(run))
         forger.post(name, saga=forger.header(run, phase="undo"))
     log = worker.log

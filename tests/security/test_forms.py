@@ -13,13 +13,13 @@ import pytest
 
 from celeriac.app.wiring import SWEEP
 from celeriac.workers.canvas import ERRBACK, QUEUE
-from tests.celery.kit import Trip
 from tests.security.forger import PICKLE, STEP, YAML, Bomb, Forger
 from tests.security.pickling import PLAIN, make_it_pickle
+from tests.workers.kit import Trip
 
 if TYPE_CHECKING:
     from celeriac import RunHandle
-    from tests.celery.world import Process, World
+    from tests.workers.world import Process, World
 
 # Celery warns those who run it as root and accept pickle, and then does not start.
 ROOT_TOO = {"C_FORCE_ROOT": "1"}

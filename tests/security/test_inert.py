@@ -23,7 +23,7 @@ from celeriac.views.drawing import draw
 from celeriac.views.graph import graph_of
 from tests.engine.driver import Shop
 from tests.house.sources import PACKAGE, Module, modules
-from tests.unit.story import saga, step
+from tests.machine.story import saga, step
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

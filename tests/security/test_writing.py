@@ -18,7 +18,7 @@ from celeriac.machine.events import Dispatch
 from celeriac.machine.runs import Run, RunStatus
 from celeriac.workers.canvas import ERRBACK, HEADER, CeleryCourier
 from celeriac.workers.intake import STRATEGY, _check
-from tests.unit.story import saga
+from tests.machine.story import saga
 
 
 def shop(**conf: Any) -> tuple[Celery, Sagas]:

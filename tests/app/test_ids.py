@@ -1,0 +1,49 @@
+"""Ids of runs: which are accepted, and that no two runs share a key.
+
+Owns: what an id may be, over all runs that an id may have.  Refuses to know: starts.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from celeriac import InputInvalid
+from celeriac.app.inputs import checked_id
+from tests.machine.story import Story, saga
+
+
+@pytest.mark.parametrize(
+    "run_id",
+    [
+        "order-42",
+        "order 42",
+        "ördér:42/a",
+        "~",
+        "order~",
+        "order~2b",
+        "~2~",
+        "01994e6c-5c1a-7d3e-9b2f-0a1b2c3d4e5f",
+    ],
+)
+def test_an_id_is_any_printable_text(run_id: str) -> None:
+    """Whatever an application calls its orders is an id."""
+    assert checked_id(run_id) == run_id
+
+
+@pytest.mark.parametrize("run_id", ["", "a\nb", "x" * 201, "order~2", "order~03", "~1", 42, None])
+def test_what_is_no_id(run_id: object) -> None:
+    """What cannot be shown, or could be taken for another run's second life, is refused."""
+    with pytest.raises(InputInvalid, match="id: "):
+        checked_id(run_id)
+
+
+def test_no_other_run_has_the_keys_of_a_second_life() -> None:
+    """A run that is started anew has keys that no id can have: its effects are its own (I2)."""
+    story = Story(saga("reserve"), "order-42")
+    story.start()
+    story.do("reserve")
+    for nonce in ("call-2", "call-3"):
+        story.start(if_exists="restart", nonce=nonce)
+        with pytest.raises(InputInvalid, match="taken for one"):
+            checked_id(story.run.key)
+        story.do("reserve")

@@ -1,0 +1,116 @@
+"""Looking at every order in which things can happen, in a small world.
+
+Owns: the worlds, the search, what makes two of them the same, and telling how a bad one came
+about.  Refuses to know: what is bad (`world.wrong`, `laws`).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from celeriac.machine.moves import IllegalMove
+from celeriac.machine.runs import LaneState
+from tests.machine.story import budget, saga, step
+from tests.machine.world import Rules, begin, happen, is_quiet, possible, wrong
+
+if TYPE_CHECKING:
+    from celeriac.machine.runs import Lane
+    from tests.machine.participants import Participant
+    from tests.machine.world import Action, World
+
+FAULTS = (
+    *("cancel", "stall", "crash", "crash in flight", "cut"),
+    *("decline", "give up", "fumble", "retry", "waive", "terminate"),
+    *("pause", "resume", "skip", "stray", "restart"),
+)
+#: What may go wrong in one world, and how often.  `stall` makes a zombie; `cut` is a step that
+#: reports its own timeout while its request is in the air; `fumble` fails after the effect.
+WORLDS: dict[str, dict[str, int]] = {
+    "two zombies": {"cancel": 1, "stall": 2},
+    "requests in the air": {"cancel": 1, "stall": 1, "cut": 1, "crash in flight": 1},
+    "failures": {"cancel": 1, "stall": 1, "decline": 1, "fumble": 1},
+    "an abort": {"cancel": 1, "stall": 1, "give up": 1, "crash": 1},
+    "crashes": {"cancel": 1, "crash": 2, "crash in flight": 1},
+    "an operator": {"cancel": 1, "stall": 1, "fumble": 2, "retry": 1},
+    "a pause": {"cancel": 1, "fumble": 1, "pause": 1, "resume": 1},
+    "doubled and forged messages": {"stray": 2, "cancel": 1, "fumble": 1, "pause": 1, "resume": 1},
+    "a start anew": {"restart": 1, "stall": 2, "cancel": 1},
+    "a step that is skipped": {"cancel": 1, "stall": 1, "crash in flight": 1, "skip": 1},
+}
+
+_WAITING = (LaneState.SCHEDULED, LaneState.RETRYING)
+
+
+def small_world(faults: dict[str, int], participant: Participant, **values: Any) -> Rules:
+    """Two steps of two attempts each, and no faults but those given."""
+    steps = [step(name, retry=budget(delay=0)) for name in ("reserve", "charge")]
+    known: dict[str, Any] = {"plan": saga(*steps), "zombies_die": False}
+    most = {**dict.fromkeys(FAULTS, 0), **faults}
+    return Rules(participant=participant, budget=most, **{**known, **values})
+
+
+class Found(NamedTuple):
+    """What a search has seen."""
+
+    worlds: int
+    endings: set[str]  # statuses of the runs that came to rest
+    problem: str | None
+    story: list[str]  # the shortest way to the problem
+
+
+def explore(rules: Rules, most: int = 500_000) -> Found:
+    """Look at every world that can come about; stop at the first that is wrong."""
+    first = begin(rules)
+    came_from: dict[Any, tuple[Any, Action] | None] = {_shape(first): None}
+    queue, endings = deque([first]), set[str]()
+    while queue:
+        world = queue.popleft()
+        shape = _shape(world)
+        if is_quiet(world):
+            endings.add(str(world.run.status))
+        for action in _next(world):
+            try:
+                after = happen(world, action)
+                problem = wrong(after)
+            except (AssertionError, IllegalMove) as error:
+                return Found(len(came_from), endings, str(error), _story(came_from, shape, action))
+            if problem:
+                return Found(len(came_from), endings, problem, _story(came_from, shape, action))
+            key = _shape(after)
+            if key not in came_from:
+                came_from[key] = shape, action
+                queue.append(after)
+        assert len(came_from) < most, "this world is not as small as it was meant to be"
+    return Found(len(came_from), endings, None, [])
+
+
+def _next(world: World) -> list[Action]:
+    actions = possible(world)
+    assert actions or is_quiet(world), f"nothing can happen any more: {world.run}"
+    return actions
+
+
+def _shape(world: World) -> Any:
+    """All that makes a difference to what can happen: times count from now."""
+    run, now = world.run, world.now
+    steps = tuple(
+        (name, _lane(s.do, now), _lane(s.undo, now), s.order, s.maybe, s.generation)
+        for name, s in run.steps.items()
+    )
+    quiet = max(0, run.quiet - now)
+    held = (run.epoch, run.status, run.why, run.culprit, bool(run.paused), quiet)
+    return (held, steps, world.bodies, world.flying, world.books, world.spent)
+
+
+def _lane(lane: Lane, now: int) -> Any:
+    at = max(0, lane.at - now) if lane.state in _WAITING else 0
+    return lane.state, lane.attempt, lane.holder, at, lane.sent, lane.base, lane.again, lane.late
+
+
+def _story(came_from: dict[Any, tuple[Any, Action] | None], shape: Any, last: Action) -> list[str]:
+    told = [str(last)]
+    while (step := came_from[shape]) is not None:
+        shape, action = step
+        told.append(str(action))
+    return told[::-1]

@@ -1,0 +1,245 @@
+"""Every order of things in a small world: two steps, two attempts, a cancel, and a few faults.
+
+Owns: which worlds are looked at, and the bad variants of the state machine that the search must
+find, so that it is known to be able to (reliability.md).  Refuses to know: how the search goes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from celeriac.machine import moves, transitions
+from celeriac.machine.events import EventKind
+from celeriac.machine.runs import LaneState, changed
+from tests.machine.participants import Participant
+from tests.machine.search import WORLDS, Found, explore, small_world
+from tests.machine.story import budget, saga, step
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from celeriac.machine.events import Event
+    from celeriac.machine.plans import Plan
+    from celeriac.machine.runs import Run
+
+SAFE = [(Participant.TOMBSTONE, True), (Participant.KEYED, False)]
+
+
+def told(found: Found) -> str:
+    """A problem with the way to it."""
+    return "\n".join([str(found.problem), *found.story])
+
+
+@pytest.mark.parametrize(("participant", "zombies_die"), SAFE)
+@pytest.mark.parametrize("faults", WORLDS.values(), ids=WORLDS)
+def test_nothing_is_left_over_or_done_twice(
+    faults: dict[str, int], participant: Participant, zombies_die: bool
+) -> None:
+    """Whatever comes when, every law holds, and the participants' books are right at the end."""
+    found = explore(small_world(faults, participant, zombies_die=zombies_die))
+    assert found.problem is None, told(found)
+    assert {"completed", "compensated"} <= found.endings
+    assert found.worlds > 250, "a dead system must not pass"
+
+
+@pytest.mark.parametrize("order", ["forward", "parallel"])
+def test_the_order_of_the_undo_makes_no_difference(order: Any) -> None:
+    """All of it holds for sagas that are undone in another order."""
+    faults = {"cancel": 1, "stall": 1, "fumble": 1}
+    plan = saga("reserve", "charge", compensation_order=order)
+    found = explore(small_world(faults, Participant.KEYED, plan=plan))
+    assert found.problem is None, told(found)
+
+
+@pytest.mark.parametrize("name", ["two zombies", "crashes", "failures"])
+def test_behind_a_barrier_no_effect_lands_after_its_undo(name: str) -> None:
+    """Where a tombstone comes with the undo, nobody has to wait before it."""
+    plan = _plan(effect="barrier")
+    found = explore(small_world(WORLDS[name], Participant.TOMBSTONE, plan=plan))
+    assert found.problem is None, told(found)
+    assert {"completed", "compensated"} <= found.endings
+
+
+NO_KEYS: dict[str, Any] = {
+    "effect": "none",
+    "on_unknown": "operator",
+    "retry": budget(delay=0, after_loss=False),
+}
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        {"stall": 2, "crash": 1},
+        {"crash in flight": 2},
+        {"cut": 1, "cancel": 1},
+        {"crash": 2, "decline": 1},
+    ],
+    ids=str,
+)
+def test_a_step_without_keys_is_never_done_twice_unasked(faults: dict[str, int]) -> None:
+    """Whatever gets lost: what nobody knows of is left to an operator (I2)."""
+    rules = small_world(faults, Participant.FORGETFUL, plan=_plan(**NO_KEYS), zombies_die=True)
+    found = explore(rules)
+    assert found.problem is None, told(found)
+    assert "failed" in found.endings
+
+
+def _plan(**values: Any) -> Plan:
+    return saga(
+        *(step(name, **{"retry": budget(delay=0), **values}) for name in ("reserve", "charge"))
+    )
+
+
+# --- the search can fail -----------------------------------------------------------------------
+
+Patch = pytest.MonkeyPatch
+_Apply = "Callable[[Plan, Run, Event], Run]"
+
+
+def instead(patch: Patch, kind: EventKind, spoil: Callable[[Run, Run, Event], Run]) -> None:
+    """Let *spoil* have the last word on what an event of one kind does."""
+    apply = moves._APPLY[kind]
+
+    def spoiled(plan: Plan, before: Run, event: Event) -> Run:
+        return spoil(before, apply(plan, before, event), event)
+
+    patch.setitem(moves._APPLY, kind, spoiled)
+
+
+def _with_step(run: Run, name: str, **changes: Any) -> Run:
+    return changed(run, steps={**run.steps, name: changed(run.steps[name], **changes)})
+
+
+def timed_out_is_not_done(patch: Patch) -> None:
+    """A lost attempt is taken for one without effect."""
+
+    def spoil(before: Run, after: Run, event: Event) -> Run:
+        return _with_step(after, event.step, maybe=before.step(event.step).maybe)
+
+    instead(patch, EventKind.LOST, spoil)
+
+
+def late_success_is_ignored(patch: Patch) -> None:
+    """What comes after the attempt was given up is noted, and nothing follows."""
+    patch.setattr(
+        transitions,
+        "_late_success",
+        lambda draft, _lane, command: transitions._note_late(draft, command, "completed"),
+    )
+
+
+def late_failure_is_ignored(patch: Patch) -> None:
+    """A late report of an attempt that may have had its effect is only noted."""
+    patch.setattr(
+        transitions,
+        "_late_failure",
+        lambda draft, command: transitions._note_late(draft, command, "failed"),
+    )
+
+
+def undo_key_is_reused(patch: Patch) -> None:
+    """A late effect is undone again under the key that the participant has seen."""
+
+    def spoil(before: Run, after: Run, event: Event) -> Run:
+        return _with_step(after, event.step, generation=before.step(event.step).generation)
+
+    instead(patch, EventKind.REOPENED, spoil)
+
+
+def last_word_is_trusted(patch: Patch) -> None:
+    """A definite failure of the last attempt clears what is not known of the ones before."""
+
+    def spoil(_before: Run, after: Run, event: Event) -> Run:
+        sure = event.phase == "do" and event.data.get("effect") is False
+        return _with_step(after, event.step, maybe=False) if sure else after
+
+    instead(patch, EventKind.FAILED, spoil)
+
+
+def no_grace(patch: Patch) -> None:
+    """A step is undone as soon as its attempt is given up."""
+    patch.setattr(moves, "_quietened", lambda _plan, run, _event: run)
+
+
+def undo_beside_a_live_attempt(patch: Patch) -> None:
+    """Nobody waits for the attempt that is at work when the run turns round."""
+    patch.setattr(moves, "live_forward", lambda _run: False)
+
+
+def no_token(patch: Patch) -> None:
+    """Whoever reports, settles the attempt that is at work."""
+    patch.setattr(
+        transitions,
+        "_settles",
+        lambda _draft, lane, _command: lane.state is LaneState.RUNNING,
+    )
+
+
+def old_undo_settles(patch: Patch) -> None:
+    """An undo from before the effect came back counts as one of the new generation."""
+
+    def spoil(before: Run, after: Run, event: Event) -> Run:
+        old, new = before.step(event.step).undo, after.steps[event.step].undo
+        return _with_step(after, event.step, undo=changed(new, base=old.base))
+
+    instead(patch, EventKind.REOPENED, spoil)
+
+
+def nothing(_patch: Patch) -> None:
+    """The state machine as it is, among participants that are not good enough for any."""
+
+
+KEYED, FORGETFUL = Participant.KEYED, Participant.FORGETFUL
+VARIANTS = [
+    (timed_out_is_not_done, Participant.TOMBSTONE, {"crash in flight": 2}),
+    (timed_out_is_not_done, KEYED, {"stall": 2}),
+    (late_success_is_ignored, KEYED, {"cancel": 1, "stall": 1}),
+    (late_failure_is_ignored, KEYED, {"cancel": 1, "stall": 1, "fumble": 1}),
+    (undo_key_is_reused, KEYED, {"cancel": 1, "stall": 1}),
+    (last_word_is_trusted, Participant.TOMBSTONE, {"crash in flight": 1, "decline": 1}),
+    (no_grace, KEYED, {"cancel": 1, "crash in flight": 1}),
+    (no_grace, KEYED, {"cancel": 1, "cut": 1}),
+    (undo_beside_a_live_attempt, KEYED, {"cancel": 1}),
+    (no_token, KEYED, {"cancel": 1, "stall": 1, "decline": 1}),
+    (old_undo_settles, KEYED, {"cancel": 1, "stall": 2}),
+    (nothing, FORGETFUL, {"crash in flight": 1}),
+]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "participant", "faults"), VARIANTS, ids=lambda each: getattr(each, "__name__", "")
+)
+def test_a_bad_variant_is_found(
+    spoil: Callable[[Patch], None],
+    participant: Participant,
+    faults: dict[str, int],
+    monkeypatch: Patch,
+) -> None:
+    """What reliability.md says to leak does leak, in the participants' books, and is found."""
+    # Laws that look at the run alone would find some of them before anything is wrong.
+    rules = small_world(faults, participant, checked=False)
+    assert spoil is nothing or explore(rules).problem is None
+    spoil(monkeypatch)
+    found = explore(rules)
+    assert found.problem is not None
+    assert "(I1)" in found.problem or "(I2)" in found.problem, told(found)
+
+
+def test_a_barrier_that_is_none_leaks() -> None:
+    """A step that promises a tombstone and only has keys is undone too early, and that is found."""
+    rules = small_world({"cancel": 1, "cut": 1}, Participant.KEYED, plan=_plan(effect="barrier"))
+    found = explore(rules)
+    assert found.problem is not None
+    assert "the effect of" in found.problem
+
+
+def test_a_zombie_that_dies_unheard_needs_a_tombstone() -> None:
+    """Keys alone leak when a zombie's effect lands and nobody tells: the limit that is stated."""
+    faults = {"cancel": 1, "stall": 1, "crash": 1}
+    leak = explore(small_world(faults, Participant.KEYED, zombies_die=True))
+    assert leak.problem is not None
+    assert "the effect of reserve stands" in leak.problem
+    assert explore(small_world(faults, Participant.TOMBSTONE, zombies_die=True)).problem is None

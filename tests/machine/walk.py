@@ -1,0 +1,243 @@
+"""A walk through a world: what can happen, what should not, and the clock, one after the other.
+
+Owns: the plans it goes by, and the commands that no honest worker would give.  Refuses to know:
+where the choices come from (Hypothesis, or a seeded generator).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from celeriac.errors import CommandRefused, RunConflict, RunExists
+from celeriac.machine.commands import (
+    Block,
+    Cancel,
+    Claim,
+    Command,
+    Complete,
+    Expire,
+    Fail,
+    Heartbeat,
+    Pause,
+    Redispatch,
+    Resume,
+    Retry,
+    Skip,
+    Start,
+    Terminate,
+    Waive,
+    Wake,
+)
+from celeriac.machine.events import Dispatch
+from celeriac.machine.moves import due, fold, overdue, wake_at
+from celeriac.machine.plans import Node, Plan, RetryRule, Undo
+from tests.machine.laws import PHASES
+from tests.machine.participants import Participant
+from tests.machine.world import (
+    GRACE,
+    PROGRESS,
+    Rules,
+    World,
+    begin,
+    decide,
+    granted,
+    happen,
+    is_zombie,
+    possible,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tests.machine.world import Action
+
+T = TypeVar("T")
+REFUSALS = (CommandRefused, RunConflict, RunExists)
+
+
+class Chooser(Protocol):
+    """Whatever makes the choices."""
+
+    def __call__(self, choices: Sequence[T], /) -> T:
+        """Return one of *choices*."""
+
+
+def any_plan(choose: Chooser, kind: Participant = Participant.KEYED) -> Plan:
+    """A saga of one to four steps: a sequence, some with a pivot, or a graph without one.
+
+    Its steps say no more of their participants than is true of *kind*.
+    """
+    names = ["reserve", "charge", "pack", "ship"][: choose([1, 2, 2, 3, 4])]
+    graph, pivot = choose([False, False, True]), choose([None, None, *names])
+    nodes: list[Node] = []
+    for name in names:
+        node = _any_node(choose, kind, name, pivot=name == pivot and not graph)
+        before = [node.name for node in nodes]
+        after = [b for b in before if choose([True, False])] if graph else before[-1:]
+        nodes.append(node.model_copy(update={"after": tuple(after)}))
+    return Plan(
+        saga="place_order",
+        nodes=tuple(nodes),
+        deadline=choose([None, None, 40_000]),
+        on_deadline=choose(["compensate", "compensate", "alert"]),
+        compensation_order=choose(["reverse", "reverse", "forward", "parallel"]),
+    )
+
+
+def _any_node(choose: Chooser, kind: Participant, name: str, *, pivot: bool) -> Node:
+    closes = kind is Participant.TOMBSTONE
+    undo = Undo(task=f"shop.undo_{name}", wants=(), retry=_any_rule(choose), timeout=20_000)
+    return Node(
+        name=name,
+        task=f"shop.{name}",
+        retry=_any_rule(choose),
+        timeout=choose([None, 20_000]),
+        effect=choose(["keyed", "barrier"]) if closes else "keyed",
+        on_unknown=choose(["compensate"] * 4 + ["operator"]),
+        pivot=pivot,
+        undo=choose([undo, undo, undo, None]),
+    )
+
+
+def _any_rule(choose: Chooser) -> RetryRule:
+    return RetryRule(
+        max_attempts=choose([2, 1, 3, None]),
+        initial_delay=choose([0, 1_000, 10_000]),
+        jitter=choose([False, True]),
+        after_loss=choose([True, True, True, False]),
+    )
+
+
+def any_rules(choose: Chooser) -> Rules:
+    """A world for a plan, of either kind in which sagas are safe."""
+    kind = choose([Participant.TOMBSTONE, Participant.KEYED])
+    return Rules(any_plan(choose, kind), kind, zombies_die=kind is Participant.TOMBSTONE)
+
+
+@dataclass
+class Walk:
+    """A world on its way."""
+
+    rules: Rules
+    choose: Chooser
+    world: World = field(init=False)
+    refused: int = 0
+
+    def __post_init__(self) -> None:
+        self.world = begin(self.rules)
+
+    def step(self) -> None:
+        """Let one thing happen."""
+        kind = self.choose(["well"] * 8 + ["badly", "badly", "clock", "noise", "again"])
+        actions = self._actions(kind)
+        if actions:
+            self.world = happen(self.world, self.choose(actions))
+        elif kind == "noise":
+            self._give(self.choose(self.strays()))
+        elif kind == "again":
+            self._give(self.choose(self.world.given))
+        else:
+            self._pass_time()
+
+    def _actions(self, kind: str) -> list[Action]:
+        if kind not in ("well", "badly"):
+            return []
+        # Zombies mostly sleep: what they do is worst when everybody else has gone on.
+        asleep = self.choose([True] * 9 + [False])
+        return [
+            action
+            for action in possible(self.world)
+            if (action.verb in PROGRESS) is (kind == "well")
+            and not (asleep and action.body and is_zombie(self.world.run, action.body))
+        ]
+
+    def check_history(self) -> None:
+        """Versions count the events, and folding them gives the run (I9)."""
+        world = self.world
+        assert world.run.version == len(world.history)
+        assert fold(self.rules.plan, world.run.id, world.history) == world.run
+
+    def _give(self, command: Command) -> None:
+        """Give a command that may be refused, and leaves all as it is then."""
+        if self.withheld(command):
+            return
+        try:
+            if isinstance(command, Claim):
+                self.world = granted(self.world, command)
+            else:
+                self.world = decide(self.world, command)[0]
+        except REFUSALS:
+            self.refused += 1
+        else:
+            assert not _is_forged(command), "a report of somebody who was granted nothing"
+
+    def withheld(self, command: Command) -> bool:
+        """True for what may not be given now: it would end what others still report to."""
+        return _is_terminal(command) and self._must_not_end()
+
+    def _must_not_end(self) -> bool:
+        """Participants that only know keys need the run that its zombies report to."""
+        busy = bool(self.world.bodies or self.world.flying)
+        return busy and self.rules.participant is Participant.KEYED
+
+    def _pass_time(self) -> None:
+        world = self.world
+        for key in sorted(world.flying):
+            world = happen(world, next(a for a in possible(world) if a.step == key and not a.body))
+        jumps = [1, 1_000, GRACE, 20_000, 60_000, -1_000, -3_600_000]
+        if (wake := wake_at(world.run)) and wake > world.now:
+            jumps += [wake - world.now] * 3
+        world = replace(world, now=world.now + self.choose(jumps))
+        world = decide(world, Wake(self.choose([0, 0, None, 15_000])))[0]
+        for dispatch in overdue(world.run, world.now):
+            world = decide(world, Redispatch(dispatch))[0]
+        self.world = world
+
+    def strays(self) -> list[Command]:
+        """Commands that nobody gave reason for: of operators, of old messages, and forged."""
+        run, choose = self.world.run, self.choose
+        name = choose([*(node.name for node in self.rules.plan.nodes), "nothing"])
+        phase, attempt = choose(PHASES), choose([1, 2, 0, 3, 99])
+        late = overdue(run, self.world.now)
+        return [
+            Claim(name, phase, attempt, "stranger", choose([run.epoch, run.epoch + 1])),
+            Heartbeat(name, phase, attempt, "forger", run.epoch),
+            Expire(name, phase, attempt),
+            Redispatch(choose([*late, *due(run), Dispatch(name, phase, attempt, 0)])),
+            Block(name, choose(["no worker knows it", "another reason"])),
+            Cancel("noise"),
+            Retry(choose([None, name])),
+            Waive(name, "noise"),
+            Pause("noise"),
+            Resume(),
+            Skip(name, "noise"),
+            Start(run.id, "input", choose(["call-1", "call-2"]), GRACE),
+            Start(run.id, "other", "call-3", GRACE),
+            Start(run.id, "input", "call-4", GRACE, if_exists="fail"),
+            Start(run.id, "input", f"call-{run.version}", GRACE, if_exists="restart"),
+            *([Terminate("noise")] if choose([False, False, False, True]) else []),
+            *self._forgeries(),
+        ]
+
+    def _forgeries(self) -> list[Command]:
+        """Reports of attempts by somebody who was not granted them."""
+        run = self.world.run
+        found: list[Command] = []
+        for name, step in run.steps.items():
+            for phase in PHASES:
+                lane = step.lane(phase)
+                numbers = {0, lane.attempt + 1} | ({lane.attempt} if lane.holder else set())
+                for number in sorted(numbers):
+                    token = (name, phase, number, "forger", run.epoch)
+                    found += [Complete(*token), Fail(*token)]
+        return found
+
+
+def _is_forged(command: Command) -> bool:
+    return isinstance(command, Complete | Fail | Heartbeat) and command.holder == "forger"
+
+
+def _is_terminal(command: Command) -> bool:
+    restart = isinstance(command, Start) and command.if_exists == "restart"
+    return restart or isinstance(command, Terminate)

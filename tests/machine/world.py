@@ -1,0 +1,487 @@
+"""A run among workers that crash and stall, participants with keys, and requests in the air.
+
+Owns: what can happen next in such a world, and what its books must say when all is quiet (I1, I2).
+Refuses to know: in which order things happen: that is chosen by a search (`test_exploration`) or
+at random (`test_machine_properties`).
+
+Messages are not in it: the run itself says what may be taken (`due`), and a message that is lost,
+doubled or late differs from that only in time.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from celeriac.errors import CommandRefused
+from celeriac.machine.commands import (
+    Cancel,
+    Claim,
+    Command,
+    Complete,
+    Expire,
+    Fail,
+    Pause,
+    Redispatch,
+    Resume,
+    Retry,
+    Skip,
+    Start,
+    Terminate,
+    Waive,
+    Wake,
+)
+from celeriac.machine.events import Event, EventKind
+from celeriac.machine.moves import due, overdue, past_pivot, turned, waiting_lanes
+from celeriac.machine.runs import Lane, LaneState, Run, RunStatus
+from celeriac.machine.transitions import SHORT_DELAY, Transition, transition
+from tests.machine.laws import PHASES, check
+from tests.machine.participants import Account, Participant
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from celeriac.machine.plans import Phase, Plan
+
+NOON = 1_700_000_000_000
+GRACE = 5_000
+#: What happens when nothing goes wrong (any more).
+PROGRESS = ("land", "act", "report", "notice", "deliver")
+START = Start("order-42", "input", "call-1", GRACE)
+
+
+class Body(NamedTuple):
+    """An attempt at work, in a worker that may be cut off without knowing it."""
+
+    epoch: int
+    step: str
+    phase: Phase
+    attempt: int
+    holder: str
+    generation: int
+    key: str
+    stage: str = "claimed"  # then: granted or declined, by the participant
+
+
+class Action(NamedTuple):
+    """Something that can happen next."""
+
+    verb: str
+    body: Body | None = None
+    step: str = ""
+    phase: Phase = "do"
+
+    def __str__(self) -> str:
+        what = self.body or self
+        attempt = f" #{self.body.attempt}" if self.body else ""
+        return f"{self.verb} {what.phase} {what.step}{attempt}" if what.step else self.verb
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What this world is like."""
+
+    plan: Plan
+    participant: Participant = Participant.TOMBSTONE
+    # Participants that only know keys need every zombie to report in the end (reliability.md).
+    zombies_die: bool = True
+    budget: Mapping[str, int] = field(default_factory=dict)  # how often a verb; others: freely
+    checked: bool = True  # every transition is held to the laws
+
+
+@dataclass(frozen=True)
+class World:
+    """Everything there is, at one moment."""
+
+    rules: Rules
+    run: Run
+    now: int = NOON
+    bodies: frozenset[Body] = frozenset()
+    flying: frozenset[str] = frozenset()  # keys of requests whose sender was cut off
+    books: tuple[tuple[str, Account], ...] = ()
+    spent: tuple[tuple[str, int], ...] = ()
+    history: tuple[Event, ...] = ()
+    given: tuple[Command, ...] = (START,)
+
+
+def begin(rules: Rules) -> World:
+    """The world just after the run was accepted."""
+    done = transition(rules.plan, None, START, NOON)
+    return World(rules, done.run, history=tuple(done.events))
+
+
+def decide(world: World, command: Command) -> tuple[World, Transition]:
+    """Give a command in this world; CommandRefused passes through."""
+    done = transition(world.rules.plan, world.run, command, world.now)
+    if world.rules.checked:
+        check(world.rules.plan, world.run, command, done, world.now)
+    if not done.events:
+        return world, done
+    after = replace(
+        world,
+        run=done.run,
+        history=(*world.history, *done.events),
+        given=(*world.given, command),
+    )
+    return after, done
+
+
+# --- what can happen ---------------------------------------------------------------------------
+
+
+def possible(world: World) -> list[Action]:
+    """Everything that can happen next, within the budget."""
+    spent = dict(world.spent)
+    left = {verb: most - spent.get(verb, 0) for verb, most in world.rules.budget.items()}
+    return [action for action in _possible(world) if left.get(action.verb, 1) > 0]
+
+
+def _possible(world: World) -> Iterator[Action]:
+    run = world.run
+    for dispatch in sorted(due(run), key=lambda d: (d.step, d.phase)):
+        not_before = max(dispatch.at - SHORT_DELAY, run.quiet if dispatch.phase == "undo" else 0)
+        if world.now >= not_before:
+            yield Action("deliver", None, dispatch.step, dispatch.phase)
+    for body in sorted(world.bodies):
+        yield from _of_body(world, body)
+    for key in sorted(world.flying):
+        yield Action("land", None, key)
+    yield from _losses(world)
+    stuck = run.status is RunStatus.FAILED and not turned(run)
+    forward = stuck or run.status in (RunStatus.RUNNING, RunStatus.COMPLETED)
+    if forward and not past_pivot(world.rules.plan, run):
+        yield Action("cancel")
+    if not run.status.at_rest:
+        yield Action("resume" if run.paused else "pause")
+    yield from (Action("skip", None, name) for name in _skippable(world))
+    yield from (Action("stray", body) for body in _strays(world))
+    if run.status.at_rest and run.status is not RunStatus.FAILED:
+        yield Action("restart")
+    if run.status is RunStatus.FAILED:
+        yield Action("retry")
+        yield Action("terminate")
+        yield from (Action("waive", None, name) for name in run.owed if turned(run))
+    # What is in the air comes down within the grace, so before time passes.
+    if not world.flying and _times(world):
+        yield Action("pass time")
+
+
+def _strays(world: World) -> Iterator[Body]:
+    """Messages that are doubled, old, early or forged: none of them may be granted anything."""
+    run = world.run
+    for name, step in run.steps.items():
+        for phase in PHASES:
+            lane = step.lane(phase)
+            due_now = (name, phase) in {(d.step, d.phase) for d in due(run)}
+            for number in range(1, lane.attempt + 2):
+                if number <= lane.attempt or not due_now:
+                    key = f"{run.key}:{name}"
+                    yield Body(run.epoch, name, phase, number, "stray", step.generation, key)
+
+
+def _skippable(world: World) -> Iterator[str]:
+    run = world.run
+    if turned(run) or (run.status.at_rest and run.status is not RunStatus.FAILED):
+        return
+    for node in world.rules.plan.nodes:
+        state = run.step(node.name).do.state
+        over = state in (LaneState.RUNNING, LaneState.DONE, LaneState.SKIPPED)
+        if not over and (not run.status.at_rest or node.name in run.owed):
+            yield node.name
+
+
+def _times(world: World) -> list[int]:
+    """When something may be taken that may not be taken now."""
+    lanes = list(waiting_lanes(world.run))
+    quiet = [world.run.quiet for _, phase, _ in lanes if phase == "undo"]
+    return [at for at in (*quiet, *(lane.at for _, _, lane in lanes)) if at > world.now]
+
+
+def _of_body(world: World, body: Body) -> Iterator[Action]:
+    if body.stage == "claimed":
+        yield Action("act", body)
+        yield Action("cut", body)
+        if body.phase == "do":
+            yield Action("decline", body)
+            yield Action("give up", body)
+    else:
+        yield Action("report", body)
+    if body.phase == "undo" or body.stage == "granted":
+        yield Action("fumble", body)
+    if world.rules.zombies_die or body.phase == "undo" or not is_zombie(world.run, body):
+        yield Action("crash", body)
+        if (body.phase, body.stage) == ("do", "claimed"):
+            yield Action("crash in flight", body)
+
+
+def _losses(world: World) -> Iterator[Action]:
+    at_work = {(body.step, body.phase, body.attempt) for body in world.bodies}
+    for name, phase, lane in running(world.run):
+        alive = (name, phase, lane.attempt) in at_work
+        yield Action("stall" if alive else "notice", None, name, phase)
+
+
+def running(run: Run) -> Iterator[tuple[str, Phase, Lane]]:
+    """The lanes that an attempt holds."""
+    if run.status.at_rest:
+        return
+    for name, step in run.steps.items():
+        for phase in PHASES:
+            lane = step.lane(phase)
+            if lane.state is LaneState.RUNNING:
+                yield name, phase, lane
+
+
+def is_zombie(run: Run, body: Body) -> bool:
+    """True if the attempt was given up, and its worker does not know."""
+    lane = run.step(body.step).lane(body.phase)
+    held = lane.state is LaneState.RUNNING and lane.holder == body.holder
+    return not held or body.epoch != run.epoch
+
+
+# --- what it leads to --------------------------------------------------------------------------
+
+
+def happen(world: World, action: Action) -> World:
+    """The world after *action*."""
+    after = _VERBS[action.verb](world, action)
+    if action.verb in world.rules.budget:
+        spent = Counter(dict(world.spent))
+        spent[action.verb] += 1
+        after = replace(after, spent=tuple(sorted(spent.items())))
+    return after
+
+
+def _deliver(world: World, action: Action) -> World:
+    run = world.run
+    number = run.step(action.step).lane(action.phase).attempt + 1
+    holder = f"{run.epoch}/{action.step}/{action.phase}/{number}"
+    return granted(world, Claim(action.step, action.phase, number, holder, run.epoch))
+
+
+def granted(world: World, claim: Claim) -> World:
+    """Claim an attempt; its body is at work then."""
+    world, done = decide(world, claim)
+    if not done.events:
+        return world
+    step = world.run.step(claim.step)
+    body = Body(
+        world.run.epoch,
+        claim.step,
+        claim.phase,
+        claim.attempt,
+        claim.holder,
+        step.generation,
+        f"{world.run.key}:{claim.step}",
+    )
+    return replace(world, bodies=world.bodies | {body})
+
+
+def _act(world: World, action: Action) -> World:
+    body = _the(action)
+    kind, account = world.rules.participant, account_of(world, body.key)
+    if body.phase == "do":
+        account, ok = kind.do(account)
+    else:
+        account, ok = kind.undo(account, body.generation), True
+    after = body._replace(stage="granted" if ok else "declined")
+    return replace(_book(world, body.key, account), bodies=world.bodies - {body} | {after})
+
+
+def _stray(world: World, action: Action) -> World:
+    body = _the(action)
+    try:
+        return granted(world, Claim(*_token(body)))
+    except CommandRefused:
+        return world
+
+
+def _restart(world: World, _action: Action) -> World:
+    again = Start("order-42", "input", f"call-{world.run.version}", GRACE, if_exists="restart")
+    return decide(world, again)[0]
+
+
+def _report(world: World, action: Action) -> World:
+    body = _the(action)
+    if body.stage == "declined":
+        return settled(world, body, _failure(body, kind="abort", effect=False))
+    return settled(world, body, Complete(*_token(body)))
+
+
+def _decline(world: World, action: Action) -> World:
+    body = _the(action)
+    return settled(world, body, _failure(body, effect=False))
+
+
+def _give_up(world: World, action: Action) -> World:
+    body = _the(action)
+    return settled(world, body, _failure(body, kind="abort", effect=False))
+
+
+def _fumble(world: World, action: Action) -> World:
+    body = _the(action)
+    return settled(world, body, _failure(body))
+
+
+def _cut(world: World, action: Action) -> World:
+    body = _the(action)
+    world = settled(world, body, _failure(body, kind="timeout"))
+    # An undo in the air would only come down as one more undo.
+    return replace(world, flying=world.flying | {body.key}) if body.phase == "do" else world
+
+
+def settled(world: World, body: Body, command: Command) -> World:
+    """Report how an attempt ended; its body is gone then."""
+    world = replace(world, bodies=world.bodies - {body})
+    try:
+        return decide(world, command)[0]
+    except CommandRefused:
+        assert body.epoch != world.run.epoch, "only a report from before a restart is refused"
+        return world
+
+
+def _crash(world: World, action: Action) -> World:
+    return replace(world, bodies=world.bodies - {_the(action)})
+
+
+def _crash_in_flight(world: World, action: Action) -> World:
+    return replace(_crash(world, action), flying=world.flying | {_the(action).key})
+
+
+def _land(world: World, action: Action) -> World:
+    account, _ = world.rules.participant.do(account_of(world, action.step))
+    return replace(_book(world, action.step, account), flying=world.flying - {action.step})
+
+
+def _lose(world: World, action: Action) -> World:
+    lane = world.run.step(action.step).lane(action.phase)
+    return decide(world, Expire(action.step, action.phase, lane.attempt))[0]
+
+
+def _pass_time(world: World, _action: Action) -> World:
+    return decide(replace(world, now=max(_times(world))), Wake())[0]
+
+
+_VERBS = {
+    "deliver": _deliver,
+    "act": _act,
+    "report": _report,
+    "decline": _decline,
+    "give up": _give_up,
+    "fumble": _fumble,
+    "cut": _cut,
+    "crash": _crash,
+    "crash in flight": _crash_in_flight,
+    "land": _land,
+    "stall": _lose,
+    "notice": _lose,
+    "cancel": lambda world, _: decide(world, Cancel())[0],
+    "retry": lambda world, _: decide(world, Retry())[0],
+    "waive": lambda world, action: decide(world, Waive(action.step, "by hand"))[0],
+    "stray": _stray,
+    "restart": _restart,
+    "pause": lambda world, _: decide(world, Pause("hold on"))[0],
+    "resume": lambda world, _: decide(world, Resume())[0],
+    "skip": lambda world, action: decide(world, Skip(action.step, "by hand"))[0],
+    "terminate": lambda world, _: decide(world, Terminate("enough"))[0],
+    "pass time": _pass_time,
+}
+
+
+def _the(action: Action) -> Body:
+    assert action.body is not None
+    return action.body
+
+
+def _token(body: Body) -> tuple[str, Phase, int, str, int]:
+    return body.step, body.phase, body.attempt, body.holder, body.epoch
+
+
+def _failure(body: Body, *, kind: str = "error", effect: bool | None = None) -> Fail:
+    return Fail(*_token(body), kind=kind, error="BankDown", effect=effect)  # type: ignore[arg-type]
+
+
+# --- the books ---------------------------------------------------------------------------------
+
+
+def account_of(world: World, key: str) -> Account:
+    """What the participant has on record of a key."""
+    return dict(world.books).get(key, Account())
+
+
+def _book(world: World, key: str, account: Account) -> World:
+    return replace(world, books=tuple(sorted({**dict(world.books), key: account}.items(), key=str)))
+
+
+def is_quiet(world: World) -> bool:
+    """True when nothing is on its way any more: what the books say now, they say for ever."""
+    return world.run.status.at_rest and not world.bodies and not world.flying
+
+
+def wrong(world: World) -> str | None:
+    """What is wrong with this world; None if all is well."""
+    if (name := _over_budget(world)) is not None:
+        return f"{name} was tried more often than its policy allows (L3)"
+    twice = [key for key, account in world.books if account.made > 1]
+    if twice:
+        return f"{twice[0]} took effect more than once (I2)"
+    if not is_quiet(world):
+        return None
+    run = world.run
+    for node in world.rules.plan.nodes:
+        standing = account_of(world, f"{run.key}:{node.name}").standing
+        skipped = run.step(node.name).do.state is LaneState.SKIPPED
+        if run.status is RunStatus.COMPLETED and standing != 1 and not skipped:
+            return f"completed, and {node.name} has {standing} effects standing (I1)"
+        owed = run.step(node.name).undo.state in (LaneState.FAILED, LaneState.WAIVED)
+        back = run.status is RunStatus.COMPENSATED or (run.status is RunStatus.FAILED and run.why)
+        if back and node.undo and standing and not owed:
+            return f"{run.status}, and the effect of {node.name} stands (I1)"
+    return None
+
+
+def _over_budget(world: World) -> str | None:
+    """The step whose newest claim was one too many, by what the history tells alone."""
+    newest = world.history[-1]
+    if newest.kind is not EventKind.CLAIMED:
+        return None
+    node = world.rules.plan.by_name[newest.step]
+    most, claims, forward_only = node.policy(newest.phase).max_attempts, 0, False
+    for event in world.history:
+        about = (event.step, event.phase) == (newest.step, newest.phase)
+        if event.kind is EventKind.STARTED or (about and event.kind in _NEW_BUDGET):
+            claims = 0
+        claims += about and event.kind is EventKind.CLAIMED
+        ended = event.kind in (EventKind.COMPLETED, EventKind.SKIPPED)
+        forward_only |= ended and event.step == world.rules.plan.pivot
+    allowed = most is None or claims <= most or (forward_only and newest.phase == "do")
+    return None if allowed else newest.step
+
+
+_NEW_BUDGET = (EventKind.RETRIED, EventKind.REOPENED)
+
+
+# --- healing -----------------------------------------------------------------------------------
+
+
+def heal(world: World, most: int) -> World:
+    """From now on every worker answers and every message arrives: return the world at rest (L1)."""
+    for _ in range(most):
+        if is_quiet(world):
+            return world
+        world = _healing_step(world)
+    raise AssertionError(f"after {most} steps without a fault the run is still {world.run.status}")
+
+
+def _healing_step(world: World) -> World:
+    for action in _possible(world):
+        if action.verb in (*PROGRESS, "resume"):
+            return happen(world, action)
+    # Nobody is at work and no message waits: time passes until somebody has to look.
+    wake = transition(world.rules.plan, world.run, Wake(None), world.now).wake_at
+    assert wake is not None
+    world = decide(replace(world, now=max(world.now, wake)), Wake())[0]
+    for dispatch in overdue(world.run, world.now):
+        world = decide(world, Redispatch(dispatch))[0]
+    return world

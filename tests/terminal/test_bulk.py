@@ -1,0 +1,208 @@
+"""A command for all runs that a filter finds: the question, the pace, the count, the record."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.house.sources import ROOT
+from tests.terminal import drive, shop
+from tests.terminal.conftest import COMMAND
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.terminal.conftest import Cli
+
+
+@pytest.fixture
+def crowd(empty: None) -> list[str]:  # noqa: ARG001 -- it is the shop that gets the runs
+    """Five pings that run, and an order that has completed."""
+    ids = [shop.ping.start(id=f"p-{n}").id for n in range(5)]
+    drive.completed("o-1")
+    return ids
+
+
+def statuses(ids: list[str]) -> set[str]:
+    """Where these runs stand."""
+    return {shop.sagas.run(run_id).status.value for run_id in ids}
+
+
+def test_a_filter_takes_all_that_it_finds(cli: Cli, crowd: list[str]) -> None:
+    """And nothing else; each run has who and why in its history."""
+    ended = cli("pause", "--saga", "ping", "--yes", "--reason", "bank", "--by", "ada")
+    assert (ended.code, ended.out) == (0, "pause: 5 changed.\n")
+    assert statuses(crowd) == {"paused"}
+    assert shop.sagas.run("o-1").status == "completed"
+    data = [shop.sagas.run(run_id).history()[-1].data for run_id in crowd]
+    assert data == [{"reason": "bank", "by": "ada"}] * 5
+
+
+def test_more_than_a_page_is_taken(cli: Cli) -> None:
+    """However many runs a filter finds."""
+    ids = [shop.ping.start(id=f"p-{n}", tags={"batch": "7"}).id for n in range(230)]
+    ended = cli("cancel", "--tag", "batch=7", "-y", "--rps", "100000", "-o", "json")
+    told = json.loads(ended.out)
+    assert (told["matched"], len(told["changed"]), told["left"]) == (230, 230, 0)
+    assert statuses(ids) == {"compensated"}
+
+
+def test_where_nobody_can_be_asked_nothing_is_changed(cli: Cli, crowd: list[str]) -> None:
+    """It says how many runs of which kind it would be about, and what to add."""
+    ended = cli("terminate", "--status", "running", "--reason", "x")
+    assert ended.code == 2
+    assert "5  ping running" in ended.err
+    assert "this is about 5 runs" in ended.err
+    assert "--yes" in ended.err
+    assert statuses(crowd) == {"running"}
+
+
+def test_a_filter_that_finds_nothing_is_no_error(cli: Cli, crowd: list[str]) -> None:
+    """It says so."""
+    ended = cli("cancel", "--saga", "transfer")
+    assert (ended.code, ended.out, ended.err) == (0, "cancel: no run.\n", "No run matches.\n")
+    assert statuses(crowd) == {"running"}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--status", "runing"),
+        ("--since", "yesterday"),
+        ("--tag", "batch"),
+        ("--saga", "ping", "--rps", "0"),
+        ("--saga", "ping", "--rps", "fast"),
+    ],
+)
+def test_a_filter_that_makes_no_sense_changes_nothing(
+    cli: Cli, crowd: list[str], words: tuple[str, ...]
+) -> None:
+    """It is wrong usage, and says what to give instead."""
+    ended = cli("cancel", "--yes", *words)
+    assert ended.code == 2
+    assert ended.err
+    assert statuses(crowd) == {"running"}
+
+
+def test_each_run_decides_for_itself(cli: Cli, crowd: list[str]) -> None:
+    """What one refuses, the others do; the exit code and stderr tell."""
+    ended = cli("pause", "--since", "1h", "--yes", "-o", "json")
+    assert ended.code == 4
+    told = json.loads(ended.out)
+    assert (sorted(told["changed"]), list(told["refused"])) == (crowd, ["o-1"])
+    assert "o-1: run 'o-1' (completed): it has ended" in ended.err
+    again = json.loads(cli("pause", "--saga", "ping", "-y", "-o", "json").out)
+    assert (again["changed"], sorted(again["unchanged"])) == ([], crowd)
+
+
+def test_a_step_of_many_runs(cli: Cli) -> None:
+    """Named by an option, where there is no ID before it."""
+    for number in range(3):
+        drive.failed(f"o-{number}")
+    ended = cli("waive", "--status", "failed", "--step", "charge", "--reason", "by hand", "-y")
+    assert ended.out == "waive: 3 changed.\n"
+    assert statuses(["o-0", "o-1", "o-2"]) == {"compensated"}
+
+
+def test_the_pace_is_kept(cli: Cli, crowd: list[str]) -> None:
+    """Five runs at twenty a second take a fifth of a second, and no less."""
+    began = time.monotonic()
+    assert cli("pause", "--saga", "ping", "-y", "--rps", "20").code == 0
+    assert time.monotonic() - began >= 0.2
+    assert statuses(crowd) == {"paused"}
+
+
+def test_progress_is_told_where_nobody_watches(cli: Cli, crowd: list[str]) -> None:
+    """On stderr, line by line."""
+    ended = cli("pause", "--saga", "ping", "-y")
+    assert ended.err.splitlines()[-1] == f"pause: {len(crowd)} of 5"
+
+
+class Terminal:
+    """The real command at a terminal, with somebody to answer."""
+
+    def __init__(self, environment: dict[str, str], *words: str) -> None:
+        self.ours, theirs = pty.openpty()
+        self.child = subprocess.Popen(
+            [*COMMAND, *words],
+            cwd=ROOT,
+            env=environment,
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+        )
+        os.close(theirs)
+        self.seen = ""
+
+    def until(self, text: str) -> None:
+        """Read until *text* was printed."""
+        while text not in self.seen:
+            try:
+                more = os.read(self.ours, 4096).decode(errors="replace")
+            except OSError:  # the terminal is closed
+                more = ""
+            assert more, f"it ended without {text!r}: {self.seen}"
+            self.seen += more
+
+    def answer(self, text: str) -> None:
+        """Type a line."""
+        os.write(self.ours, f"{text}\n".encode())
+
+    def end(self) -> int:
+        """Wait for its end."""
+        try:
+            while more := os.read(self.ours, 4096).decode(errors="replace"):
+                self.seen += more
+        except OSError:
+            pass
+        os.close(self.ours)
+        return self.child.wait(30)
+
+
+@pytest.fixture
+def terminals() -> Iterator[list[Terminal]]:
+    """The terminals a test has opened, which are ended after it."""
+    opened: list[Terminal] = []
+    yield opened
+    for each in opened:
+        if each.child.poll() is None:
+            each.child.kill()
+            each.child.wait(10)
+
+
+def test_people_are_asked(
+    crowd: list[str], environment: dict[str, str], terminals: list[Terminal]
+) -> None:
+    """No is nothing changed; yes is done, with a bar."""
+    for answer, code, status in (("n", 1, "running"), ("y", 0, "paused")):
+        terminal = Terminal(environment, "pause", "--saga", "ping")
+        terminals.append(terminal)
+        terminal.until("pause 5 runs?")
+        terminal.answer(answer)
+        assert terminal.end() == code, terminal.seen
+        assert statuses(crowd) == {status}
+    assert "100%" in terminals[-1].seen
+    assert "pause: 5 changed." in terminals[-1].seen
+
+
+def test_an_interrupt_leaves_the_rest(
+    crowd: list[str], environment: dict[str, str], terminals: list[Terminal]
+) -> None:
+    """What has begun is finished, and what was not reached is counted."""
+    words = ("pause", "--saga", "ping", "-y", "--rps", "0.5", "-o", "json")
+    terminal = Terminal(environment, *words)
+    terminals.append(terminal)
+    give_up = time.monotonic() + 30
+    while "paused" not in statuses(crowd) and time.monotonic() < give_up:
+        time.sleep(0.02)  # a condition is awaited: the first run is paused
+    terminal.child.send_signal(signal.SIGINT)
+    assert terminal.end() == 1
+    assert statuses(crowd) == {"running", "paused"}
+    assert '"left": ' in terminal.seen

@@ -1,0 +1,112 @@
+"""How it looks: colours and columns, on a terminal and elsewhere."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from celeriac import Event, EventKind
+from celeriac.terminal.printing import Printer
+from celeriac.terminal.screen import aligned
+from celeriac.views import wording
+from tests.house.sources import ROOT
+from tests.terminal import drive
+from tests.terminal.conftest import COMMAND
+
+START = Event(1_700_000_000_000, EventKind.STARTED, data={"saga": "ping"})
+
+
+def on_a_terminal(environment: dict[str, str], *words: str) -> str:
+    """What the real command shows when its stdout is a terminal."""
+    ours, its = pty.openpty()
+    with os.fdopen(ours, "rb", buffering=0) as screen:
+        process = subprocess.Popen(
+            [*COMMAND, *words], cwd=ROOT, env=environment, stdout=its, stderr=subprocess.DEVNULL
+        )
+        os.close(its)
+        shown = b""
+        try:
+            while part := screen.read(65536):
+                shown += part
+        except OSError:  # how Linux says that the other side of a terminal is closed
+            pass
+        assert process.wait(30) == 0
+    return shown.decode()
+
+
+@pytest.mark.usefixtures("empty")
+def test_a_terminal_gets_colours(environment: dict[str, str]) -> None:
+    """On a terminal, what failed is red, in lists and in what is shown of a run."""
+    drive.failed("o-1")
+    environment["TERM"] = "xterm-256color"
+    environment.pop("NO_COLOR", None)
+    assert "\x1b[31mfailed" in on_a_terminal(environment, "list")
+    assert "\x1b[31mfailed" in on_a_terminal(environment, "show", "o-1")
+
+
+@pytest.mark.usefixtures("empty")
+def test_colours_can_be_switched_off(environment: dict[str, str]) -> None:
+    """NO_COLOR is honoured: nothing but text and line ends reaches the terminal."""
+    drive.failed("o-1")
+    environment.update(TERM="xterm-256color", NO_COLOR="1")
+    for words in (("list",), ("show", "o-1"), ("history", "o-1")):
+        shown = on_a_terminal(environment, *words)
+        assert "failed" in shown
+        assert "\x1b" not in shown
+
+
+@pytest.fixture
+def no_rich(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rich is not installed, and stdout is a terminal."""
+    monkeypatch.setitem(sys.modules, "rich.console", None)
+
+
+@pytest.mark.usefixtures("no_rich")
+def test_rich_is_an_extra(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without rich, a terminal gets the plain columns that a pipe gets."""
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    Printer().history("p-1", [START])
+    assert capsys.readouterr().out.splitlines() == [
+        "TIME                      AFTER     STEP  WHAT HAPPENED",
+        "2023-11-14T22:13:20.000Z  +0.000 s        started: saga ping",
+    ]
+
+
+def test_columns_are_aligned() -> None:
+    """Each column is as wide as its widest cell, and lines have no blanks at their end."""
+    assert aligned(("id", "status"), [("order-42", "ok"), ("1", "")]) == [
+        "ID        STATUS",
+        "order-42  ok",
+        "1",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("passed", "text"),
+    [
+        (timedelta(seconds=-5), "0 s ago"),  # the clock of Redis is ahead of ours
+        (timedelta(seconds=119), "119 s ago"),
+        (timedelta(minutes=2), "2 min ago"),
+        (timedelta(minutes=119), "119 min ago"),
+        (timedelta(hours=47), "47 h ago"),
+        (timedelta(days=400), "400 d ago"),
+    ],
+)
+def test_times_are_told_as_people_do(passed: timedelta, text: str) -> None:
+    """How long ago something was is told in a unit that fits."""
+    assert wording.when(datetime.now(UTC) - passed - timedelta(milliseconds=10)).endswith(text)
+
+
+@pytest.mark.parametrize(
+    ("ms", "text"), [(0, "+0.000 s"), (59_999, "+59.999 s"), (3_725_000, "+1:02:05")]
+)
+def test_time_after_the_start_is_exact_at_first(ms: int, text: str) -> None:
+    """Milliseconds matter in the first minute, not after hours."""
+    assert wording.after(ms) == text

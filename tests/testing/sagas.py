@@ -1,0 +1,146 @@
+"""The sagas that storms are let loose on, one for each kind of plan there is.
+
+Owns: their steps, whose effects all go to one ledger.  Refuses to know: what goes wrong.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from celery import Celery
+
+from celeriac import Flow, Retry, Sagas, StepContext
+from tests.testing.ledger import Ledger
+
+if TYPE_CHECKING:
+    from celeriac import Saga
+
+app = Celery("storms", set_as_current=False)
+sagas = Sagas(app)
+ledger = Ledger()
+
+
+def fresh(*, tombstones: bool = True) -> None:
+    """Make the ledger new."""
+    ledger.__init__(tombstones=tombstones)  # type: ignore[misc]  # the steps know this one
+
+
+QUICK = Retry(max_attempts=3, initial_delay=1, max_delay=5)
+STUBBORN = Retry(max_attempts=6, initial_delay=1, max_delay=5)
+
+
+@sagas.step(name="storms.reserve", retry=QUICK)
+def reserve(ctx: StepContext, order: str) -> str:
+    """Done at once."""
+    ledger.do(ctx.idempotency_key)
+    return f"hold of {order}"
+
+
+@reserve.compensation(name="storms.release", retry=STUBBORN)
+def release(ctx: StepContext, order: str, result: str | None) -> None:
+    """Undone at once."""
+    assert result in (None, f"hold of {order}")
+    ledger.undo(ctx.idempotency_key)
+
+
+@sagas.step(name="storms.charge", retry=QUICK, timeout="20s")
+def charge(ctx: StepContext, hold: str) -> int:
+    """Done with a time limit, and signs of life before and after it."""
+    ctx.heartbeat("about to")
+    ledger.do(ctx.idempotency_key)
+    ctx.heartbeat("done")
+    return len(hold)
+
+
+@charge.compensation(name="storms.refund", retry=STUBBORN, timeout="20s")
+def refund(ctx: StepContext, result: int | None) -> None:
+    """Undone with a time limit."""
+    assert result is None or result > 0
+    ledger.undo(ctx.idempotency_key)
+
+
+@sagas.step(name="storms.ship", retry=QUICK)
+def ship(ctx: StepContext, order: str, amount: int) -> str:
+    """The last to be done."""
+    ledger.do(ctx.idempotency_key)
+    return f"{order} for {amount}"
+
+
+@ship.compensation(name="storms.recall", retry=STUBBORN)
+def recall(ctx: StepContext) -> None:
+    """Undone without a look at what there was."""
+    ledger.undo(ctx.idempotency_key)
+
+
+@sagas.step(name="storms.pay", retry=QUICK, pivot=True)
+def pay(ctx: StepContext, hold: str) -> int:
+    """From here on there is no way back."""
+    ledger.do(ctx.idempotency_key)
+    return len(hold)
+
+
+@pay.compensation(name="storms.unpay", retry=STUBBORN)
+def unpay(ctx: StepContext) -> None:
+    """For a payment that may have been."""
+    ledger.undo(ctx.idempotency_key)
+
+
+@sagas.step(name="storms.tell", retry=QUICK)
+def tell(ctx: StepContext, amount: int) -> None:
+    """Cannot be undone, and need not be: it comes after the pivot."""
+    ledger.do(ctx.idempotency_key)
+    assert amount
+
+
+@sagas.saga(name="backwards")
+def backwards(flow: Flow, order: str) -> str:
+    """Undone last step first, as most are."""
+    hold = flow.step(reserve, order)
+    amount = flow.step(charge, hold)
+    return flow.step(ship, order, amount)
+
+
+@sagas.saga(name="forwards", compensation_order="forward", deadline="90s")
+def forwards(flow: Flow, order: str) -> str:
+    """Undone first step first, and in a hurry."""
+    hold = flow.step(reserve, order)
+    amount = flow.step(charge, hold)
+    return flow.step(ship, order, amount)
+
+
+@sagas.saga(name="at_once", compensation_order="parallel")
+def at_once(flow: Flow, order: str) -> str:
+    """Undone all at once."""
+    hold = flow.step(reserve, order)
+    amount = flow.step(charge, hold)
+    return flow.step(ship, order, amount)
+
+
+@sagas.saga(name="past_pivot")
+def past_pivot(flow: Flow, order: str) -> None:
+    """Only goes forward once it is paid."""
+    hold = flow.step(reserve, order)
+    flow.step(tell, flow.step(pay, hold))
+
+
+@sagas.step(name="storms.write", retry=QUICK, effect="none")
+def write(ctx: StepContext, hold: str) -> int:
+    """A letter: what became of it when nobody knows, an operator has to say."""
+    ledger.do(ctx.idempotency_key)
+    return len(hold)
+
+
+@write.compensation(name="storms.apologise", retry=STUBBORN)
+def apologise(ctx: StepContext) -> None:
+    """A letter that takes it back."""
+    ledger.undo(ctx.idempotency_key)
+
+
+@sagas.saga(name="by_letter")
+def by_letter(flow: Flow, order: str) -> str:
+    """Asks an operator whenever its letter may or may not have been sent."""
+    hold = flow.step(reserve, order)
+    return flow.step(ship, order, flow.step(write, hold))
+
+
+KINDS: tuple[Saga[str, Any], ...] = (backwards, forwards, at_once, past_pivot, by_letter)

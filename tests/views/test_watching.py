@@ -1,0 +1,86 @@
+"""A run as a tree: what each step is at, or waits for."""
+
+from __future__ import annotations
+
+from celeriac.views.watching import tree
+from tests.machine.story import Story, budget, started, step
+
+
+def lines(story: Story) -> list[str]:
+    """The tree as it is now."""
+    return tree(story.plan, story.run, story.now)
+
+
+def test_a_run_on_its_way() -> None:
+    """Done, at work, and still to come."""
+    story = started("reserve", "charge", "ship", deadline=90_000).do("reserve").advance(2_000)
+    story.claim("charge")
+    story.advance(1_500)
+    assert lines(story) == [
+        "order-42: place_order running for 3.5 s; deadline in 1 min 26 s",
+        "├─ reserve  completed",
+        "├─ charge   running  attempt 1, for 1.5 s",
+        "└─ ship     pending",
+    ]
+
+
+def test_what_a_step_waits_for() -> None:
+    """The next attempt, or a worker that takes it."""
+    story = started(step("reserve", retry=budget(3, 10_000)))
+    story.advance(4_000)
+    assert lines(story)[1] == "└─ reserve  scheduled  attempt 1, waits for a worker for 4.0 s"
+    story.claim("reserve")
+    story.fail("reserve")
+    story.advance(4_000)
+    assert lines(story)[1] == "└─ reserve  retrying  attempt 2 in 6.0 s"
+
+
+def test_a_run_on_its_way_back() -> None:
+    """Each compensation stands under its step; what has none is said to stay."""
+    story = started("reserve", step("mail", undo=None), "charge").do("reserve", "mail", "charge")
+    story.cancel()
+    story.claim("charge", "undo")
+    assert lines(story) == [
+        "order-42: place_order compensating for 0.0 s",
+        "├─ reserve  completed",
+        "├─ mail     completed",
+        "│  ↶ nothing: it has no compensation",
+        "└─ charge   completed",
+        "   ↶ undo_charge  running  attempt 1, for 0.0 s",
+    ]
+
+
+def test_the_grace_before_an_undo_is_told() -> None:
+    """Nobody has to wonder why nothing happens."""
+    story = started(step("reserve", retry=budget(1))).lose("reserve")
+    assert "undone from in 5.0 s on" in lines(story)[0]
+    assert lines(story)[1].endswith("unknown")
+
+
+def test_a_held_run_says_so() -> None:
+    """And what would come next."""
+    story = started("reserve")
+    story.pause()
+    story.advance(7_200_000)
+    assert lines(story) == [
+        "order-42: place_order paused for 2 h 00 min; paused 2 h 00 min ago",
+        "└─ reserve  held  before attempt 1",
+    ]
+
+
+def test_a_run_that_has_ended() -> None:
+    """How, after how long, and what is owed."""
+    story = started("reserve").do("reserve").advance(1_000)
+    story.cancel()
+    story.give_up("reserve", "undo")
+    assert lines(story) == [
+        "order-42: place_order failed after 1.0 s; owed: reserve",
+        "└─ reserve  completed",
+        "   ↶ undo_reserve  failed",
+    ]
+
+
+def test_a_deadline_that_has_passed() -> None:
+    """Where it only alerts."""
+    story = started("reserve", deadline=1_000, on_deadline="alert").advance(61_000)
+    assert lines(story)[0].endswith("; 1 min 00 s overdue")

@@ -1,0 +1,266 @@
+"""The app of the tests with real workers, made anew for each broker.
+
+Owns: the saga `trip` (book, pay, send), whose steps do what their input's script says, and faults
+of the broker: messages dropped, doubled or reordered when they are published.  Refuses to know:
+who starts the processes.
+
+A script maps a step (`pay`, or `pay.undo`) to what its attempts do, one word each, `ok` after the
+last: `raise` and `raise-after` (the effect), `abort`, `abort-clean` (no effect), `kill` and
+`kill-after`, `gate` and `gate-after` (waits until the test opens it), `spin` (never ends), `slow`,
+`large` and `wrong` (outputs that cannot be recorded), and for `weigh` also `nan` and `object`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from celery import Celery
+from pydantic import BaseModel
+
+from celeriac import Abort, Flow, Retry, Saga, Sagas, StepContext
+from tests.workers.ledger import Ledger
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LEASE, SWEEP, GRACE = 2.0, 0.2, 0.7
+#: How long recovery may take after the last fault (L1), with room for a busy machine.
+RECOVERY = LEASE + 2 * SWEEP + GRACE + 8.0
+QUICK = Retry(max_attempts=3, initial_delay=0.1, jitter=False)
+
+
+class Trip(BaseModel):
+    """The input: what each step is to do."""
+
+    script: dict[str, list[str]] = {}
+
+
+class Ticket(BaseModel):
+    """What a step returns."""
+
+    number: str
+
+
+class Kit(NamedTuple):
+    """An app and what was defined in it."""
+
+    app: Celery
+    sagas: Sagas
+    trip: Saga[Trip, Ticket]
+    patient: Saga[Trip, Ticket]  # the same with a deadline of 1.5 s
+    lenient: Saga[Trip, Ticket]  # the same with a deadline of 4 s
+    hasty: Saga[Trip, Ticket]  # the same with a step that may take 1 s
+    march: Saga[Trip, Ticket]  # ten steps: hop, hop-2, … hop-10
+    weighing: Saga[Trip, Any]  # book, then weigh, whose output may be anything
+    mailing: Saga[Trip, Ticket]  # book, mail (which honours no key), pay
+    ledger: Ledger
+    folder: Path
+
+
+def build(  # noqa: C901 -- not complex, only many: all that the app consists of
+    url: str, folder: Path, without: tuple[str, ...] = (), state_url: str | None = None
+) -> Kit:
+    """Make the app; *without* leaves out the tasks of these names.
+
+    *state_url* is a Redis for the runs, where it is not the broker's.
+    """
+    ledger = Ledger(folder / "ledger.db")
+    app = Celery("kit", broker=url, set_as_current=False)
+    app.conf.update(
+        saga_redis_url=state_url,
+        saga_lease=LEASE,
+        saga_sweep_interval=SWEEP,
+        saga_grace=GRACE,
+        saga_max_payload=10_000,
+        worker_prefetch_multiplier=1,
+        worker_send_task_events=True,
+        task_send_sent_event=True,
+        broker_connection_retry_on_startup=True,
+        broker_transport_options={"socket_timeout": 5, "socket_connect_timeout": 2},
+    )
+    sagas = Sagas(app)
+
+    def act(ctx: StepContext, trip: Trip, name: str) -> Ticket:
+        ledger.begin(f"{ctx.run_id}:{name}", ctx.attempt)
+        words = trip.script.get(name, [])
+        word = words[ctx.attempt - 1] if ctx.attempt <= len(words) else "ok"
+        _before(word, folder, f"{ctx.run_id}.{name}")
+        (ledger.undo if name.endswith(".undo") else ledger.do)(ctx.idempotency_key, ctx.attempt)
+        _after(word, folder, f"{ctx.run_id}.{name}")
+        return Ticket(number="x" * 20_000 if word == "large" else f"{name}-{ctx.run_id}")
+
+    @sagas.step(retry=QUICK)
+    def book(ctx: StepContext, trip: Trip) -> Ticket:
+        return act(ctx, trip, "book")
+
+    @book.compensation(retry=QUICK)
+    def unbook(ctx: StepContext, trip: Trip, result: Ticket | None) -> None:  # noqa: ARG001 -- asked for
+        act(ctx, trip, "book.undo")
+
+    @sagas.step(retry=QUICK)
+    def pay(ctx: StepContext, trip: Trip, booked: Ticket) -> Ticket:  # noqa: ARG001 -- asked for
+        ticket = act(ctx, trip, "pay")
+        wrong = trip.script.get("pay", [])[ctx.attempt - 1 : ctx.attempt] == ["wrong"]
+        return {"no": "ticket"} if wrong else ticket  # type: ignore[return-value]  # on purpose
+
+    @pay.compensation(retry=QUICK)
+    def refund(ctx: StepContext, trip: Trip) -> None:
+        act(ctx, trip, "pay.undo")
+
+    @sagas.step(retry=QUICK)
+    def send(ctx: StepContext, trip: Trip, paid: Ticket) -> Ticket:  # noqa: ARG001 -- asked for
+        return act(ctx, trip, "send")
+
+    @send.compensation(retry=QUICK)
+    def recall(ctx: StepContext, trip: Trip) -> None:
+        act(ctx, trip, "send.undo")
+
+    @sagas.step(retry=QUICK, timeout=1.0)
+    def rush(ctx: StepContext, trip: Trip) -> Ticket:
+        return act(ctx, trip, "rush")
+
+    @rush.compensation(retry=QUICK)
+    def unrush(ctx: StepContext, trip: Trip) -> None:
+        act(ctx, trip, "rush.undo")
+
+    @sagas.step(retry=QUICK)
+    def hop(ctx: StepContext, trip: Trip) -> Ticket:
+        return act(ctx, trip, ctx.step)
+
+    @hop.compensation(retry=QUICK)
+    def unhop(ctx: StepContext, trip: Trip) -> None:
+        act(ctx, trip, f"{ctx.step}.undo")
+
+    @sagas.step(retry=QUICK, effect="none")
+    def mail(ctx: StepContext, trip: Trip) -> Ticket:
+        return act(ctx, trip, "mail")
+
+    @mail.compensation(retry=QUICK)
+    def unmail(ctx: StepContext, trip: Trip) -> None:
+        act(ctx, trip, "mail.undo")
+
+    @sagas.step(retry=QUICK)
+    def weigh(ctx: StepContext, trip: Trip) -> Any:
+        act(ctx, trip, "weigh")
+        word = trip.script.get("weigh", ["ok"])[0]
+        return {"nan": [1.5, float("nan")], "object": object()}.get(word, 1.5)
+
+    @weigh.compensation(retry=QUICK)
+    def unweigh(ctx: StepContext, trip: Trip) -> None:
+        act(ctx, trip, "weigh.undo")
+
+    def steps(flow: Flow, trip: Trip) -> Ticket:
+        paid = flow.step(pay, trip, flow.step(book, trip))
+        return flow.step(send, trip, paid)
+
+    def rushed(flow: Flow, trip: Trip) -> Ticket:
+        flow.step(book, trip)
+        return flow.step(rush, trip)
+
+    def hops(flow: Flow, trip: Trip) -> Ticket:
+        return [flow.step(hop, trip) for _ in range(10)][-1]
+
+    def weighed(flow: Flow, trip: Trip) -> Any:
+        flow.step(book, trip)
+        return flow.step(weigh, trip)
+
+    def mailed(flow: Flow, trip: Trip) -> Ticket:
+        flow.step(book, trip)
+        return flow.step(pay, trip, flow.step(mail, trip))
+
+    made = Kit(
+        app,
+        sagas,
+        sagas.saga(name="trip")(steps),
+        sagas.saga(name="patient", deadline=1.5)(steps),
+        sagas.saga(name="lenient", deadline=4)(steps),
+        sagas.saga(name="hasty")(rushed),
+        sagas.saga(name="march")(hops),
+        sagas.saga(name="weighing")(weighed),
+        sagas.saga(name="mailing")(mailed),
+        ledger,
+        folder,
+    )
+    app.finalize()
+    for name in without:
+        app.tasks.unregister(f"tests.workers.kit.{name}")
+    _install_faults(app, folder)
+    return made
+
+
+def _before(word: str, folder: Path, name: str) -> None:
+    if word == "raise":
+        raise ConnectionError("the participant is away")
+    if word == "exit":
+        sys.exit("the step leaves")
+    if word in ("abort", "abort-clean"):
+        effect = False if word == "abort-clean" else None
+        raise Abort("refused", code="refused", effect=effect)
+    if word == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if word == "gate":
+        _wait_for_gate(folder, name)
+    if word == "slow":
+        time.sleep(0.5)  # a participant that takes its time
+    if word == "spin":
+        _wait_for_gate(folder, "never")
+
+
+def _after(word: str, folder: Path, name: str) -> None:
+    if word == "raise-after":
+        raise ConnectionError("the answer got lost")
+    if word == "kill-after":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if word == "gate-after":
+        _wait_for_gate(folder, name)
+
+
+def _wait_for_gate(folder: Path, name: str) -> None:
+    (folder / f"{name}.reached").touch()
+    give_up = time.monotonic() + 60
+    while not (folder / f"{name}.open").exists() and time.monotonic() < give_up:
+        time.sleep(0.01)  # a condition is awaited: the gate
+
+
+def _install_faults(app: Celery, folder: Path) -> None:
+    """Let files in *folder* say what happens to messages: `drop`, `double`, `reorder`.
+
+    A file that holds text is about the messages that have it in their task's name or id.  What
+    is sent (+) and what is dropped (-) is kept in `published`, in the order of sending.
+    """
+    publish = app.amqp.send_task_message
+    held: list[tuple[Any, ...]] = []
+
+    def send(producer: Any, name: str, message: Any, **options: Any) -> None:
+        called = f"{name} {message.headers['id']}"
+        copies = 0 if _faulty(folder / "drop", called) else 1
+        copies += copies and _faulty(folder / "double", called)
+        with (folder / "published").open("a") as log:
+            log.write(f"+ {called}\n" * copies or f"- {called}\n")
+        for _ in range(copies):
+            publish(producer, name, message, **options)
+
+    def reordered(producer: Any, name: str, message: Any, **options: Any) -> None:
+        if not (folder / "reorder").exists():
+            send(producer, name, message, **options)
+            return
+        # The newest first, the one before it last: whatever comes next overtakes this message.
+        waiting = held[:]
+        held[:] = [] if waiting else [(name, message, options)]
+        if waiting:
+            send(producer, name, message, **options)
+            for each, what, how in waiting:
+                send(producer, each, what, **how)
+
+    app.amqp.__dict__["send_task_message"] = reordered
+
+
+def _faulty(fault: Path, called: str) -> bool:
+    try:
+        return fault.read_text() in called
+    except FileNotFoundError:
+        return False
