@@ -150,7 +150,7 @@ def _check_memory(needed: int) -> None:
 
 
 class _Nowhere:
-    """A courier without a broker."""
+    """A dispatcher without a broker."""
 
     def send(self, *_: Any) -> None:
         """Send nothing."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def trips_per_step() -> float:
     """Drive one run of 10 steps through the engine, and count what is sent for each of them."""
     engine, plan = sagas.runtime.engine, SAGAS[10].planned.plan
-    with patch.object(sagas.runtime.courier, "send"):  # no broker here
+    with patch.object(sagas.runtime.dispatcher, "send"):  # no broker here
         run_id = SAGAS[10].start().id
     engine.store.plan(run_id, plan.fingerprint)  # a worker reads it once in its life
     dispatch = Dispatch(plan.nodes[0].name, "do", 1, 0)

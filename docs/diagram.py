@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from celeriac.machine.moves import DO_MOVES, RUN_MOVES, TURNS, UNDO_MOVES
-from celeriac.machine.runs import AT_REST, Lane, LaneState, StepState
+from celeriac.machine.runs import AT_REST, PhaseState, PhaseStatus, StepState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -78,7 +78,7 @@ def states_page() -> str:
         undo=_diagram(
             [*_lane_arrows(UNDO_MOVES), *((state, "idle", LOST_TURN) for state in TURNS)]
         ),
-        shown="\n".join(_shown(state) for state in LaneState),
+        shown="\n".join(_shown(state) for state in PhaseStatus),
     )
 
 
@@ -90,16 +90,16 @@ def _run_arrows() -> Iterable[Arrow]:
 
 
 def _lane_arrows(
-    table: Mapping[tuple[LaneState, EventKind, str], LaneState],
+    table: Mapping[tuple[PhaseStatus, EventKind, str], PhaseStatus],
 ) -> Iterable[Arrow]:
-    yield "[*]", LaneState.IDLE, ""
-    yield LaneState.IDLE, LaneState.SCHEDULED, TURN
+    yield "[*]", PhaseStatus.IDLE, ""
+    yield PhaseStatus.IDLE, PhaseStatus.SCHEDULED, TURN
     for (before, event, how), after in table.items():
         yield before, after, f"{_words(event)} ({how})" if how else _words(event)
 
 
 def _turns_lost() -> Iterable[Arrow]:
-    return ((state, LaneState.IDLE, LOST_TURN) for state in TURNS)
+    return ((state, PhaseStatus.IDLE, LOST_TURN) for state in TURNS)
 
 
 def _words(event: EventKind) -> str:
@@ -120,14 +120,14 @@ def _diagram(arrows: Iterable[Arrow], bold: Iterable[str] = ()) -> str:
     return "\n".join(lines)
 
 
-def _shown(state: LaneState) -> str:
+def _shown(state: PhaseStatus) -> str:
     reached = {
-        "do": state is LaneState.IDLE or state in DO_MOVES.values(),
-        "undo": state in UNDO_MOVES.values() and state is not LaneState.IDLE,
+        "do": state is PhaseStatus.IDLE or state in DO_MOVES.values(),
+        "undo": state in UNDO_MOVES.values() and state is not PhaseStatus.IDLE,
     }
-    forward = StepState(do=Lane(state)).status if reached["do"] else ""
-    done = Lane(LaneState.DONE)
-    backward = StepState(do=done, undo=Lane(state)).status if reached["undo"] else ""
+    forward = StepState(do=PhaseState(state)).status if reached["do"] else ""
+    done = PhaseState(PhaseStatus.DONE)
+    backward = StepState(do=done, undo=PhaseState(state)).status if reached["undo"] else ""
     return f"| {state} | {_code(forward)} | {_code(backward)} |"
 
 

@@ -42,7 +42,7 @@ def shop(monkeypatch: pytest.MonkeyPatch) -> tuple[Saga[Order, None], MemoryStor
     store = MemoryStore()
     engine = Engine(store, Terms.of(read_settings(app.conf)))
     monkeypatch.setattr(type(sagas.runtime), "engine", engine)
-    monkeypatch.setattr(sagas.runtime.courier, "send", lambda *_: None)
+    monkeypatch.setattr(sagas.runtime.dispatcher, "send", lambda *_: None)
     return sagas.saga(place), store
 
 

@@ -13,18 +13,18 @@ from tests.chaos.settle import ALLOWANCE, BOUND
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from tests.chaos.verdict import Figures
+    from tests.chaos.verdict import StoreStats
 
 _STATUSES = ("completed", "compensated", "failed", "running", "compensating", "terminated")
 
 
-def text(figures: Figures) -> str:
+def text(figures: StoreStats) -> str:
     """The whole report, for a terminal."""
     parts = [*_heading(figures), *_tables(figures), *_stories(figures), _end(figures)]
     return "\n".join(parts)
 
 
-def as_json(figures: Figures) -> dict[str, Any]:
+def as_json(figures: StoreStats) -> dict[str, Any]:
     """The same, for programs."""
     return {
         "seed": figures.seed,
@@ -51,7 +51,7 @@ def as_json(figures: Figures) -> dict[str, Any]:
     }
 
 
-def _heading(figures: Figures) -> Iterator[str]:
+def _heading(figures: StoreStats) -> Iterator[str]:
     yield f"seed {figures.seed}, {figures.seconds:g} s, {figures.layout}"
     if figures.bug:
         yield f"planted in the workers: {figures.bug}"
@@ -64,7 +64,7 @@ def _heading(figures: Figures) -> Iterator[str]:
         )
 
 
-def _tables(figures: Figures) -> Iterator[str]:
+def _tables(figures: StoreStats) -> Iterator[str]:
     statuses = [status for status in _STATUSES if figures.count(status)]
     rows = [[shape, *(str(figures.ended[shape, s]) for s in statuses)] for shape in SHAPES]
     yield _table("runs", ["shape", *statuses], rows)
@@ -76,7 +76,7 @@ def _tables(figures: Figures) -> Iterator[str]:
     yield _counts("claims refused, by reason", figures.refused)
 
 
-def _faults(figures: Figures) -> str:
+def _faults(figures: StoreStats) -> str:
     rows = []
     for kind in sorted({*figures.faults, *figures.missed}):
         found = figures.recovery.get(kind)
@@ -107,7 +107,7 @@ def _rest(line: Sequence[str], widths: Sequence[int]) -> Iterable[tuple[str, int
     return zip(line[1:], widths[1:], strict=True)
 
 
-def _stories(figures: Figures) -> Iterator[str]:
+def _stories(figures: StoreStats) -> Iterator[str]:
     for title, stories in (
         ("violations", [str(each) for each in figures.violations]),
         ("stuck runs", figures.stuck),
@@ -117,5 +117,5 @@ def _stories(figures: Figures) -> Iterator[str]:
         yield from stories
 
 
-def _end(figures: Figures) -> str:
+def _end(figures: StoreStats) -> str:
     return f"\n{'passed' if figures.passed else 'FAILED'} (seed {figures.seed})"

@@ -13,7 +13,7 @@ from tests.chaos.nemesis import Nemesis
 from tests.chaos.schedule import schedule
 from tests.chaos.settle import settle
 from tests.chaos.stage import Stage
-from tests.chaos.verdict import Figures, judge
+from tests.chaos.verdict import StoreStats, judge
 from tests.proof import sometimes
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def chaos(
     only: Collection[str] = (),
     bug: str = "",
     tell: Callable[[str], None] = lambda _: None,
-) -> Figures:
+) -> StoreStats:
     """Let faults strike for so many seconds, heal, wait, check, and return what came of it.
 
     All that is left of it is in *folder*: logs, journals, the ledger, the AOF of the Redis.
@@ -51,7 +51,7 @@ def chaos(
     return figures
 
 
-def _note(figures: Figures) -> None:
+def _note(figures: StoreStats) -> None:
     """Tell whoever wants to know that accidents happened (`sometimes`)."""
     reports = figures.reports
     sometimes.seen(sometimes.LATE_SUCCESS, reports["late successes"], "chaos")

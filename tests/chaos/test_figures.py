@@ -19,7 +19,7 @@ from tests.chaos.recovery import CLOCK, Recovery, recoveries
 from tests.chaos.report import as_json, text
 from tests.chaos.schedule import schedule
 from tests.chaos.settle import Settled
-from tests.chaos.verdict import Figures, _too_little, _unexpected
+from tests.chaos.verdict import StoreStats, _too_little, _unexpected
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,9 +28,9 @@ PLAN = schedule(1, 48)
 WELL = Settled(3.0, 2.0, 0.5, (), 0)
 
 
-def _lively() -> Figures:
-    """Figures with nothing wrong in them."""
-    figures = Figures(1, 48, "one Redis for both", settled=WELL)
+def _lively() -> StoreStats:
+    """StoreStats with nothing wrong in them."""
+    figures = StoreStats(1, 48, "one Redis for both", settled=WELL)
     for shape in SHAPES:
         figures.ended[shape, "completed"] = figures.ended[shape, "compensated"] = 10
     figures.faults = Counter(planned.kind for planned in PLAN)
@@ -49,7 +49,7 @@ def test_a_lively_system_passes() -> None:
 
 def test_a_dead_system_does_not_pass() -> None:
     """Where nothing happened, nothing is proven, though no law was broken."""
-    told = list(_too_little(Figures(1, 48, "one Redis for both"), PLAN))
+    told = list(_too_little(StoreStats(1, 48, "one Redis for both"), PLAN))
     assert "only 0 runs completed: the system was as good as dead" in told
     assert "not all workers and beats came to work again" in told
     assert "the fault 'kill-redis' was planned, and met nobody" in told

@@ -37,7 +37,7 @@ _STALE = ("stale", "not_due", "superseded", "completed")
 
 
 @dataclass
-class Figures:
+class StoreStats:
     """Everything that a report tells."""
 
     seed: int
@@ -70,11 +70,11 @@ class Figures:
 
 def judge(
     stage: Stage, seed: int, seconds: float, plan: Sequence[Planned], nemesis: Nemesis, end: Settled
-) -> Figures:
+) -> StoreStats:
     """Read everything, check everything, and return the figures."""
     store = stage.kit.sagas.runtime.engine.store
     layout = "one Redis for messages and one for runs" if stage.split else "one Redis for both"
-    figures = Figures(seed, seconds, layout, settled=end)
+    figures = StoreStats(seed, seconds, layout, settled=end)
     histories = {run_id: store.history(run_id) for run_id in started(stage)}
     histories = {run_id: history for run_id, history in histories.items() if history}
     for run_id in histories:
@@ -128,7 +128,7 @@ def _meddled(run_id: str, event: Event) -> bool:
 # --- counting ------------------------------------------------------------------------------------
 
 
-def _count_starts(figures: Figures, folder: Path, histories: Mapping[str, Any]) -> None:
+def _count_starts(figures: StoreStats, folder: Path, histories: Mapping[str, Any]) -> None:
     for journal in journals(folder):
         accepted = journal.noted(ACCEPTED)
         figures.starts["asked for"] += len(journal.asked())
@@ -140,14 +140,14 @@ def _count_starts(figures: Figures, folder: Path, histories: Mapping[str, Any]) 
 
 
 def _count_faults(
-    figures: Figures, struck: Sequence[Struck], histories: Mapping[str, Sequence[Event]]
+    figures: StoreStats, struck: Sequence[Struck], histories: Mapping[str, Sequence[Event]]
 ) -> None:
     for each in struck:
         (figures.missed if each.missed else figures.faults)[each.kind] += 1
     figures.recovery = recoveries(struck, histories)
 
 
-def _count_bodies(figures: Figures, stage: Stage) -> None:
+def _count_bodies(figures: StoreStats, stage: Stage) -> None:
     rows = stage.kit.ledger.rows()
     begun = Counter((row.key, row.attempt) for row in rows if row.kind == "begin")
     kinds = Counter(row.kind for row in rows)
@@ -165,7 +165,7 @@ def _count_bodies(figures: Figures, stage: Stage) -> None:
     )
 
 
-def _count_reports(figures: Figures, folder: Path, histories: Iterable[Sequence[Event]]) -> None:
+def _count_reports(figures: StoreStats, folder: Path, histories: Iterable[Sequence[Event]]) -> None:
     notes = folder / REFUSED_CLAIMS
     lines = notes.read_text(encoding="utf-8").splitlines() if notes.exists() else []
     figures.refused.update(line.partition(" ")[0] for line in lines)
@@ -201,7 +201,7 @@ def _story(run_id: str, history: Iterable[Event]) -> str:
 # --- what is wrong -------------------------------------------------------------------------------
 
 
-def _too_little(figures: Figures, plan: Sequence[Planned]) -> Iterator[str]:
+def _too_little(figures: StoreStats, plan: Sequence[Planned]) -> Iterator[str]:
     """What did not happen, though without it nothing is proven."""
     if figures.settled is None or figures.settled.well_after is None:
         yield "not all workers and beats came to work again"

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from celery import Celery
 
 from celeriac import Flow, Sagas
-from celeriac.workers import report as crew
+from celeriac.workers import report
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,7 +70,7 @@ def _of_environment() -> Celery:
     given = json.loads(os.environ[VARIABLE])
     ahead = given.pop("ahead", 0)
     if ahead:
-        crew.clock = lambda: time.time() + ahead
+        report.clock = lambda: time.time() + ahead
     if given.pop("stranger", False):
         return Celery("clinic", broker=given["broker"], set_as_current=False)
     return build(**given)

@@ -18,7 +18,7 @@ from click.testing import CliRunner
 from celeriac.doctor import CHECKS
 from celeriac.terminal.cli import saga
 from celeriac.terminal.completion import suggestions
-from celeriac.workers import places
+from celeriac.workers import urls
 from tests.doctor.clinic import build
 from tests.doctor.ward import environment
 from tests.house.sources import ROOT
@@ -212,7 +212,7 @@ def test_no_redis_at_all() -> None:
 )
 def test_a_place(url: str, place: str) -> None:
     """A server is named by where it is, and never by how one gets in."""
-    assert places.place(url) == place
+    assert urls.place(url) == place
 
 
 def test_hiding() -> None:
@@ -222,5 +222,5 @@ def test_hiding() -> None:
         "saga_redis_url": "redis://h/0?password=other",
         "result_backend": None,
     }
-    found = places.secrets_of(places.urls(conf))
-    assert places.masked("p%40ssword p@ssword other x", found) == "**** **** **** x"
+    found = urls.secrets_of(urls.urls(conf))
+    assert urls.masked("p%40ssword p@ssword other x", found) == "**** **** **** x"

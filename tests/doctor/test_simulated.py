@@ -16,7 +16,7 @@ from celeriac.doctor import CHECKS, Severity, examine, judge
 from celeriac.doctor.facts import Facts, gather
 from celeriac.doctor.findings import Unseen
 from celeriac.doctor.server import Server
-from celeriac.doctor.shelves import Shelves
+from celeriac.doctor.store_contents import Shelves
 from celeriac.store import SweepMark
 from tests.doctor.clinic import build
 from tests.doctor.conftest import Examined

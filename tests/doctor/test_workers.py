@@ -9,8 +9,8 @@ from importlib import metadata
 from typing import TYPE_CHECKING
 
 from celeriac.doctor import CHECKS, Severity
-from celeriac.doctor.staffing import _at_once, _is_late
-from celeriac.workers.report import Ticks, call_roll
+from celeriac.doctor.workforce import _at_once, _is_late
+from celeriac.workers.report import Ticks, ask_workers
 from tests.doctor.clinic import build
 from tests.doctor.ward import until
 
@@ -180,7 +180,7 @@ def test_two_beats(examined: Examine, clean: RedisServer, ward: Ward) -> None:
 
 def _beats(app: Celery) -> dict[str, Ticks]:
     """The beats of the only worker, once it answers."""
-    return {name: seen for w in call_roll(app).workers.values() for name, seen in w.beats.items()}
+    return {name: seen for w in ask_workers(app).workers.values() for name, seen in w.beats.items()}
 
 
 def test_ticks_that_come_too_late(examined: Examine, clean: RedisServer, ward: Ward) -> None:
@@ -239,7 +239,7 @@ def test_what_a_worker_answers(clean: RedisServer, ward: Ward) -> None:
     url = f"redis://nurse:opensesame@127.0.0.1:{clean.port}/0"
     worker = ward.worker("w1", broker=url, state=url)
     app = build(clean.url, clean.url)
-    answer = until(lambda: call_roll(app).workers, "an answer")["w1@test"]
+    answer = until(lambda: ask_workers(app).workers, "an answer")["w1@test"]
     assert answer.pool == "prefork"
     assert {"clinic.scan", "clinic.operate", "clinic.apologise"} <= answer.tasks
     assert answer.queues == {"celery", "celeriac"}

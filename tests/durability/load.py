@@ -51,9 +51,13 @@ class Acknowledged(NamedTuple):
 class Impatient(Engine):
     """An engine that gives up at once, so that the load goes on with other runs."""
 
-    def insist(self, once: Callable[[], T | None], patience: float | None = None) -> T:  # noqa: ARG002
+    def retry_while_unavailable(
+        self,
+        once: Callable[[], T | None],
+        patience: float | None = None,  # noqa: ARG002
+    ) -> T:
         """Call *once* until it returns something; StoreUnavailable ends it."""
-        return super().insist(once, 0)
+        return super().retry_while_unavailable(once, 0)
 
 
 class Load:

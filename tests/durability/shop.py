@@ -16,7 +16,7 @@ from celeriac.engine.sweep import Sweep
 from celeriac.errors import CommandRefused, RunNotFound
 from celeriac.failure import Failure
 from celeriac.machine.commands import Cancel, Fail, Start
-from celeriac.machine.runs import LaneState, RunStatus
+from celeriac.machine.runs import PhaseStatus, RunStatus
 from tests.engine.driver import GRACE, LEASE, QUEUE, Post
 from tests.machine.participants import Account, Participant
 from tests.machine.story import saga
@@ -152,7 +152,7 @@ class Shop:
 
     def runs(self) -> list[Run]:
         """Every run there is."""
-        found = (self.store.standings(shard) for shard in range(self.store.shards))
+        found = (self.store.indexed_runs(shard) for shard in range(self.store.shards))
         return [standing.run for each in found for standing in each]  # type: ignore[union-attr]
 
     def check_books(self, runs: list[Run], undone_before: Container[str] = ()) -> None:
@@ -170,7 +170,7 @@ class Shop:
             standing = self.ledger.standing(f"{run.key}:{name}")
             if run.status is RunStatus.COMPLETED and standing != 1:
                 return f"completed, and {name} has {standing} effects standing (I1)"
-            owed = run.step(name).undo.state is LaneState.FAILED
+            owed = run.step(name).undo.state is PhaseStatus.FAILED
             if run.status is not RunStatus.COMPLETED and standing and not owed:
                 return f"{run.status}, and {name} stands (I1)"
         return None

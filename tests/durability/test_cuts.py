@@ -16,7 +16,7 @@ import pytest
 
 from celeriac.engine.repair import Repair
 from celeriac.machine.moves import fold
-from celeriac.store import Standing
+from celeriac.store import IndexedRun
 from tests.durability.shop import PLAN, Ledger, Shop
 from tests.model.line import Moves, Removed, Written
 from tests.redis_server import RedisServer
@@ -121,8 +121,8 @@ def nothing_older_is_lost(shop: Shop, recorded: Recorded, at: int) -> None:
     wanted = {run_id: version for size, run_id, version in recorded.commits if size <= at}
     found: dict[str, int] = {}
     for shard in range(shop.store.shards):
-        for standing in shop.store.standings(shard):
-            assert isinstance(standing, Standing)
+        for standing in shop.store.indexed_runs(shard):
+            assert isinstance(standing, IndexedRun)
             run = standing.run
             found[run.id] = run.version
             assert fold(PLAN, run.id, shop.store.history(run.id)) == run

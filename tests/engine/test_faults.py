@@ -13,7 +13,7 @@ import pytest
 
 from celeriac.engine.sweep import Sweep
 from celeriac.errors import Abort, StoreUnavailable
-from celeriac.machine.commands import Cancel, Retry, Terminate, Waive
+from celeriac.machine.commands import Cancel, RetryOwed, Terminate, Waive
 from celeriac.machine.events import EventKind
 from celeriac.machine.plans import Node, Undo
 from celeriac.machine.runs import RunStatus
@@ -40,7 +40,7 @@ def stories() -> dict[str, Any]:
         at.bodies["shop.undo_reserve"] = _closed
         at.start()
         at.settle_down()
-        at.command(Retry(reason="open again"))
+        at.command(RetryOwed(reason="open again"))
         at.settle_down()
         at.command(Waive("reserve", "by hand"))
 
@@ -247,7 +247,7 @@ def test_insisting_ends_when_its_patience_does() -> None:
         raise StoreUnavailable("away")
 
     with pytest.raises(StoreUnavailable):
-        at.engine.insist(ask, patience=10.0)
+        at.engine.retry_while_unavailable(ask, patience=10.0)
     assert 10_000 <= tries[-1] - tries[0] <= 11_000
     gaps = [later - earlier for earlier, later in pairwise(tries)]
     assert gaps[0] < gaps[-1] <= 500

@@ -12,7 +12,7 @@ import pytest
 from celeriac.errors import Abort, CommandRefused
 from celeriac.machine.commands import Cancel, Start
 from celeriac.machine.events import EventKind
-from celeriac.machine.runs import LaneState, RunStatus
+from celeriac.machine.runs import PhaseStatus, RunStatus
 from celeriac.store import Lease
 from tests.engine.driver import GRACE, LEASE, NOON, QUEUE, Shop, message
 from tests.machine.story import budget, saga, step
@@ -161,7 +161,7 @@ def test_an_errback_of_a_step_that_succeeded() -> None:
     assert attempt is not None
     at.finish(attempt)
     at.post.waiting.clear()
-    at.engine.poke("order-42", at.post)
+    at.engine.dispatch_due("order-42", at.post)
     assert at.run().status is RunStatus.RUNNING
     assert [m.step for m in at.post.waiting] == ["charge"]
     assert at.settle_down().status is RunStatus.COMPLETED
@@ -172,7 +172,7 @@ def test_an_errback_judges_no_deadline() -> None:
     at = shop(deadline=10_000)
     at.start()
     at.clock.now += 20_000
-    at.engine.poke("order-42", at.post)
+    at.engine.dispatch_due("order-42", at.post)
     assert at.run().status is RunStatus.RUNNING
 
 
@@ -317,7 +317,7 @@ def test_an_attempt_over_its_limit_is_given_up_by_the_sweep() -> None:
     slow = at.claim()
     assert slow is not None
     at.pass_time(30_000 + GRACE + SWEEP)
-    assert at.run().step("reserve").do.state is LaneState.UNKNOWN
+    assert at.run().step("reserve").do.state is PhaseStatus.UNKNOWN
     assert at.fields("err:reserve", "cause")["cause"]["code"] == "timeout"
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from celeriac.errors import StoreUnavailable
 from celeriac.machine.events import EventKind
-from celeriac.machine.runs import LaneState, RunStatus
+from celeriac.machine.runs import PhaseStatus, RunStatus
 from celeriac.store import Pulse
 from tests.engine.driver import LEASE, NOON, Shop
 from tests.machine.story import budget, saga, step
@@ -42,11 +42,11 @@ def test_a_lease_is_not_held_against_a_worker_that_was_cut_off() -> None:
     for _ in range(3):
         at.sweep()
         at.clock.now += 1_000
-    assert at.run().step("reserve").do.state is LaneState.RUNNING
+    assert at.run().step("reserve").do.state is PhaseStatus.RUNNING
 
     at.show_life(outage_ms=4 * LEASE)
     at.pass_time(2 * LEASE)
-    assert at.run().step("reserve").do.state is LaneState.RUNNING
+    assert at.run().step("reserve").do.state is PhaseStatus.RUNNING
     at.finish(attempt)
     assert at.settle_down().status is RunStatus.COMPLETED
     assert at.events(EventKind.LOST) == []
@@ -68,7 +68,7 @@ def test_one_worker_that_is_back_does_not_speak_for_the_others() -> None:
     at.show_life(outage_ms=4 * LEASE)
     at.pass_time(2 * LEASE)
     for attempt in (early, late):
-        assert at.run(attempt.run.id).step("reserve").do.state is LaneState.RUNNING
+        assert at.run(attempt.run.id).step("reserve").do.state is PhaseStatus.RUNNING
 
 
 def test_a_worker_that_died_in_the_outage_is_found_after_it() -> None:
@@ -151,7 +151,7 @@ def test_a_result_waits_for_the_store() -> None:
     assert attempt is not None
     at.store.away_until = at.clock.now + 50_000
     at.finish(attempt)
-    assert at.run().step("reserve").do.state is LaneState.DONE
+    assert at.run().step("reserve").do.state is PhaseStatus.DONE
     assert at.tasks == ["reserve"]
 
 

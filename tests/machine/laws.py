@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from celeriac.machine.events import EventKind
 from celeriac.machine.moves import apply, due, live_forward, overdue, passed, past_pivot, wake_at
-from celeriac.machine.runs import LaneState, RunStatus
+from celeriac.machine.runs import PhaseStatus, RunStatus
 from celeriac.machine.transitions import transition
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from celeriac.machine.runs import Run
     from celeriac.machine.transitions import Transition
 
-WAITING = (LaneState.SCHEDULED, LaneState.RETRYING)
+WAITING = (PhaseStatus.SCHEDULED, PhaseStatus.RETRYING)
 PHASES: tuple[Phase, Phase] = ("do", "undo")
 
 
@@ -54,7 +54,7 @@ def _check_event(plan: Plan, before: Run | None, after: Run, event: Event) -> No
         for phase in PHASES:
             assert step.lane(phase).attempt >= old.lane(phase).attempt
         # An output is recorded once, and stays (I15).
-        for settled in (LaneState.DONE, LaneState.SKIPPED):
+        for settled in (PhaseStatus.DONE, PhaseStatus.SKIPPED):
             assert old.do.state is not settled or step.do.state is settled
 
 
@@ -81,8 +81,8 @@ def _check_order(plan: Plan, before: Run, event: Event) -> None:
     sign = 1 if plan.compensation_order == "forward" else -1
     mine = sign * before.step(event.step).order
     for name, step in before.steps.items():
-        settled = step.undo.state in (LaneState.DONE, LaneState.FAILED, LaneState.WAIVED)
-        owing = plan.by_name[name].undo and (step.maybe or step.do.state is LaneState.DONE)
+        settled = step.undo.state in (PhaseStatus.DONE, PhaseStatus.FAILED, PhaseStatus.WAIVED)
+        owing = plan.by_name[name].undo and (step.maybe or step.do.state is PhaseStatus.DONE)
         assert settled or not owing or sign * step.order >= mine, "undone out of turn (I8)"
 
 
@@ -95,7 +95,7 @@ def _check_rest(done: Transition, now: int) -> None:
         assert not due(run)
         return
     busy = [lane.state for step in run.steps.values() for lane in (step.do, step.undo)]
-    assert LaneState.RUNNING in busy or _waits(run), "nothing will ever happen to it again (L1)"
+    assert PhaseStatus.RUNNING in busy or _waits(run), "nothing will ever happen to it again (L1)"
     assert set(overdue(run, now)) <= due(run)
 
 

@@ -10,12 +10,12 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from celeriac.machine.moves import IllegalMove
-from celeriac.machine.runs import LaneState
+from celeriac.machine.runs import PhaseStatus
 from tests.machine.story import budget, saga, step
 from tests.machine.world import Rules, begin, happen, is_quiet, possible, wrong
 
 if TYPE_CHECKING:
-    from celeriac.machine.runs import Lane
+    from celeriac.machine.runs import PhaseState
     from tests.machine.participants import Participant
     from tests.machine.world import Action, World
 
@@ -39,7 +39,7 @@ WORLDS: dict[str, dict[str, int]] = {
     "a step that is skipped": {"cancel": 1, "stall": 1, "crash in flight": 1, "skip": 1},
 }
 
-_WAITING = (LaneState.SCHEDULED, LaneState.RETRYING)
+_WAITING = (PhaseStatus.SCHEDULED, PhaseStatus.RETRYING)
 
 
 def small_world(faults: dict[str, int], participant: Participant, **values: Any) -> Rules:
@@ -103,7 +103,7 @@ def _shape(world: World) -> Any:
     return (held, steps, world.bodies, world.flying, world.books, world.spent)
 
 
-def _lane(lane: Lane, now: int) -> Any:
+def _lane(lane: PhaseState, now: int) -> Any:
     at = max(0, lane.at - now) if lane.state in _WAITING else 0
     return lane.state, lane.attempt, lane.holder, at, lane.sent, lane.base, lane.again, lane.late
 

@@ -14,15 +14,15 @@ import pytest
 from celeriac.errors import CommandRefused, RunConflict, RunExists
 from celeriac.machine.commands import (
     Cancel,
+    CheckAttempt,
     Claim,
     Command,
     Complete,
     Expire,
     Fail,
-    Heartbeat,
     Pause,
     Resume,
-    Retry,
+    RetryOwed,
     Skip,
     Start,
     Terminate,
@@ -38,7 +38,7 @@ from tests.machine.laws import check
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from celeriac.machine.runs import LaneState, Run, StepState
+    from celeriac.machine.runs import PhaseStatus, Run, StepState
 
 NOON = 1_700_000_000_000
 GRACE = 5_000
@@ -94,7 +94,7 @@ class Story:
     def __getitem__(self, name: str) -> StepState:
         return self.run.step(name)
 
-    def states(self, phase: Phase = "do") -> dict[str, LaneState]:
+    def states(self, phase: Phase = "do") -> dict[str, PhaseStatus]:
         """Where each step of the plan stands, in one direction."""
         return {node.name: self[node.name].lane(phase).state for node in self.plan.nodes}
 
@@ -157,7 +157,7 @@ class Story:
 
     def heartbeat(self, name: str, phase: Phase = "do", attempt: int | None = None) -> Transition:
         """Ask whether the attempt still counts."""
-        return self.give(Heartbeat(*self._token(name, phase, attempt)))
+        return self.give(CheckAttempt(*self._token(name, phase, attempt)))
 
     def expire(self, name: str, phase: Phase = "do", attempt: int | None = None) -> Transition:
         """Let the lease of an attempt run out."""
@@ -178,7 +178,7 @@ class Story:
 
     def retry(self, name: str | None = None) -> Transition:
         """Give what is owed a new budget."""
-        return self.give(Retry(name, "fixed it"))
+        return self.give(RetryOwed(name, "fixed it"))
 
     def waive(self, name: str) -> Transition:
         """Declare an owed undo settled."""

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from celeriac.machine.events import EventKind
-from celeriac.machine.runs import LaneState, StepStatus
+from celeriac.machine.runs import PhaseStatus, StepStatus
 from tests.machine.story import GRACE, NOON, Story, budget, refused, started, step
 
 ORDERS = {
@@ -35,7 +35,7 @@ def test_steps_are_undone_one_after_the_other(order: Any) -> None:
     """In reverse order of start, or forward if the saga says so, each after the one before."""
     story = turned_back(compensation_order=order)
     for name in ORDERS[order]:
-        waiting = [n for n, state in story.states("undo").items() if state is LaneState.SCHEDULED]
+        waiting = [n for n, state in story.states("undo").items() if state is PhaseStatus.SCHEDULED]
         assert waiting == [name]
         story.undo(name)
     assert story.status == "compensated"
@@ -46,7 +46,7 @@ def test_steps_are_undone_one_after_the_other(order: Any) -> None:
 def test_steps_may_be_undone_all_at_once() -> None:
     """With `parallel` every compensation is sent when the run turns round."""
     story = turned_back(compensation_order="parallel")
-    assert set(story.states("undo").values()) == {LaneState.SCHEDULED}
+    assert set(story.states("undo").values()) == {PhaseStatus.SCHEDULED}
     story.claim("charge", "undo")
     story.undo("reserve", "ship")
     assert story.status == "compensating"
@@ -110,10 +110,10 @@ def test_a_step_that_waits_for_its_retry_is_not_tried_again(sent: bool) -> None:
     story.fail("reserve")
     if sent:
         story.advance(10_000).wake()
-        assert story["reserve"].do.state is LaneState.SCHEDULED
+        assert story["reserve"].do.state is PhaseStatus.SCHEDULED
     story.cancel()
-    assert story["reserve"].do.state is LaneState.UNKNOWN
-    assert story["reserve"].undo.state is LaneState.SCHEDULED
+    assert story["reserve"].do.state is PhaseStatus.UNKNOWN
+    assert story["reserve"].undo.state is PhaseStatus.SCHEDULED
     with refused("not_due"):
         story.claim("reserve")
 
@@ -139,10 +139,10 @@ def test_nothing_is_undone_beside_a_live_attempt() -> None:
     story = started("reserve", "charge").do("reserve")
     story.claim("charge")
     story.cancel()
-    assert set(story.states("undo").values()) == {LaneState.IDLE}
+    assert set(story.states("undo").values()) == {PhaseStatus.IDLE}
 
     story.complete("charge")
-    assert story.states("undo") == {"reserve": LaneState.IDLE, "charge": LaneState.SCHEDULED}
+    assert story.states("undo") == {"reserve": PhaseStatus.IDLE, "charge": PhaseStatus.SCHEDULED}
     story.undo("charge", "reserve")
     assert story.status == "compensated"
 
@@ -153,7 +153,7 @@ def test_a_live_attempt_that_fails_after_the_turn_is_not_tried_again() -> None:
     story.claim("reserve")
     story.cancel()
     story.fail("reserve")
-    assert story["reserve"].do.state is LaneState.FAILED
+    assert story["reserve"].do.state is PhaseStatus.FAILED
     story.undo("reserve")
     assert story.status == "compensated"
 
@@ -164,7 +164,7 @@ def test_the_undo_of_a_lost_attempt_waits_for_a_grace() -> None:
     story.claim("reserve")
     story.cancel()
     done = story.expire("reserve")
-    assert story["reserve"].do.state is LaneState.UNKNOWN, "it is not tried again"
+    assert story["reserve"].do.state is PhaseStatus.UNKNOWN, "it is not tried again"
     assert not done.dispatches
     assert done.wake_at == NOON + GRACE
 
@@ -216,7 +216,7 @@ def test_an_undo_has_a_retry_policy_of_its_own() -> None:
 def test_a_failed_undo_does_not_stop_the_others(how: Any) -> None:
     """It is recorded as owed, the rest goes on, and the run rests in `failed` (promise 4)."""
     story = turned_back()
-    while story["ship"].undo.state is not LaneState.FAILED:
+    while story["ship"].undo.state is not PhaseStatus.FAILED:
         story.claim("ship", "undo")
         if how == "lost":
             story.expire("ship", "undo")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from celeriac.machine.commands import Cancel
-from celeriac.machine.runs import LaneState, StepStatus
+from celeriac.machine.runs import PhaseStatus, StepStatus
 from tests.machine.story import Story, budget, refused, started, step
 
 #: A step that honours no key: what is unknown of it is for an operator to find out.
@@ -51,7 +51,7 @@ def test_an_error_is_no_unknown_outcome() -> None:
     story = started(step("notify", **ASKS))
     story.claim("notify")
     story.fail("notify")
-    assert story["notify"].do.state is LaneState.RETRYING
+    assert story["notify"].do.state is PhaseStatus.RETRYING
     story.give_up("notify", effect=False)
     story.undo("notify")
     assert story.status == "compensated"

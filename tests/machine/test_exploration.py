@@ -12,7 +12,7 @@ import pytest
 
 from celeriac.machine import moves, transitions
 from celeriac.machine.events import EventKind
-from celeriac.machine.runs import LaneState, changed
+from celeriac.machine.runs import PhaseStatus, changed
 from tests.machine.participants import Participant
 from tests.machine.search import WORLDS, Found, explore, small_world
 from tests.machine.story import budget, saga, step
@@ -174,7 +174,7 @@ def no_token(patch: Patch) -> None:
     patch.setattr(
         transitions,
         "_settles",
-        lambda _draft, lane, _command: lane.state is LaneState.RUNNING,
+        lambda _draft, lane, _command: lane.state is PhaseStatus.RUNNING,
     )
 
 

@@ -14,7 +14,7 @@ from celeriac.machine.commands import Claim, Complete
 from celeriac.machine.events import Dispatch, EventKind
 from celeriac.machine.moves import due
 from celeriac.machine.plans import RetryRule
-from celeriac.machine.runs import LaneState, StepStatus
+from celeriac.machine.runs import PhaseStatus, StepStatus
 from tests.machine.story import NOON, Story, budget, refused, saga, started, step
 
 # --- starting ----------------------------------------------------------------------------------
@@ -84,7 +84,7 @@ def test_an_ended_run_starts_anew(end: str) -> None:
 
     assert story.run.epoch == 2
     assert story.run.key == "order-42~2"
-    assert story.states() == {"reserve": LaneState.SCHEDULED, "charge": LaneState.IDLE}
+    assert story.states() == {"reserve": PhaseStatus.SCHEDULED, "charge": PhaseStatus.IDLE}
     assert (story.run.why, story.run.reason, story.run.ended_at) == ("", "", 0)
     story.do("reserve", "charge")
     assert story.status == "completed"
@@ -138,7 +138,7 @@ def test_branches_run_beside_each_other_and_join() -> None:
     assert [d.step for d in sorted(due(story.run), key=lambda d: d.step)] == ["pack", "pay"]
     story.claim("pay")
     story.do("pack")
-    assert story.states()["ship"] is LaneState.IDLE
+    assert story.states()["ship"] is PhaseStatus.IDLE
     assert [d.step for d in story.complete("pay").dispatches] == ["ship"]
 
 
@@ -262,7 +262,7 @@ def test_a_poison_step_is_capped() -> None:
     story = started(step("reserve", retry=budget(attempts=3)))
     for _ in range(3):
         story.lose("reserve")
-    assert story["reserve"].do.state is LaneState.UNKNOWN
+    assert story["reserve"].do.state is PhaseStatus.UNKNOWN
     assert story.status == "compensating"
 
 
@@ -291,7 +291,7 @@ def test_a_failure_that_proves_it_had_no_effect_leaves_nothing_to_undo() -> None
     story = started("reserve", "charge").do("reserve").give_up("charge", effect=False)
 
     assert story["charge"].status is StepStatus.FAILED
-    assert story.states("undo") == {"reserve": LaneState.SCHEDULED, "charge": LaneState.IDLE}
+    assert story.states("undo") == {"reserve": PhaseStatus.SCHEDULED, "charge": PhaseStatus.IDLE}
     story.undo("reserve")
     assert story.status == "compensated"
 
@@ -301,7 +301,7 @@ def test_a_failure_that_does_not_is_undone_too(effect: bool | None) -> None:
     """A step that failed in any other way may have had its effect: its undo runs first."""
     story = started("reserve", "charge").do("reserve").give_up("charge", effect=effect)
 
-    assert story.states("undo")["charge"] is LaneState.SCHEDULED
+    assert story.states("undo")["charge"] is PhaseStatus.SCHEDULED
     story.undo("charge", "reserve")
     assert story.status == "compensated"
 
@@ -310,7 +310,7 @@ def test_the_last_failure_does_not_speak_for_the_earlier_ones() -> None:
     """Unknown is sticky: attempt 1 may have had the effect that attempt 2 was refused (I6)."""
     story = started("reserve").lose("reserve").give_up("reserve", effect=False)
     assert story["reserve"].maybe
-    assert story["reserve"].undo.state is LaneState.SCHEDULED
+    assert story["reserve"].undo.state is PhaseStatus.SCHEDULED
 
 
 def test_every_failure_without_effect_leaves_nothing_to_undo() -> None:
@@ -416,7 +416,7 @@ def test_past_the_pivot_an_abort_waits_for_an_operator() -> None:
 
     assert story.status == "failed"
     assert story.run.owed == ("ship",)
-    assert story["charge"].undo.state is LaneState.IDLE
+    assert story["charge"].undo.state is PhaseStatus.IDLE
 
     assert [d.attempt for d in story.retry().dispatches] == [2]
     assert story.status == "running"

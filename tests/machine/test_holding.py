@@ -9,7 +9,7 @@ import pytest
 
 from celeriac.machine.commands import Pause, Resume
 from celeriac.machine.moves import due, overdue, wake_at
-from celeriac.machine.runs import LaneState, RunStatus
+from celeriac.machine.runs import PhaseStatus, RunStatus
 from tests.machine.story import Story, refused, started, step
 
 
@@ -126,7 +126,7 @@ def test_a_lost_attempt_is_found_while_the_run_is_held() -> None:
     story.claim("reserve")
     story.pause()
     story.expire("reserve")
-    assert story["reserve"].do.state is LaneState.RETRYING
+    assert story["reserve"].do.state is PhaseStatus.RETRYING
     assert not due(story.run)
     story.resume()
     story.do("reserve")

@@ -13,7 +13,7 @@ import pytest
 from celeriac.machine.commands import Complete, Redispatch
 from celeriac.machine.events import EventKind
 from celeriac.machine.moves import overdue
-from celeriac.machine.runs import LaneState, StepStatus
+from celeriac.machine.runs import PhaseStatus, StepStatus
 from tests.machine.story import GRACE, budget, refused, started, step
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def test_a_late_success_beside_a_newer_attempt_is_only_noted() -> None:
     story.claim("reserve")
     story.complete("reserve", attempt=1)
 
-    assert story["reserve"].do.state is LaneState.RUNNING
+    assert story["reserve"].do.state is PhaseStatus.RUNNING
     assert late_events(story) == [("completed", "reserve")]
     story.complete("reserve")
     story.do("charge")
@@ -86,7 +86,7 @@ def test_a_late_failure_is_only_noted() -> None:
     """Its attempt was counted when it was lost; it does not use up another."""
     story = started("reserve").lose("reserve")
     story.fail("reserve", attempt=1, effect=False)
-    assert story["reserve"].do.state is LaneState.RETRYING
+    assert story["reserve"].do.state is PhaseStatus.RETRYING
     assert story["reserve"].maybe, "one attempt's word is not enough for all of them (I6)"
     assert late_events(story) == [("failed", "reserve")]
 
@@ -125,7 +125,7 @@ def test_a_late_success_before_the_undo_makes_it_sure() -> None:
     """The step is known to have completed; it is undone once, with its result at hand."""
     story = given_up()
     story.complete("charge", attempt=1)
-    assert story["charge"].do.state is LaneState.DONE
+    assert story["charge"].do.state is PhaseStatus.DONE
     assert story["charge"].generation == 0
     story.undo("charge", "reserve")
     assert story.status == "compensated"
@@ -137,7 +137,7 @@ def test_a_late_success_of_a_step_that_failed_makes_it_sure() -> None:
     story = started("reserve", "charge").do("reserve").lose("charge")
     story.give_up("charge", effect=False).advance(GRACE)
     story.complete("charge", attempt=1)
-    assert story["charge"].do.state is LaneState.DONE
+    assert story["charge"].do.state is PhaseStatus.DONE
     story.wake()
     story.undo("charge", "reserve")
     assert story.status == "compensated"
@@ -150,7 +150,7 @@ def test_a_late_effect_during_the_undo_is_undone_again(how: str) -> None:
     story.claim("charge", "undo")
     getattr(story, how)("charge", attempt=1)
     assert story["charge"].generation == 1
-    assert story["charge"].undo.state is LaneState.RUNNING
+    assert story["charge"].undo.state is PhaseStatus.RUNNING
 
     done = story.complete("charge", "undo")
     assert [(d.step, d.attempt) for d in done.dispatches] == [("charge", 2)]
@@ -171,7 +171,7 @@ def test_a_late_effect_after_the_undo_reopens_the_run(how: str) -> None:
     assert story["charge"].generation == 1
     story.claim("charge", "undo")
     story.fail("charge", "undo")
-    assert story["charge"].undo.state is LaneState.RETRYING, "one attempt of two"
+    assert story["charge"].undo.state is PhaseStatus.RETRYING, "one attempt of two"
     story.undo("charge")
     assert story.status == "compensated"
     assert story["reserve"].undo.attempt == 1, "the others stay undone"
@@ -269,7 +269,7 @@ def test_a_late_effect_of_a_step_whose_undo_waits_for_its_turn() -> None:
     story.cancel()
     story.give_up("charge", "undo").give_up("reserve", "undo")
     story.retry()
-    assert story["reserve"].undo.state is LaneState.IDLE
+    assert story["reserve"].undo.state is PhaseStatus.IDLE
     story.complete("reserve", attempt=1)
     assert story["reserve"].generation == 1
     story.undo("charge", "reserve")
@@ -342,14 +342,14 @@ def test_a_late_undo_beside_a_newer_attempt_is_only_noted() -> None:
     story = given_up().lose("charge", "undo")
     story.claim("charge", "undo")
     story.complete("charge", "undo", attempt=1)
-    assert story["charge"].undo.state is LaneState.RUNNING
+    assert story["charge"].undo.state is PhaseStatus.RUNNING
 
 
 def test_a_late_failure_of_an_undo_is_only_noted() -> None:
     """It was counted when it was lost, and an undo has no effect that could stand."""
     story = given_up().lose("charge", "undo")
     story.fail("charge", "undo", attempt=1)
-    assert story["charge"].undo.state is LaneState.RETRYING
+    assert story["charge"].undo.state is PhaseStatus.RETRYING
     assert story["charge"].generation == 0
 
 
@@ -369,7 +369,7 @@ def test_an_undo_from_before_a_late_effect_settles_nothing(order: str, last: boo
         story.lose("charge", "undo")
     story.complete("charge", "undo", attempt=1)
 
-    assert story["charge"].undo.state is LaneState.RETRYING
+    assert story["charge"].undo.state is PhaseStatus.RETRYING
     story.undo("charge", "reserve")
     assert story.status == "compensated"
 
@@ -379,7 +379,7 @@ def test_an_undo_from_before_a_retry_settles_nothing() -> None:
     story = given_up().lose("charge", "undo").lose("charge", "undo").undo("reserve")
     story.retry()
     story.complete("charge", "undo", attempt=2)
-    assert story["charge"].undo.state is LaneState.SCHEDULED
+    assert story["charge"].undo.state is PhaseStatus.SCHEDULED
 
 
 # --- nobody is interested any more -------------------------------------------------------------
@@ -430,7 +430,7 @@ def test_a_terminated_run_notes_its_undo(how: Any) -> None:
         story.heartbeat("charge", "undo")
     getattr(story, how)("charge", "undo")
     assert story.status == "terminated"
-    assert story["charge"].undo.state is LaneState.RUNNING
+    assert story["charge"].undo.state is PhaseStatus.RUNNING
 
 
 def test_a_claim_whose_reply_was_lost_is_not_granted_by_a_terminated_run() -> None:
@@ -456,10 +456,10 @@ def test_an_effect_that_comes_back_is_undone_before_what_comes_after_it() -> Non
     story = started("reserve", step("charge", retry=budget(1))).do("reserve").lose("charge")
     story.advance(GRACE).wake()
     story.undo("charge")
-    assert story.states("undo")["reserve"] is LaneState.SCHEDULED
+    assert story.states("undo")["reserve"] is PhaseStatus.SCHEDULED
     done = story.complete("charge", attempt=1)
     assert [(d.step, d.phase) for d in done.dispatches] == [("charge", "undo")]
-    assert story["reserve"].undo.state is LaneState.IDLE
+    assert story["reserve"].undo.state is PhaseStatus.IDLE
     with refused("not_due"):
         story.claim("reserve", "undo")
     story.undo("charge", "reserve")
@@ -474,7 +474,7 @@ def test_a_retry_waits_for_an_effect_that_came_back() -> None:
     story.claim("reserve", "undo")
     story.complete("charge", attempt=1)
     story.fail("reserve", "undo")
-    assert story["reserve"].undo.state is LaneState.IDLE
+    assert story["reserve"].undo.state is PhaseStatus.IDLE
     story.undo("charge")
     story.give_up("reserve", "undo")
     assert (story.status, story["reserve"].undo.attempt) == ("failed", 2)

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from celeriac.machine.commands import Cancel, Retry, Waive
+from celeriac.machine.commands import Cancel, RetryOwed, Waive
 from celeriac.machine.events import EventKind
-from celeriac.machine.runs import LaneState, StepStatus
+from celeriac.machine.runs import PhaseStatus, StepStatus
 from tests.machine.story import Story, refused, started, step
 
 
@@ -133,7 +133,7 @@ def test_retry_gives_what_is_owed_a_new_budget() -> None:
     assert story.status == "compensating"
     story.claim("ship", "undo")
     story.fail("ship", "undo")
-    assert story["ship"].undo.state is LaneState.RETRYING
+    assert story["ship"].undo.state is PhaseStatus.RETRYING
     story.undo("ship")
     assert story.status == "compensated"
     assert story.run.owed == ()
@@ -157,7 +157,7 @@ def test_retry_of_several_keeps_their_order(order: Any) -> None:
     story.retry()
     names = ["ship", "charge", "reserve"] if order == "reverse" else ["reserve", "charge", "ship"]
     for name in names:
-        waiting = [n for n, s in story.states("undo").items() if s is LaneState.SCHEDULED]
+        waiting = [n for n, s in story.states("undo").items() if s is PhaseStatus.SCHEDULED]
         assert waiting == [name]
         story.undo(name)
     assert story.status == "compensated"
@@ -300,6 +300,6 @@ def test_waive_does_not_settle_a_step_past_the_pivot() -> None:
 def test_an_unknown_step_is_named_with_the_known_ones() -> None:
     """A slip of the pen is answered with the steps there are."""
     story = owing("ship")
-    for command in (Retry("shop"), Waive("shop", "why")):
+    for command in (RetryOwed("shop"), Waive("shop", "why")):
         with refused("unknown_step", "no step 'shop'; it has: reserve, charge, ship"):
             story.give(command)

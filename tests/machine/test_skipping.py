@@ -5,7 +5,7 @@ Owns: skip.  Refuses to know: the result that comes with it, which is a payload.
 
 from __future__ import annotations
 
-from celeriac.machine.runs import LaneState, StepStatus
+from celeriac.machine.runs import PhaseStatus, StepStatus
 from tests.machine.story import refused, started, step
 
 
@@ -51,7 +51,7 @@ def test_a_later_step_is_skipped_beforehand() -> None:
     """It is passed over when its turn comes, and not before."""
     story = started("reserve", "charge", "ship")
     assert not story.skip("charge").dispatches
-    assert story["ship"].do.state is LaneState.IDLE
+    assert story["ship"].do.state is PhaseStatus.IDLE
     story.claim("reserve")
     assert [d.step for d in story.complete("reserve").dispatches] == ["ship"]
     story.do("ship")
@@ -68,7 +68,7 @@ def test_a_join_waits_for_what_comes_before_the_step_that_was_skipped() -> None:
     )
     story.skip("insure")
     story.skip("weigh")
-    assert story["ship"].do.state is LaneState.IDLE
+    assert story["ship"].do.state is PhaseStatus.IDLE
     story.claim("reserve")
     assert [d.step for d in story.complete("reserve").dispatches] == ["ship"]
 
@@ -104,7 +104,7 @@ def test_a_late_success_changes_nothing_for_a_skipped_step() -> None:
     story = started("reserve", "charge").lose("reserve")
     story.skip("reserve")
     story.complete("reserve", attempt=1)
-    assert story["reserve"].do.state is LaneState.SKIPPED
+    assert story["reserve"].do.state is PhaseStatus.SKIPPED
     story.cancel()
     story.advance(5_000).wake()
     story.undo("reserve")

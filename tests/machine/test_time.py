@@ -11,7 +11,7 @@ from celeriac.machine.commands import Block, Expire, Redispatch
 from celeriac.machine.events import Dispatch, EventKind
 from celeriac.machine.moves import PATROL, overdue
 from celeriac.machine.plans import Undo
-from celeriac.machine.runs import LaneState
+from celeriac.machine.runs import PhaseStatus
 from tests.machine.story import GRACE, NOON, Story, budget, refused, saga, started, step
 
 TIMEOUT = 30_000
@@ -36,7 +36,7 @@ def test_a_lost_attempt_is_tried_again_at_once() -> None:
 def test_the_last_lost_attempt_turns_the_run_round() -> None:
     """With the budget used up the step's outcome stays unknown, and it is undone."""
     story = started("reserve").lose("reserve").lose("reserve")
-    assert story["reserve"].do.state is LaneState.UNKNOWN
+    assert story["reserve"].do.state is PhaseStatus.UNKNOWN
     assert (story.status, story.run.culprit) == ("compensating", "reserve")
 
 
@@ -62,7 +62,7 @@ def test_the_lease_of_an_older_attempt_loses_nothing() -> None:
     story = started("reserve").lose("reserve")
     story.claim("reserve")
     assert not story.expire("reserve", attempt=1).events
-    assert story["reserve"].do.state is LaneState.RUNNING
+    assert story["reserve"].do.state is PhaseStatus.RUNNING
 
 
 def test_the_lease_of_a_settled_attempt_loses_nothing() -> None:
@@ -87,7 +87,7 @@ def test_an_attempt_over_its_limit_is_given_up() -> None:
     done = story.wake()
 
     assert [(e.kind, e.data["why"]) for e in done.events] == [(EventKind.LOST, "timeout")]
-    assert story["reserve"].do.state is LaneState.RETRYING
+    assert story["reserve"].do.state is PhaseStatus.RETRYING
     assert done.dispatches[0].at == story.now + 1_000, "after the policy's delay, unlike a lost one"
 
 
@@ -98,7 +98,7 @@ def test_the_last_attempt_over_its_limit_turns_the_run_round() -> None:
     story.advance(TIMEOUT + GRACE)
     story.wake()
     assert story.status == "compensating"
-    assert story["reserve"].do.state is LaneState.UNKNOWN
+    assert story["reserve"].do.state is PhaseStatus.UNKNOWN
 
 
 def test_an_undo_has_a_limit_too() -> None:
@@ -154,7 +154,7 @@ def test_a_deadline_waits_for_the_attempt_at_work() -> None:
     story.wake()
     with refused("cancelled"):
         story.heartbeat("reserve")
-    assert story["reserve"].undo.state is LaneState.IDLE
+    assert story["reserve"].undo.state is PhaseStatus.IDLE
     story.complete("reserve")
     story.undo("reserve")
     assert story.status == "compensated"
@@ -259,7 +259,7 @@ def test_a_deadline_and_a_limit_at_the_same_moment() -> None:
     assert story.happened(EventKind.LOST) == ["reserve"]
     assert story.run.why == "deadline"
     assert len(story.happened(EventKind.COMPENSATION_STARTED)) == 1
-    assert story["reserve"].do.state is LaneState.UNKNOWN
+    assert story["reserve"].do.state is PhaseStatus.UNKNOWN
 
 
 # --- messages ----------------------------------------------------------------------------------

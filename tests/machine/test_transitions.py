@@ -16,16 +16,16 @@ from celeriac.machine import moves
 from celeriac.machine.commands import (
     Block,
     Cancel,
+    CheckAttempt,
     Claim,
     Command,
     Complete,
     Expire,
     Fail,
-    Heartbeat,
     Pause,
     Redispatch,
     Resume,
-    Retry,
+    RetryOwed,
     Skip,
     Start,
     Terminate,
@@ -34,7 +34,7 @@ from celeriac.machine.commands import (
 )
 from celeriac.machine.events import Dispatch, Event, EventKind
 from celeriac.machine.moves import DO_MOVES, RUN_MOVES, UNDO_MOVES, IllegalMove, apply, fold
-from celeriac.machine.runs import Lane, LaneState, Run, RunStatus, StepState
+from celeriac.machine.runs import PhaseState, PhaseStatus, Run, RunStatus, StepState
 from celeriac.machine.transitions import transition
 from tests.machine import (
     test_compensation,
@@ -69,7 +69,7 @@ EVERY_COMMAND: list[Command] = [
     ],
     Fail("reserve", "do", 1, "me", kind="abort", effect=False),
     Fail("reserve", "do", 1, "me", kind="timeout"),
-    Heartbeat("reserve", "do", 1, "me"),
+    CheckAttempt("reserve", "do", 1, "me"),
     Expire("reserve", "do", 1),
     Expire("reserve", "undo", 1),
     Wake(),
@@ -78,8 +78,8 @@ EVERY_COMMAND: list[Command] = [
     Block("reserve", "nobody can"),
     Cancel(),
     Terminate("enough"),
-    Retry(),
-    Retry("reserve"),
+    RetryOwed(),
+    RetryOwed("reserve"),
     Waive("reserve", "by hand"),
     Pause("enough for today"),
     Resume(),
@@ -176,10 +176,10 @@ def test_no_command_but_start_makes_a_run(command: Command) -> None:
         Claim("nothing", "do", 1, "me"),
         Complete("nothing", "do", 1, "me"),
         Fail("nothing", "undo", 1, "me"),
-        Heartbeat("nothing", "do", 1, "me"),
+        CheckAttempt("nothing", "do", 1, "me"),
         Expire("nothing", "do", 1),
         Block("nothing", "why"),
-        Retry("nothing"),
+        RetryOwed("nothing"),
         Waive("nothing", "why"),
     ],
     ids=str,
@@ -211,21 +211,23 @@ _HOWS: dict[EventKind, list[tuple[str, dict[str, object]]]] = {
 }
 EVERY_MOVE = [
     (phase, state, kind, how, data)
-    for phase, state, kind in product(PHASES, LaneState, _MOVING)
+    for phase, state, kind in product(PHASES, PhaseStatus, _MOVING)
     for how, data in _HOWS.get(kind, [("", {})])
 ]
 
 
 @pytest.mark.parametrize(("phase", "state", "kind", "how", "data"), EVERY_MOVE)
 def test_an_event_moves_a_lane_as_the_table_says(
-    phase: Phase, state: LaneState, kind: EventKind, how: str, data: dict[str, object]
+    phase: Phase, state: PhaseStatus, kind: EventKind, how: str, data: dict[str, object]
 ) -> None:
     """A legal move leads where the table says; any other raises and changes nothing (I9)."""
-    lane = Lane(state, attempt=1, holder="me")
-    there = StepState(do=lane) if phase == "do" else StepState(Lane(LaneState.DONE, 1), lane)
+    lane = PhaseState(state, attempt=1, holder="me")
+    there = (
+        StepState(do=lane) if phase == "do" else StepState(PhaseState(PhaseStatus.DONE, 1), lane)
+    )
     # A status in which the event itself may happen, and in which nothing is scheduled after it.
     status = RunStatus.FAILED if kind in (_RETRIED, _WAIVED) else RunStatus.TERMINATED
-    if kind is EventKind.REOPENED and state in (LaneState.DONE, LaneState.WAIVED):
+    if kind is EventKind.REOPENED and state in (PhaseStatus.DONE, PhaseStatus.WAIVED):
         status = RunStatus.COMPENSATED
     run = Run("order-42", "place_order", "f", status, NOON, GRACE, steps={"reserve": there})
     event = Event(NOON, kind, "reserve", phase, 2 if kind is EventKind.CLAIMED else 1, dict(data))
@@ -235,7 +237,7 @@ def test_an_event_moves_a_lane_as_the_table_says(
         after = apply(PLAN, run.id, run, event).step("reserve").lane(phase).state
         expected = table[state, kind, how]
         # What is to be undone and idle is given its turn by the same event.
-        turn = (expected, after) == (LaneState.IDLE, LaneState.SCHEDULED) and phase == "undo"
+        turn = (expected, after) == (PhaseStatus.IDLE, PhaseStatus.SCHEDULED) and phase == "undo"
         assert after is expected or turn
     else:
         with pytest.raises(IllegalMove, match=f"{phase} 'reserve': {kind}"):
@@ -292,7 +294,7 @@ def watched(patch: pytest.MonkeyPatch) -> set[Any]:
     made: set[Any] = set()
     next_state, check_run = moves._next, moves._check_run
 
-    def see_lane(table: Any, state: LaneState, what: Event, how: str) -> LaneState:
+    def see_lane(table: Any, state: PhaseStatus, what: Event, how: str) -> PhaseStatus:
         made.add(("do" if table is DO_MOVES else "undo", state, what.kind, how))
         return next_state(table, state, what, how)
 
@@ -318,7 +320,7 @@ def cases_of(test: Any) -> list[dict[str, Any]]:
 
 def test_no_move_leads_out_of_a_result() -> None:
     """Whatever happens, a step that has its result keeps it (I15)."""
-    assert [move for move in DO_MOVES if move[0] is LaneState.DONE] == []
+    assert [move for move in DO_MOVES if move[0] is PhaseStatus.DONE] == []
 
 
 def test_an_illegal_move_is_never_an_answer() -> None:

@@ -13,16 +13,16 @@ from celeriac.errors import CommandRefused, RunConflict, RunExists
 from celeriac.machine.commands import (
     Block,
     Cancel,
+    CheckAttempt,
     Claim,
     Command,
     Complete,
     Expire,
     Fail,
-    Heartbeat,
     Pause,
     Redispatch,
     Resume,
-    Retry,
+    RetryOwed,
     Skip,
     Start,
     Terminate,
@@ -202,12 +202,12 @@ class Walk:
         late = overdue(run, self.world.now)
         return [
             Claim(name, phase, attempt, "stranger", choose([run.epoch, run.epoch + 1])),
-            Heartbeat(name, phase, attempt, "forger", run.epoch),
+            CheckAttempt(name, phase, attempt, "forger", run.epoch),
             Expire(name, phase, attempt),
             Redispatch(choose([*late, *due(run), Dispatch(name, phase, attempt, 0)])),
             Block(name, choose(["no worker knows it", "another reason"])),
             Cancel("noise"),
-            Retry(choose([None, name])),
+            RetryOwed(choose([None, name])),
             Waive(name, "noise"),
             Pause("noise"),
             Resume(),
@@ -235,7 +235,7 @@ class Walk:
 
 
 def _is_forged(command: Command) -> bool:
-    return isinstance(command, Complete | Fail | Heartbeat) and command.holder == "forger"
+    return isinstance(command, Complete | Fail | CheckAttempt) and command.holder == "forger"
 
 
 def _is_terminal(command: Command) -> bool:

@@ -25,7 +25,7 @@ from celeriac.machine.commands import (
     Pause,
     Redispatch,
     Resume,
-    Retry,
+    RetryOwed,
     Skip,
     Start,
     Terminate,
@@ -34,7 +34,7 @@ from celeriac.machine.commands import (
 )
 from celeriac.machine.events import Event, EventKind
 from celeriac.machine.moves import due, overdue, past_pivot, turned, waiting_lanes
-from celeriac.machine.runs import Lane, LaneState, Run, RunStatus
+from celeriac.machine.runs import PhaseState, PhaseStatus, Run, RunStatus
 from celeriac.machine.transitions import SHORT_DELAY, Transition, transition
 from tests.machine.laws import PHASES, check
 from tests.machine.participants import Account, Participant
@@ -186,7 +186,7 @@ def _skippable(world: World) -> Iterator[str]:
         return
     for node in world.rules.plan.nodes:
         state = run.step(node.name).do.state
-        over = state in (LaneState.RUNNING, LaneState.DONE, LaneState.SKIPPED)
+        over = state in (PhaseStatus.RUNNING, PhaseStatus.DONE, PhaseStatus.SKIPPED)
         if not over and (not run.status.at_rest or node.name in run.owed):
             yield node.name
 
@@ -222,21 +222,21 @@ def _losses(world: World) -> Iterator[Action]:
         yield Action("stall" if alive else "notice", None, name, phase)
 
 
-def running(run: Run) -> Iterator[tuple[str, Phase, Lane]]:
+def running(run: Run) -> Iterator[tuple[str, Phase, PhaseState]]:
     """The lanes that an attempt holds."""
     if run.status.at_rest:
         return
     for name, step in run.steps.items():
         for phase in PHASES:
             lane = step.lane(phase)
-            if lane.state is LaneState.RUNNING:
+            if lane.state is PhaseStatus.RUNNING:
                 yield name, phase, lane
 
 
 def is_zombie(run: Run, body: Body) -> bool:
     """True if the attempt was given up, and its worker does not know."""
     lane = run.step(body.step).lane(body.phase)
-    held = lane.state is LaneState.RUNNING and lane.holder == body.holder
+    held = lane.state is PhaseStatus.RUNNING and lane.holder == body.holder
     return not held or body.epoch != run.epoch
 
 
@@ -377,7 +377,7 @@ _VERBS = {
     "stall": _lose,
     "notice": _lose,
     "cancel": lambda world, _: decide(world, Cancel())[0],
-    "retry": lambda world, _: decide(world, Retry())[0],
+    "retry": lambda world, _: decide(world, RetryOwed())[0],
     "waive": lambda world, action: decide(world, Waive(action.step, "by hand"))[0],
     "stray": _stray,
     "restart": _restart,
@@ -431,10 +431,10 @@ def wrong(world: World) -> str | None:
     run = world.run
     for node in world.rules.plan.nodes:
         standing = account_of(world, f"{run.key}:{node.name}").standing
-        skipped = run.step(node.name).do.state is LaneState.SKIPPED
+        skipped = run.step(node.name).do.state is PhaseStatus.SKIPPED
         if run.status is RunStatus.COMPLETED and standing != 1 and not skipped:
             return f"completed, and {node.name} has {standing} effects standing (I1)"
-        owed = run.step(node.name).undo.state in (LaneState.FAILED, LaneState.WAIVED)
+        owed = run.step(node.name).undo.state in (PhaseStatus.FAILED, PhaseStatus.WAIVED)
         back = run.status is RunStatus.COMPENSATED or (run.status is RunStatus.FAILED and run.why)
         if back and node.undo and standing and not owed:
             return f"{run.status}, and the effect of {node.name} stands (I1)"

@@ -10,7 +10,16 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from celeriac.failure import Failure
-from celeriac.machine.commands import Claim, Command, Complete, Expire, Fail, Heartbeat, Skip, Start
+from celeriac.machine.commands import (
+    CheckAttempt,
+    Claim,
+    Command,
+    Complete,
+    Expire,
+    Fail,
+    Skip,
+    Start,
+)
 from celeriac.machine.events import EventKind
 from celeriac.store.payloads import beat_field, error_field, input_field, output_field
 
@@ -25,7 +34,7 @@ INPUT = {"order": '"tea"'}
 
 def token(command: Command) -> tuple[Any, ...]:
     """Whose attempt a command speaks of; empty if of nobody's."""
-    if not isinstance(command, Claim | Complete | Fail | Heartbeat):
+    if not isinstance(command, Claim | Complete | Fail | CheckAttempt):
         return ()
     return (command.epoch, command.step, command.phase, command.attempt, command.holder)
 
@@ -42,7 +51,7 @@ def report(engine: Engine, attempt: Attempt, command: Command, number: int) -> N
 
 def fields_told(command: Command, number: int) -> dict[str, str]:
     """What a command that no attempt stands behind brings along."""
-    if isinstance(command, Heartbeat):  # of somebody who was granted nothing
+    if isinstance(command, CheckAttempt):  # of somebody who was granted nothing
         return {beat_field(command.step, command.phase): json.dumps(number)}
     if isinstance(command, Expire):
         return {error_field(command.step, command.phase): _failure(number).model_dump_json()}
@@ -64,7 +73,7 @@ def fields_left(
         used = EventKind.FAILED in happened
         return {error_field(command.step, command.phase): text} if used else {}
     told = fields_told(command, number)
-    return told if events or isinstance(command, Heartbeat) else {}
+    return told if events or isinstance(command, CheckAttempt) else {}
 
 
 def _failure(number: int) -> Failure:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from celeriac.engine.changes import _with_cause
 from celeriac.machine.moves import fold
 from celeriac.machine.plans import Plan
-from celeriac.machine.runs import LaneState, RunStatus
+from celeriac.machine.runs import PhaseStatus, RunStatus
 from celeriac.store import Lease
 from celeriac.store.codec import dump_run
 from celeriac.store.keys import Keys, ShardKeys, lease_member, member, pair
@@ -118,7 +118,7 @@ def leases(run: Run | None) -> set[Lease]:
         Lease(run.id, name, phase, step.lane(phase).attempt)
         for name, step in run.steps.items()
         for phase in PHASES
-        if step.lane(phase).state is LaneState.RUNNING
+        if step.lane(phase).state is PhaseStatus.RUNNING
     }
 
 

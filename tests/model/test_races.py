@@ -19,16 +19,16 @@ from celeriac.engine.engine import Engine
 from celeriac.engine.repair import Repair
 from celeriac.machine.commands import (
     Cancel,
+    CheckAttempt,
     Claim,
     Command,
     Complete,
     Expire,
     Fail,
-    Heartbeat,
     Pause,
     Redispatch,
     Resume,
-    Retry,
+    RetryOwed,
     Start,
     Terminate,
     Wake,
@@ -56,13 +56,20 @@ PLAN = saga("reserve", "charge", "ship")
 
 def wishes(run: Run, choose: random.Random, name: str) -> list[Command]:
     """What somebody might ask of a run as it was a moment ago."""
-    found: list[Command] = [Wake(), Wake(None), Retry(), Pause(name), Resume(name), Resume(name)]
+    found: list[Command] = [
+        Wake(),
+        Wake(None),
+        RetryOwed(),
+        Pause(name),
+        Resume(name),
+        Resume(name),
+    ]
     for d in due(run):
         holder = f"{name}-{choose.random()}"
         found += [Claim(d.step, d.phase, d.attempt, holder, run.epoch)] * 6 + [Redispatch(d)]
     for step, phase, lane in running(run):
         token = (step, phase, lane.attempt, lane.holder, run.epoch)
-        found += [Complete(*token)] * 4 + [Fail(*token), Heartbeat(*token)]
+        found += [Complete(*token)] * 4 + [Fail(*token), CheckAttempt(*token)]
         found += [Expire(step, phase, lane.attempt)]
     if choose.random() < 0.05:
         found += [Cancel(name), Terminate(name)]

@@ -14,12 +14,12 @@ from celeriac.engine.engine import Attempt, Delivery
 from celeriac.engine.sweep import Sweep
 from celeriac.errors import CommandRefused, RunNotFound, StoreUnavailable
 from celeriac.machine.commands import (
+    CheckAttempt,
     Claim,
     Command,
     Complete,
     Expire,
     Fail,
-    Heartbeat,
     Pause,
     Resume,
     Skip,
@@ -274,7 +274,9 @@ class Twins:
             engine.start(self.plan, command, INPUT)
         elif isinstance(command, Claim):
             self._claim(engine, run_id, command)
-        elif isinstance(command, Complete | Fail | Heartbeat) and token(command) in self.attempts:
+        elif (
+            isinstance(command, Complete | Fail | CheckAttempt) and token(command) in self.attempts
+        ):
             report(engine, self.attempts[token(command)], command, number)
         else:
             told, lapsed = fields_told(command, number), self._lapsed(command)

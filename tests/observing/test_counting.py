@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from celeriac.errors import Abort, StoreUnavailable
-from celeriac.machine.commands import Retry, Terminate, Waive
+from celeriac.machine.commands import RetryOwed, Terminate, Waive
 from celeriac.observing.metrics import BY_NAME, METRICS
 from celeriac.observing.metrics.counting import Counting
 from celeriac.observing.metrics.tally import Tally
@@ -105,7 +105,7 @@ def test_what_is_owed_and_settled_by_people() -> None:
     at.bodies["shop.undo_reserve"] = fail(ConnectionError())
     at.start()
     at.settle_down()
-    at.command(Retry("reserve"))
+    at.command(RetryOwed("reserve"))
     at.settle_down()
     at.command(Waive("reserve", "by hand"))
     assert tally.counters("celeriac_compensations_total") == {

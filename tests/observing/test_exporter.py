@@ -37,7 +37,7 @@ HOST = "127.0.0.1"
 
 @pytest.fixture
 def tally() -> Tally:
-    """Figures with a sample in each series of each metric."""
+    """StoreStats with a sample in each series of each metric."""
     tally = Tally()
     for metric in METRICS:
         tally.note(metric.name, tuple(f"a-{label}" for label in metric.labels), 0.5)

@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from celeriac.errors import StoreUnavailable
-from celeriac.machine.runs import Lane, LaneState, RunStatus, StepState
+from celeriac.machine.runs import PhaseState, PhaseStatus, RunStatus, StepState
 from celeriac.observing.metrics import METRICS
 from celeriac.observing.metrics.gauges import FRESH, PATIENCE, StoreGauges, all_samples, standing
 from celeriac.store.memory import MemoryStore
@@ -18,7 +18,7 @@ from tests.store.conftest import redis_store, server, shared_server, store
 from tests.store.runs import a_run, ending, now, starting, write
 
 if TYPE_CHECKING:
-    from celeriac.store import Figures, Store
+    from celeriac.store import Store, StoreStats
 
 __all__ = ["redis_store", "server", "shared_server", "store"]
 
@@ -86,7 +86,7 @@ def test_the_newest_sweep(store: Store) -> None:
 
 def test_what_is_owed(store: Store) -> None:
     """Every step that a failed run owes counts, in each saga; a failed run owes one at least."""
-    owed = StepState(undo=Lane(LaneState.FAILED))
+    owed = StepState(undo=PhaseState(PhaseStatus.FAILED))
     for number in range(3):
         steps = dict.fromkeys(("a", "b")[: number % 2 + 1], owed)
         run = write(store, starting(a_run(f"order-{number}", steps=steps)))
@@ -121,7 +121,7 @@ class Slow(MemoryStore):
         self.answers = threading.Event()
         self.answers.set()
 
-    def figures(self, since: int = 0) -> Figures:
+    def figures(self, since: int = 0) -> StoreStats:
         """Answer, sooner or later."""
         self.asked += 1
         self.answers.wait(30)

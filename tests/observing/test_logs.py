@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from opentelemetry import trace
 
-from celeriac.observing.logs import FIELDS, LINE, AttemptFilter, JsonFormatter, dress, placed
+from celeriac.observing.logs import FIELDS, LINE, AttemptFilter, JsonFormatter, dress, log_context
 from celeriac.observing.observers import Observers, Working
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 WORK = Working("order-42", "place_order", "charge", "undo", 2, "h")
 PLACE = {"run": "order-42", "saga": "place_order", "step": "charge", "phase": "undo", "attempt": 2}
-watching = Observers(placed)
+watching = Observers(log_context)
 
 
 class Log:

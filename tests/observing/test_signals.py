@@ -21,7 +21,7 @@ from celeriac.observing.signals import (
     saga_failed,
     saga_started,
     saga_step_failed,
-    signalled,
+    send_signals,
 )
 from tests.engine.driver import LEASE, NOON, Shop
 from tests.machine.story import budget, saga, step
@@ -50,7 +50,7 @@ def heard() -> Iterator[list[dict[str, Any]]]:
 def shop(*nodes: Any) -> Shop:
     """A shop whose engine sends signals."""
     at = Shop(saga(*(nodes or ("reserve", "charge"))))
-    at.engine.observers.add(signalled)
+    at.engine.observers.add(send_signals)
     return at
 
 

@@ -50,7 +50,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Story:
-    """Figures over time, and what is asked of them."""
+    """StoreStats over time, and what is asked of them."""
 
     name: str
     prometheus: Prometheus

@@ -10,7 +10,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from celeriac.machine.events import EventKind
-from celeriac.machine.runs import LaneState, RunStatus
+from celeriac.machine.runs import PhaseStatus, RunStatus
 from tests.proof.findings import Finding, found_at
 from tests.proof.records import EFFECTS, keys_of, run_of
 
@@ -51,13 +51,13 @@ def _balance(rows: Iterable[Row]) -> tuple[set[str], set[str]]:
 
 
 def _imbalance(run: Run, step: StepState, stands: bool, undone: bool) -> str:
-    if run.status is RunStatus.COMPLETED and step.do.state is not LaneState.SKIPPED:
+    if run.status is RunStatus.COMPLETED and step.do.state is not PhaseStatus.SKIPPED:
         if undone:
             return "it completed, but {!r} was undone"
         return "" if stands else "it completed, but no effect of {!r} stands"
-    if run.status is RunStatus.COMPENSATED and step.undo.state is not LaneState.WAIVED:
+    if run.status is RunStatus.COMPENSATED and step.undo.state is not PhaseStatus.WAIVED:
         return "it was compensated, but the effect of {!r} stands" if stands else ""
-    if run.status is RunStatus.FAILED and step.undo.state is LaneState.DONE:
+    if run.status is RunStatus.FAILED and step.undo.state is PhaseStatus.DONE:
         return "{!r} counts as undone, but its effect stands" if stands else ""
     return ""
 

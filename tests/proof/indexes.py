@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from celeriac.machine.runs import LaneState, RunStatus
+from celeriac.machine.runs import PhaseStatus, RunStatus
 from celeriac.store import Lease
 from celeriac.store.keys import lease_member, member, pair, split_wake
 from celeriac.store.redis import RedisStore
@@ -74,7 +74,7 @@ def _at_work(run: Run) -> list[Lease]:
         Lease(run.id, name, phase, step.lane(phase).attempt)
         for name, step in run.steps.items()
         for phase in _PHASES
-        if step.lane(phase).state is LaneState.RUNNING
+        if step.lane(phase).state is PhaseStatus.RUNNING
     ]
 
 

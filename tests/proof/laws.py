@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from celeriac.machine.events import EventKind
 from celeriac.machine.moves import past_pivot
 from celeriac.machine.plans import Phase, RetryRule
-from celeriac.machine.runs import LaneState, RunStatus
+from celeriac.machine.runs import PhaseStatus, RunStatus
 from tests.proof.effects import net_effects, one_effect, outputs_stay
 from tests.proof.findings import Finding, attempt, found_at
 from tests.proof.records import EFFECTS, step_of
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 _E = EventKind
 _ENDS = (_E.COMPLETED, _E.FAILED, _E.LOST)
 _ONCE = (_E.CLAIMED, _E.COMPLETED, _E.FAILED, _E.LOST, _E.LATE)
-_PASSED = (LaneState.DONE, LaneState.SKIPPED)
-_SETTLED = (LaneState.DONE, LaneState.FAILED, LaneState.WAIVED)
+_PASSED = (PhaseStatus.DONE, PhaseStatus.SKIPPED)
+_SETTLED = (PhaseStatus.DONE, PhaseStatus.FAILED, PhaseStatus.WAIVED)
 
-Lane = tuple[str, Phase]
+PhaseState = tuple[str, Phase]
 
 
 def findings(record: Record, silent: Collection[str] = ()) -> Iterator[Finding]:
@@ -63,10 +63,10 @@ def one_claim(record: Record) -> Iterator[Finding]:
 
 def _claims(
     record: Record,
-) -> Iterator[tuple[Frame, dict[Lane, int], dict[Lane, int]]]:
+) -> Iterator[tuple[Frame, dict[PhaseState, int], dict[PhaseState, int]]]:
     """Each event with what was claimed just before it: the live claims, and the newest numbers."""
-    held: dict[Lane, int] = {}
-    newest: dict[Lane, int] = {}
+    held: dict[PhaseState, int] = {}
+    newest: dict[PhaseState, int] = {}
     for frame in record.frames:
         event, lane = frame.event, (frame.event.step, frame.event.phase)
         if event.kind is _E.STARTED:
@@ -151,7 +151,7 @@ def told_once(record: Record) -> Iterator[Finding]:
 def attempts_are_capped(record: Record) -> Iterator[Finding]:
     """L3: no step uses up more attempts than its policy has, unless an operator grants more."""
     for life in record.lives():
-        used: Counter[Lane] = Counter()
+        used: Counter[PhaseState] = Counter()
         for frame in life.frames:
             event, lane = frame.event, (frame.event.step, frame.event.phase)
             if event.kind in (_E.RETRIED, _E.REOPENED, _E.COMPLETED):
@@ -187,7 +187,7 @@ def turns_for_a_reason(record: Record) -> Iterator[Finding]:
                 )
             if why == "deadline" and not (before.deadline and event.at >= before.deadline):
                 yield found_at(frame, "I5", "it turned round for a deadline that had not passed")
-            if why == "failed" and before.step(culprit).do.state is LaneState.DONE:
+            if why == "failed" and before.step(culprit).do.state is PhaseStatus.DONE:
                 yield found_at(frame, "I5", f"it turned round for {culprit!r}, which had completed")
         previous = frame
 
@@ -208,7 +208,7 @@ def unknown_is_sticky(record: Record) -> Iterator[Finding]:
         for name in sorted(undone.keys() - maybe):
             yield found_at(undone[name], "I6", f"{name!r} had no effect, and yet was undone")
         for node in life.plan.nodes if _is_undone(life.run) else ():
-            waived = life.run.step(node.name).undo.state is LaneState.WAIVED
+            waived = life.run.step(node.name).undo.state is PhaseStatus.WAIVED
             if node.undo and node.name in maybe - undone.keys() and not waived:
                 what = f"{node.name!r} may have had an effect, and was never undone"
                 yield Finding("I6", what, frozenset({node.name}))
@@ -304,7 +304,7 @@ def _backward(record: Record, frame: Frame, before: Run) -> Iterator[tuple[str, 
         for name, other in before.steps.items()
         if plan.by_name[name].undo
         and (other.order > step.order if reverse else 0 < other.order < step.order)
-        and (other.maybe or other.do.state is LaneState.DONE)
+        and (other.maybe or other.do.state is PhaseStatus.DONE)
         and other.undo.state not in _SETTLED
     ]
     if first:

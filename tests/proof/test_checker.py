@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from celeriac.machine.events import Event, EventKind
-from celeriac.machine.runs import LaneState, RunStatus, changed
+from celeriac.machine.runs import PhaseStatus, RunStatus, changed
 from tests.machine.story import GRACE, NOON, Story, budget, saga, started, step
 from tests.proof.laws import LAWS, findings
 from tests.proof.records import Record
@@ -332,7 +332,7 @@ def _l4_nothing_owed() -> Record:
     story = owed()
     told = record(story)
     steps = {
-        name: changed(s, undo=changed(s.undo, state=LaneState.DONE))
+        name: changed(s, undo=changed(s.undo, state=PhaseStatus.DONE))
         for name, s in story.run.steps.items()
     }
     run = changed(story.run, steps=steps, culprit="")

@@ -75,7 +75,7 @@ def test_everything_that_was_ever_sent_is_sent_again(world: World) -> None:
     load.all_rest(world, runs)
     assert [run.status.value for run in runs] == ["completed", "compensated", "failed"]
     before = record(world, *runs)
-    engine, courier = world.kit.sagas.runtime.engine, world.kit.sagas.runtime.courier
+    engine, dispatcher = world.kit.sagas.runtime.engine, world.kit.sagas.runtime.dispatcher
     sent = 0
     for run in runs:
         found = engine.store.read(run.id).run
@@ -84,8 +84,8 @@ def test_everything_that_was_ever_sent_is_sent_again(world: World) -> None:
         for event in run.history():
             if event.kind == "claimed":
                 again = Dispatch(event.step, event.phase, event.attempt, event.at)
-                courier.signature(plan, found, again).apply_async(task_id=f"replay-{sent}")
-                courier.send(plan, found, [again], event.at)
+                dispatcher.signature(plan, found, again).apply_async(task_id=f"replay-{sent}")
+                dispatcher.send(plan, found, [again], event.at)
                 sent += 1
     log = worker.log
     world.until(

@@ -16,7 +16,7 @@ from celeriac import Flow, Sagas
 from celeriac.app.wiring import SWEEP
 from celeriac.machine.events import Dispatch
 from celeriac.machine.runs import Run, RunStatus
-from celeriac.workers.canvas import ERRBACK, HEADER, CeleryCourier
+from celeriac.workers.canvas import ERRBACK, HEADER, CeleryDispatcher
 from celeriac.workers.intake import STRATEGY, _check
 from tests.machine.story import saga
 
@@ -39,8 +39,8 @@ def messages_of(app: Celery) -> list[Any]:
     """The messages of an attempt whose task this app knows, and of one that it does not."""
     plan = saga("reserve", "charge")
     run = Run("order-42", plan.saga, plan.fingerprint, RunStatus.RUNNING, 1, 1)
-    courier = CeleryCourier(app)
-    return [courier.signature(plan, run, Dispatch(node.name, "do", 1, 0)) for node in plan.nodes]
+    dispatcher = CeleryDispatcher(app)
+    return [dispatcher.signature(plan, run, Dispatch(node.name, "do", 1, 0)) for node in plan.nodes]
 
 
 @pytest.mark.parametrize("asked", ["pickle", "yaml", "json"])

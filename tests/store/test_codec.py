@@ -11,15 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from celeriac.errors import StoreError
-from celeriac.machine.runs import Lane, LaneState, Run, RunStatus, StepState
+from celeriac.machine.runs import PhaseState, PhaseStatus, Run, RunStatus, StepState
 from celeriac.store.codec import LANE_FIELDS, RUN_FIELDS, STEP_FIELDS, dump_run, load_run, stamp
 from tests.store.runs import a_run
 
 NUMBERS = st.integers(0, 2**53)
 TEXTS = st.text(max_size=20)
 LANES = st.builds(
-    Lane,
-    state=st.sampled_from(LaneState),
+    PhaseState,
+    state=st.sampled_from(PhaseStatus),
     attempt=NUMBERS,
     holder=TEXTS,
     at=NUMBERS,
@@ -86,7 +86,7 @@ def test_every_run_is_read_as_it_was_written(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "known"), [(Run, RUN_FIELDS), (StepState, STEP_FIELDS), (Lane, LANE_FIELDS)]
+    ("kind", "known"), [(Run, RUN_FIELDS), (StepState, STEP_FIELDS), (PhaseState, LANE_FIELDS)]
 )
 def test_every_field_is_written(kind: type, known: tuple[str, ...]) -> None:
     """A field that is added to the models must be added to the format."""
@@ -94,17 +94,19 @@ def test_every_field_is_written(kind: type, known: tuple[str, ...]) -> None:
     assert set(known) == names - {"id"}
 
 
-@pytest.mark.parametrize("kind", [Run, StepState, Lane])
+@pytest.mark.parametrize("kind", [Run, StepState, PhaseState])
 def test_every_field_is_tried(kind: type) -> None:
     """The strategies above give every field a value of its own."""
-    strategy = {Run: RUNS, StepState: STEPS, Lane: LANES}[kind]
+    strategy = {Run: RUNS, StepState: STEPS, PhaseState: LANES}[kind]
     names = {field.name for field in dataclasses.fields(kind)}
     assert all(f"{name}=" in repr(strategy) for name in names)
 
 
 def test_a_head_stays_small() -> None:
     """A completed step adds some tens of bytes; one that was never touched adds nothing."""
-    done = StepState(Lane(LaneState.DONE, 1, "a1b2c3d4", 1_700_000_000_000), order=1, maybe=True)
+    done = StepState(
+        PhaseState(PhaseStatus.DONE, 1, "a1b2c3d4", 1_700_000_000_000), order=1, maybe=True
+    )
     run = a_run(steps={f"step-{n}": done for n in range(100)})
     assert len(dump_run(run)) / 100 < 60
     assert len(dump_run(a_run())) < 120

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from celeriac.store import Spoilt, Standing
+from celeriac.store import IndexedRun, UnreadableRun
 from celeriac.store.redis import RedisStore
 from tests.store.runs import a_run, due, ending, lease, moving, removed, starting, write
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from tests.redis_server import RedisServer
 
 
-def standings(store: Store) -> dict[str, Standing]:
+def indexed_runs(store: Store) -> dict[str, IndexedRun]:
     """Every run there is, looked at three at a time."""
     found = {}
     for shard in range(store.shards):
-        for each in store.standings(shard, 3):
-            assert isinstance(each, Standing)
+        for each in store.indexed_runs(shard, 3):
+            assert isinstance(each, IndexedRun)
             found[each.run.id] = each
     return found
 
@@ -33,13 +33,13 @@ def at_work(store: Store, run_id: str = "order-42") -> Run:
 def test_a_run_stands_as_it_was_written(store: Store) -> None:
     """A standing tells the run, its timer, its leases and when it may be removed."""
     run = at_work(store)
-    standing = standings(store)[run.id]
+    standing = indexed_runs(store)[run.id]
     assert standing.run == run
     assert (standing.wake_at, standing.expire_at) == (7, None)
     assert (standing.listed, standing.planned) == (True, True)
     assert standing.now > 1_700_000_000_000
     ended = write(store, ending(run, released=[lease(run)], expire_at=9))
-    standing = standings(store)[run.id]
+    standing = indexed_runs(store)[run.id]
     assert (standing.run, standing.wake_at, standing.expire_at) == (ended, None, 9)
     assert standing.leases == {}
 
@@ -49,9 +49,9 @@ def test_every_run_is_looked_at(store: Store) -> None:
     for n in range(40):
         run = write(store, starting(a_run(f"order-{n}", tags=(("tenant", "acme"),))))
         write(store, ending(run, expire_at=1))
-    assert len(standings(store)) == 40
+    assert len(indexed_runs(store)) == 40
     assert removed(store, 0, 100) > 0
-    assert 0 < len(standings(store)) < 40
+    assert 0 < len(indexed_runs(store)) < 40
 
 
 def test_every_entry_of_the_wake_index_is_told(store: Store) -> None:
@@ -82,8 +82,8 @@ def test_what_cannot_be_read_is_told(server: RedisServer, redis_store: RedisStor
         write(redis_store, starting(a_run(f"order-{n}")))
     with server.client() as client:
         client.hset(redis_store._keys.of("order-3").run("order-3"), "h", "{}")
-    found = [each for n in range(8) for each in redis_store.standings(n, 2)]
-    assert [each.run_id for each in found if isinstance(each, Spoilt)] == ["order-3"]
+    found = [each for n in range(8) for each in redis_store.indexed_runs(n, 2)]
+    assert [each.run_id for each in found if isinstance(each, UnreadableRun)] == ["order-3"]
     assert len(found) == 9
 
 
@@ -91,5 +91,5 @@ def test_a_namespace_may_hold_any_character(server: RedisServer) -> None:
     """What SCAN takes for a pattern is only a name here."""
     store = RedisStore(server.url, namespace="shop[1]*?\\", shards=1)
     run = write(store, starting(a_run()))
-    assert standings(store)[run.id].run == run
+    assert indexed_runs(store)[run.id].run == run
     store.close()

@@ -27,7 +27,7 @@ def live(store: RedisStore) -> None:
             write(store, ending(run, released=[lease(run)], expire_at=10**15))
     store.pulse(1000, outage_ms=5)
     store.swept(lag_ms=5, took_ms=7)
-    store.take_turn("archive", 1000)
+    store.try_lock("archive", 1000)
 
 
 def row_of(key: str) -> KeyPattern:

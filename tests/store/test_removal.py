@@ -177,21 +177,21 @@ def test_a_plan_that_is_started_again_stays(store: Store) -> None:
 
 def test_one_at_a_time_has_the_turn(store: Store) -> None:
     """A turn is had by one, for the one work, until it is given back."""
-    assert store.take_turn("archive", 60_000)
-    assert not store.take_turn("archive", 60_000)
-    assert store.take_turn("plans", 60_000)
-    store.end_turn("archive")
-    assert store.take_turn("archive", 60_000)
+    assert store.try_lock("archive", 60_000)
+    assert not store.try_lock("archive", 60_000)
+    assert store.try_lock("plans", 60_000)
+    store.unlock("archive")
+    assert store.try_lock("archive", 60_000)
 
 
 def test_a_turn_ends_by_itself(store: Store) -> None:
     """Whoever took it may have died."""
-    assert store.take_turn("archive", 0)
-    assert store.take_turn("archive", 0)
+    assert store.try_lock("archive", 0)
+    assert store.try_lock("archive", 0)
 
 
 def test_a_turn_may_be_given_back_for_later(store: Store) -> None:
     """After a failure nobody is to try again at once, whoever it is."""
-    assert store.take_turn("archive", 0)
-    store.end_turn("archive", 60_000)
-    assert not store.take_turn("archive", 0)
+    assert store.try_lock("archive", 0)
+    store.unlock("archive", 60_000)
+    assert not store.try_lock("archive", 0)

@@ -32,7 +32,7 @@ from celeriac import (
 from celeriac.machine.runs import Run
 from celeriac.observing.observers import log, observed
 from celeriac.terminal.cli import _EPILOG
-from celeriac.terminal.exit_codes import Exit, exit_of_error, exit_of_outcome, told
+from celeriac.terminal.exit_codes import Exit, error_boundary, exit_of_error, exit_of_outcome
 from tests.redis_server import free_port
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ def test_warnings_are_shown(
     """What went wrong on the side is told, but what a verb did itself is not told twice."""
     monkeypatch.setattr(log, "propagate", False)
     run = Run("p-1", "ping", "plan", RunStatus.TERMINATED, 0, 0)
-    with told(debug=False, events=events):
+    with error_boundary(debug=False, events=events):
         observed(run, [Event(0, EventKind.TERMINATED)])
         log.warning("news")
     assert capsys.readouterr().err.splitlines() == [f"WARNING: {line}" for line in lines]
@@ -201,7 +201,7 @@ def test_an_application_keeps_its_own_logging(
     handler = logging.Handler()
     monkeypatch.setattr(handler, "emit", records.append)
     monkeypatch.setattr(log, "handlers", [handler])
-    with told(debug=False, events=True):
+    with error_boundary(debug=False, events=True):
         log.warning("news")
     assert [record.getMessage() for record in records] == ["news"]
     assert capsys.readouterr().err == ""

@@ -12,7 +12,7 @@ import pytest
 from celeriac import EventKind
 from celeriac.machine.events import Event
 from celeriac.machine.plans import Plan
-from celeriac.machine.runs import LaneState, changed
+from celeriac.machine.runs import PhaseStatus, changed
 from celeriac.store import Change
 from celeriac.testing import Lab, Violation
 from celeriac.testing.audit import audit
@@ -163,7 +163,7 @@ def test_a_plan_has_its_lanes() -> None:
     """What the forgeries rely on: three steps in a row, each with an undo, three attempts each."""
     assert isinstance(BACKWARDS, Plan)
     assert [node.retry.max_attempts for node in BACKWARDS.nodes] == [3, 3, 3]
-    assert LaneState.RUNNING
+    assert PhaseStatus.RUNNING
 
 
 def _replaced(change: Change, **values: Any) -> Change:

@@ -12,7 +12,7 @@ import pytest
 
 from celeriac import InputInvalid
 from celeriac.testing import BrokenLaw, Lab, check_compensation, explore
-from celeriac.testing.mishaps import course_of, mishaps, paths_of
+from celeriac.testing.faults import course_of, mishaps, paths_of
 from tests.testing import sagas, shop, teaching
 from tests.testing.teaching import MISTAKES, balance, buy, check, fresh
 

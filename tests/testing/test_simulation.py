@@ -18,7 +18,7 @@ import pytest
 
 from celeriac import EventKind
 from celeriac.machine import moves, transitions
-from celeriac.machine.runs import Lane, LaneState, changed
+from celeriac.machine.runs import PhaseState, PhaseStatus, changed
 from tests.house.sources import ROOT
 from tests.testing.ledger import Ledger
 from tests.testing.weather import GENTLE, ROUGH, TARDY, Weather
@@ -119,9 +119,9 @@ def forget_unknown(apply: Callable[..., Run]) -> Callable[..., Run]:
     return lost
 
 
-def holds_anyway(lane: Lane, command: object) -> bool:
+def holds_anyway(lane: PhaseState, command: object) -> bool:
     """The fencing token is not looked at: whoever reports is believed."""
-    return lane.state is LaneState.RUNNING and command is not None
+    return lane.state is PhaseStatus.RUNNING and command is not None
 
 
 def no_tombstone(ledger: Ledger, key: str) -> None:

@@ -25,13 +25,13 @@ def main(url: str, folder: str, point: str, run_id: str) -> None:
 
 def _arm(kit: Kit, point: str) -> None:
     runtime: Any = kit.sagas.runtime
-    send = runtime.courier.send
+    send = runtime.dispatcher.send
     if point == "before-commit":
         runtime.engine.store.commit = _die
     elif point == "before-publish":
-        runtime.courier.send = _die
+        runtime.dispatcher.send = _die
     elif point == "after-publish":
-        runtime.courier.send = lambda *what: _die(send(*what))
+        runtime.dispatcher.send = lambda *what: _die(send(*what))
 
 
 def _die(*_: Any) -> None:

@@ -124,7 +124,7 @@ def test_a_connection_that_breaks_while_it_is_asked(world: World, toward: Any) -
     """A broker that is gone between two words has not said how much waits, and that is all."""
     with Proxy(world.redis.port) as proxy:
         asker = build(f"redis://127.0.0.1:{proxy.port}/0", world.folder, (), world.redis.url)
-        backlog = asker.sagas.runtime.courier.backlog
+        backlog = asker.sagas.runtime.dispatcher.backlog
         world.kit.trip.start(Trip(), id="run")
         assert backlog(BOOK) == Backlog("celery", 1)
         proxy.begin(Fault("cut", toward=toward))

@@ -274,7 +274,7 @@ class Sagas:
             cursor=load_cursor(cursor),
         )
         engine = self.runtime.engine
-        found = engine.insist(lambda: engine.store.find(query))
+        found = engine.retry_while_unavailable(lambda: engine.store.find(query))
         page = found.runs[:limit]
         # Of one more than asked for, or where the search was left off for the time being.
         after = (page[-1].started_at, page[-1].id) if found.runs[limit:] else found.cursor
@@ -284,12 +284,12 @@ class Sagas:
     def counts(self) -> dict[tuple[str, RunStatus], int]:
         """Return how many runs there are, by saga and status."""
         engine = self.runtime.engine
-        return engine.insist(engine.store.counts)
+        return engine.retry_while_unavailable(engine.store.counts)
 
     def stats(self) -> Stats:
         """Return how the runs stand as a whole; it takes no longer where there are many."""
         engine = self.runtime.engine
-        return engine.insist(lambda: stats_of(engine.store))
+        return engine.retry_while_unavailable(lambda: stats_of(engine.store))
 
     def purge(
         self,
@@ -332,7 +332,7 @@ class Sagas:
 
     def _handle(self, run_id: str, decode: Callable[[str], Any] = json.loads) -> RunHandle[Any]:
         runtime = self.runtime
-        return RunHandle(run_id, runtime.engine, runtime.courier, decode, self._dump_result)
+        return RunHandle(run_id, runtime.engine, runtime.dispatcher, decode, self._dump_result)
 
     def _dump_result(self, task: str, result: Any) -> str:
         """Return what a task might have returned as JSON, as strictly as where it had done so."""
@@ -448,7 +448,7 @@ class Saga(Generic[I, R]):
         _, decided, now = runtime.engine.start(self.planned.plan, start, texts)
         reached("start.accepted", start.run_id)
         if decided.events:
-            runtime.courier.send(self.planned.plan, decided.run, decided.dispatches, now)
+            runtime.dispatcher.send(self.planned.plan, decided.run, decided.dispatches, now)
         reached("start.published", start.run_id)
         return self._handle(start.run_id)
 

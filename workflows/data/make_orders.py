@@ -66,7 +66,7 @@ LAST = (
     *("Kessel", "Lind", "Moreau", "Nkosi", "Oakes", "Petrov", "Quist", "Rahman", "Sorel", "Tamm"),
 )
 STREETS = (
-    "Mill Lane",
+    "Mill PhaseState",
     "Station Road",
     "Linden Street",
     "Harbour View",

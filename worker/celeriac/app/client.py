@@ -35,7 +35,7 @@ from celeriac.views.undo_plan import undo_fields, undo_plan_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from celeriac.engine.engine import Courier, Engine
+    from celeriac.engine.engine import Dispatcher, Engine
     from celeriac.failure import Failure
     from celeriac.machine.commands import Command
     from celeriac.machine.events import Event
@@ -81,12 +81,12 @@ def states_of(
     told: dict[str, Mapping[str, str]] = {}
     if failures:
         wanted = {run.id: failure_fields(run.steps) for run in runs}  # others were never touched
-        found = engine.insist(lambda: store.read_all(wanted))
+        found = engine.retry_while_unavailable(lambda: store.read_all(wanted))
         told = {run_id: each.fields for run_id, each in found.items()}
         runs = [run for run in runs if run.id in found]
-    plans = engine.insist(lambda: store.plans(runs))
+    plans = engine.retry_while_unavailable(lambda: store.plans(runs))
     held = [run.id for run in runs if run.paused]
-    histories = engine.insist(lambda: store.histories(held))
+    histories = engine.retry_while_unavailable(lambda: store.histories(held))
     for run in runs:
         if run.plan not in plans:
             log.warning("%s left out: its plan %s is lost", run.id, run.plan)
@@ -109,13 +109,13 @@ class RunHandle(Generic[R]):
         self,
         run_id: str,
         engine: Engine,
-        courier: Courier,
+        dispatcher: Dispatcher,
         decode: Callable[[str], R] = json.loads,
         dump: Callable[[str, Any], str] = dump_plain,
     ) -> None:
         """*decode* makes the saga's result of JSON text, *dump* JSON text of a task's result."""
         self.id = run_id
-        self._engine, self._courier, self._decode, self._dump = engine, courier, decode, dump
+        self._engine, self._courier, self._decode, self._dump = engine, dispatcher, decode, dump
 
     def __repr__(self) -> str:
         return f"<run {self.id}>"
@@ -135,7 +135,7 @@ class RunHandle(Generic[R]):
 
     def history(self) -> list[Event]:
         """Return everything that happened to the run, oldest first.  Raises RunNotFound."""
-        events = self._engine.insist(lambda: self._engine.store.history(self.id))
+        events = self._engine.retry_while_unavailable(lambda: self._engine.store.history(self.id))
         if not events:
             raise RunNotFound(self.id)
         return events
@@ -176,7 +176,9 @@ class RunHandle(Generic[R]):
         """
         _, plan = self._planned()
         fields = undo_fields(plan)
-        found = self._engine.insist(lambda: self._engine.store.read(self.id, fields))
+        found = self._engine.retry_while_unavailable(
+            lambda: self._engine.store.read(self.id, fields)
+        )
         if found.run is None:
             raise RunNotFound(self.id)
         return undo_plan_of(plan, found.run, found.fields, found.now)
@@ -189,7 +191,7 @@ class RunHandle(Generic[R]):
         """
         plan, run, _ = self.look()
         archivist = Archivist(self._engine.store, _keep_nothing, payloads=payloads)
-        records = self._engine.insist(lambda: archivist.records([run], {}))
+        records = self._engine.retry_while_unavailable(lambda: archivist.records([run], {}))
         if self.id not in records:
             raise RunNotFound(self.id)
         document = records[self.id].document()
@@ -203,7 +205,7 @@ class RunHandle(Generic[R]):
 
     def look(self) -> tuple[Plan, Run, int]:
         """Return the plan, the run, and the store's time in milliseconds.  Raises RunNotFound."""
-        found = self._engine.insist(lambda: self._engine.store.read(self.id))
+        found = self._engine.retry_while_unavailable(lambda: self._engine.store.read(self.id))
         if found.run is None:
             raise RunNotFound(self.id)
         return self._engine.store.plan(self.id, found.run.plan), found.run, found.now
@@ -229,7 +231,7 @@ class RunHandle(Generic[R]):
         A failed compensation gets a new budget of attempts, and so does a step that gave up after
         the pivot.  Raises CommandRefused if there is nothing to retry.
         """
-        return self._do(commands.Retry(step, reason, by))
+        return self._do(commands.RetryOwed(step, reason, by))
 
     def waive(self, step: str, reason: str, *, by: str = "") -> bool:
         """Declare an owed compensation settled.  Raises CommandRefused if it is not owed."""
@@ -273,7 +275,9 @@ class RunHandle(Generic[R]):
     # --- reading -------------------------------------------------------------------------------
 
     def _read(self, fields: tuple[str, ...] = ()) -> tuple[Run, Any]:
-        found = self._engine.insist(lambda: self._engine.store.read(self.id, fields))
+        found = self._engine.retry_while_unavailable(
+            lambda: self._engine.store.read(self.id, fields)
+        )
         if found.run is None:
             raise RunNotFound(self.id)
         return found.run, found.fields

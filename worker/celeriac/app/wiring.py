@@ -22,7 +22,7 @@ from celeriac.machine.commands import Block
 from celeriac.observing.observers import clean, log
 from celeriac.points import reached
 from celeriac.workers.canvas import ERRBACK, HEADER, QUEUE, SIGNED, parse_header, written
-from celeriac.workers.heartbeat import OPTION, Heartbeat
+from celeriac.workers.heartbeat import OPTION, HeartbeatFileStep
 from celeriac.workers.intake import STRATEGY
 from celeriac.workers.leases import LeaseKeeper
 from celeriac.workers.report import Tick
@@ -72,7 +72,7 @@ class _Wiring:
         )
 
     def connect(self) -> None:
-        self.app.steps["consumer"].add(Heartbeat)
+        self.app.steps["consumer"].add(HeartbeatFileStep)
         self.app.user_options["worker"].add(OPTION)
         # weak=False: nobody else holds these methods.
         self.app.on_after_finalize.connect(self._add_beat_entry, weak=False)
@@ -186,7 +186,7 @@ def _consumes(consumer: Any) -> bool:
 
 def sweep_once(runtime: Runtime) -> int:
     """Sweep every shard once; return how many runs were looked at."""
-    sweep = Sweep(runtime.engine, runtime.courier, lambda: runtime.archivist)
+    sweep = Sweep(runtime.engine, runtime.dispatcher, lambda: runtime.archivist)
     return sweep.run(max(5.0, 5 * runtime.settings.sweep_interval))
 
 
@@ -209,7 +209,7 @@ def _compensate(runtime: Runtime) -> Any:
             return
         reached("errback.called", run_id)
         try:
-            runtime.engine.poke(run_id, runtime.courier)
+            runtime.engine.dispatch_due(run_id, runtime.dispatcher)
         except SagaError as error:
             log.warning("%s: not looked at (%s); the sweep will", run_id, error.code)
 

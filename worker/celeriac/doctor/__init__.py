@@ -13,11 +13,11 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from celeriac.doctor import configured, durability, staffing
+from celeriac.doctor import configured, durability, workforce
 from celeriac.doctor.facts import NOBODY, gather
 from celeriac.doctor.findings import Check, Finding, Severity
 from celeriac.observing.observers import clean, log
-from celeriac.workers.places import masked, secrets_of, urls
+from celeriac.workers.urls import masked, secrets_of, urls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 __all__ = ["CHECKS", "Check", "Finding", "Report", "Severity", "examine", "judge", "start_checkup"]
 
 #: Every check by its id: first what would be in the way of all others.
-CHECKS: dict[str, Check[Facts]] = staffing.all_checks(
-    durability.TABLE, configured.TABLE, staffing.BROKER, staffing.WORKERS
+CHECKS: dict[str, Check[Facts]] = workforce.all_checks(
+    durability.TABLE, configured.TABLE, workforce.BROKER, workforce.WORKERS
 )
 _ORDER = list(Severity)
 _SERVERS = ("redis", "broker")

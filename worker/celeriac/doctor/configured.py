@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from celeriac.doctor.amounts import names, span
 from celeriac.doctor.findings import ERROR, INFO, WARNING, Remark, Table
+from celeriac.doctor.formatting import names, span
 from celeriac.workers.canvas import QUEUE
-from celeriac.workers.places import broker_url
+from celeriac.workers.urls import broker_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

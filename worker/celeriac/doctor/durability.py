@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from redis.crc import key_slot
 
-from celeriac.doctor.amounts import count, size, span
 from celeriac.doctor.findings import ERROR, INFO, WARNING, Remark, Table, Unseen, seen
+from celeriac.doctor.formatting import count, size, span
 from celeriac.store.keys import Keys
 
 if TYPE_CHECKING:

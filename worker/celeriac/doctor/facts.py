@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from celeriac.doctor.findings import Unseen
 from celeriac.doctor.server import Server, read_server
-from celeriac.doctor.shelves import Shelves, read_shelves
+from celeriac.doctor.store_contents import Shelves, read_shelves
 from celeriac.errors import SagaError, StoreError, StoreUnavailable
 from celeriac.store.connection import Connection
 from celeriac.store.keys import Keys
-from celeriac.workers.places import broker_url
-from celeriac.workers.report import CALL_SECONDS, Roll, call_roll
+from celeriac.workers.report import CALL_SECONDS, WorkerReports, ask_workers
 from celeriac.workers.runtime import redis_url
+from celeriac.workers.urls import broker_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -59,7 +59,7 @@ class Facts:
     shelves: Shelves | Unseen
     sweep: SweepMark | Unseen | None
     broker: Broker | Unseen
-    roll: Roll | Unseen
+    roll: WorkerReports | Unseen
 
     @property
     def conf(self) -> Any:
@@ -88,7 +88,7 @@ def gather(runtime: Runtime, areas: frozenset[Area]) -> Facts:
     reached = broker.answer()
     # Without the broker no worker can be asked.
     asked = "workers" in areas and not (isinstance(reached, Unseen) and "broker" in areas)
-    roll = _Asked(lambda: call_roll(app), CALL_SECONDS + BROKER_SECONDS, "workers", asked)
+    roll = _Asked(lambda: ask_workers(app), CALL_SECONDS + BROKER_SECONDS, "workers", asked)
     found = state.answer()
     server, shelves = (found, found) if isinstance(found, Unseen) else found
     called = reached if "workers" in areas and not asked else roll.answer()

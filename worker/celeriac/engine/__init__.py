@@ -1,7 +1,7 @@
 """The state machine, wired to a store: one attempt, one command, one sweep.
 
 Owns: what is read and written for each of them, the body of an attempt, repair and retention.
-Refuses to know: Celery; messages are sent by a courier that it is given.
+Refuses to know: Celery; messages are sent by a dispatcher that it is given.
 
 Its files, from the ground up::
 

@@ -62,7 +62,7 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class AttemptFailure:
     """How a failed attempt is to be taken; `retry` and `delay` (ms) overrule its policy."""
 
     error: BaseException
@@ -73,49 +73,49 @@ class Verdict:
 
 
 def perform(
-    work: Work, body: Callable[..., Any], judge: Callable[[Exception], Verdict]
-) -> str | Verdict:
-    """Run the body; return its output as JSON text, or what *judge* says of its failure."""
+    work: Work, body: Callable[..., Any], classify: Callable[[Exception], AttemptFailure]
+) -> str | AttemptFailure:
+    """Run the body; return its output as JSON text, or what *classify* says of its failure."""
     d = work.attempt.delivery
     working = Working(
         d.run_id, work.attempt.plan.saga, d.step, d.phase, d.attempt, work.attempt.holder
     )
     with work.engine.observers.during(working):
-        return _perform(work, body, judge)
+        return _perform(work, body, classify)
 
 
 def _perform(
-    work: Work, body: Callable[..., Any], judge: Callable[[Exception], Verdict]
-) -> str | Verdict:
+    work: Work, body: Callable[..., Any], classify: Callable[[Exception], AttemptFailure]
+) -> str | AttemptFailure:
     context = _context(work)
     try:
         args, kwargs = _arguments(work, context)
     except SagaError as error:
         # The body never ran: there is nothing to undo here, and trying again cannot help.
-        return Verdict(error, "abort", effect=False)
+        return AttemptFailure(error, "abort", effect=False)
     try:
         with entered(context):
             result = body(*args, **kwargs)
         return _output(work, result)
     except Exception as error:  # noqa: BLE001 -- whatever a step raises is how its attempt ended
-        return judge(error)
+        return classify(error)
     except SystemExit as error:
         if threading.current_thread() is threading.main_thread():
             raise  # a child ends, or is ended at its time limit: what it was at is lost with it
         # In a pool of threads nobody would ever hear of it.  How far it got is unknown as well.
-        return Verdict(error, "timeout", retry=True)
+        return AttemptFailure(error, "timeout", retry=True)
 
 
-def judged(error: Exception) -> Verdict:
+def classify_error(error: Exception) -> AttemptFailure:
     """Return how an attempt ended that raised *error*, as far as Celeriac's own errors tell."""
     if isinstance(error, Abort):
-        return Verdict(error, "abort", effect=error.effect)
+        return AttemptFailure(error, "abort", effect=error.effect)
     if isinstance(error, LeaseLost | OutputInvalid | PayloadTooLarge):
-        return Verdict(error, "abort")
-    return Verdict(error)
+        return AttemptFailure(error, "abort")
+    return AttemptFailure(error)
 
 
-def report(attempt: Attempt, verdict: Verdict) -> tuple[Fail, Failure]:
+def report(attempt: Attempt, verdict: AttemptFailure) -> tuple[Fail, Failure]:
     """Return what is recorded of a failed attempt: the command, and the payload to keep."""
     d, rule = attempt.delivery, attempt.node.policy(attempt.delivery.phase)
     failure = _failure(verdict)
@@ -201,7 +201,7 @@ def _output(work: Work, result: Any) -> str:
     return _checked(work, "the output", text)
 
 
-def _failure(verdict: Verdict) -> Failure:
+def _failure(verdict: AttemptFailure) -> Failure:
     error = verdict.error
     text = "".join(traceback.format_exception(type(error), error, _own_frames(error)))
     return Failure(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from celeriac.failure import Failure
 from celeriac.machine.events import EventKind
-from celeriac.machine.runs import LaneState, RunStatus
+from celeriac.machine.runs import PhaseStatus, RunStatus
 from celeriac.store import Change, Lease, payloads
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def leases_of(run: Run | None) -> set[Lease]:
         Lease(run.id, name, phase, step.lane(phase).attempt)
         for name, step in run.steps.items()
         for phase in phases
-        if step.lane(phase).state is LaneState.RUNNING
+        if step.lane(phase).state is PhaseStatus.RUNNING
     }
 
 

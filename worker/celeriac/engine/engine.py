@@ -2,9 +2,9 @@
 
 Owns: the loop read → decide → commit; an attempt's stages (claim, arguments, settle, heartbeat);
 how long to insist when the store is away.  Refuses to know: Celery.  What has to be sent goes
-through a `Courier`; who calls the step is the caller.
+through a `Dispatcher`; who calls the step is the caller.
 
-Its contacts with the world are three, all given: the store, a clock, and the courier.
+Its contacts with the world are three, all given: the store, a clock, and the dispatcher.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 from celeriac.engine.changes import change_of
 from celeriac.errors import CommandRefused, RunNotFound, StoreError, StoreUnavailable
-from celeriac.machine.commands import Claim, Command, Complete, Fail, Heartbeat, Start, Wake
+from celeriac.machine.commands import CheckAttempt, Claim, Command, Complete, Fail, Start, Wake
 from celeriac.machine.events import Dispatch, Event, EventKind
 from celeriac.machine.moves import due, overdue
 from celeriac.machine.transitions import Transition, transition
@@ -79,7 +79,7 @@ class Backlog(NamedTuple):
     away: bool = False  # the broker is out of reach: nothing is known, and nothing can be sent
 
 
-class Courier(Protocol):
+class Dispatcher(Protocol):
     """Sends messages.  May lose, double, delay and reorder them: the sweep looks after that."""
 
     def send(self, plan: Plan, run: Run, dispatches: Sequence[Dispatch], now: int) -> None:
@@ -159,13 +159,13 @@ class Engine:
             plan = self.store.plan(run_id, found.run.plan)
             asked = command(found.run) if callable(command) else command
             decided = transition(plan, found.run, asked, found.now)
-            write = fields if fields and (decided.events or isinstance(asked, Heartbeat)) else {}
+            write = fields if fields and (decided.events or isinstance(asked, CheckAttempt)) else {}
             done = self._commit(plan, _sight(found, asked), decided, write, lapsed)
             if lapsed and not done:
                 raise CommandRefused("renewed", f"{lapsed[0].step!r} showed a sign of life")
             return Decided(plan, decided, found.now) if done else None
 
-        return self.insist(once)
+        return self.retry_while_unavailable(once)
 
     def start(self, plan: Plan, command: Start, inputs: Mapping[str, str]) -> Decided:
         """Accept a run, or join the one that exists (its transition has no events then)."""
@@ -180,9 +180,11 @@ class Engine:
 
         marks: dict[str, str] = {}
         with self.observers.during(Starting(command.run_id, plan.saga, marks)):
-            return self.insist(once)
+            return self.retry_while_unavailable(once)
 
-    def insist(self, once: Callable[[], T | None], patience: float | None = None) -> T:
+    def retry_while_unavailable(
+        self, once: Callable[[], T | None], patience: float | None = None
+    ) -> T:
         """Call *once* until it returns something; StoreUnavailable ends it after the patience."""
         give_up = self.clock() + (self.patience if patience is None else patience)
         wait = 0.02
@@ -230,7 +232,7 @@ class Engine:
         """
         command = Claim(delivery.step, delivery.phase, delivery.attempt, holder, delivery.epoch)
         try:
-            return self.insist(
+            return self.retry_while_unavailable(
                 lambda: self._claim(delivery, command, queue, task), self.terms.lease / 1000
             )
         except (CommandRefused, RunNotFound) as refused:
@@ -292,7 +294,7 @@ class Engine:
     def heartbeat(self, attempt: Attempt, details: str | None) -> None:
         """Ask whether the attempt still counts, and keep *details* (JSON text) for the next one."""
         d = attempt.delivery
-        command = Heartbeat(d.step, d.phase, d.attempt, attempt.holder, d.epoch)
+        command = CheckAttempt(d.step, d.phase, d.attempt, attempt.holder, d.epoch)
         fields = {payloads.beat_field(d.step, d.phase): details} if details is not None else {}
         self.command(d.run_id, command, fields=fields)
 
@@ -316,7 +318,7 @@ class Engine:
 
         # The effect has happened: it is worth much patience to have it on record.
         try:
-            return self.insist(once, max(60.0, 4 * self.terms.lease / 1000))
+            return self.retry_while_unavailable(once, max(60.0, 4 * self.terms.lease / 1000))
         finally:
             self.observers.tell(Settled(attempt.run.id, attempt.holder))
 
@@ -326,14 +328,14 @@ class Engine:
             raise RunNotFound(run_id)
         return found.run, found.now
 
-    def poke(self, run_id: str, courier: Courier) -> None:
+    def dispatch_due(self, run_id: str, dispatcher: Dispatcher) -> None:
         """Look at a run and send what is due: what an errback asks for.
 
         It judges no deadline and no time limit: that needs to know of outages, as a sweep does.
         """
         plan, decided, now = self.command(run_id, Wake(credit=None))
         run = decided.run
-        courier.send(plan, run, sorted(due(run), key=lambda d: (d.at, d.step)), now)
+        dispatcher.send(plan, run, sorted(due(run), key=lambda d: (d.at, d.step)), now)
 
 
 def _sight(found: Snapshot, command: Command) -> _Sight:

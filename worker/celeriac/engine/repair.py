@@ -17,7 +17,7 @@ from celeriac.engine.changes import leases_of, removable_at
 from celeriac.errors import StoreError
 from celeriac.machine.moves import IllegalMove, fold, wake_at
 from celeriac.machine.runs import RunStatus
-from celeriac.store import Change, Spoilt, Standing
+from celeriac.store import Change, IndexedRun, UnreadableRun
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,7 +77,7 @@ class Repair:
         """
         looked, found = 0, dict[tuple[str, str], Fault]()
         for shard in range(self._store.shards):
-            for standing in self._store.standings(shard, self._batch):
+            for standing in self._store.indexed_runs(shard, self._batch):
                 looked += 1
                 for fault in self._see_to(standing, dry_run=dry_run):
                     found.setdefault((fault.run_id, fault.what), fault)
@@ -88,8 +88,8 @@ class Repair:
 
     # --- runs ----------------------------------------------------------------------------------
 
-    def _see_to(self, standing: Standing | Spoilt, *, dry_run: bool) -> Iterator[Fault]:
-        if isinstance(standing, Spoilt):
+    def _see_to(self, standing: IndexedRun | UnreadableRun, *, dry_run: bool) -> Iterator[Fault]:
+        if isinstance(standing, UnreadableRun):
             yield Fault(standing.run_id, "unreadable", mended=False)
             return
         run = standing.run
@@ -103,7 +103,7 @@ class Repair:
             mended = not dry_run and self._commit_again(standing, plan)
             yield from (Fault(run.id, what, mended) for what in found)
 
-    def _plan(self, standing: Standing) -> Plan | None:
+    def _plan(self, standing: IndexedRun) -> Plan | None:
         if not standing.planned:
             return None
         try:
@@ -123,7 +123,7 @@ class Repair:
     def _gone_on(self, run: Run) -> bool:
         return self._store.read(run.id).run != run
 
-    def _faults(self, standing: Standing, plan: Plan | None) -> list[str]:
+    def _faults(self, standing: IndexedRun, plan: Plan | None) -> list[str]:
         run, at_work = standing.run, leases_of(standing.run)
         found = {
             "asleep": not run.status.at_rest and standing.wake_at is None,
@@ -136,7 +136,7 @@ class Repair:
             found["kept for ever"] = removable_at(plan, run, self._engine.terms) is not None
         return [what for what, so in found.items() if so]
 
-    def _commit_again(self, standing: Standing, plan: Plan | None) -> bool:
+    def _commit_again(self, standing: IndexedRun, plan: Plan | None) -> bool:
         """Write what is derived from a run once more; False if it has gone on meanwhile."""
         run, at_work, terms = standing.run, leases_of(standing.run), self._engine.terms
         ends = removable_at(plan, run, terms) if plan else standing.expire_at
@@ -151,14 +151,17 @@ class Repair:
             expire_at=ends and (standing.expire_at or ends),
             relist=True,
         )
-        return self._engine.insist(lambda: (self._store.commit(change),))[0]
+        return self._engine.retry_while_unavailable(lambda: (self._store.commit(change),))[0]
 
     # --- entries of indexes --------------------------------------------------------------------
 
     def _see_to_entry(self, entry: Entry, *, dry_run: bool) -> Iterator[Fault]:
         what = self._fault_of(entry)
         if what:
-            mended = not dry_run and self._engine.insist(lambda: (self._store.drop(entry),))[0]
+            mended = (
+                not dry_run
+                and self._engine.retry_while_unavailable(lambda: (self._store.drop(entry),))[0]
+            )
             yield Fault(entry.run_id, what, mended)
 
     def _fault_of(self, entry: Entry) -> str | None:

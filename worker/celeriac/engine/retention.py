@@ -163,7 +163,7 @@ class Retention:
             return 0
         if archivist is None:
             return self._store.remove(expired)
-        if not self._store.take_turn(_ARCHIVE, _TURN):
+        if not self._store.try_lock(_ARCHIVE, _TURN):
             self._not_ours = True
             return 0
         pause = _PAUSE
@@ -175,12 +175,12 @@ class Retention:
             pause = _PAUSE if self._failed >= _FAILURES else 0
             return self._store.remove(kept)
         finally:
-            self._store.end_turn(_ARCHIVE, pause)
+            self._store.unlock(_ARCHIVE, pause)
 
     def _rest(self, error: Exception) -> None:
         """Say once in a while that nothing can be archived."""
         self._not_ours = True
-        if self._store.take_turn(_ARCHIVE, _PAUSE):
+        if self._store.try_lock(_ARCHIVE, _PAUSE):
             log.error("what has expired stays until there is an archive: %s", error)
 
     # --- the archive ---------------------------------------------------------------------------
@@ -243,7 +243,7 @@ class Retention:
     def _tidy(self) -> None:
         """Remove plans that nobody follows any more; now and then is enough."""
         try:
-            if self._store.take_turn(_PLANS, _HOUR):
+            if self._store.try_lock(_PLANS, _HOUR):
                 for shard in range(self._store.shards):
                     self._store.remove_plans(shard, _DAY)
         except StoreUnavailable:

@@ -21,7 +21,7 @@ from celeriac.store import payloads
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from celeriac.engine.engine import Backlog, Courier, Engine
+    from celeriac.engine.engine import Backlog, Dispatcher, Engine
     from celeriac.engine.retention import Archivist
     from celeriac.machine.events import Dispatch
     from celeriac.machine.plans import Plan
@@ -42,11 +42,11 @@ class Sweep:
     def __init__(
         self,
         engine: Engine,
-        courier: Courier,
+        dispatcher: Dispatcher,
         archivist: Callable[[], Archivist | None] = lambda: None,
     ) -> None:
         """*archivist* is called when a run is to be removed; None: no archive wants to see it."""
-        self._engine, self._courier = engine, courier
+        self._engine, self._courier = engine, dispatcher
         self._store, self._terms = engine.store, engine.terms
         self._retention = Retention(self._store, self._terms, engine.clock, archivist)
         self._backlogs: dict[str, Backlog | None] = {}  # by task, as the broker said in this sweep

@@ -71,7 +71,7 @@ class Fail:
 
 
 @dataclass(frozen=True, slots=True)
-class Heartbeat:
+class CheckAttempt:
     """Ask whether an attempt still counts."""
 
     step: str
@@ -134,7 +134,7 @@ class Terminate:
 
 
 @dataclass(frozen=True, slots=True)
-class Retry:
+class RetryOwed:
     """Give a failed compensation, or a step that gave up after the pivot, a new budget."""
 
     step: str | None = None
@@ -181,14 +181,14 @@ Command = (
     | Claim
     | Complete
     | Fail
-    | Heartbeat
+    | CheckAttempt
     | Expire
     | Wake
     | Redispatch
     | Block
     | Cancel
     | Terminate
-    | Retry
+    | RetryOwed
     | Waive
     | Pause
     | Resume

@@ -14,7 +14,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from celeriac.machine.events import Dispatch, Event, EventKind
-from celeriac.machine.runs import AT_REST, Lane, LaneState, Run, RunStatus, StepState, changed
+from celeriac.machine.runs import (
+    AT_REST,
+    PhaseState,
+    PhaseStatus,
+    Run,
+    RunStatus,
+    StepState,
+    changed,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -35,10 +43,10 @@ class IllegalMove(AssertionError):
     """An event that cannot happen in this state: a bug in whoever made the event."""
 
 
-_S, _E, _R = LaneState, EventKind, RunStatus
+_S, _E, _R = PhaseStatus, EventKind, RunStatus
 
 #: (state of the lane, event, how it went) -> next state.  The forward direction.
-DO_MOVES: dict[tuple[LaneState, EventKind, str], LaneState] = {
+DO_MOVES: dict[tuple[PhaseStatus, EventKind, str], PhaseStatus] = {
     (_S.SCHEDULED, _E.DISPATCHED, ""): _S.SCHEDULED,
     (_S.RETRYING, _E.DISPATCHED, ""): _S.SCHEDULED,
     (_S.SCHEDULED, _E.CLAIMED, ""): _S.RUNNING,
@@ -72,7 +80,7 @@ DO_MOVES: dict[tuple[LaneState, EventKind, str], LaneState] = {
 }
 
 #: The same for the compensation of a step.
-UNDO_MOVES: dict[tuple[LaneState, EventKind, str], LaneState] = {
+UNDO_MOVES: dict[tuple[PhaseStatus, EventKind, str], PhaseStatus] = {
     (_S.SCHEDULED, _E.DISPATCHED, ""): _S.SCHEDULED,
     (_S.RETRYING, _E.DISPATCHED, ""): _S.SCHEDULED,
     (_S.SCHEDULED, _E.CLAIMED, ""): _S.RUNNING,
@@ -267,7 +275,7 @@ def _compensation_started(_plan: Plan, run: Run, event: Event) -> Run:
         paused=0 if event.data["why"] == "cancelled" else run.paused,
     )
     for name, step in run.steps.items():
-        if step.do.state in (LaneState.SCHEDULED, LaneState.RETRYING):
+        if step.do.state in (PhaseStatus.SCHEDULED, PhaseStatus.RETRYING):
             how = "maybe" if step.maybe else "no effect" if step.do.attempt else "untouched"
             halted = changed(
                 step.do, state=_next(DO_MOVES, step.do.state, event, how), at=event.at, sent=False
@@ -280,9 +288,9 @@ def _reopened(_plan: Plan, run: Run, event: Event) -> Run:
     step = run.steps[event.step]
     run = _put(run, event, changed(step, generation=step.generation + 1))
     lane = step.undo
-    if lane.state is LaneState.RUNNING:
+    if lane.state is PhaseStatus.RUNNING:
         return _move(run, event, again=True)
-    if lane.state in (LaneState.DONE, LaneState.WAIVED):
+    if lane.state in (PhaseStatus.DONE, PhaseStatus.WAIVED):
         run = _to(run, event, RunStatus.COMPENSATING, ended_at=0)
     # A new budget; and attempts made until now undid an older effect: they settle nothing any more.
     return _move(run, event, base=lane.attempt)
@@ -386,11 +394,11 @@ def _move(run: Run, event: Event, how: str = "", **changes: Any) -> Run:
 
 
 def _next(
-    table: dict[tuple[LaneState, EventKind, str], LaneState],
-    state: LaneState,
+    table: dict[tuple[PhaseStatus, EventKind, str], PhaseStatus],
+    state: PhaseStatus,
     event: Event,
     how: str,
-) -> LaneState:
+) -> PhaseStatus:
     try:
         return table[state, event.kind, how]
     except KeyError:
@@ -409,7 +417,7 @@ def _check_run(status: RunStatus | None, event: Event, to: RunStatus) -> None:
         raise IllegalMove(f"{event.kind} -> {to} while the run is {status}")
 
 
-def _put_lane(run: Run, event: Event, lane: Lane) -> Run:
+def _put_lane(run: Run, event: Event, lane: PhaseState) -> Run:
     step = run.step(event.step)
     return _put(
         run, event, changed(step, do=lane) if event.phase == "do" else changed(step, undo=lane)
@@ -434,7 +442,7 @@ def _schedule(plan: Plan, run: Run, event: Event) -> Run:
             ]
         else:
             return run
-        lane = Lane(LaneState.SCHEDULED, at=event.at, sent=True)
+        lane = PhaseState(PhaseStatus.SCHEDULED, at=event.at, sent=True)
         fresh = {node.name: changed(run.step(node.name), do=lane) for node in ready}
         return changed(run, steps={**run.steps, **fresh}) if fresh else run
     if run.status is RunStatus.COMPENSATING:
@@ -445,22 +453,22 @@ def _schedule(plan: Plan, run: Run, event: Event) -> Run:
 def _following(plan: Plan, run: Run, name: str) -> Iterator[Node]:
     """The steps that wait for this one, or for one that does and was skipped beforehand."""
     for node in plan.followers[name]:
-        if run.step(node.name).do.state is LaneState.SKIPPED:
+        if run.step(node.name).do.state is PhaseStatus.SKIPPED:
             yield from _following(plan, run, node.name)
         else:
             yield node
 
 
 def _is_ready(plan: Plan, run: Run, node: Node) -> bool:
-    idle = run.step(node.name).do.state is LaneState.IDLE
+    idle = run.step(node.name).do.state is PhaseStatus.IDLE
     return idle and all(passed(plan, run, name) for name in node.after)
 
 
 def passed(plan: Plan, run: Run, name: str) -> bool:
     """True if what waits for a step need wait no longer: it is done, or was skipped in its turn."""
     state = run.step(name).do.state
-    if state is not LaneState.SKIPPED:
-        return state is LaneState.DONE
+    if state is not PhaseStatus.SKIPPED:
+        return state is PhaseStatus.DONE
     return all(passed(plan, run, each) for each in plan.by_name[name].after)
 
 
@@ -470,30 +478,30 @@ def _schedule_undo(plan: Plan, run: Run, event: Event) -> Run:
     steps: dict[str, StepState] = {}
     for name in turn:
         step = run.steps[name]
-        if step.undo.state is LaneState.IDLE:
+        if step.undo.state is PhaseStatus.IDLE:
             sent = at <= event.at
-            lane = changed(step.undo, state=LaneState.SCHEDULED, at=at, sent=sent, sends=0)
+            lane = changed(step.undo, state=PhaseStatus.SCHEDULED, at=at, sent=sent, sends=0)
             steps[name] = changed(step, undo=lane)
     for name, step in run.steps.items():
         # A step that comes before it has to be undone (once more): its turn is over (I8).
         if step.undo.state in TURNS and name not in turn:
-            steps[name] = changed(step, undo=changed(step.undo, state=LaneState.IDLE, sent=False))
+            steps[name] = changed(step, undo=changed(step.undo, state=PhaseStatus.IDLE, sent=False))
     return changed(run, steps={**run.steps, **steps}) if steps else run
 
 
 def live_forward(run: Run) -> bool:
     """True while a forward attempt may still be at work: nothing is undone beside it (I7)."""
-    return any(step.do.state is LaneState.RUNNING for step in run.steps.values())
+    return any(step.do.state is PhaseStatus.RUNNING for step in run.steps.values())
 
 
 def to_undo(plan: Plan, run: Run) -> list[str]:
     """The steps that need undoing and are not settled yet, in the order of the saga."""
-    settled = (LaneState.DONE, LaneState.FAILED, LaneState.WAIVED)
+    settled = (PhaseStatus.DONE, PhaseStatus.FAILED, PhaseStatus.WAIVED)
     names = [
         name
         for name, step in run.steps.items()
         if plan.by_name[name].undo
-        and (step.maybe or step.do.state is LaneState.DONE)
+        and (step.maybe or step.do.state is PhaseStatus.DONE)
         and step.undo.state not in settled
     ]
     return in_undo_order(plan, run, names)
@@ -528,13 +536,13 @@ def outcome(plan: Plan, run: Run) -> RunStatus | None:
     if run.status is RunStatus.RUNNING:
         return RunStatus.COMPLETED if all(_is_over(run, node) for node in plan.nodes) else None
     if run.status is RunStatus.COMPENSATING and not live_forward(run) and not to_undo(plan, run):
-        owed = any(step.undo.state is LaneState.FAILED for step in run.steps.values())
+        owed = any(step.undo.state is PhaseStatus.FAILED for step in run.steps.values())
         return RunStatus.FAILED if owed else RunStatus.COMPENSATED
     return None
 
 
 def _is_over(run: Run, node: Node) -> bool:
-    return run.step(node.name).do.state in (LaneState.DONE, LaneState.SKIPPED)
+    return run.step(node.name).do.state in (PhaseStatus.DONE, PhaseStatus.SKIPPED)
 
 
 # --- reading a run -----------------------------------------------------------------------------
@@ -554,11 +562,11 @@ def overdue(run: Run, now: int) -> list[Dispatch]:
     return [
         Dispatch(name, phase, lane.attempt + 1, lane.at)
         for name, phase, lane in waiting_lanes(run)
-        if lane.sent and now >= lane.at + patience(run, lane)
+        if lane.sent and now >= lane.at + redispatch_delay(run, lane)
     ]
 
 
-def patience(run: Run, lane: Lane) -> int:
+def redispatch_delay(run: Run, lane: PhaseState) -> int:
     """Milliseconds a message may be on its way; longer each time it was sent again."""
     doubled = run.grace << min(lane.sends, _MOST_DOUBLINGS)
     return min(doubled, max(run.grace, _LONGEST_PATIENCE))
@@ -579,19 +587,20 @@ def dates(run: Run) -> list[int]:
     lanes = [lane for step in run.steps.values() for lane in (step.do, step.undo)]
     times = [lane.limit for lane in lanes if lane.limit]
     times += [
-        lane.at + patience(run, lane) if lane.sent else lane.at for _, _, lane in waiting_lanes(run)
+        lane.at + redispatch_delay(run, lane) if lane.sent else lane.at
+        for _, _, lane in waiting_lanes(run)
     ]
     if run.deadline and run.status is RunStatus.RUNNING and not (run.overdue or run.paused):
         times.append(run.deadline)
     return times
 
 
-def waiting_lanes(run: Run) -> Iterator[tuple[str, Phase, Lane]]:
+def waiting_lanes(run: Run) -> Iterator[tuple[str, Phase, PhaseState]]:
     """The lanes whose next attempt may be taken, now or later."""
     if run.status in AT_REST or run.paused:
         return
     phase: Phase = "do" if run.status is RunStatus.RUNNING else "undo"
     for name, step in run.steps.items():
         lane = step.lane(phase)
-        if lane.state in (LaneState.SCHEDULED, LaneState.RETRYING):
+        if lane.state in (PhaseStatus.SCHEDULED, PhaseStatus.RETRYING):
             yield name, phase, lane

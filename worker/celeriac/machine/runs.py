@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from celeriac.machine.plans import Phase
 
-T = TypeVar("T", bound="Lane | StepState | Run")
+T = TypeVar("T", bound="PhaseState | StepState | Run")
 
 
 def changed(value: T, **changes: Any) -> T:
@@ -70,7 +70,7 @@ class StepStatus(StrEnum):
     WAIVED = "waived"
 
 
-class LaneState(StrEnum):
+class PhaseStatus(StrEnum):
     """Where one direction of a step stands."""
 
     IDLE = "idle"
@@ -85,34 +85,34 @@ class LaneState(StrEnum):
 
 
 _FORWARD = {
-    LaneState.IDLE: StepStatus.PENDING,
-    LaneState.SCHEDULED: StepStatus.SCHEDULED,
-    LaneState.RUNNING: StepStatus.RUNNING,
-    LaneState.RETRYING: StepStatus.RETRYING,
-    LaneState.DONE: StepStatus.COMPLETED,
-    LaneState.FAILED: StepStatus.FAILED,
-    LaneState.UNKNOWN: StepStatus.UNKNOWN,
-    LaneState.SKIPPED: StepStatus.SKIPPED,
+    PhaseStatus.IDLE: StepStatus.PENDING,
+    PhaseStatus.SCHEDULED: StepStatus.SCHEDULED,
+    PhaseStatus.RUNNING: StepStatus.RUNNING,
+    PhaseStatus.RETRYING: StepStatus.RETRYING,
+    PhaseStatus.DONE: StepStatus.COMPLETED,
+    PhaseStatus.FAILED: StepStatus.FAILED,
+    PhaseStatus.UNKNOWN: StepStatus.UNKNOWN,
+    PhaseStatus.SKIPPED: StepStatus.SKIPPED,
 }
 _BACKWARD = {
-    LaneState.SCHEDULED: StepStatus.COMPENSATING,
-    LaneState.RUNNING: StepStatus.COMPENSATING,
-    LaneState.RETRYING: StepStatus.COMPENSATING,
-    LaneState.DONE: StepStatus.COMPENSATED,
-    LaneState.FAILED: StepStatus.COMPENSATION_FAILED,
-    LaneState.WAIVED: StepStatus.WAIVED,
+    PhaseStatus.SCHEDULED: StepStatus.COMPENSATING,
+    PhaseStatus.RUNNING: StepStatus.COMPENSATING,
+    PhaseStatus.RETRYING: StepStatus.COMPENSATING,
+    PhaseStatus.DONE: StepStatus.COMPENSATED,
+    PhaseStatus.FAILED: StepStatus.COMPENSATION_FAILED,
+    PhaseStatus.WAIVED: StepStatus.WAIVED,
 }
 
 
 @dataclass(frozen=True)
-class Lane:
+class PhaseState:
     """One direction of a step: its attempts, and the one that holds it now.
 
     `attempt` counts claims and is the fencing token of the newest: it never goes down, so an
     attempt with a smaller number is stale.
     """
 
-    state: LaneState = LaneState.IDLE
+    state: PhaseStatus = PhaseStatus.IDLE
     attempt: int = 0
     holder: str = ""  # nonce of the newest claim; empty once that attempt was given up as lost
     at: int = 0  # scheduled, retrying: not before; otherwise since when
@@ -128,8 +128,8 @@ class Lane:
 class StepState:
     """A step of a run, in both directions."""
 
-    do: Lane = Lane()
-    undo: Lane = Lane()
+    do: PhaseState = PhaseState()
+    undo: PhaseState = PhaseState()
     order: int = 0  # the how-manieth step to start; 0 is never
     maybe: bool = False  # an attempt may have taken effect; sticky (reliability.md, I6)
     generation: int = 0  # how often its effect came back after it had been undone
@@ -140,7 +140,7 @@ class StepState:
         """The status people are shown."""
         return _BACKWARD.get(self.undo.state) or _FORWARD[self.do.state]
 
-    def lane(self, phase: Phase) -> Lane:
+    def lane(self, phase: Phase) -> PhaseState:
         """The lane of one direction."""
         return self.do if phase == "do" else self.undo
 
@@ -193,6 +193,6 @@ class Run:
     @property
     def owed(self) -> tuple[str, ...]:
         """The steps an operator must see to: an undo that failed, or a step past the pivot."""
-        undone = tuple(n for n, s in self.steps.items() if s.undo.state is LaneState.FAILED)
+        undone = tuple(n for n, s in self.steps.items() if s.undo.state is PhaseStatus.FAILED)
         stuck = self.status is RunStatus.FAILED and not undone and self.culprit
         return (self.culprit,) if stuck else undone

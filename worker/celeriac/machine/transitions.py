@@ -22,16 +22,16 @@ from celeriac.errors import CommandRefused, RunConflict, RunExists
 from celeriac.machine.commands import (
     Block,
     Cancel,
+    CheckAttempt,
     Claim,
     Command,
     Complete,
     Expire,
     Fail,
-    Heartbeat,
     Pause,
     Redispatch,
     Resume,
-    Retry,
+    RetryOwed,
     Skip,
     Start,
     Terminate,
@@ -51,7 +51,7 @@ from celeriac.machine.moves import (
     wake_at,
 )
 from celeriac.machine.policy import attempts_left, delay_ms
-from celeriac.machine.runs import Lane, LaneState, Run, RunStatus
+from celeriac.machine.runs import PhaseState, PhaseStatus, Run, RunStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -138,7 +138,7 @@ class _Draft:
                 "unknown_step", f"run {self.run.id!r} has no step {name!r}; it has: {known}"
             ) from None
 
-    def lane(self, step: str, phase: Phase) -> Lane:
+    def lane(self, step: str, phase: Phase) -> PhaseState:
         self.node(step)
         return self.run.step(step).lane(phase)
 
@@ -196,9 +196,9 @@ def _may_restart(old: Run, command: Start) -> bool:
 def _claim(draft: _Draft, command: Claim) -> None:
     lane = draft.lane(command.step, command.phase)
     _same_epoch(draft, command)
-    if _holds(lane, command) and lane.state is LaneState.RUNNING and not _abandoned(draft):
+    if _holds(lane, command) and lane.state is PhaseStatus.RUNNING and not _abandoned(draft):
         return  # granted already, the reply was lost
-    if lane.state is LaneState.DONE and command.attempt <= lane.attempt:
+    if lane.state is PhaseStatus.DONE and command.attempt <= lane.attempt:
         raise draft.refuse("completed", f"{command.step!r} has its result")
     _check_turn(draft, command, lane)
     draft.add(
@@ -206,12 +206,12 @@ def _claim(draft: _Draft, command: Claim) -> None:
     )
 
 
-def _check_turn(draft: _Draft, command: Claim, lane: Lane) -> None:
+def _check_turn(draft: _Draft, command: Claim, lane: PhaseState) -> None:
     run = draft.run
     if run.paused:
         raise draft.refuse("paused", f"{command.step!r} waits until it is resumed")
     wanted = RunStatus.RUNNING if command.phase == "do" else RunStatus.COMPENSATING
-    waiting = lane.state in (LaneState.SCHEDULED, LaneState.RETRYING)
+    waiting = lane.state in (PhaseStatus.SCHEDULED, PhaseStatus.RETRYING)
     if run.status is not wanted or not waiting:
         raise draft.refuse("not_due", f"it is not the turn of {command.phase} {command.step!r}")
     if command.attempt != lane.attempt + 1:
@@ -225,10 +225,10 @@ def _check_turn(draft: _Draft, command: Claim, lane: Lane) -> None:
         raise draft.refuse("not_due", f"{command.step!r} is to be tried later")
 
 
-def _heartbeat(draft: _Draft, command: Heartbeat) -> None:
+def _heartbeat(draft: _Draft, command: CheckAttempt) -> None:
     lane = draft.lane(command.step, command.phase)
     _same_epoch(draft, command)
-    if not _holds(lane, command) or lane.state is not LaneState.RUNNING:
+    if not _holds(lane, command) or lane.state is not PhaseStatus.RUNNING:
         raise draft.refuse("stale", f"attempt {command.attempt} no longer holds {command.step!r}")
     if command.phase == "do" and draft.run.status is not RunStatus.RUNNING:
         raise draft.refuse("cancelled", f"{command.step!r} will be undone: stop")
@@ -266,30 +266,30 @@ def _fail(draft: _Draft, command: Fail) -> None:
         _late_failure(draft, command)
 
 
-def _holds(lane: Lane, command: Claim | Complete | Fail | Heartbeat) -> bool:
+def _holds(lane: PhaseState, command: Claim | Complete | Fail | CheckAttempt) -> bool:
     return lane.attempt == command.attempt and lane.holder == command.holder != ""
 
 
-def _same_epoch(draft: _Draft, command: Claim | Complete | Fail | Heartbeat) -> None:
+def _same_epoch(draft: _Draft, command: Claim | Complete | Fail | CheckAttempt) -> None:
     if command.epoch != draft.run.epoch:
         raise draft.refuse("stale", "the id was started anew meanwhile")
 
 
-def _settles(draft: _Draft, lane: Lane, command: Complete | Fail) -> bool:
+def _settles(draft: _Draft, lane: PhaseState, command: Complete | Fail) -> bool:
     _same_epoch(draft, command)
     if draft.run.status is RunStatus.TERMINATED:
         return False
-    return _holds(lane, command) and lane.state is LaneState.RUNNING
+    return _holds(lane, command) and lane.state is PhaseStatus.RUNNING
 
 
-def _is_late(draft: _Draft, lane: Lane, command: Complete | Fail) -> bool:
+def _is_late(draft: _Draft, lane: PhaseState, command: Complete | Fail) -> bool:
     """True for a report that comes after its attempt was given up, and was not noted yet."""
     if command.attempt > lane.attempt or command.attempt < 1:
         raise draft.refuse("stale", f"{command.step!r} has no attempt {command.attempt}")
     if command.attempt == lane.attempt and lane.holder not in ("", command.holder):
         raise draft.refuse("stale", f"attempt {command.attempt} was granted to somebody else")
     terminated = draft.run.status is RunStatus.TERMINATED
-    if _holds(lane, command) and not (terminated and lane.state is LaneState.RUNNING):
+    if _holds(lane, command) and not (terminated and lane.state is PhaseStatus.RUNNING):
         return False  # settled already, the reply was lost
     return command.attempt not in lane.late
 
@@ -298,11 +298,11 @@ def _note_late(draft: _Draft, command: Complete | Fail, how: str, **data: Any) -
     draft.add(EventKind.LATE, command.step, command.phase, command.attempt, outcome=how, **data)
 
 
-def _late_success(draft: _Draft, lane: Lane, command: Complete) -> None:
+def _late_success(draft: _Draft, lane: PhaseState, command: Complete) -> None:
     """An attempt that was given up succeeded after all: use it, or undo it (once more)."""
     run = draft.run
-    open_lane = lane.state in (LaneState.SCHEDULED, LaneState.RETRYING)
-    given_up = lane.state in (LaneState.UNKNOWN, LaneState.FAILED)
+    open_lane = lane.state in (PhaseStatus.SCHEDULED, PhaseStatus.RETRYING)
+    given_up = lane.state in (PhaseStatus.UNKNOWN, PhaseStatus.FAILED)
     # It is the answer that an operator was asked for.
     asked = run.status is RunStatus.FAILED and run.culprit == command.step
     if (run.status is RunStatus.RUNNING and open_lane) or (given_up and (_goes_back(run) or asked)):
@@ -330,9 +330,9 @@ def _goes_back(run: Run) -> bool:
     return turned(run) and run.status is not RunStatus.TERMINATED
 
 
-def _late_undo(draft: _Draft, lane: Lane, command: Complete) -> None:
+def _late_undo(draft: _Draft, lane: PhaseState, command: Complete) -> None:
     """A compensation that was given up succeeded: settled, if it undid the newest effect."""
-    settles = lane.state in (LaneState.SCHEDULED, LaneState.RETRYING, LaneState.FAILED)
+    settles = lane.state in (PhaseStatus.SCHEDULED, PhaseStatus.RETRYING, PhaseStatus.FAILED)
     if settles and command.attempt > lane.base and not lane.again and not _abandoned(draft):
         draft.add(EventKind.COMPLETED, command.step, "undo", command.attempt, late=True)
     else:
@@ -343,7 +343,7 @@ def _abandoned(draft: _Draft) -> bool:
     return draft.run.status is RunStatus.TERMINATED
 
 
-def _retry_at(draft: _Draft, lane: Lane, command: Fail) -> int | None:
+def _retry_at(draft: _Draft, lane: PhaseState, command: Fail) -> int | None:
     """When to try again, in ms; None: never."""
     rule = draft.node(command.step).policy(command.phase)
     forward = command.phase == "do"
@@ -369,7 +369,7 @@ def _after_failure(draft: _Draft, step: str, phase: Phase, retry: int | None) ->
     run = draft.run
     if retry is not None or phase == "undo" or run.status is not RunStatus.RUNNING:
         return
-    unknown = run.step(step).do.state is LaneState.UNKNOWN
+    unknown = run.step(step).do.state is PhaseStatus.UNKNOWN
     asks = unknown and _asks_operator(draft, step)
     if asks or past_pivot(draft.plan, run):
         why = "unknown" if asks else None
@@ -390,7 +390,7 @@ def _expire(draft: _Draft, command: Expire) -> None:
     lane = draft.lane(command.step, command.phase)
     if draft.run.status.at_rest:
         return  # nobody waits for it any more; if it reports, that is a late report
-    if lane.state is LaneState.RUNNING and lane.attempt == command.attempt:
+    if lane.state is PhaseStatus.RUNNING and lane.attempt == command.attempt:
         _lose(draft, command, "lease", 0)
 
 
@@ -431,7 +431,7 @@ def _time_out(draft: _Draft) -> None:
     for name in list(draft.run.steps):
         for phase in phases:
             lane = draft.run.step(name).lane(phase)
-            if lane.state is LaneState.RUNNING and 0 < lane.limit <= draft.now:
+            if lane.state is PhaseStatus.RUNNING and 0 < lane.limit <= draft.now:
                 rule = draft.node(name).policy(phase)
                 command = Expire(name, phase, lane.attempt)
                 delay = delay_ms(rule, lane.attempt - lane.base, _seed(draft, command))
@@ -506,7 +506,7 @@ def _terminate(draft: _Draft, command: Terminate) -> None:
     draft.add(EventKind.TERMINATED, reason=command.reason, by=command.by)
 
 
-def _retry(draft: _Draft, command: Retry) -> None:
+def _retry(draft: _Draft, command: RetryOwed) -> None:
     run = draft.run
     if command.step is not None:
         draft.node(command.step)
@@ -520,13 +520,13 @@ def _retry(draft: _Draft, command: Retry) -> None:
         raise draft.refuse("nothing_to_retry", f"nothing of {command.step or 'it'} is owed")
     # In the order in which they are undone: the first to be retried is scheduled at once.
     for name in in_undo_order(draft.plan, run, owed):
-        phase: Phase = "undo" if run.step(name).undo.state is LaneState.FAILED else "do"
+        phase: Phase = "undo" if run.step(name).undo.state is PhaseStatus.FAILED else "do"
         draft.add(EventKind.RETRIED, name, phase, reason=command.reason, by=command.by)
 
 
 def _is_tried_anew(run: Run, name: str) -> bool:
     """True while a budget that somebody gave is being used, or waits for its turn."""
-    settled = (LaneState.DONE, LaneState.FAILED, LaneState.UNKNOWN, LaneState.WAIVED)
+    settled = (PhaseStatus.DONE, PhaseStatus.FAILED, PhaseStatus.UNKNOWN, PhaseStatus.WAIVED)
     lanes = (run.step(name).do, run.step(name).undo)
     return not run.status.at_rest and any(lane.base and lane.state not in settled for lane in lanes)
 
@@ -534,9 +534,9 @@ def _is_tried_anew(run: Run, name: str) -> bool:
 def _waive(draft: _Draft, command: Waive) -> None:
     draft.node(command.step)
     lane = draft.run.step(command.step).undo
-    if lane.state is LaneState.WAIVED:
+    if lane.state is PhaseStatus.WAIVED:
         return
-    if lane.state is not LaneState.FAILED or draft.run.status is RunStatus.TERMINATED:
+    if lane.state is not PhaseStatus.FAILED or draft.run.status is RunStatus.TERMINATED:
         raise draft.refuse(
             "not_owed", f"the compensation of {command.step!r} is not owed, so nothing to waive"
         )
@@ -559,15 +559,15 @@ def _resume(draft: _Draft, command: Resume) -> None:
 
 def _skip(draft: _Draft, command: Skip) -> None:
     run, lane = draft.run, draft.lane(command.step, "do")
-    if lane.state is LaneState.SKIPPED:
+    if lane.state is PhaseStatus.SKIPPED:
         return
     if turned(run):
         raise draft.refuse("turned", "it goes back; an owed compensation is waived, not skipped")
     if run.status.at_rest and command.step not in run.owed:
         raise draft.refuse("at_rest", f"{command.step!r} is not what it waits for")
-    if lane.state is LaneState.DONE:
+    if lane.state is PhaseStatus.DONE:
         raise draft.refuse("completed", f"{command.step!r} has its result, which never changes")
-    if lane.state is LaneState.RUNNING:
+    if lane.state is PhaseStatus.RUNNING:
         raise draft.refuse(
             "at_work", f"an attempt of {command.step!r} is at work: skip it when that has ended"
         )
@@ -578,14 +578,14 @@ _DECIDE: dict[type, Callable[[_Draft, Any], None]] = {
     Claim: _claim,
     Complete: _complete,
     Fail: _fail,
-    Heartbeat: _heartbeat,
+    CheckAttempt: _heartbeat,
     Expire: _expire,
     Wake: _wake,
     Redispatch: _redispatch,
     Block: _block,
     Cancel: _cancel,
     Terminate: _terminate,
-    Retry: _retry,
+    RetryOwed: _retry,
     Waive: _waive,
     Pause: _pause,
     Resume: _resume,

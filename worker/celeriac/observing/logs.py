@@ -42,7 +42,7 @@ _KNOWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "ta
 _LEFT_OUT = _KNOWN | {"data"}
 
 
-def placed(notice: Notice) -> AbstractContextManager[None] | None:
+def log_context(notice: Notice) -> AbstractContextManager[None] | None:
     """The observer that knows which attempt is at work, for the records made meanwhile."""
     return _AtWork(notice) if isinstance(notice, Working) else None
 

@@ -65,7 +65,7 @@ saga_failed = Signal(
 )
 
 
-def signalled(notice: Notice) -> None:
+def send_signals(notice: Notice) -> None:
     """The observer that sends the signals."""
     if isinstance(notice, Committed) and _anybody():
         for event in notice.events:

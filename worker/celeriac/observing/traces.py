@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from celeriac.errors import ConfigurationError
 from celeriac.machine.events import EventKind
-from celeriac.machine.runs import LaneState
+from celeriac.machine.runs import PhaseStatus
 from celeriac.observing.observers import Claiming, Committed, Settled, Starting, Working
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ class Tracing:
         """What this attempt repeats, and what it undoes."""
         step = notice.before.step(notice.step)
         if notice.phase == "undo":
-            outcome = "unknown" if step.do.state is not LaneState.DONE and step.maybe else "done"
+            outcome = "unknown" if step.do.state is not PhaseStatus.DONE and step.maybe else "done"
             about = {"celeriac.link": "undoes", "celeriac.outcome": outcome}
             yield from self._link(notice.read.get(span_field(notice.step, "do")), about)
         if notice.attempt > 1:

@@ -117,7 +117,7 @@ class Query:
         )
 
 
-class Found(NamedTuple):
+class RunPage(NamedTuple):
     """A page of runs."""
 
     runs: list[Run]  # newest first, ids in descending order within a ms
@@ -131,7 +131,7 @@ class Expired(NamedTuple):
     at: int | None  # ms; its `expire_at`, which must not have changed; None: that does not matter
 
 
-class Figures(NamedTuple):
+class StoreStats(NamedTuple):
     """How the runs stand as a whole.  Times are ms, by the store's clock."""
 
     now: int
@@ -144,7 +144,7 @@ class Figures(NamedTuple):
     expired_since: int | None  # the oldest `expire_at` among them
 
 
-class Standing(NamedTuple):
+class IndexedRun(NamedTuple):
     """A run, and what the indexes said of it at the same moment."""
 
     run: Run
@@ -156,7 +156,7 @@ class Standing(NamedTuple):
     planned: bool  # its plan is there
 
 
-class Spoilt(NamedTuple):
+class UnreadableRun(NamedTuple):
     """A run that cannot be read."""
 
     run_id: str
@@ -259,7 +259,7 @@ class Store(Protocol):
         """Return the history of each of *run_ids*, empty if there is no such run."""
         ...
 
-    def find(self, query: Query) -> Found:
+    def find(self, query: Query) -> RunPage:
         """Return up to `query.limit` runs, and where to go on.
 
         The work is bounded, whatever there is: where few runs are in all of several large indexes
@@ -274,7 +274,7 @@ class Store(Protocol):
         """
         ...
 
-    def figures(self, since: int = 0) -> Figures:
+    def figures(self, since: int = 0) -> StoreStats:
         """Return how the runs stand as a whole, from the indexes; `recent` counts from *since*."""
         ...
 
@@ -310,7 +310,7 @@ class Store(Protocol):
         """
         ...
 
-    def standings(self, shard: int, batch: int = 100) -> Iterator[Standing | Spoilt]:
+    def indexed_runs(self, shard: int, batch: int = 100) -> Iterator[IndexedRun | UnreadableRun]:
         """Yield every run of a shard with what the indexes say of it, *batch* at a time.
 
         A run that changes all the time may be left out, one that comes or goes too.
@@ -325,11 +325,11 @@ class Store(Protocol):
         """Remove an entry of an index, if the run it speaks of is still as it was found."""
         ...
 
-    def take_turn(self, work: str, ms: int) -> bool:
+    def try_lock(self, work: str, ms: int) -> bool:
         """Return True if nobody else is at *work*; then nobody will be, for *ms* milliseconds."""
         ...
 
-    def end_turn(self, work: str, ms: int = 0) -> None:
+    def unlock(self, work: str, ms: int = 0) -> None:
         """Give back the turn at *work*; nobody takes it again for *ms* milliseconds."""
         ...
 

@@ -21,7 +21,7 @@ from pydantic import ValidationError
 
 from celeriac.errors import StoreError
 from celeriac.machine.plans import Plan
-from celeriac.machine.runs import Lane, LaneState, Run, RunStatus, StepState
+from celeriac.machine.runs import PhaseState, PhaseStatus, Run, RunStatus, StepState
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,10 +51,10 @@ _step_values = attrgetter(*STEP_FIELDS)
 _lane_values = attrgetter(*LANE_FIELDS)
 _RUN_DEFAULTS = _run_values(Run("", "", "", RunStatus.RUNNING, 0, 0))
 _STEP_DEFAULTS: list[Any] = [0, (), False, (), 0, ""]
-_LANE_DEFAULTS = _lane_values(Lane())
+_LANE_DEFAULTS = _lane_values(PhaseState())
 
-_IDLE = Lane()
-_LANE_STATES = {state.value: state for state in LaneState}
+_IDLE = PhaseState()
+_LANE_STATES = {state.value: state for state in PhaseStatus}
 _RUN_STATUSES = {status.value: status for status in RunStatus}
 
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
@@ -137,7 +137,7 @@ def _step(row: list[Any], start: int) -> StepState:
     return StepState(_lane(do, start), _lane(undo, start), order, maybe, generation, blocked)
 
 
-def _lane_row(lane: Lane, start: int) -> list[Any] | tuple[()]:
+def _lane_row(lane: PhaseState, start: int) -> list[Any] | tuple[()]:
     if lane == _IDLE:
         return ()
     row = list(_lane_values(lane))
@@ -147,7 +147,7 @@ def _lane_row(lane: Lane, start: int) -> list[Any] | tuple[()]:
     return _trimmed(row, _LANE_DEFAULTS)
 
 
-def _lane(row: list[Any], start: int) -> Lane:
+def _lane(row: list[Any], start: int) -> PhaseState:
     if not row:
         return _IDLE
     for place in _LANE_TIMES:
@@ -155,7 +155,7 @@ def _lane(row: list[Any], start: int) -> Lane:
             row[place] = _until(row[place], start)
     if len(row) > _LATE:
         row[_LATE] = tuple(row[_LATE])
-    return Lane(_LANE_STATES[row[0]], *row[1:])
+    return PhaseState(_LANE_STATES[row[0]], *row[1:])
 
 
 def _since(time: int, start: int) -> int:

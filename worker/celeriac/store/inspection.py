@@ -13,7 +13,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from celeriac.errors import StoreError
-from celeriac.store import Entry, Lease, Spoilt, Standing
+from celeriac.store import Entry, IndexedRun, Lease, UnreadableRun
 from celeriac.store.answers import ms, scored
 from celeriac.store.commit import HEAD, places, spell_drop
 from celeriac.store.keys import lease_member, pair, split_member, split_wake
@@ -47,7 +47,7 @@ class Inspection:
     def __init__(self, connection: Connection, scripts: Scripts, keys: Keys) -> None:
         self._redis, self._scripts, self._keys = connection, scripts, keys
 
-    def standings(self, shard: int, batch: int) -> Iterator[Standing | Spoilt]:
+    def indexed_runs(self, shard: int, batch: int) -> Iterator[IndexedRun | UnreadableRun]:
         """Yield every run of a shard with what the indexes say of it."""
         keys = self._keys.shards[shard]
         prefix = keys.run("")
@@ -77,14 +77,14 @@ class Inspection:
 
     def _look(
         self, keys: ShardKeys, run_ids: Sequence[str]
-    ) -> Generator[Standing | Spoilt, None, list[str]]:
+    ) -> Generator[IndexedRun | UnreadableRun, None, list[str]]:
         """Yield how these runs stand; return those that have moved on meanwhile."""
         heads = self._redis.try_all(("HGET", keys.run(run_id), HEAD) for run_id in run_ids)
         runs: list[tuple[Run, str]] = []
         for run_id, head in zip(run_ids, heads, strict=True):
             run = read_head(run_id, head)
             if isinstance(run, StoreError):
-                yield Spoilt(run_id, str(run))
+                yield UnreadableRun(run_id, str(run))
             elif run is not None:
                 runs.append((run, head))
         moved = []
@@ -162,12 +162,12 @@ def _questions(keys: ShardKeys, run: Run) -> list[Command]:
     ]
 
 
-def _standing(run: Run, answers: Sequence[object]) -> Standing:
+def _standing(run: Run, answers: Sequence[object]) -> IndexedRun:
     time, wake, expire, planned, known, *rest = answers[:-1]
     newest = _newest(run)
     places_found = rest[: len(rest) - len(newest)]
     leases = dict(zip(newest, rest[len(places_found) :], strict=True))
-    return Standing(
+    return IndexedRun(
         run=run,
         now=ms(time),  # type: ignore[arg-type]
         wake_at=_score(wake),

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from celeriac.errors import StoreError
 from celeriac.machine.runs import AT_REST, Run, RunStatus
-from celeriac.store import Figures, Found
+from celeriac.store import RunPage, StoreStats
 from celeriac.store.answers import ms, ripe
 from celeriac.store.codec import load_run
 from celeriac.store.commit import HEAD, Call
@@ -55,7 +55,7 @@ class Listing:
 
     # --- pages ---------------------------------------------------------------------------------
 
-    def find(self, query: Query) -> Found:
+    def find(self, query: Query) -> RunPage:
         """Return up to `query.limit` runs that *query* admits, newest first, and where to go on."""
         shards = self._groups(query)
         runs: list[Run] = []
@@ -65,7 +65,7 @@ class Listing:
             runs += [run for run in self._heads(members) if query.admits(run)]
             if before is None or len(runs) == query.limit:
                 break
-        return Found(runs, split_member(before) if before is not None else None)
+        return RunPage(runs, split_member(before) if before is not None else None)
 
     def _page(
         self, shards: list[Groups], query: Query, before: str | None, limit: int
@@ -148,7 +148,7 @@ class Listing:
         asked: list[Command] = [("ZCARD", place.key) for place in places]
         return _counted(places, self._connection.ask_all(asked)) if asked else {}
 
-    def figures(self, since: int) -> Figures:
+    def figures(self, since: int) -> StoreStats:
         """Return how the runs stand as a whole; takes two round trips."""
         shards, from_here = self._keys.shards, f"[{bound(since)}"
         now = ms(self._connection.ask("TIME"))
@@ -163,7 +163,7 @@ class Listing:
         )
         answers = iter(self._connection.ask_all(chain(*asked)))
         sizes, recent, firsts, wake, expire = [[next(answers) for _ in part] for part in asked]
-        return Figures(
+        return StoreStats(
             now,
             _counted(places, sizes),
             _by_saga(places, recent),

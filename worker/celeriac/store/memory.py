@@ -23,12 +23,12 @@ from celeriac.store import (
     DueBatch,
     Entry,
     Expired,
-    Figures,
-    Found,
+    IndexedRun,
     Lease,
     Pulse,
+    RunPage,
     Snapshot,
-    Standing,
+    StoreStats,
     SweepMark,
 )
 from celeriac.store.codec import dump_plan, dump_run, load_plan, load_run, stamp
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from celeriac.machine.runs import Run, RunStatus
-    from celeriac.store import Change, Query, Spoilt
+    from celeriac.store import Change, Query, UnreadableRun
 
 OUTAGES_KEPT = 100
 
@@ -235,7 +235,7 @@ class MemoryStore:
 
     # --- everything else -----------------------------------------------------------------------
 
-    def find(self, query: Query) -> Found:
+    def find(self, query: Query) -> RunPage:
         """Return up to `query.limit` runs, newest first, and where to go on."""
         found = [run for run in self._runs() if query.admits(run)]
         if query.cursor is not None:
@@ -243,13 +243,13 @@ class MemoryStore:
         found.sort(key=lambda run: (run.started_at, run.id), reverse=True)
         page = found[: query.limit]
         more = len(found) > len(page)
-        return Found(page, (page[-1].started_at, page[-1].id) if more else None)
+        return RunPage(page, (page[-1].started_at, page[-1].id) if more else None)
 
     def count(self, query: Query) -> int:
         """Return how many runs there are of what *query* asks for."""
         return sum(1 for run in self._runs() if query.admits(run))
 
-    def figures(self, since: int = 0) -> Figures:
+    def figures(self, since: int = 0) -> StoreStats:
         """Return how the runs stand as a whole; `recent` counts from *since*."""
         with self._changed:
             now, runs = self._clock(), self._runs()
@@ -262,7 +262,7 @@ class MemoryStore:
             ends = [record.expire_at for record in self._records.values()]
             over = [at for at in ends if at is not None and at <= now]
             recent = Counter(run.saga for run in runs if run.started_at >= since)
-            return Figures(
+            return StoreStats(
                 *(now, self.counts(), recent, oldest),
                 *(len(due), min(due, default=None)),
                 *(len(over), min(over, default=None)),
@@ -324,7 +324,7 @@ class MemoryStore:
                     del self._plans[key[1]]
             return len(gone)
 
-    def standings(self, shard: int, batch: int = 100) -> Iterator[Standing | Spoilt]:  # noqa: ARG002
+    def indexed_runs(self, shard: int, batch: int = 100) -> Iterator[IndexedRun | UnreadableRun]:  # noqa: ARG002
         """Yield every run of a shard with what the wake index says of it."""
         with self._changed:
             runs = [run for run in self._runs() if self.shard_of(run.id) == shard]
@@ -347,13 +347,13 @@ class MemoryStore:
                 return False
             return self._wake.pop(entry.lease or entry.run_id, None) is not None
 
-    def _standing(self, run: Run) -> Standing:
+    def _standing(self, run: Run) -> IndexedRun:
         leases = {
             entry: at
             for entry, at in self._wake.items()
             if isinstance(entry, Lease) and entry.run_id == run.id
         }
-        return Standing(
+        return IndexedRun(
             run=run,
             now=self._clock(),
             wake_at=self._wake.get(run.id),
@@ -363,15 +363,15 @@ class MemoryStore:
             planned=run.plan in self._plans,
         )
 
-    def take_turn(self, work: str, ms: int) -> bool:
+    def try_lock(self, work: str, ms: int) -> bool:
         """Return True if nobody else is at *work*; then nobody will be, for *ms* milliseconds."""
         with self._changed:
             if self._turns.get(work, 0) > self._clock():
                 return False
-            self.end_turn(work, ms)
+            self.unlock(work, ms)
             return True
 
-    def end_turn(self, work: str, ms: int = 0) -> None:
+    def unlock(self, work: str, ms: int = 0) -> None:
         """Give back the turn at *work*; nobody takes it again for *ms* milliseconds."""
         self._turns[work] = self._clock() + ms
 

@@ -18,7 +18,7 @@ from celeriac.errors import StoreError
 from celeriac.machine.events import Event
 from celeriac.machine.plans import Plan
 from celeriac.machine.runs import Run, RunStatus
-from celeriac.store import Due, DueBatch, Figures, Found, Pulse, Snapshot, SweepMark
+from celeriac.store import Due, DueBatch, Pulse, RunPage, Snapshot, StoreStats, SweepMark
 from celeriac.store.answers import ms, ripe, scored
 from celeriac.store.codec import dump_plan, load_plan, load_run
 from celeriac.store.commit import FIELD, HEAD, Call, spell_change
@@ -33,7 +33,7 @@ from celeriac.store.waiting import wait_until
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from celeriac.store import Change, Entry, Expired, Lease, Query, Spoilt, Standing
+    from celeriac.store import Change, Entry, Expired, IndexedRun, Lease, Query, UnreadableRun
     from celeriac.store.connection import Command
 
 _T = TypeVar("_T")
@@ -248,7 +248,7 @@ class RedisStore:
 
     # --- everything else -----------------------------------------------------------------------
 
-    def find(self, query: Query) -> Found:
+    def find(self, query: Query) -> RunPage:
         """Return up to `query.limit` runs, newest first, and where to go on."""
         return self._listing.find(query)
 
@@ -256,7 +256,7 @@ class RedisStore:
         """Return how many runs there are of a saga, status and time; with tags, at most."""
         return self._listing.count(query)
 
-    def figures(self, since: int = 0) -> Figures:
+    def figures(self, since: int = 0) -> StoreStats:
         """Return how the runs stand as a whole, from the indexes; `recent` counts from *since*."""
         return self._listing.figures(since)
 
@@ -294,9 +294,9 @@ class RedisStore:
         """Remove plans that no run of a shard can follow any more; return how many."""
         return self._removal.plans(shard, unused_ms)
 
-    def standings(self, shard: int, batch: int = 100) -> Iterator[Standing | Spoilt]:
+    def indexed_runs(self, shard: int, batch: int = 100) -> Iterator[IndexedRun | UnreadableRun]:
         """Yield every run of a shard with what the indexes say of it, *batch* at a time."""
-        return self._inspection.standings(shard, batch)
+        return self._inspection.indexed_runs(shard, batch)
 
     def entries(self, shard: int, batch: int = 100) -> Iterator[Entry]:
         """Yield every entry of the indexes of a shard, with the run it speaks of."""
@@ -306,11 +306,11 @@ class RedisStore:
         """Remove an entry of an index, if the run it speaks of is still as it was found."""
         return self._inspection.drop(entry)
 
-    def take_turn(self, work: str, ms: int) -> bool:
+    def try_lock(self, work: str, ms: int) -> bool:
         """Return True if nobody else is at *work*; then nobody will be, for *ms* milliseconds."""
         return self._removal.turn(work, ms)
 
-    def end_turn(self, work: str, ms: int = 0) -> None:
+    def unlock(self, work: str, ms: int = 0) -> None:
         """Give back the turn at *work*; nobody takes it again for *ms* milliseconds."""
         self._removal.turn(work, ms, whoever=True)
 

@@ -55,7 +55,7 @@ class Verb(click.Command):
     def invoke(self, ctx: click.Context) -> Any:
         """Call the verb's function."""
         # What follows loads Pydantic and redis-py: only now is it sure that they are needed.
-        from celeriac.terminal.exit_codes import told  # noqa: PLC0415
+        from celeriac.terminal.exit_codes import error_boundary  # noqa: PLC0415
         from celeriac.terminal.printing import Printer  # noqa: PLC0415
         from celeriac.terminal.verbs import Terminal  # noqa: PLC0415
 
@@ -64,7 +64,7 @@ class Verb(click.Command):
         if options.get("timeout") is not None and not options["wait"]:
             raise click.UsageError("--timeout says how long to --wait: give both", ctx)
         debug = bool(ctx.parent and ctx.parent.params.get("debug"))
-        with told(debug=debug, events=self.name == "sweep"):
+        with error_boundary(debug=debug, events=self.name == "sweep"):
             colour = not (ctx.obj.no_color or os.environ.get("NO_COLOR"))
             printer = Printer(form=form, colour=colour, saga=_called(ctx))
             assert self.callback is not None  # a verb has a function

@@ -63,7 +63,6 @@ _OF_OUTCOMES = {
     RunStatus.FAILED: Exit.FAILED,
     RunStatus.TERMINATED: Exit.TERMINATED,
 }
-_TELLS_EVENTS = "observe"  # the module that logs what happens to runs
 
 
 def exit_of_error(error: Exception) -> Exit:
@@ -83,7 +82,7 @@ class NotFound(click.ClickException):
 
 
 @contextmanager
-def told(*, debug: bool, events: bool) -> Iterator[None]:
+def error_boundary(*, debug: bool, events: bool) -> Iterator[None]:
     """Turn an error into a line on stderr and an exit code; show the traceback with *debug*.
 
     *events* are log lines of what happens to runs: news from a sweep, but not from a verb that
@@ -125,7 +124,8 @@ def _logged(*, events: bool) -> Iterator[None]:
     handler = _Stderr(logging.WARNING)
     handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
     if not events:
-        handler.addFilter(lambda record: record.module != _TELLS_EVENTS)
+        # A line that tells an event of a run says which (`observing.observers`).
+        handler.addFilter(lambda record: not hasattr(record, "event"))
     log.addHandler(handler)
     try:
         yield

@@ -3,14 +3,14 @@
 Owns: the names for users; each file here is one tool.  Refuses to know: pytest, and any one test.
 """
 
-from celeriac.testing.exploring import Finding, Report, explore
+from celeriac.testing.checked_store import Violation
+from celeriac.testing.explorer import Finding, Report, explore
 from celeriac.testing.lab import Lab
+from celeriac.testing.lab_sagas import LabRun
 from celeriac.testing.laws import BrokenLaw, check_compensation
 from celeriac.testing.process import Stuck
-from celeriac.testing.script import LabFailure
-from celeriac.testing.stage import LabRun
-from celeriac.testing.storm import Odds, Storm
-from celeriac.testing.vault import Violation
+from celeriac.testing.random_faults import Odds, Storm
+from celeriac.testing.scripted_faults import LabFailure
 
 __all__ = [
     "BrokenLaw",

@@ -49,7 +49,7 @@ class Postmaster(Protocol):
 
 
 class Broker:
-    """A courier of the engine, and the queue its messages wait in."""
+    """A dispatcher of the engine, and the queue its messages wait in."""
 
     def __init__(self, clock: Clock, postmaster: Postmaster) -> None:
         self._clock, self._postmaster = clock, postmaster

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from celeriac.errors import InputInvalid
 from celeriac.machine.events import EventKind
 from celeriac.machine.policy import Duration, duration_ms
-from celeriac.testing.crew import Crew
-from celeriac.testing.points import Fault, checked_point, checked_who
+from celeriac.testing.fault_points import Fault, checked_point, checked_who
+from celeriac.testing.lab_sagas import LabRun, Stage
 from celeriac.testing.process import ASIDE, Process
-from celeriac.testing.script import Script, failing
-from celeriac.testing.stage import LabRun, Stage
-from celeriac.testing.storm import Odds, Storm
-from celeriac.testing.world import FOR_EVER, World
+from celeriac.testing.random_faults import Odds, Storm
+from celeriac.testing.scripted_faults import Script, failing
+from celeriac.testing.simulation import FOR_EVER, World
+from celeriac.testing.virtual_tasks import Crew
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -39,7 +39,7 @@ class Lab:
     """A place to run sagas in, for one test.
 
     Steps are named as in `run.state()`; the compensation of `charge` is `"undo charge"`.  Points
-    are named as `celeriac.testing.points` says: `"charge before body"`.
+    are named as `celeriac.testing.fault_points` says: `"charge before body"`.
     """
 
     def __init__(self, settings: Settings | None = None) -> None:

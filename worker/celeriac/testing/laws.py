@@ -13,13 +13,13 @@ from celeriac.authoring.steps import Step
 from celeriac.errors import InputInvalid
 from celeriac.machine.plans import Constant, FromInput, Node, Plan
 from celeriac.sagas import Saga
-from celeriac.testing.crew import family_of
 from celeriac.testing.lab import Lab
+from celeriac.testing.virtual_tasks import family_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from celeriac.testing.stage import LabRun
+    from celeriac.testing.lab_sagas import LabRun
 
 _POLICY = ("retry", "timeout", "effect", "on_unknown")
 

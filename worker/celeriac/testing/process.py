@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from celeriac.engine.engine import Delivery
     from celeriac.store import Lease
     from celeriac.testing.broker import Message
-    from celeriac.testing.points import Point
+    from celeriac.testing.fault_points import Point
 
 #: Who only looks, or sets something going: what it does is not part of what is told.
 ASIDE = "aside"

@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from celeriac.machine.runs import LaneState, StepStatus
+from celeriac.machine.runs import PhaseStatus, StepStatus
 
 if TYPE_CHECKING:
     from celeriac.machine.plans import Node, Plan
-    from celeriac.machine.runs import Lane, Run, StepState
+    from celeriac.machine.runs import PhaseState, Run, StepState
 
 _BAD = {StepStatus.FAILED, StepStatus.COMPENSATION_FAILED}
 _UNSURE = {StepStatus.UNKNOWN, StepStatus.RETRYING}
@@ -95,15 +95,19 @@ def _undo_box(node: Node, step: StepState | None) -> Box | None:
     name = node.undo.task.rpartition(".")[2]
     if step is None:
         return Box(name, "", solid=False)
-    if step.undo.state is LaneState.IDLE:
+    if step.undo.state is PhaseStatus.IDLE:
         return Box(name, "", solid=False)
     return Box(name, _note(step.status, step.undo), step.undo.attempt > 0, _tone(step.status))
 
 
-_FORWARD = {LaneState.IDLE: "pending", LaneState.DONE: "completed", LaneState.WAIVED: "completed"}
+_FORWARD = {
+    PhaseStatus.IDLE: "pending",
+    PhaseStatus.DONE: "completed",
+    PhaseStatus.WAIVED: "completed",
+}
 
 
-def _note(status: StepStatus, lane: Lane) -> str:
+def _note(status: StepStatus, lane: PhaseState) -> str:
     return f"{status} #{lane.attempt}" if lane.attempt > 1 else str(status)
 
 

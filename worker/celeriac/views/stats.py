@@ -17,7 +17,7 @@ from celeriac.machine.plans import Frozen
 from celeriac.machine.runs import RunStatus
 
 if TYPE_CHECKING:
-    from celeriac.store import Figures, Store, SweepMark
+    from celeriac.store import Store, StoreStats, SweepMark
 
 RECENT = 3_600_000  # ms
 
@@ -78,12 +78,12 @@ def stats_of(store: Store) -> Stats:
     )
 
 
-def _read(store: Store) -> tuple[Figures, SweepMark | None]:
+def _read(store: Store) -> tuple[StoreStats, SweepMark | None]:
     now = store.read("").now
     return store.figures(now - RECENT), store.last_sweep()
 
 
-def _saga(figures: Figures, name: str) -> SagaStats:
+def _saga(figures: StoreStats, name: str) -> SagaStats:
     since, run_id = figures.oldest.get(name, (None, None))
     return SagaStats(
         saga=name,

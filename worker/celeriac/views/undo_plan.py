@@ -15,7 +15,7 @@ from celeriac.errors import CommandRefused
 from celeriac.machine.commands import Cancel
 from celeriac.machine.moves import in_undo_order
 from celeriac.machine.plans import Frozen
-from celeriac.machine.runs import LaneState, RunStatus
+from celeriac.machine.runs import PhaseStatus, RunStatus
 from celeriac.machine.transitions import transition
 from celeriac.store import payloads
 
@@ -80,13 +80,13 @@ def undo_plan_of(plan: Plan, run: Run, fields: Mapping[str, str], now: int) -> U
 
 def _touched(step: StepState) -> bool:
     """True if an attempt took effect, may have, or still may."""
-    return step.maybe or step.do.state in (LaneState.DONE, LaneState.RUNNING)
+    return step.maybe or step.do.state in (PhaseStatus.DONE, PhaseStatus.RUNNING)
 
 
 _STAYS = {
-    LaneState.DONE: "it is undone already",
-    LaneState.WAIVED: "its undo was waived",
-    LaneState.FAILED: "its undo failed, and is owed: retry or waive it",
+    PhaseStatus.DONE: "it is undone already",
+    PhaseStatus.WAIVED: "its undo was waived",
+    PhaseStatus.FAILED: "its undo failed, and is owed: retry or waive it",
 }
 
 
@@ -96,7 +96,7 @@ def _undo_step(node: Node, step: StepState, fields: Mapping[str, str]) -> UndoSt
         step=node.name,
         task=node.undo.task if node.undo else None,
         inputs=_inputs(node, fields) if stays is None else {},
-        certain=step.do.state is LaneState.DONE,
+        certain=step.do.state is PhaseStatus.DONE,
         stays=stays,
     )
 

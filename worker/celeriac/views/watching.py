@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from celeriac.machine.runs import LaneState, RunStatus
+from celeriac.machine.runs import PhaseStatus, RunStatus
 from celeriac.observing.observers import clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from celeriac.machine.plans import Node, Phase, Plan
-    from celeriac.machine.runs import Lane, Run, StepState
+    from celeriac.machine.runs import PhaseState, Run, StepState
 
 
 def tree(plan: Plan, run: Run, now: int) -> list[str]:
@@ -29,7 +29,7 @@ def tree(plan: Plan, run: Run, now: int) -> list[str]:
         step = run.step(node.name)
         told = _line(run, step, "do", now)
         lines.append(f"{'└─' if last else '├─'} {clean(node.name):{width}}  {told}".rstrip())
-        if node.undo and step.undo.state is not LaneState.IDLE:
+        if node.undo and step.undo.state is not PhaseStatus.IDLE:
             name = clean(node.undo.task.rpartition(".")[2])
             told = _line(run, step, "undo", now)
             lines.append(f"{'  ' if last else '│ '} ↶ {name}  {told}".rstrip())
@@ -64,10 +64,10 @@ def _line(run: Run, step: StepState, phase: Phase, now: int) -> str:
     return f"{words}; {clean(step.blocked)}" if step.blocked and _waits(lane) else words
 
 
-def _told(run: Run, lane: Lane, now: int) -> Iterator[str]:
-    if lane.state is LaneState.IDLE:
+def _told(run: Run, lane: PhaseState, now: int) -> Iterator[str]:
+    if lane.state is PhaseStatus.IDLE:
         yield "pending"
-    elif lane.state is LaneState.RUNNING:
+    elif lane.state is PhaseStatus.RUNNING:
         yield f"running  attempt {lane.attempt}, for {_span(now - lane.at)}"
     elif _waits(lane) and run.paused:
         yield f"held  before attempt {lane.attempt + 1}"
@@ -82,15 +82,15 @@ def _told(run: Run, lane: Lane, now: int) -> Iterator[str]:
             yield f" {lane.attempt} attempts"
 
 
-_ENDED = {LaneState.DONE: "completed"}
+_ENDED = {PhaseStatus.DONE: "completed"}
 
 
-def _waits(lane: Lane) -> bool:
-    return lane.state in (LaneState.SCHEDULED, LaneState.RETRYING)
+def _waits(lane: PhaseState) -> bool:
+    return lane.state in (PhaseStatus.SCHEDULED, PhaseStatus.RETRYING)
 
 
 def _stays(run: Run, node: Node, step: StepState) -> bool:
-    took_effect = step.maybe or step.do.state is LaneState.DONE
+    took_effect = step.maybe or step.do.state is PhaseStatus.DONE
     return bool(run.why) and node.undo is None and took_effect
 
 

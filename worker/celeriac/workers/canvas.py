@@ -78,7 +78,7 @@ def _is_word(text: str) -> bool:
     return len(text) <= _LONGEST_WORD and text.isprintable()
 
 
-class CeleryCourier:
+class CeleryDispatcher:
     """Sends what is due as Celery chains.  A broker that is away is the sweep's business."""
 
     def __init__(self, app: Celery) -> None:

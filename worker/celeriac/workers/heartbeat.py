@@ -33,7 +33,7 @@ OPTION = click.Option(
 )
 
 
-class Heartbeat(StartStopStep):  # type: ignore[misc]  # Celery has no types
+class HeartbeatFileStep(StartStopStep):  # type: ignore[misc]  # Celery has no types
     """The part of a worker's consumer that touches the file.
 
     Celery starts it anew with each connection to the broker, and stops it when one is lost.

@@ -22,8 +22,8 @@ from celery.worker.request import Request
 from pydantic import BaseModel, ValidationError
 
 from celeriac.errors import SagaError
-from celeriac.workers.places import place
 from celeriac.workers.runtime import redis_url
+from celeriac.workers.urls import place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -64,7 +64,7 @@ class Worker(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Roll:
+class WorkerReports:
     """Who answered."""
 
     workers: Mapping[str, Worker] = field(default_factory=dict)
@@ -74,7 +74,7 @@ class Roll:
     strangers: Sequence[str] = ()  # workers that know no Celeriac, or another version's words
 
 
-def call_roll(app: Celery, seconds: float = CALL_SECONDS) -> Roll:
+def ask_workers(app: Celery, seconds: float = CALL_SECONDS) -> WorkerReports:
     """Ask all workers to report; takes *seconds*, since nobody knows how many there are."""
     asked_at = time.time()
     workers: dict[str, Worker] = {}
@@ -91,7 +91,7 @@ def call_roll(app: Celery, seconds: float = CALL_SECONDS) -> Roll:
                 strangers.append(name)
 
     app.control.broadcast(COMMAND, reply=True, timeout=seconds, callback=answered)
-    return Roll(workers, ahead, sorted(strangers))
+    return WorkerReports(workers, ahead, sorted(strangers))
 
 
 # --- a worker's side -----------------------------------------------------------------------------

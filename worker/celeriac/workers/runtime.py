@@ -1,4 +1,4 @@
-"""What a process needs to work on runs: settings, store, engine and courier, built when first used.
+"""What a process needs to work on runs: settings, store, engine, dispatcher; built when first used.
 
 Owns: building them once per process, from the app's configuration.  Refuses to know: what they
 are used for.  A pool child is a process of its own: it never shares a connection with its parent.
@@ -15,14 +15,14 @@ from celeriac.engine.archive import load_archive
 from celeriac.engine.engine import Engine
 from celeriac.engine.retention import Archivist
 from celeriac.errors import ConfigurationError
-from celeriac.observing.logs import placed
+from celeriac.observing.logs import log_context
 from celeriac.observing.metrics.watched import watched
 from celeriac.observing.observers import Observers, log, logged
-from celeriac.observing.signals import signalled
+from celeriac.observing.signals import send_signals
 from celeriac.observing.traces import Tracing, wants
 from celeriac.settings import Settings, Terms, read_settings
 from celeriac.store.redis import RedisStore
-from celeriac.workers.canvas import CeleryCourier
+from celeriac.workers.canvas import CeleryDispatcher
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -39,9 +39,9 @@ class Runtime:
 
     def __init__(self, app: Celery) -> None:
         self.app = app
-        self.courier = CeleryCourier(app)
+        self.dispatcher = CeleryDispatcher(app)
         self.deaths: deque[Lease] = deque()  # attempts whose pool child is gone; the keeper reads
-        self.observers = Observers(logged, placed, signalled)
+        self.observers = Observers(logged, log_context, send_signals)
         self._counts = self._traces = False
         self._settings: Settings | None = None
         self._engine: tuple[int, Engine] | None = None

@@ -20,7 +20,7 @@ from celery import Task
 from celery.exceptions import Ignore, MaxRetriesExceededError, Reject, Retry
 from celery.local import Proxy
 
-from celeriac.engine.bodies import Verdict, Work, judged, perform, report
+from celeriac.engine.bodies import AttemptFailure, Work, classify_error, perform, report
 from celeriac.errors import CommandRefused, RunNotFound, StepFailed, StoreError
 from celeriac.machine.transitions import SHORT_DELAY
 from celeriac.observing.observers import log, title
@@ -143,16 +143,16 @@ def _seconds(eta: datetime | None, countdown: float | None, default: float | Non
 # --- an attempt --------------------------------------------------------------------------------
 
 
-def judge(error: Exception) -> Verdict:
+def classify_celery_error(error: Exception) -> AttemptFailure:
     """Return how an attempt ended that raised *error*; Celery's own exceptions have a meaning."""
     if isinstance(error, RetryWanted):
-        return Verdict(error.exc or error, retry=True, delay=int((error.when or 0) * 1000))
+        return AttemptFailure(error.exc or error, retry=True, delay=int((error.when or 0) * 1000))
     if isinstance(error, Ignore | Reject):
         # There is no "neither done nor failed" in a saga.
-        return Verdict(error, "abort")
+        return AttemptFailure(error, "abort")
     if isinstance(error, SoftTimeLimitExceeded):
-        return Verdict(error, "timeout", retry=True)
-    return judged(error)
+        return AttemptFailure(error, "timeout", retry=True)
+    return classify_error(error)
 
 
 def _attempt(task: SagaTask, delivery: Delivery, body: Callable[..., Any]) -> None:
@@ -162,7 +162,7 @@ def _attempt(task: SagaTask, delivery: Delivery, body: Callable[..., Any]) -> No
     if work is None:
         return  # it has its result: the chain goes on, in case its next link got lost
     reached("step.claimed", delivery)
-    ended = perform(work, body, judge)
+    ended = perform(work, body, classify_celery_error)
     reached("step.performed", delivery)
     # Only now, outside of any handler: Celery would show what the body raised, and the payload it
     # may hold, in its events and logs as the context of what is raised here.
@@ -196,9 +196,9 @@ def _claim(task: SagaTask, delivery: Delivery) -> Work | None:
 # --- settling ----------------------------------------------------------------------------------
 
 
-def _settle(task: SagaTask, work: Work, ended: str | Verdict) -> None:
+def _settle(task: SagaTask, work: Work, ended: str | AttemptFailure) -> None:
     """Record how the attempt ended; a late success ends its task too, and at most is undone."""
-    if isinstance(ended, Verdict):
+    if isinstance(ended, AttemptFailure):
         _fail(task, work, ended)
     else:
         done = work.engine.complete(work.attempt, ended)
@@ -213,10 +213,10 @@ def _announce(task: SagaTask, work: Work, done: Transition) -> None:
         return
     request.chain = None  # its next link would not be due
     now = done.events[-1].at if done.events else work.attempt.now
-    task.saga_runtime.courier.send(work.attempt.plan, done.run, done.dispatches, now)
+    task.saga_runtime.dispatcher.send(work.attempt.plan, done.run, done.dispatches, now)
 
 
-def _fail(task: SagaTask, work: Work, verdict: Verdict) -> None:
+def _fail(task: SagaTask, work: Work, verdict: AttemptFailure) -> None:
     command, failure = report(work.attempt, verdict)
     done = work.engine.fail(work.attempt, command, failure)
     reached("failure.settled", work.attempt.delivery)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from celeriac.machine.commands import Fail
 from celeriac.machine.events import EventKind
-from celeriac.machine.runs import LaneState
+from celeriac.machine.runs import PhaseStatus
 from celeriac.observing.observers import Asked, Committed, Refused, Swept
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class Counting:
         if event.phase == "undo":
             if event.kind is EventKind.COMPLETED:
                 self._compensated(run, event, "completed")
-            elif run.step(event.step).undo.state is LaneState.FAILED:
+            elif run.step(event.step).undo.state is PhaseStatus.FAILED:
                 self._compensated(run, event, "failed")
 
     def _compensated(self, run: Run, event: Event, outcome: str) -> None:

@@ -19,7 +19,7 @@ from celeriac.store import Query
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from celeriac.store import Figures, Store
+    from celeriac.store import Store, StoreStats
 
 FRESH = 1.0  # seconds; who looks again within that sees the same
 PATIENCE = 1.0  # seconds; who looks waits no longer than that
@@ -118,7 +118,7 @@ def standing(store: Store) -> Iterator[Sample]:
         yield Sample("celeriac_worker_seen_timestamp_seconds", (), seen / 1000)
 
 
-def _owed(store: Store, figures: Figures) -> dict[str, int]:
+def _owed(store: Store, figures: StoreStats) -> dict[str, int]:
     """How many steps are owed, by saga."""
     failed = {
         saga: count

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from celeriac.testing.points import Armed
+from celeriac.testing.fault_points import Armed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from celeriac.engine.engine import Delivery
     from celeriac.testing.broker import Message
-    from celeriac.testing.points import Point
+    from celeriac.testing.fault_points import Point
     from celeriac.testing.process import Process
-    from celeriac.testing.world import World
+    from celeriac.testing.simulation import World
 
 _CONTACTS = {
     "read": "a read",

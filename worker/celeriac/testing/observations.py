@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from celeriac.testing.points import Point
-from celeriac.testing.story import Story
+from celeriac.testing.fault_points import Point
+from celeriac.testing.timeline import Story
 
 if TYPE_CHECKING:
     from celeriac.engine.engine import Delivery

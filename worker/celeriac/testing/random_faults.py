@@ -13,16 +13,16 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from celeriac.errors import Abort, StoreUnavailable
-from celeriac.testing.script import LabFailure, Script, where
+from celeriac.testing.scripted_faults import LabFailure, Script, where
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from celeriac.engine.engine import Delivery
     from celeriac.testing.broker import Message
-    from celeriac.testing.points import Point
+    from celeriac.testing.fault_points import Point
     from celeriac.testing.process import Process
-    from celeriac.testing.world import World
+    from celeriac.testing.simulation import World
 
 # A process that is stopped is a call inside of which the others go on: only so many at once.
 _DEEPEST = 5

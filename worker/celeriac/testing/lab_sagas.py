@@ -15,17 +15,17 @@ from celeriac.errors import InputInvalid, OutputInvalid, ResultTimeout, RunNotFo
 from celeriac.machine.events import EventKind
 from celeriac.sagas import Saga
 from celeriac.testing.process import Process
-from celeriac.testing.world import FOR_EVER
+from celeriac.testing.simulation import FOR_EVER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from celeriac.engine.engine import Courier, Engine
+    from celeriac.engine.engine import Dispatcher, Engine
     from celeriac.machine.commands import Command
     from celeriac.machine.plans import Phase
     from celeriac.machine.runs import Run
     from celeriac.settings import Settings
-    from celeriac.testing.world import World
+    from celeriac.testing.simulation import World
 
 R = TypeVar("R")
 
@@ -106,7 +106,7 @@ class _Runtime:
 
     settings: Settings
     engine: Engine
-    courier: Courier
+    dispatcher: Dispatcher
 
 
 class Stage:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from celeriac.sagas import Saga
-    from celeriac.testing.mishaps import Mishap
+    from celeriac.testing.faults import Mishap
 
 
 class Wrong(NamedTuple):

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from billiard.exceptions import SoftTimeLimitExceeded
 
-from celeriac.engine.bodies import Verdict, Work, perform, report
+from celeriac.engine.bodies import AttemptFailure, Work, perform, report
 from celeriac.engine.engine import Delivery, Engine
 from celeriac.engine.sweep import Sweep
 from celeriac.errors import CommandRefused, RunNotFound, StoreError, StoreUnavailable
@@ -27,12 +27,12 @@ from celeriac.observing.observers import Observers, title
 from celeriac.settings import Settings, Terms
 from celeriac.store import Lease
 from celeriac.testing.broker import QUEUE, Broker
+from celeriac.testing.checked_store import Vault
 from celeriac.testing.clock import Clock
-from celeriac.testing.crew import late_request
+from celeriac.testing.observations import Record
 from celeriac.testing.process import ASIDE, Killed, Process, Stuck, Trouble
-from celeriac.testing.record import Record
-from celeriac.testing.vault import Vault
-from celeriac.workers.tasks import judge
+from celeriac.testing.virtual_tasks import late_request
+from celeriac.workers.tasks import classify_celery_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from celeriac.engine.engine import Attempt
     from celeriac.machine.events import Event
     from celeriac.store import Due, DueBatch
-    from celeriac.testing.crew import Crew
+    from celeriac.testing.virtual_tasks import Crew
 
 FOR_EVER = 10**18
 _LONG_BEFORE = 3_600_000  # ms that workers have been up when the lab opens
@@ -350,7 +350,7 @@ class World:
         node = self.store.plan(delivery.run_id, delivery.plan).by_name.get(delivery.step)
         return None if node is None else node.task_of(delivery.phase)
 
-    def _perform(self, process: Process, attempt: Attempt) -> tuple[Work, str | Verdict]:
+    def _perform(self, process: Process, attempt: Attempt) -> tuple[Work, str | AttemptFailure]:
         body = self.crew.body(attempt.node.task_of(attempt.delivery.phase))
         work = Work(attempt, self.engine, body.name, body.shape, body.adopted)
 
@@ -362,12 +362,12 @@ class World:
             self.record.bodies.append(process.who)
             return self.trouble.body(process, run)
 
-        return work, perform(work, call, judge)
+        return work, perform(work, call, classify_celery_error)
 
-    def _settle(self, process: Process, work: Work, ended: str | Verdict) -> None:
+    def _settle(self, process: Process, work: Work, ended: str | AttemptFailure) -> None:
         attempt = work.attempt
         try:
-            if isinstance(ended, Verdict):
+            if isinstance(ended, AttemptFailure):
                 done = self.engine.fail(attempt, *report(attempt, ended))
             else:
                 done = self.engine.complete(attempt, ended)

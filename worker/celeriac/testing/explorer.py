@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from celeriac.errors import SagaError
 from celeriac.testing.audit import audit
+from celeriac.testing.faults import Course, Mishap, course_of, mishaps, paths_of
+from celeriac.testing.generated_test import Case, Wrong, write_test
 from celeriac.testing.lab import Lab
-from celeriac.testing.mishaps import Course, Mishap, course_of, mishaps, paths_of
-from celeriac.testing.pasting import Case, Wrong, write_test
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from celeriac.failure import Failure
     from celeriac.sagas import Saga
     from celeriac.settings import Settings
-    from celeriac.testing.stage import LabRun
+    from celeriac.testing.lab_sagas import LabRun
 
     Check = Callable[[LabRun[Any]], object]
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-from celeriac.doctor.amounts import names, span
 from celeriac.doctor.durability import NTP, skewed
 from celeriac.doctor.findings import ERROR, INFO, WARNING, Remark, Table, Unseen, seen
+from celeriac.doctor.formatting import names, span
 from celeriac.errors import SagaError
 from celeriac.workers.canvas import ERRBACK, QUEUE
-from celeriac.workers.places import place
 from celeriac.workers.runtime import redis_url
+from celeriac.workers.urls import place
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -14,17 +14,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from celeriac.errors import Abort, CommandRefused
-from celeriac.testing.points import OTHERS, UNDO
-from celeriac.testing.world import FOR_EVER
+from celeriac.testing.fault_points import OTHERS, UNDO
+from celeriac.testing.simulation import FOR_EVER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from celeriac.machine.plans import Plan
+    from celeriac.testing.fault_points import Fault, Point
     from celeriac.testing.lab import Lab
-    from celeriac.testing.points import Fault, Point
-    from celeriac.testing.stage import LabRun
-    from celeriac.testing.world import World
+    from celeriac.testing.lab_sagas import LabRun
+    from celeriac.testing.simulation import World
 
 #: Longer than any patience of the sweep, so that a message was sent anew; and than any run here.
 _DELAY, _MUCH_LATER = "2m", "1h"
