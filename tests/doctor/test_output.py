@@ -222,5 +222,5 @@ def test_hiding() -> None:
         "saga_redis_url": "redis://h/0?password=other",
         "result_backend": None,
     }
-    found = urls.secrets_of(urls.urls(conf))
+    found = urls.secrets_of(urls.configured_urls(conf))
     assert urls.masked("p%40ssword p@ssword other x", found) == "**** **** **** x"

@@ -34,6 +34,22 @@ def test_public_names_are_complete() -> None:
     assert [name for name in celeriac.__all__ if not hasattr(celeriac, name)] == []
 
 
+def test_public_names_have_a_home() -> None:
+    """A name is found where the table says it lives, and type checkers see the same."""
+    assert sorted(celeriac._HOME) == sorted(celeriac.__all__)
+    assert imported_names() == set(celeriac.__all__)
+
+
+def test_importing_the_package_loads_nothing() -> None:
+    """`import celeriac` is free, and a `celery` command that is not about sagas nearly so."""
+    for module, most in (("celeriac", 1), ("celeriac.terminal.cli", 4)):
+        code = f"import sys, {module}; print(sum(n.startswith('celeriac') for n in sys.modules))"
+        asked = subprocess.run(
+            [sys.executable, "-c", code], cwd=ROOT / "worker", capture_output=True, check=True
+        )
+        assert int(asked.stdout) <= most, module
+
+
 def test_public_names_are_sorted() -> None:
     """A name is found in the list where a reader looks for it, once."""
     assert list(celeriac.__all__) == sorted(set(celeriac.__all__))

@@ -46,6 +46,13 @@ LATE = {
     "celeriac.terminal.options": "the same",
 }
 
+# What is imported by its path from outside of its room: implementations, by whoever builds one.
+BY_PATH = ("celeriac.store.", "celeriac.observing.metrics", "celeriac.observing.traces")
+# What is imported as a whole, since its names want the word before them: `commands.Cancel`.
+NAMESPACES = ("celeriac.machine.commands", "celeriac.views.wording")
+# Rooms whose doors stand open: users import from them by path, or nothing but `cli` is entered.
+OPEN = {"ground", "faces", "barrier", "terminal", "testing"}
+
 RANK = {name: rank for rank, row in enumerate(ROOMS) for name in row.split(" | ")}
 MODULES = modules()
 # The package's own __init__ only gathers the public names, and nobody inside imports from it.
@@ -80,6 +87,21 @@ def test_imports_come_from_rooms_below(module: Module) -> None:
         and not (room(found.target) and RANK[room(found.target)] < RANK[own])
     ]
     assert wrong == []
+
+
+@each_module
+def test_rooms_are_entered_by_their_doors(module: Module) -> None:
+    """What a room gives to others stands in its `__init__.py`; the rest may change freely."""
+    own = room(module.name)
+    inside = [
+        f"{module.label}:{found.line} imports {found.target}"
+        for found in module.imports
+        if found.target in MODULES
+        and room(found.target) not in {own, *OPEN}
+        and "." in found.target.removeprefix("celeriac.")
+        and not found.target.startswith(BY_PATH + NAMESPACES)
+    ]
+    assert inside == [] or own in {"faces", "testing"}
 
 
 @each_module

@@ -143,10 +143,7 @@ def announce(flow: Flow, to: str) -> str:
     return flow.step(mail, to)
 
 
-@sagas.step(
-    name="shop.retry_while_unavailable",
-    retry=Retry(max_attempts=None, initial_delay=1, max_delay=1),
-)
+@sagas.step(name="shop.insist", retry=Retry(max_attempts=None, initial_delay=1, max_delay=1))
 def insist() -> None:
     """Is tried until it succeeds."""
 

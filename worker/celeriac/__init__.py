@@ -1,59 +1,61 @@
 """Celeriac makes the Celery you already run durable.
 
-Owns: the public names, and refusing to be imported under any other.
+Owns: the public names, and refusing to be imported under any other.  Refuses to know: what they do.
+
+A name is imported when it is first asked for, so that `import celeriac` and every `celery` command
+take next to nothing.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 if __name__ != "celeriac":
     raise ImportError(
         f"the package is `celeriac`, not `{__name__}`: a second copy would have a registry of its "
-        "own; install it (`make setup`) and `import celeriac`"
+        "own; install it (`make setup`) and `import celeriac`",
     )
 
-from celeriac.app.client import Page, RunHandle
-from celeriac.authoring.flow import Flow
-from celeriac.authoring.steps import Compensation, Step
-from celeriac.context import StepContext, current
-from celeriac.engine.archive import ArchivedRun
-from celeriac.engine.retention import Purge
-from celeriac.errors import (
-    Abort,
-    CommandRefused,
-    ConfigurationError,
-    DefinitionError,
-    InputInvalid,
-    LeaseLost,
-    OutputInvalid,
-    PayloadTooLarge,
-    ResultTimeout,
-    RunCompensated,
-    RunConflict,
-    RunExists,
-    RunFailed,
-    RunNotFound,
-    RunNotSuccessful,
-    RunTerminated,
-    SagaError,
-    StepFailed,
-    StoreError,
-    StoreFull,
-    StoreUnavailable,
-)
-from celeriac.failure import Failure
-from celeriac.machine.events import Event, EventKind
-from celeriac.machine.policy import Retry
-from celeriac.machine.runs import RunStatus, StepStatus
-from celeriac.observing.signals import (
-    saga_compensated,
-    saga_completed,
-    saga_failed,
-    saga_started,
-    saga_step_failed,
-)
-from celeriac.sagas import Saga, Sagas
-from celeriac.views.state import RunState, StepView
-from celeriac.views.stats import SagaStats, Stats, SweepStats
+if TYPE_CHECKING:
+    from celeriac.app import Page, RunHandle
+    from celeriac.authoring import Compensation, Flow, Step
+    from celeriac.context import StepContext, current
+    from celeriac.engine import ArchivedRun, Purge
+    from celeriac.errors import (
+        Abort,
+        CommandRefused,
+        ConfigurationError,
+        DefinitionError,
+        InputInvalid,
+        LeaseLost,
+        OutputInvalid,
+        PayloadTooLarge,
+        ResultTimeout,
+        RunCompensated,
+        RunConflict,
+        RunExists,
+        RunFailed,
+        RunNotFound,
+        RunNotSuccessful,
+        RunTerminated,
+        SagaError,
+        StepFailed,
+        StoreError,
+        StoreFull,
+        StoreUnavailable,
+    )
+    from celeriac.failure import Failure
+    from celeriac.machine import Event, EventKind, Retry, RunStatus, StepStatus
+    from celeriac.observing import (
+        saga_compensated,
+        saga_completed,
+        saga_failed,
+        saga_started,
+        saga_step_failed,
+    )
+    from celeriac.sagas import Saga, Sagas
+    from celeriac.views import RunState, SagaStats, Stats, StepView, SweepStats
 
 __all__ = [
     "Abort",
@@ -105,3 +107,59 @@ __all__ = [
     "saga_started",
     "saga_step_failed",
 ]
+
+# Where each name is at home.
+_HOMES = {
+    "celeriac.app": ("Page", "RunHandle"),
+    "celeriac.authoring": ("Compensation", "Flow", "Step"),
+    "celeriac.context": ("StepContext", "current"),
+    "celeriac.engine": ("ArchivedRun", "Purge"),
+    "celeriac.errors": (
+        "Abort",
+        "CommandRefused",
+        "ConfigurationError",
+        "DefinitionError",
+        "InputInvalid",
+        "LeaseLost",
+        "OutputInvalid",
+        "PayloadTooLarge",
+        "ResultTimeout",
+        "RunCompensated",
+        "RunConflict",
+        "RunExists",
+        "RunFailed",
+        "RunNotFound",
+        "RunNotSuccessful",
+        "RunTerminated",
+        "SagaError",
+        "StepFailed",
+        "StoreError",
+        "StoreFull",
+        "StoreUnavailable",
+    ),
+    "celeriac.failure": ("Failure",),
+    "celeriac.machine": ("Event", "EventKind", "Retry", "RunStatus", "StepStatus"),
+    "celeriac.observing": (
+        "saga_compensated",
+        "saga_completed",
+        "saga_failed",
+        "saga_started",
+        "saga_step_failed",
+    ),
+    "celeriac.sagas": ("Saga", "Sagas"),
+    "celeriac.views": ("RunState", "SagaStats", "Stats", "StepView", "SweepStats"),
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for (PEP 562)."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'celeriac' has no attribute {name!r}")
+    found = getattr(import_module(_HOME[name]), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -5,6 +5,6 @@ Owns: the path by which users import these names.  Refuses to know: what they do
 
 from __future__ import annotations
 
-from celeriac.engine.archive import Archive, ArchivedRun, JsonLines, load_archive
+from celeriac.engine import Archive, ArchivedRun, JsonLines, load_archive
 
 __all__ = ["Archive", "ArchivedRun", "JsonLines", "load_archive"]

@@ -13,8 +13,8 @@ from __future__ import annotations
 import ast
 from typing import Any
 
-from celeriac.observing.observers import clean
-from celeriac.workers.canvas import ERRBACK, shown
+from celeriac.observing import clean
+from celeriac.workers import ERRBACK, shown
 
 __all__ = ["format_task", "natural_time", "tasks_columns"]
 

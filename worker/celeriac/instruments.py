@@ -6,6 +6,6 @@ Owns: the path by which users import these names.  Refuses to know: what they do
 
 from __future__ import annotations
 
-from celeriac.app.instruments import Instruments, count_into, serve_store
+from celeriac.app import Instruments, count_into, serve_store
 
 __all__ = ["Instruments", "count_into", "serve_store"]

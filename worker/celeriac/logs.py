@@ -5,6 +5,6 @@ Owns: the path by which users import these names.  Refuses to know: what they do
 
 from __future__ import annotations
 
-from celeriac.observing.logs import LINE, AttemptFilter, JsonFormatter
+from celeriac.observing import LINE, AttemptFilter, JsonFormatter
 
 __all__ = ["LINE", "AttemptFilter", "JsonFormatter"]

@@ -6,7 +6,7 @@ Owns: the path by which users import these names.  Refuses to know: what they do
 
 from __future__ import annotations
 
-from celeriac.observing.observers import (
+from celeriac.observing import (
     Asked,
     Claiming,
     Committed,

@@ -10,28 +10,30 @@ import json
 import os
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, overload
 
-from celeriac.app.client import Page, RunHandle, dump_plain
-from celeriac.app.inputs import (
+from celeriac.app import (
+    Page,
+    RunHandle,
     checked_id,
     checked_statuses,
     checked_tags,
     dump_cursor,
+    dump_plain,
     inputs_of,
     load_cursor,
     moment_ms,
+    sweep_once,
     uuid7,
+    wire,
 )
-from celeriac.app.wiring import sweep_once, wire
-from celeriac.authoring.flow import (
+from celeriac.authoring import (
     Flow,
     Planned,
+    Shape,
     define_adopted_compensation,
     define_step,
     plan_saga,
 )
-from celeriac.authoring.signatures import Shape
-from celeriac.engine.repair import Repair
-from celeriac.engine.retention import Purge
+from celeriac.engine import Purge, Repair
 from celeriac.errors import (
     ConfigurationError,
     DefinitionError,
@@ -39,13 +41,11 @@ from celeriac.errors import (
     OutputInvalid,
     StepFailed,
 )
-from celeriac.machine.commands import Start
-from celeriac.machine.policy import duration_ms
+from celeriac.machine import Start, duration_ms
 from celeriac.points import reached
 from celeriac.store import Query, payloads
-from celeriac.views.stats import Stats, stats_of
-from celeriac.workers.runtime import Runtime
-from celeriac.workers.tasks import SagaTask, adopt
+from celeriac.views import Stats, stats_of
+from celeriac.workers import Runtime, SagaTask, adopt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -53,12 +53,18 @@ if TYPE_CHECKING:
 
     from celery import Celery
 
-    from celeriac.authoring.steps import Compensation, Step
+    from celeriac.authoring import Compensation, Step
     from celeriac.context import StepContext
-    from celeriac.engine.repair import Repaired
-    from celeriac.machine.plans import CompensationOrder, Effect, OnDeadline, OnUnknown
-    from celeriac.machine.policy import Duration, Retry
-    from celeriac.machine.runs import RunStatus
+    from celeriac.engine import Repaired
+    from celeriac.machine import (
+        CompensationOrder,
+        Duration,
+        Effect,
+        OnDeadline,
+        OnUnknown,
+        Retry,
+        RunStatus,
+    )
 
 P = ParamSpec("P")
 I = TypeVar("I")  # noqa: E741 -- the input of a saga

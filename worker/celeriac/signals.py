@@ -6,7 +6,7 @@ Owns: the path by which users import these names.  Refuses to know: what they do
 
 from __future__ import annotations
 
-from celeriac.observing.signals import (
+from celeriac.observing import (
     saga_compensated,
     saga_completed,
     saga_failed,

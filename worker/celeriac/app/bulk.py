@@ -13,13 +13,13 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from celeriac.errors import CommandRefused, RunNotFound
-from celeriac.views.bulk_outcome import BulkOutcome
+from celeriac.views import BulkOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from celeriac.app.client import Page, RunHandle
-    from celeriac.views.state import RunState
+    from celeriac.views import RunState
 
 _PAGE = 200
 

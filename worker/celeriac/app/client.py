@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pydantic import TypeAdapter
 
-from celeriac.authoring.signatures import write
-from celeriac.engine.retention import Archivist
+from celeriac.authoring import write
+from celeriac.engine import Archivist
 from celeriac.errors import (
     CommandRefused,
     InputInvalid,
@@ -24,24 +24,26 @@ from celeriac.errors import (
     RunNotFound,
     RunTerminated,
 )
-from celeriac.machine import commands
-from celeriac.machine.runs import Run, RunStatus
-from celeriac.observing.observers import log
+from celeriac.machine import Run, RunStatus, commands
+from celeriac.observing import log
 from celeriac.store import payloads
-from celeriac.views.graph import graph_of
-from celeriac.views.state import RunState, failure_fields, hold_of, state_of
-from celeriac.views.undo_plan import undo_fields, undo_plan_of
+from celeriac.views import (
+    RunState,
+    failure_fields,
+    graph_of,
+    hold_of,
+    state_of,
+    undo_fields,
+    undo_plan_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from celeriac.engine.engine import Dispatcher, Engine
+    from celeriac.engine import Dispatcher, Engine
     from celeriac.failure import Failure
-    from celeriac.machine.commands import Command
-    from celeriac.machine.events import Event
-    from celeriac.machine.plans import Plan
-    from celeriac.views.graph import Graph
-    from celeriac.views.undo_plan import UndoPlan
+    from celeriac.machine import Command, Event, Plan
+    from celeriac.views import Graph, UndoPlan
 
 R = TypeVar("R")
 _ANYTHING = TypeAdapter(Any)

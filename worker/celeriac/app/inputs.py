@@ -16,12 +16,12 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from celeriac.errors import InputInvalid
-from celeriac.machine.runs import RunStatus
+from celeriac.machine import RunStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from celeriac.authoring.signatures import Shape
+    from celeriac.authoring import Shape
 
 _LONGEST_ID = 200
 _LIKE_A_SECOND_LIFE = re.compile(r"~[0-9]+\Z")  # see `Run.key`

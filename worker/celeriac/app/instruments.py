@@ -12,17 +12,15 @@ from billiard import get_start_method
 from celery import signals
 
 from celeriac.errors import ConfigurationError
-from celeriac.observing.logs import dress
+from celeriac.observing import dress, log
 from celeriac.observing.metrics.counting import Counting
 from celeriac.observing.metrics.defined import definitions
 from celeriac.observing.metrics.exporter import Collector, Endpoint, Exporter
 from celeriac.observing.metrics.gauges import Gauges, StoreGauges
 from celeriac.observing.metrics.server import Condition
 from celeriac.observing.metrics.tally import Tally
-from celeriac.observing.observers import log
 from celeriac.store.connection import Connection
-from celeriac.workers.canvas import QUEUE
-from celeriac.workers.runtime import redis_url
+from celeriac.workers import QUEUE, redis_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +29,7 @@ if TYPE_CHECKING:
     from celery import Celery
 
     from celeriac.observing.metrics.gauges import Sample
-    from celeriac.workers.runtime import Runtime
+    from celeriac.workers import Runtime
 
 
 class Instruments:

@@ -16,23 +16,31 @@ from celery.utils.text import str_to_list
 
 from celeriac.app.instruments import Instruments
 from celeriac.doctor import start_checkup
-from celeriac.engine.sweep import Sweep
+from celeriac.engine import Sweep
 from celeriac.errors import CommandRefused, SagaError
-from celeriac.machine.commands import Block
-from celeriac.observing.observers import clean, log
+from celeriac.machine import Block
+from celeriac.observing import clean, log
 from celeriac.points import reached
-from celeriac.workers.canvas import ERRBACK, HEADER, QUEUE, SIGNED, parse_header, written
-from celeriac.workers.heartbeat import OPTION, HeartbeatFileStep
-from celeriac.workers.intake import STRATEGY
-from celeriac.workers.leases import LeaseKeeper
-from celeriac.workers.report import Tick
+from celeriac.workers import (
+    ERRBACK,
+    HEADER,
+    OPTION,
+    QUEUE,
+    SIGNED,
+    STRATEGY,
+    HeartbeatFileStep,
+    LeaseKeeper,
+    Tick,
+    parse_header,
+    written,
+)
 
 if TYPE_CHECKING:
     from celery import Celery
 
-    from celeriac.engine.engine import Delivery
-    from celeriac.machine.runs import Run
-    from celeriac.workers.runtime import Runtime
+    from celeriac.engine import Delivery
+    from celeriac.machine import Run
+    from celeriac.workers import Runtime
 
 SWEEP = "celeriac.sweep"
 _LOGGERS_OF_EVERY_TASK = ("celery.app.trace", "celery.worker.strategy", "celery.beat")

@@ -7,3 +7,28 @@ Its files, from the ground up::
 
     annotations | signatures < placeholders < steps < flow
 """
+
+from __future__ import annotations
+
+from celeriac.authoring.flow import (
+    Flow,
+    Planned,
+    define_adopted_compensation,
+    define_step,
+    plan_saga,
+)
+from celeriac.authoring.signatures import Shape, adapter_for, write
+from celeriac.authoring.steps import Compensation, Step
+
+__all__ = [
+    "Compensation",
+    "Flow",
+    "Planned",
+    "Shape",
+    "Step",
+    "adapter_for",
+    "define_adopted_compensation",
+    "define_step",
+    "plan_saga",
+    "write",
+]

@@ -32,7 +32,7 @@ from celeriac.authoring.steps import (
     planning,
 )
 from celeriac.errors import DefinitionError, InputInvalid
-from celeriac.machine.plans import (
+from celeriac.machine import (
     CompensationOrder,
     Constant,
     Expression,
@@ -44,7 +44,7 @@ from celeriac.machine.plans import (
 )
 
 if TYPE_CHECKING:
-    from celeriac.machine.policy import Duration
+    from celeriac.machine import Duration
 
 RESERVED_INPUTS = ("id", "tags", "if_exists")  # keyword arguments of `start`
 

@@ -30,7 +30,7 @@ from celeriac.authoring.annotations import (
 )
 from celeriac.authoring.signatures import adapter_for, write
 from celeriac.errors import DefinitionError, InputInvalid
-from celeriac.machine.plans import Constant, DictOf, Expression, FromInput, FromStep, ListOf
+from celeriac.machine import Constant, DictOf, Expression, FromInput, FromStep, ListOf
 
 
 class Placeholder:

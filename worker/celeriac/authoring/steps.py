@@ -19,8 +19,7 @@ from celeriac.authoring.placeholders import Placeholder
 from celeriac.authoring.signatures import Shape, listed
 from celeriac.errors import DefinitionError
 from celeriac.failure import Failure
-from celeriac.machine.plans import Effect, OnUnknown, RetryRule, Undo
-from celeriac.machine.policy import Duration, Retry, duration_ms
+from celeriac.machine import Duration, Effect, OnUnknown, Retry, RetryRule, Undo, duration_ms
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

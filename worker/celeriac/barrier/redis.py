@@ -17,7 +17,7 @@ from redis.exceptions import ResponseError, WatchError
 
 from celeriac.barrier.remembered import busy, check_direction, dump, key_of, load, undone
 from celeriac.errors import Abort, CommandRefused
-from celeriac.machine.policy import Duration, duration_ms
+from celeriac.machine import Duration, duration_ms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

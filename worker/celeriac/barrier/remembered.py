@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
 
-from celeriac.authoring.signatures import adapter_for, write
+from celeriac.authoring import adapter_for, write
 from celeriac.errors import Abort, CommandRefused, OutputInvalid, SagaError
 
 if TYPE_CHECKING:

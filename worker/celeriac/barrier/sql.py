@@ -22,7 +22,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from celeriac.barrier.remembered import busy, check_direction, dump, key_of, load, undone
 from celeriac.errors import ConfigurationError
-from celeriac.machine.policy import Duration, duration_ms
+from celeriac.machine import Duration, duration_ms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Any
 from celeriac.doctor import configured, durability, workforce
 from celeriac.doctor.facts import NOBODY, gather
 from celeriac.doctor.findings import Check, Finding, Severity
-from celeriac.observing.observers import clean, log
-from celeriac.workers.urls import masked, secrets_of, urls
+from celeriac.observing import clean, log
+from celeriac.workers import configured_urls, masked, secrets_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from celeriac.doctor.facts import Facts
     from celeriac.doctor.findings import Area
-    from celeriac.workers.runtime import Runtime
+    from celeriac.workers import Runtime
 
 __all__ = ["CHECKS", "Check", "Finding", "Report", "Severity", "examine", "judge", "start_checkup"]
 
@@ -103,7 +103,7 @@ def _examine(runtime: Runtime, checks: Sequence[Check[Facts]]) -> Report:
 
 def judge(facts: Facts, checks: Sequence[Check[Facts]] = tuple(CHECKS.values())) -> Report:
     """Let *checks* look at *facts*."""
-    hidden = secrets_of(urls(facts.conf))
+    hidden = secrets_of(configured_urls(facts.conf))
     findings = [finding for check in checks for finding in check.findings(facts)]
     told = [_told(finding, lambda text: clean(masked(text, hidden))) for finding in findings]
     return Report(sorted(told, key=lambda finding: _ORDER.index(finding.severity)))

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from celeriac.doctor.findings import ERROR, INFO, WARNING, Remark, Table
 from celeriac.doctor.formatting import names, span
-from celeriac.workers.canvas import QUEUE
-from celeriac.workers.urls import broker_url
+from celeriac.workers import QUEUE, broker_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,7 +12,7 @@ from redis.crc import key_slot
 
 from celeriac.doctor.findings import ERROR, INFO, WARNING, Remark, Table, Unseen, seen
 from celeriac.doctor.formatting import count, size, span
-from celeriac.store.keys import Keys
+from celeriac.store import Keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

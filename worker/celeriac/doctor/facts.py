@@ -14,11 +14,9 @@ from celeriac.doctor.findings import Unseen
 from celeriac.doctor.server import Server, read_server
 from celeriac.doctor.store_contents import Shelves, read_shelves
 from celeriac.errors import SagaError, StoreError, StoreUnavailable
+from celeriac.store import Keys
 from celeriac.store.connection import Connection
-from celeriac.store.keys import Keys
-from celeriac.workers.report import CALL_SECONDS, WorkerReports, ask_workers
-from celeriac.workers.runtime import redis_url
-from celeriac.workers.urls import broker_url
+from celeriac.workers import CALL_SECONDS, WorkerReports, ask_workers, broker_url, redis_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -26,10 +24,10 @@ if TYPE_CHECKING:
     from celery import Celery
 
     from celeriac.doctor.findings import Area
-    from celeriac.machine.plans import Plan
+    from celeriac.machine import Plan
     from celeriac.settings import Settings
     from celeriac.store import SweepMark
-    from celeriac.workers.runtime import Runtime
+    from celeriac.workers import Runtime
 
 T = TypeVar("T")
 

@@ -10,11 +10,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from celeriac.errors import StoreError
-from celeriac.machine.plans import Plan
-from celeriac.machine.runs import AT_REST
+from celeriac.machine import AT_REST, Plan
+from celeriac.store import Keys, shard_of, split_member
 from celeriac.store.codec import load_run
 from celeriac.store.commit import HEAD
-from celeriac.store.keys import Keys, shard_of, split_member
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

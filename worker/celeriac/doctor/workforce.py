@@ -13,15 +13,13 @@ from celeriac.doctor.durability import NTP, skewed
 from celeriac.doctor.findings import ERROR, INFO, WARNING, Remark, Table, Unseen, seen
 from celeriac.doctor.formatting import names, span
 from celeriac.errors import SagaError
-from celeriac.workers.canvas import ERRBACK, QUEUE
-from celeriac.workers.runtime import redis_url
-from celeriac.workers.urls import place
+from celeriac.workers import ERRBACK, QUEUE, place, redis_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from celeriac.doctor.facts import Facts
-    from celeriac.workers.report import Ticks, Worker
+    from celeriac.workers import Ticks, Worker
 
 BROKER: Table[Facts] = Table("broker")
 WORKERS: Table[Facts] = Table("workers")

@@ -7,3 +7,35 @@ Its files, from the ground up::
 
     archive < changes | retention < engine < bodies | sweep | repair
 """
+
+from __future__ import annotations
+
+from celeriac.engine.archive import Archive, ArchivedRun, JsonLines, load_archive
+from celeriac.engine.bodies import AttemptFailure, Work, classify_error, perform, report
+from celeriac.engine.engine import Attempt, Backlog, Delivery, Dispatcher, Engine
+from celeriac.engine.repair import FAULTS, Repair, Repaired
+from celeriac.engine.retention import Archivist, Purge
+from celeriac.engine.sweep import Sweep
+
+__all__ = [
+    "FAULTS",
+    "Archive",
+    "ArchivedRun",
+    "Archivist",
+    "Attempt",
+    "AttemptFailure",
+    "Backlog",
+    "Delivery",
+    "Dispatcher",
+    "Engine",
+    "JsonLines",
+    "Purge",
+    "Repair",
+    "Repaired",
+    "Sweep",
+    "Work",
+    "classify_error",
+    "load_archive",
+    "perform",
+    "report",
+]

@@ -23,13 +23,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from celeriac.errors import ConfigurationError
-from celeriac.views.documents import event_document, run_document
+from celeriac.views import event_document, run_document
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from celeriac.machine.events import Event
-    from celeriac.views.state import RunState
+    from celeriac.machine import Event
+    from celeriac.views import RunState
 
 
 @dataclass(frozen=True, slots=True)

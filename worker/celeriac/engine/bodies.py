@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import TypeAdapter
 from pydantic_core import from_json, to_json
 
-from celeriac.authoring.signatures import write
+from celeriac.authoring import write
 from celeriac.context import StepContext, entered
 from celeriac.errors import (
     Abort,
@@ -27,16 +27,15 @@ from celeriac.errors import (
     SagaError,
 )
 from celeriac.failure import Failure
-from celeriac.machine.commands import Fail
-from celeriac.machine.policy import retryable
-from celeriac.observing.observers import Working, title
+from celeriac.machine import Fail, retryable
+from celeriac.observing import Working, title
 from celeriac.store import payloads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from celeriac.authoring.signatures import Shape
+    from celeriac.authoring import Shape
     from celeriac.engine.engine import Attempt, Engine
 
 _ANYTHING = TypeAdapter(Any)

@@ -9,17 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from celeriac.failure import Failure
-from celeriac.machine.events import EventKind
-from celeriac.machine.runs import PhaseStatus, RunStatus
+from celeriac.machine import EventKind, PhaseStatus, RunStatus
 from celeriac.store import Change, Lease, payloads
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from celeriac.machine.events import Event
-    from celeriac.machine.plans import Phase, Plan
-    from celeriac.machine.runs import Run
-    from celeriac.machine.transitions import Transition
+    from celeriac.machine import Event, Phase, Plan, Run, Transition
     from celeriac.settings import Terms
 
 

@@ -15,11 +15,23 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 from celeriac.engine.changes import change_of
 from celeriac.errors import CommandRefused, RunNotFound, StoreError, StoreUnavailable
-from celeriac.machine.commands import CheckAttempt, Claim, Command, Complete, Fail, Start, Wake
-from celeriac.machine.events import Dispatch, Event, EventKind
-from celeriac.machine.moves import due, overdue
-from celeriac.machine.transitions import Transition, transition
-from celeriac.observing.observers import (
+from celeriac.machine import (
+    CheckAttempt,
+    Claim,
+    Command,
+    Complete,
+    Dispatch,
+    Event,
+    EventKind,
+    Fail,
+    Start,
+    Transition,
+    Wake,
+    due,
+    overdue,
+    transition,
+)
+from celeriac.observing import (
     Claiming,
     Committed,
     Observers,
@@ -34,8 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from celeriac.failure import Failure
-    from celeriac.machine.plans import Node, Phase, Plan
-    from celeriac.machine.runs import Run
+    from celeriac.machine import Node, Phase, Plan, Run
     from celeriac.settings import Terms
     from celeriac.store import Lease, Snapshot, Store
 

@@ -15,16 +15,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from celeriac.engine.changes import leases_of, removable_at
 from celeriac.errors import StoreError
-from celeriac.machine.moves import IllegalMove, fold, wake_at
-from celeriac.machine.runs import RunStatus
+from celeriac.machine import IllegalMove, RunStatus, fold, wake_at
 from celeriac.store import Change, IndexedRun, UnreadableRun
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from celeriac.engine.engine import Engine
-    from celeriac.machine.plans import Plan
-    from celeriac.machine.runs import Run
+    from celeriac.machine import Plan, Run
     from celeriac.store import Entry
 
 #: What can be wrong, by name, and what it means; of the last three nothing is left to mend from.

@@ -15,19 +15,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from celeriac.engine.archive import ArchivedRun
 from celeriac.errors import ConfigurationError, InputInvalid, StoreError, StoreUnavailable
-from celeriac.machine.runs import AT_REST, RunStatus
-from celeriac.observing.observers import clean, log
-from celeriac.store import Expired, Query
-from celeriac.store.payloads import load_failure
-from celeriac.views.state import failure_fields, hold_of, state_of
+from celeriac.machine import AT_REST, RunStatus
+from celeriac.observing import clean, log
+from celeriac.store import Expired, Query, load_failure
+from celeriac.views import failure_fields, hold_of, state_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 
     from celeriac.engine.archive import Archive
-    from celeriac.machine.events import Event
-    from celeriac.machine.plans import Plan
-    from celeriac.machine.runs import Run
+    from celeriac.machine import Event, Plan, Run
     from celeriac.settings import Terms
     from celeriac.store import Store
 

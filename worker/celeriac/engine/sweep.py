@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 from celeriac.engine.retention import Retention
 from celeriac.errors import CommandRefused, RunNotFound, StoreError, StoreUnavailable
 from celeriac.failure import Failure
-from celeriac.machine.commands import Expire, Redispatch, Wake
-from celeriac.machine.moves import PATROL, dates, overdue
-from celeriac.observing.observers import Swept, log
+from celeriac.machine import PATROL, Expire, Redispatch, Wake, dates, overdue
+from celeriac.observing import Swept, log
 from celeriac.points import reached
 from celeriac.store import payloads
 
@@ -23,9 +22,7 @@ if TYPE_CHECKING:
 
     from celeriac.engine.engine import Backlog, Dispatcher, Engine
     from celeriac.engine.retention import Archivist
-    from celeriac.machine.events import Dispatch
-    from celeriac.machine.plans import Plan
-    from celeriac.machine.runs import Run
+    from celeriac.machine import Dispatch, Plan, Run
     from celeriac.store import Due, DueBatch, Lease
 
 # A sweep leaves a shard after so many batches, so that one shard cannot starve the others.

@@ -7,3 +7,61 @@ Its files, from the ground up::
 
     observers < logs | signals | traces | metrics
 """
+
+from __future__ import annotations
+
+from celeriac.observing.logs import LINE, AttemptFilter, JsonFormatter, dress, log_context
+from celeriac.observing.observers import (
+    Asked,
+    Claiming,
+    Committed,
+    Observer,
+    Observers,
+    Refused,
+    Settled,
+    Starting,
+    Swept,
+    Working,
+    clean,
+    details,
+    log,
+    logged,
+    title,
+)
+from celeriac.observing.signals import (
+    saga_compensated,
+    saga_completed,
+    saga_failed,
+    saga_started,
+    saga_step_failed,
+    send_signals,
+)
+
+__all__ = [
+    "LINE",
+    "Asked",
+    "AttemptFilter",
+    "Claiming",
+    "Committed",
+    "JsonFormatter",
+    "Observer",
+    "Observers",
+    "Refused",
+    "Settled",
+    "Starting",
+    "Swept",
+    "Working",
+    "clean",
+    "details",
+    "dress",
+    "log",
+    "log_context",
+    "logged",
+    "saga_compensated",
+    "saga_completed",
+    "saga_failed",
+    "saga_started",
+    "saga_step_failed",
+    "send_signals",
+    "title",
+]

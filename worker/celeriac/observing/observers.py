@@ -16,14 +16,12 @@ import logging
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from celeriac.machine.events import Event, EventKind
+from celeriac.machine import Event, EventKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from celeriac.machine.commands import Command
-    from celeriac.machine.plans import Phase
-    from celeriac.machine.runs import Run
+    from celeriac.machine import Command, Phase, Run
 
 log = logging.getLogger("celeriac")
 

@@ -22,13 +22,11 @@ from typing import TYPE_CHECKING, Any
 
 from celery.utils.dispatch import Signal
 
-from celeriac.machine.events import EventKind
-from celeriac.machine.runs import RunStatus
+from celeriac.machine import EventKind, RunStatus
 from celeriac.observing.observers import Committed
 
 if TYPE_CHECKING:
-    from celeriac.machine.events import Event
-    from celeriac.machine.runs import Run
+    from celeriac.machine import Event, Run
     from celeriac.observing.observers import Notice
 
 #: A run was accepted.  With `run_id`, `saga`, `tags`.

@@ -19,17 +19,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from celeriac.errors import ConfigurationError
-from celeriac.machine.events import EventKind
-from celeriac.machine.runs import PhaseStatus
+from celeriac.machine import EventKind, PhaseStatus
 from celeriac.observing.observers import Claiming, Committed, Settled, Starting, Working
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from contextlib import AbstractContextManager
 
-    from celeriac.machine.events import Event
-    from celeriac.machine.plans import Phase
-    from celeriac.machine.runs import Run
+    from celeriac.machine import Event, Phase, Run
     from celeriac.observing.observers import Notice
 
 #: The field that holds the context of the span in which a run was started.

@@ -20,8 +20,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from celeriac.errors import StoreError
-from celeriac.machine.plans import Plan
-from celeriac.machine.runs import PhaseState, PhaseStatus, Run, RunStatus, StepState
+from celeriac.machine import PhaseState, PhaseStatus, Plan, Run, RunStatus, StepState
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -18,9 +18,8 @@ from celeriac.store.keys import CUT, ShardKeys, lease_member, member, pair, plan
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from celeriac.machine.plans import Plan
-    from celeriac.machine.runs import Run
-    from celeriac.store import Change, Entry
+    from celeriac.machine import Plan, Run
+    from celeriac.store.promise import Change, Entry
 
 HEAD = "h"  # as commit.lua knows it
 FIELD = "f:"  # what the names of payloads begin with, which share the run's hash with the head

@@ -13,18 +13,17 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from celeriac.errors import StoreError
-from celeriac.store import Entry, IndexedRun, Lease, UnreadableRun
 from celeriac.store.answers import ms, scored
 from celeriac.store.commit import HEAD, places, spell_drop
 from celeriac.store.keys import lease_member, pair, split_member, split_wake
 from celeriac.store.listing import read_head
+from celeriac.store.promise import Entry, IndexedRun, Lease, UnreadableRun
 from celeriac.store.scripts import COMMIT
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
 
-    from celeriac.machine.plans import Phase
-    from celeriac.machine.runs import Run
+    from celeriac.machine import Phase, Run
     from celeriac.store.connection import Command, Connection
     from celeriac.store.keys import Keys, ShardKeys
     from celeriac.store.scripts import Scripts

@@ -12,10 +12,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
-from celeriac.store import Lease
+from celeriac.store.promise import Lease
 
 if TYPE_CHECKING:
-    from celeriac.machine.runs import Run
+    from celeriac.machine import Run
 
 CUT = "\x1f"  # between the parts of a lease in the wake index; no id or name may hold it
 DIGITS = 13  # of a time in an index member: enough until the year 2286

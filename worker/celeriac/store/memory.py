@@ -16,9 +16,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from celeriac.errors import StoreError
-from celeriac.machine.events import Event
-from celeriac.machine.plans import Plan
-from celeriac.store import (
+from celeriac.machine import Event, Plan
+from celeriac.store.codec import dump_plan, dump_run, load_plan, load_run, stamp
+from celeriac.store.keys import CUT, shard_of
+from celeriac.store.promise import (
     Due,
     DueBatch,
     Entry,
@@ -31,14 +32,12 @@ from celeriac.store import (
     StoreStats,
     SweepMark,
 )
-from celeriac.store.codec import dump_plan, dump_run, load_plan, load_run, stamp
-from celeriac.store.keys import CUT, shard_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from celeriac.machine.runs import Run, RunStatus
-    from celeriac.store import Change, Query, UnreadableRun
+    from celeriac.machine import Run, RunStatus
+    from celeriac.store.promise import Change, Query, UnreadableRun
 
 OUTAGES_KEPT = 100
 

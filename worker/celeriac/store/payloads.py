@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from celeriac.errors import OutputInvalid, PayloadTooLarge
 from celeriac.failure import Failure
-from celeriac.machine.plans import (
+from celeriac.machine import (
     Constant,
     DictOf,
     Expression,

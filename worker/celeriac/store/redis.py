@@ -15,10 +15,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from celeriac.errors import StoreError
-from celeriac.machine.events import Event
-from celeriac.machine.plans import Plan
-from celeriac.machine.runs import Run, RunStatus
-from celeriac.store import Due, DueBatch, Pulse, RunPage, Snapshot, StoreStats, SweepMark
+from celeriac.machine import Event, Plan, Run, RunStatus
 from celeriac.store.answers import ms, ripe, scored
 from celeriac.store.codec import dump_plan, load_plan, load_run
 from celeriac.store.commit import FIELD, HEAD, Call, spell_change
@@ -26,6 +23,7 @@ from celeriac.store.connection import Connection
 from celeriac.store.inspection import Inspection
 from celeriac.store.keys import Keys, lease_member, shard_of, split_wake
 from celeriac.store.listing import Listing, read_head
+from celeriac.store.promise import Due, DueBatch, Pulse, RunPage, Snapshot, StoreStats, SweepMark
 from celeriac.store.removal import Removal
 from celeriac.store.scripts import COMMIT, PULSE, SWEPT, WAKE, Scripts
 from celeriac.store.waiting import wait_until
@@ -33,8 +31,16 @@ from celeriac.store.waiting import wait_until
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from celeriac.store import Change, Entry, Expired, IndexedRun, Lease, Query, UnreadableRun
     from celeriac.store.connection import Command
+    from celeriac.store.promise import (
+        Change,
+        Entry,
+        Expired,
+        IndexedRun,
+        Lease,
+        Query,
+        UnreadableRun,
+    )
 
 _T = TypeVar("_T")
 _log = logging.getLogger(__name__)

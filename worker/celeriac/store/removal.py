@@ -11,12 +11,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from celeriac.errors import StoreError
-from celeriac.machine.runs import RunStatus
-from celeriac.store import Expired
+from celeriac.machine import RunStatus
 from celeriac.store.answers import ms, ripe, scored
 from celeriac.store.commit import HEAD, Call, spell_removal
 from celeriac.store.keys import bound
 from celeriac.store.listing import read_head
+from celeriac.store.promise import Expired
 from celeriac.store.scripts import COMMIT, FORGET, TURN, WAKE
 
 if TYPE_CHECKING:

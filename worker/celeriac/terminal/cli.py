@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from celeriac.terminal.verbs import Terminal
-    from celeriac.views.drawing import Drawing
+    from celeriac.views import Drawing
 
 _EPILOG = """\b
 Exit codes: 0 done, 1 an error, 2 wrong usage or input, 3 not found, 4 refused
@@ -419,7 +419,7 @@ def alive(file: Path, within: float) -> None:
 
     Workers touch what --saga-heartbeat-file names, or the setting saga_heartbeat_file.
     """
-    from celeriac.workers.heartbeat import age  # noqa: PLC0415 -- as above: only when it is needed
+    from celeriac.workers import age  # noqa: PLC0415 -- as above: only when it is needed
 
     seconds = age(file)
     if seconds is None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from celery.app.utils import find_app
 
 from celeriac.doctor import CHECKS
-from celeriac.machine.runs import RunStatus
+from celeriac.machine import RunStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -26,8 +26,8 @@ from celeriac.errors import (
     SagaError,
     StoreUnavailable,
 )
-from celeriac.machine.runs import RunStatus
-from celeriac.observing.observers import clean, log
+from celeriac.machine import RunStatus
+from celeriac.observing import clean, log
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

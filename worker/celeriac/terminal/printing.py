@@ -19,28 +19,18 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from celeriac.engine.repair import FAULTS
-from celeriac.observing.observers import clean
+from celeriac.engine import FAULTS
+from celeriac.observing import clean
 from celeriac.terminal.screen import COLOURS, Live, aligned, draw_table, live
-from celeriac.views import wording
-from celeriac.views.documents import event_document, run_document, stats_document
-from celeriac.views.drawing import draw
-from celeriac.views.watching import tree
+from celeriac.views import draw, event_document, run_document, stats_document, tree, wording
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from celeriac.doctor import Finding, Report
-    from celeriac.engine.repair import Repaired
-    from celeriac.machine.events import Event
-    from celeriac.machine.plans import Plan
-    from celeriac.machine.runs import Run, RunStatus
-    from celeriac.views.bulk_outcome import BulkOutcome
-    from celeriac.views.drawing import Drawing
-    from celeriac.views.graph import Graph
-    from celeriac.views.state import RunState
-    from celeriac.views.stats import Stats
-    from celeriac.views.undo_plan import UndoPlan
+    from celeriac.engine import Repaired
+    from celeriac.machine import Event, Plan, Run, RunStatus
+    from celeriac.views import BulkOutcome, Drawing, Graph, RunState, Stats, UndoPlan
 
 Form = Literal["table", "json", "jsonl", "ids"]
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import click
 
-from celeriac.observing.observers import clean
+from celeriac.observing import clean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

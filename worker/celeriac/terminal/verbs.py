@@ -18,29 +18,25 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 from kombu.exceptions import OperationalError
 
-from celeriac.app.bulk import give, kinds, matching
-from celeriac.app.instruments import serve_store
+from celeriac.app import give, kinds, matching, serve_store
 from celeriac.doctor import CHECKS, examine
 from celeriac.errors import DefinitionError, ResultTimeout, RunNotFound, StoreUnavailable
-from celeriac.machine.policy import duration_ms
+from celeriac.machine import duration_ms
 from celeriac.terminal.exit_codes import Exit, NotFound, complain, exit_of_outcome
 from celeriac.terminal.prompts import ask, progress
-from celeriac.views.bulk_outcome import BulkOutcome
-from celeriac.views.graph import graph_of
-from celeriac.views.wording import deed
+from celeriac.views import BulkOutcome, deed, graph_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from celery import Celery
 
-    from celeriac.app.client import RunHandle
-    from celeriac.machine.plans import Plan
-    from celeriac.machine.runs import Run
+    from celeriac.app import RunHandle
+    from celeriac.machine import Plan, Run
     from celeriac.sagas import IfExists, Saga, Sagas
     from celeriac.terminal.options import Target
     from celeriac.terminal.printing import Printer
-    from celeriac.views.drawing import Drawing
+    from celeriac.views import Drawing
 
 _BROKER_SECONDS = 2.0  # for one look whether the broker is there
 

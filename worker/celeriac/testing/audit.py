@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from celeriac.machine.events import EventKind
+from celeriac.machine import EventKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from celeriac.machine.events import Event
-    from celeriac.machine.plans import Node, Phase, Plan
+    from celeriac.machine import Event, Node, Phase, Plan
 
 _PHASES: tuple[Phase, Phase] = ("do", "undo")
 

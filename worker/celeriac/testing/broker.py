@@ -13,14 +13,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from celeriac.engine.engine import Backlog, Delivery
+from celeriac.engine import Backlog, Delivery
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from celeriac.machine.events import Dispatch
-    from celeriac.machine.plans import Plan
-    from celeriac.machine.runs import Run
+    from celeriac.machine import Dispatch, Plan, Run
     from celeriac.testing.clock import Clock
 
 #: The queue that everything travels through.

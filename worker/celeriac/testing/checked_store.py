@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from celeriac.machine.events import Event
-from celeriac.machine.moves import IllegalMove, apply
+from celeriac.machine import Event, IllegalMove, apply
 from celeriac.store import Lease
 from celeriac.store.codec import load_run
 from celeriac.store.memory import MemoryStore
@@ -18,8 +17,7 @@ from celeriac.store.memory import MemoryStore
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from celeriac.machine.plans import Plan
-    from celeriac.machine.runs import Run
+    from celeriac.machine import Plan, Run
     from celeriac.store import Change, Due, DueBatch, Snapshot
     from celeriac.testing.clock import Clock
 

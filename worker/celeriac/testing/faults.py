@@ -20,7 +20,7 @@ from celeriac.testing.simulation import FOR_EVER
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from celeriac.machine.plans import Plan
+    from celeriac.machine import Plan
     from celeriac.testing.fault_points import Fault, Point
     from celeriac.testing.lab import Lab
     from celeriac.testing.lab_sagas import LabRun

@@ -15,8 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from celeriac.errors import InputInvalid
-from celeriac.machine.events import EventKind
-from celeriac.machine.policy import Duration, duration_ms
+from celeriac.machine import Duration, EventKind, duration_ms
 from celeriac.testing.fault_points import Fault, checked_point, checked_who
 from celeriac.testing.lab_sagas import LabRun, Stage
 from celeriac.testing.process import ASIDE, Process
@@ -28,7 +27,7 @@ from celeriac.testing.virtual_tasks import Crew
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from celeriac.machine.plans import Phase
+    from celeriac.machine import Phase
     from celeriac.sagas import IfExists, Saga
     from celeriac.settings import Settings
 

@@ -10,9 +10,9 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from celeriac.app.client import RunHandle, dump_plain
+from celeriac.app import RunHandle, dump_plain
 from celeriac.errors import InputInvalid, OutputInvalid, ResultTimeout, RunNotFound
-from celeriac.machine.events import EventKind
+from celeriac.machine import EventKind
 from celeriac.sagas import Saga
 from celeriac.testing.process import Process
 from celeriac.testing.simulation import FOR_EVER
@@ -20,10 +20,8 @@ from celeriac.testing.simulation import FOR_EVER
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from celeriac.engine.engine import Dispatcher, Engine
-    from celeriac.machine.commands import Command
-    from celeriac.machine.plans import Phase
-    from celeriac.machine.runs import Run
+    from celeriac.engine import Dispatcher, Engine
+    from celeriac.machine import Command, Phase, Run
     from celeriac.settings import Settings
     from celeriac.testing.simulation import World
 

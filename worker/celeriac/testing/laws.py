@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from celeriac.authoring.flow import Planned
-from celeriac.authoring.steps import Step
+from celeriac.authoring import Planned, Step
 from celeriac.errors import InputInvalid
-from celeriac.machine.plans import Constant, FromInput, Node, Plan
+from celeriac.machine import Constant, FromInput, Node, Plan
 from celeriac.sagas import Saga
 from celeriac.testing.lab import Lab
 from celeriac.testing.virtual_tasks import family_of

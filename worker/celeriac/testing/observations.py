@@ -12,8 +12,8 @@ from celeriac.testing.fault_points import Point
 from celeriac.testing.timeline import Story
 
 if TYPE_CHECKING:
-    from celeriac.engine.engine import Delivery
-    from celeriac.machine.events import Event
+    from celeriac.engine import Delivery
+    from celeriac.machine import Event
 
 
 class Record:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from celeriac.engine.engine import Delivery
+    from celeriac.engine import Delivery
     from celeriac.store import Lease
     from celeriac.testing.broker import Message
     from celeriac.testing.fault_points import Point

@@ -13,7 +13,7 @@ from celeriac.testing.fault_points import Armed
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from celeriac.engine.engine import Delivery
+    from celeriac.engine import Delivery
     from celeriac.testing.broker import Message
     from celeriac.testing.fault_points import Point
     from celeriac.testing.process import Process

@@ -18,12 +18,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from billiard.exceptions import SoftTimeLimitExceeded
 
-from celeriac.engine.bodies import AttemptFailure, Work, perform, report
-from celeriac.engine.engine import Delivery, Engine
-from celeriac.engine.sweep import Sweep
+from celeriac.engine import AttemptFailure, Delivery, Engine, Sweep, Work, perform, report
 from celeriac.errors import CommandRefused, RunNotFound, StoreError, StoreUnavailable
-from celeriac.machine.runs import Run, RunStatus
-from celeriac.observing.observers import Observers, title
+from celeriac.machine import Run, RunStatus
+from celeriac.observing import Observers, title
 from celeriac.settings import Settings, Terms
 from celeriac.store import Lease
 from celeriac.testing.broker import QUEUE, Broker
@@ -32,13 +30,13 @@ from celeriac.testing.clock import Clock
 from celeriac.testing.observations import Record
 from celeriac.testing.process import ASIDE, Killed, Process, Stuck, Trouble
 from celeriac.testing.virtual_tasks import late_request
-from celeriac.workers.tasks import classify_celery_error
+from celeriac.workers import classify_celery_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from celeriac.engine.engine import Attempt
-    from celeriac.machine.events import Event
+    from celeriac.engine import Attempt
+    from celeriac.machine import Event
     from celeriac.store import Due, DueBatch
     from celeriac.testing.virtual_tasks import Crew
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from celeriac.observing.observers import clean, details, title
+from celeriac.observing import clean, details, title
 
 if TYPE_CHECKING:
-    from celeriac.machine.events import Event
+    from celeriac.machine import Event
 
 _MOST_LINES = 200  # at the beginning, and as many at the end
 _UNREADABLE = ("deadline",)  # a number of ms since the epoch; what follows from it is told

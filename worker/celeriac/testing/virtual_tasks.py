@@ -14,21 +14,19 @@ from typing import TYPE_CHECKING, Any
 from celery._state import _task_stack
 from celery.local import Proxy
 
-from celeriac.authoring.steps import Step
+from celeriac.authoring import Step
 from celeriac.context import StepContext, current, entered
 from celeriac.errors import ConfigurationError
 from celeriac.sagas import Saga
 from celeriac.settings import Settings, read_settings
 from celeriac.testing.broker import QUEUE
-from celeriac.workers.canvas import HEADER, task_id
-from celeriac.workers.tasks import SagaTask
+from celeriac.workers import HEADER, SagaTask, task_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from celeriac.authoring.signatures import Shape
-    from celeriac.authoring.steps import Compensation
-    from celeriac.engine.engine import Attempt
+    from celeriac.authoring import Compensation, Shape
+    from celeriac.engine import Attempt
     from celeriac.sagas import Sagas
 
 

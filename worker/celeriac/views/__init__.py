@@ -7,3 +7,40 @@ Its files, from the ground up::
 
     state | stats | bulk_outcome | undo_plan | graph | watching < wording | drawing < documents
 """
+
+from __future__ import annotations
+
+from celeriac.views.bulk_outcome import BulkOutcome
+from celeriac.views.documents import event_document, run_document, stats_document
+from celeriac.views.drawing import Drawing, draw
+from celeriac.views.graph import Graph, graph_of
+from celeriac.views.state import RunState, StepView, failure_fields, hold_of, state_of
+from celeriac.views.stats import SagaStats, Stats, SweepStats, stats_of
+from celeriac.views.undo_plan import UndoPlan, undo_fields, undo_plan_of
+from celeriac.views.watching import tree
+from celeriac.views.wording import deed
+
+__all__ = [
+    "BulkOutcome",
+    "Drawing",
+    "Graph",
+    "RunState",
+    "SagaStats",
+    "Stats",
+    "StepView",
+    "SweepStats",
+    "UndoPlan",
+    "deed",
+    "draw",
+    "event_document",
+    "failure_fields",
+    "graph_of",
+    "hold_of",
+    "run_document",
+    "state_of",
+    "stats_document",
+    "stats_of",
+    "tree",
+    "undo_fields",
+    "undo_plan_of",
+]

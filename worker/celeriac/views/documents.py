@@ -14,7 +14,7 @@ from celeriac.views import wording
 
 if TYPE_CHECKING:
     from celeriac.failure import Failure
-    from celeriac.machine.events import Event
+    from celeriac.machine import Event
     from celeriac.views.state import RunState, StepView
     from celeriac.views.stats import Stats
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING, Literal
 
-from celeriac.observing.observers import clean
+from celeriac.observing import clean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

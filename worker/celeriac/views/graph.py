@@ -9,11 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from celeriac.machine.runs import PhaseStatus, StepStatus
+from celeriac.machine import PhaseStatus, StepStatus
 
 if TYPE_CHECKING:
-    from celeriac.machine.plans import Node, Plan
-    from celeriac.machine.runs import PhaseState, Run, StepState
+    from celeriac.machine import Node, PhaseState, Plan, Run, StepState
 
 _BAD = {StepStatus.FAILED, StepStatus.COMPENSATION_FAILED}
 _UNSURE = {StepStatus.UNKNOWN, StepStatus.RETRYING}

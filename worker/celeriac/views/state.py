@@ -12,17 +12,13 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from celeriac.failure import Failure
-from celeriac.machine.events import EventKind
-from celeriac.machine.plans import Frozen
-from celeriac.machine.runs import RunStatus, StepStatus
+from celeriac.machine import EventKind, Frozen, RunStatus, StepStatus
 from celeriac.store import payloads
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from celeriac.machine.events import Event
-    from celeriac.machine.plans import Phase, Plan
-    from celeriac.machine.runs import Run
+    from celeriac.machine import Event, Phase, Plan, Run
 
 
 class StepView(Frozen):

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from celeriac.machine.plans import Frozen
-from celeriac.machine.runs import RunStatus
+from celeriac.machine import Frozen, RunStatus
 
 if TYPE_CHECKING:
     from celeriac.store import Store, StoreStats, SweepMark

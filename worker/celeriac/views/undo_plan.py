@@ -12,18 +12,13 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from celeriac.errors import CommandRefused
-from celeriac.machine.commands import Cancel
-from celeriac.machine.moves import in_undo_order
-from celeriac.machine.plans import Frozen
-from celeriac.machine.runs import PhaseStatus, RunStatus
-from celeriac.machine.transitions import transition
+from celeriac.machine import Cancel, Frozen, PhaseStatus, RunStatus, in_undo_order, transition
 from celeriac.store import payloads
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from celeriac.machine.plans import Node, Plan
-    from celeriac.machine.runs import Run, StepState
+    from celeriac.machine import Node, Plan, Run, StepState
 
 
 class UndoStep(Frozen):

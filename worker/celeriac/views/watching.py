@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from celeriac.machine.runs import PhaseStatus, RunStatus
-from celeriac.observing.observers import clean
+from celeriac.machine import PhaseStatus, RunStatus
+from celeriac.observing import clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from celeriac.machine.plans import Node, Phase, Plan
-    from celeriac.machine.runs import PhaseState, Run, StepState
+    from celeriac.machine import Node, Phase, PhaseState, Plan, Run, StepState
 
 
 def tree(plan: Plan, run: Run, now: int) -> list[str]:

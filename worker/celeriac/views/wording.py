@@ -11,9 +11,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from celeriac.machine.events import Event, EventKind
-from celeriac.machine.runs import RunStatus, StepStatus
-from celeriac.observing.observers import clean, details
+from celeriac.machine import Event, EventKind, RunStatus, StepStatus
+from celeriac.observing import clean, details
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

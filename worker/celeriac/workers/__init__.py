@@ -7,3 +7,55 @@ Its files, from the ground up::
 
     canvas | places | heartbeat < leases | intake | runtime < report | tasks
 """
+
+from __future__ import annotations
+
+from celeriac.workers.canvas import (
+    ERRBACK,
+    HEADER,
+    QUEUE,
+    SIGNED,
+    parse_header,
+    shown,
+    task_id,
+    written,
+)
+from celeriac.workers.heartbeat import OPTION, HeartbeatFileStep, age
+from celeriac.workers.intake import STRATEGY
+from celeriac.workers.leases import LeaseKeeper
+from celeriac.workers.report import CALL_SECONDS, Tick, Ticks, Worker, WorkerReports, ask_workers
+from celeriac.workers.runtime import Runtime, redis_url
+from celeriac.workers.tasks import SagaTask, adopt, classify_celery_error
+from celeriac.workers.urls import broker_url, configured_urls, masked, place, secrets_of
+
+__all__ = [
+    "CALL_SECONDS",
+    "ERRBACK",
+    "HEADER",
+    "OPTION",
+    "QUEUE",
+    "SIGNED",
+    "STRATEGY",
+    "HeartbeatFileStep",
+    "LeaseKeeper",
+    "Runtime",
+    "SagaTask",
+    "Tick",
+    "Ticks",
+    "Worker",
+    "WorkerReports",
+    "adopt",
+    "age",
+    "ask_workers",
+    "broker_url",
+    "classify_celery_error",
+    "configured_urls",
+    "masked",
+    "parse_header",
+    "place",
+    "redis_url",
+    "secrets_of",
+    "shown",
+    "task_id",
+    "written",
+]

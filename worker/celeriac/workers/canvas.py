@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Any
 from celery import chain
 from kombu.exceptions import KombuError
 
-from celeriac.engine.engine import Backlog, Delivery
-from celeriac.machine.events import Dispatch
-from celeriac.machine.moves import to_undo
-from celeriac.observing.observers import clean, log, title
+from celeriac.engine import Backlog, Delivery
+from celeriac.machine import Dispatch, to_undo
+from celeriac.observing import clean, log, title
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,8 +24,7 @@ if TYPE_CHECKING:
     from celery import Celery
     from celery.canvas import Signature
 
-    from celeriac.machine.plans import Node, Phase, Plan
-    from celeriac.machine.runs import Run
+    from celeriac.machine import Node, Phase, Plan, Run
 
 #: The header that makes a task message a saga's.
 HEADER = "celeriac"

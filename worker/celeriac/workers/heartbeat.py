@@ -20,7 +20,7 @@ import click
 from celery.bootsteps import RUN, StartStopStep
 from celery.utils.nodenames import node_format
 
-from celeriac.observing.observers import log
+from celeriac.observing import log
 
 #: Seconds between two touches.
 INTERVAL = 2.0

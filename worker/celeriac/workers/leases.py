@@ -19,7 +19,7 @@ from celery.worker import state
 from celery.worker.request import Request
 
 from celeriac.errors import StoreError
-from celeriac.observing.observers import log
+from celeriac.observing import log
 from celeriac.points import reached
 from celeriac.store import Lease
 from celeriac.workers.canvas import HEADER, parse_header

@@ -11,14 +11,10 @@ from collections import deque
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from celeriac.engine.archive import load_archive
-from celeriac.engine.engine import Engine
-from celeriac.engine.retention import Archivist
+from celeriac.engine import Archivist, Engine, load_archive
 from celeriac.errors import ConfigurationError
-from celeriac.observing.logs import log_context
+from celeriac.observing import Observers, log, log_context, logged, send_signals
 from celeriac.observing.metrics.watched import watched
-from celeriac.observing.observers import Observers, log, logged
-from celeriac.observing.signals import send_signals
 from celeriac.observing.traces import Tracing, wants
 from celeriac.settings import Settings, Terms, read_settings
 from celeriac.store.redis import RedisStore
@@ -27,8 +23,8 @@ from celeriac.workers.canvas import CeleryDispatcher
 if TYPE_CHECKING:
     from celery import Celery
 
-    from celeriac.engine.archive import Archive
-    from celeriac.observing.observers import Observer
+    from celeriac.engine import Archive
+    from celeriac.observing import Observer
     from celeriac.store import Lease, Store
 
 _SCHEMES = ("redis", "rediss", "unix", "redis+socket")

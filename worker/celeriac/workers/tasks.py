@@ -20,10 +20,10 @@ from celery import Task
 from celery.exceptions import Ignore, MaxRetriesExceededError, Reject, Retry
 from celery.local import Proxy
 
-from celeriac.engine.bodies import AttemptFailure, Work, classify_error, perform, report
+from celeriac.engine import AttemptFailure, Work, classify_error, perform, report
 from celeriac.errors import CommandRefused, RunNotFound, StepFailed, StoreError
-from celeriac.machine.transitions import SHORT_DELAY
-from celeriac.observing.observers import log, title
+from celeriac.machine import SHORT_DELAY
+from celeriac.observing import log, title
 from celeriac.points import reached
 from celeriac.workers.canvas import (
     HEADER,
@@ -38,11 +38,10 @@ from celeriac.workers.intake import STRATEGY
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from celeriac.authoring.signatures import Shape
-    from celeriac.engine.engine import Delivery
+    from celeriac.authoring import Shape
+    from celeriac.engine import Delivery
     from celeriac.failure import Failure
-    from celeriac.machine.events import Dispatch
-    from celeriac.machine.transitions import Transition
+    from celeriac.machine import Dispatch, Transition
     from celeriac.workers.runtime import Runtime
 
 

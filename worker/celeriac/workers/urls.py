@@ -18,7 +18,7 @@ _SHORTEST = 3  # a shorter password would blot out half of the text
 _URLS = ("broker_url", "broker_read_url", "broker_write_url", "result_backend", "saga_redis_url")
 
 
-def urls(conf: Mapping[str, Any]) -> list[str]:
+def configured_urls(conf: Mapping[str, Any]) -> list[str]:
     """Every URL of a configuration; Celery takes several as a list, or with `;` between them."""
     found: list[str] = []
     for name in _URLS:

@@ -8,16 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from celeriac.machine.commands import Fail
-from celeriac.machine.events import EventKind
-from celeriac.machine.runs import PhaseStatus
+from celeriac.machine import EventKind, Fail, PhaseStatus
 from celeriac.observing.observers import Asked, Committed, Refused, Swept
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from celeriac.machine.events import Event
-    from celeriac.machine.runs import Run
+    from celeriac.machine import Event, Run
     from celeriac.observing.observers import Notice
 
 

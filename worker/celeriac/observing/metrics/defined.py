@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from celery import Celery
 
-    from celeriac.machine.plans import Plan
+    from celeriac.machine import Plan
 
 # Each transport has an error of its own for a queue that does not exist (yet).
 _NO_QUEUE = ("NotFound", "ChannelError")

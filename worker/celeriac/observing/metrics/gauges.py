@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from celeriac.errors import StoreError
-from celeriac.machine.runs import RunStatus
+from celeriac.machine import RunStatus
 from celeriac.observing.observers import log
 from celeriac.store import Query
 
