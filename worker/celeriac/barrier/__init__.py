@@ -15,6 +15,10 @@ So an attempt that comes back from the dead after its step was undone does no ha
 need not know whether there is anything to undo.  The idea is known as the sub-transaction barrier
 of DTM (dtm.pub) and the TCC fence of Seata (seata.apache.org).  What a tombstone prevents is
 called *suspension* there, and an undo that finds no effect a *null compensation*.
+
+Its files, from the ground up::
+
+    remembered < redis | sql
 """
 
 from __future__ import annotations

@@ -5,6 +5,10 @@ Refuses to know: who asks, and how findings are printed.
 
 `facts` alone asks servers and workers, each within a time limit; a check is a small function of
 facts, so it cannot hang, and a fact that nobody may see is a finding and no crash.
+
+Its files, from the ground up::
+
+    findings | formatting | store_contents < server < facts < configured | durability < workforce
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ servers, messages, payloads, and who asks.
 
 Its files, from the ground up::
 
-    plans < runs | events | policy | commands < moves < transitions
+    plans < runs | events | policy < commands | moves < transitions
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@ happen to a run; it compares, writes and announces, and decides nothing.  `Redis
 
 Its files, from the ground up::
 
-    promise | payloads < keys < codec | scripts | connection < commit < listing | removal
-    < inspection | waiting < redis | memory
+    promise | payloads | connection | codec | answers < keys | waiting < commit | memory < scripts
+    < listing < inspection | removal < redis
 """
 
 from __future__ import annotations

@@ -5,5 +5,5 @@ Nothing is imported here, since every `celery` command loads `cli`, whatever app
 
 Its files, from the ground up::
 
-    exit_codes | prompts | completion | screen < options < printing | verbs < cli
+    completion | exit_codes | prompts | screen < options | printing < verbs < cli
 """

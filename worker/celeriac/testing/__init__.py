@@ -1,6 +1,12 @@
 """What tests of sagas need, for users and for this project alike.
 
 Owns: the names for users; each file here is one tool.  Refuses to know: pytest, and any one test.
+
+Its files, from the ground up::
+
+    audit | clock | fault_points | servers | timeline < broker | checked_store | observations
+    < process | virtual_tasks < simulation < lab_sagas | scripted_faults < random_faults < lab
+    < faults | laws < generated_test < explorer
 """
 
 from celeriac.testing.checked_store import Violation
