@@ -6,11 +6,20 @@ them.  `docs/settings.md` is checked against this table.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from celeriac.errors import ConfigurationError
 
@@ -18,12 +27,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PREFIX = "saga_"
+_SHORTEST = 0.001  # seconds: the engine counts in whole milliseconds
+_LONGEST = 100 * 365 * 86_400.0  # seconds: a time stamp and this still add up exactly
 
 
 class Settings(BaseModel):
     """What can be set; durations are seconds."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     redis_url: str | None = Field(
         default=None,
@@ -48,19 +59,24 @@ class Settings(BaseModel):
     )
     lease: float = Field(
         default=15.0,
-        gt=0,
+        ge=_SHORTEST,
+        le=_LONGEST,
         description="Seconds without a sign of life after which an attempt counts as lost.",
     )
     grace: float | None = Field(
         default=None,
-        gt=0,
+        ge=_SHORTEST,
+        le=_LONGEST,
         description=(
             "Seconds a message may be on its way before the sweep looks after it, and seconds to "
             "wait before undoing a step whose outcome is unknown; left out, a third of the lease."
         ),
     )
     sweep_interval: float = Field(
-        default=1.0, gt=0, description="Seconds between two sweeps by beat."
+        default=1.0,
+        ge=_SHORTEST,
+        le=_LONGEST,
+        description="Seconds between two sweeps by beat.",
     )
     sweep_batch: int = Field(
         default=100,
@@ -70,7 +86,8 @@ class Settings(BaseModel):
     )
     retention: float = Field(
         default=7 * 86_400.0,
-        gt=0,
+        ge=_SHORTEST,
+        le=_LONGEST,
         description="Seconds a run is kept after it has ended, unless its saga says otherwise.",
     )
     archive: str | Callable[..., Any] | None = Field(
@@ -127,6 +144,14 @@ class Settings(BaseModel):
         ),
     )
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_bool_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        field = cls.model_fields[info.field_name or ""]
+        if isinstance(value, bool) and field.annotation is not bool:
+            raise ValueError("True and False are for switches")
+        return value
+
     @model_validator(mode="after")
     def _lease_outlives_sweep(self) -> Settings:
         if self.lease < 2 * self.sweep_interval:
@@ -149,17 +174,84 @@ class Settings(BaseModel):
 
 def read_settings(conf: Mapping[str, Any]) -> Settings:
     """Return the settings found under `saga_` in *conf*; raise ConfigurationError otherwise."""
-    found = {
-        name: conf[PREFIX + name]
-        for name in Settings.model_fields
-        if conf.get(PREFIX + name) is not None
-    }
+    found = _given(conf)
     try:
         return Settings(**found)
     except ValidationError as error:
-        first = error.errors()[0]
-        name = PREFIX + str(first["loc"][0]) if first["loc"] else "settings"
-        raise ConfigurationError(f"{name}: {first['msg']}") from None
+        first = error.errors(include_url=False)[0]
+        if not first["loc"]:  # what does not go together says itself which settings it is about
+            raise ConfigurationError(first["msg"].removeprefix("Value error, ")) from None
+        name = str(first["loc"][0])
+        raise ConfigurationError(_refusal(name, found[name], first["msg"])) from None
+
+
+def _given(conf: Mapping[str, Any]) -> dict[str, Any]:
+    """What *conf* says under `saga_` or `SAGA_`, by field; None counts as left out."""
+    keys = [key for key in conf if isinstance(key, str)]
+    # With `config_from_object(…, namespace="CELERY")` it is written CELERY_SAGA_LEASE.
+    prefix = str(getattr(conf, "prefix", None) or "").lower()
+    spelled: dict[str, str] = {}
+    found: dict[str, Any] = {}
+    for key in keys:
+        name = key.lower().removeprefix(prefix)
+        if not name.startswith(PREFIX):
+            continue
+        field = name.removeprefix(PREFIX)
+        if field not in Settings.model_fields:
+            raise ConfigurationError(_unknown(key, field))
+        value = conf[key]
+        if value is None:
+            continue
+        if field in found and found[field] != value:
+            raise ConfigurationError(
+                f"{spelled[field]} and {key} are one setting, and say different things: "
+                "leave one out"
+            )
+        spelled[field], found[field] = key, value
+    return found
+
+
+def _unknown(key: str, field: str) -> str:
+    near = difflib.get_close_matches(field, Settings.model_fields, n=1)
+    known = ", ".join(PREFIX + each for each in Settings.model_fields)
+    advice = f"did you mean {PREFIX}{near[0]}?" if near else f"there are {known}"
+    return f"{key}: there is no such setting; {advice}"
+
+
+def _refusal(name: str, value: Any, problem: str) -> str:
+    """What is wrong with a setting, and what to write; no URL, as it may hold secrets."""
+    problem = problem.removeprefix("Value error, ")
+    given = "" if name == "redis_url" else f", not {value!r}"
+    return f"{PREFIX}{name} must be {_expected(name)}{given} ({problem})"
+
+
+def _expected(name: str) -> str:
+    """What to write for the setting *name*."""
+    field = Settings.model_fields[name]
+    bounds = {
+        key: bound
+        for each in field.metadata
+        for key in ("ge", "le")
+        if (bound := getattr(each, key, None)) is not None
+    }
+    if field.annotation is bool:
+        return f"True or False, for example {field.default!r}"
+    if bounds.get("ge") == _SHORTEST:
+        return "a number of seconds greater than 0, for example 30"
+    if bounds:
+        upper = f" to {bounds['le']}" if "le" in bounds else ""
+        example = field.default if field.default is not None else 9_808
+        return f"a whole number from {bounds['ge']}{upper}, for example {example}"
+    return _WORDS.get(name, "text")
+
+
+_WORDS = {
+    "redis_url": "the URL of a Redis, for example 'redis://localhost:6379/0'",
+    "namespace": "letters, digits, '_', '.' and '-', for example 'celeriac'",
+    "archive": "a callable or where it is found, for example 'package.module.name'",
+    "heartbeat_file": "the path of a file, for example '/tmp/celeriac-%n'",
+    "metrics_host": "an address, for example '127.0.0.1'",
+}
 
 
 @dataclass(frozen=True, slots=True)

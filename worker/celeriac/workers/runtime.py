@@ -109,6 +109,11 @@ def redis_url(app: Celery, settings: Settings) -> str:
             "app.conf.saga_redis_url to say in which"
         )
     scheme = urlsplit(found.partition(";")[0]).scheme
+    if settings.redis_url and scheme not in _SCHEMES:
+        raise ConfigurationError(
+            f"saga_redis_url: it begins with {scheme or 'no scheme'}, which is not a Redis; write "
+            "app.conf.saga_redis_url = 'redis://host:6379/0'"
+        )
     if scheme not in _SCHEMES:
         raise ConfigurationError(
             "saga_redis_url: run state needs a Redis, and the broker is none "
