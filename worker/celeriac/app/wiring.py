@@ -31,6 +31,7 @@ from celeriac.workers import (
     HeartbeatFileStep,
     LeaseKeeper,
     Tick,
+    forks,
     parse_header,
     written,
 )
@@ -144,6 +145,7 @@ class _Wiring:
             settings.lease,
             self.runtime.deaths,
             lambda: _consumes(worker.consumer),
+            lambda: forks(worker.pool),
         )
         self.keeper.start()
         log.info(

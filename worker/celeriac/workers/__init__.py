@@ -22,7 +22,7 @@ from celeriac.workers.canvas import (
 )
 from celeriac.workers.heartbeat import OPTION, HeartbeatFileStep, age
 from celeriac.workers.intake import STRATEGY
-from celeriac.workers.leases import LeaseKeeper
+from celeriac.workers.leases import LeaseKeeper, forks
 from celeriac.workers.report import CALL_SECONDS, Tick, Ticks, Worker, WorkerReports, ask_workers
 from celeriac.workers.runtime import Runtime, redis_url
 from celeriac.workers.tasks import SagaTask, adopt, classify_celery_error
@@ -50,6 +50,7 @@ __all__ = [
     "broker_url",
     "classify_celery_error",
     "configured_urls",
+    "forks",
     "masked",
     "parse_header",
     "place",

@@ -42,14 +42,16 @@ class LeaseKeeper(threading.Thread):
         lease: float,
         deaths: deque[Lease],
         consumes: Callable[[], bool] = lambda: True,
+        forks: Callable[[], bool] = lambda: True,
     ) -> None:
         """*lease* is seconds; *deaths* is where attempts are reported whose child is gone.
 
-        *consumes* tells whether the worker is in touch with its broker.
+        *consumes* tells whether the worker is in touch with its broker; *forks*, whether its pool
+        is one of processes, whose ids can be asked for.
         """
         super().__init__(name="celeriac-leases", daemon=True)
         self._store, self._lease, self._deaths = store, lease, deaths
-        self._consumes = consumes
+        self._consumes, self._forks = consumes, forks
         self._stopped = threading.Event()
         self._given_up: set[Lease] = set()
         self._reached = time.monotonic()  # when both the store and the broker were last there
@@ -109,10 +111,12 @@ class LeaseKeeper(threading.Thread):
         dead: set[Lease] = set()
         while self._deaths:
             dead.add(self._deaths.popleft())
+        forks = self._forks()
         for request in list(state.active_requests):
             lease = lease_of(request)
             if lease is not None:
-                pid = getattr(request, "worker_pid", None)
+                # In other pools it is the id of a greenlet, and may even be that of a process.
+                pid = getattr(request, "worker_pid", None) if forks else None
                 (dead if pid and has_died(pid) else alive).add(lease)
         return alive - dead, dead
 
@@ -151,6 +155,14 @@ def lease_of(request: Any) -> Lease | None:
     return hint and Lease(hint.run_id, hint.step, hint.phase, hint.attempt)
 
 
+def forks(pool: object) -> bool:
+    """True if a worker's *pool* runs tasks in child processes; all others live and die with it.
+
+    Asked by name: importing that pool costs every other one its start.
+    """
+    return any(kind.__module__ == "celery.concurrency.prefork" for kind in type(pool).__mro__)
+
+
 def has_died(pid: int) -> bool:
     """True if the child process *pid* has ended, whether or not the pool has noticed.
 
@@ -164,4 +176,6 @@ def has_died(pid: int) -> bool:
         os.kill(pid, 0)  # macOS, before Python 3.13: true until the pool has buried it
     except (ChildProcessError, ProcessLookupError):
         return True  # buried already
+    except (OSError, OverflowError):
+        return False  # not the id of a process: nothing is known of its end
     return False
