@@ -12,6 +12,7 @@ last: `raise` and `raise-after` (the effect), `abort`, `abort-clean` (no effect)
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import sys
@@ -192,11 +193,34 @@ def build(  # noqa: C901 -- not complex, only many: all that the app consists of
     return made
 
 
+class Unspeakable(Abort):
+    """An error that cannot be put into words."""
+
+    def __str__(self) -> str:
+        raise asyncio.CancelledError
+
+
+class Own(BaseException):
+    """What a library raises that wants no handler of a step's to see it."""
+
+
+_ODD: dict[str, BaseException] = {
+    "cancelled": asyncio.CancelledError(),
+    "generator": GeneratorExit(),
+    "interrupt": KeyboardInterrupt(),
+    "own": Own("mine"),
+    "surrogate": Abort("no file caf\udce9", code="caf\udce9"),
+    "unspeakable": Unspeakable("x"),
+}
+
+
 def _before(word: str, folder: Path, name: str) -> None:
     if word == "raise":
         raise ConnectionError("the participant is away")
     if word == "exit":
         sys.exit("the step leaves")
+    if word in _ODD:
+        raise _ODD[word]
     if word in ("abort", "abort-clean"):
         effect = False if word == "abort-clean" else None
         raise Abort("refused", code="refused", effect=effect)

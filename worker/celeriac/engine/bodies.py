@@ -8,8 +8,7 @@ report leads to.  The Celery edge and the lab both run bodies through here.
 from __future__ import annotations
 
 import threading
-import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -26,13 +25,14 @@ from celeriac.errors import (
     PayloadTooLarge,
     SagaError,
 )
-from celeriac.failure import Failure
-from celeriac.machine import Fail, retryable
+from celeriac.failure import Failure, class_name, safe_text, safe_traceback
+from celeriac.machine import Fail, RetryRule, retryable
 from celeriac.observing import Working, title
 from celeriac.store import payloads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
     from types import TracebackType
 
     from celeriac.authoring import Shape
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 _ANYTHING = TypeAdapter(Any)
 _LONGEST_MESSAGE = 2_000
+_LONGEST_CODE = 200
 _LONGEST_TRACEBACK = 4_000
 
 
@@ -71,38 +72,83 @@ class AttemptFailure:
     delay: int | None = None
 
 
+def ends_process(error: BaseException) -> bool:
+    """Return whether *error* is how a process ends, rather than an attempt in it.
+
+    In a pool of threads nobody would ever hear of it, so there it is an outcome as any other.
+    """
+    leaves = isinstance(error, SystemExit | KeyboardInterrupt)
+    return leaves and threading.current_thread() is threading.main_thread()
+
+
 def perform(
-    work: Work, body: Callable[..., Any], classify: Callable[[Exception], AttemptFailure]
+    work: Work,
+    body: Callable[..., Any],
+    classify: Callable[[Exception], AttemptFailure],
+    ends: Callable[[BaseException], bool] = ends_process,
 ) -> str | AttemptFailure:
-    """Run the body; return its output as JSON text, or what *classify* says of its failure."""
+    """Run the body; return its output as JSON text, or what *classify* says of its failure.
+
+    Nothing that is raised in here leaves the attempt open, whatever its class, except what *ends*
+    the process: then the attempt is lost with it.
+    """
+    ended: str | AttemptFailure | None = None
+    try:
+        with _told(work):
+            ended = _perform(work, body, classify, ends)
+    except BaseException as error:
+        if ends(error):
+            raise
+        # Raised around the body, by an observer.  What is known of the body itself stays known.
+        return _taken(error, classify) if ended is None else ended
+    return ended
+
+
+def _told(work: Work) -> AbstractContextManager[None]:
     d = work.attempt.delivery
     working = Working(
         d.run_id, work.attempt.plan.saga, d.step, d.phase, d.attempt, work.attempt.holder
     )
-    with work.engine.observers.during(working):
-        return _perform(work, body, classify)
+    return work.engine.observers.during(working)
 
 
 def _perform(
-    work: Work, body: Callable[..., Any], classify: Callable[[Exception], AttemptFailure]
+    work: Work,
+    body: Callable[..., Any],
+    classify: Callable[[Exception], AttemptFailure],
+    ends: Callable[[BaseException], bool],
 ) -> str | AttemptFailure:
-    context = _context(work)
     try:
+        context = _context(work)
         args, kwargs = _arguments(work, context)
     except SagaError as error:
         # The body never ran: there is nothing to undo here, and trying again cannot help.
         return AttemptFailure(error, "abort", effect=False)
+    except BaseException as error:
+        if ends(error):
+            raise
+        # A validator of theirs raised.  The body never ran here either, but it may do next time.
+        return replace(_taken(error, classify), effect=False)
     try:
         with entered(context):
             result = body(*args, **kwargs)
         return _output(work, result)
-    except Exception as error:  # noqa: BLE001 -- whatever a step raises is how its attempt ended
-        return classify(error)
-    except SystemExit as error:
-        if threading.current_thread() is threading.main_thread():
+    except BaseException as error:
+        if ends(error):
             raise  # a child ends, or is ended at its time limit: what it was at is lost with it
-        # In a pool of threads nobody would ever hear of it.  How far it got is unknown as well.
-        return AttemptFailure(error, "timeout", retry=True)
+        return _taken(error, classify)
+
+
+def _taken(error: BaseException, classify: Callable[[Exception], AttemptFailure]) -> AttemptFailure:
+    """Return how an attempt ended that raised *error*; its effect is unknown, unless it says."""
+    if isinstance(error, SystemExit | KeyboardInterrupt):
+        return AttemptFailure(error, "timeout", retry=True)  # as if its process had been lost
+    if not isinstance(error, Exception):
+        return AttemptFailure(error)  # CancelledError, GeneratorExit, gevent.Timeout, their own
+    try:
+        return classify(error)
+    except Exception:  # noqa: BLE001 -- attributes of theirs were read, such as a delay
+        return AttemptFailure(error)
 
 
 def classify_error(error: Exception) -> AttemptFailure:
@@ -127,8 +173,8 @@ def report(attempt: Attempt, verdict: AttemptFailure) -> tuple[Fail, Failure]:
         kind=verdict.kind,
         error=failure.type,
         code=failure.code,
-        effect=verdict.effect,
-        retryable=retryable(rule, verdict.error) if verdict.retry is None else verdict.retry,
+        effect=failure.effect,
+        retryable=_retryable(rule, verdict.error) if verdict.retry is None else verdict.retry,
         delay=verdict.delay,
     )
     return command, failure
@@ -200,25 +246,48 @@ def _output(work: Work, result: Any) -> str:
     return _checked(work, "the output", text)
 
 
+def _retryable(rule: RetryRule, error: BaseException) -> bool:
+    """True if another attempt is worth it; the default, `Exception`, means whatever was raised."""
+    usual = retryable(rule, Exception())
+    if usual and not isinstance(error, Exception):
+        rule = rule.model_copy(update={"retry_on": ("builtins.object",)})
+    try:
+        return retryable(rule, error)
+    except Exception:  # noqa: BLE001 -- a class without a readable name is in nobody's list
+        return usual
+
+
 def _failure(verdict: AttemptFailure) -> Failure:
     error = verdict.error
-    text = "".join(traceback.format_exception(type(error), error, _own_frames(error)))
     return Failure(
-        type=type(error).__name__,
-        message=str(error)[:_LONGEST_MESSAGE],
-        code=error.code if isinstance(error, SagaError) else None,
-        effect=verdict.effect,
-        traceback=text[-_LONGEST_TRACEBACK:],
+        type=class_name(error),
+        message=safe_text(error)[:_LONGEST_MESSAGE],
+        code=_code(error),
+        effect=verdict.effect if isinstance(verdict.effect, bool) else None,
+        traceback=safe_traceback(error, _own_frames(error))[-_LONGEST_TRACEBACK:],
     )
+
+
+def _code(error: BaseException) -> str | None:
+    if not issubclass(type(error), SagaError):
+        return None
+    try:
+        code: object = error.code  # type: ignore[attr-defined]  # any object: theirs may set it
+    except Exception:  # noqa: BLE001 -- a property of a class of theirs
+        return None
+    return None if code is None else safe_text(code)[:_LONGEST_CODE]
 
 
 def _own_frames(error: BaseException) -> TracebackType | None:
     """The traceback from where the body begins: how it was called helps nobody."""
-    found = error.__traceback__
-    while found is not None and _is_plumbing(found.tb_frame.f_globals.get("__name__", "")):
+    if not isinstance(error, BaseException):
+        return None  # `self.retry(exc=…)` takes anything
+    # Their class may have an attribute of that name, which may raise.
+    found: TracebackType | None = vars(BaseException)["__traceback__"].__get__(error)
+    while found is not None and _is_plumbing(found.tb_frame.f_globals.get("__name__")):
         found = found.tb_next
     return found
 
 
-def _is_plumbing(module: str) -> bool:
-    return module.partition(".")[0] in ("celeriac", "celery")
+def _is_plumbing(module: object) -> bool:
+    return isinstance(module, str) and module.partition(".")[0] in ("celeriac", "celery")

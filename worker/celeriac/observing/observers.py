@@ -16,6 +16,7 @@ import logging
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from celeriac.failure import class_name, safe_text
 from celeriac.machine import Event, EventKind
 
 if TYPE_CHECKING:
@@ -164,7 +165,7 @@ class Observers:
         return _During(self._observers, notice, self._stumbled)
 
     def _stumbled(self, observer: Observer, notice: Notice, error: Exception) -> None:
-        kind = (id(observer), type(error).__name__)
+        kind = (id(observer), class_name(error))
         if kind not in self._stumbles:
             self._stumbles.add(kind)
             log.error(
@@ -219,7 +220,7 @@ def escaped(record: logging.LogRecord) -> bool:
 
 
 def _escaped(value: object) -> object:
-    return clean(str(value)) if isinstance(value, str | Exception) else value
+    return clean(safe_text(value)) if isinstance(value, str | BaseException) else value
 
 
 log.addFilter(escaped)

@@ -25,6 +25,19 @@ class Killed(BaseException):  # no Exception: no handler of a step's may survive
     """The process that is at work has died."""
 
 
+#: Whose exceptions that are no `Exception` are for the test itself, not for the step in it.
+_TEST_TOOLS = frozenset({"_pytest", "hypothesis", "pluggy", "pytest"})
+
+
+def leaves_lab(error: BaseException) -> bool:
+    """Return whether *error* is for the lab or the test, rather than how an attempt ended."""
+    if isinstance(error, Exception):
+        return False
+    if isinstance(error, Killed | SystemExit | KeyboardInterrupt):
+        return True
+    return str(type(error).__module__).partition(".")[0] in _TEST_TOOLS
+
+
 class Stuck(AssertionError):
     """Runs do not come to rest, whatever time passes."""
 

@@ -28,7 +28,7 @@ from celeriac.testing.broker import QUEUE, Broker
 from celeriac.testing.checked_store import Vault
 from celeriac.testing.clock import Clock
 from celeriac.testing.observations import Record
-from celeriac.testing.process import ASIDE, Killed, Process, Stuck, Trouble
+from celeriac.testing.process import ASIDE, Killed, Process, Stuck, Trouble, leaves_lab
 from celeriac.testing.virtual_tasks import late_request
 from celeriac.workers import classify_celery_error
 
@@ -360,7 +360,7 @@ class World:
             self.record.bodies.append(process.who)
             return self.trouble.body(process, run)
 
-        return work, perform(work, call, classify_celery_error)
+        return work, perform(work, call, classify_celery_error, leaves_lab)
 
     def _settle(self, process: Process, work: Work, ended: str | AttemptFailure) -> None:
         attempt = work.attempt

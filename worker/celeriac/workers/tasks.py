@@ -10,14 +10,24 @@ The life of an attempt, in the order of the code: claim, perform, settle, announ
 
 from __future__ import annotations
 
+import math
 import os
 import sys
+import threading
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from billiard.exceptions import SoftTimeLimitExceeded
+from billiard.process import current_process
 from celery import Task
-from celery.exceptions import Ignore, MaxRetriesExceededError, Reject, Retry
+from celery.exceptions import (
+    Ignore,
+    MaxRetriesExceededError,
+    Reject,
+    Retry,
+    WorkerShutdown,
+    WorkerTerminate,
+)
 from celery.local import Proxy
 
 from celeriac.engine import AttemptFailure, Work, classify_error, perform, report
@@ -43,6 +53,8 @@ if TYPE_CHECKING:
     from celeriac.failure import Failure
     from celeriac.machine import Dispatch, Transition
     from celeriac.workers.runtime import Runtime
+
+_LONGEST_COUNTDOWN = 10 * 366 * 86_400.0
 
 
 class SagaTask(Task):  # type: ignore[misc]  # Celery has no types
@@ -136,7 +148,10 @@ def _seconds(eta: datetime | None, countdown: float | None, default: float | Non
     if eta is not None:
         aware = eta if eta.tzinfo else eta.replace(tzinfo=UTC)
         return max(0.0, (aware - datetime.now(UTC)).total_seconds())
-    return float(countdown if countdown is not None else default or 0)
+    seconds = float(countdown if countdown is not None else default or 0)
+    if math.isnan(seconds) or seconds > _LONGEST_COUNTDOWN:
+        raise ValueError(f"countdown={countdown!r}: give seconds, at most ten years of them")
+    return max(0.0, seconds)
 
 
 # --- an attempt --------------------------------------------------------------------------------
@@ -154,6 +169,16 @@ def classify_celery_error(error: Exception) -> AttemptFailure:
     return classify_error(error)
 
 
+def _ends_process(error: BaseException) -> bool:
+    """Return whether the process of a pool, or a worker that runs steps itself, is to end."""
+    if threading.current_thread() is not threading.main_thread():
+        return False  # threads, gevent and eventlet: their pools swallow it, and wait for ever
+    if current_process().name == "MainProcess":
+        # The solo pool.  Celery asks the worker to end with these two, and with nothing else.
+        return isinstance(error, WorkerShutdown | WorkerTerminate)
+    return isinstance(error, SystemExit | KeyboardInterrupt)
+
+
 def _attempt(task: SagaTask, delivery: Delivery, body: Callable[..., Any]) -> None:
     """Claim, run and settle one attempt; what is returned or raised tells Celery how it went."""
     reached("step.arrived", delivery)
@@ -161,7 +186,7 @@ def _attempt(task: SagaTask, delivery: Delivery, body: Callable[..., Any]) -> No
     if work is None:
         return  # it has its result: the chain goes on, in case its next link got lost
     reached("step.claimed", delivery)
-    ended = perform(work, body, classify_celery_error)
+    ended = perform(work, body, classify_celery_error, _ends_process)
     reached("step.performed", delivery)
     # Only now, outside of any handler: Celery would show what the body raised, and the payload it
     # may hold, in its events and logs as the context of what is raised here.
