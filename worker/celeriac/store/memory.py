@@ -4,7 +4,8 @@ Owns: the `Store` promise on plain dictionaries, with a clock that can be moved.
 Redis, and what a transition means.
 
 It keeps what the Redis store keeps, as text: nobody shares a value that could change, and what
-cannot be written down fails here too.
+cannot be written down fails here too.  The file is long because the promise is: one short method
+for each of its sentences, over the same few dictionaries.
 """
 
 from __future__ import annotations
