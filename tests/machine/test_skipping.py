@@ -6,7 +6,7 @@ Owns: skip.  Refuses to know: the result that comes with it, which is a payload.
 from __future__ import annotations
 
 from celeriac.machine.runs import PhaseStatus, StepStatus
-from tests.machine.story import refused, started, step
+from tests.machine.story import budget, refused, started, step
 
 
 def test_the_run_goes_on_after_a_step_that_was_skipped() -> None:
@@ -149,3 +149,20 @@ def test_a_step_that_there_is_not_is_refused() -> None:
     story = started("reserve")
     with refused("unknown_step", "it has: reserve"):
         story.skip("charge")
+
+
+def test_a_step_that_gave_up_while_the_run_asked_is_seen_to_by_the_answer() -> None:
+    """Of two steps side by side one is a question, and the other fails: the run goes back."""
+    story = started(
+        "order",
+        step("pack", after=("order",), on_unknown="operator", retry=budget(1)),
+        step("charge", after=("order",)),
+    ).do("order")
+    story.claim("pack")
+    story.claim("charge")
+    story.fail("pack", kind="timeout")
+    assert story.status == "failed"
+    story.fail("charge", kind="abort", effect=False)
+    story.skip("pack")
+    assert story.run.culprit == "charge"
+    assert story.status in ("compensating", "compensated")

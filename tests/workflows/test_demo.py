@@ -72,7 +72,7 @@ ORDER = Order(
     unit_price=1000,
     amount=2000,
     card="tok_visa_1",
-    address="1 Mill PhaseState",
+    address="1 Mill Lane",
 )
 
 

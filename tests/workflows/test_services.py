@@ -46,7 +46,7 @@ def charge(card: str = "tok_visa_1", key: str = "k2", cents: int = 995) -> str:
     return bank.charge(card, cents, order="o1", hold="hold-1", key=key)
 
 
-def ship(address: str = "1 Mill PhaseState", shipping: str = "standard", key: str = "k3") -> str:
+def ship(address: str = "1 Mill Lane", shipping: str = "standard", key: str = "k3") -> str:
     """Send the parcel of order o1."""
     return carrier.ship(address, shipping, order="o1", payment="charge-1", key=key)
 

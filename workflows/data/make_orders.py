@@ -66,7 +66,7 @@ LAST = (
     *("Kessel", "Lind", "Moreau", "Nkosi", "Oakes", "Petrov", "Quist", "Rahman", "Sorel", "Tamm"),
 )
 STREETS = (
-    "Mill PhaseState",
+    "Mill Lane",
     "Station Road",
     "Linden Street",
     "Harbour View",

@@ -123,8 +123,9 @@ class _Draft:
         self.maybe_run = apply(self.plan, run_id or self.run.id, self.maybe_run, event)
 
     def finish(self) -> None:
-        """Bring the run to rest if the last event left nothing to do."""
+        """See to what the events left behind; bring the run to rest if there is nothing to do."""
         if self.events:
+            _see_to_other_failures(self)
             rest = outcome(self.plan, self.run)
             if rest:
                 self.add(EventKind.FINISHED, outcome=rest.value)
@@ -376,6 +377,16 @@ def _after_failure(draft: _Draft, step: str, phase: Phase, retry: int | None) ->
         draft.add(EventKind.FINISHED, outcome=RunStatus.FAILED.value, culprit=step, why=why)
     else:
         draft.add(EventKind.COMPENSATION_STARTED, why="failed", culprit=step)
+
+
+def _see_to_other_failures(draft: _Draft) -> None:
+    """A step may give up while the run rests with a question about another: it is seen to now.
+
+    Otherwise the answer to that question would leave a run that goes on, and has nothing to do.
+    """
+    for name, step in draft.run.steps.items():
+        if step.do.state in (PhaseStatus.FAILED, PhaseStatus.UNKNOWN):
+            _after_failure(draft, name, "do", None)
 
 
 def _asks_operator(draft: _Draft, step: str) -> bool:
