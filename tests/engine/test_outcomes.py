@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from celeriac.authoring import Shape
-from celeriac.engine import AttemptFailure, Work, classify_error, perform, report
+from celeriac.engine import Archivist, AttemptFailure, Work, classify_error, perform, report
 from celeriac.errors import Abort
 from celeriac.machine.plans import Node, Plan
 from celeriac.machine.runs import RunStatus
@@ -208,3 +208,9 @@ def test_a_line_of_the_log_survives_any_error(caplog: pytest.LogCaptureFixture) 
         "<no text: str() of Mute raised CancelledError>",
         r"caf\udce9",
     ]
+
+
+def test_an_archive_may_raise_what_has_no_text() -> None:
+    """What is told of an archive that failed does not depend on the text of its error."""
+    told = Archivist(shop()[0].store, lambda _: None, payloads=False).told(Mute())
+    assert told == "Mute: <no text: str() of Mute raised CancelledError>"

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from celeriac.engine.archive import ArchivedRun
 from celeriac.errors import ConfigurationError, InputInvalid, StoreError, StoreUnavailable
+from celeriac.failure import class_name, safe_text
 from celeriac.machine import AT_REST, RunStatus
 from celeriac.observing import clean, log
 from celeriac.store import Expired, Query, load_failure
@@ -87,8 +88,8 @@ class Archivist(NamedTuple):
 
     def told(self, error: Exception) -> str:
         """What went wrong; no text that may quote a payload (X2)."""
-        kind = type(error).__name__
-        return kind if self.payloads else f"{kind}: {clean(str(error))}"
+        kind = class_name(error)
+        return kind if self.payloads else f"{kind}: {clean(safe_text(error))}"
 
 
 def _reticent(fields: Mapping[str, str]) -> dict[str, str]:
