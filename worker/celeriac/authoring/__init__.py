@@ -5,7 +5,7 @@ anything runs.  Refuses to know: runs, servers, Celery.
 
 Its files, from the ground up::
 
-    annotations | signatures < placeholders < steps < flow
+    annotations | options | signatures < placeholders < steps < flow
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, get_args, overload
 
 from celeriac.authoring.annotations import accepts_none, described
+from celeriac.authoring.options import SAGA, refuse_option
 from celeriac.authoring.placeholders import Placeholder, express
 from celeriac.authoring.signatures import Shape
 from celeriac.authoring.steps import (
@@ -250,12 +251,15 @@ def plan_saga(
     compensation_order: CompensationOrder = "reverse",
     retention: Duration | None = None,
     adopted_undos: Mapping[str, Compensation[..., Any]] = types.MappingProxyType({}),
+    **unknown: Any,
 ) -> Planned:
     """Call *function* once, with a Flow and placeholders for its inputs; return what it built.
 
     *adopted_undos* are the compensations of existing Celery tasks, by the task's name.  Raises
     DefinitionError, with saga, step and parameter, for everything that is wrong.
     """
+    for option in unknown:
+        refuse_option(option, SAGA, saga=name)
     try:
         shape = _shape_of_saga(function)
         head = {

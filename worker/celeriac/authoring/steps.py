@@ -15,14 +15,17 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, get_args, overload
 
 from celeriac.authoring.annotations import accepts_none, described, fits
+from celeriac.authoring.options import COMPENSATION, STEP, check_task_options, retry_rule
 from celeriac.authoring.placeholders import Placeholder
 from celeriac.authoring.signatures import Shape, listed
 from celeriac.errors import DefinitionError
 from celeriac.failure import Failure
-from celeriac.machine import Duration, Effect, OnUnknown, Retry, RetryRule, Undo, duration_ms
+from celeriac.machine import Duration, Effect, OnUnknown, RetryRule, Undo, duration_ms
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from celeriac.machine import Retry
 
 P = ParamSpec("P")  # what a step asks for, without the context
 C = ParamSpec("C")  # what its function asks for
@@ -163,7 +166,8 @@ class Step(Generic[P, C, R]):
         shape = _named_shape(function, self.name)
         wants = _wanted(self.name, self.shape, shape)
         _check_types(self.name, self.shape, shape)
-        rule, limit = (retry or Retry()).rule(), optional_ms("timeout", timeout, self.name)
+        check_task_options(options, COMPENSATION, self.name)
+        rule, limit = retry_rule(retry, self.name), optional_ms("timeout", timeout, self.name)
         if self.effect == "none":  # its undo honours no key either
             rule = rule.model_copy(update={"after_loss": self.retry.after_loss})
         task = self._register(function, name, options)
@@ -224,7 +228,8 @@ def define_step(  # noqa: PLR0913 -- all that can be said of a step
             f"on_unknown is one of {get_args(OnUnknown)}, not {on_unknown!r}", step=label
         )
     shape = _named_shape(function, label)
-    rule, limit = (retry or Retry()).rule(), optional_ms("timeout", timeout, label)
+    check_task_options(options or {}, STEP, label)
+    rule, limit = retry_rule(retry, label), optional_ms("timeout", timeout, label)
     task = register(function, name, options or {})
     return Step(
         function,

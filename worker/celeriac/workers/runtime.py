@@ -11,6 +11,8 @@ from collections import deque
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from celery import Celery
+
 from celeriac.engine import Archivist, Engine, load_archive
 from celeriac.errors import ConfigurationError
 from celeriac.observing import Observers, log, log_context, logged, send_signals
@@ -21,8 +23,6 @@ from celeriac.store.redis import RedisStore
 from celeriac.workers.canvas import CeleryDispatcher
 
 if TYPE_CHECKING:
-    from celery import Celery
-
     from celeriac.engine import Archive
     from celeriac.observing import Observer
     from celeriac.store import Lease, Store
@@ -34,6 +34,11 @@ class Runtime:
     """The engine of this process, for one Celery app."""
 
     def __init__(self, app: Celery) -> None:
+        if not isinstance(app, Celery):
+            raise ConfigurationError(
+                f"Sagas takes a Celery app, not {type(app).__name__}: write "
+                "Sagas(Celery('shop', broker='redis://localhost:6379/0'))"
+            )
         self.app = app
         self.dispatcher = CeleryDispatcher(app)
         self.deaths: deque[Lease] = deque()  # attempts whose pool child is gone; the keeper reads

@@ -1,0 +1,143 @@
+"""Misspelt options are refused with a suggestion, where they are written.
+
+Owns: the names of options, and values of the wrong kind.  Refuses to know: what options do.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from celery import Celery, Task
+
+from celeriac import ConfigurationError, DefinitionError, Flow, Retry, Sagas
+from celeriac.authoring.options import check_task_options
+
+
+def made() -> Sagas:
+    """The sagas of a new app."""
+    return Sagas(Celery("shop", broker="redis://localhost:1/0", set_as_current=False))
+
+
+def work() -> None:
+    """Do something."""
+
+
+def undo() -> None:
+    """Do the contrary."""
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"efect": "none"}, "no option 'efect': did you mean effect?"),
+        ({"retries": 9}, r"no option 'retries': did you mean retry=Retry\(max_attempts=5\)"),
+        ({"time_out": "5s"}, "did you mean timeout"),
+        ({"xyzzy": 1}, "no option 'xyzzy': there are name, timeout, .* options of a Celery task"),
+        ({"que": "mail"}, "did you mean queue"),
+        ({"ratelimit": "1/s"}, "did you mean rate_limit"),
+        ({"countdown": 5}, "no option 'countdown'"),
+        ({"delay": 5}, "no option 'delay'"),
+        ({"max_retries": 3}, r"max_retries is for tasks .* retry=Retry\("),
+        ({"autoretry_for": (OSError,)}, r"autoretry_for is for tasks .* retry=Retry\("),
+        ({"retry_backoff": True}, r"retry=Retry\("),
+        ({"default_retry_delay": 3}, r"retry=Retry\("),
+        ({"retry": 3}, r"retry is a Retry, not 3: write retry=Retry\(max_attempts=3\)"),
+        ({"retry": 0}, r"not 0: write retry=Retry\(max_attempts=1\)"),
+        ({"retry": False}, r"not False: write retry=Retry\(max_attempts=1\)"),
+        ({"retry": True}, r"not True: write retry=Retry\(max_attempts=5\)"),
+        ({"timeout": "abc"}, "timeout: 'abc' .*30s"),
+    ],
+    ids=repr,
+)
+def test_what_is_not_an_option_is_refused(options: dict[str, Any], message: str) -> None:
+    """Nothing that was written about a step or a compensation is swallowed."""
+    sagas = made()
+    with pytest.raises(DefinitionError, match=message):
+        sagas.step(**options)(work)
+    assert not sagas.app.tasks.keys() & {f"{__name__}.work"}
+    if "efect" in options:  # near nothing that a compensation has
+        message = "no option 'efect': there are name, timeout, retry"
+    with pytest.raises(DefinitionError, match=message):
+        sagas.step(work).compensation(**options)(undo)
+
+
+@pytest.mark.parametrize("name", ["effect", "on_unknown", "pivot"])
+def test_an_option_of_the_step_is_not_one_of_its_compensation(name: str) -> None:
+    """The message says where it belongs."""
+    step: Any = made().step(work)
+    with pytest.raises(DefinitionError, match=f"{name} is an option of the step"):
+        step.compensation(**{name: "none"})(undo)
+
+
+def test_celerys_options_go_to_the_task() -> None:
+    """Limits, hooks, and what a base class of one's own declares."""
+
+    class Base(Task):  # type: ignore[misc]
+        """A task with attributes of its own."""
+
+        tenant = "none"
+        colour: str
+
+    heard: list[Any] = []
+    options: dict[str, Any] = {
+        "rate_limit": "1/s",
+        "soft_time_limit": 3,
+        "acks_late": True,
+        "time_limit": 9,
+        "on_success": lambda *_: heard.append(1),
+    }
+    sagas = made()
+    step = sagas.step(retry=Retry(max_attempts=2), **options)(work)
+    assert (step.task.rate_limit, step.task.soft_time_limit, step.task.acks_late) == (
+        "1/s",
+        3,
+        True,
+    )
+    with pytest.raises(DefinitionError, match="no option 'tenant'"):
+        sagas.step(tenant="a")(undo)
+    based = made().step(base=Base, tenant="a", colour="red")(work)
+    assert (based.task.tenant, based.task.colour) == ("a", "red")
+
+
+def test_every_attribute_of_a_celery_task_may_be_set() -> None:
+    """The list is that of the Celery which is installed, its methods and retry options aside."""
+    plain = {
+        name
+        for name, value in vars(Task).items()
+        if not name.startswith("_") and not callable(value) and not isinstance(value, property)
+    }
+    elsewhere = {"app", "name", "max_retries", "default_retry_delay", "request_stack"}
+    methods = {name for name in plain if isinstance(vars(Task)[name], classmethod)}
+    hooks = {"after_return", "before_start", "on_failure", "on_replace", "on_retry", "on_success"}
+    unknown = []
+    for name in sorted((plain - elsewhere - methods) | hooks):
+        try:
+            check_task_options({name: None}, (), "step")
+        except DefinitionError:
+            unknown.append(name)
+    assert unknown == []
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [("dead_line", "did you mean deadline"), ("colour", "there are name, version, deadline")],
+)
+def test_what_is_not_an_option_of_a_saga_is_refused(option: str, message: str) -> None:
+    """By a sentence that names the saga, and not by a TypeError."""
+    sagas: Any = made()
+    step = sagas.step(work)
+
+    def ship(flow: Flow) -> None:
+        flow.step(step)
+
+    with pytest.raises(DefinitionError, match=f"saga 'ship': .*{option}.*{message}"):
+        sagas.saga(**{option: "5s"})(ship)
+
+
+def test_sagas_are_made_of_an_app() -> None:
+    """A URL is what one tries first; it may hold a password and is not repeated."""
+    url: Any = "redis://:secret@localhost/0"
+    with pytest.raises(ConfigurationError, match=r"takes a Celery app, not str: .*Celery\(") as bad:
+        Sagas(url)
+    assert "secret" not in str(bad.value)

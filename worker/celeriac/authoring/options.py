@@ -1,0 +1,102 @@
+"""The options of steps, compensations and sagas: a misspelt one is an error, never swallowed.
+
+Owns: which options there are, and what to write in place of one that there is not.  Refuses to
+know: what the options do.
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from celeriac.errors import DefinitionError
+from celeriac.machine import Retry
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from celeriac.machine import RetryRule
+
+STEP = ("name", "timeout", "retry", "effect", "on_unknown", "pivot")
+COMPENSATION = ("name", "timeout", "retry")
+SAGA = ("name", "version", "deadline", "on_deadline", "compensation_order", "retention")
+
+# What Celery's `task` takes; a test compares it with the Celery that is installed.
+_CELERY = frozenset({
+    "abstract", "acks_late", "acks_on_failure", "acks_on_failure_or_timeout", "acks_on_timeout",
+    "add_around", "add_trail", "after_return", "backend", "base", "before_start", "bind",
+    "compression", "delivery_mode", "exchange", "expires", "filter", "from_config",
+    "ignore_result", "immediate", "lazy", "mandatory", "on_bound", "on_failure", "on_replace",
+    "on_retry", "on_success", "priority", "pydantic", "pydantic_context", "pydantic_dump_kwargs",
+    "pydantic_strict", "queue", "rate_limit", "reject_on_worker_lost", "Request",
+    "resultrepr_maxsize", "retry_on_worker_lost", "routing_key", "send_events", "serializer",
+    "shadow_name", "shared", "soft_time_limit", "store_errors_even_if_ignored", "Strategy",
+    "start_strategy", "throws", "time_limit", "track_started", "trail", "typing",
+})  # fmt: skip
+# Celery's own way to retry: the run decides when a step is tried again, not the task.
+_RETRYING = frozenset({
+    "autoretry_for", "default_retry_delay", "dont_autoretry_for", "max_retries", "retry_backoff",
+    "retry_backoff_max", "retry_jitter", "retry_kwargs", "retry_policy",
+})  # fmt: skip
+
+
+def check_task_options(options: Mapping[str, Any], own: Collection[str], step: str) -> None:
+    """Raise DefinitionError, with a suggestion, for what is not an option of a Celery task.
+
+    *own* are the options that were taken out before; a `base` class may have attributes of its own.
+    """
+    base = options.get("base")
+    for name in options:
+        if name in _RETRYING:
+            raise DefinitionError(
+                f"{name} is for tasks that retry themselves, and a step is tried again by its run: "
+                "write retry=Retry(max_attempts=5), see Retry for its other fields",
+                step=step,
+            )
+        if not (name in _CELERY or name.startswith("__") or _declares(base, name)):
+            refuse_option(name, own, _CELERY, step=step)
+
+
+def refuse_option(
+    name: str,
+    own: Collection[str],
+    celerys: Collection[str] = (),
+    *,
+    step: str | None = None,
+    saga: str | None = None,
+) -> NoReturn:
+    """Raise DefinitionError about the unknown option *name*, with the nearest that there is."""
+    if step is not None and name in STEP:
+        problem = f"{name} is an option of the step, and not of its compensation: write it there"
+        raise DefinitionError(problem, step=step)
+    near = difflib.get_close_matches(name, own, n=1) or difflib.get_close_matches(
+        name, celerys, n=1, cutoff=0.75
+    )
+    if near:
+        example = "retry=Retry(max_attempts=5)" if near[0] == "retry" else near[0]
+        advice = f"did you mean {example}?"
+    else:
+        more = ", and the options of a Celery task" if celerys else ""
+        advice = f"there are {', '.join(own)}{more}"
+    raise DefinitionError(f"there is no option {name!r}: {advice}", step=step, saga=saga)
+
+
+def retry_rule(retry: Any, step: str) -> RetryRule:
+    """The rule that *retry* stands for; left out, the default.  DefinitionError otherwise."""
+    if retry is None:
+        return Retry().rule()
+    if isinstance(retry, Retry):
+        return retry.rule()
+    whole = isinstance(retry, int) and not isinstance(retry, bool) and retry > 0
+    attempts = retry if whole else (1 if retry is False or retry == 0 else 5)
+    raise DefinitionError(
+        f"retry is a Retry, not {retry!r}: write retry=Retry(max_attempts={attempts})", step=step
+    )
+
+
+def _declares(base: Any, name: str) -> bool:
+    if not isinstance(base, type):
+        return False
+    return hasattr(base, name) or any(
+        name in vars(each).get("__annotations__", ()) for each in base.__mro__
+    )
