@@ -61,6 +61,7 @@ PARTS = (
     Part("effects", "key and tombstone in the participant's transaction", ("tests/barrier",), 2),
     Part("crash", "real processes die at every named point", ("tests/crash", "tests/proof")),
     Part("durability", "what a killed or cut Redis keeps", ("tests/durability",), 2),
+    Part("upgrade", "runs of an older version, read and finished", ("tests/upgrade",)),
     Part("security", "forged messages, secrets, nothing evaluated", ("tests/security",), 2),
     Part("chaos", "everything at once, then healed and checked", program=("tests.chaos",)),
     Part("mutants", "planted bugs, each caught", program=("tests.mutants",)),
