@@ -528,6 +528,8 @@ def _retry(draft: _Draft, command: RetryOwed) -> None:
     if not owed:
         if any(_is_tried_anew(run, name) for name in names):
             return  # it is being tried already
+        if turned(run) and any(run.step(name).do.base for name in names):
+            return  # it was, and the run turned round: the same command again is no other one
         raise draft.refuse("nothing_to_retry", f"nothing of {command.step or 'it'} is owed")
     # In the order in which they are undone: the first to be retried is scheduled at once.
     for name in in_undo_order(draft.plan, run, owed):
