@@ -166,3 +166,19 @@ def test_a_step_that_gave_up_while_the_run_asked_is_seen_to_by_the_answer() -> N
     story.skip("pack")
     assert story.run.culprit == "charge"
     assert story.status in ("compensating", "compensated")
+
+
+def test_a_retry_given_twice_is_one_also_if_the_run_turns_round() -> None:
+    """Whoever lost the reply may ask again: nothing changes, and nothing is refused."""
+    story = started(
+        "order",
+        step("pack", after=("order",), on_unknown="operator", retry=budget(1)),
+        step("charge", after=("order",)),
+    ).do("order")
+    story.claim("pack")
+    story.claim("charge")
+    story.fail("pack", kind="timeout")
+    story.fail("charge", kind="abort", effect=False)
+    assert story.retry("pack").events
+    assert story.run.culprit == "charge"
+    assert not story.retry("pack").events

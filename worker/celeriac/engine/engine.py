@@ -1,7 +1,7 @@
 """One attempt, one command: the state machine against the store.
 
 Owns: the loop read → decide → commit; an attempt's stages (claim, arguments, settle, heartbeat);
-how long to insist when the store is away.  Refuses to know: Celery.  What has to be sent goes
+how long to try again while the store is away.  Refuses to know: Celery.  What has to be sent goes
 through a `Dispatcher`; who calls the step is the caller.
 
 Its contacts with the world are three, all given: the store, a clock, and the dispatcher.
@@ -136,7 +136,7 @@ class Engine:
         patience: float = 2.0,
         observers: Observers | None = None,
     ) -> None:
-        """*patience* is how many seconds to insist while the store is away.
+        """*patience* is how many seconds to try again while the store is away.
 
         *observers* hear what happens; left out, it is logged.
         """
