@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from redis import Redis
 
 from bench.mould import SHARDS, TERMS, Cast, Mould, plan_of
-from celeriac.app.client import states_of
+from celeriac.app.pages import states_of
 from celeriac.engine.engine import Delivery, Engine
 from celeriac.engine.sweep import Sweep
 from celeriac.machine.commands import Start

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from celeriac.app.client import RunHandle
+from celeriac.app.handles import RunHandle
 from celeriac.errors import CommandRefused, InputInvalid, PayloadTooLarge
 from celeriac.machine.plans import FromStep, Plan, RetryRule
 from tests.engine.driver import Shop

@@ -5,13 +5,13 @@ know: how anything is decided, stored or sent.
 
 Its files, from the ground up::
 
-    inputs | client | instruments < bulk | wiring
+    inputs | handles | instruments < pages | wiring < bulk
 """
 
 from __future__ import annotations
 
 from celeriac.app.bulk import give, kinds, matching
-from celeriac.app.client import Page, RunHandle, dump_plain
+from celeriac.app.handles import RunHandle, dump_plain
 from celeriac.app.inputs import (
     checked_id,
     checked_statuses,
@@ -23,6 +23,7 @@ from celeriac.app.inputs import (
     uuid7,
 )
 from celeriac.app.instruments import Instruments, count_into, serve_store
+from celeriac.app.pages import Page
 from celeriac.app.wiring import sweep_once, wire
 
 __all__ = [

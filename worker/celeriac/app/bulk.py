@@ -18,7 +18,8 @@ from celeriac.views import BulkOutcome
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from celeriac.app.client import Page, RunHandle
+    from celeriac.app.handles import RunHandle
+    from celeriac.app.pages import Page
     from celeriac.views import RunState
 
 _PAGE = 200

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pydantic import TypeAdapter
@@ -25,7 +24,6 @@ from celeriac.errors import (
     RunTerminated,
 )
 from celeriac.machine import Run, RunStatus, commands
-from celeriac.observing import log
 from celeriac.store import payloads
 from celeriac.views import (
     RunState,
@@ -38,7 +36,7 @@ from celeriac.views import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from celeriac.engine import Dispatcher, Engine
     from celeriac.failure import Failure
@@ -47,56 +45,6 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 _ANYTHING = TypeAdapter(Any)
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """A page of runs, newest first.  `cursor` is what to pass for the next; None: the last page."""
-
-    runs: tuple[RunHandle[Any], ...]
-    cursor: str | None
-    _found: tuple[Run, ...] = field(default=(), repr=False, compare=False)
-    _engine: Engine | None = field(default=None, repr=False, compare=False)
-
-    def states(self, *, failures: bool = True) -> tuple[RunState, ...]:
-        """Return the state of each run, all of them in a few round trips.
-
-        Those removed meanwhile are left out.  Without *failures* it is not read how steps failed.
-        """
-        return states_of(self._engine, self._found, failures=failures) if self._engine else ()
-
-    def __iter__(self) -> Any:
-        return iter(self.runs)
-
-    def __len__(self) -> int:
-        return len(self.runs)
-
-    def __getitem__(self, index: int) -> RunHandle[Any]:
-        return self.runs[index]
-
-
-def states_of(
-    engine: Engine, runs: Sequence[Run], *, failures: bool = True
-) -> tuple[RunState, ...]:
-    """Return the states of *runs*, which were just read, without those that are gone."""
-    store = engine.store
-    told: dict[str, Mapping[str, str]] = {}
-    if failures:
-        wanted = {run.id: failure_fields(run.steps) for run in runs}  # others were never touched
-        found = engine.retry_while_unavailable(lambda: store.read_all(wanted))
-        told = {run_id: each.fields for run_id, each in found.items()}
-        runs = [run for run in runs if run.id in found]
-    plans = engine.retry_while_unavailable(lambda: store.plans(runs))
-    held = [run.id for run in runs if run.paused]
-    histories = engine.retry_while_unavailable(lambda: store.histories(held))
-    for run in runs:
-        if run.plan not in plans:
-            log.warning("%s left out: its plan %s is lost", run.id, run.plan)
-    return tuple(
-        state_of(plans[run.plan], run, told.get(run.id), hold_of(histories.get(run.id, ())))
-        for run in runs
-        if run.plan in plans
-    )
 
 
 def dump_plain(_task: str, result: Any) -> str:
