@@ -14,6 +14,7 @@ from celeriac.doctor import CHECKS
 from celeriac.observing.metrics import METRICS, Metric
 from celeriac.settings import PREFIX, Settings
 from docs.diagram import states_page
+from docs.rooms import picture
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -97,13 +98,23 @@ def _default(field: FieldInfo) -> str:
 
 def observability_page() -> str:
     """The page about watching: its prose as it is, and the table of metrics in its place."""
-    page = (FOLDER / "observability.md").read_text(encoding="utf-8")
-    before, begin, rest = page.partition("<!-- metrics: ")
+    return _with_block("observability.md", "metrics", _metrics())
+
+
+def tour_page() -> str:
+    """The tour: its prose as it is, and the picture of the rooms in its place."""
+    return _with_block("tour.md", "rooms", picture())
+
+
+def _with_block(name: str, block: str, drawn: str) -> str:
+    """The page as it is, with what is drawn between the markers of the block."""
+    page = (FOLDER / name).read_text(encoding="utf-8")
+    before, begin, rest = page.partition(f"<!-- {block}: ")
     said, _, after = rest.partition("-->")
-    _, end, after = after.partition("<!-- end of metrics -->")
-    assert begin, "the page says where its table begins"
-    assert end, "the page says where its table ends"
-    return f"{before}{begin}{said}-->\n{_metrics()}\n{end}{after}"
+    _, end, after = after.partition(f"<!-- end of {block} -->")
+    assert begin, f"{name} does not say where {block} begin"
+    assert end, f"{name} does not say where {block} end"
+    return f"{before}{begin}{said}-->\n{drawn}\n{end}{after}"
 
 
 def _metrics() -> str:
@@ -132,6 +143,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "settings.md": settings_page,
     "states.md": states_page,
     "doctor.md": doctor_page,
+    "tour.md": tour_page,
 }
 
 

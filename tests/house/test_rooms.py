@@ -1,33 +1,16 @@
 """The rooms of the package, and who may know whom.
 
-Owns: the order of the rooms, drawn once, here.  Refuses to know: what is done in them.
+Owns: that imports keep the order of rooms which the package's `__init__.py` draws: a room imports
+from rooms before its own, also for annotations only, and siblings do not know each other.  Refuses
+to know: what is done in them.
 """
 
 from __future__ import annotations
 
 import pytest
 
+from docs.rooms import RANK, room
 from tests.house.sources import Module, modules
-
-# From the ground up.  A room imports from rooms before its own, also for annotations only; rooms
-# of one row are siblings, and do not know each other.
-ROOMS = (
-    "ground",
-    "machine",
-    "authoring | store",
-    "observing | barrier",
-    "views",
-    "engine",
-    "workers",
-    "doctor",
-    "app",
-    "faces",
-    "terminal",
-    "testing",
-)
-# The files that lie beside the rooms: what all stand on, and what users import by path.
-GROUND = ("errors", "failure", "settings", "points", "context")
-FACES = ("sagas", "signals", "logs", "archive", "observe", "instruments", "flower")
 
 # What a room must not import at all, whoever else does.
 OUTSIDE_WORLD = {"asyncio", "os", "random", "secrets", "socket", "subprocess", "threading", "time"}
@@ -53,20 +36,11 @@ NAMESPACES = ("celeriac.machine.commands", "celeriac.views.wording")
 # Rooms whose doors stand open: users import from them by path, or nothing but `cli` is entered.
 OPEN = {"ground", "faces", "barrier", "terminal", "testing"}
 
-RANK = {name: rank for rank, row in enumerate(ROOMS) for name in row.split(" | ")}
 MODULES = modules()
 # The package's own __init__ only gathers the public names, and nobody inside imports from it.
 INNER = [module for name, module in MODULES.items() if name != "celeriac"]
 
 each_module = pytest.mark.parametrize("module", INNER, ids=lambda module: module.name)
-
-
-def room(name: str) -> str:
-    """The room that a module belongs to; empty for the package itself."""
-    first = name.removeprefix("celeriac").strip(".").partition(".")[0]
-    if first in GROUND:
-        return "ground"
-    return "faces" if first in FACES else first
 
 
 def test_every_module_has_its_room() -> None:

@@ -4,6 +4,16 @@ Owns: the public names, and refusing to be imported under any other.  Refuses to
 
 A name is imported when it is first asked for, so that `import celeriac` and every `celery` command
 take next to nothing.
+
+Its rooms, from the ground up::
+
+    ground < machine < authoring | store < observing | barrier < views < engine < workers < doctor
+    < app < faces < terminal < testing
+
+Two rooms are files beside this one::
+
+    ground: errors failure settings points context
+    faces: sagas signals logs archive observe instruments flower
 """
 
 from __future__ import annotations
