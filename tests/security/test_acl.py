@@ -14,6 +14,7 @@ import redis
 
 from celeriac import RunNotFound, StoreError
 from celeriac.app.wiring import sweep_once
+from celeriac.doctor import CHECKS
 from celeriac.engine.engine import Engine
 from celeriac.machine.commands import Start
 from celeriac.store.redis import RedisStore
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 PAGE = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
 USERS = dict(re.findall(r"^user (\w+) (.+)$", PAGE, re.MULTILINE))
+ADDED = re.search(r"On Redis (\d+)\.(\d+) and later.* add `([^`]+)`", PAGE)
 PASSWORDS = {name: re.findall(r">(\S+)", rules)[0] for name, rules in USERS.items()}
 
 
@@ -49,11 +51,14 @@ class Login(RedisServer):
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[RedisServer]:
-    """A Redis with the users of the page."""
+    """A Redis with the users of the page, and what it adds for newer servers."""
+    assert ADDED is not None
     with RedisServer(tmp_path / "redis") as found:
         with found.client() as client:
             for name, rules in USERS.items():
                 client.execute_command("ACL", "SETUSER", name, *rules.split())
+            if found.version >= (int(ADDED[1]), int(ADDED[2])):
+                client.execute_command("ACL", "SETUSER", "celeriac", *ADDED[3].split())
         yield found
 
 
@@ -70,7 +75,7 @@ def world(server: RedisServer, tmp_path: Path) -> Iterator[World]:
 def refusals(server: RedisServer) -> list[str]:
     """What the server has refused to anybody."""
     with server.client() as client:
-        log: Any = client.execute_command("ACL", "LOG")
+        log = client.acl_log()
     return [f"{entry['username']}: {entry['reason']} {entry['object']}" for entry in log]
 
 
@@ -156,4 +161,17 @@ def test_a_user_that_may_too_little_is_told(server: RedisServer) -> None:
     store = RedisStore(Login(server, "celeriac").url)
     with pytest.raises(StoreError, match="forbids it by its ACL"):
         Engine(store, TERMS).start(saga("reserve"), Start("order-42", "{}", "me", 700), {})
+    store.close()
+
+
+def test_what_the_doctor_advises_is_enough(server: RedisServer) -> None:
+    """The shorter rule of the doctor lets runs be written, in another database than 0 too."""
+    rule = re.findall(r"[~&+]\S*[^\s.]", CHECKS["permissions"].advice.partition("name ")[2])
+    password = PASSWORDS["celeriac"]
+    with server.client() as client:
+        words = ["reset", "on", f">{password}", *(w.replace("NAMESPACE", "celeriac") for w in rule)]
+        client.execute_command("ACL", "SETUSER", "celeriac", *words)
+    store = RedisStore(Login(server, "celeriac").url.replace("/0", "/1"))
+    Engine(store, TERMS).start(saga("reserve"), Start("order-42", "{}", "me", 700), {})
+    assert store.read("order-42").run is not None
     store.close()

@@ -52,7 +52,8 @@ def redis(facts: Facts) -> Iterator[str | Remark]:
     about="The state Redis takes the commands that sagas need.",
     severity=ERROR,
     advice="Give the user of saga_redis_url what sagas need: ACL SETUSER name ~NAMESPACE:* "
-    "&NAMESPACE:* +@read +@write +@scripting +@pubsub +time +info +ping.",
+    "&NAMESPACE:* +@read +@write +@scripting +@pubsub +select +time +info +ping. "
+    "docs/security.md has the whole rule, command by command.",
     by_hand="ACL GETUSER name",
 )
 def permissions(facts: Facts) -> Iterator[str | Remark]:
