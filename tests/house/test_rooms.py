@@ -26,7 +26,11 @@ REFUSES = {
 # Modules that may import our own inside a function, and why.
 LATE = {
     "celeriac.terminal.cli": "every `celery` command loads it, whatever application it is for",
+    "celeriac.terminal.command": "the same",
     "celeriac.terminal.options": "the same",
+    "celeriac.terminal.inspection_commands": "the same",
+    "celeriac.terminal.control_commands": "the same",
+    "celeriac.terminal.maintenance_commands": "the same",
 }
 
 # What is imported by its path from outside of its room: implementations, by whoever builds one.

@@ -31,7 +31,7 @@ from celeriac import (
 )
 from celeriac.machine.runs import Run
 from celeriac.observing.observers import log, observed
-from celeriac.terminal.cli import _EPILOG
+from celeriac.terminal.cli import saga
 from celeriac.terminal.exit_codes import Exit, error_boundary, exit_of_error, exit_of_outcome
 from tests.redis_server import free_port
 
@@ -92,7 +92,7 @@ def test_outcomes_have_exit_codes() -> None:
 
 def test_help_tells_every_exit_code() -> None:
     """Whoever writes a script finds the codes in the help."""
-    words = {word.strip(":") for word in _EPILOG.split()}
+    words = {word.strip(":") for word in (saga.epilog or "").split()}
     assert {str(int(code)) for code in Exit} <= words
 
 

@@ -1,7 +1,7 @@
 """What the verbs of the command line take: arguments and options, each with its check and its help.
 
 Owns: how they are spelled, and which runs a verb is about: one by its id, or all that a filter
-finds.  Refuses to know: the verbs (`cli`).  Nothing slow is imported: Celery loads this file for
+finds.  Refuses to know: the verbs.  Nothing slow is imported: Celery loads this file for
 each of its own commands.
 """
 

@@ -1,0 +1,129 @@
+"""What `start`, `cancel`, `retry` and the other verbs do that start runs and steer them.
+
+Owns: seeing what a command changed, in one run or in many, and waiting for the end of a run.
+Refuses to know: how it is typed (`control_commands`) and how it is printed (`printing`).
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from celeriac.app import give, kinds, matching
+from celeriac.errors import ResultTimeout
+from celeriac.terminal.exit_codes import Exit, NotFound, exit_of_outcome
+from celeriac.terminal.interrupts import interrupts
+from celeriac.terminal.invocation import Invocation
+from celeriac.terminal.prompts import ask, progress
+from celeriac.terminal.times import bounded
+from celeriac.views import BulkOutcome, deed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from celeriac.app import RunHandle
+    from celeriac.sagas import IfExists, Saga, Sagas
+    from celeriac.terminal.options import Target
+
+
+class Control(Invocation):
+    """Verbs that start runs and steer them."""
+
+    def start(
+        self,
+        name: str,
+        text: str | None,
+        *,
+        run_id: str | None,
+        tags: Mapping[str, str],
+        if_exists: IfExists,
+        **waiting: Any,
+    ) -> None:
+        """Start a run of the saga *name* with the input that JSON *text* holds, if any."""
+        saga = _find(self._sagas(), name)
+        if text is None:
+            run = saga.start(id=run_id, tags=tags, if_exists=if_exists)
+        else:
+            run = saga.start_json(text, id=run_id, tags=tags, if_exists=if_exists)
+        self._print.deed(run.id, "accepted")
+        self._see_off(run, None, **waiting)
+
+    def steer(
+        self,
+        verb: str,
+        command: Callable[[RunHandle[Any]], bool],
+        by: str,
+        *,
+        target: Target,
+        **waiting: Any,
+    ) -> None:
+        """Do *command* to one run or to all that a filter finds, and say what it changed."""
+        if target.run_id is None:
+            self._steer_many(verb, command, target)
+        else:
+            self._steer_one(target.run_id, command, by, **waiting)
+
+    def _steer_one(
+        self, run_id: str, command: Callable[[RunHandle[Any]], bool], by: str, **waiting: Any
+    ) -> None:
+        run = self._sagas().run(run_id)
+        before = len(run.history())
+        command(run)
+        # Others may have acted meanwhile; what is ours bears our name.
+        ours = [event for event in run.history()[before:] if event.data.get("by") == by]
+        self._print.deed(run_id, deed(ours))
+        self._see_off(run, changed=bool(ours), **waiting)
+
+    def _steer_many(
+        self, verb: str, command: Callable[[RunHandle[Any]], bool], target: Target
+    ) -> None:
+        sagas = self._sagas()
+        found = matching(sagas.runs, bounded(target.filters))
+        if not found:
+            click.echo("No run matches.", err=True)
+        elif not target.yes:
+            ask(verb, kinds(found))
+        tally = BulkOutcome(len(found))
+        with progress(verb, len(found)) as told, interrupts() as asked:
+            for tally in give([sagas.run(run.id) for run in found], command, target.rps):
+                told(tally)
+                if not asked.empty():
+                    break
+        self._print.tally(verb, tally)
+        if tally.refused or tally.left:
+            raise click.exceptions.Exit(Exit.CONFLICT if tally.refused else Exit.ERROR)
+
+    def read_json(self, option: str, text: str) -> Any:
+        """The value of an option that holds JSON."""
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise click.BadParameter(f"it is no JSON: {error}", param_hint=option) from None
+
+    def _see_off(
+        self, run: RunHandle[Any], changed: bool | None, *, wait: bool, timeout: float | None
+    ) -> None:
+        """Print where a run stands, after waiting for its end if that is wanted."""
+        given_up: ResultTimeout | None = None
+        status = None
+        try:
+            status = run.wait(timeout).status if wait else None
+        except ResultTimeout as error:
+            given_up = error
+        self._print.outcome(run.state(), changed=changed)
+        if given_up:
+            raise given_up
+        if status and exit_of_outcome(status):
+            raise click.exceptions.Exit(exit_of_outcome(status))
+
+
+def _find(sagas: Sagas, name: str) -> Saga[Any, Any]:
+    known = sagas.defined
+    if name in known:
+        return known[name]
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f" (did you mean {near[0]}?)" if near else ""
+    raise NotFound(f"no saga {name!r}{hint}: this app has {', '.join(sorted(known)) or 'none'}")

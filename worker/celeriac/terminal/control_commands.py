@@ -1,0 +1,169 @@
+"""`celery -A app saga start`, `cancel`, `retry` …: verbs that start runs and steer them.
+
+Owns: what can be typed after them, and its help.  Refuses to know: what the verbs do (`control`).
+Nothing slow is imported before a verb is called (`command`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from celeriac.terminal.command import Verb
+from celeriac.terminal.options import (
+    OUTPUT,
+    SAGA,
+    STEERING,
+    WAIT,
+    document,
+    reason,
+    step,
+    tagged,
+    targets,
+    the_step,
+)
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+    from celeriac.terminal.control import Control
+    from celeriac.terminal.printing import Printer
+
+
+class ControlVerb(Verb):
+    """A verb that starts or steers runs."""
+
+    def called_on(self, app: Celery, printer: Printer) -> Control:
+        """Return what does it."""
+        from celeriac.terminal.control import Control  # noqa: PLC0415 -- slow to load
+
+        return Control(app, printer)
+
+
+@click.command(cls=ControlVerb)
+@SAGA
+@click.option(
+    "--input",
+    "text",
+    callback=document,
+    metavar="JSON|@FILE|-",
+    help="The value of the saga's parameter; if there are several, an object by name.",
+)
+@click.option("--id", "run_id", help="Makes the start repeatable.  [default: a new UUID]")
+@tagged("A label to find the run by; may be repeated.")
+@click.option(
+    "--if-exists",
+    type=click.Choice(["join", "fail", "restart"]),
+    default="join",
+    show_default=True,
+    help="What to do if there is a run with this id.",
+)
+@WAIT
+@OUTPUT
+def start(terminal: Control, name: str, text: str | None, **options: Any) -> None:
+    """Start a run of SAGA."""
+    terminal.start(name, text, **options)
+
+
+@click.command(cls=ControlVerb)
+@targets
+@reason(required=False)
+@STEERING
+def cancel(terminal: Control, reason: str | None, by: str, **rest: Any) -> None:
+    """Stop a run and undo what it did, also if it has completed."""
+    terminal.steer("cancel", lambda run: run.cancel(reason or "", by=by), by, **rest)
+
+
+@click.command(cls=ControlVerb)
+@targets
+@reason(required=True)
+@STEERING
+def terminate(terminal: Control, reason: str, by: str, **rest: Any) -> None:
+    """Abandon a run, without undoing anything."""
+    terminal.steer("terminate", lambda run: run.terminate(reason, by=by), by, **rest)
+
+
+@click.command(cls=ControlVerb)
+@targets
+@step(required=False)
+@reason(required=False)
+@STEERING
+def retry(
+    terminal: Control,
+    step: str | None,
+    step_option: str | None,
+    reason: str | None,
+    by: str,
+    **rest: Any,
+) -> None:
+    """Try again what a failed run owes: one STEP, or all of them."""
+    name = the_step(step, step_option, required=False)
+    terminal.steer("retry", lambda run: run.retry(name, reason or "", by=by), by, **rest)
+
+
+@click.command(cls=ControlVerb)
+@targets
+@step(required=True)
+@reason(required=True)
+@STEERING
+def waive(
+    terminal: Control,
+    step: str | None,
+    step_option: str | None,
+    reason: str,
+    by: str,
+    **rest: Any,
+) -> None:
+    """Declare a STEP settled whose compensation is owed."""
+    name = the_step(step, step_option, required=True) or ""
+    terminal.steer("waive", lambda run: run.waive(name, reason, by=by), by, **rest)
+
+
+@click.command(cls=ControlVerb)
+@targets
+@reason(required=False)
+@STEERING
+def pause(terminal: Control, reason: str | None, by: str, **rest: Any) -> None:
+    """Hold a run: no further attempt is taken up, forward or back, until it is resumed."""
+    terminal.steer("pause", lambda run: run.pause(reason or "", by=by), by, **rest)
+
+
+@click.command(cls=ControlVerb)
+@targets
+@reason(required=False)
+@STEERING
+def resume(terminal: Control, reason: str | None, by: str, **rest: Any) -> None:
+    """Let a run go on that was paused."""
+    terminal.steer("resume", lambda run: run.resume(reason or "", by=by), by, **rest)
+
+
+@click.command(cls=ControlVerb)
+@targets
+@step(required=True)
+@click.option(
+    "--result",
+    "text",
+    callback=document,
+    default="null",
+    metavar="JSON|@FILE|-",
+    help="What the step is to have returned.  [default: null]",
+)
+@reason(required=True)
+@STEERING
+def skip(
+    terminal: Control,
+    step: str | None,
+    step_option: str | None,
+    text: str,
+    reason: str,
+    by: str,
+    **rest: Any,
+) -> None:
+    """Go on as if a STEP had completed: it was seen to by hand, or is not needed."""
+    name = the_step(step, step_option, required=True) or ""
+    result = terminal.read_json("--result", text)
+    terminal.steer("skip", lambda run: run.skip(name, result, reason, by=by), by, **rest)
+
+
+COMMANDS = (start, cancel, terminate, retry, waive, pause, resume, skip)

@@ -1,0 +1,120 @@
+"""`celery -A app saga sweep`, `purge`, `doctor` …: verbs for the installation as a whole.
+
+Owns: what can be typed after them, and its help.  Refuses to know: what the verbs do
+(`maintenance`).  Nothing slow is imported before a verb is called (`command`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from celeriac.terminal.command import Verb
+from celeriac.terminal.options import OUTPUT, complete, output, user
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+    from celeriac.terminal.maintenance import Maintain
+    from celeriac.terminal.printing import Printer
+
+
+class MaintainVerb(Verb):
+    """A verb for the installation as a whole."""
+
+    def called_on(self, app: Celery, printer: Printer) -> Maintain:
+        """Return what does it."""
+        from celeriac.terminal.maintenance import Maintain  # noqa: PLC0415 -- slow to load
+
+        return Maintain(app, printer)
+
+
+@click.command(cls=MaintainVerb)
+@click.option("--older-than", required=True, metavar="AGE", help="Ended so long ago: 12h, 30d.")
+@click.option(
+    "--status",
+    multiple=True,
+    help="completed, compensated or terminated; may be repeated.  [default: all three]",
+)
+@click.option("--saga", help="Runs of this saga only.")
+@click.option("--dry-run", is_flag=True, help="Only find the runs; with -o ids, name them.")
+@click.option("--reason", default="", help="Why; it goes to the archive, and into the log.")
+@click.option("--by", default=user, help="Who asks; as --reason.  [default: your login name]")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask, however many runs it is about.")
+@click.option(
+    "--rps",
+    type=click.FloatRange(min=0, min_open=True),
+    default=1000.0,
+    show_default=True,
+    metavar="N",
+    help="Runs a second at most.",
+)
+@OUTPUT
+def purge(terminal: Maintain, **options: Any) -> None:
+    """Remove runs at rest before their retention is over; saga_archive gets them first.
+
+    What is live is never removed, nor what is owed: retry, waive or terminate that.
+    """
+    terminal.purge(**options)
+
+
+@click.command(cls=MaintainVerb)
+@click.option("--dry-run", is_flag=True, help="Only look.")
+@output("table", "json", "jsonl")
+def repair(terminal: Maintain, *, dry_run: bool) -> None:
+    """Prove that all that is stored of runs fits together, and mend what does not.
+
+    To be done after a backup was restored, or a hand was at work in Redis.
+    """
+    terminal.repair(dry_run=dry_run)
+
+
+@click.command(cls=MaintainVerb)
+@click.option(
+    "--every",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Sweep again and again until SIGINT or SIGTERM, in the place of beat.",
+)
+@output("table", "json", "jsonl")
+def sweep(terminal: Maintain, every: float | None) -> None:
+    """See to every run whose time has come: deadlines, retries, lost messages."""
+    terminal.sweep(every)
+
+
+@click.command(cls=MaintainVerb)
+@click.option("--port", type=click.IntRange(1, 65_535), required=True, help="TCP port.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
+@output("table")
+def metrics(terminal: Maintain, host: str, port: int) -> None:
+    """Serve what the store says of all runs to Prometheus, until SIGINT or SIGTERM."""
+    terminal.metrics(host, port)
+
+
+@click.command(cls=MaintainVerb)
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="ID",
+    shell_complete=complete("check"),
+    help="Make this check; may be repeated.",
+)
+@click.option(
+    "--skip",
+    multiple=True,
+    metavar="ID",
+    shell_complete=complete("check"),
+    help="Leave out this check; may be repeated.",
+)
+@click.option("-v", "--verbose", is_flag=True, help="Show also what is well.")
+@output("table", "json", "jsonl")
+def doctor(terminal: Maintain, **options: Any) -> None:
+    """Look for what endangers runs, in the app, Redis, broker, workers and sweep.
+
+    Says what to do about each finding, and changes nothing.  Ends with 1 if there are errors.
+    """
+    terminal.doctor(**options)
+
+
+COMMANDS = (purge, repair, sweep, metrics, doctor)
