@@ -9,8 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from celeriac.machine.moves import DO_MOVES, RUN_MOVES, TURNS, UNDO_MOVES
 from celeriac.machine.runs import AT_REST, PhaseState, PhaseStatus, StepState
+from celeriac.machine.tables import DO_MOVES, RUN_MOVES, TURNS, UNDO_MOVES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 PAGE = Path(__file__).resolve().parent / "states.md"
 
 TEXT = """\
-<!-- Drawn from worker/celeriac/machine/moves.py by `make docs`: change it there. -->
+<!-- Drawn from worker/celeriac/machine/tables.py by `make docs`: change it there. -->
 # States
 
 Everything that can happen to a run is one of the moves below, and nothing else can: they are the
-tables of `worker/celeriac/machine/moves.py`, and an event that is not in them is a bug, not an
+tables of `worker/celeriac/machine/tables.py`, and an event that is not in them is a bug, not an
 answer.  A word on an arrow is an event in the run's history, with how it went in brackets.
 
 ## A run

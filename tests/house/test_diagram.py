@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from celeriac.machine.moves import DO_MOVES, RUN_MOVES, TURNS, UNDO_MOVES
+from celeriac.machine.tables import DO_MOVES, RUN_MOVES, TURNS, UNDO_MOVES
 from docs.diagram import PAGE
 
 if TYPE_CHECKING:

@@ -9,8 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from celeriac.machine.events import EventKind
-from celeriac.machine.moves import apply, due, live_forward, overdue, passed, past_pivot, wake_at
+from celeriac.machine.moves import apply
 from celeriac.machine.runs import PhaseStatus, RunStatus
+from celeriac.machine.schedule import live_forward, passed, past_pivot
+from celeriac.machine.timing import due, overdue, wake_at
 from celeriac.machine.transitions import transition
 
 if TYPE_CHECKING:

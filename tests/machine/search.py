@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from celeriac.machine.moves import IllegalMove
 from celeriac.machine.runs import PhaseStatus
+from celeriac.machine.tables import IllegalMove
 from tests.machine.story import budget, saga, step
 from tests.machine.world import Rules, begin, happen, is_quiet, possible, wrong
 

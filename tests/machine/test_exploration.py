@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from celeriac.machine import moves, transitions
+from celeriac.machine import moves, schedule, transitions
 from celeriac.machine.events import EventKind
 from celeriac.machine.runs import PhaseStatus, changed
 from tests.machine.participants import Participant
@@ -166,7 +166,7 @@ def no_grace(patch: Patch) -> None:
 
 def undo_beside_a_live_attempt(patch: Patch) -> None:
     """Nobody waits for the attempt that is at work when the run turns round."""
-    patch.setattr(moves, "live_forward", lambda _run: False)
+    patch.setattr(schedule, "live_forward", lambda _run: False)
 
 
 def no_token(patch: Patch) -> None:

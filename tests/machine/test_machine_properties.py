@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, event, given, note, settings
 from hypothesis import strategies as st
 
-from celeriac.machine.moves import IllegalMove
+from celeriac.machine.tables import IllegalMove
 from tests.machine.test_exploration import timed_out_is_not_done, undo_beside_a_live_attempt
 from tests.machine.walk import Walk, any_rules
 from tests.machine.world import heal, wrong

@@ -9,9 +9,9 @@ import pytest
 
 from celeriac.machine.commands import Block, Expire, Redispatch
 from celeriac.machine.events import Dispatch, EventKind
-from celeriac.machine.moves import PATROL, overdue
 from celeriac.machine.plans import Undo
 from celeriac.machine.runs import PhaseStatus
+from celeriac.machine.timing import PATROL, overdue
 from tests.machine.story import GRACE, NOON, Story, budget, refused, saga, started, step
 
 TIMEOUT = 30_000

@@ -33,8 +33,9 @@ from celeriac.machine.commands import (
     Wake,
 )
 from celeriac.machine.events import Dispatch, Event, EventKind
-from celeriac.machine.moves import DO_MOVES, RUN_MOVES, UNDO_MOVES, IllegalMove, apply, fold
+from celeriac.machine.moves import apply, fold
 from celeriac.machine.runs import PhaseState, PhaseStatus, Run, RunStatus, StepState
+from celeriac.machine.tables import DO_MOVES, RUN_MOVES, UNDO_MOVES, IllegalMove
 from celeriac.machine.transitions import transition
 from tests.machine import (
     test_compensation,

@@ -30,8 +30,9 @@ from celeriac.machine.commands import (
     Wake,
 )
 from celeriac.machine.events import Dispatch
-from celeriac.machine.moves import due, fold, overdue, wake_at
+from celeriac.machine.moves import fold
 from celeriac.machine.plans import Node, Plan, RetryRule, Undo
+from celeriac.machine.timing import due, overdue, wake_at
 from tests.machine.laws import PHASES
 from tests.machine.participants import Participant
 from tests.machine.world import (

@@ -33,9 +33,10 @@ from celeriac.machine.commands import (
     Wake,
 )
 from celeriac.machine.events import Event, EventKind
-from celeriac.machine.moves import due, overdue, past_pivot, turned, waiting_lanes
 from celeriac.machine.runs import PhaseState, PhaseStatus, Run, RunStatus
-from celeriac.machine.transitions import SHORT_DELAY, Transition, transition
+from celeriac.machine.schedule import past_pivot, turned
+from celeriac.machine.timing import SHORT_DELAY, due, overdue, waiting_lanes
+from celeriac.machine.transitions import Transition, transition
 from tests.machine.laws import PHASES, check
 from tests.machine.participants import Account, Participant
 

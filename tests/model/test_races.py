@@ -34,7 +34,8 @@ from celeriac.machine.commands import (
     Wake,
 )
 from celeriac.machine.events import EventKind
-from celeriac.machine.moves import due, fold
+from celeriac.machine.moves import fold
+from celeriac.machine.timing import due
 from celeriac.store.redis import RedisStore
 from tests.engine.driver import GRACE, TERMS
 from tests.machine.story import saga

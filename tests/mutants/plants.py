@@ -109,7 +109,7 @@ PLANTS = (
     Plant(
         "undo beside a live attempt",
         "Nobody waits for the attempt that is at work when the run turns round.",
-        "machine/moves.py",
+        "machine/schedule.py",
         "    return any(step.do.state is PhaseStatus.RUNNING for step in run.steps.values())\n",
         "    return False\n",
         (EXPLORATION, WALKS),
@@ -173,7 +173,7 @@ PLANTS = (
     Plant(
         "undone forwards",
         "What was done first is undone first, whatever the saga says.",
-        "machine/moves.py",
+        "machine/schedule.py",
         'backwards = plan.compensation_order != "forward"',
         'backwards = plan.compensation_order == "forward"',
         (EXPLORATION, WALKS),
@@ -231,7 +231,7 @@ PLANTS = (
     Plant(
         "lost messages stay lost",
         "The sweep never sends again what nobody has claimed.",
-        "machine/moves.py",
+        "machine/timing.py",
         "if lane.sent and now >= lane.at + redispatch_delay(run, lane)",
         "if lane.sent and now < 0",
         (WALKS, SIMULATION),

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from celeriac import Abort, CommandRefused, RunNotFound, StoreError
 from celeriac.engine.engine import Delivery
 from celeriac.machine.events import Dispatch
-from celeriac.machine.moves import due
+from celeriac.machine.timing import due
 from celeriac.workers.canvas import carries_on, parse_header
 from tests.engine.driver import Shop
 from tests.machine.story import budget, saga, step

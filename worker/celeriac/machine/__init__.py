@@ -5,7 +5,7 @@ servers, messages, payloads, and who asks.
 
 Its files, from the ground up::
 
-    plans < runs | events | policy < commands | moves < transitions
+    plans < runs | events | policy < commands | tables | timing < schedule < moves < transitions
 """
 
 from __future__ import annotations
@@ -24,18 +24,7 @@ from celeriac.machine.commands import (
     Wake,
 )
 from celeriac.machine.events import Dispatch, Event, EventKind
-from celeriac.machine.moves import (
-    PATROL,
-    IllegalMove,
-    apply,
-    dates,
-    due,
-    fold,
-    in_undo_order,
-    overdue,
-    to_undo,
-    wake_at,
-)
+from celeriac.machine.moves import apply, fold
 from celeriac.machine.plans import (
     CompensationOrder,
     Constant,
@@ -64,7 +53,10 @@ from celeriac.machine.runs import (
     StepState,
     StepStatus,
 )
-from celeriac.machine.transitions import SHORT_DELAY, Transition, transition
+from celeriac.machine.schedule import in_undo_order, to_undo
+from celeriac.machine.tables import IllegalMove
+from celeriac.machine.timing import PATROL, SHORT_DELAY, dates, due, overdue, wake_at
+from celeriac.machine.transitions import Transition, transition
 
 __all__ = [
     "AT_REST",

@@ -1,11 +1,8 @@
-"""What an event does to a run: the table of legal moves, and the fold over a history.
+"""What an event does to a run: the fold over a history.
 
-Owns: the two tables (lanes of a step, run as a whole), `apply`, `fold`, and what can be read off
-a run: which messages should be on their way (`due`), which seem lost (`overdue`), and when to look
-again (`wake_at`).  Refuses to know: which command leads to which event (`transitions`), the clock,
-the store and Celery.
-
-An illegal move is a missing key, and raises `IllegalMove`: a bug, never an answer to a user.
+Owns: `apply`, `fold`, and what each kind of event changes.  Refuses to know: which moves are legal
+(`tables`), what comes next (`schedule`), which command leads to which event (`transitions`), the
+clock, the store and Celery.
 """
 
 from __future__ import annotations
@@ -13,9 +10,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from celeriac.machine.events import Dispatch, Event, EventKind
+from celeriac.machine.events import Event, EventKind
 from celeriac.machine.runs import (
-    AT_REST,
     PhaseState,
     PhaseStatus,
     Run,
@@ -23,117 +19,16 @@ from celeriac.machine.runs import (
     StepState,
     changed,
 )
+from celeriac.machine.schedule import schedule, turned
+from celeriac.machine.tables import DO_MOVES, RUN_MOVES, UNDO_MOVES, IllegalMove
+from celeriac.machine.timing import waiting_lanes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
 
-    from celeriac.machine.plans import Node, Phase, Plan
+    from celeriac.machine.plans import Plan
 
-# How far the patience for a message grows: the sweep waits for a message sent again and again up
-# to 16 times the grace, so that a backlog is not answered with ever more messages.
-_MOST_DOUBLINGS = 4
 _DOUBLINGS_WHILE_BLOCKED = 2
-_LONGEST_PATIENCE = 60_000
-# A run that waits for nothing with a date (a step without a time limit is running) is looked at
-# once an hour all the same.
-PATROL = 3_600_000
-
-
-class IllegalMove(AssertionError):
-    """An event that cannot happen in this state: a bug in whoever made the event."""
-
-
-_S, _E, _R = PhaseStatus, EventKind, RunStatus
-
-#: (state of the lane, event, how it went) -> next state.  The forward direction.
-DO_MOVES: dict[tuple[PhaseStatus, EventKind, str], PhaseStatus] = {
-    (_S.SCHEDULED, _E.DISPATCHED, ""): _S.SCHEDULED,
-    (_S.RETRYING, _E.DISPATCHED, ""): _S.SCHEDULED,
-    (_S.SCHEDULED, _E.CLAIMED, ""): _S.RUNNING,
-    (_S.RETRYING, _E.CLAIMED, ""): _S.RUNNING,
-    (_S.RUNNING, _E.COMPLETED, ""): _S.DONE,
-    (_S.RUNNING, _E.FAILED, "again"): _S.RETRYING,
-    (_S.RUNNING, _E.FAILED, ""): _S.FAILED,
-    (_S.RUNNING, _E.FAILED, "unknown"): _S.UNKNOWN,
-    (_S.RUNNING, _E.LOST, "again"): _S.RETRYING,
-    (_S.RUNNING, _E.LOST, ""): _S.UNKNOWN,
-    # A lost attempt reports its success after all, and no newer attempt holds the step.
-    (_S.SCHEDULED, _E.COMPLETED, "late"): _S.DONE,
-    (_S.RETRYING, _E.COMPLETED, "late"): _S.DONE,
-    (_S.UNKNOWN, _E.COMPLETED, "late"): _S.DONE,
-    (_S.FAILED, _E.COMPLETED, "late"): _S.DONE,
-    # The run turns round: what has not started never will.
-    (_S.SCHEDULED, _E.COMPENSATION_STARTED, "untouched"): _S.IDLE,
-    (_S.SCHEDULED, _E.COMPENSATION_STARTED, "maybe"): _S.UNKNOWN,
-    (_S.SCHEDULED, _E.COMPENSATION_STARTED, "no effect"): _S.FAILED,
-    (_S.RETRYING, _E.COMPENSATION_STARTED, "maybe"): _S.UNKNOWN,
-    (_S.RETRYING, _E.COMPENSATION_STARTED, "no effect"): _S.FAILED,
-    # An operator tries a step once more that gave up, and that the run did not turn round for.
-    (_S.FAILED, _E.RETRIED, ""): _S.SCHEDULED,
-    (_S.UNKNOWN, _E.RETRIED, ""): _S.SCHEDULED,
-    # An operator says that it needs no (further) attempt.
-    (_S.IDLE, _E.SKIPPED, ""): _S.SKIPPED,
-    (_S.SCHEDULED, _E.SKIPPED, ""): _S.SKIPPED,
-    (_S.RETRYING, _E.SKIPPED, ""): _S.SKIPPED,
-    (_S.FAILED, _E.SKIPPED, ""): _S.SKIPPED,
-    (_S.UNKNOWN, _E.SKIPPED, ""): _S.SKIPPED,
-}
-
-#: The same for the compensation of a step.
-UNDO_MOVES: dict[tuple[PhaseStatus, EventKind, str], PhaseStatus] = {
-    (_S.SCHEDULED, _E.DISPATCHED, ""): _S.SCHEDULED,
-    (_S.RETRYING, _E.DISPATCHED, ""): _S.SCHEDULED,
-    (_S.SCHEDULED, _E.CLAIMED, ""): _S.RUNNING,
-    (_S.RETRYING, _E.CLAIMED, ""): _S.RUNNING,
-    (_S.RUNNING, _E.COMPLETED, ""): _S.DONE,
-    (_S.RUNNING, _E.COMPLETED, "once more"): _S.IDLE,
-    (_S.RUNNING, _E.FAILED, "again"): _S.RETRYING,
-    (_S.RUNNING, _E.FAILED, ""): _S.FAILED,
-    (_S.RUNNING, _E.FAILED, "unknown"): _S.FAILED,
-    (_S.RUNNING, _E.LOST, "again"): _S.RETRYING,
-    (_S.RUNNING, _E.LOST, ""): _S.FAILED,
-    (_S.SCHEDULED, _E.COMPLETED, "late"): _S.DONE,
-    (_S.RETRYING, _E.COMPLETED, "late"): _S.DONE,
-    (_S.FAILED, _E.COMPLETED, "late"): _S.DONE,
-    # A late effect arrived: undo it once more, when its turn comes or the present undo has settled.
-    (_S.IDLE, _E.REOPENED, ""): _S.IDLE,
-    (_S.SCHEDULED, _E.REOPENED, ""): _S.SCHEDULED,
-    (_S.RETRYING, _E.REOPENED, ""): _S.RETRYING,
-    (_S.RUNNING, _E.REOPENED, ""): _S.RUNNING,
-    (_S.DONE, _E.REOPENED, ""): _S.IDLE,
-    (_S.WAIVED, _E.REOPENED, ""): _S.IDLE,
-    (_S.FAILED, _E.REOPENED, ""): _S.FAILED,
-    (_S.FAILED, _E.RETRIED, ""): _S.IDLE,
-    (_S.FAILED, _E.WAIVED, ""): _S.WAIVED,
-}
-
-#: The states in which an undo has its turn; it may be taken from it, which makes it idle.
-TURNS = (_S.SCHEDULED, _S.RETRYING)
-
-#: (status of the run, event) -> the statuses it may lead to.  Events not listed leave it alone.
-RUN_MOVES: dict[tuple[RunStatus | None, EventKind], tuple[RunStatus, ...]] = {
-    (None, _E.STARTED): (_R.RUNNING,),
-    (_R.COMPLETED, _E.STARTED): (_R.RUNNING,),
-    (_R.COMPENSATED, _E.STARTED): (_R.RUNNING,),
-    (_R.TERMINATED, _E.STARTED): (_R.RUNNING,),
-    (_R.RUNNING, _E.COMPENSATION_STARTED): (_R.COMPENSATING,),
-    (_R.COMPLETED, _E.COMPENSATION_STARTED): (_R.COMPENSATING,),
-    (_R.RUNNING, _E.FINISHED): (_R.COMPLETED, _R.FAILED),
-    (_R.COMPENSATING, _E.FINISHED): (_R.COMPENSATED, _R.FAILED),
-    (_R.FAILED, _E.RETRIED): (_R.COMPENSATING, _R.RUNNING),
-    (_R.COMPENSATING, _E.RETRIED): (_R.COMPENSATING,),
-    (_R.FAILED, _E.WAIVED): (_R.COMPENSATING,),
-    (_R.COMPENSATING, _E.WAIVED): (_R.COMPENSATING,),
-    (_R.FAILED, _E.COMPLETED): (_R.COMPENSATING, _R.RUNNING),
-    (_R.FAILED, _E.SKIPPED): (_R.RUNNING,),
-    (_R.FAILED, _E.COMPENSATION_STARTED): (_R.COMPENSATING,),
-    (_R.COMPENSATED, _E.REOPENED): (_R.COMPENSATING,),
-    (_R.COMPENSATING, _E.REOPENED): (_R.COMPENSATING,),
-    (_R.FAILED, _E.REOPENED): (_R.FAILED, _R.COMPENSATING),
-    (_R.RUNNING, _E.TERMINATED): (_R.TERMINATED,),
-    (_R.COMPENSATING, _E.TERMINATED): (_R.TERMINATED,),
-    (_R.FAILED, _E.TERMINATED): (_R.TERMINATED,),
-}
 
 
 def fold(plan: Plan, run_id: str, events: Iterable[Event]) -> Run | None:
@@ -153,7 +48,7 @@ def apply(plan: Plan, run_id: str, run: Run | None, event: Event) -> Run:
     else:
         run = _APPLY[event.kind](plan, run, event)
     run = changed(run, version=run.version + 1, changed_at=event.at)
-    return _schedule(plan, run, event)
+    return schedule(plan, run, event)
 
 
 # --- each kind of event ------------------------------------------------------------------------
@@ -243,7 +138,9 @@ def _quietened(plan: Plan, run: Run, event: Event) -> Run:
 def _how(event: Event) -> str:
     if "retry" in event.data:
         return "again"
-    return "unknown" if event.data.get("why") == "timeout" and event.kind is _E.FAILED else ""
+    return (
+        "unknown" if event.data.get("why") == "timeout" and event.kind is EventKind.FAILED else ""
+    )
 
 
 def _after_attempt(event: Event) -> dict[str, Any]:
@@ -426,181 +323,3 @@ def _put_lane(run: Run, event: Event, lane: PhaseState) -> Run:
 
 def _put(run: Run, event: Event, step: StepState) -> Run:
     return changed(run, steps={**run.steps, event.step: step})
-
-
-# --- what comes next ---------------------------------------------------------------------------
-
-
-def _schedule(plan: Plan, run: Run, event: Event) -> Run:
-    """Schedule what *event* made possible: the next steps, or the next compensations."""
-    if run.status is RunStatus.RUNNING:
-        if event.kind in (EventKind.STARTED, EventKind.RETRIED):
-            ready = [node for node in plan.nodes if _is_ready(plan, run, node)]
-        elif event.kind in (EventKind.COMPLETED, EventKind.SKIPPED):
-            ready = [
-                node for node in _following(plan, run, event.step) if _is_ready(plan, run, node)
-            ]
-        else:
-            return run
-        lane = PhaseState(PhaseStatus.SCHEDULED, at=event.at, sent=True)
-        fresh = {node.name: changed(run.step(node.name), do=lane) for node in ready}
-        return changed(run, steps={**run.steps, **fresh}) if fresh else run
-    if run.status is RunStatus.COMPENSATING:
-        return _schedule_undo(plan, run, event)
-    return run
-
-
-def _following(plan: Plan, run: Run, name: str) -> Iterator[Node]:
-    """The steps that wait for this one, or for one that does and was skipped beforehand."""
-    for node in plan.followers[name]:
-        if run.step(node.name).do.state is PhaseStatus.SKIPPED:
-            yield from _following(plan, run, node.name)
-        else:
-            yield node
-
-
-def _is_ready(plan: Plan, run: Run, node: Node) -> bool:
-    idle = run.step(node.name).do.state is PhaseStatus.IDLE
-    return idle and all(passed(plan, run, name) for name in node.after)
-
-
-def passed(plan: Plan, run: Run, name: str) -> bool:
-    """True if what waits for a step need wait no longer: it is done, or was skipped in its turn."""
-    state = run.step(name).do.state
-    if state is not PhaseStatus.SKIPPED:
-        return state is PhaseStatus.DONE
-    return all(passed(plan, run, each) for each in plan.by_name[name].after)
-
-
-def _schedule_undo(plan: Plan, run: Run, event: Event) -> Run:
-    at = max(event.at, run.quiet)
-    turn = undo_turn(plan, run)
-    steps: dict[str, StepState] = {}
-    for name in turn:
-        step = run.steps[name]
-        if step.undo.state is PhaseStatus.IDLE:
-            sent = at <= event.at
-            lane = changed(step.undo, state=PhaseStatus.SCHEDULED, at=at, sent=sent, sends=0)
-            steps[name] = changed(step, undo=lane)
-    for name, step in run.steps.items():
-        # A step that comes before it has to be undone (once more): its turn is over (I8).
-        if step.undo.state in TURNS and name not in turn:
-            steps[name] = changed(step, undo=changed(step.undo, state=PhaseStatus.IDLE, sent=False))
-    return changed(run, steps={**run.steps, **steps}) if steps else run
-
-
-def live_forward(run: Run) -> bool:
-    """True while a forward attempt may still be at work: nothing is undone beside it (I7)."""
-    return any(step.do.state is PhaseStatus.RUNNING for step in run.steps.values())
-
-
-def to_undo(plan: Plan, run: Run) -> list[str]:
-    """The steps that need undoing and are not settled yet, in the order of the saga."""
-    settled = (PhaseStatus.DONE, PhaseStatus.FAILED, PhaseStatus.WAIVED)
-    names = [
-        name
-        for name, step in run.steps.items()
-        if plan.by_name[name].undo
-        and (step.maybe or step.do.state is PhaseStatus.DONE)
-        and step.undo.state not in settled
-    ]
-    return in_undo_order(plan, run, names)
-
-
-def in_undo_order(plan: Plan, run: Run, names: list[str]) -> list[str]:
-    """The steps in the order in which the saga undoes them."""
-    backwards = plan.compensation_order != "forward"
-    return sorted(names, key=lambda name: run.steps[name].order, reverse=backwards)
-
-
-def undo_turn(plan: Plan, run: Run) -> list[str]:
-    """The steps whose compensation may be at work now."""
-    if live_forward(run):
-        return []
-    names = to_undo(plan, run)
-    return names if plan.compensation_order == "parallel" else names[:1]
-
-
-def past_pivot(plan: Plan, run: Run) -> bool:
-    """True once the run may only go forward."""
-    return plan.pivot is not None and passed(plan, run, plan.pivot)
-
-
-def turned(run: Run) -> bool:
-    """True once the run has turned round, for good: what it did is being undone, or was."""
-    return run.why != ""
-
-
-def outcome(plan: Plan, run: Run) -> RunStatus | None:
-    """The status in which the run comes to rest now; None if there is still something to do."""
-    if run.status is RunStatus.RUNNING:
-        return RunStatus.COMPLETED if all(_is_over(run, node) for node in plan.nodes) else None
-    if run.status is RunStatus.COMPENSATING and not live_forward(run) and not to_undo(plan, run):
-        owed = any(step.undo.state is PhaseStatus.FAILED for step in run.steps.values())
-        return RunStatus.FAILED if owed else RunStatus.COMPENSATED
-    return None
-
-
-def _is_over(run: Run, node: Node) -> bool:
-    return run.step(node.name).do.state in (PhaseStatus.DONE, PhaseStatus.SKIPPED)
-
-
-# --- reading a run -----------------------------------------------------------------------------
-
-
-def due(run: Run) -> set[Dispatch]:
-    """The messages that should be on their way now."""
-    return {
-        Dispatch(name, phase, lane.attempt + 1, lane.at)
-        for name, phase, lane in waiting_lanes(run)
-        if lane.sent
-    }
-
-
-def overdue(run: Run, now: int) -> list[Dispatch]:
-    """The messages that should have arrived by now: lost, or waiting in a queue."""
-    return [
-        Dispatch(name, phase, lane.attempt + 1, lane.at)
-        for name, phase, lane in waiting_lanes(run)
-        if lane.sent and now >= lane.at + redispatch_delay(run, lane)
-    ]
-
-
-def redispatch_delay(run: Run, lane: PhaseState) -> int:
-    """Milliseconds a message may be on its way; longer each time it was sent again."""
-    doubled = run.grace << min(lane.sends, _MOST_DOUBLINGS)
-    return min(doubled, max(run.grace, _LONGEST_PATIENCE))
-
-
-def wake_at(run: Run) -> int | None:
-    """When somebody must look at the run, in ms; None at rest.
-
-    Leases have entries of their own in the wake index and are not considered here.
-    """
-    return None if run.status in AT_REST else min(dates(run), default=run.changed_at + PATROL)
-
-
-def dates(run: Run) -> list[int]:
-    """When there will be something to see to, in ms: limits, retries, messages, the deadline."""
-    if run.status in AT_REST:
-        return []
-    lanes = [lane for step in run.steps.values() for lane in (step.do, step.undo)]
-    times = [lane.limit for lane in lanes if lane.limit]
-    times += [
-        lane.at + redispatch_delay(run, lane) if lane.sent else lane.at
-        for _, _, lane in waiting_lanes(run)
-    ]
-    if run.deadline and run.status is RunStatus.RUNNING and not (run.overdue or run.paused):
-        times.append(run.deadline)
-    return times
-
-
-def waiting_lanes(run: Run) -> Iterator[tuple[str, Phase, PhaseState]]:
-    """The lanes whose next attempt may be taken, now or later."""
-    if run.status in AT_REST or run.paused:
-        return
-    phase: Phase = "do" if run.status is RunStatus.RUNNING else "undo"
-    for name, step in run.steps.items():
-        lane = step.lane(phase)
-        if lane.state in (PhaseStatus.SCHEDULED, PhaseStatus.RETRYING):
-            yield name, phase, lane

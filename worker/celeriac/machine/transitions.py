@@ -39,28 +39,16 @@ from celeriac.machine.commands import (
     Wake,
 )
 from celeriac.machine.events import Dispatch, Event, EventKind
-from celeriac.machine.moves import (
-    apply,
-    due,
-    in_undo_order,
-    outcome,
-    overdue,
-    past_pivot,
-    turned,
-    waiting_lanes,
-    wake_at,
-)
+from celeriac.machine.moves import apply
 from celeriac.machine.policy import attempts_left, delay_ms
 from celeriac.machine.runs import PhaseState, PhaseStatus, Run, RunStatus
+from celeriac.machine.schedule import in_undo_order, outcome, past_pivot, turned
+from celeriac.machine.timing import SHORT_DELAY, due, overdue, waiting_lanes, wake_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from celeriac.machine.plans import Node, Phase, Plan
-
-#: Delays up to this many ms travel as a Celery retry, longer ones only as a wake time: an ETA
-#: past the broker's visibility timeout is delivered again and again (celery.md).
-SHORT_DELAY = 2_000
 
 
 # --- deciding ----------------------------------------------------------------------------------

@@ -1,0 +1,133 @@
+"""What comes next in a run: the steps that are ready, the compensations whose turn it is.
+
+Owns: the order in which a saga is done and undone, when a run has turned round, is past its pivot,
+or has nothing left to do.  Refuses to know: which event makes it look (`moves` calls it after
+each), and when a message is sent (`timing`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from celeriac.machine.events import Event, EventKind
+from celeriac.machine.runs import PhaseState, PhaseStatus, Run, RunStatus, StepState, changed
+from celeriac.machine.tables import TURNS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from celeriac.machine.plans import Node, Plan
+
+
+def schedule(plan: Plan, run: Run, event: Event) -> Run:
+    """Schedule what *event* made possible: the next steps, or the next compensations."""
+    if run.status is RunStatus.RUNNING:
+        if event.kind in (EventKind.STARTED, EventKind.RETRIED):
+            ready = [node for node in plan.nodes if _is_ready(plan, run, node)]
+        elif event.kind in (EventKind.COMPLETED, EventKind.SKIPPED):
+            ready = [
+                node for node in _following(plan, run, event.step) if _is_ready(plan, run, node)
+            ]
+        else:
+            return run
+        lane = PhaseState(PhaseStatus.SCHEDULED, at=event.at, sent=True)
+        fresh = {node.name: changed(run.step(node.name), do=lane) for node in ready}
+        return changed(run, steps={**run.steps, **fresh}) if fresh else run
+    if run.status is RunStatus.COMPENSATING:
+        return _schedule_undo(plan, run, event)
+    return run
+
+
+def _following(plan: Plan, run: Run, name: str) -> Iterator[Node]:
+    """The steps that wait for this one, or for one that does and was skipped beforehand."""
+    for node in plan.followers[name]:
+        if run.step(node.name).do.state is PhaseStatus.SKIPPED:
+            yield from _following(plan, run, node.name)
+        else:
+            yield node
+
+
+def _is_ready(plan: Plan, run: Run, node: Node) -> bool:
+    idle = run.step(node.name).do.state is PhaseStatus.IDLE
+    return idle and all(passed(plan, run, name) for name in node.after)
+
+
+def passed(plan: Plan, run: Run, name: str) -> bool:
+    """True if what waits for a step need wait no longer: it is done, or was skipped in its turn."""
+    state = run.step(name).do.state
+    if state is not PhaseStatus.SKIPPED:
+        return state is PhaseStatus.DONE
+    return all(passed(plan, run, each) for each in plan.by_name[name].after)
+
+
+def _schedule_undo(plan: Plan, run: Run, event: Event) -> Run:
+    at = max(event.at, run.quiet)
+    turn = undo_turn(plan, run)
+    steps: dict[str, StepState] = {}
+    for name in turn:
+        step = run.steps[name]
+        if step.undo.state is PhaseStatus.IDLE:
+            sent = at <= event.at
+            lane = changed(step.undo, state=PhaseStatus.SCHEDULED, at=at, sent=sent, sends=0)
+            steps[name] = changed(step, undo=lane)
+    for name, step in run.steps.items():
+        # A step that comes before it has to be undone (once more): its turn is over (I8).
+        if step.undo.state in TURNS and name not in turn:
+            steps[name] = changed(step, undo=changed(step.undo, state=PhaseStatus.IDLE, sent=False))
+    return changed(run, steps={**run.steps, **steps}) if steps else run
+
+
+def live_forward(run: Run) -> bool:
+    """True while a forward attempt may still be at work: nothing is undone beside it (I7)."""
+    return any(step.do.state is PhaseStatus.RUNNING for step in run.steps.values())
+
+
+def to_undo(plan: Plan, run: Run) -> list[str]:
+    """The steps that need undoing and are not settled yet, in the order of the saga."""
+    settled = (PhaseStatus.DONE, PhaseStatus.FAILED, PhaseStatus.WAIVED)
+    names = [
+        name
+        for name, step in run.steps.items()
+        if plan.by_name[name].undo
+        and (step.maybe or step.do.state is PhaseStatus.DONE)
+        and step.undo.state not in settled
+    ]
+    return in_undo_order(plan, run, names)
+
+
+def in_undo_order(plan: Plan, run: Run, names: list[str]) -> list[str]:
+    """The steps in the order in which the saga undoes them."""
+    backwards = plan.compensation_order != "forward"
+    return sorted(names, key=lambda name: run.steps[name].order, reverse=backwards)
+
+
+def undo_turn(plan: Plan, run: Run) -> list[str]:
+    """The steps whose compensation may be at work now."""
+    if live_forward(run):
+        return []
+    names = to_undo(plan, run)
+    return names if plan.compensation_order == "parallel" else names[:1]
+
+
+def past_pivot(plan: Plan, run: Run) -> bool:
+    """True once the run may only go forward."""
+    return plan.pivot is not None and passed(plan, run, plan.pivot)
+
+
+def turned(run: Run) -> bool:
+    """True once the run has turned round, for good: what it did is being undone, or was."""
+    return run.why != ""
+
+
+def outcome(plan: Plan, run: Run) -> RunStatus | None:
+    """The status in which the run comes to rest now; None if there is still something to do."""
+    if run.status is RunStatus.RUNNING:
+        return RunStatus.COMPLETED if all(_is_over(run, node) for node in plan.nodes) else None
+    if run.status is RunStatus.COMPENSATING and not live_forward(run) and not to_undo(plan, run):
+        owed = any(step.undo.state is PhaseStatus.FAILED for step in run.steps.values())
+        return RunStatus.FAILED if owed else RunStatus.COMPENSATED
+    return None
+
+
+def _is_over(run: Run, node: Node) -> bool:
+    return run.step(node.name).do.state in (PhaseStatus.DONE, PhaseStatus.SKIPPED)

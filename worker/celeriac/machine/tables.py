@@ -1,0 +1,110 @@
+"""The legal moves: which state an event leads to from which.
+
+Owns: the tables, for each direction of a step and for the run as a whole, and `IllegalMove`.
+Refuses to know: how a run is changed (`moves`), and which command leads to which event.
+`docs/states.md` is drawn from here.
+
+An illegal move is a missing key, and raises `IllegalMove`: a bug, never an answer to a user.
+"""
+
+from __future__ import annotations
+
+from celeriac.machine.events import EventKind
+from celeriac.machine.runs import PhaseStatus, RunStatus
+
+
+class IllegalMove(AssertionError):
+    """An event that cannot happen in this state: a bug in whoever made the event."""
+
+
+_S, _E, _R = PhaseStatus, EventKind, RunStatus
+
+#: (state of the lane, event, how it went) -> next state.  The forward direction.
+DO_MOVES: dict[tuple[PhaseStatus, EventKind, str], PhaseStatus] = {
+    (_S.SCHEDULED, _E.DISPATCHED, ""): _S.SCHEDULED,
+    (_S.RETRYING, _E.DISPATCHED, ""): _S.SCHEDULED,
+    (_S.SCHEDULED, _E.CLAIMED, ""): _S.RUNNING,
+    (_S.RETRYING, _E.CLAIMED, ""): _S.RUNNING,
+    (_S.RUNNING, _E.COMPLETED, ""): _S.DONE,
+    (_S.RUNNING, _E.FAILED, "again"): _S.RETRYING,
+    (_S.RUNNING, _E.FAILED, ""): _S.FAILED,
+    (_S.RUNNING, _E.FAILED, "unknown"): _S.UNKNOWN,
+    (_S.RUNNING, _E.LOST, "again"): _S.RETRYING,
+    (_S.RUNNING, _E.LOST, ""): _S.UNKNOWN,
+    # A lost attempt reports its success after all, and no newer attempt holds the step.
+    (_S.SCHEDULED, _E.COMPLETED, "late"): _S.DONE,
+    (_S.RETRYING, _E.COMPLETED, "late"): _S.DONE,
+    (_S.UNKNOWN, _E.COMPLETED, "late"): _S.DONE,
+    (_S.FAILED, _E.COMPLETED, "late"): _S.DONE,
+    # The run turns round: what has not started never will.
+    (_S.SCHEDULED, _E.COMPENSATION_STARTED, "untouched"): _S.IDLE,
+    (_S.SCHEDULED, _E.COMPENSATION_STARTED, "maybe"): _S.UNKNOWN,
+    (_S.SCHEDULED, _E.COMPENSATION_STARTED, "no effect"): _S.FAILED,
+    (_S.RETRYING, _E.COMPENSATION_STARTED, "maybe"): _S.UNKNOWN,
+    (_S.RETRYING, _E.COMPENSATION_STARTED, "no effect"): _S.FAILED,
+    # An operator tries a step once more that gave up, and that the run did not turn round for.
+    (_S.FAILED, _E.RETRIED, ""): _S.SCHEDULED,
+    (_S.UNKNOWN, _E.RETRIED, ""): _S.SCHEDULED,
+    # An operator says that it needs no (further) attempt.
+    (_S.IDLE, _E.SKIPPED, ""): _S.SKIPPED,
+    (_S.SCHEDULED, _E.SKIPPED, ""): _S.SKIPPED,
+    (_S.RETRYING, _E.SKIPPED, ""): _S.SKIPPED,
+    (_S.FAILED, _E.SKIPPED, ""): _S.SKIPPED,
+    (_S.UNKNOWN, _E.SKIPPED, ""): _S.SKIPPED,
+}
+
+#: The same for the compensation of a step.
+UNDO_MOVES: dict[tuple[PhaseStatus, EventKind, str], PhaseStatus] = {
+    (_S.SCHEDULED, _E.DISPATCHED, ""): _S.SCHEDULED,
+    (_S.RETRYING, _E.DISPATCHED, ""): _S.SCHEDULED,
+    (_S.SCHEDULED, _E.CLAIMED, ""): _S.RUNNING,
+    (_S.RETRYING, _E.CLAIMED, ""): _S.RUNNING,
+    (_S.RUNNING, _E.COMPLETED, ""): _S.DONE,
+    (_S.RUNNING, _E.COMPLETED, "once more"): _S.IDLE,
+    (_S.RUNNING, _E.FAILED, "again"): _S.RETRYING,
+    (_S.RUNNING, _E.FAILED, ""): _S.FAILED,
+    (_S.RUNNING, _E.FAILED, "unknown"): _S.FAILED,
+    (_S.RUNNING, _E.LOST, "again"): _S.RETRYING,
+    (_S.RUNNING, _E.LOST, ""): _S.FAILED,
+    (_S.SCHEDULED, _E.COMPLETED, "late"): _S.DONE,
+    (_S.RETRYING, _E.COMPLETED, "late"): _S.DONE,
+    (_S.FAILED, _E.COMPLETED, "late"): _S.DONE,
+    # A late effect arrived: undo it once more, when its turn comes or the present undo has settled.
+    (_S.IDLE, _E.REOPENED, ""): _S.IDLE,
+    (_S.SCHEDULED, _E.REOPENED, ""): _S.SCHEDULED,
+    (_S.RETRYING, _E.REOPENED, ""): _S.RETRYING,
+    (_S.RUNNING, _E.REOPENED, ""): _S.RUNNING,
+    (_S.DONE, _E.REOPENED, ""): _S.IDLE,
+    (_S.WAIVED, _E.REOPENED, ""): _S.IDLE,
+    (_S.FAILED, _E.REOPENED, ""): _S.FAILED,
+    (_S.FAILED, _E.RETRIED, ""): _S.IDLE,
+    (_S.FAILED, _E.WAIVED, ""): _S.WAIVED,
+}
+
+#: The states in which an undo has its turn; it may be taken from it, which makes it idle.
+TURNS = (_S.SCHEDULED, _S.RETRYING)
+
+#: (status of the run, event) -> the statuses it may lead to.  Events not listed leave it alone.
+RUN_MOVES: dict[tuple[RunStatus | None, EventKind], tuple[RunStatus, ...]] = {
+    (None, _E.STARTED): (_R.RUNNING,),
+    (_R.COMPLETED, _E.STARTED): (_R.RUNNING,),
+    (_R.COMPENSATED, _E.STARTED): (_R.RUNNING,),
+    (_R.TERMINATED, _E.STARTED): (_R.RUNNING,),
+    (_R.RUNNING, _E.COMPENSATION_STARTED): (_R.COMPENSATING,),
+    (_R.COMPLETED, _E.COMPENSATION_STARTED): (_R.COMPENSATING,),
+    (_R.RUNNING, _E.FINISHED): (_R.COMPLETED, _R.FAILED),
+    (_R.COMPENSATING, _E.FINISHED): (_R.COMPENSATED, _R.FAILED),
+    (_R.FAILED, _E.RETRIED): (_R.COMPENSATING, _R.RUNNING),
+    (_R.COMPENSATING, _E.RETRIED): (_R.COMPENSATING,),
+    (_R.FAILED, _E.WAIVED): (_R.COMPENSATING,),
+    (_R.COMPENSATING, _E.WAIVED): (_R.COMPENSATING,),
+    (_R.FAILED, _E.COMPLETED): (_R.COMPENSATING, _R.RUNNING),
+    (_R.FAILED, _E.SKIPPED): (_R.RUNNING,),
+    (_R.FAILED, _E.COMPENSATION_STARTED): (_R.COMPENSATING,),
+    (_R.COMPENSATED, _E.REOPENED): (_R.COMPENSATING,),
+    (_R.COMPENSATING, _E.REOPENED): (_R.COMPENSATING,),
+    (_R.FAILED, _E.REOPENED): (_R.FAILED, _R.COMPENSATING),
+    (_R.RUNNING, _E.TERMINATED): (_R.TERMINATED,),
+    (_R.COMPENSATING, _E.TERMINATED): (_R.TERMINATED,),
+    (_R.FAILED, _E.TERMINATED): (_R.TERMINATED,),
+}

@@ -1,0 +1,87 @@
+"""What a run waits for, and until when.  Reads; changes nothing.
+
+Owns: which messages should be on their way (`due`), which seem lost (`overdue`), and when somebody
+must look at the run again (`wake_at`).  Refuses to know: what happens then (`transitions`), the
+clock, the store and Celery.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from celeriac.machine.events import Dispatch
+from celeriac.machine.runs import AT_REST, PhaseState, PhaseStatus, Run, RunStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from celeriac.machine.plans import Phase
+
+#: Delays up to this many ms travel as a Celery retry, longer ones only as a wake time: an ETA
+#: past the broker's visibility timeout is delivered again and again (celery.md).
+SHORT_DELAY = 2_000
+# A run that waits for nothing with a date (a step without a time limit is running) is looked at
+# once an hour all the same.
+PATROL = 3_600_000
+# How far the patience for a message grows: the sweep waits for a message sent again and again up
+# to 16 times the grace, so that a backlog is not answered with ever more messages.
+_MOST_DOUBLINGS = 4
+_LONGEST_PATIENCE = 60_000
+
+
+def due(run: Run) -> set[Dispatch]:
+    """The messages that should be on their way now."""
+    return {
+        Dispatch(name, phase, lane.attempt + 1, lane.at)
+        for name, phase, lane in waiting_lanes(run)
+        if lane.sent
+    }
+
+
+def overdue(run: Run, now: int) -> list[Dispatch]:
+    """The messages that should have arrived by now: lost, or waiting in a queue."""
+    return [
+        Dispatch(name, phase, lane.attempt + 1, lane.at)
+        for name, phase, lane in waiting_lanes(run)
+        if lane.sent and now >= lane.at + redispatch_delay(run, lane)
+    ]
+
+
+def redispatch_delay(run: Run, lane: PhaseState) -> int:
+    """Milliseconds a message may be on its way; longer each time it was sent again."""
+    doubled = run.grace << min(lane.sends, _MOST_DOUBLINGS)
+    return min(doubled, max(run.grace, _LONGEST_PATIENCE))
+
+
+def wake_at(run: Run) -> int | None:
+    """When somebody must look at the run, in ms; None at rest.
+
+    Leases have entries of their own in the wake index and are not considered here.
+    """
+    return None if run.status in AT_REST else min(dates(run), default=run.changed_at + PATROL)
+
+
+def dates(run: Run) -> list[int]:
+    """When there will be something to see to, in ms: limits, retries, messages, the deadline."""
+    if run.status in AT_REST:
+        return []
+    lanes = [lane for step in run.steps.values() for lane in (step.do, step.undo)]
+    times = [lane.limit for lane in lanes if lane.limit]
+    times += [
+        lane.at + redispatch_delay(run, lane) if lane.sent else lane.at
+        for _, _, lane in waiting_lanes(run)
+    ]
+    if run.deadline and run.status is RunStatus.RUNNING and not (run.overdue or run.paused):
+        times.append(run.deadline)
+    return times
+
+
+def waiting_lanes(run: Run) -> Iterator[tuple[str, Phase, PhaseState]]:
+    """The lanes whose next attempt may be taken, now or later."""
+    if run.status in AT_REST or run.paused:
+        return
+    phase: Phase = "do" if run.status is RunStatus.RUNNING else "undo"
+    for name, step in run.steps.items():
+        lane = step.lane(phase)
+        if lane.state in (PhaseStatus.SCHEDULED, PhaseStatus.RETRYING):
+            yield name, phase, lane
