@@ -11,7 +11,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from celeriac.engine import engine
-from celeriac.machine import transitions
+from celeriac.machine import attempts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,8 +29,8 @@ def plant(name: str) -> None:
 
 def _no_token() -> None:
     """Whoever asks holds the claim: nobody compares numbers and nonces."""
-    assert callable(transitions._holds)
-    transitions._holds = lambda lane, command: lane.attempt >= command.attempt
+    assert callable(attempts._holds)
+    attempts._holds = lambda lane, command: lane.attempt >= command.attempt
 
 
 def _timeout_is_not_done() -> None:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from celeriac.store import Store
     from tests.chaos.stage import Stage
 
-# A message that was sent again and again is waited for up to 16 times the grace (timing.redispatch_delay).
+# A message that was sent again and again is waited for up to 16 times the grace
+# (timing.redispatch_delay).
 _LONGEST_PATIENCE = 16 * GRACE
 _LONGEST_BACKOFF = 4 * duration_ms(QUICK.initial_delay) / 1000
 #: L1: how long a run may be without progress once everybody works again.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from celeriac.machine import moves, schedule, transitions
+from celeriac.machine import attempts, moves, schedule
 from celeriac.machine.events import EventKind
 from celeriac.machine.runs import PhaseStatus, changed
 from tests.machine.participants import Participant
@@ -125,18 +125,18 @@ def timed_out_is_not_done(patch: Patch) -> None:
 def late_success_is_ignored(patch: Patch) -> None:
     """What comes after the attempt was given up is noted, and nothing follows."""
     patch.setattr(
-        transitions,
+        attempts,
         "_late_success",
-        lambda draft, _lane, command: transitions._note_late(draft, command, "completed"),
+        lambda draft, _lane, command: attempts._note_late(draft, command, "completed"),
     )
 
 
 def late_failure_is_ignored(patch: Patch) -> None:
     """A late report of an attempt that may have had its effect is only noted."""
     patch.setattr(
-        transitions,
+        attempts,
         "_late_failure",
-        lambda draft, command: transitions._note_late(draft, command, "failed"),
+        lambda draft, command: attempts._note_late(draft, command, "failed"),
     )
 
 
@@ -172,7 +172,7 @@ def undo_beside_a_live_attempt(patch: Patch) -> None:
 def no_token(patch: Patch) -> None:
     """Whoever reports, settles the attempt that is at work."""
     patch.setattr(
-        transitions,
+        attempts,
         "_settles",
         lambda _draft, lane, _command: lane.state is PhaseStatus.RUNNING,
     )

@@ -41,7 +41,7 @@ PLANTS = (
     Plant(
         "no token check",
         "Whoever reports settles the attempt that is at work.",
-        "machine/transitions.py",
+        "machine/attempts.py",
         "    return _holds(lane, command) and lane.state is PhaseStatus.RUNNING\n",
         "    return lane.state is PhaseStatus.RUNNING\n",
         (EXPLORATION, WALKS),
@@ -60,7 +60,7 @@ PLANTS = (
     Plant(
         "late success is ignored",
         "What an attempt reports after it was given up is noted, and nothing follows.",
-        "machine/transitions.py",
+        "machine/attempts.py",
         """        _note_late(draft, command, "completed")
     _undo_again(draft, command)
 """,
@@ -71,7 +71,7 @@ PLANTS = (
     Plant(
         "late failure is ignored",
         "A late report of an attempt that may have had its effect is only noted.",
-        "machine/transitions.py",
+        "machine/attempts.py",
         """    if command.phase == "do" and command.effect is not False:
         _undo_again(draft, command)
 """,
@@ -125,7 +125,7 @@ PLANTS = (
     Plant(
         "granted twice",
         "A message may take an attempt that another one holds.",
-        "machine/transitions.py",
+        "machine/attempts.py",
         "    if run.status is not wanted or not waiting:\n",
         "    if run.status is not wanted:\n",
         (EXPLORATION, WALKS),
@@ -133,7 +133,7 @@ PLANTS = (
     Plant(
         "any attempt will do",
         "A message for an attempt that is over may take the next one.",
-        "machine/transitions.py",
+        "machine/attempts.py",
         "    if command.attempt != lane.attempt + 1:\n",
         "    if command.attempt < 1:\n",
         (EXPLORATION, WALKS),
@@ -141,7 +141,7 @@ PLANTS = (
     Plant(
         "old reports count after a restart",
         "A report from before the id was started anew settles the new run's attempt.",
-        "machine/transitions.py",
+        "machine/attempts.py",
         "    if command.epoch != draft.run.epoch:\n",
         "    if command.epoch < 0:\n",
         (EXPLORATION, WALKS),
@@ -149,7 +149,7 @@ PLANTS = (
     Plant(
         "a hold does not hold",
         "A step is taken up although an operator holds the run.",
-        "machine/transitions.py",
+        "machine/attempts.py",
         "    if run.paused:\n        raise draft.refuse(",
         "    if run.paused < 0:\n        raise draft.refuse(",
         (EXPLORATION, WALKS),
@@ -165,7 +165,7 @@ PLANTS = (
     Plant(
         "nobody is asked",
         "An unknown outcome of a step without keys turns the run round.",
-        "machine/transitions.py",
+        "machine/draft.py",
         '    return draft.node(step).on_unknown == "operator"\n',
         '    return draft.node(step).on_unknown == "nobody"\n',
         ("tests/machine/test_exploration.py -k never_done_twice",),
@@ -239,7 +239,7 @@ PLANTS = (
     Plant(
         "outages are not credited",
         "Deadlines pass while nobody could work.",
-        "machine/transitions.py",
+        "machine/waiting.py",
         "    if credit > run.credited:\n",
         "    if credit < 0:\n",
         ("tests/engine/test_outages.py",),

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from celeriac import EventKind
-from celeriac.machine import moves, schedule, transitions
+from celeriac.machine import attempts, moves, schedule
 from celeriac.machine.runs import PhaseState, PhaseStatus, changed
 from tests.house.sources import ROOT
 from tests.testing.ledger import Ledger
@@ -143,7 +143,7 @@ MISTAKES: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], Odds]] = {
         ROUGH,
     ),
     "the token is not looked at": (
-        lambda m: m.setattr(transitions, "_holds", holds_anyway),
+        lambda m: m.setattr(attempts, "_holds", holds_anyway),
         ROUGH,
     ),
     "undone beside a live attempt": (
@@ -151,7 +151,7 @@ MISTAKES: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], Odds]] = {
         ROUGH,
     ),
     "a late effect is not undone again": (
-        lambda m: m.setattr(transitions, "_undo_again", lambda *_: None),
+        lambda m: m.setattr(attempts, "_undo_again", lambda *_: None),
         GENTLE,
     ),
     "a participant without tombstones": (

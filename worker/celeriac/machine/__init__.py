@@ -5,7 +5,8 @@ servers, messages, payloads, and who asks.
 
 Its files, from the ground up::
 
-    plans < runs | events | policy < commands | tables | timing < schedule < moves < transitions
+    plans < runs | events | policy < commands | tables | timing < schedule < moves < draft
+        < attempts | waiting | operators < transitions
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a cancel would undo, before anybody gives it: the answer of the state machine itself.
 
-Owns: the preview.  Refuses to know: the rules, which it asks for (`transitions`, `moves`), and the
-store.
+Owns: the preview.  Refuses to know: the rules, which it asks for (`transitions`, `schedule`), and
+the store.
 """
 
 from __future__ import annotations

@@ -1,0 +1,187 @@
+"""What workers report: an attempt is claimed, checked, completed, failed, or reports late.
+
+Owns: whose report counts (the attempt's number is the fencing token), whether there is another
+attempt, and what a late report leads to.  Refuses to know: what time alone brings (`waiting`), and
+what operators ask for (`operators`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from celeriac.machine.draft import Draft, abandoned, after_failure, asks_operator, seed
+from celeriac.machine.events import EventKind
+from celeriac.machine.policy import attempts_left, delay_ms
+from celeriac.machine.runs import PhaseState, PhaseStatus, Run, RunStatus
+from celeriac.machine.schedule import past_pivot, turned
+from celeriac.machine.timing import SHORT_DELAY
+
+if TYPE_CHECKING:
+    from celeriac.machine.commands import CheckAttempt, Claim, Complete, Fail
+
+
+def claim(draft: Draft, command: Claim) -> None:
+    """Grant an attempt to whoever asks, if it is its turn and nobody holds it."""
+    lane = draft.lane(command.step, command.phase)
+    _same_epoch(draft, command)
+    if _holds(lane, command) and lane.state is PhaseStatus.RUNNING and not abandoned(draft):
+        return  # granted already, the reply was lost
+    if lane.state is PhaseStatus.DONE and command.attempt <= lane.attempt:
+        raise draft.refuse("completed", f"{command.step!r} has its result")
+    _check_turn(draft, command, lane)
+    draft.add(
+        EventKind.CLAIMED, command.step, command.phase, command.attempt, holder=command.holder
+    )
+
+
+def _check_turn(draft: Draft, command: Claim, lane: PhaseState) -> None:
+    run = draft.run
+    if run.paused:
+        raise draft.refuse("paused", f"{command.step!r} waits until it is resumed")
+    wanted = RunStatus.RUNNING if command.phase == "do" else RunStatus.COMPENSATING
+    waiting = lane.state in (PhaseStatus.SCHEDULED, PhaseStatus.RETRYING)
+    if run.status is not wanted or not waiting:
+        raise draft.refuse("not_due", f"it is not the turn of {command.phase} {command.step!r}")
+    if command.attempt != lane.attempt + 1:
+        raise draft.refuse(
+            "stale", f"{command.step!r} is at attempt {lane.attempt + 1}, not {command.attempt}"
+        )
+    # A worker's clock that is a little ahead delivers a retry a little early; that is no harm.
+    # An undo that comes before the quiet time would be: the effect may still land (I7).
+    quiet = run.quiet if command.phase == "undo" else 0
+    if draft.now < quiet or draft.now < lane.at - SHORT_DELAY:
+        raise draft.refuse("not_due", f"{command.step!r} is to be tried later")
+
+
+def check(draft: Draft, command: CheckAttempt) -> None:
+    """Refuse an attempt that no longer counts; otherwise nothing happens."""
+    lane = draft.lane(command.step, command.phase)
+    _same_epoch(draft, command)
+    if not _holds(lane, command) or lane.state is not PhaseStatus.RUNNING:
+        raise draft.refuse("stale", f"attempt {command.attempt} no longer holds {command.step!r}")
+    if command.phase == "do" and draft.run.status is not RunStatus.RUNNING:
+        raise draft.refuse("cancelled", f"{command.step!r} will be undone: stop")
+    if abandoned(draft):
+        raise draft.refuse("cancelled", "it was terminated: stop")
+
+
+def complete(draft: Draft, command: Complete) -> None:
+    """Settle an attempt as done; what comes late is used, or undone."""
+    lane = draft.lane(command.step, command.phase)
+    if _settles(draft, lane, command):
+        draft.add(EventKind.COMPLETED, command.step, command.phase, command.attempt)
+    elif _is_late(draft, lane, command):
+        late = _late_success if command.phase == "do" else _late_undo
+        late(draft, lane, command)
+
+
+def fail(draft: Draft, command: Fail) -> None:
+    """Settle an attempt as failed, and say whether and when there is another."""
+    lane = draft.lane(command.step, command.phase)
+    if _settles(draft, lane, command):
+        retry = _retry_at(draft, lane, command)
+        draft.add(
+            EventKind.FAILED,
+            command.step,
+            command.phase,
+            command.attempt,
+            error=command.error,
+            code=command.code,
+            effect=command.effect,
+            why="timeout" if command.kind == "timeout" else None,
+            retry=retry,
+            sent=(retry is not None and retry - draft.now <= SHORT_DELAY) or None,
+        )
+        after_failure(draft, command.step, command.phase, retry)
+    elif _is_late(draft, lane, command):
+        _late_failure(draft, command)
+
+
+def _holds(lane: PhaseState, command: Claim | Complete | Fail | CheckAttempt) -> bool:
+    return lane.attempt == command.attempt and lane.holder == command.holder != ""
+
+
+def _same_epoch(draft: Draft, command: Claim | Complete | Fail | CheckAttempt) -> None:
+    if command.epoch != draft.run.epoch:
+        raise draft.refuse("stale", "the id was started anew meanwhile")
+
+
+def _settles(draft: Draft, lane: PhaseState, command: Complete | Fail) -> bool:
+    _same_epoch(draft, command)
+    if draft.run.status is RunStatus.TERMINATED:
+        return False
+    return _holds(lane, command) and lane.state is PhaseStatus.RUNNING
+
+
+def _retry_at(draft: Draft, lane: PhaseState, command: Fail) -> int | None:
+    """When to try again, in ms; None: never."""
+    rule = draft.node(command.step).policy(command.phase)
+    forward = command.phase == "do"
+    if command.kind == "abort" or (forward and draft.run.status is not RunStatus.RUNNING):
+        return None
+    asks = command.kind == "timeout" and asks_operator(draft, command.step)
+    only_forward = forward and past_pivot(draft.plan, draft.run) and not asks
+    worth_it = command.retryable and (command.kind != "timeout" or rule.after_loss)
+    if not only_forward and not (worth_it and attempts_left(rule, lane.attempt - lane.base)):
+        return None
+    delay = command.delay
+    if delay is None:
+        delay = delay_ms(rule, lane.attempt - lane.base, seed(draft, command))
+    return draft.now + delay
+
+
+def _is_late(draft: Draft, lane: PhaseState, command: Complete | Fail) -> bool:
+    """True for a report that comes after its attempt was given up, and was not noted yet."""
+    if command.attempt > lane.attempt or command.attempt < 1:
+        raise draft.refuse("stale", f"{command.step!r} has no attempt {command.attempt}")
+    if command.attempt == lane.attempt and lane.holder not in ("", command.holder):
+        raise draft.refuse("stale", f"attempt {command.attempt} was granted to somebody else")
+    terminated = draft.run.status is RunStatus.TERMINATED
+    if _holds(lane, command) and not (terminated and lane.state is PhaseStatus.RUNNING):
+        return False  # settled already, the reply was lost
+    return command.attempt not in lane.late
+
+
+def _note_late(draft: Draft, command: Complete | Fail, how: str, **data: Any) -> None:
+    draft.add(EventKind.LATE, command.step, command.phase, command.attempt, outcome=how, **data)
+
+
+def _late_success(draft: Draft, lane: PhaseState, command: Complete) -> None:
+    """An attempt that was given up succeeded after all: use it, or undo it (once more)."""
+    run = draft.run
+    open_lane = lane.state in (PhaseStatus.SCHEDULED, PhaseStatus.RETRYING)
+    given_up = lane.state in (PhaseStatus.UNKNOWN, PhaseStatus.FAILED)
+    # It is the answer that an operator was asked for.
+    asked = run.status is RunStatus.FAILED and run.culprit == command.step
+    if (run.status is RunStatus.RUNNING and open_lane) or (given_up and (_goes_back(run) or asked)):
+        draft.add(EventKind.COMPLETED, command.step, "do", command.attempt, late=True)
+    else:
+        _note_late(draft, command, "completed")
+    _undo_again(draft, command)
+
+
+def _late_failure(draft: Draft, command: Fail) -> None:
+    """An attempt that was given up failed: unless it proves otherwise, it had its effect now."""
+    why = "timeout" if command.kind == "timeout" else None
+    _note_late(draft, command, "failed", error=command.error, why=why)
+    if command.phase == "do" and command.effect is not False:
+        _undo_again(draft, command)
+
+
+def _undo_again(draft: Draft, command: Complete | Fail) -> None:
+    """Undo what came to light after its undo was claimed: its key may have been seen before."""
+    if _goes_back(draft.run) and draft.run.step(command.step).undo.attempt > 0:
+        draft.add(EventKind.REOPENED, command.step, "undo", command.attempt)
+
+
+def _goes_back(run: Run) -> bool:
+    return turned(run) and run.status is not RunStatus.TERMINATED
+
+
+def _late_undo(draft: Draft, lane: PhaseState, command: Complete) -> None:
+    """A compensation that was given up succeeded: settled, if it undid the newest effect."""
+    settles = lane.state in (PhaseStatus.SCHEDULED, PhaseStatus.RETRYING, PhaseStatus.FAILED)
+    if settles and command.attempt > lane.base and not lane.again and not abandoned(draft):
+        draft.add(EventKind.COMPLETED, command.step, "undo", command.attempt, late=True)
+    else:
+        _note_late(draft, command, "completed")

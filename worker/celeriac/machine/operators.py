@@ -1,0 +1,122 @@
+"""What operators ask for: cancel, terminate, retry, waive, pause, resume, skip.
+
+Owns: when each is possible, and what is said when it is not.  Refuses to know: who may ask, and how
+they are asked to confirm.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from celeriac.machine.draft import Draft, abandoned
+from celeriac.machine.events import EventKind
+from celeriac.machine.runs import PhaseStatus, Run, RunStatus
+from celeriac.machine.schedule import in_undo_order, past_pivot, turned
+
+if TYPE_CHECKING:
+    from celeriac.errors import CommandRefused
+    from celeriac.machine.commands import Cancel, Pause, Resume, RetryOwed, Skip, Terminate, Waive
+    from celeriac.machine.plans import Phase
+
+
+def cancel(draft: Draft, command: Cancel) -> None:
+    """Turn the run round, unless it has turned already."""
+    run = draft.run
+    if run.status is RunStatus.TERMINATED:
+        raise draft.refuse("at_rest", "it was terminated, and cannot be undone any more")
+    if turned(run):
+        return  # it is being undone, was, or could not be: nothing to add
+    if past_pivot(draft.plan, run):
+        raise _only_forward(draft)
+    draft.add(EventKind.COMPENSATION_STARTED, why="cancelled", reason=command.reason, by=command.by)
+
+
+def _only_forward(draft: Draft) -> CommandRefused:
+    return draft.refuse(
+        "past_pivot",
+        f"past its pivot {draft.plan.pivot!r} it only goes forward; retry or terminate",
+    )
+
+
+def terminate(draft: Draft, command: Terminate) -> None:
+    """Abandon a run that still has something to do or to settle."""
+    if draft.run.status is RunStatus.TERMINATED:
+        return
+    if draft.run.status in (RunStatus.COMPLETED, RunStatus.COMPENSATED):
+        raise draft.refuse("at_rest", "it has ended; there is nothing to abandon")
+    draft.add(EventKind.TERMINATED, reason=command.reason, by=command.by)
+
+
+def retry(draft: Draft, command: RetryOwed) -> None:
+    """Give what is owed a new budget."""
+    run = draft.run
+    if command.step is not None:
+        draft.node(command.step)
+    if abandoned(draft):
+        raise draft.refuse("at_rest", "it was terminated, and nothing of it is tried again")
+    names = [command.step] if command.step else list(run.steps)
+    owed = [name for name in names if name in run.owed]
+    if not owed:
+        if any(_is_tried_anew(run, name) for name in names):
+            return  # it is being tried already
+        if turned(run) and any(run.step(name).do.base for name in names):
+            return  # it was, and the run turned round: the same command again is no other one
+        raise draft.refuse("nothing_to_retry", f"nothing of {command.step or 'it'} is owed")
+    # In the order in which they are undone: the first to be retried is scheduled at once.
+    for name in in_undo_order(draft.plan, run, owed):
+        phase: Phase = "undo" if run.step(name).undo.state is PhaseStatus.FAILED else "do"
+        draft.add(EventKind.RETRIED, name, phase, reason=command.reason, by=command.by)
+
+
+def _is_tried_anew(run: Run, name: str) -> bool:
+    """True while a budget that somebody gave is being used, or waits for its turn."""
+    settled = (PhaseStatus.DONE, PhaseStatus.FAILED, PhaseStatus.UNKNOWN, PhaseStatus.WAIVED)
+    lanes = (run.step(name).do, run.step(name).undo)
+    return not run.status.at_rest and any(lane.base and lane.state not in settled for lane in lanes)
+
+
+def waive(draft: Draft, command: Waive) -> None:
+    """Declare an owed compensation settled."""
+    draft.node(command.step)
+    lane = draft.run.step(command.step).undo
+    if lane.state is PhaseStatus.WAIVED:
+        return
+    if lane.state is not PhaseStatus.FAILED or draft.run.status is RunStatus.TERMINATED:
+        raise draft.refuse(
+            "not_owed", f"the compensation of {command.step!r} is not owed, so nothing to waive"
+        )
+    draft.add(EventKind.WAIVED, command.step, "undo", reason=command.reason, by=command.by)
+
+
+def pause(draft: Draft, command: Pause) -> None:
+    """Let nothing more be claimed."""
+    if draft.run.status.at_rest:
+        raise draft.refuse("at_rest", "it has ended; there is nothing to hold")
+    if not draft.run.paused:
+        draft.add(EventKind.PAUSED, reason=command.reason, by=command.by)
+
+
+def resume(draft: Draft, command: Resume) -> None:
+    """Let a paused run go on."""
+    if draft.run.status.at_rest:
+        raise draft.refuse("at_rest", "it has ended; there is nothing to resume")
+    if draft.run.paused:
+        draft.add(EventKind.RESUMED, reason=command.reason, by=command.by)
+
+
+def skip(draft: Draft, command: Skip) -> None:
+    """Go on without a step that no attempt is at work on."""
+    run, lane = draft.run, draft.lane(command.step, "do")
+    if lane.state is PhaseStatus.SKIPPED:
+        return
+    if turned(run):
+        raise draft.refuse("turned", "it goes back; an owed compensation is waived, not skipped")
+    if run.status.at_rest and command.step not in run.owed:
+        raise draft.refuse("at_rest", f"{command.step!r} is not what it waits for")
+    if lane.state is PhaseStatus.DONE:
+        raise draft.refuse("completed", f"{command.step!r} has its result, which never changes")
+    if lane.state is PhaseStatus.RUNNING:
+        raise draft.refuse(
+            "at_work", f"an attempt of {command.step!r} is at work: skip it when that has ended"
+        )
+    draft.add(EventKind.SKIPPED, command.step, reason=command.reason, by=command.by)

@@ -1,0 +1,116 @@
+"""What time brings: leases that run out, time limits, deadlines, retries, messages that are lost.
+
+Owns: what follows when nobody reports.  Refuses to know: the clock (*now* is an argument), and who
+looks how often.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from celeriac.machine.commands import Expire
+from celeriac.machine.draft import Draft, after_failure, asks_operator, seed
+from celeriac.machine.events import Dispatch, EventKind
+from celeriac.machine.policy import attempts_left, delay_ms
+from celeriac.machine.runs import PhaseStatus, RunStatus
+from celeriac.machine.schedule import past_pivot
+from celeriac.machine.timing import SHORT_DELAY, overdue, waiting_lanes
+
+if TYPE_CHECKING:
+    from celeriac.machine.commands import Block, Redispatch, Wake
+    from celeriac.machine.plans import Phase
+
+
+def expire(draft: Draft, command: Expire) -> None:
+    """Give up an attempt whose lease ran out."""
+    lane = draft.lane(command.step, command.phase)
+    if draft.run.status.at_rest:
+        return  # nobody waits for it any more; if it reports, that is a late report
+    if lane.state is PhaseStatus.RUNNING and lane.attempt == command.attempt:
+        _lose(draft, command, "lease", 0)
+
+
+def _lose(draft: Draft, command: Expire, why: str, delay: int) -> None:
+    """Give up an attempt whose outcome nobody knows."""
+    run, lane = draft.run, draft.lane(command.step, command.phase)
+    rule = draft.node(command.step).policy(command.phase)
+    forward = command.phase == "do"
+    turned = forward and run.status is not RunStatus.RUNNING
+    again = rule.after_loss and attempts_left(rule, lane.attempt - lane.base)
+    if forward and past_pivot(draft.plan, run) and not asks_operator(draft, command.step):
+        again = True
+    retry = draft.now + delay if again and not turned else None
+    draft.add(
+        EventKind.LOST,
+        command.step,
+        command.phase,
+        command.attempt,
+        why=why,
+        retry=retry,
+        sent=(retry is not None and delay <= SHORT_DELAY) or None,
+    )
+    after_failure(draft, command.step, command.phase, retry)
+
+
+def wake(draft: Draft, command: Wake) -> None:
+    """See to time limits and the deadline, and send what is due."""
+    if draft.run.status.at_rest:
+        return
+    if command.credit is not None:
+        _time_out(draft)
+        _meet_deadline(draft, command.credit)
+    for dispatch in _retries_due(draft):
+        draft.add(EventKind.DISPATCHED, dispatch.step, dispatch.phase, dispatch.attempt, why="due")
+
+
+def _time_out(draft: Draft) -> None:
+    phases: tuple[Phase, ...] = ("do", "undo")
+    for name in list(draft.run.steps):
+        for phase in phases:
+            lane = draft.run.step(name).lane(phase)
+            if lane.state is PhaseStatus.RUNNING and 0 < lane.limit <= draft.now:
+                rule = draft.node(name).policy(phase)
+                command = Expire(name, phase, lane.attempt)
+                delay = delay_ms(rule, lane.attempt - lane.base, seed(draft, command))
+                _lose(draft, command, "timeout", delay)
+
+
+def _meet_deadline(draft: Draft, credit: int) -> None:
+    run = draft.run
+    if run.status is not RunStatus.RUNNING or not run.deadline or run.overdue or run.paused:
+        return
+    if draft.now < run.deadline:
+        return
+    if credit > run.credited:
+        later = run.deadline + credit - run.credited
+        draft.add(EventKind.EXTENDED, deadline=later, credited=credit)
+        if draft.now < later:
+            return
+    if draft.plan.on_deadline == "alert" or past_pivot(draft.plan, draft.run):
+        draft.add(EventKind.OVERDUE)
+    else:
+        draft.add(EventKind.COMPENSATION_STARTED, why="deadline")
+
+
+def _retries_due(draft: Draft) -> list[Dispatch]:
+    """Attempts that nobody has sent yet, since their time had not come."""
+    return [
+        Dispatch(name, phase, lane.attempt + 1, draft.now)
+        for name, phase, lane in waiting_lanes(draft.run)
+        if not lane.sent and lane.at <= draft.now
+    ]
+
+
+def redispatch(draft: Draft, command: Redispatch) -> None:
+    """Send a message again that should have been claimed by now."""
+    lost = command.dispatch
+    if lost in overdue(draft.run, draft.now):
+        draft.add(EventKind.DISPATCHED, lost.step, lost.phase, lost.attempt, why="unclaimed")
+
+
+def block(draft: Draft, command: Block) -> None:
+    """Note why nobody can run a step that waits."""
+    draft.node(command.step)
+    waits = any(name == command.step for name, _, _ in waiting_lanes(draft.run))
+    if waits and draft.run.step(command.step).blocked != command.why:
+        draft.add(EventKind.BLOCKED, command.step, why=command.why)
