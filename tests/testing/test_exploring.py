@@ -6,12 +6,14 @@ honesty about what was not tried.  Refuses to know: how a schedule is carried ou
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from celeriac import InputInvalid
 from celeriac.testing import BrokenLaw, Lab, check_compensation, explore
+from celeriac.testing.exploration_progress import estimate
 from celeriac.testing.faults import course_of, mishaps, paths_of
 from tests.testing import sagas, shop, teaching
 from tests.testing.teaching import MISTAKES, balance, buy, check, fresh
@@ -251,3 +253,50 @@ def closed() -> None:
     """A world in which this was refunded already."""
     fresh()
     teaching.bank.closed.add("law:charge")
+
+
+# --- what it tells while it works ----------------------------------------------------------------
+
+
+class Screen(io.StringIO):
+    """A terminal, as far as a program can see."""
+
+    def isatty(self) -> bool:
+        """It is one."""
+        return True
+
+
+def test_a_terminal_shows_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever waits sees a bar for each level, with the number of schedules."""
+    screen = Screen()
+    monkeypatch.setattr("sys.stderr", screen)
+    report = explore(buy, ORDER, check=check, fresh=fresh, pairs=False)
+    for level in report.levels:
+        assert f"buy, {level.name} (at most " in screen.getvalue()
+        assert f"{level.possible}/{level.possible}" in screen.getvalue()
+
+
+def test_a_log_tells_how_long_it_will_take(
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Where there is no terminal nothing is drawn; the log has a line for each level."""
+    caplog.set_level("INFO", "celeriac.testing.explore")
+    report = explore(buy, ORDER, check=check, fresh=fresh, pairs=False)
+    paths, faults = caplog.messages
+    assert paths == f"buy, paths: {report.levels[0].possible:,} schedules, in at most 30 s"
+    assert faults.startswith(f"buy, with one fault: {report.levels[1].possible:,} schedules, in ")
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("schedules", "rate", "told"),
+    [
+        (1_200, None, "1,200 schedules, in at most 30 s"),
+        (1_200, 100.0, "1,200 schedules, in about 12 s"),
+        (10, 100.0, "10 schedules, in about 1 s"),
+        (12_000, 100.0, "12,000 schedules would take about 120 s; stops after 30 s"),
+    ],
+)
+def test_the_estimate(schedules: int, rate: float | None, told: str) -> None:
+    """What is said of the time follows from the speed so far and from the time that is left."""
+    assert estimate(schedules, rate=rate, left=30.0) == told

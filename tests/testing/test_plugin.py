@@ -46,6 +46,17 @@ def test_it(lab):
     lab.run()
     assert run.status == "compensated"
 """
+WITH_EXPLORE = """
+from celeriac.testing import explore
+from shop import place_order
+
+def wrong(run):
+    assert run.status != "compensated", "the money is gone"
+
+def test_it():
+    report = explore(place_order, "42", check=wrong, pairs=False)
+    assert report.ok, report
+"""
 WITHOUT_LAB = """
 import sys
 
@@ -97,6 +108,17 @@ def test_a_test_that_fails_shows_the_story(folder: Path) -> None:
     told = done.stdout.partition("what happened in lab")[2]
     assert "charge · #1: dies before the body" in told
     assert "finished: outcome completed" in told
+
+
+def test_a_test_that_explores_shows_what_was_found(folder: Path) -> None:
+    """`assert report.ok, report` shows the shortest story and the test to paste, in full."""
+    (folder / "test_explore.py").write_text(WITH_EXPLORE)
+    done = run_pytest(folder)
+    assert done.returncode == 1, done.stdout + done.stderr
+    told = done.stdout.partition("what explore says in report")[2]
+    assert "The shortest: the money is gone" in told
+    assert "As a test, to paste:" in told
+    assert "lab.start(place_order" in told
 
 
 def test_it_works_from_a_wheel(folder: Path, tmp_path: Path) -> None:

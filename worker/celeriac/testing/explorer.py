@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from celeriac.errors import SagaError
 from celeriac.testing.audit import audit
+from celeriac.testing.exploration_progress import shown
 from celeriac.testing.faults import Course, Mishap, course_of, mishaps, paths_of
 from celeriac.testing.generated_test import Case, Wrong, write_test
 from celeriac.testing.lab import Lab
@@ -60,7 +61,7 @@ class Level:
     left_out: str = ""  # why the rest was not tried
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Report:
     """What an exploration found, and what it covered; true to what was left out."""
 
@@ -84,6 +85,10 @@ class Report:
     def tried(self) -> int:
         """How many schedules were tried."""
         return sum(level.tried for level in self.levels)
+
+    def __repr__(self) -> str:
+        found = f"{len(self.findings)} wrong" if self.findings else "all right"
+        return f"<Report of {self.saga}: {self.tried} schedules, {found}; print it for the story>"
 
     def __str__(self) -> str:
         verdict = f"{len(self.findings)} are wrong in the end" if self.findings else "all are right"
@@ -119,7 +124,8 @@ def explore(
     *pairs* is true, with two.  *check* gets the run at rest and looks at the world: it raises, as
     an assert does, if that is not as it should be.  *fresh* is called before each schedule, and
     makes the world new.  *most* schedules are tried, for so many *seconds* of real time; the
-    report tells what was not.
+    report tells what was not.  On a terminal a bar shows how far it is; elsewhere the logger
+    `celeriac.testing.explore` says (INFO) how many schedules there are and how long they will take.
 
     Wrong are also: a run that does not come to rest, and one whose compensation gives up.
     """
@@ -139,10 +145,11 @@ class _Exploration:
         self._settings = settings
         self._report = Report(saga.name)
         self._most, self._until, self._played = 0, 0.0, 0
+        self._began = 0.0
 
     def explore(self, pairs: bool, most: int, seconds: float) -> Report:
-        began = time.monotonic()
-        self._most, self._until = most, began + seconds
+        self._began = time.monotonic()
+        self._most, self._until = most, self._began + seconds
         schedules: Sequence[Schedule] = paths_of(self._saga.planned.plan)
         for name in _LEVELS if pairs else _LEVELS[:2]:
             level = Level(name, possible=len(schedules))
@@ -151,7 +158,7 @@ class _Exploration:
             if level.left_out or self._report.findings:
                 break
             schedules = _More(courses)
-        self._report.seconds = time.monotonic() - began
+        self._report.seconds = time.monotonic() - self._began
         return self._report
 
     def _try(self, level: Level, schedules: Sequence[Schedule]) -> list[tuple[Schedule, Course]]:
@@ -159,7 +166,11 @@ class _Exploration:
         found = []
         # In no order, so that a budget that is used up has seen something of everything.
         order = Random(0).sample(range(len(schedules)), len(schedules))  # noqa: S311 -- no secret
-        for schedule in (schedules[number] for number in order):
+        spent = time.monotonic() - self._began
+        rate = self._played / spent if self._played and spent else None
+        what = f"{self._report.saga}, {level.name}"
+        for number in shown(order, what, rate=rate, left=max(self._until - time.monotonic(), 0)):
+            schedule = schedules[number]
             level.left_out = self._used_up()
             if level.left_out:
                 break
