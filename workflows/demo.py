@@ -243,7 +243,7 @@ def _sums(books: Books) -> Iterator[str]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m workflows.demo",
+        prog="celeriac demo",
         description="Run orders through the reference saga, and kill a worker process on the way.",
         epilog="A Redis named by CELERIAC_REDIS_URL is used if it answers; else one is brought.",
     )

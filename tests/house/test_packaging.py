@@ -5,6 +5,7 @@ Owns: what the wheel, the source archive and the lock hold.  Refuses to know: wh
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -54,7 +55,12 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: zipfile.ZipFile) ->
         for path in PACKAGE.rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
-    assert names == expected | {"celeriac_pytest.py"}
+    demo = {
+        f"celeriac/_demo/{path.relative_to(ROOT)}"
+        for path in (ROOT / "workflows").rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert names == expected | demo | {"celeriac_pytest.py"}
     assert {"celeriac/store/commit.lua", "celeriac/py.typed"} <= names
 
 
@@ -67,6 +73,30 @@ def test_the_wheel_tells_celery_and_the_shell_of_the_commands(wheel: zipfile.Zip
     assert dict(entries["pytest11"]) == {"celeriac": "celeriac_pytest"}
     assert dict(entries["console_scripts"]) == {"celeriac": "celeriac.terminal.cli:main"}
     assert f"{info}/licenses/LICENSE" in wheel.namelist()
+
+
+def test_the_demo_works_from_the_wheel_alone(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
+    """`celeriac demo` finds the reference saga that was installed with it, not a checkout's."""
+    wheel.extractall(tmp_path)  # noqa: S202 -- the wheel of this tree
+    code = (
+        "import sys\n"
+        "from celeriac.terminal.cli import main\n"
+        "try: main(['demo', '--help'])\n"
+        "finally: print(sys.modules['workflows.demo'].ORDERS)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "usage: celeriac demo" in done.stdout
+    orders = tmp_path / "celeriac" / "_demo" / "workflows" / "data" / "orders.jsonl"
+    assert done.stdout.splitlines()[-1] == str(orders)
+    assert orders.exists()
 
 
 def test_the_source_archive_can_be_tested(tmp_path: Path) -> None:

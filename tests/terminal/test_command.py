@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import celeriac as celeriac_package
 from celeriac.terminal import cli as module
 from tests.house.sources import ROOT
 from tests.redis_server import free_port
@@ -129,18 +130,17 @@ def test_the_script_tells_its_version(tmp_path: Path) -> None:
     """`celeriac version` is the version that is installed."""
     ran = celeriac("version", folder=tmp_path)
     assert ran.stdout == f"celeriac {metadata.version('celeriac')}\n"
+    assert celeriac_package.__version__ == metadata.version("celeriac")
 
 
-def test_the_demo_runs_in_a_checkout() -> None:
-    """In the repository, `celeriac demo` is the reference demo, with its own options."""
-    ran = celeriac("demo", "--help", folder=ROOT)
+def test_the_demo_runs_from_anywhere(tmp_path: Path) -> None:
+    """`celeriac demo` is the reference demo, with its own options, wherever it is typed."""
+    ran = celeriac("demo", "--help", folder=tmp_path)
     assert ran.returncode == 0, ran.stderr
     assert "--keep" in ran.stdout
 
 
-def test_the_demo_says_where_it_is(tmp_path: Path) -> None:
-    """Elsewhere, one line says how to get it."""
-    ran = celeriac("demo", folder=tmp_path)
-    assert (ran.returncode, ran.stdout) == (1, "")
-    assert "make demo" in ran.stderr
-    assert len(ran.stderr.splitlines()) == 1
+def test_flower_is_told_of_its_configuration(tmp_path: Path) -> None:
+    """`--conf=$(celeriac flowerconfig)` names the file that is shipped."""
+    ran = celeriac("flowerconfig", folder=tmp_path)
+    assert ran.stdout == f"{ROOT / 'worker' / 'celeriac' / 'flowerconfig.py'}\n", ran.stderr

@@ -17,6 +17,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
+from celeriac import flowerconfig
 from tests.redis_server import free_port
 from tests.workers.kit import Trip
 
@@ -42,7 +43,7 @@ class Window:
     def __init__(self, world: World) -> None:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
-        options = ["--conf=ops/flowerconfig.py", "--address=127.0.0.1", f"--port={port}"]
+        options = [f"--conf={flowerconfig.__file__}", "--address=127.0.0.1", f"--port={port}"]
         environment = {"FLOWER_BASIC_AUTH": LOGIN, "FLOWER_READ_ONLY": "true"}
         self.process = world._start("flower", ["flower", *options], environment)
         world.until(lambda: self.get("/healthcheck").text == "OK", "Flower answers", 30)

@@ -13,7 +13,7 @@ Its rooms, from the ground up::
 Two rooms are files beside this one::
 
     ground: errors failure settings points context
-    faces: sagas signals logs archive observe instruments flower
+    faces: sagas signals logs archive observe instruments flower flowerconfig
 """
 
 from __future__ import annotations
@@ -66,6 +66,8 @@ if TYPE_CHECKING:
     )
     from celeriac.sagas import Saga, Sagas
     from celeriac.views import RunState, SagaStats, Stats, StepView, SweepStats
+
+    __version__: str
 
 __all__ = [
     "Abort",
@@ -164,6 +166,8 @@ _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first asked for (PEP 562)."""
+    if name == "__version__":
+        return import_module("importlib.metadata").version("celeriac")
     if name not in _HOME:
         raise AttributeError(f"module 'celeriac' has no attribute {name!r}")
     found = getattr(import_module(_HOME[name]), name)

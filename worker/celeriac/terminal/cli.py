@@ -87,17 +87,25 @@ def alive(file: Path, within: float) -> None:
 @main.command(context_settings={"ignore_unknown_options": True}, add_help_option=False)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def demo(arguments: Sequence[str]) -> None:
-    """Run the reference demo, in a checkout of Celeriac's repository."""
-    sys.path.insert(
-        0, str(Path.cwd())
-    )  # as `celery -A` does: a script finds only what is installed
-    try:
-        reference = import_module("workflows.demo")
-    except ModuleNotFoundError as error:
-        if not (error.name or "").startswith("workflows"):
-            raise
-        raise click.ClickException(
-            "the demo is not part of the installed package: clone Celeriac's repository and type "
-            "`make demo` there"
-        ) from None
-    sys.exit(reference.main(list(arguments)))
+    """Run the demo: 200 orders, and a worker that is killed on the way.
+
+    Needs no app and no server: it brings a Redis of its own, a worker and beat, and ends them.
+    """
+    sys.path.insert(0, str(_demo_folder()))
+    sys.exit(import_module("workflows.demo").main(list(arguments)))
+
+
+def _demo_folder() -> Path:
+    """Where `workflows` is: inside the package that was installed, or beside it in a checkout."""
+    package = Path(__file__).parents[1]
+    installed = package / "_demo"
+    return installed if installed.exists() else package.parents[1]
+
+
+@main.command()
+def flowerconfig() -> None:
+    """Print the path of a configuration for Flower that shows steps as steps.
+
+    Use it as in: celery -A shop flower --conf=$(celeriac flowerconfig)
+    """
+    click.echo(Path(__file__).parents[1] / "flowerconfig.py")
