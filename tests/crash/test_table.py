@@ -1,7 +1,7 @@
 """Every row of the table of crash points is tried somewhere, and every case has its place.
 
-Owns: which test tries which row (reliability.md, "Crash points"), and that the matrix leaves
-nothing out without a reason.  Refuses to know: how a row is tried.
+Owns: the table of crash points, which test tries which row, and that the matrix leaves nothing
+out without a reason.  Refuses to know: how a row is tried.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""An AOF that was cut at any byte starts up, and what is left of the state goes on (D3, D4).
+"""An AOF that was cut at any byte starts up, and what is left of the state goes on (D2, D3).
 
 This is what a loss of power leaves behind; a kill leaves the whole file.
 """
@@ -97,7 +97,7 @@ def cuts() -> list[int | float]:
 
 @pytest.mark.parametrize("cut", cuts())
 def test_a_cut_file_starts_up_and_goes_on(recorded: Recorded, tmp_path: Path, cut: float) -> None:
-    """No commit is half there, none before the cut is lost, and all runs come to rest (D3, D4)."""
+    """No commit is half there, none before the cut is lost, and all runs come to rest (D2, D3)."""
     at = int(recorded.size * cut) if isinstance(cut, float) else recorded.size - int(cut)
     folder = tmp_path / "cut"
     shutil.copytree(recorded.folder, folder)

@@ -1,4 +1,4 @@
-"""Real workers, and a state that goes back in time under their hands (D3, D4)."""
+"""Real workers, and a state that goes back in time under their hands (D2, D3)."""
 
 from __future__ import annotations
 

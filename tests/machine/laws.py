@@ -1,7 +1,7 @@
 """What must hold after every transition, whatever the command was.
 
-Owns: the invariants of the state machine that can be seen in one transition (reliability.md, I3,
-I6 to I9, I11, I13, I15).  Refuses to know: participants and their effects (`participants`).
+Owns: the invariants that can be seen in one transition (docs/invariants.md: I3, I6 to I9, I11,
+I13, I15 and L4).  Refuses to know: participants and their effects (`participants`).
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Owns: three kinds of participant, and what they have on record of a key.  Refuses to know: runs.
 
 A tombstone and a key that is done again until the answer is definite are the two that
-reliability.md calls safe; the third is what no engine can help.
+docs/invariants.md calls safe; the third is what no engine can help.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Every order of things in a small world: two steps, two attempts, a cancel, and a few faults.
 
 Owns: which worlds are looked at, and the bad variants of the state machine that the search must
-find, so that it is known to be able to (reliability.md).  Refuses to know: how the search goes.
+find, so that it is known to be able to (docs/invariants.md).  Refuses to know: how the search goes.
 """
 
 from __future__ import annotations
@@ -218,7 +218,7 @@ def test_a_bad_variant_is_found(
     faults: dict[str, int],
     monkeypatch: Patch,
 ) -> None:
-    """What reliability.md says to leak does leak, in the participants' books, and is found."""
+    """What docs/invariants.md says to leak does leak, in the participants' books, and is found."""
     # Laws that look at the run alone would find some of them before anything is wrong.
     rules = small_world(faults, participant, checked=False)
     assert spoil is nothing or explore(rules).problem is None

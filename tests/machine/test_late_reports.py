@@ -1,4 +1,4 @@
-"""Reports that come after their attempt was given up: the hardest race (reliability.md).
+"""Reports that come after their attempt was given up: the hardest race.
 
 Owns: what each of them changes, and that it is in the history.  Refuses to know: how a participant
 answers (`participants`).

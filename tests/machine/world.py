@@ -85,7 +85,7 @@ class Rules:
 
     plan: Plan
     participant: Participant = Participant.TOMBSTONE
-    # Participants that only know keys need every zombie to report in the end (reliability.md).
+    # Participants that only know keys need every zombie to report in the end (docs/invariants.md).
     zombies_die: bool = True
     budget: Mapping[str, int] = field(default_factory=dict)  # how often a verb; others: freely
     checked: bool = True  # every transition is held to the laws

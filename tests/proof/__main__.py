@@ -1,6 +1,6 @@
 """The whole proof, part by part: `python -m tests.proof [PART …]`, or `make prove`.
 
-Owns: the parts (reliability.md, "How it is proven"), in which order and with how much patience
+Owns: the parts (docs/proof.md), in which order and with how much patience
 each runs, the one table at the end, and the page that keeps its figures.  Refuses to know: what a
 part tests.
 

@@ -1,4 +1,4 @@
-"""The users of `docs/security.md`: each may do what it needs, and not what the other may.
+"""The users of `docs/security.md`: each may do what it needs, and not what the other may (X3).
 
 Owns: reading the users off the page, and a world in which everybody logs in as one of them.
 Refuses to know: what Redis makes of a rule.

@@ -1,4 +1,4 @@
-"""What is stored is text, and comes out as text: it is never run, filled in, or obeyed.
+"""What is stored is text, and comes out as text: it is never run, filled in, or obeyed (X4).
 
 Owns: the package's source searched for what evaluates, and texts that would do something in some
 language, shown everywhere.  Refuses to know: how each place escapes.

@@ -1,7 +1,7 @@
 """A participant of test sagas, outside of Redis: effects that can be counted.
 
 Owns: an append-only ledger in SQLite of what was done and undone under which key, and of every
-body that began.  It honours keys and keeps tombstones (reliability.md).  Refuses to know: sagas.
+body that began.  It honours keys and keeps tombstones (docs/effects.md).  Refuses to know: sagas.
 """
 
 from __future__ import annotations

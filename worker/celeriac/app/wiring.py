@@ -70,7 +70,7 @@ class _Wiring:
             Strategy=STRATEGY,
         )
         # bound and with no argument of Celery's: an errback of another form runs inline in the
-        # worker that failed, past queue and retries (celery.md).
+        # worker that failed, past queue and retries (F11).
         self.compensate = app.task(
             _compensate(runtime),
             name=ERRBACK,
@@ -96,7 +96,7 @@ class _Wiring:
 
     def _add_beat_entry(self, sender: Any, **_: Any) -> None:
         interval = self.runtime.settings.sweep_interval
-        # A tick that waited for its successor is of no use to anybody.
+        # A tick that waited for the next one is of no use, and two beats double each tick (F17).
         sender.add_periodic_task(
             interval,
             self.sweep.signature(),

@@ -1,7 +1,7 @@
 """Checks of the application's own configuration, against the plans of its sagas.
 
 Owns: which settings of Celery and Celeriac go together.  Refuses to know: what servers and workers
-say.  celery.md and F4, F5 of reliability.md say why they matter.
+say.  F4 and F5 (docs/celery.md) say why they matter.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Checks of the state Redis: what it keeps, and whether it takes our commands.
 
 Owns: which settings and conditions of a Redis keep the promises.  Refuses to know: how they were
-read.  F8 to F10 of reliability.md say why they matter.
+read.  F8, F9 and F10 (docs/celery.md) say why they matter.
 """
 
 from __future__ import annotations

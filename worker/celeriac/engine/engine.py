@@ -240,6 +240,7 @@ class Engine:
         *queue* is where the message came from: noted, so that the sweep can tell a message that
         waits from one that is lost.  *task* is what the message would run: refused if the plan has
         another one for the step, since whoever can write to the broker can edit a message.
+        Copies of a message are common (F2, F16): a live lease refuses them.
         """
         command = Claim(delivery.step, delivery.phase, delivery.attempt, holder, delivery.epoch)
         try:

@@ -3,6 +3,8 @@
 Owns: what happens to an entry of the wake index that is due; telling a message that was lost from
 one that waits, and an attempt that died from one that could not be heard.  Refuses to know: what a
 run may do next (`transitions`), and who calls it how often.
+
+A message may vanish without a crash (F3), so nothing but the sweep promises that a run goes on.
 """
 
 from __future__ import annotations

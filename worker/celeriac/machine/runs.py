@@ -131,7 +131,7 @@ class StepState:
     do: PhaseState = PhaseState()
     undo: PhaseState = PhaseState()
     order: int = 0  # the how-manieth step to start; 0 is never
-    maybe: bool = False  # an attempt may have taken effect; sticky (reliability.md, I6)
+    maybe: bool = False  # an attempt may have taken effect; sticky (I6)
     generation: int = 0  # how often its effect came back after it had been undone
     blocked: str = ""  # why nobody can run it, if a worker said so
 

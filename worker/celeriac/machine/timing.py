@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from celeriac.machine.plans import Phase
 
 #: Delays up to this many ms travel as a Celery retry, longer ones only as a wake time: an ETA
-#: past the broker's visibility timeout is delivered again and again (celery.md).
+#: past the broker's visibility timeout is delivered again and again (F13).
 SHORT_DELAY = 2_000
 # A run that waits for nothing with a date (a step without a time limit is running) is looked at
 # once an hour all the same.

@@ -1,6 +1,6 @@
 """What must hold of any history, told a second time, and not with the words of the state machine.
 
-Owns: reliability.md's I3 and I5 to I8, and L3, as rules about a run's events and nothing else.
+Owns: I1, I3, I5 to I8 and L3 of docs/invariants.md, as rules about a run's events and nothing else.
 Refuses to know: lanes, tables of moves, and commands: it must not share a mistake with them.
 """
 

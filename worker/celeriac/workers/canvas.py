@@ -37,7 +37,7 @@ ERRBACK = "celeriac.compensate"
 GUARD = "celeriac_run"
 #: Celery's signed messages: an application that has them wants ours signed too.
 SIGNED = "auth"
-# A chain's messages grow with the square of its length (celery.md): longer sagas travel in windows.
+# A chain's messages grow with the square of its length (F12): longer sagas travel in windows.
 _WINDOW = 10
 # More than any run id, step or number of ours; what is longer is not worth looking at.
 _LONGEST_WORD = 1_000
@@ -107,7 +107,7 @@ class CeleryDispatcher:
             options["countdown"] = (dispatch.at - now) / 1000
         sent = chain(*links) if len(links) > 1 else links[0]
         with self._app.producer_or_acquire() as producer:
-            # Celery alone would try for six seconds, in a web handler, what the sweep does anyway.
+            # Celery would try for six seconds (F15), in a web handler, what the sweep does anyway.
             producer.connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
             sent.apply_async(producer=producer, **options)
 

@@ -121,7 +121,7 @@ class RetryWanted(Retry):  # type: ignore[misc]  # Celery has no types
 def adopt(task: Any, shape: Shape, runtime: Runtime) -> None:
     """Make an existing task able to be a step; name, queue, limits and direct calls stay.
 
-    Idempotent; to be done before a worker builds its tracer (celery.md, rule 14).
+    Idempotent; to be done before a worker builds its tracer (F14).
     """
     # Only this task's promise is kept; asking app.tasks would keep all of them, before the app
     # has its configuration.
