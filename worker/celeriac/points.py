@@ -25,9 +25,9 @@ class Point(NamedTuple):
 
 #: Every point there is.  A house test sees that each is called there, once, and nowhere else.
 POINTS = {
-    "start.asked": Point("sagas:Saga._start", "a client is about to have its run accepted"),
-    "start.accepted": Point("sagas:Saga._start", "the run is committed, nothing is published"),
-    "start.published": Point("sagas:Saga._start", "all is done, the caller has no answer yet"),
+    "start.asked": Point("app.starting:start_run", "a client is about to have its run accepted"),
+    "start.accepted": Point("app.starting:start_run", "the run is committed, nothing is published"),
+    "start.published": Point("app.starting:start_run", "all is done, the caller has no answer yet"),
     "message.publishing": Point(
         "workers.tasks:SagaTask.apply_async", "a message is about to be sent"
     ),

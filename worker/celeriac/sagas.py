@@ -1,51 +1,32 @@
 """The public face: `Sagas(app)` defines steps and sagas, and finds and starts runs.
 
-Owns: putting the parts together for one Celery app.  Refuses
-to know: what may be given to it (`given`), and how anything is decided, stored or sent.
+Owns: what users may write, with its types and its promises.  Refuses to know: how any of it is
+done (`app`).
 """
 
 from __future__ import annotations
 
 import json
-import os
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from celeriac.app import (
+    Definitions,
+    IfExists,
     Page,
     RunHandle,
-    checked_id,
-    checked_statuses,
-    checked_tags,
-    dump_cursor,
-    dump_plain,
+    find_runs,
+    handle_of,
     inputs_of,
-    load_cursor,
-    moment_ms,
+    prepare_purge,
+    prepare_start,
+    start_run,
     sweep_once,
-    uuid7,
     wire,
 )
-from celeriac.authoring import (
-    Flow,
-    Planned,
-    Shape,
-    define_adopted_compensation,
-    define_step,
-    plan_saga,
-)
 from celeriac.engine import Purge, Repair
-from celeriac.errors import (
-    ConfigurationError,
-    DefinitionError,
-    InputInvalid,
-    OutputInvalid,
-    StepFailed,
-)
-from celeriac.machine import Start, duration_ms
-from celeriac.points import reached
-from celeriac.store import Query, payloads
+from celeriac.errors import ConfigurationError, DefinitionError
 from celeriac.views import Stats, stats_of
-from celeriac.workers import Runtime, SagaTask, adopt
+from celeriac.workers import Runtime
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -53,7 +34,7 @@ if TYPE_CHECKING:
 
     from celery import Celery
 
-    from celeriac.authoring import Compensation, Step
+    from celeriac.authoring import Flow, Planned, Step
     from celeriac.context import StepContext
     from celeriac.engine import Repaired
     from celeriac.machine import (
@@ -64,13 +45,14 @@ if TYPE_CHECKING:
         OnUnknown,
         Retry,
         RunStatus,
+        Start,
     )
+
+__all__ = ["IfExists", "Saga", "Sagas"]
 
 P = ParamSpec("P")
 I = TypeVar("I")  # noqa: E741 -- the input of a saga
 R = TypeVar("R")
-IfExists = Literal["join", "fail", "restart"]
-_LARGEST_PAGE = 200
 
 
 class Sagas:
@@ -87,9 +69,8 @@ class Sagas:
             )
         self.app = app
         self.runtime = Runtime(app)
-        self._names: dict[str, str] = {}  # task name -> the function it was made of
+        self._definitions = Definitions(self.runtime)
         self._sagas: dict[str, Saga[Any, Any]] = {}
-        self._adopted_undos: dict[str, Compensation[Any, Any]] = {}
         wire(app, self.runtime)
         app.celeriac = self
 
@@ -172,70 +153,16 @@ class Sagas:
 
         To be said before the sagas that use them.  Raises DefinitionError.
         """
-        undo = define_adopted_compensation(existing_task, undo_task)
-        if existing_task.name in self._adopted_undos:
-            raise DefinitionError("has its compensation already", step=existing_task.name)
-        for saga in self._sagas.values():
-            if existing_task.name in {task.name for task in saga.planned.adopted}:
-                raise DefinitionError(
-                    "its plan is made, without this compensation: call compensate before the saga",
-                    saga=saga.name,
-                    step=existing_task.name,
-                )
-        self._adopted_undos[existing_task.name] = undo
+        self._definitions.compensate(existing_task, undo_task)
 
     def _define_step(self, function: Any, options: Mapping[str, Any]) -> Step[Any, Any, Any]:
-        own = {"name", "timeout", "retry", "effect", "on_unknown", "pivot"}
-        given = {name: value for name, value in options.items() if name in own}
-        celery = {name: value for name, value in options.items() if name not in own}
-        given["name"] = given.get("name") or self._task_name(function)
-        return define_step(function, register=self._register, options=celery, **given)
-
-    def _task_name(self, function: Any) -> str | None:
-        name, module = getattr(function, "__name__", None), getattr(function, "__module__", None)
-        return self.app.gen_task_name(name, module) if name and module else None
-
-    def _register(self, function: Any, name: str | None, options: Mapping[str, Any]) -> Any:
-        """Register the Celery task of a step or compensation."""
-        name = name or self._task_name(function)
-        assert name is not None  # functions have names, and others were refused before
-        origin = f"{function.__module__}.{function.__qualname__}"
-        if name in self._names:
-            raise DefinitionError(
-                f"the name is taken by {self._names[name]}: rename one, or give name=",
-                step=name,
-            )
-        if options.get("bind"):
-            raise DefinitionError(
-                "bind=True does not go with a step: take a StepContext as the first parameter",
-                step=name,
-            )
-        self._names[name] = origin
-        return self.app.task(
-            function,
-            **{
-                "base": SagaTask,
-                "shared": False,  # with other apps in this process: a step belongs to one store
-                "ignore_result": True,
-                **options,
-                "throws": (*options.get("throws", ()), StepFailed),
-                "name": name,
-                "saga_runtime": self.runtime,
-                "saga_shape": Shape.of(function),
-            },
-        )
+        return self._definitions.step(function, options)
 
     def _define_saga(self, function: Any, options: Mapping[str, Any]) -> Saga[Any, Any]:
-        name = str(options.get("name") or getattr(function, "__name__", repr(function)))
-        if name in self._sagas:
-            raise DefinitionError("the name is taken by another saga: give name=", saga=name)
-        rest = {key: value for key, value in options.items() if key != "name"}
-        planned = plan_saga(function, name=name, adopted_undos=self._adopted_undos, **rest)
-        for task in planned.adopted:
-            adopt(task, Shape.of(task.run, strict=False), self.runtime)
+        planned = self._definitions.saga(function, options)
         saga: Saga[Any, Any] = Saga(self, planned)
         saga.__doc__ = function.__doc__
-        self._sagas[name] = saga
+        self._sagas[saga.name] = saga
         return saga
 
     @property
@@ -268,24 +195,17 @@ class Sagas:
         200; `cursor` is that of the page before.  Raises InputInvalid for a filter that makes no
         sense.
         """
-        if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= _LARGEST_PAGE:
-            raise InputInvalid(f"limit is 1 to {_LARGEST_PAGE}, not {limit!r}")
-        query = Query(
-            statuses=checked_statuses(status),
+        return find_runs(
+            self.runtime,
+            status=status,
             saga=saga.name if isinstance(saga, Saga) else saga,
-            tags=checked_tags(tags),
-            since=moment_ms(since),
-            until=moment_ms(until),
-            limit=limit + 1,
-            cursor=load_cursor(cursor),
+            tags=tags,
+            since=since,
+            until=until,
+            limit=limit,
+            cursor=cursor,
+            handle=self._handle,
         )
-        engine = self.runtime.engine
-        found = engine.retry_while_unavailable(lambda: engine.store.find(query))
-        page = found.runs[:limit]
-        # Of one more than asked for, or where the search was left off for the time being.
-        after = (page[-1].started_at, page[-1].id) if found.runs[limit:] else found.cursor
-        handles = tuple(self._handle(run.id) for run in page)
-        return Page(handles, dump_cursor(*after) if after else None, tuple(page), engine)
 
     def counts(self) -> dict[tuple[str, RunStatus], int]:
         """Return how many runs there are, by saga and status."""
@@ -313,16 +233,8 @@ class Sagas:
         Raises InputInvalid for a status that is not at rest, and for `failed`: what is owed is
         never purged.
         """
-        runtime = self.runtime
-        store = runtime.engine.store
-        return Purge(
-            store,
-            runtime.archivist,
-            ended_before=store.read("").now - duration_ms(older_than),
-            statuses=checked_statuses(status),
-            saga=saga,
-            by=by,
-            reason=reason,
+        return prepare_purge(
+            self.runtime, older_than, status=status, saga=saga, reason=reason, by=by
         )
 
     def sweep(self) -> int:
@@ -337,18 +249,7 @@ class Sagas:
         return Repair(self.runtime.engine).run(dry_run=dry_run)
 
     def _handle(self, run_id: str, decode: Callable[[str], Any] = json.loads) -> RunHandle[Any]:
-        runtime = self.runtime
-        return RunHandle(run_id, runtime.engine, runtime.dispatcher, decode, self._dump_result)
-
-    def _dump_result(self, task: str, result: Any) -> str:
-        """Return what a task might have returned as JSON, as strictly as where it had done so."""
-        known = self.app.tasks.get(task)
-        if not isinstance(known, SagaTask) or known.saga_adopted:
-            return dump_plain(task, result)
-        try:
-            return known.saga_shape.dump(result)
-        except OutputInvalid as error:
-            raise InputInvalid(str(error)) from None
+        return handle_of(self.runtime, run_id, decode)
 
 
 class Saga(Generic[I, R]):
@@ -431,31 +332,11 @@ class Saga(Generic[I, R]):
         tags: Mapping[str, str] | None,
         if_exists: IfExists,
     ) -> tuple[Start, dict[str, str]]:
-        if if_exists not in ("join", "fail", "restart"):
-            raise InputInvalid(f"if_exists is 'join', 'fail' or 'restart', not {if_exists!r}")
-        settings = self._sagas.runtime.settings
-        texts = self.planned.shape.encode(inputs, named)
-        for parameter, text in texts.items():
-            what = f"input {parameter!r} of {self.name}"
-            payloads.checked(what, text, settings.max_payload)
-        start = Start(
-            run_id=checked_id(run_id) if run_id is not None else uuid7(),
-            digest=payloads.digest(self.name, texts),
-            nonce=os.urandom(4).hex(),
-            grace=settings.grace_ms,
-            tags=checked_tags(tags),
-            if_exists=if_exists,
-        )
-        return start, texts
+        client = self._sagas.runtime
+        return prepare_start(client, self.planned, inputs, named, run_id, tags, if_exists)
 
     def _start(self, start: Start, texts: Mapping[str, str]) -> RunHandle[R]:
-        runtime = self._sagas.runtime
-        reached("start.asked", start.run_id)
-        _, decided, now = runtime.engine.start(self.planned.plan, start, texts)
-        reached("start.accepted", start.run_id)
-        if decided.events:
-            runtime.dispatcher.send(self.planned.plan, decided.run, decided.dispatches, now)
-        reached("start.published", start.run_id)
+        start_run(self._sagas.runtime, self.planned.plan, start, texts)
         return self._handle(start.run_id)
 
     def _handle(self, run_id: str) -> RunHandle[R]:

@@ -5,45 +5,39 @@ know: how anything is decided, stored or sent.
 
 Its files, from the ground up::
 
-    inputs | handles | instruments < pages | wiring < bulk
+    inputs | handles | instruments < defining | pages | starting | wiring < bulk | finding
 """
 
 from __future__ import annotations
 
 from celeriac.app.bulk import give, kinds, matching
+from celeriac.app.defining import Definitions
+from celeriac.app.finding import find_runs, handle_of, prepare_purge
 from celeriac.app.handles import RunHandle, dump_plain
-from celeriac.app.inputs import (
-    checked_id,
-    checked_statuses,
-    checked_tags,
-    dump_cursor,
-    inputs_of,
-    load_cursor,
-    moment_ms,
-    uuid7,
-)
+from celeriac.app.inputs import inputs_of
 from celeriac.app.instruments import Instruments, count_into, serve_store
 from celeriac.app.pages import Page
+from celeriac.app.starting import IfExists, prepare_start, start_run
 from celeriac.app.wiring import sweep_once, wire
 
 __all__ = [
+    "Definitions",
+    "IfExists",
     "Instruments",
     "Page",
     "RunHandle",
-    "checked_id",
-    "checked_statuses",
-    "checked_tags",
     "count_into",
-    "dump_cursor",
     "dump_plain",
+    "find_runs",
     "give",
+    "handle_of",
     "inputs_of",
     "kinds",
-    "load_cursor",
     "matching",
-    "moment_ms",
+    "prepare_purge",
+    "prepare_start",
     "serve_store",
+    "start_run",
     "sweep_once",
-    "uuid7",
     "wire",
 ]

@@ -24,8 +24,8 @@ from celeriac.views import BulkOutcome, deed
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from celeriac.app import RunHandle
-    from celeriac.sagas import IfExists, Saga, Sagas
+    from celeriac.app import IfExists, RunHandle
+    from celeriac.sagas import Saga, Sagas
     from celeriac.terminal.options import Target
 
 

@@ -27,8 +27,9 @@ from celeriac.testing.virtual_tasks import Crew
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from celeriac.app import IfExists
     from celeriac.machine import Phase
-    from celeriac.sagas import IfExists, Saga
+    from celeriac.sagas import Saga
     from celeriac.settings import Settings
 
 R = TypeVar("R")

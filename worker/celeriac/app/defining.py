@@ -1,0 +1,97 @@
+"""What an app's modules define: steps, sagas, and the compensations of adopted tasks.
+
+Owns: the names that are taken, and registering the Celery task of each step.  Refuses to know:
+runs, and how a function becomes a step or a plan (`authoring`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from celeriac.authoring import Shape, define_adopted_compensation, define_step, plan_saga
+from celeriac.errors import DefinitionError, StepFailed
+from celeriac.workers import SagaTask, adopt
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from celeriac.authoring import Compensation, Planned, Step
+    from celeriac.workers import Runtime
+
+
+class Definitions:
+    """The steps and sagas of one app."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._names: dict[str, str] = {}  # task name -> the function it was made of
+        self._planned: dict[str, Planned] = {}  # by the name of the saga
+        self._adopted_undos: dict[str, Compensation[Any, Any]] = {}
+
+    def step(self, function: Any, options: Mapping[str, Any]) -> Step[Any, Any, Any]:
+        """Define a step and register its Celery task; raise DefinitionError otherwise."""
+        own = {"name", "timeout", "retry", "effect", "on_unknown", "pivot"}
+        given = {name: value for name, value in options.items() if name in own}
+        celery = {name: value for name, value in options.items() if name not in own}
+        given["name"] = given.get("name") or self._task_name(function)
+        return define_step(function, register=self._register, options=celery, **given)
+
+    def saga(self, function: Any, options: Mapping[str, Any]) -> Planned:
+        """Plan a saga and adopt the Celery tasks in it; raise DefinitionError otherwise."""
+        name = str(options.get("name") or getattr(function, "__name__", repr(function)))
+        if name in self._planned:
+            raise DefinitionError("the name is taken by another saga: give name=", saga=name)
+        rest = {key: value for key, value in options.items() if key != "name"}
+        planned = plan_saga(function, name=name, adopted_undos=self._adopted_undos, **rest)
+        for task in planned.adopted:
+            adopt(task, Shape.of(task.run, strict=False), self._runtime)
+        self._planned[name] = planned
+        return planned
+
+    def compensate(self, existing_task: Any, undo_task: Any) -> None:
+        """Note the compensation of an adopted task, before the sagas that use it."""
+        undo = define_adopted_compensation(existing_task, undo_task)
+        if existing_task.name in self._adopted_undos:
+            raise DefinitionError("has its compensation already", step=existing_task.name)
+        for name, planned in self._planned.items():
+            if existing_task.name in {task.name for task in planned.adopted}:
+                raise DefinitionError(
+                    "its plan is made, without this compensation: call compensate before the saga",
+                    saga=name,
+                    step=existing_task.name,
+                )
+        self._adopted_undos[existing_task.name] = undo
+
+    def _task_name(self, function: Any) -> str | None:
+        name, module = getattr(function, "__name__", None), getattr(function, "__module__", None)
+        return self._runtime.app.gen_task_name(name, module) if name and module else None
+
+    def _register(self, function: Any, name: str | None, options: Mapping[str, Any]) -> Any:
+        """Register the Celery task of a step or compensation."""
+        name = name or self._task_name(function)
+        assert name is not None  # functions have names, and others were refused before
+        origin = f"{function.__module__}.{function.__qualname__}"
+        if name in self._names:
+            raise DefinitionError(
+                f"the name is taken by {self._names[name]}: rename one, or give name=",
+                step=name,
+            )
+        if options.get("bind"):
+            raise DefinitionError(
+                "bind=True does not go with a step: take a StepContext as the first parameter",
+                step=name,
+            )
+        self._names[name] = origin
+        return self._runtime.app.task(
+            function,
+            **{
+                "base": SagaTask,
+                "shared": False,  # with other apps in this process: a step belongs to one store
+                "ignore_result": True,
+                **options,
+                "throws": (*options.get("throws", ()), StepFailed),
+                "name": name,
+                "saga_runtime": self._runtime,
+                "saga_shape": Shape.of(function),
+            },
+        )

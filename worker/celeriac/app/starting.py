@@ -1,0 +1,80 @@
+"""Starting a run: checking what is given, having the run accepted, sending what is due.
+
+Owns: the three moments of a start, in this order.  Refuses to know: how a caller gives its input,
+and the handle that it gets.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from celeriac.app.inputs import checked_id, checked_tags, uuid7
+from celeriac.errors import InputInvalid
+from celeriac.machine import Start
+from celeriac.points import reached
+from celeriac.store import payloads
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from celeriac.authoring import Planned
+    from celeriac.engine import Dispatcher, Engine
+    from celeriac.machine import Plan
+    from celeriac.settings import Settings
+
+IfExists = Literal["join", "fail", "restart"]
+
+
+class Client(Protocol):
+    """What starts runs: a process that has an engine and can send messages."""
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of its app."""
+
+    @property
+    def engine(self) -> Engine:
+        """What commits the run."""
+
+    @property
+    def dispatcher(self) -> Dispatcher:
+        """What sends its messages."""
+
+
+def prepare_start(
+    client: Client,
+    planned: Planned,
+    inputs: tuple[Any, ...],
+    named: Mapping[str, Any],
+    run_id: str | None,
+    tags: Mapping[str, str] | None,
+    if_exists: IfExists,
+) -> tuple[Start, dict[str, str]]:
+    """Return the command and the input as JSON by parameter; raise InputInvalid otherwise."""
+    if if_exists not in ("join", "fail", "restart"):
+        raise InputInvalid(f"if_exists is 'join', 'fail' or 'restart', not {if_exists!r}")
+    saga, settings = planned.plan.saga, client.settings
+    texts = planned.shape.encode(inputs, named)
+    for parameter, text in texts.items():
+        what = f"input {parameter!r} of {saga}"
+        payloads.checked(what, text, settings.max_payload)
+    start = Start(
+        run_id=checked_id(run_id) if run_id is not None else uuid7(),
+        digest=payloads.digest(saga, texts),
+        nonce=os.urandom(4).hex(),
+        grace=settings.grace_ms,
+        tags=checked_tags(tags),
+        if_exists=if_exists,
+    )
+    return start, texts
+
+
+def start_run(client: Client, plan: Plan, start: Start, texts: Mapping[str, str]) -> None:
+    """Have a run accepted and its first messages sent; once accepted, it will come to rest."""
+    reached("start.asked", start.run_id)
+    _, decided, now = client.engine.start(plan, start, texts)
+    reached("start.accepted", start.run_id)
+    if decided.events:
+        client.dispatcher.send(plan, decided.run, decided.dispatches, now)
+    reached("start.published", start.run_id)
