@@ -48,9 +48,15 @@ def test_an_example_is_python(example: Example) -> None:
     compile(example.text, example.label, "exec")
 
 
-@pytest.mark.parametrize("name", sorted({e.name for e in EXAMPLES if e.name}))
+RUNNING = {e.name for e in EXAMPLES if e.name and not e.name.endswith("-test")}
+
+
+@pytest.mark.parametrize("name", sorted(RUNNING))
 def test_a_marked_example_runs(name: str) -> None:
-    """An example that is marked as running does, with its saga planned, and needs no server."""
+    """An example that is marked as running does, with its saga planned, and needs no server.
+
+    A test of another example's saga is run by `tests/testing/test_page.py`.
+    """
     run([example for example in EXAMPLES if example.name == name])
 
 

@@ -1,13 +1,14 @@
-"""The page about testing shows tests; here they are run.
+"""README and the page about testing show tests; here they are run.
 
 Owns: that each of them passes, and that what the page says explore would say, it says.  Refuses to
-know: how the page is written.
+know: how the pages are written.
 """
 
 from __future__ import annotations
 
 import inspect
 import re
+import sys
 from typing import Any
 
 import pytest
@@ -32,6 +33,16 @@ def test_the_tests_of_the_page_pass(page: Any) -> None:
     for test in tests:
         page.bank.__init__()
         test(*[Lab()] * len(inspect.signature(test).parameters))
+
+
+def test_the_tests_of_readme_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A newcomer who saves both blocks, as `shop.py` and as a test beside it, sees it pass."""
+    shown = examples([ROOT / "README.md"])
+    shop = run([example for example in shown if example.name == "shop"])
+    monkeypatch.setitem(sys.modules, "shop", shop)
+    tests = run([example for example in shown if example.name == "shop-test"])
+    tests.test_a_declined_card_gives_the_stock_back(Lab())
+    tests.test_whatever_goes_wrong()
 
 
 def test_the_mistake_of_the_page_is_found(page: Any, monkeypatch: pytest.MonkeyPatch) -> None:
