@@ -23,7 +23,7 @@ from celeriac.errors import SagaError
 from celeriac.machine.runs import RunStatus
 from workflows import accident
 from workflows.premises import Premises, Trouble, premises
-from workflows.reconcile import Books, Ended, demand, money, reconcile, totals
+from workflows.reconcile import Books, Ended, demands, money, reconcile, totals
 from workflows.screen import Progress, Screen, open_screen
 from workflows.services import bank, ledger, stock
 
@@ -169,7 +169,8 @@ def _all_ended(sagas: Any) -> dict[str, Ended]:
         page = sagas.runs(limit=200, cursor=cursor)
         for run in page:
             state = run.state()
-            found[run.id] = Ended(str(state.status), frozenset(state.owed))
+            late = state.why == "deadline"
+            found[run.id] = Ended(str(state.status), frozenset(state.owed), late)
         cursor = page.cursor
         if cursor is None:
             return found
@@ -203,9 +204,9 @@ def _by_cause(
     orders: Sequence[Order], ended: Mapping[str, Ended], stocked: Mapping[str, int]
 ) -> Iterator[str]:
     rows: Counter[tuple[str, str]] = Counter()
-    for order in orders:
-        status = ended[order.id].status if order.id in ended else "missing"
-        rows[demand(order, stocked).cause, status] += 1
+    for order, wanted in demands(orders, ended, stocked).items():
+        status = ended[order].status if order in ended else "missing"
+        rows[wanted.cause, status] += 1
     for (cause, status), count in rows.most_common():
         yield f"  {count:4}  {cause:20}{status}"
 

@@ -58,6 +58,7 @@ class Ended(NamedTuple):
 
     status: str
     owed: frozenset[str] = NOTHING
+    late: bool = False  # its deadline passed before it was done
 
 
 class Books(NamedTuple):
@@ -77,20 +78,23 @@ class Discrepancy(NamedTuple):
     text: str
 
 
-def demand(order: Ordered, stocked: Mapping[str, int]) -> Demand:
+def demand(order: Ordered, stocked: Mapping[str, int], *, late: bool = False) -> Demand:
     """Return what must become of *order*, where *stocked* was on hand before the first one.
 
-    The first line that holds decides; articles are either plentiful or never enough.
+    The first line that holds decides; articles are either plentiful or never enough.  An order
+    that was *late* must be undone where it would have been completed: nobody promises that a busy
+    machine is quick enough, only that nothing of the order is left.
     """
     card = order.card.split("_")[1].rstrip("0123456789")
-    undeliverable, late = order.address.startswith("PO Box"), order.shipping == "ferry"
+    undeliverable, ferry = order.address.startswith("PO Box"), order.shipping == "ferry"
     cases = (
         (order.quantity > stocked.get(order.sku, 0), _undone("out of stock")),
         (card == "declined", _undone("card declined")),
         (card in ("down", "mute"), _undone("bank never answers")),
-        (card == "closed" and (undeliverable or late), _REFUND_IMPOSSIBLE),
+        (card == "closed" and (undeliverable or ferry), _REFUND_IMPOSSIBLE),
         (undeliverable, _undone("undeliverable")),
-        (late, _undone("carrier too late")),
+        (ferry, _undone("carrier too late")),
+        (late, _undone("machine too busy")),
         (card in ("busy", "lost"), Demand("bank flaky", "completed", ALL)),
         (True, Demand("nothing special", "completed", ALL)),
     )
@@ -111,13 +115,22 @@ def reconcile(
     by_order: defaultdict[str, list[Row]] = defaultdict(list)
     for row in books.rows:
         by_order[row.reference].append(row)
+    wanted = demands(orders, ended, books.stocked)
     return [
-        *(found for order in orders for found in _run(order, ended, books)),
-        *(found for order in orders for found in _order(order, by_order[order.id], books)),
+        *(found for order in orders for found in _run(order, wanted[order.id], ended)),
+        *(found for o in orders for found in _order(o, by_order[o.id], wanted[o.id].stands)),
         *_strays({order.id for order in orders}, ended, books),
-        *_stock(orders, books),
-        *_money(orders, books),
+        *_stock(orders, wanted, books),
+        *_money(orders, wanted, books),
     ]
+
+
+def demands(
+    orders: Sequence[Ordered], ended: Mapping[str, Ended], stocked: Mapping[str, int]
+) -> dict[str, Demand]:
+    """Return what must become of each order, by its id."""
+    late = {id_ for id_, run in ended.items() if run.late}
+    return {order.id: demand(order, stocked, late=order.id in late) for order in orders}
 
 
 class Totals(NamedTuple):
@@ -153,8 +166,8 @@ def money(cents: int) -> str:
     return f"{'-' if cents < 0 else ''}{abs(cents) // 100:,}.{abs(cents) % 100:02}"
 
 
-def _run(order: Ordered, ended: Mapping[str, Ended], books: Books) -> Iterator[Discrepancy]:
-    wanted, run = demand(order, books.stocked), ended.get(order.id)
+def _run(order: Ordered, wanted: Demand, ended: Mapping[str, Ended]) -> Iterator[Discrepancy]:
+    run = ended.get(order.id)
     if order.amount != order.quantity * order.unit_price:
         yield Discrepancy("bad_order", order.id, "its amount is not quantity times unit price")
     if run is None:
@@ -168,8 +181,7 @@ def _run(order: Ordered, ended: Mapping[str, Ended], books: Books) -> Iterator[D
         yield Discrepancy("wrong_owed", order.id, text)
 
 
-def _order(order: Ordered, rows: Sequence[Row], books: Books) -> Iterator[Discrepancy]:
-    stands = demand(order, books.stocked).stands
+def _order(order: Ordered, rows: Sequence[Row], stands: frozenset[str]) -> Iterator[Discrepancy]:
     for kind, undo in UNDO_OF.items():
         done = [row for row in rows if row.kind == kind]
         undone = [row for row in rows if row.kind == undo]
@@ -230,10 +242,12 @@ def _strays(known: set[str], ended: Mapping[str, Ended], books: Books) -> Iterat
         yield Discrepancy("stray_effect", reference, "the ledger has effects of no order")
 
 
-def _stock(orders: Sequence[Ordered], books: Books) -> Iterator[Discrepancy]:
+def _stock(
+    orders: Sequence[Ordered], wanted: Mapping[str, Demand], books: Books
+) -> Iterator[Discrepancy]:
     sold: Counter[str] = Counter()
     for order in orders:
-        if "hold" in demand(order, books.stocked).stands:
+        if "hold" in wanted[order.id].stands:
             sold[order.sku] += order.quantity
     gone: Counter[str] = Counter()
     for row in books.rows:
@@ -246,10 +260,12 @@ def _stock(orders: Sequence[Ordered], books: Books) -> Iterator[Discrepancy]:
             yield Discrepancy("stock_differs", sku, text)
 
 
-def _money(orders: Sequence[Ordered], books: Books) -> Iterator[Discrepancy]:
+def _money(
+    orders: Sequence[Ordered], wanted: Mapping[str, Demand], books: Books
+) -> Iterator[Discrepancy]:
     sums = totals(books.rows)
     kept = sums.charged - sums.refunded
-    due = sum(o.amount for o in orders if "charge" in demand(o, books.stocked).stands)
+    due = sum(o.amount for o in orders if "charge" in wanted[o.id].stands)
     if not books.taken == kept == due:
         text = (
             f"{money(books.taken)} taken by its accounts, {money(kept)} by the ledger, "

@@ -133,6 +133,14 @@ def test_a_wrong_end_is_found(name: str, run: Ended, expected: set[tuple[str, st
     assert found(books(), {**ENDED, name: run}) == expected
 
 
+def test_what_a_busy_machine_was_late_with_must_be_undone() -> None:
+    """A plain order that passed its deadline is right if nothing of it is left, and only then."""
+    late = {**ENDED, "plain": Ended("compensated", late=True)}
+    undone = [*RIGHT, *rows(PLAIN, "cancel", "refund", "release")]
+    assert found(books(undone, taken=2000, spades=20), late) == set()
+    assert {kind for kind, subject in found(books(), late) if subject == "plain"} == {"left_over"}
+
+
 def test_a_missing_run_is_found() -> None:
     """An order without a run is named."""
     ended = {name: run for name, run in ENDED.items() if name != "late"}
