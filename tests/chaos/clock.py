@@ -14,7 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.redis_server import find_binary
+from celeriac.testing.servers import find_redis_binary
 
 _SOURCE = Path(__file__).with_name("clock.c")
 _COMPILERS = ("cc", "gcc", "clang")
@@ -41,10 +41,7 @@ def _compiler() -> str | None:
 
 def _is_dynamic() -> bool:
     """True if the server names a loader, as programs do that libraries are loaded into."""
-    binary = find_binary()
-    if binary is None:
-        return False
-    with Path(binary).open("rb") as program:
+    with find_redis_binary().open("rb") as program:
         return b"/ld-" in program.read(4096)
 
 
@@ -71,10 +68,10 @@ class Clock:
         finally:
             os.close(handle)
 
-    def wrap(self, program: str) -> str:
+    def wrap(self, program: Path) -> Path:
         """Return a program that runs *program* by this clock, for those who cannot set `env`."""
         words = " ".join(f"{name}='{value}'" for name, value in self.env.items())
         script = self._file.with_suffix(".sh")
         script.write_text(f'#!/bin/sh\nexec env {words} "{program}" "$@"\n')
         script.chmod(0o700)
-        return str(script)
+        return script

@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING
 import redis
 from kombu.exceptions import KombuError
 
+from celeriac.testing.servers import find_redis_binary
 from tests.chaos import clock, planted
 from tests.chaos.fleet import PROBE, Fleet, Place
 from tests.chaos.proxy import Proxy
 from tests.chaos.schedule import BEATS, CLIENTS, SERVERS, USERS, WORKERS
-from tests.redis_server import RedisServer, find_binary
+from tests.redis_server import RedisServer
 from tests.workers.kit import build
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class Stage:
         self._env = {planted.VARIABLE: bug}
 
     def _servers(self) -> dict[str, RedisServer]:
-        binary = self.clocks["state"].wrap(find_binary() or "redis-server") if self.clocks else None
+        binary = self.clocks["state"].wrap(find_redis_binary()) if self.clocks else None
         state = RedisServer(self.folder / "state", binary=binary)
         broker = RedisServer(self.folder / "broker") if self.split else state
         return {"broker": broker, "state": state}
@@ -163,7 +164,7 @@ class Stage:
         for place in list(self.fleet.places.values()):
             place.signal(SIGCONT)
         for server in set(self.servers.values()):
-            if server.running:
+            if server.alive:
                 os.kill(server.pid, SIGCONT)
 
     def well(self, since: float) -> bool:

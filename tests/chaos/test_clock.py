@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from celeriac.testing.servers import find_redis_binary
 from tests.chaos import clock
-from tests.redis_server import RedisServer, find_binary
+from tests.redis_server import RedisServer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,9 +35,7 @@ def _library(folder: Path) -> Path:
 def test_redis_runs_by_its_own_clock(tmp_path: Path) -> None:
     """TIME jumps when the clock is set, back and forth, while the server runs."""
     made = clock.Clock(_library(tmp_path), "state")
-    binary = find_binary()
-    assert binary is not None
-    with RedisServer(tmp_path / "redis", binary=made.wrap(binary)) as server:
+    with RedisServer(tmp_path / "redis", binary=made.wrap(find_redis_binary())) as server:
         client = server.client()
         for ahead in (0.0, 5.5, -3.0, 0.0):
             made.set(ahead)

@@ -89,7 +89,7 @@ def _loading(arena: Arena, go: Callable[[], None]) -> Iterator[None]:
         arena.world.until(lambda: _rewritten(client), "its file is short")
     slow = {"key-load-delay": _DELAY, "loading-process-events-interval-bytes": 1024}
     server.kill()
-    server._options.update(slow)
+    server.options.update(slow)
     starter = Thread(target=server.start)
     starter.start()
     arena.world.until(lambda: _is_loading(arena), "it is loading")
@@ -98,7 +98,7 @@ def _loading(arena: Arena, go: Callable[[], None]) -> Iterator[None]:
         arena.world.kit.sagas.runtime.engine.store.read("anybody")
     starter.join(20)
     for name in slow:
-        del server._options[name]
+        del server.options[name]
     yield
 
 

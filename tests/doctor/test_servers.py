@@ -168,11 +168,12 @@ def test_the_wrong_keys(examined: Examine, serve: Serve) -> None:
 def test_the_advised_user_is_enough(examined: Examine, serve: Serve) -> None:
     """The ACL that the doctor advises lets it see all it needs, but for CONFIG."""
     server = serve()
-    words = CHECKS["permissions"].advice.partition("ACL SETUSER name ")[2].rstrip(".")
+    words = CHECKS["permissions"].advice.partition("ACL SETUSER name ")[2].partition(". ")[0]
     rules = words.replace("NAMESPACE", "celeriac")
     with server.client() as client:
         client.execute_command(f"ACL SETUSER name on >opensesame {rules}")
-    url = f"redis://name:opensesame@127.0.0.1:{server.port}/0"
+    # In another database than the one a connection begins in.
+    url = f"redis://name:opensesame@127.0.0.1:{server.port}/1"
     found = look(examined, server, url)
     assert set(found.bad) == {"fsync", "fsync-on-rewrite"}
     assert all("unchecked" in text for text in found.bad.values())

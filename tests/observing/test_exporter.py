@@ -24,7 +24,7 @@ from celeriac.observing.metrics.gauges import Gauges, Sample, StoreGauges
 from celeriac.observing.metrics.tally import Tally
 from celeriac.observing.observers import Asked, Refused
 from celeriac.store.memory import MemoryStore
-from tests.redis_server import free_port
+from celeriac.testing.servers import free_port
 from tests.store.runs import a_run, starting, write
 
 if TYPE_CHECKING:

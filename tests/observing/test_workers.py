@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from celeriac.testing.servers import free_port
 from tests.observing.app import CARD, collect_spans
-from tests.observing.theatre import Series, Theatre, a_port, look, value
+from tests.observing.theatre import Series, Theatre, look, value
 from tests.redis_server import RedisServer
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def counters(series: Series) -> Series:
 
 def test_one_endpoint_for_all_processes(tmp_path: Path) -> None:
     """Every attempt in every child is counted once; gauges of the store are beside them."""
-    port = a_port()
+    port = free_port()
     with theatre(tmp_path, saga_metrics_port=port) as at:
         at.worker(children=3)
         for number in range(30):
@@ -83,7 +84,7 @@ def _standing(port: int) -> dict[str, float]:
 
 def test_killing_children_loses_no_figure(tmp_path: Path) -> None:
     """Children that are killed in a step, or for no reason, take nothing along that was counted."""
-    port = a_port()
+    port = free_port()
     with theatre(tmp_path, saga_metrics_port=port) as at:
         worker = at.worker(children=2)
         before: Series = {}
@@ -108,7 +109,7 @@ def _kill_a_child(worker: Process) -> None:
 
 def test_redis_away_and_back(tmp_path: Path) -> None:
     """The endpoint still answers quickly, without gauges and with errors counted."""
-    port = a_port()
+    port = free_port()
     with theatre(tmp_path, saga_metrics_port=port) as at:
         at.worker()
         assert at.order("order-1").result(timeout=30)
@@ -129,7 +130,7 @@ def test_redis_away_and_back(tmp_path: Path) -> None:
 
 def test_a_second_worker_at_the_same_port(tmp_path: Path) -> None:
     """It says what is wrong and works; the first one's figures stay what they were."""
-    port = a_port()
+    port = free_port()
     with theatre(tmp_path, saga_metrics_port=port) as at:
         first = at.worker("w1", children=1)
         second = at.worker("w2", children=1)
@@ -141,7 +142,7 @@ def test_a_second_worker_at_the_same_port(tmp_path: Path) -> None:
 
 def test_a_dead_worker_leaves_no_port_behind(tmp_path: Path) -> None:
     """Its children, also those that came later, do not keep the port: the next one has it."""
-    port = a_port()
+    port = free_port()
     with theatre(tmp_path, saga_metrics_port=port) as at:
         first = at.worker("w1", children=2)
         _kill_a_child(first)
@@ -156,7 +157,7 @@ def test_a_dead_worker_leaves_no_port_behind(tmp_path: Path) -> None:
 @pytest.mark.parametrize("pool", ["threads", "solo"])
 def test_pools_that_do_not_fork(tmp_path: Path, pool: str) -> None:
     """Where all is one process, it counts all the same."""
-    port = a_port()
+    port = free_port()
     with theatre(tmp_path, saga_metrics_port=port) as at:
         at.worker("w1", "-P", pool)
         assert at.order("order-1", "raise").result(timeout=30)
@@ -166,7 +167,7 @@ def test_pools_that_do_not_fork(tmp_path: Path, pool: str) -> None:
 
 def test_children_that_are_not_forked(tmp_path: Path) -> None:
     """They cannot tell the main process what they count: the log says so, and runs go on."""
-    port = a_port()
+    port = free_port()
     with theatre(tmp_path, saga_metrics_port=port, worker_pool_start_method="spawn") as at:
         worker = at.worker()
         assert worker.says("what pool children count is not served: they are started by spawn")
@@ -175,7 +176,7 @@ def test_children_that_are_not_forked(tmp_path: Path) -> None:
 
 def test_the_store_by_itself(tmp_path: Path) -> None:
     """Where no worker serves them, a command serves the gauges until it is told to end."""
-    port = a_port()
+    port = free_port()
     with theatre(tmp_path) as at:
         at.order("order-1")
         at.stage.sagas.sweep()
@@ -189,7 +190,7 @@ def test_the_store_by_itself(tmp_path: Path) -> None:
 
 def test_children_that_end_leave_nothing_behind(tmp_path: Path) -> None:
     """A child that is replaced after a task has told all it counted, its last questions too."""
-    port = a_port()
+    port = free_port()
     with theatre(tmp_path, saga_metrics_port=port) as at:
         at.worker("w1", "--max-tasks-per-child", "1")
         for number in range(4):

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.observing.app import Order, Stage, build
-from tests.redis_server import free_port
 from tests.workers.world import Process
 
 if TYPE_CHECKING:
@@ -115,8 +114,3 @@ def look(port: int) -> Series:
 def value(series: Series, name: str, **labels: str) -> float:
     """The value of one series; 0 if it is not there."""
     return series.get((name, frozenset(labels.items())), 0.0)
-
-
-def a_port() -> int:
-    """A port for an endpoint."""
-    return free_port()

@@ -19,12 +19,13 @@ from celeriac import Flow, Sagas
 from celeriac.app.instruments import serve_store
 from celeriac.errors import StoreFull, StoreUnavailable
 from celeriac.machine.runs import RunStatus
+from celeriac.testing.servers import free_port
 from tests.observing.theatre import look
 from tests.ops.metrics import unknown_in
 from tests.ops.prometheus import Prometheus
 from tests.ops.promql import NotPromQL, Number, Operation, Tree, parse
 from tests.ops.rules import OPS, Story, answer, read_alerts, read_stories
-from tests.redis_server import RedisServer, free_port
+from tests.redis_server import RedisServer
 from tests.store.runs import a_run, ending, now, starting, write
 
 if TYPE_CHECKING:

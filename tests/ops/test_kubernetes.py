@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from celeriac.testing.servers import free_port
 from tests.doctor.ward import Process, Ward, until
 from tests.house.sources import ROOT
-from tests.redis_server import RedisServer, free_port
+from tests.redis_server import RedisServer
 from workflows import order
 
 if TYPE_CHECKING:

@@ -21,9 +21,10 @@ from celery import Celery
 from celeriac import Sagas
 from celeriac.app.instruments import serve_store
 from celeriac.machine.runs import RunStatus
+from celeriac.testing.servers import free_port
 from tests.ops.rules import OPS, read_alerts
 from tests.ops.test_dashboard import SHOWN, asked
-from tests.redis_server import RedisServer, free_port
+from tests.redis_server import RedisServer
 from tests.store.runs import a_run, ending, starting, write
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 from celeriac.machine.runs import AT_REST
-from tests.redis_server import free_port
+from celeriac.testing.servers import free_port
 from tests.security.leaky import (
     CANARY,
     DYING,

@@ -10,7 +10,8 @@ import pytest
 
 from celeriac.store.keys import TABLE, KeyPattern, shard_of
 from celeriac.store.redis import RedisStore
-from tests.redis_server import RedisServer, free_port
+from celeriac.testing.servers import free_port
+from tests.redis_server import RedisServer
 from tests.store.runs import a_run, due, ending, lease, moving, removed, starting, write
 
 if TYPE_CHECKING:

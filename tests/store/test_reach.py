@@ -15,7 +15,8 @@ from celeriac.store import Query
 from celeriac.store.connection import Connection
 from celeriac.store.redis import RedisStore
 from celeriac.store.waiting import wait_until
-from tests.redis_server import RedisServer, free_port
+from celeriac.testing.servers import free_port
+from tests.redis_server import RedisServer
 from tests.store.runs import a_run, due, ending, lease, moving, starting, write
 from tests.store.test_rest import Waiting, until
 

@@ -13,8 +13,8 @@ import pytest
 
 import celeriac as celeriac_package
 from celeriac.terminal import cli as module
+from celeriac.testing.servers import free_port
 from tests.house.sources import ROOT
-from tests.redis_server import free_port
 from tests.terminal import drive, shop
 from tests.terminal.conftest import COMMAND
 

@@ -33,7 +33,7 @@ from celeriac.machine.runs import Run
 from celeriac.observing.observers import log, observed
 from celeriac.terminal.cli import saga
 from celeriac.terminal.exit_codes import Exit, error_boundary, exit_of_error, exit_of_outcome
-from tests.redis_server import free_port
+from celeriac.testing.servers import free_port
 
 if TYPE_CHECKING:
     from pathlib import Path

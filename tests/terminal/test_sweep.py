@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from celeriac.testing.servers import free_port
 from tests.house.sources import ROOT
-from tests.redis_server import RedisServer, free_port
+from tests.redis_server import RedisServer
 from tests.terminal import shop
 from tests.terminal.conftest import COMMAND
 

@@ -18,7 +18,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 from celeriac import flowerconfig
-from tests.redis_server import free_port
+from celeriac.testing.servers import free_port
 from tests.workers.kit import Trip
 
 if TYPE_CHECKING:

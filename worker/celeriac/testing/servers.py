@@ -1,6 +1,7 @@
 """A Redis of one's own, and other child processes that end when they are told to.
 
-Owns: finding a Redis or Valkey on this machine (on PATH, else the one of the `embedded` extra);
+Owns: finding a Redis or Valkey on this machine (the one that `CELERIAC_TEST_SERVER` names, one on
+PATH, or the one of the `embedded` extra);
 starting it in its own folder, with the settings Celeriac's promises rest on; making sure that the
 server which answers is the one that was started; ending children by their own process id.  Refuses
 to know: what the server is for.
@@ -18,8 +19,9 @@ import socket
 import subprocess
 import time
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import redis
 from redis.backoff import NoBackoff
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from typing import Self
 
 NAMES = ("redis-server", "valkey-server")
+SERVER_VARIABLE = "CELERIAC_TEST_SERVER"
 FLOOR = (6, 2)
 START_SECONDS = 15.0
 STOP_SECONDS = 10.0
@@ -41,10 +44,11 @@ SOCKET_PATH_BYTES = 103  # what the shortest platform allows
 
 
 def find_redis_binary() -> Path:
-    """Return a Redis or Valkey server that can be started here: from PATH, else the embedded one.
+    """Return a Redis or Valkey server that can be started here.
 
-    Raises ConfigurationError, which says what was looked at, if there is none of version 6.2 or
-    newer.
+    It is the one whose path `CELERIAC_TEST_SERVER` gives, if that is set; else the first on PATH;
+    else the embedded one.  Raises ConfigurationError, which says what was looked at, if there is
+    none of version 6.2 or newer.
     """
     seen = []
     for candidate in _candidates():
@@ -68,6 +72,13 @@ def find_embedded_binary() -> Path | None:
     folder = f"{system}-{'x86_64' if machine == 'amd64' else machine}"
     binary = Path(found.origin).parent / "_binaries" / folder / "valkey-server"
     return binary if os.access(binary, os.X_OK) else None
+
+
+def free_port() -> int:
+    """Return a TCP port of this machine at which nobody listened a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def answers(url: str, *, seconds: float = 2.0) -> bool:
@@ -137,7 +148,7 @@ class LocalRedis:
 
     It listens on a free port of this machine only, or with `socket=True` on a Unix socket in its
     folder.  Started again after `stop` or `kill`, it has the same address and data.  `options` are
-    further settings, as in redis.conf: `{"maxmemory": "8mb"}`.
+    further settings, as in redis.conf: `{"maxmemory": "8mb"}`; they are read at each start.
     """
 
     def __init__(
@@ -146,12 +157,12 @@ class LocalRedis:
         *,
         binary: Path | None = None,
         socket: bool = False,
-        options: Mapping[str, str] | None = None,
+        options: Mapping[str, str | int] | None = None,
     ) -> None:
         self.folder, self.binary = folder.absolute(), binary or find_redis_binary()
         self.options = dict(options or {})
         self.socket = self.folder / "redis.sock" if socket else None
-        self.port: int | None = None
+        self.port = 0  # chosen at the first start, and kept; 0 with a Unix socket
         self.child: Child | None = None
 
     @property
@@ -159,7 +170,7 @@ class LocalRedis:
         """The URL at which it answers."""
         if self.socket is not None:
             return f"unix://{self.socket}?db=0"
-        if self.port is None:
+        if not self.port:
             raise StoreUnavailable("this Redis was never started: call start() first")
         return f"redis://127.0.0.1:{self.port}/0"
 
@@ -170,16 +181,34 @@ class LocalRedis:
             raise StoreUnavailable("this Redis is not running: call start() first")
         return self.child.pid
 
+    @property
+    def alive(self) -> bool:
+        """Whether the server is running."""
+        return self.child is not None and self.child.alive
+
+    @property
+    def version(self) -> tuple[int, ...]:
+        """The version of Redis that it is, or (Valkey) is compatible with."""
+        with self.client() as client:
+            return tuple(int(part) for part in client.info("server")["redis_version"].split("."))
+
+    def client(self, **options: Any) -> redis.Redis:
+        """Return a new client of it that decodes answers; *options* are those of `redis.Redis`."""
+        where: dict[str, Any] = (
+            {"port": self.port} if self.socket is None else {"unix_socket_path": str(self.socket)}
+        )
+        return redis.Redis(**{**where, "decode_responses": True, "protocol": 2, **options})
+
     def start(self) -> Self:
         """Start it and return once it answers; raises StoreUnavailable if it does not."""
-        if self.child is not None and self.child.alive:
+        if self.alive:
             return self
         self.folder.mkdir(parents=True, exist_ok=True)
         if self.socket is not None and len(os.fsencode(self.socket)) > SOCKET_PATH_BYTES:
             raise ConfigurationError(
                 f"{self.socket} is too long for a socket: use a folder nearer the root, or a port"
             )
-        if self.socket is not None or self.port is not None:
+        if self.socket is not None or self.port:
             self._launch()
         else:
             self._launch_on_free_port()
@@ -195,6 +224,11 @@ class LocalRedis:
         if self.child is not None:
             self.child.kill()
 
+    def restart(self) -> None:
+        """Kill it and start it again, with its data, at the same address."""
+        self.kill()
+        self.start()
+
     def __enter__(self) -> Self:
         return self.start()
 
@@ -208,12 +242,12 @@ class LocalRedis:
 
     def _launch_on_free_port(self) -> None:
         for left in reversed(range(PORTS_TRIED)):
-            self.port = _free_port()
+            self.port = free_port()
             try:
                 return self._launch()
             except StoreUnavailable:
                 # Between finding a free port and taking it, somebody else may have taken it.
-                self.port = None
+                self.port = 0
                 if not left:
                     raise
         return None
@@ -236,7 +270,7 @@ class LocalRedis:
         given = {**kept, "maxmemory-policy": "noeviction", **self.options, **where}
         yield str(self.binary)
         for name, value in {**given, "dir": str(self.folder)}.items():
-            yield from (f"--{name}", value)
+            yield from (f"--{name}", str(value))
 
     def _await_answer(self, child: Child) -> None:
         until = time.monotonic() + START_SECONDS
@@ -256,6 +290,9 @@ class LocalRedis:
 
 
 def _candidates() -> Iterator[Path]:
+    if named := os.environ.get(SERVER_VARIABLE):
+        yield Path(named)
+        return
     for name in NAMES:
         if found := shutil.which(name):
             yield Path(found)
@@ -263,6 +300,7 @@ def _candidates() -> Iterator[Path]:
         yield embedded
 
 
+@cache
 def _version(binary: Path) -> tuple[int, ...] | None:
     try:
         said = subprocess.run(  # noqa: S603 -- a server that was found, asked for its version
@@ -272,12 +310,6 @@ def _version(binary: Path) -> tuple[int, ...] | None:
         return None
     found = re.search(r"v=(\d+)\.(\d+)", said)
     return (int(found[1]), int(found[2])) if found else None
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _client(url: str, seconds: float) -> redis.Redis:

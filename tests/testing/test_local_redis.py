@@ -99,6 +99,7 @@ def test_the_embedded_one_is_the_fallback(monkeypatch: pytest.MonkeyPatch, tmp_p
     embedded = find_embedded_binary()
     if embedded is None:
         pytest.skip("the extra celeriac[embedded] is not installed")
+    monkeypatch.delenv(servers.SERVER_VARIABLE, raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert find_redis_binary() == embedded
 
@@ -111,6 +112,7 @@ def test_an_old_or_broken_server_is_passed_over(
     for name, text in programs.items():
         (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
         (tmp_path / name).chmod(0o755)
+    monkeypatch.delenv(servers.SERVER_VARIABLE, raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(servers, "find_embedded_binary", lambda: None)
     with pytest.raises(ConfigurationError) as refusal:
@@ -118,6 +120,18 @@ def test_an_old_or_broken_server_is_passed_over(
     assert "redis-server is older than 6.2" in str(refusal.value)
     assert "valkey-server is broken" in str(refusal.value)
     assert "celeriac[embedded]" in str(refusal.value)
+
+
+def test_a_server_can_be_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The server that the environment names is taken, and no other one if it does not run."""
+    found, named = find_redis_binary(), tmp_path / "mine"
+    monkeypatch.setenv(servers.SERVER_VARIABLE, str(named))
+    with pytest.raises(ConfigurationError, match=rf"{named} is broken"):
+        find_redis_binary()
+    other = tmp_path / "other"
+    other.symlink_to(found)
+    monkeypatch.setenv(servers.SERVER_VARIABLE, str(other))
+    assert find_redis_binary() == other
 
 
 STUBBORN = """
