@@ -50,7 +50,7 @@ def _check_event(plan: Plan, before: Run | None, after: Run, event: Event) -> No
         assert not past_pivot(plan, before), "nothing backward past the pivot (I8)"
     for name, step in after.steps.items():
         old = before.step(name)
-        assert step.maybe >= old.maybe, "unknown is sticky (I6)"
+        assert step.may_have_effect >= old.may_have_effect, "unknown is sticky (I6)"
         assert step.generation >= old.generation
         assert step.order == old.order or not old.order
         for phase in PHASES:
@@ -72,7 +72,9 @@ def _check_claim(plan: Plan, before: Run, event: Event) -> None:
     else:
         assert before.status is RunStatus.COMPENSATING
         assert not live_forward(before), "no undo beside a live forward attempt (I7)"
-        assert event.at >= before.quiet, "no undo while an effect may still land (I7)"
+        assert event.at >= before.compensate_not_before, (
+            "no undo while an effect may still land (I7)"
+        )
         _check_order(plan, before, event)
 
 
@@ -84,7 +86,9 @@ def _check_order(plan: Plan, before: Run, event: Event) -> None:
     mine = sign * before.step(event.step).order
     for name, step in before.steps.items():
         settled = step.undo.state in (PhaseStatus.DONE, PhaseStatus.FAILED, PhaseStatus.WAIVED)
-        owing = plan.by_name[name].undo and (step.maybe or step.do.state is PhaseStatus.DONE)
+        owing = plan.by_name[name].undo and (
+            step.may_have_effect or step.do.state is PhaseStatus.DONE
+        )
         assert settled or not owing or sign * step.order >= mine, "undone out of turn (I8)"
 
 

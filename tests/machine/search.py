@@ -95,17 +95,26 @@ def _shape(world: World) -> Any:
     """All that makes a difference to what can happen: times count from now."""
     run, now = world.run, world.now
     steps = tuple(
-        (name, _lane(s.do, now), _lane(s.undo, now), s.order, s.maybe, s.generation)
+        (name, _lane(s.do, now), _lane(s.undo, now), s.order, s.may_have_effect, s.generation)
         for name, s in run.steps.items()
     )
-    quiet = max(0, run.quiet - now)
-    held = (run.epoch, run.status, run.why, run.culprit, bool(run.paused), quiet)
+    quiet = max(0, run.compensate_not_before - now)
+    held = (run.epoch, run.status, run.why, run.failed_step, bool(run.paused), quiet)
     return (held, steps, world.bodies, world.flying, world.books, world.spent)
 
 
 def _lane(lane: PhaseState, now: int) -> Any:
     at = max(0, lane.at - now) if lane.state in _WAITING else 0
-    return lane.state, lane.attempt, lane.holder, at, lane.sent, lane.base, lane.again, lane.late
+    return (
+        lane.state,
+        lane.attempt,
+        lane.holder,
+        at,
+        lane.sent,
+        lane.attempts_before_budget,
+        lane.recompensate,
+        lane.late,
+    )
 
 
 def _story(came_from: dict[Any, tuple[Any, Action] | None], shape: Any, last: Action) -> list[str]:

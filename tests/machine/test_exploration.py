@@ -117,7 +117,9 @@ def timed_out_is_not_done(patch: Patch) -> None:
     """A lost attempt is taken for one without effect."""
 
     def spoil(before: Run, after: Run, event: Event) -> Run:
-        return _with_step(after, event.step, maybe=before.step(event.step).maybe)
+        return _with_step(
+            after, event.step, may_have_effect=before.step(event.step).may_have_effect
+        )
 
     instead(patch, EventKind.LOST, spoil)
 
@@ -154,14 +156,14 @@ def last_word_is_trusted(patch: Patch) -> None:
 
     def spoil(_before: Run, after: Run, event: Event) -> Run:
         sure = event.phase == "do" and event.data.get("effect") is False
-        return _with_step(after, event.step, maybe=False) if sure else after
+        return _with_step(after, event.step, may_have_effect=False) if sure else after
 
     instead(patch, EventKind.FAILED, spoil)
 
 
 def no_grace(patch: Patch) -> None:
     """A step is undone as soon as its attempt is given up."""
-    patch.setattr(moves, "_quietened", lambda _plan, run, _event: run)
+    patch.setattr(moves, "_delay_compensation", lambda _plan, run, _event: run)
 
 
 def undo_beside_a_live_attempt(patch: Patch) -> None:
@@ -183,7 +185,9 @@ def old_undo_settles(patch: Patch) -> None:
 
     def spoil(before: Run, after: Run, event: Event) -> Run:
         old, new = before.step(event.step).undo, after.steps[event.step].undo
-        return _with_step(after, event.step, undo=changed(new, base=old.base))
+        return _with_step(
+            after, event.step, undo=changed(new, attempts_before_budget=old.attempts_before_budget)
+        )
 
     instead(patch, EventKind.REOPENED, spoil)
 

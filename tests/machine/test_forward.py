@@ -283,7 +283,7 @@ def test_some_errors_are_not_tried_again(how: dict[str, Any]) -> None:
     story.claim("reserve")
     story.fail("reserve", **how)
     assert story.status == "compensating"
-    assert (story.run.why, story.run.culprit) == ("failed", "reserve")
+    assert (story.run.why, story.run.failed_step) == ("failed", "reserve")
 
 
 def test_a_failure_that_proves_it_had_no_effect_leaves_nothing_to_undo() -> None:
@@ -309,7 +309,7 @@ def test_a_failure_that_does_not_is_undone_too(effect: bool | None) -> None:
 def test_the_last_failure_does_not_speak_for_the_earlier_ones() -> None:
     """Unknown is sticky: attempt 1 may have had the effect that attempt 2 was refused (I6)."""
     story = started("reserve").lose("reserve").give_up("reserve", effect=False)
-    assert story["reserve"].maybe
+    assert story["reserve"].may_have_effect
     assert story["reserve"].undo.state is PhaseStatus.SCHEDULED
 
 
@@ -422,7 +422,7 @@ def test_past_the_pivot_an_abort_waits_for_an_operator() -> None:
     assert story.status == "running"
     story.do("ship")
     assert story.status == "completed"
-    assert story.run.culprit == "", "nothing failed in the end"
+    assert story.run.failed_step == "", "nothing failed in the end"
     story.check_history()
 
 

@@ -87,7 +87,7 @@ def test_a_late_failure_is_only_noted() -> None:
     story = started("reserve").lose("reserve")
     story.fail("reserve", attempt=1, effect=False)
     assert story["reserve"].do.state is PhaseStatus.RETRYING
-    assert story["reserve"].maybe, "one attempt's word is not enough for all of them (I6)"
+    assert story["reserve"].may_have_effect, "one attempt's word is not enough for all of them (I6)"
     assert late_events(story) == [("failed", "reserve")]
 
 

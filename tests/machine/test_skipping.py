@@ -164,7 +164,7 @@ def test_a_step_that_gave_up_while_the_run_asked_is_seen_to_by_the_answer() -> N
     assert story.status == "failed"
     story.fail("charge", kind="abort", effect=False)
     story.skip("pack")
-    assert story.run.culprit == "charge"
+    assert story.run.failed_step == "charge"
     assert story.status in ("compensating", "compensated")
 
 
@@ -180,5 +180,5 @@ def test_a_retry_given_twice_is_one_also_if_the_run_turns_round() -> None:
     story.fail("pack", kind="timeout")
     story.fail("charge", kind="abort", effect=False)
     assert story.retry("pack").events
-    assert story.run.culprit == "charge"
+    assert story.run.failed_step == "charge"
     assert not story.retry("pack").events

@@ -28,7 +28,7 @@ def test_a_lost_attempt_is_tried_again_at_once() -> None:
     done = story.expire("reserve")
 
     assert list(done.dispatches) == [Dispatch("reserve", "do", 2, NOON)]
-    assert story["reserve"].maybe
+    assert story["reserve"].may_have_effect
     story.do("reserve")
     assert story.status == "completed"
 
@@ -37,7 +37,7 @@ def test_the_last_lost_attempt_turns_the_run_round() -> None:
     """With the budget used up the step's outcome stays unknown, and it is undone."""
     story = started("reserve").lose("reserve").lose("reserve")
     assert story["reserve"].do.state is PhaseStatus.UNKNOWN
-    assert (story.status, story.run.culprit) == ("compensating", "reserve")
+    assert (story.status, story.run.failed_step) == ("compensating", "reserve")
 
 
 def test_a_policy_may_not_try_again_after_a_loss() -> None:
@@ -143,7 +143,7 @@ def test_a_deadline_turns_the_run_round() -> None:
     story.advance(1)
     story.wake()
     assert (story.status, story.run.why) == ("compensating", "deadline")
-    assert story.run.culprit == ""
+    assert story.run.failed_step == ""
 
 
 def test_a_deadline_waits_for_the_attempt_at_work() -> None:
@@ -385,15 +385,15 @@ def test_time_does_nothing_to_a_run_at_rest() -> None:
 
 
 def test_a_clock_that_jumps_back_is_no_reason_to_undo_early() -> None:
-    """An attempt lost after the jump does not shorten the quiet time of one lost before it."""
+    """An attempt lost after the jump does not shorten the wait after one lost before it."""
     story = started("order", step("pay", after=("order",)), step("pack", after=("order",)))
     story.do("order")
     story.claim("pack")
     story.lose("pay")
-    quiet = story.run.quiet
+    quiet = story.run.compensate_not_before
     story.advance(-3_600_000)
     story.expire("pack")
-    assert story.run.quiet == quiet
+    assert story.run.compensate_not_before == quiet
 
 
 def test_a_new_plan_has_nothing_overdue() -> None:

@@ -141,7 +141,9 @@ def possible(world: World) -> list[Action]:
 def _possible(world: World) -> Iterator[Action]:
     run = world.run
     for dispatch in sorted(due(run), key=lambda d: (d.step, d.phase)):
-        not_before = max(dispatch.at - SHORT_DELAY, run.quiet if dispatch.phase == "undo" else 0)
+        not_before = max(
+            dispatch.at - SHORT_DELAY, run.compensate_not_before if dispatch.phase == "undo" else 0
+        )
         if world.now >= not_before:
             yield Action("deliver", None, dispatch.step, dispatch.phase)
     for body in sorted(world.bodies):
@@ -195,7 +197,7 @@ def _skippable(world: World) -> Iterator[str]:
 def _times(world: World) -> list[int]:
     """When something may be taken that may not be taken now."""
     lanes = list(waiting_lanes(world.run))
-    quiet = [world.run.quiet for _, phase, _ in lanes if phase == "undo"]
+    quiet = [world.run.compensate_not_before for _, phase, _ in lanes if phase == "undo"]
     return [at for at in (*quiet, *(lane.at for _, _, lane in lanes)) if at > world.now]
 
 

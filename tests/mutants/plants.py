@@ -51,10 +51,10 @@ PLANTS = (
         "A lost attempt is taken for one that had no effect.",
         "machine/moves.py",
         """    if event.phase == "do":
-        run = _put(run, event, changed(run.steps[event.step], maybe=True))
-    return _quietened(plan, run, event)
+        run = _put(run, event, changed(run.steps[event.step], may_have_effect=True))
+    return _delay_compensation(plan, run, event)
 """,
-        "    return _quietened(plan, run, event)\n",
+        "    return _delay_compensation(plan, run, event)\n",
         (EXPLORATION, WALKS),
     ),
     Plant(
@@ -91,10 +91,10 @@ PLANTS = (
         "A definite failure clears what is not known of the attempts before it.",
         "machine/moves.py",
         """    if event.phase == "do" and event.data.get("effect") is not False:
-        run = _put(run, event, changed(step, maybe=True))
+        run = _put(run, event, changed(step, may_have_effect=True))
 """,
         """    if event.phase == "do":
-        run = _put(run, event, changed(step, maybe=event.data.get("effect") is not False))
+        run = _put(run, event, changed(step, may_have_effect=event.data.get("effect") is not False))
 """,
         (EXPLORATION, WALKS),
     ),
@@ -102,8 +102,8 @@ PLANTS = (
         "no grace",
         "A step is undone as soon as its attempt is given up.",
         "machine/moves.py",
-        "    return changed(run, quiet=max(run.quiet, event.at + run.grace))\n",
-        "    return run\n",
+        "max(run.compensate_not_before, event.at + run.grace)",
+        "run.compensate_not_before",
         (EXPLORATION, WALKS),
     ),
     Plant(
@@ -118,7 +118,7 @@ PLANTS = (
         "old undo settles",
         "An undo from before the effect came back counts for the new generation.",
         "machine/moves.py",
-        "    return _move(run, event, base=lane.attempt)\n\n\ndef _retried",
+        "    return _move(run, event, attempts_before_budget=lane.attempt)\n\n\ndef _retried",
         "    return _move(run, event)\n\n\ndef _retried",
         (EXPLORATION, WALKS),
     ),
@@ -192,7 +192,8 @@ PLANTS = (
         "machine/moves.py",
         '    run = _move(run, event, _how(event), holder="", **_after_attempt(event))\n',
         """    lane = run.step(event.step).lane(event.phase)
-    run = _move(run, event, _how(event), holder="", **_after_attempt(event), base=lane.attempt)
+    free = {"attempts_before_budget": lane.attempt}
+    run = _move(run, event, _how(event), holder="", **_after_attempt(event), **free)
 """,
         (EXPLORATION, WALKS),
     ),

@@ -34,11 +34,12 @@ def test_there_are_enough_of_them() -> None:
 
 
 def test_a_bug_is_caught_and_no_bug_is_not() -> None:
-    """By tests that pass without it."""
+    """By tests that pass without it; a few seconds of them, so that a busy machine is in time."""
     bug = next(plant for plant in PLANTS if plant.name == "no grace")
+    bug = bug._replace(caught_by=("tests/machine/test_compensation.py",))
     assert trial(bug).caught_by == bug.caught_by[0]
     harmless = bug._replace(new=f"{bug.old}    # no bug at all\n")
-    assert trial(harmless._replace(caught_by=bug.caught_by[:1])).caught_by == ""
+    assert trial(harmless).caught_by == ""
 
 
 def test_what_has_no_place_is_an_error() -> None:

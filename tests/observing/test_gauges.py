@@ -91,7 +91,7 @@ def test_what_is_owed(store: Store) -> None:
         steps = dict.fromkeys(("a", "b")[: number % 2 + 1], owed)
         run = write(store, starting(a_run(f"order-{number}", steps=steps)))
         write(store, ending(run, RunStatus.FAILED))
-    run = write(store, starting(a_run("trip", saga="trip", culprit="pay")))
+    run = write(store, starting(a_run("trip", saga="trip", failed_step="pay")))
     write(store, ending(run, RunStatus.FAILED))
     write(store, starting(a_run("hop", saga="hop")))
     found = values(store)

@@ -199,7 +199,11 @@ def unknown_is_sticky(record: Record) -> Iterator[Finding]:
         maybe = _maybe(life)
         for frame in life.frames:
             name, before = frame.event.step, frame.before
-            if name and before and before.step(name).maybe > frame.after.step(name).maybe:
+            if (
+                name
+                and before
+                and before.step(name).may_have_effect > frame.after.step(name).may_have_effect
+            ):
                 yield found_at(frame, "I6", f"{name!r} was unknown, and is not any more")
         undone = {
             frame.event.step: frame
@@ -305,7 +309,7 @@ def _backward(record: Record, frame: Frame, before: Run) -> Iterator[tuple[str, 
         for name, other in before.steps.items()
         if plan.by_name[name].undo
         and (other.order > step.order if reverse else 0 < other.order < step.order)
-        and (other.maybe or other.do.state is PhaseStatus.DONE)
+        and (other.may_have_effect or other.do.state is PhaseStatus.DONE)
         and other.undo.state not in _SETTLED
     ]
     if first:

@@ -26,8 +26,8 @@ LANES = st.builds(
     sent=st.booleans(),
     sends=NUMBERS,
     limit=NUMBERS,
-    base=NUMBERS,
-    again=st.booleans(),
+    attempts_before_budget=NUMBERS,
+    recompensate=st.booleans(),
     late=st.lists(NUMBERS, max_size=3).map(tuple),
 )
 STEPS = st.builds(
@@ -35,7 +35,7 @@ STEPS = st.builds(
     do=LANES,
     undo=LANES,
     order=NUMBERS,
-    maybe=st.booleans(),
+    may_have_effect=st.booleans(),
     generation=NUMBERS,
     blocked=TEXTS,
 )
@@ -56,9 +56,9 @@ RUNS = st.builds(
     starter=TEXTS,
     tags=st.lists(st.tuples(TEXTS, TEXTS), max_size=3).map(tuple),
     started_steps=NUMBERS,
-    quiet=NUMBERS,
+    compensate_not_before=NUMBERS,
     why=TEXTS,
-    culprit=TEXTS,
+    failed_step=TEXTS,
     reason=TEXTS,
     changed_at=NUMBERS,
     ended_at=NUMBERS,
@@ -105,7 +105,9 @@ def test_every_field_is_tried(kind: type) -> None:
 def test_a_head_stays_small() -> None:
     """A completed step adds some tens of bytes; one that was never touched adds nothing."""
     done = StepState(
-        PhaseState(PhaseStatus.DONE, 1, "a1b2c3d4", 1_700_000_000_000), order=1, maybe=True
+        PhaseState(PhaseStatus.DONE, 1, "a1b2c3d4", 1_700_000_000_000),
+        order=1,
+        may_have_effect=True,
     )
     run = a_run(steps={f"step-{n}": done for n in range(100)})
     assert len(dump_run(run)) / 100 < 60

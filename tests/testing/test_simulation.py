@@ -113,7 +113,7 @@ def forget_unknown(apply: Callable[..., Run]) -> Callable[..., Run]:
         run = apply(*given)
         event = given[-1]
         step = run.steps[event.step]  # type: ignore[attr-defined]
-        steps = {**run.steps, event.step: changed(step, maybe=False)}  # type: ignore[attr-defined]
+        steps = {**run.steps, event.step: changed(step, may_have_effect=False)}  # type: ignore[attr-defined]
         return changed(run, steps=steps)
 
     return lost

@@ -266,5 +266,5 @@ def _given(verb: str, reason: str) -> str:
 def _why(run: Run, failure: Failure | None) -> str:
     if run.status is RunStatus.TERMINATED or not (run.why or failure):
         return run.reason or "no reason was given"
-    told = f"{run.culprit} failed" if run.why == "failed" else run.reason or run.why
+    told = f"{run.failed_step} failed" if run.why == "failed" else run.reason or run.why
     return f"{told} ({failure.type}: {failure.message})" if failure else told

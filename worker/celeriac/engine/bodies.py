@@ -205,7 +205,7 @@ def _context(work: Work) -> StepContext:
 def _reason(attempt: Attempt) -> str:
     run = attempt.run
     if run.why == "failed":
-        return f"{run.culprit} failed"
+        return f"{run.failed_step} failed"
     return run.reason or {"deadline": "the deadline passed"}.get(run.why, run.why)
 
 

@@ -47,9 +47,9 @@ def _check_turn(draft: Draft, command: Claim, lane: PhaseState) -> None:
             "stale", f"{command.step!r} is at attempt {lane.attempt + 1}, not {command.attempt}"
         )
     # A worker's clock that is a little ahead delivers a retry a little early; that is no harm.
-    # An undo that comes before the quiet time would be: the effect may still land (I7).
-    quiet = run.quiet if command.phase == "undo" else 0
-    if draft.now < quiet or draft.now < lane.at - SHORT_DELAY:
+    # A compensation that comes too early would be: the effect may still land (I7).
+    not_before = run.compensate_not_before if command.phase == "undo" else 0
+    if draft.now < max(not_before, lane.at - SHORT_DELAY):
         raise draft.refuse("not_due", f"{command.step!r} is to be tried later")
 
 
@@ -122,11 +122,11 @@ def _retry_at(draft: Draft, lane: PhaseState, command: Fail) -> int | None:
     asks = command.kind == "timeout" and asks_operator(draft, command.step)
     only_forward = forward and past_pivot(draft.plan, draft.run) and not asks
     worth_it = command.retryable and (command.kind != "timeout" or rule.after_loss)
-    if not only_forward and not (worth_it and attempts_left(rule, lane.attempt - lane.base)):
+    if not only_forward and not (worth_it and attempts_left(rule, lane.attempts_in_budget)):
         return None
     delay = command.delay
     if delay is None:
-        delay = delay_ms(rule, lane.attempt - lane.base, seed(draft, command))
+        delay = delay_ms(rule, lane.attempts_in_budget, seed(draft, command))
     return draft.now + delay
 
 
@@ -152,7 +152,7 @@ def _late_success(draft: Draft, lane: PhaseState, command: Complete) -> None:
     open_lane = lane.state in (PhaseStatus.SCHEDULED, PhaseStatus.RETRYING)
     given_up = lane.state in (PhaseStatus.UNKNOWN, PhaseStatus.FAILED)
     # It is the answer that an operator was asked for.
-    asked = run.status is RunStatus.FAILED and run.culprit == command.step
+    asked = run.status is RunStatus.FAILED and run.failed_step == command.step
     if (run.status is RunStatus.RUNNING and open_lane) or (given_up and (_goes_back(run) or asked)):
         draft.add(EventKind.COMPLETED, command.step, "do", command.attempt, late=True)
     else:
@@ -181,7 +181,12 @@ def _goes_back(run: Run) -> bool:
 def _late_undo(draft: Draft, lane: PhaseState, command: Complete) -> None:
     """A compensation that was given up succeeded: settled, if it undid the newest effect."""
     settles = lane.state in (PhaseStatus.SCHEDULED, PhaseStatus.RETRYING, PhaseStatus.FAILED)
-    if settles and command.attempt > lane.base and not lane.again and not abandoned(draft):
+    if (
+        settles
+        and command.attempt > lane.attempts_before_budget
+        and not lane.recompensate
+        and not abandoned(draft)
+    ):
         draft.add(EventKind.COMPLETED, command.step, "undo", command.attempt, late=True)
     else:
         _note_late(draft, command, "completed")

@@ -81,8 +81,8 @@ def _claimed(plan: Plan, run: Run, event: Event) -> Run:
         attempt=event.attempt,
         holder=event.data["holder"],
         # It undoes the newest effect; what attempts before it did, settles nothing any more.
-        again=False,
-        base=lane.attempt if lane.again else lane.base,
+        recompensate=False,
+        attempts_before_budget=lane.attempt if lane.recompensate else lane.attempts_before_budget,
         at=event.at,
         sent=False,
         sends=0,
@@ -98,9 +98,16 @@ def _claimed(plan: Plan, run: Run, event: Event) -> Run:
 def _completed(_plan: Plan, run: Run, event: Event) -> Run:
     late = bool(event.data.get("late"))
     lane = run.step(event.step).lane(event.phase)
-    if event.phase == "undo" and not late and lane.again:
+    if event.phase == "undo" and not late and lane.recompensate:
         # The effect came back while this undo ran: undo once more, with a budget of its own.
-        return _move(run, event, "once more", again=False, base=lane.attempt, limit=0)
+        return _move(
+            run,
+            event,
+            "once more",
+            recompensate=False,
+            attempts_before_budget=lane.attempt,
+            limit=0,
+        )
     if run.status is RunStatus.FAILED and turned(run):  # late: perhaps it is not owed any more
         run = _to(run, event, RunStatus.COMPENSATING, ended_at=0)
     elif run.status is RunStatus.FAILED and late:  # what an operator was asked for
@@ -113,26 +120,26 @@ def _failed(plan: Plan, run: Run, event: Event) -> Run:
     run = _move(run, event, _how(event), **_after_attempt(event))
     step = run.steps[event.step]
     if event.phase == "do" and event.data.get("effect") is not False:
-        run = _put(run, event, changed(step, maybe=True))
-    return _quietened(plan, run, event) if event.data.get("why") == "timeout" else run
+        run = _put(run, event, changed(step, may_have_effect=True))
+    return _delay_compensation(plan, run, event) if event.data.get("why") == "timeout" else run
 
 
 def _lost(plan: Plan, run: Run, event: Event) -> Run:
     # Without a holder, whatever this attempt still reports is a late report.
     run = _move(run, event, _how(event), holder="", **_after_attempt(event))
     if event.phase == "do":
-        run = _put(run, event, changed(run.steps[event.step], maybe=True))
-    return _quietened(plan, run, event)
+        run = _put(run, event, changed(run.steps[event.step], may_have_effect=True))
+    return _delay_compensation(plan, run, event)
 
 
-def _quietened(plan: Plan, run: Run, event: Event) -> Run:
+def _delay_compensation(plan: Plan, run: Run, event: Event) -> Run:
     """A step that was cut off may have a request on its way: nothing is undone until it landed.
 
     A barrier needs no such wait: what it has undone can take no effect any more.
     """
     if event.phase == "undo" or plan.by_name[event.step].effect == "barrier":
         return run
-    return changed(run, quiet=max(run.quiet, event.at + run.grace))
+    return changed(run, compensate_not_before=max(run.compensate_not_before, event.at + run.grace))
 
 
 def _how(event: Event) -> str:
@@ -152,7 +159,7 @@ def _late(plan: Plan, run: Run, event: Event) -> Run:
     step = run.step(event.step)
     lane = step.lane(event.phase)
     run = _put_lane(run, event, changed(lane, late=(*lane.late, event.attempt)))
-    return _quietened(plan, run, event) if event.data.get("why") == "timeout" else run
+    return _delay_compensation(plan, run, event) if event.data.get("why") == "timeout" else run
 
 
 def _blocked(_plan: Plan, run: Run, event: Event) -> Run:
@@ -165,15 +172,17 @@ def _compensation_started(_plan: Plan, run: Run, event: Event) -> Run:
         event,
         RunStatus.COMPENSATING,
         why=event.data["why"],
-        culprit=event.data.get("culprit", ""),
+        failed_step=event.data.get("culprit", ""),
         reason=event.data.get("reason", ""),
         ended_at=0,
-        # Who cancels wants it undone; a run that turns round by itself stays in the hands it is in.
+        # Who cancels wants it undone now; a paused run that turns round by itself stays paused.
         paused=0 if event.data["why"] == "cancelled" else run.paused,
     )
     for name, step in run.steps.items():
         if step.do.state in (PhaseStatus.SCHEDULED, PhaseStatus.RETRYING):
-            how = "maybe" if step.maybe else "no effect" if step.do.attempt else "untouched"
+            how = (
+                "maybe" if step.may_have_effect else "no effect" if step.do.attempt else "untouched"
+            )
             halted = changed(
                 step.do, state=_next(DO_MOVES, step.do.state, event, how), at=event.at, sent=False
             )
@@ -186,11 +195,11 @@ def _reopened(_plan: Plan, run: Run, event: Event) -> Run:
     run = _put(run, event, changed(step, generation=step.generation + 1))
     lane = step.undo
     if lane.state is PhaseStatus.RUNNING:
-        return _move(run, event, again=True)
+        return _move(run, event, recompensate=True)
     if lane.state in (PhaseStatus.DONE, PhaseStatus.WAIVED):
         run = _to(run, event, RunStatus.COMPENSATING, ended_at=0)
     # A new budget; and attempts made until now undid an older effect: they settle nothing any more.
-    return _move(run, event, base=lane.attempt)
+    return _move(run, event, attempts_before_budget=lane.attempt)
 
 
 def _retried(_plan: Plan, run: Run, event: Event) -> Run:
@@ -199,7 +208,14 @@ def _retried(_plan: Plan, run: Run, event: Event) -> Run:
     else:
         run = _on(run, event)
     lane = run.step(event.step).lane(event.phase)
-    return _move(run, event, base=lane.attempt, at=event.at, sent=event.phase == "do", sends=0)
+    return _move(
+        run,
+        event,
+        attempts_before_budget=lane.attempt,
+        at=event.at,
+        sent=event.phase == "do",
+        sends=0,
+    )
 
 
 def _waived(_plan: Plan, run: Run, event: Event) -> Run:
@@ -214,9 +230,9 @@ def _skipped(_plan: Plan, run: Run, event: Event) -> Run:
 
 
 def _on(run: Run, event: Event) -> Run:
-    """The run goes on where it had stopped for an operator; the wait does not count as time."""
+    """The run goes on where it stopped for an operator; the wait does not count as time."""
     later = _later(run.deadline, event.at - run.ended_at)
-    return _to(run, event, RunStatus.RUNNING, ended_at=0, culprit="", deadline=later)
+    return _to(run, event, RunStatus.RUNNING, ended_at=0, failed_step="", deadline=later)
 
 
 def _later(deadline: int | None, waited: int) -> int | None:
@@ -228,7 +244,7 @@ def _paused(_plan: Plan, run: Run, event: Event) -> Run:
 
 
 def _resumed(_plan: Plan, run: Run, event: Event) -> Run:
-    """What was due is sent anew, and the deadline is not told of the pause."""
+    """What was due is sent anew; paused time does not count towards the deadline."""
     run = changed(run, paused=0, deadline=_later(run.deadline, event.at - run.paused))
     for name, phase, lane in list(waiting_lanes(run)):
         if lane.sent:
@@ -252,9 +268,9 @@ def _terminated(_plan: Plan, run: Run, event: Event) -> Run:
 
 def _finished(_plan: Plan, run: Run, event: Event) -> Run:
     status = RunStatus(event.data["outcome"])
-    culprit = event.data.get("culprit", run.culprit)
-    # A hand on the run has nothing to hold any more: whoever has it go on, has it go on.
-    return _to(run, event, status, culprit=culprit, ended_at=event.at, paused=0)
+    failed_step = event.data.get("culprit", run.failed_step)
+    # A finished run cannot stay paused: whoever lets it go on later means it to go on.
+    return _to(run, event, status, failed_step=failed_step, ended_at=event.at, paused=0)
 
 
 _APPLY: dict[EventKind, Callable[[Plan, Run, Event], Run]] = {

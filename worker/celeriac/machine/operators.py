@@ -59,7 +59,7 @@ def retry(draft: Draft, command: RetryOwed) -> None:
     if not owed:
         if any(_is_tried_anew(run, name) for name in names):
             return  # it is being tried already
-        if turned(run) and any(run.step(name).do.base for name in names):
+        if turned(run) and any(run.step(name).do.attempts_before_budget for name in names):
             return  # it was, and the run turned round: the same command again is no other one
         raise draft.refuse("nothing_to_retry", f"nothing of {command.step or 'it'} is owed")
     # In the order in which they are undone: the first to be retried is scheduled at once.
@@ -72,7 +72,9 @@ def _is_tried_anew(run: Run, name: str) -> bool:
     """True while a budget that somebody gave is being used, or waits for its turn."""
     settled = (PhaseStatus.DONE, PhaseStatus.FAILED, PhaseStatus.UNKNOWN, PhaseStatus.WAIVED)
     lanes = (run.step(name).do, run.step(name).undo)
-    return not run.status.at_rest and any(lane.base and lane.state not in settled for lane in lanes)
+    return not run.status.at_rest and any(
+        lane.attempts_before_budget and lane.state not in settled for lane in lanes
+    )
 
 
 def waive(draft: Draft, command: Waive) -> None:

@@ -119,9 +119,14 @@ class PhaseState:
     sent: bool = False  # a message for the next attempt is thought to be on its way
     sends: int = 0  # how often it was sent again since it was last claimed
     limit: int = 0  # running: when the attempt counts as timed out; 0 is never
-    base: int = 0  # attempts made before the present budget began
-    again: bool = False  # undo: a late effect arrived meanwhile, undo once more when settled
+    attempts_before_budget: int = 0  # attempts made before the present budget began
+    recompensate: bool = False  # undo: a late effect arrived meanwhile, undo once more when settled
     late: tuple[int, ...] = ()  # lost attempts that reported after all, each counted once
+
+    @property
+    def attempts_in_budget(self) -> int:
+        """How many attempts the present budget has paid for."""
+        return self.attempt - self.attempts_before_budget
 
 
 @dataclass(frozen=True)
@@ -130,8 +135,8 @@ class StepState:
 
     do: PhaseState = PhaseState()
     undo: PhaseState = PhaseState()
-    order: int = 0  # the how-manieth step to start; 0 is never
-    maybe: bool = False  # an attempt may have taken effect; sticky (I6)
+    order: int = 0  # 1-based start order; 0 if never started
+    may_have_effect: bool = False  # an attempt may have taken effect; sticky (I6)
     generation: int = 0  # how often its effect came back after it had been undone
     blocked: str = ""  # why nobody can run it, if a worker said so
 
@@ -167,9 +172,9 @@ class Run:
     starter: str = ""  # nonce of the start: the same call again is not a second start
     tags: tuple[tuple[str, str], ...] = ()
     started_steps: int = 0
-    quiet: int = 0  # ms since the epoch; no compensation before (an effect may still land)
+    compensate_not_before: int = 0  # ms since the epoch; until then an effect may still land
     why: str = ""  # failed, cancelled, deadline: why it compensates or ended
-    culprit: str = ""  # the step that failed, if one did
+    failed_step: str = ""  # the step that failed, if one did
     reason: str = ""  # what an operator said
     changed_at: int = 0
     ended_at: int = 0
@@ -194,5 +199,5 @@ class Run:
     def owed(self) -> tuple[str, ...]:
         """The steps an operator must see to: an undo that failed, or a step past the pivot."""
         undone = tuple(n for n, s in self.steps.items() if s.undo.state is PhaseStatus.FAILED)
-        stuck = self.status is RunStatus.FAILED and not undone and self.culprit
-        return (self.culprit,) if stuck else undone
+        stuck = self.status is RunStatus.FAILED and not undone and self.failed_step
+        return (self.failed_step,) if stuck else undone

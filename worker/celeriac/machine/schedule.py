@@ -61,7 +61,7 @@ def passed(plan: Plan, run: Run, name: str) -> bool:
 
 
 def _schedule_undo(plan: Plan, run: Run, event: Event) -> Run:
-    at = max(event.at, run.quiet)
+    at = max(event.at, run.compensate_not_before)
     turn = undo_turn(plan, run)
     steps: dict[str, StepState] = {}
     for name in turn:
@@ -89,7 +89,7 @@ def to_undo(plan: Plan, run: Run) -> list[str]:
         name
         for name, step in run.steps.items()
         if plan.by_name[name].undo
-        and (step.maybe or step.do.state is PhaseStatus.DONE)
+        and (step.may_have_effect or step.do.state is PhaseStatus.DONE)
         and step.undo.state not in settled
     ]
     return in_undo_order(plan, run, names)

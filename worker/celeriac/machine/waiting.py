@@ -36,7 +36,7 @@ def _lose(draft: Draft, command: Expire, why: str, delay: int) -> None:
     rule = draft.node(command.step).policy(command.phase)
     forward = command.phase == "do"
     turned = forward and run.status is not RunStatus.RUNNING
-    again = rule.after_loss and attempts_left(rule, lane.attempt - lane.base)
+    again = rule.after_loss and attempts_left(rule, lane.attempts_in_budget)
     if forward and past_pivot(draft.plan, run) and not asks_operator(draft, command.step):
         again = True
     retry = draft.now + delay if again and not turned else None
@@ -71,7 +71,7 @@ def _time_out(draft: Draft) -> None:
             if lane.state is PhaseStatus.RUNNING and 0 < lane.limit <= draft.now:
                 rule = draft.node(name).policy(phase)
                 command = Expire(name, phase, lane.attempt)
-                delay = delay_ms(rule, lane.attempt - lane.base, seed(draft, command))
+                delay = delay_ms(rule, lane.attempts_in_budget, seed(draft, command))
                 _lose(draft, command, "timeout", delay)
 
 

@@ -111,7 +111,7 @@ def _finished(run: Run, event: Event) -> None:
     if outcome is RunStatus.COMPLETED:
         _signal(saga_completed, run, seconds=seconds)
         return
-    how = {"seconds": seconds, "why": run.why, "step": run.culprit, "reason": run.reason}
+    how = {"seconds": seconds, "why": run.why, "step": run.failed_step, "reason": run.reason}
     if outcome is RunStatus.COMPENSATED:
         _signal(saga_compensated, run, **how)
     elif outcome is RunStatus.FAILED:

@@ -128,7 +128,7 @@ class Tracing:
         if notice.phase == "undo":
             attributes["celeriac.generation"] = step.generation
             attributes["celeriac.why"] = run.why
-        if step.maybe:  # an attempt before this one may have had its effect
+        if step.may_have_effect:  # an attempt before this one may have had its effect
             attributes["celeriac.unknown"] = True
         return self._tracer.start_span(
             _name(run, notice.step, notice.phase),
@@ -142,7 +142,11 @@ class Tracing:
         """What this attempt repeats, and what it undoes."""
         step = notice.before.step(notice.step)
         if notice.phase == "undo":
-            outcome = "unknown" if step.do.state is not PhaseStatus.DONE and step.maybe else "done"
+            outcome = (
+                "unknown"
+                if step.do.state is not PhaseStatus.DONE and step.may_have_effect
+                else "done"
+            )
             about = {"celeriac.link": "undoes", "celeriac.outcome": outcome}
             yield from self._link(notice.read.get(span_field(notice.step, "do")), about)
         if notice.attempt > 1:

@@ -29,18 +29,21 @@ if TYPE_CHECKING:
 RUN_FIELDS = (
     *("version", "epoch", "started_at", "saga", "plan", "status", "grace"),
     *("changed_at", "started_steps", "steps", "digest", "starter", "deadline", "ended_at"),
-    *("why", "culprit", "reason", "tags", "quiet", "credited", "overdue", "paused"),
+    *("why", "failed_step", "reason", "tags", "compensate_not_before", "credited", "overdue"),
+    "paused",
 )
-STEP_FIELDS = ("order", "do", "maybe", "undo", "generation", "blocked")
+STEP_FIELDS = ("order", "do", "may_have_effect", "undo", "generation", "blocked")
 LANE_FIELDS = (
-    *("state", "attempt", "holder", "at", "sent", "sends", "limit", "base", "again", "late"),
+    *("state", "attempt", "holder", "at", "sent", "sends", "limit"),
+    *("attempts_before_budget", "recompensate", "late"),
 )
 
 _ALWAYS = 7  # values of a run that are written even if they are the default
 _START = RUN_FIELDS.index("started_at")
 _STEPS = RUN_FIELDS.index("steps")
 _TIMES = [
-    RUN_FIELDS.index(name) for name in ("changed_at", "deadline", "ended_at", "quiet", "paused")
+    RUN_FIELDS.index(name)
+    for name in ("changed_at", "deadline", "ended_at", "compensate_not_before", "paused")
 ]
 _LANE_TIMES = [LANE_FIELDS.index(name) for name in ("at", "limit")]
 _LATE = LANE_FIELDS.index("late")

@@ -101,7 +101,7 @@ def state_of(
         reason=run.reason or None,
         # What an operator has seen to is no failure of the run any more.
         failure=payloads.load_failure(fields.get(payloads.CAUSE)) if _failed(run) else None,
-        failed_step=run.culprit or None,
+        failed_step=run.failed_step or None,
         owed=run.owed,
         hold=hold,
     )
@@ -117,7 +117,7 @@ def hold_of(history: Sequence[Event]) -> Hold | None:
 
 
 def _failed(run: Run) -> bool:
-    return bool(run.why or run.culprit)
+    return bool(run.why or run.failed_step)
 
 
 def _view(plan: Plan, run: Run, name: str, fields: Mapping[str, str]) -> StepView:

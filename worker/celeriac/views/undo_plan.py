@@ -75,7 +75,7 @@ def undo_plan_of(plan: Plan, run: Run, fields: Mapping[str, str], now: int) -> U
 
 def _touched(step: StepState) -> bool:
     """True if an attempt took effect, may have, or still may."""
-    return step.maybe or step.do.state in (PhaseStatus.DONE, PhaseStatus.RUNNING)
+    return step.may_have_effect or step.do.state in (PhaseStatus.DONE, PhaseStatus.RUNNING)
 
 
 _STAYS = {

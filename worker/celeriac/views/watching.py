@@ -48,8 +48,9 @@ def _limits(run: Run, now: int) -> str:
     """What the run as a whole waits for, or is to keep."""
     if run.paused:
         return f"; paused {_span(now - run.paused)} ago"
-    if run.status is RunStatus.COMPENSATING and run.quiet > now:
-        return f"; undone from in {_span(run.quiet - now)} on, an effect may still land until then"
+    if run.status is RunStatus.COMPENSATING and run.compensate_not_before > now:
+        left = run.compensate_not_before - now
+        return f"; undone from in {_span(left)} on, an effect may still land until then"
     if run.deadline and run.status is RunStatus.RUNNING:
         left = run.deadline - now
         return f"; deadline in {_span(left)}" if left >= 0 else f"; {_span(-left)} overdue"
@@ -89,7 +90,7 @@ def _waits(lane: PhaseState) -> bool:
 
 
 def _stays(run: Run, node: Node, step: StepState) -> bool:
-    took_effect = step.maybe or step.do.state is PhaseStatus.DONE
+    took_effect = step.may_have_effect or step.do.state is PhaseStatus.DONE
     return bool(run.why) and node.undo is None and took_effect
 
 
