@@ -57,13 +57,13 @@ def break_run(at: Shop) -> None:
     at.store.forge(replace(run, steps={"nothing": run.steps["reserve"]}))
 
 
-def break_courier(at: Shop) -> None:
+def break_dispatcher(at: Shop) -> None:
     """Sending the message of a run raises what nobody expected."""
     at.start("order-bad")
     at.post.chokes_on = "order-bad"
 
 
-@pytest.mark.parametrize("spoil", [break_plan, break_head, break_run, break_courier])
+@pytest.mark.parametrize("spoil", [break_plan, break_head, break_run, break_dispatcher])
 def test_a_broken_run_does_not_stop_the_others(spoil: Callable[[Shop], None]) -> None:
     """It is left for a minute, whatever is wrong with it, and all others go on."""
     at = many(0)

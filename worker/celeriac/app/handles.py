@@ -65,7 +65,7 @@ class RunHandle(Generic[R]):
     ) -> None:
         """*decode* makes the saga's result of JSON text, *dump* JSON text of a task's result."""
         self.id = run_id
-        self._engine, self._courier, self._decode, self._dump = engine, dispatcher, decode, dump
+        self._engine, self._dispatcher, self._decode, self._dump = engine, dispatcher, decode, dump
 
     def __repr__(self) -> str:
         return f"<run {self.id}>"
@@ -173,7 +173,7 @@ class RunHandle(Generic[R]):
 
     def terminate(self, reason: str, *, by: str = "") -> bool:
         """Abandon the run without undo.  Raises CommandRefused if it has ended."""
-        return self._do(commands.Terminate(_given("terminate", reason), by))
+        return self._do(commands.Terminate(_checked_reason("terminate", reason), by))
 
     def retry(self, step: str | None = None, reason: str = "", *, by: str = "") -> bool:
         """Try again what is owed: one step, or all of them.
@@ -185,7 +185,7 @@ class RunHandle(Generic[R]):
 
     def waive(self, step: str, reason: str, *, by: str = "") -> bool:
         """Declare an owed compensation settled.  Raises CommandRefused if it is not owed."""
-        return self._do(commands.Waive(step, _given("waive", reason), by))
+        return self._do(commands.Waive(step, _checked_reason("waive", reason), by))
 
     def pause(self, reason: str = "", *, by: str = "") -> bool:
         """Take up no further attempt, forward or back, until the run is resumed.
@@ -219,7 +219,7 @@ class RunHandle(Generic[R]):
 
     def _do(self, command: Command, fields: Mapping[str, str] | None = None) -> bool:
         plan, decided, now = self._engine.command(self.id, command, fields=fields)
-        self._courier.send(plan, decided.run, decided.dispatches, now)
+        self._dispatcher.send(plan, decided.run, decided.dispatches, now)
         return bool(decided.events)
 
     # --- reading -------------------------------------------------------------------------------
@@ -257,7 +257,7 @@ def _keep_nothing(_: object) -> None:
     """An export is read like an archive's record, and kept by whoever asked."""
 
 
-def _given(verb: str, reason: str) -> str:
+def _checked_reason(verb: str, reason: str) -> str:
     if not reason.strip():
         raise CommandRefused("no_reason", f"{verb} needs a reason: it stays in the run's history")
     return reason

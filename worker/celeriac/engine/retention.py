@@ -193,14 +193,14 @@ class Retention:
         for each in expired:
             if self._clock() >= until or self._failed >= _FAILURES:
                 break
-            taken = self._given(archivist, each.run, records.get(each.run.id))
+            taken = self._archive_one(archivist, each.run, records.get(each.run.id))
             (kept if taken else refused).append(each)
         if kept and not self._flushed(archivist):
             kept = []
         self._put_off(refused)
         return kept
 
-    def _given(self, archivist: Archivist, run: Run, record: ArchivedRun | None) -> bool:
+    def _archive_one(self, archivist: Archivist, run: Run, record: ArchivedRun | None) -> bool:
         """Give one run to the archive; return whether it has it now."""
         if record is None:
             log.error("%s: not archived, and so not removed: its plan is lost", clean(run.id))

@@ -45,7 +45,7 @@ class Sweep:
         archivist: Callable[[], Archivist | None] = lambda: None,
     ) -> None:
         """*archivist* is called when a run is to be removed; None: no archive wants to see it."""
-        self._engine, self._courier = engine, dispatcher
+        self._engine, self._dispatcher = engine, dispatcher
         self._store, self._terms = engine.store, engine.terms
         self._retention = Retention(self._store, self._terms, engine.clock, archivist)
         self._backlogs: dict[str, Backlog | None] = {}  # by task, as the broker said in this sweep
@@ -123,13 +123,13 @@ class Sweep:
         )
         run = decided.run
         if decided.events:
-            self._courier.send(plan, run, decided.dispatches, now)
+            self._dispatcher.send(plan, run, decided.dispatches, now)
             return
         late = overdue(run, now)
         lost = [d for d in late if self._is_lost(plan, d, batch)]
         for dispatch in lost:
             plan, decided, now = self._engine.command(entry.run_id, Redispatch(dispatch))
-            self._courier.send(plan, decided.run, decided.dispatches, now)
+            self._dispatcher.send(plan, decided.run, decided.dispatches, now)
         if not lost:
             self._store.postpone({entry: _next_look(run, late, now, away=self._away is not None)})
 
@@ -153,7 +153,7 @@ class Sweep:
         except CommandRefused:
             return  # renewed or settled since it was found; if not, the next sweep sees it again
         if decided.events:
-            self._courier.send(plan, decided.run, decided.dispatches, now)
+            self._dispatcher.send(plan, decided.run, decided.dispatches, now)
         else:
             self._store.postpone({entry: now + PATROL})
 
@@ -177,7 +177,7 @@ class Sweep:
         if self._away is not None:
             return self._away
         if task not in self._backlogs:
-            found = self._backlogs[task] = self._courier.backlog(task)
+            found = self._backlogs[task] = self._dispatcher.backlog(task)
             self._away = found if found is not None and found.away else None
         return self._backlogs[task]
 
