@@ -17,12 +17,14 @@ import pytest
 from celery import Celery
 from pydantic import BaseModel
 
-from celeriac.authoring.flow import Flow, Planned, plan_saga
-from celeriac.authoring.steps import (
+from celeriac.authoring import (
     Compensation,
+    Flow,
+    Planned,
     Step,
     define_adopted_compensation,
     define_step,
+    plan_saga,
 )
 from celeriac.context import StepContext, current, entered
 from celeriac.errors import CommandRefused, DefinitionError, LeaseLost
@@ -33,7 +35,7 @@ from celeriac.machine.policy import Retry
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 
-    from celeriac.authoring.steps import C, R
+    from celeriac.authoring.compensations import C, R
 
 ROOT = Path(__file__).parents[2]
 
@@ -237,7 +239,7 @@ def test_the_same_code_gives_the_same_fingerprint_in_every_process() -> None:
     """A plan depends on nothing that differs between processes, the order of sets included."""
     program = """
 from typing import Any
-from celeriac.authoring.flow import Flow, define_step, plan_saga
+from celeriac.authoring import Flow, define_step, plan_saga
 class Task:
     name = "shop.mark"
 def mark(words: set[str], more: Any) -> None: ...

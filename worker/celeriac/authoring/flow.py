@@ -1,63 +1,23 @@
-"""Planning: running a saga's function once, with placeholders, to get its static plan.
+"""The flow: what a saga's function builds its steps with, and the plan that comes of it.
 
 Owns: `Flow`, and all checks between the steps of a saga.  Refuses to know: Celery beyond a task's
-name and signature, where plans are kept, and how runs are started.
-
-Planning depends on nothing but the code: the same saga gives the same fingerprint in every
-process, which is what lets a plan be stored once and found again.
+name and signature, and the saga's function (`planning`).
 """
 
 from __future__ import annotations
 
-import re
-import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, get_args, overload
+from typing import Any, overload
 
+from celeriac.authoring.adopted import adopted_retry
 from celeriac.authoring.annotations import accepts_none, described
-from celeriac.authoring.options import SAGA, refuse_option
+from celeriac.authoring.compensations import Compensation, R
 from celeriac.authoring.placeholders import Placeholder, express
 from celeriac.authoring.signatures import Shape
-from celeriac.authoring.steps import (
-    Compensation,
-    P,
-    R,
-    Step,
-    adopted_retry,
-    check_plain,
-    define_adopted_compensation,
-    define_step,
-    is_celery_task,
-    optional_ms,
-    planning,
-)
-from celeriac.errors import DefinitionError, InputInvalid
-from celeriac.machine import (
-    CompensationOrder,
-    Constant,
-    Expression,
-    FromInput,
-    FromStep,
-    Node,
-    OnDeadline,
-    Plan,
-)
-
-if TYPE_CHECKING:
-    from celeriac.machine import Duration
-
-RESERVED_INPUTS = ("id", "tags", "if_exists")  # keyword arguments of `start`
-
-__all__ = [
-    "Compensation",
-    "Flow",
-    "Planned",
-    "Step",
-    "define_adopted_compensation",
-    "define_step",
-    "plan_saga",
-]
+from celeriac.authoring.steps import P, Step, is_celery_task
+from celeriac.errors import DefinitionError
+from celeriac.machine import Constant, Expression, FromStep, Node, Plan
 
 
 @dataclass(frozen=True, eq=False)
@@ -241,128 +201,6 @@ class Flow:
         return tuple(found.values())
 
 
-def plan_saga(
-    function: Callable[..., Any],
-    *,
-    name: str,
-    version: int = 1,
-    deadline: Duration | None = None,
-    on_deadline: OnDeadline = "compensate",
-    compensation_order: CompensationOrder = "reverse",
-    retention: Duration | None = None,
-    adopted_undos: Mapping[str, Compensation[..., Any]] = types.MappingProxyType({}),
-    **unknown: Any,
-) -> Planned:
-    """Call *function* once, with a Flow and placeholders for its inputs; return what it built.
-
-    *adopted_undos* are the compensations of existing Celery tasks, by the task's name.  Raises
-    DefinitionError, with saga, step and parameter, for everything that is wrong.
-    """
-    for option in unknown:
-        refuse_option(option, SAGA, saga=name)
-    try:
-        shape = _shape_of_saga(function)
-        head = {
-            "saga": name,
-            "version": _checked_version(version),
-            "params": tuple(shape.parameters),
-            "deadline": optional_ms("deadline", deadline),
-            "on_deadline": _one_of("on_deadline", on_deadline, OnDeadline),
-            "compensation_order": _one_of(
-                "compensation_order", compensation_order, CompensationOrder
-            ),
-            "retention": optional_ms("retention", retention),
-        }
-        flow = Flow(name, adopted_undos)
-        planned = flow.close(head, shape, _run_once(function, flow, shape, name))
-    except DefinitionError as error:
-        if error.saga is not None:
-            raise
-        raise DefinitionError(
-            error.problem, saga=name, step=error.step, parameter=error.parameter
-        ) from error
-    for step in planned.steps.values():
-        if isinstance(step, Step) and step.undo is None:
-            step.planned_in.append(name)
-    return planned
-
-
-# --- the saga's function -----------------------------------------------------------------------
-
-
-def _shape_of_saga(function: Callable[..., Any]) -> Shape:
-    if isinstance(function, Step | Compensation) or is_celery_task(function):
-        raise DefinitionError(f"a saga is made of a plain function, not of {function!r}")
-    check_plain(function, "a saga")
-    shape = Shape.of(function, bound=True)
-    _check_inputs(shape)
-    first = next(iter(Shape.of(function).parameters.values()), None)
-    if first is None or not (first.annotation is Flow or first.name == "flow"):
-        raise DefinitionError(
-            f"the first parameter of a saga is its flow: def {function.__name__}(flow: Flow, …)"
-        )
-    shape.prepare()
-    return shape
-
-
-def _check_inputs(shape: Shape) -> None:
-    if shape.context:
-        raise DefinitionError(
-            "a saga is planned before there is a run, so it has no StepContext: take it in a step",
-            parameter=shape.context,
-        )
-    for key, each in shape.parameters.items():
-        if key.startswith("*"):
-            raise DefinitionError(
-                "the inputs of a saga are a fixed number of named parameters: take one list or "
-                "one model instead",
-                parameter=key,
-            )
-        if key in RESERVED_INPUTS:
-            raise DefinitionError(
-                f"start(…, {key}=) has a meaning of its own: give the input another name",
-                parameter=key,
-            )
-        if not each.required:
-            _check_default(shape, key, each.default)
-
-
-def _check_default(shape: Shape, key: str, default: Any) -> None:
-    try:
-        shape.dump_argument(key, default)
-    except InputInvalid as error:
-        raise DefinitionError(f"its default is no good: {error}", parameter=key) from None
-
-
-def _run_once(function: Callable[..., Any], flow: Flow, shape: Shape, name: str) -> Any:
-    values = {
-        key: Placeholder(FromInput(input=key), each.annotation, flow, as_json=False)
-        for key, each in shape.parameters.items()
-    }
-    args, kwargs = shape.arguments(None, values)
-    try:
-        with planning(name):
-            return function(flow, *args, **kwargs)
-    except DefinitionError:
-        raise
-    except NameError as error:
-        raise DefinitionError(_about_name(error, function.__name__), saga=name) from error
-    except Exception as error:
-        raise DefinitionError(
-            f"its function raised {type(error).__name__} while it was planned: {error}; it is "
-            "called once, with placeholders, and only wires steps together",
-            saga=name,
-        ) from error
-
-
-def _about_name(error: NameError, own: str) -> str:
-    if own in (error.name, *re.findall(r"'(\w+)'", str(error))[:1]):
-        return (
-            "calls itself: a plan is finite; loop inside a step, or start another run from a step"
-        )
-    return f"its function raised {type(error).__name__} while it was planned: {error}"
-
-
 def _not_a_step(task: Any, saga: str) -> str | None:  # noqa: PLR0911 -- one for each mistake
     """Why *task*, which is no `Step`, cannot be one, if it cannot."""
     if isinstance(task, Placeholder):
@@ -395,15 +233,3 @@ def _policy_of(task: Any) -> dict[str, Any]:
 
 
 _POLICY = ("retry", "timeout", "effect", "on_unknown", "pivot")
-
-
-def _checked_version(version: Any) -> int:
-    if isinstance(version, bool) or not isinstance(version, int) or version < 1:
-        raise DefinitionError(f"version is a whole number from 1, not {version!r}")
-    return version
-
-
-def _one_of(option: str, value: Any, allowed: Any) -> Any:
-    if value not in get_args(allowed):
-        raise DefinitionError(f"{option} is one of {get_args(allowed)}, not {value!r}")
-    return value

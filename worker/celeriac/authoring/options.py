@@ -7,15 +7,15 @@ know: what the options do.
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
 from celeriac.errors import DefinitionError
-from celeriac.machine import Retry
+from celeriac.machine import Retry, duration_ms
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from celeriac.machine import RetryRule
+    from celeriac.machine import Duration, RetryRule
 
 STEP = ("name", "timeout", "retry", "effect", "on_unknown", "pivot")
 COMPENSATION = ("name", "timeout", "retry")
@@ -92,6 +92,23 @@ def retry_rule(retry: Any, step: str) -> RetryRule:
     raise DefinitionError(
         f"retry is a Retry, not {retry!r}: write retry=Retry(max_attempts={attempts})", step=step
     )
+
+
+def optional_ms(option: str, value: Duration | None, step: str | None = None) -> int | None:
+    """Return a duration that may be left out as milliseconds; DefinitionError names *option*."""
+    if value is None:
+        return None
+    try:
+        return duration_ms(value)
+    except DefinitionError as error:
+        raise DefinitionError(f"{option}: {error.problem}", step=step) from None
+
+
+def one_of(option: str, value: Any, allowed: Any) -> Any:
+    """Return *value* if the Literal *allowed* has it; DefinitionError names *option*."""
+    if value not in get_args(allowed):
+        raise DefinitionError(f"{option} is one of {get_args(allowed)}, not {value!r}")
+    return value
 
 
 def _declares(base: Any, name: str) -> bool:

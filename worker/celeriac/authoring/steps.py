@@ -1,8 +1,7 @@
-"""Steps and compensations: functions that became Celery tasks, with the checks of their making.
+"""Steps: functions that became Celery tasks, with the checks of their making.
 
-Owns: `Step`, `Compensation`, what each of them may be made of, and which parameters a
-compensation may ask for.  Refuses to know: sagas and their plans, and how a Celery task is
-registered; that is a callable given to it.
+Owns: `Step`, and what it and its compensation may be made of.  Refuses to know: sagas and their
+plans, and how a Celery task is registered; that is a callable given to it.
 """
 
 from __future__ import annotations
@@ -10,68 +9,30 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, get_args, overload
 
-from celeriac.authoring.annotations import accepts_none, described, fits
-from celeriac.authoring.options import COMPENSATION, STEP, check_task_options, retry_rule
-from celeriac.authoring.placeholders import Placeholder
-from celeriac.authoring.signatures import Shape, listed
+from celeriac.authoring.calling import refuse_call, wear
+from celeriac.authoring.compensations import C, Compensation, R, check_types, wanted
+from celeriac.authoring.options import (
+    COMPENSATION,
+    STEP,
+    check_task_options,
+    optional_ms,
+    retry_rule,
+)
+from celeriac.authoring.signatures import Shape
 from celeriac.errors import DefinitionError
-from celeriac.failure import Failure
-from celeriac.machine import Duration, Effect, OnUnknown, RetryRule, Undo, duration_ms
+from celeriac.machine import Duration, Effect, OnUnknown, RetryRule
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from celeriac.machine import Retry
 
 P = ParamSpec("P")  # what a step asks for, without the context
-C = ParamSpec("C")  # what its function asks for
 U = ParamSpec("U")  # what the function of a compensation asks for
-R = TypeVar("R")
 S = TypeVar("S")
 
 Register = Callable[[Callable[..., Any], str | None, Mapping[str, Any]], Any]
 """Makes a Celery task of `(function, name, options)`; without a name, Celery gives it one."""
-
-OUTCOME = ("result", "error")  # what a compensation may ask for beside the step's parameters
-
-_planning: ContextVar[str | None] = ContextVar("celeriac_planning", default=None)
-
-
-class Compensation(Generic[C, R]):
-    """How a step is undone: a Celery task of its own, callable as the plain function it is."""
-
-    def __init__(
-        self,
-        function: Callable[C, R],
-        *,
-        name: str,
-        task: Any,
-        shape: Shape,
-        retry: RetryRule,
-        timeout: int | None,
-        wants: tuple[str, ...],
-        adopted: bool = False,
-    ) -> None:
-        self.function, self.name, self.task, self.shape = function, name, task, shape
-        self.retry, self.timeout, self.wants = retry, timeout, wants
-        self.adopted = adopted  # an existing Celery task: takes plain JSON
-        _wear(self, function)
-
-    def __call__(self, *args: C.args, **kwargs: C.kwargs) -> R:
-        """Call the plain function, as a unit test does."""
-        _refuse_call(self.name, "it is run by itself when the saga has to undo", args, kwargs)
-        return self.function(*args, **kwargs)
-
-    def __repr__(self) -> str:
-        return f"<compensation {self.name}>"
-
-    def undo(self) -> Undo:
-        """How a plan writes it down."""
-        return Undo(task=self.name, wants=self.wants, retry=self.retry, timeout=self.timeout)
 
 
 class Step(Generic[P, C, R]):
@@ -101,11 +62,11 @@ class Step(Generic[P, C, R]):
         self.undo: Compensation[..., Any] | None = None
         self.planned_in: list[str] = []  # sagas whose plan is made, with the undo as it was then
         self._register = register
-        _wear(self, function)
+        wear(self, function)
 
     def __call__(self, *args: C.args, **kwargs: C.kwargs) -> R:
         """Call the plain function, as a unit test does."""
-        _refuse_call(self.name, f"write flow.step({self.shape.name}, …)", args, kwargs)
+        refuse_call(self.name, f"write flow.step({self.shape.name}, …)", args, kwargs)
         return self.function(*args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
@@ -164,8 +125,8 @@ class Step(Generic[P, C, R]):
         self._check_free()
         _check_function(function, f"the compensation of step {self.name}")
         shape = _named_shape(function, self.name)
-        wants = _wanted(self.name, self.shape, shape)
-        _check_types(self.name, self.shape, shape)
+        wants = wanted(self.name, self.shape, shape)
+        check_types(self.name, self.shape, shape)
         check_task_options(options, COMPENSATION, self.name)
         rule, limit = retry_rule(retry, self.name), optional_ms("timeout", timeout, self.name)
         if self.effect == "none":  # its undo honours no key either
@@ -245,63 +206,11 @@ def define_step(  # noqa: PLR0913 -- all that can be said of a step
     )
 
 
-def define_adopted_compensation(existing: Any, undo: Any) -> Compensation[..., Any]:
-    """Make the Celery task *undo* the compensation of the Celery task *existing*.
-
-    Neither is changed.  *undo* may ask for the parameters of *existing*, `result` and `error`;
-    what it has a default for may be something else.  Raises DefinitionError.
-    """
-    for each in (existing, undo):
-        if not is_celery_task(each):
-            raise DefinitionError(
-                f"{each!r} is no Celery task: sagas.compensate(task, undo_task) takes two existing "
-                "tasks; a step made with @sagas.step has .compensation for this"
-            )
-    forward = Shape.of(existing.run, strict=False)
-    shape = Shape.of(undo.run, strict=False)
-    return Compensation(
-        undo.run,
-        name=undo.name,
-        task=undo,
-        shape=shape,
-        retry=adopted_retry(undo),
-        timeout=None,
-        wants=_wanted(existing.name, forward, shape, optional=True),
-        adopted=True,
-    )
-
-
-def adopted_retry(task: Any) -> RetryRule:
-    """The policy of an existing Celery task: it retries when it asks for it, as it always did."""
-    # autoretry_for has a limit of its own; whichever is reached first, the task itself says so.
-    own = (getattr(task, "retry_kwargs", None) or {}).get("max_retries", task.max_retries)
-    limits, delay = (task.max_retries, own), int((task.default_retry_delay or 0) * 1000)
-    return RetryRule(
-        max_attempts=None if None in limits else max(limits) + 1,
-        backoff="none",
-        initial_delay=delay,
-        max_delay=max(delay, RetryRule().max_delay),
-        jitter=False,
-        retry_on=(),
-        after_loss=bool(task.acks_late),
-    )
-
-
 def is_celery_task(value: Any) -> bool:
     """True for a Celery task or a promise of one, not for our steps, nor for signatures."""
     if isinstance(value, Step | Compensation | type):
         return False
     return isinstance(getattr(value, "name", None), str) and callable(getattr(value, "run", None))
-
-
-@contextmanager
-def planning(saga: str) -> Iterator[None]:
-    """While a saga is planned, calling a step runs nothing but is an error."""
-    token = _planning.set(saga)
-    try:
-        yield
-    finally:
-        _planning.reset(token)
 
 
 # --- the checks --------------------------------------------------------------------------------
@@ -322,16 +231,6 @@ def check_plain(function: Any, what: str) -> None:
         raise DefinitionError(f"{what} is a generator: return one value, a list for example")
 
 
-def optional_ms(option: str, value: Duration | None, step: str | None = None) -> int | None:
-    """Return a duration that may be left out as milliseconds; DefinitionError names *option*."""
-    if value is None:
-        return None
-    try:
-        return duration_ms(value)
-    except DefinitionError as error:
-        raise DefinitionError(f"{option}: {error.problem}", step=step) from None
-
-
 def _check_function(function: Any, what: str) -> None:
     if is_celery_task(function):
         raise DefinitionError(
@@ -348,65 +247,3 @@ def _named_shape(function: Callable[..., Any], label: str) -> Shape:
         return Shape.of(function)
     except DefinitionError as error:
         raise DefinitionError(error.problem, step=label, parameter=error.parameter) from error
-
-
-def _wanted(step: str, forward: Shape, undo: Shape, *, optional: bool = False) -> tuple[str, ...]:
-    """What a compensation asks for, checked; *optional*: it may have defaults for the rest."""
-    offered = (*forward.parameters, *OUTCOME)
-    wants = []
-    for key, each in undo.parameters.items():
-        if key in OUTCOME and key in forward.parameters:
-            raise DefinitionError(
-                f"is a parameter of the step, and also what a compensation calls the step's {key}; "
-                "rename the parameter",
-                step=step,
-                parameter=key,
-            )
-        if key in offered:
-            wants.append(key)
-        elif not optional or each.required:
-            raise DefinitionError(
-                f"the compensation {undo.name} asks for what there is not; it may ask for "
-                f"{listed(offered)} and, first, for the context (ctx: StepContext)",
-                step=step,
-                parameter=key,
-            )
-    return tuple(wants)
-
-
-def _check_types(step: str, forward: Shape, undo: Shape) -> None:
-    given = {key: each.annotation for key, each in forward.parameters.items()}
-    given |= {"result": forward.returns, "error": Failure}
-    for key, each in undo.parameters.items():
-        asked = each.annotation
-        if key in OUTCOME and not accepts_none(asked):
-            why = "the outcome may be unknown" if key == "result" else "there may be none"
-            raise DefinitionError(
-                f"is None in the compensation {undo.name} when {why}: write "
-                f"{key}: {described(asked)} | None",
-                step=step,
-                parameter=key,
-            )
-        if not fits(given[key], asked):
-            raise DefinitionError(
-                f"is {described(given[key])}, and the compensation {undo.name} asks for "
-                f"{described(asked)}",
-                step=step,
-                parameter=key,
-            )
-
-
-def _refuse_call(name: str, instead: str, args: Any, kwargs: Any) -> None:
-    saga = _planning.get()
-    given = (*args, *kwargs.values())
-    if saga is not None or any(isinstance(each, Placeholder) for each in given):
-        raise DefinitionError(
-            f"is called while the saga is planned, which would run it now: {instead}",
-            saga=saga,
-            step=name,
-        )
-
-
-def _wear(wrapper: Any, function: Callable[..., Any]) -> None:
-    """Take over what documentation and inspection look at, but not the function's attributes."""
-    functools.update_wrapper(wrapper, function, updated=())

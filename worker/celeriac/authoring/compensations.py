@@ -1,0 +1,104 @@
+"""Compensations: how a step is undone, and what such a function may ask for.
+
+Owns: `Compensation`, and the checks between it and its step.  Refuses to know: steps, but for the
+shape of their function.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
+
+from celeriac.authoring.annotations import accepts_none, described, fits
+from celeriac.authoring.calling import refuse_call, wear
+from celeriac.authoring.signatures import Shape, listed
+from celeriac.errors import DefinitionError
+from celeriac.failure import Failure
+from celeriac.machine import RetryRule, Undo
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+C = ParamSpec("C")  # what the function asks for
+R = TypeVar("R")
+
+OUTCOME = ("result", "error")  # what a compensation may ask for beside the step's parameters
+
+
+class Compensation(Generic[C, R]):
+    """How a step is undone: a Celery task of its own, callable as the plain function it is."""
+
+    def __init__(
+        self,
+        function: Callable[C, R],
+        *,
+        name: str,
+        task: Any,
+        shape: Shape,
+        retry: RetryRule,
+        timeout: int | None,
+        wants: tuple[str, ...],
+        adopted: bool = False,
+    ) -> None:
+        self.function, self.name, self.task, self.shape = function, name, task, shape
+        self.retry, self.timeout, self.wants = retry, timeout, wants
+        self.adopted = adopted  # an existing Celery task: takes plain JSON
+        wear(self, function)
+
+    def __call__(self, *args: C.args, **kwargs: C.kwargs) -> R:
+        """Call the plain function, as a unit test does."""
+        refuse_call(self.name, "it is run by itself when the saga has to undo", args, kwargs)
+        return self.function(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<compensation {self.name}>"
+
+    def undo(self) -> Undo:
+        """How a plan writes it down."""
+        return Undo(task=self.name, wants=self.wants, retry=self.retry, timeout=self.timeout)
+
+
+def wanted(step: str, forward: Shape, undo: Shape, *, optional: bool = False) -> tuple[str, ...]:
+    """What a compensation asks for, checked; *optional*: it may have defaults for the rest."""
+    offered = (*forward.parameters, *OUTCOME)
+    wants = []
+    for key, each in undo.parameters.items():
+        if key in OUTCOME and key in forward.parameters:
+            raise DefinitionError(
+                f"is a parameter of the step, and also what a compensation calls the step's {key}; "
+                "rename the parameter",
+                step=step,
+                parameter=key,
+            )
+        if key in offered:
+            wants.append(key)
+        elif not optional or each.required:
+            raise DefinitionError(
+                f"the compensation {undo.name} asks for what there is not; it may ask for "
+                f"{listed(offered)} and, first, for the context (ctx: StepContext)",
+                step=step,
+                parameter=key,
+            )
+    return tuple(wants)
+
+
+def check_types(step: str, forward: Shape, undo: Shape) -> None:
+    """Raise DefinitionError unless the step gives what its compensation asks for."""
+    given = {key: each.annotation for key, each in forward.parameters.items()}
+    given |= {"result": forward.returns, "error": Failure}
+    for key, each in undo.parameters.items():
+        asked = each.annotation
+        if key in OUTCOME and not accepts_none(asked):
+            why = "the outcome may be unknown" if key == "result" else "there may be none"
+            raise DefinitionError(
+                f"is None in the compensation {undo.name} when {why}: write "
+                f"{key}: {described(asked)} | None",
+                step=step,
+                parameter=key,
+            )
+        if not fits(given[key], asked):
+            raise DefinitionError(
+                f"is {described(given[key])}, and the compensation {undo.name} asks for "
+                f"{described(asked)}",
+                step=step,
+                parameter=key,
+            )
