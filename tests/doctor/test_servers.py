@@ -8,7 +8,11 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING
 
+import pytest
+
+from celeriac import ResultTimeout
 from celeriac.doctor import CHECKS, Severity
+from celeriac.store import wait_for_rest
 from tests.doctor.clinic import build
 from tests.doctor.ward import until
 
@@ -183,9 +187,10 @@ def test_the_advised_user_is_enough(examined: Examine, serve: Serve) -> None:
     run = sagas.defined["treatment"].start("Ada", id="one", tags={"ward": "3"})
     store = sagas.runtime.engine.store
     store.pulse(1_000, 10)
-    assert not store.wait_for_rest("one", 0.05)
+    with pytest.raises(ResultTimeout):
+        wait_for_rest(store, "one", 0.05)
     run.terminate("no longer needed")
-    assert store.wait_for_rest("one", 5)
+    assert wait_for_rest(store, "one", 5).run
     assert [found.id for found in sagas.runs(tags={"ward": "3"})] == ["one"]
     assert run.history()[-1].kind == "terminated"
     sagas.sweep()

@@ -11,14 +11,12 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from celeriac.errors import ConfigurationError, StoreUnavailable
-from celeriac.store import Query
+from celeriac.store import Query, wait_for_rest
 from celeriac.store.connection import Connection
 from celeriac.store.redis import RedisStore
-from celeriac.store.waiting import wait_until
 from celeriac.testing.servers import free_port
 from tests.redis_server import RedisServer
-from tests.store.runs import a_run, due, ending, lease, moving, starting, write
-from tests.store.test_rest import Waiting, until
+from tests.store.runs import a_run, due, lease, moving, starting, write
 
 # --- out of reach ------------------------------------------------------------------------------
 
@@ -35,12 +33,13 @@ def test_a_refused_connection_is_told_at_once() -> None:
         lambda: store.pulse(1),
         lambda: store.renew([lease(a_run())], 1),
         lambda: store.find(Query()),
-        lambda: store.wait_for_rest("order-42", 5),
+        lambda: wait_for_rest(store, "order-42", 5),
     ):
         with pytest.raises(StoreUnavailable, match=f"127.0.0.1:{port}") as caught:
             call()
         assert "s3cret" not in str(caught.value)
     assert time.monotonic() - begin < 5
+    store.close()
 
 
 def test_a_silent_server_is_given_up() -> None:
@@ -117,47 +116,6 @@ def test_a_restarted_server_has_everything(own_server: RedisServer, own_store: R
     assert own_store.read(run.id).run == run
     assert len(due(own_store, run.id)) == 1
     write(own_store, moving(run))
-
-
-def listened_to(server: RedisServer, store: RedisStore, run_id: str) -> bool:
-    """True if somebody has subscribed to the end of a run."""
-    with server.client() as client:
-        channel = store._keys.of(run_id).rest_channel(run_id)
-        return bool(client.pubsub_numsub(channel)[0][1])
-
-
-def test_a_wait_survives_a_restart(own_server: RedisServer, own_store: RedisStore) -> None:
-    """Who waits while Redis is killed and comes back is woken all the same."""
-    run = write(own_store, starting(a_run()))
-    waiting = Waiting(own_store, run.id)
-    until(lambda: listened_to(own_server, own_store, run.id))
-    own_server.restart()
-    until(lambda: listened_to(own_server, own_store, run.id))
-    assert waiting.waits
-    write(own_store, ending(run))
-    assert waiting.end()
-
-
-def test_a_wait_ends_in_time_while_redis_is_down(
-    own_server: RedisServer, own_store: RedisStore
-) -> None:
-    """Patience ends when it should, also if Redis went away meanwhile."""
-    run = write(own_store, starting(a_run()))
-    waiting = Waiting(own_store, run.id, timeout=1.0)
-    until(lambda: listened_to(own_server, own_store, run.id))
-    own_server.kill()
-    assert waiting.end() is False
-
-
-def test_a_message_that_got_lost_is_made_up_for(
-    server: RedisServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A waiter looks again now and then, so that a lost message only delays it."""
-    monkeypatch.setattr("celeriac.store.waiting.LOOK_AGAIN", 0.05)
-    looks = iter([False, False, False, True])  # at first, once subscribed, and then again
-    connection = Connection(server.url)
-    assert wait_until(connection, "nobody publishes here", lambda: next(looks), 5.0)
-    connection.close()
 
 
 # --- urls and processes ------------------------------------------------------------------------

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from celeriac.errors import ResultTimeout, SagaError
 from celeriac.machine.runs import AT_REST, RunStatus
-from celeriac.store import Query
+from celeriac.store import Query, wait_for_rest
 from celeriac.store.memory import MemoryStore
 from tests.store.runs import a_run, ending, ids, moving, now, removed, same_shard, starting, write
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from celeriac.store import Store
+    from celeriac.store import Snapshot, Store
 
 SOON = 20.0  # seconds: far more than it takes, far less than the looks in between
 
@@ -26,19 +27,25 @@ class Waiting:
     """Somebody who waits for a run in a thread of their own."""
 
     def __init__(self, store: Store, run_id: str, timeout: float | None = SOON) -> None:
-        self.answer: bool | None = None
+        self.answer: Snapshot | SagaError | None = None
         self._thread = threading.Thread(
             target=self._wait, args=(store, run_id, timeout), daemon=True
         )
         self._thread.start()
 
     def _wait(self, store: Store, run_id: str, timeout: float | None) -> None:
-        self.answer = store.wait_for_rest(run_id, timeout)
+        try:
+            self.answer = wait_for_rest(store, run_id, timeout)
+        except SagaError as error:
+            self.answer = error
 
-    def end(self) -> bool | None:
-        """The answer, once there is one."""
+    def end(self) -> RunStatus | SagaError | None:
+        """How the run ended, or why that is not known."""
         self._thread.join(SOON)
-        return self.answer
+        assert self.answer is not None, "the wait has no end"
+        if isinstance(self.answer, SagaError):
+            return self.answer
+        return self.answer.run.status if self.answer.run else None
 
     @property
     def waits(self) -> bool:
@@ -59,21 +66,26 @@ def test_a_run_at_rest_is_not_waited_for(store: Store, status: RunStatus) -> Non
     """Every resting status ends the wait at once, also with no time given."""
     run = write(store, starting(a_run()))
     write(store, ending(run, status))
-    assert store.wait_for_rest(run.id, 0)
-    assert store.wait_for_rest(run.id, None)
+    for timeout in (0, 5, None):
+        found = wait_for_rest(store, run.id, timeout).run
+        assert found is not None
+        assert found.status is status
 
 
 def test_a_run_that_does_not_exist_is_not_waited_for(store: Store) -> None:
     """There is nothing to wait for."""
-    assert store.wait_for_rest("nobody", None)
+    assert wait_for_rest(store, "nobody", None).run is None
+    assert wait_for_rest(store, "nobody", 0).run is None
 
 
 def test_patience_ends(store: Store) -> None:
     """A run that goes on is reported as such when the time is over."""
     run = write(store, starting(a_run()))
-    assert not store.wait_for_rest(run.id, 0)
+    with pytest.raises(ResultTimeout, match="is running after 0 s"):
+        wait_for_rest(store, run.id, 0)
     begin = time.monotonic()
-    assert not store.wait_for_rest(run.id, 0.2)
+    with pytest.raises(ResultTimeout, match=r"is running after 0\.2 s"):
+        wait_for_rest(store, run.id, 0.2)
     assert 0.2 <= time.monotonic() - begin < SOON
 
 
@@ -86,7 +98,7 @@ def test_the_commit_that_ends_a_run_wakes_who_waits(store: Store) -> None:
     write(store, ending(other))
     assert all(each.waits for each in waiting)
     write(store, ending(run))
-    assert [each.end() for each in waiting] == [True, True]
+    assert [each.end() for each in waiting] == [RunStatus.COMPLETED] * 2
 
 
 def test_no_end_is_missed(store: Store) -> None:
@@ -95,7 +107,7 @@ def test_no_end_is_missed(store: Store) -> None:
         run = write(store, starting(a_run(f"order-{n}")))
         waiting = Waiting(store, run.id)
         write(store, ending(run))
-        assert waiting.end()
+        assert waiting.end() is RunStatus.COMPLETED
 
 
 # --- removing ----------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ storms and explorers.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 import pytest
@@ -69,6 +70,12 @@ def test_a_result_takes_no_real_time(lab: Lab) -> None:
     assert run.result(timeout=60) == shop.Receipt(tracking="T-42")
     assert run.id == "run-1"
     assert [event.kind for event in run.history()].count(EventKind.CLAIMED) == 5
+
+
+def test_a_coroutine_has_its_result_at_once(lab: Lab) -> None:
+    """`aresult` lets the lab's time pass as `result` does."""
+    run = lab.start(place_order, ORDER)
+    assert asyncio.run(run.aresult(timeout=60)) == shop.Receipt(tracking="T-42")
 
 
 def test_a_result_that_takes_longer_than_asked(lab: Lab) -> None:
@@ -370,7 +377,7 @@ def test_the_app_is_left_as_it_was(lab: Lab, caplog: pytest.LogCaptureFixture) -
     with caplog.at_level(logging.DEBUG, logger="celeriac"):
         lab.fail("ship", Abort("no"))
         lab.run()
-    assert shop.sagas.runtime._engine is None
+    assert shop.sagas.runtime._engines == {}
     assert shop.sagas.runtime._settings is None
     # Celery makes a task of a promise when it is first asked for: those are the app's own.
     more = {name for name in set(shop.app._tasks) - tasks if not name.startswith(("shop.", "old."))}

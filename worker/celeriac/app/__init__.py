@@ -5,7 +5,8 @@ know: how anything is decided, stored or sent.
 
 Its files, from the ground up::
 
-    inputs | handles | instruments < defining | pages | starting | wiring < bulk | finding
+    inputs | offload | instruments < handles < defining | pages | starting | wiring
+    < bulk | finding
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from celeriac.app.finding import find_runs, handle_of, prepare_purge
 from celeriac.app.handles import RunHandle, dump_plain
 from celeriac.app.inputs import inputs_of
 from celeriac.app.instruments import Instruments, count_into, serve_store
+from celeriac.app.offload import offload
 from celeriac.app.pages import Page
 from celeriac.app.starting import IfExists, prepare_start, start_run
 from celeriac.app.wiring import sweep_once, wire
@@ -34,6 +36,7 @@ __all__ = [
     "inputs_of",
     "kinds",
     "matching",
+    "offload",
     "prepare_purge",
     "prepare_start",
     "serve_store",

@@ -7,24 +7,23 @@ how a saga is defined; it needs an engine and something that sends.
 from __future__ import annotations
 
 import json
-import time
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pydantic import TypeAdapter
 
+from celeriac.app.offload import offload
 from celeriac.authoring import write
 from celeriac.engine import Archivist
 from celeriac.errors import (
     CommandRefused,
     InputInvalid,
-    ResultTimeout,
     RunCompensated,
     RunFailed,
     RunNotFound,
     RunTerminated,
 )
 from celeriac.machine import Run, RunStatus, commands
-from celeriac.store import payloads
+from celeriac.store import await_rest, payloads, wait_for_rest
 from celeriac.views import (
     RunState,
     failure_fields,
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
     from celeriac.engine import Dispatcher, Engine
     from celeriac.failure import Failure
     from celeriac.machine import Command, Event, Plan
+    from celeriac.store import Snapshot
     from celeriac.views import Graph, UndoPlan
 
 R = TypeVar("R")
@@ -93,31 +93,43 @@ class RunHandle(Generic[R]):
     def result(self, timeout: float | None = None) -> R:
         """Wait until the run has ended and return its result.
 
-        *timeout* is seconds; None waits for ever.  Raises ResultTimeout, and RunCompensated,
-        RunFailed or RunTerminated when the run ended in that way.  Woken by the store.
+        *timeout* is seconds: 0 looks once, None waits for ever.  Raises ResultTimeout, and
+        RunCompensated, RunFailed or RunTerminated when the run ended in that way.  Woken by the
+        store, through one connection for all who wait in this process.
         """
-        run = self.wait(timeout)
-        if run.status is RunStatus.COMPLETED:
-            plan = self._engine.store.plan(self.id, run.plan)
-            run, fields = self._read(payloads.result_fields(plan))
-            if run.status is RunStatus.COMPLETED:
-                return self._decode(payloads.resolve(plan.result, fields))
-        raise self._unsuccessful(run)
+        reading = _Reading(self._engine)
+        return self._outcome(self._rest(timeout, reading), reading)
+
+    async def aresult(self, timeout: float | None = None) -> R:  # noqa: ASYNC109 -- as `result`
+        """Do what `result` does for a coroutine, without a thread that is held up meanwhile."""
+        if timeout is not None and timeout <= 0:
+            return await offload(self.result, timeout)
+        reading = _Reading(self._engine)
+        found = await await_rest(self._engine.store, self.id, timeout, reading)
+        return self._outcome(found, reading)
 
     def wait(self, timeout: float | None = None) -> Run:
         """Wait until the run is at rest; raise ResultTimeout after *timeout* seconds."""
-        give_up = None if timeout is None else time.monotonic() + timeout
-        while True:
-            run, _ = self._read()
-            if run.status.at_rest:
-                return run
-            left = None if give_up is None else give_up - time.monotonic()
-            if left is not None and left <= 0:
-                raise ResultTimeout(
-                    f"run {self.id!r} is {run.status} after {timeout:g} s; it goes on by itself, "
-                    "ask again later"
-                )
-            self._engine.store.wait_for_rest(self.id, left)
+        found = self._rest(timeout, _nothing)
+        if found.run is None:
+            raise RunNotFound(self.id)
+        return found.run
+
+    def _rest(self, timeout: float | None, wanted: Callable[[Run], tuple[str, ...]]) -> Snapshot:
+        engine = self._engine
+        if timeout is not None and timeout <= 0:  # one look: nobody else tries again
+            return engine.retry_while_unavailable(
+                lambda: wait_for_rest(engine.store, self.id, timeout, wanted)
+            )
+        return wait_for_rest(engine.store, self.id, timeout, wanted)
+
+    def _outcome(self, found: Snapshot, reading: _Reading) -> R:
+        """Make the result, or the error, of a run as it was found at rest."""
+        if found.run is None:
+            raise RunNotFound(self.id)
+        if found.run.status is RunStatus.COMPLETED:
+            return self._decode(payloads.resolve(reading.plan_of(found.run).result, found.fields))
+        raise _unsuccessful(found.run, payloads.load_failure(found.fields.get(payloads.CAUSE)))
 
     def undo_plan(self) -> UndoPlan:
         """Return what a cancel would undo now, in which order, and what it could not.
@@ -236,21 +248,44 @@ class RunHandle(Generic[R]):
         run, _ = self._read()
         return run, self._engine.store.plan(self.id, run.plan)
 
-    def _unsuccessful(self, run: Run) -> Exception:
-        fields = self._read((payloads.CAUSE,))[1]
-        failure = payloads.load_failure(fields.get(payloads.CAUSE))
-        why = _why(run, failure)
-        if run.status is RunStatus.COMPENSATED:
-            return RunCompensated(self.id, f"run {self.id!r} was undone: {why}", failure)
-        if run.status is RunStatus.TERMINATED:
-            return RunTerminated(self.id, f"run {self.id!r} was terminated: {why}", failure)
-        owed = ", ".join(run.owed)
-        return RunFailed(
-            self.id,
-            f"run {self.id!r} failed: {why}; still owed: {owed} (retry or waive)",
-            failure,
-            run.owed,
-        )
+
+class _Reading:
+    """What the result of a run is made of, once it is at rest; knows the plan from then on."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._plans: dict[str, Plan] = {}
+
+    def plan_of(self, run: Run) -> Plan:
+        """Return the plan of a run; whoever has asked once need not be kept waiting again."""
+        if run.plan not in self._plans:
+            self._plans[run.plan] = self._engine.store.plan(run.id, run.plan)
+        return self._plans[run.plan]
+
+    def __call__(self, run: Run) -> tuple[str, ...]:
+        """Name the payload fields to be read."""
+        if run.status is not RunStatus.COMPLETED:
+            return (payloads.CAUSE,)
+        return payloads.result_fields(self.plan_of(run))
+
+
+def _nothing(_: Run) -> tuple[str, ...]:
+    return ()
+
+
+def _unsuccessful(run: Run, failure: Failure | None) -> Exception:
+    why = _why(run, failure)
+    if run.status is RunStatus.COMPENSATED:
+        return RunCompensated(run.id, f"run {run.id!r} was undone: {why}", failure)
+    if run.status is RunStatus.TERMINATED:
+        return RunTerminated(run.id, f"run {run.id!r} was terminated: {why}", failure)
+    owed = ", ".join(run.owed)
+    return RunFailed(
+        run.id,
+        f"run {run.id!r} failed: {why}; still owed: {owed} (retry or waive)",
+        failure,
+        run.owed,
+    )
 
 
 def _keep_nothing(_: object) -> None:

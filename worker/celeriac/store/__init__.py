@@ -6,8 +6,8 @@ happen to a run; it compares, writes and announces, and decides nothing.  `Redis
 
 Its files, from the ground up::
 
-    promise | payloads | connection | codec | answers < keys | waiting < commit | memory < scripts
-    < listing < inspection | removal < redis
+    promise | payloads | connection | codec | answers < keys | waiters | subscription
+    < commit | waiting | memory < scripts < listing < inspection | removal < redis
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ from celeriac.store.promise import (
     StoreStats,
     SweepMark,
     UnreadableRun,
+    Waiter,
 )
+from celeriac.store.waiters import await_rest, wait_for_rest
 
 __all__ = [
     "Change",
@@ -47,7 +49,10 @@ __all__ = [
     "StoreStats",
     "SweepMark",
     "UnreadableRun",
+    "Waiter",
+    "await_rest",
     "load_failure",
     "shard_of",
     "split_member",
+    "wait_for_rest",
 ]

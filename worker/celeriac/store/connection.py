@@ -42,6 +42,7 @@ _MEANINGS: tuple[tuple[type[redis.RedisError] | str, type[StoreError], str], ...
     # what Redis answers (redis-py cuts the first word off where it has a class for it)
     (redis.OutOfMemoryError, StoreFull, "is at maxmemory: give it more, or lower saga_retention"),
     ("OOM ", StoreFull, "is at maxmemory: give it more, or lower saga_retention"),
+    ("max number of clients", StoreUnavailable, "takes no more connections: see its maxclients"),
     (redis.BusyLoadingError, StoreUnavailable, "is loading its data: wait a moment"),
     (NoScriptError, StoreUnavailable, "forgets scripts at once: find out who flushes them"),
     (redis.ReadOnlyError, StoreUnavailable, "is a replica: name the primary in saga_redis_url"),
@@ -125,6 +126,13 @@ class Connection:
             ) from error
         except (*_OUT_OF_REACH, redis.RedisError) as error:
             raise self._meaning(error) from error
+
+    def new_link(self) -> Any:
+        """Return a connection that is the caller's alone, to listen on and to close."""
+        with self.errors():
+            link: Any = self._pool.make_connection()
+            link.connect()
+        return link
 
     def close(self) -> None:
         """Give back all connections."""

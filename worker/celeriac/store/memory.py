@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from celeriac.machine import Run, RunStatus
-    from celeriac.store.promise import Change, Query, UnreadableRun
+    from celeriac.store.promise import Change, Query, UnreadableRun, Waiter
 
 OUTAGES_KEPT = 100
 
@@ -64,7 +64,8 @@ class MemoryStore:
     def __init__(self, clock: Callable[[], int] = wall_clock, shards: int = 8) -> None:
         self.shards = shards
         self._clock = clock
-        self._changed = threading.Condition(threading.RLock())
+        self._lock = threading.RLock()
+        self._waiters: dict[str, set[Waiter]] = {}
         self._records: dict[str, _Record] = {}
         self._plans: dict[str, str] = {}
         self._started: dict[tuple[int, str], int] = {}  # (shard, plan): its newest start, in ms
@@ -83,7 +84,7 @@ class MemoryStore:
 
     def read(self, run_id: str, fields: Sequence[str] = ()) -> Snapshot:
         """Return the run, the payload *fields* asked for, and the store's time."""
-        with self._changed:
+        with self._lock:
             record = self._records.get(run_id)
             if record is None:
                 return Snapshot(None, self._clock(), {})
@@ -96,25 +97,25 @@ class MemoryStore:
             raise StoreError(f"run id {change.run.id!r} holds a control character: use another id")
         head = dump_run(change.run)
         events = [event.dump() for event in change.events]
-        with self._changed:
+        with self._lock:
             if not self._may(change):
                 return False
             self._write(change, head, events)
             self._schedule(change)
             if change.run.status.at_rest:
-                self._changed.notify_all()
+                self._tell(change.run.id)
             return True
 
     def plan(self, run_id: str, fingerprint: str) -> Plan:
         """Return the plan that a run was started with."""
-        with self._changed:
+        with self._lock:
             if fingerprint not in self._plans:
                 raise StoreError(f"the plan {fingerprint} of run {run_id!r} was never stored")
             return load_plan(run_id, self._plans[fingerprint])
 
     def history(self, run_id: str) -> list[Event]:
         """Return every event of a run, oldest first; empty if there is no such run."""
-        with self._changed:
+        with self._lock:
             record = self._records.get(run_id)
             return [Event.load(text) for text in record.log] if record else []
 
@@ -159,7 +160,7 @@ class MemoryStore:
 
     def read_all(self, wanted: Mapping[str, Sequence[str] | None]) -> dict[str, Snapshot]:
         """Read several runs by id, each with the payload fields named (None: all), in one go."""
-        with self._changed:
+        with self._lock:
             return {
                 run_id: self.read(run_id, tuple(record.fields) if names is None else names)
                 for run_id, names in wanted.items()
@@ -168,7 +169,7 @@ class MemoryStore:
 
     def plans(self, runs: Iterable[Run]) -> dict[str, Plan]:
         """Return the plans that *runs* follow, by fingerprint; those that are lost are left out."""
-        with self._changed:
+        with self._lock:
             return {
                 run.plan: self.plan(run.id, run.plan) for run in runs if run.plan in self._plans
             }
@@ -181,7 +182,7 @@ class MemoryStore:
 
     def due(self, shard: int, limit: int) -> DueBatch:
         """Return up to *limit* entries of a shard's wake index whose time has come."""
-        with self._changed:
+        with self._lock:
             now = self._clock()
             entries = sorted(
                 (
@@ -196,7 +197,7 @@ class MemoryStore:
 
     def postpone(self, entries: Mapping[Due, int]) -> None:
         """Move entries to a later time (ms), each only if it still stands where it was found."""
-        with self._changed:
+        with self._lock:
             for due, later in entries.items():
                 entry = due.lease or due.run_id
                 if self._wake.get(entry) == due.at:
@@ -204,7 +205,7 @@ class MemoryStore:
 
     def renew(self, leases: Sequence[Lease], lease_ms: int) -> set[Lease]:
         """Extend *leases* to *lease_ms* from now; return those that no longer exist."""
-        with self._changed:
+        with self._lock:
             expiry = self._clock() + lease_ms
             held = [lease for lease in leases if lease in self._wake]
             self._wake.update(dict.fromkeys(held, expiry))
@@ -216,7 +217,7 @@ class MemoryStore:
 
     def pulse(self, gap_ms: int, outage_ms: int = 0) -> None:
         """Note a sign of life of a worker, in every shard."""
-        with self._changed:
+        with self._lock:
             now = self._clock()
             if now - self._last > gap_ms:
                 self._since = now
@@ -251,7 +252,7 @@ class MemoryStore:
 
     def figures(self, since: int = 0) -> StoreStats:
         """Return how the runs stand as a whole; `recent` counts from *since*."""
-        with self._changed:
+        with self._lock:
             now, runs = self._clock(), self._runs()
             oldest: dict[str, tuple[int, str]] = {}
             for run in runs:
@@ -275,14 +276,23 @@ class MemoryStore:
             counts[run.saga, run.shown] = counts.get((run.saga, run.shown), 0) + 1
         return counts
 
-    def wait_for_rest(self, run_id: str, timeout: float | None) -> bool:
-        """Wait until the run is at rest; return False if it is not after *timeout* seconds."""
-        with self._changed:
-            return self._changed.wait_for(lambda: self._rests(run_id), timeout)
+    def add_waiter(self, waiter: Waiter) -> None:
+        """Tell *waiter* when its run is at rest, also if it is already."""
+        with self._lock:
+            self._waiters.setdefault(waiter.run_id, set()).add(waiter)
+            self._tell(waiter.run_id)
+
+    def remove_waiter(self, waiter: Waiter) -> None:
+        """Tell *waiter* nothing more."""
+        with self._lock:
+            others = self._waiters.get(waiter.run_id, set())
+            others.discard(waiter)
+            if not others:
+                self._waiters.pop(waiter.run_id, None)
 
     def expired(self, shard: int, limit: int) -> list[Expired]:
         """Return up to *limit* runs at rest whose `expire_at` has passed, oldest first."""
-        with self._changed:
+        with self._lock:
             now = self._clock()
             found = [
                 Expired(load_run(run_id, record.head), record.expire_at)
@@ -295,16 +305,16 @@ class MemoryStore:
 
     def remove(self, expired: Sequence[Expired]) -> int:
         """Remove runs, each only if it is at rest and unchanged; return how many."""
-        with self._changed:
+        with self._lock:
             gone = [run.id for run, at in expired if run.status.at_rest and self._as_found(run, at)]
             for run_id in gone:
                 del self._records[run_id]
-            self._changed.notify_all()
+                self._tell(run_id)
             return len(gone)
 
     def put_off(self, expired: Sequence[tuple[Expired, int]]) -> None:
         """Let runs expire so many ms from now, each only if it still was to expire as found."""
-        with self._changed:
+        with self._lock:
             for (run, at), ms in expired:
                 record = self._records.get(run.id)
                 if record and record.expire_at is not None and at in (None, record.expire_at):
@@ -312,7 +322,7 @@ class MemoryStore:
 
     def remove_plans(self, shard: int, unused_ms: int) -> int:
         """Remove plans that no run of a shard can follow any more; return how many."""
-        with self._changed:
+        with self._lock:
             gone = [
                 (place, name)
                 for (place, name), at in self._started.items()
@@ -326,14 +336,14 @@ class MemoryStore:
 
     def indexed_runs(self, shard: int, batch: int = 100) -> Iterator[IndexedRun | UnreadableRun]:  # noqa: ARG002
         """Yield every run of a shard with what the wake index says of it."""
-        with self._changed:
+        with self._lock:
             runs = [run for run in self._runs() if self.shard_of(run.id) == shard]
             found = [self._standing(run) for run in runs]
         yield from found
 
     def entries(self, shard: int, batch: int = 100) -> Iterator[Entry]:  # noqa: ARG002
         """Yield every entry of the wake index of a shard: there is no other index."""
-        with self._changed:
+        with self._lock:
             wake = [entry for entry in self._wake if self.shard_of(_run_id(entry)) == shard]
         for entry in wake:
             run_id, lease = _run_id(entry), entry if isinstance(entry, Lease) else None
@@ -342,7 +352,7 @@ class MemoryStore:
 
     def drop(self, entry: Entry) -> bool:
         """Remove an entry of the wake index, if the run it speaks of is still as it was found."""
-        with self._changed:
+        with self._lock:
             if self.read(entry.run_id).run != entry.run:
                 return False
             return self._wake.pop(entry.lease or entry.run_id, None) is not None
@@ -365,7 +375,7 @@ class MemoryStore:
 
     def try_lock(self, work: str, ms: int) -> bool:
         """Return True if nobody else is at *work*; then nobody will be, for *ms* milliseconds."""
-        with self._changed:
+        with self._lock:
             if self._turns.get(work, 0) > self._clock():
                 return False
             self.unlock(work, ms)
@@ -392,12 +402,18 @@ class MemoryStore:
         """Do nothing: there are no connections."""
 
     def _runs(self) -> list[Run]:
-        with self._changed:
+        with self._lock:
             return [load_run(run_id, record.head) for run_id, record in self._records.items()]
 
-    def _rests(self, run_id: str) -> bool:
-        run = self.read(run_id).run
-        return run is None or run.status.at_rest
+    def _tell(self, run_id: str) -> None:
+        """Tell who waits for a run, if it is at rest or gone."""
+        found = MemoryStore.read(self, run_id)  # the lab makes a contact of `read`
+        for waiter in list(self._waiters.get(run_id, ())):
+            waiter.seen = found.run
+            if found.run is None or found.run.status.at_rest:
+                self.remove_waiter(waiter)
+                fields = waiter.wanted(found.run) if found.run else ()
+                waiter.told(MemoryStore.read(self, run_id, fields))
 
 
 def _run_id(entry: str | Lease) -> str:

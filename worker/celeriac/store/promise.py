@@ -11,11 +11,13 @@ sent twice writes once (F6).  `tests/store/` holds both stores to this text.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from celeriac.errors import StoreError
     from celeriac.machine import Event, Phase, Plan, Run, RunStatus
 
 
@@ -173,6 +175,21 @@ class Entry(NamedTuple):
     listed: bool  # the run belongs where it is listed
 
 
+@dataclass(eq=False, slots=True)
+class Waiter:
+    """Somebody who waits for a run to come to rest."""
+
+    run_id: str
+    told: Callable[[Snapshot | Exception], object]
+    """Called once, from any thread, with the run at rest and the fields it wanted, or with none if
+    there is no such run (any more); or with what stands in the way."""
+    wanted: Callable[[Run], Sequence[str]] = lambda _: ()
+    """Names the payload fields to read, when the run is at rest."""
+    since: float = field(default_factory=monotonic)
+    seen: Run | None = None  # as it was when it was last looked at
+    trouble: StoreError | None = None  # why it could not be looked at since
+
+
 class Store(Protocol):
     """Where runs live.  Every method is one or two round trips; none of them retries.
 
@@ -280,12 +297,16 @@ class Store(Protocol):
         """Return the number of runs by saga and status, from the indexes."""
         ...
 
-    def wait_for_rest(self, run_id: str, timeout: float | None) -> bool:
-        """Wait until the run is at rest; return False if it is not after *timeout* seconds.
+    def add_waiter(self, waiter: Waiter) -> None:
+        """Tell *waiter* when its run is at rest, also if it is already; returns at once.
 
-        Woken by the commit that brings the run to rest; does not poll.  True also if there is no
-        such run (any more).
+        Woken by the commit that brings the run to rest; does not poll.  A store that goes away
+        later is waited for; one that is out of reach from the start is told as StoreUnavailable.
         """
+        ...
+
+    def remove_waiter(self, waiter: Waiter) -> None:
+        """Tell *waiter* nothing more."""
         ...
 
     def expired(self, shard: int, limit: int) -> list[Expired]:

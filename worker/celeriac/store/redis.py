@@ -26,7 +26,7 @@ from celeriac.store.listing import Listing, read_head
 from celeriac.store.promise import Due, DueBatch, Pulse, RunPage, Snapshot, StoreStats, SweepMark
 from celeriac.store.removal import Removal
 from celeriac.store.scripts import COMMIT, PULSE, SWEPT, WAKE, Scripts
-from celeriac.store.waiting import wait_until
+from celeriac.store.waiting import Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         Lease,
         Query,
         UnreadableRun,
+        Waiter,
     )
 
 _T = TypeVar("_T")
@@ -67,6 +68,7 @@ class RedisStore:
         self._listing = Listing(self._redis, self._scripts, self._keys)
         self._removal = Removal(self._redis, self._scripts, self._keys)
         self._inspection = Inspection(self._redis, self._scripts, self._keys)
+        self._waiting = Waiting(self._redis, self._rest_channel, self.read_all, self.read)
         self._plans: dict[str, Plan] = {}
         self._plan_texts: dict[str, str] = {}
 
@@ -270,19 +272,13 @@ class RedisStore:
         """Return the number of runs by saga and status, from the indexes."""
         return self._listing.counts()
 
-    def wait_for_rest(self, run_id: str, timeout: float | None) -> bool:
-        """Wait until the run is at rest; return False if it is not after *timeout* seconds.
+    def add_waiter(self, waiter: Waiter) -> None:
+        """Tell *waiter* when its run is at rest; one subscription serves all of this process."""
+        self._waiting.add(waiter)
 
-        A Redis that restarts meanwhile is waited for; one that is out of reach from the start
-        raises StoreUnavailable.
-        """
-
-        def rests() -> bool:
-            run = self.read(run_id).run
-            return run is None or run.status.at_rest
-
-        channel = self._keys.of(run_id).rest_channel(run_id)
-        return wait_until(self._redis, channel, rests, timeout)
+    def remove_waiter(self, waiter: Waiter) -> None:
+        """Tell *waiter* nothing more."""
+        self._waiting.remove(waiter)
 
     def expired(self, shard: int, limit: int) -> list[Expired]:
         """Return up to *limit* runs at rest whose `expire_at` has passed, oldest first."""
@@ -322,7 +318,11 @@ class RedisStore:
 
     def close(self) -> None:
         """Give back connections."""
+        self._waiting.close()
         self._redis.close()
+
+    def _rest_channel(self, run_id: str) -> str:
+        return self._keys.of(run_id).rest_channel(run_id)
 
     def _plan_text(self, plan: Plan) -> str:
         text = self._plan_texts.get(plan.fingerprint)

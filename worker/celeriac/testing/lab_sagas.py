@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from celeriac.engine import Dispatcher, Engine
     from celeriac.machine import Command, Phase, Run
     from celeriac.settings import Settings
+    from celeriac.store import Snapshot
     from celeriac.testing.simulation import World
 
 R = TypeVar("R")
@@ -31,7 +32,7 @@ R = TypeVar("R")
 class LabRun(RunHandle[R]):
     """A run in the lab: the handle that users know, over the lab's engine.
 
-    `result` and `wait` let the lab's time pass, and never wait themselves.
+    `result`, `aresult` and `wait` let the lab's time pass, and never wait themselves.
     """
 
     def __init__(
@@ -66,7 +67,11 @@ class LabRun(RunHandle[R]):
         """Everything that happened to the run, for people."""
         return self._world.record.story.text(self.id)
 
-    def wait(self, timeout: float | None = None) -> Run:
+    async def aresult(self, timeout: float | None = None) -> R:  # noqa: ASYNC109 -- as `result`
+        """Do what `result` does: the lab's time passes at once, and nobody is kept waiting."""
+        return self.result(timeout)
+
+    def _rest(self, timeout: float | None, wanted: Callable[[Run], tuple[str, ...]]) -> Snapshot:
         """Let the lab's time pass until the run is at rest, *timeout* seconds at most.
 
         Without one, until time alone does not bring it there.  Raises ResultTimeout then.
@@ -79,7 +84,10 @@ class LabRun(RunHandle[R]):
         if not run.status.at_rest:
             waited = "" if timeout is None else f" after {timeout:g} s"
             raise ResultTimeout(f"{self!r} is not at rest{waited}; what happened:\n{self.story}")
-        return run
+        fields = wanted(run)
+        return self._engine.retry_while_unavailable(
+            lambda: self._engine.store.read(self.id, fields)
+        )
 
     def _completed(self, phase: Phase) -> list[str]:
         kind = EventKind.COMPLETED

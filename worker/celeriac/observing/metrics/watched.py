@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from celeriac.observing.observers import Observers
     from celeriac.store import Store
 
-# Not questions to a server: arithmetic, closing, and waiting as long as one is asked to.
-_NOT_TIMED = ("shards", "shard_of", "close", "wait_for_rest")
+# Not questions to a server: arithmetic, closing, and asking to be told later.
+_NOT_TIMED = ("shards", "shard_of", "close", "add_waiter", "remove_waiter")
 
 
 def watched(store: Store, observers: Observers) -> Store:
