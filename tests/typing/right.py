@@ -10,7 +10,7 @@ from typing import Any, assert_type
 
 from pydantic import BaseModel
 
-from celeriac import Compensation, Failure, Flow, Retry, Sagas, Step, StepContext
+from celeriac import Compensation, Failure, Flow, Retry, RunHandle, Sagas, Step, StepContext
 
 app: Any = None  # Celery has no types: an app is anything
 sagas = Sagas(app)
@@ -89,6 +89,15 @@ def use(context: StepContext, order: Order) -> None:
     assert_type(call_back(order, None), bool)
     assert_type(context.idempotency_key, str)
     reserve.apply_async(args=[order.model_dump()], countdown=3)
+
+
+async def awaits(order: Order) -> None:
+    """Start and await a run, in a coroutine and in a thread."""
+    run = await place_order.astart(order, id="order-42", tags={"shop": "7"}, if_exists="fail")
+    assert_type(run, RunHandle[Receipt])
+    assert_type(await run.aresult(timeout=30), Receipt)
+    assert_type(await run.aresult(), Receipt)
+    assert_type(place_order.start(order).result(timeout=0.5), Receipt)
 
 
 def untyped(flow: Flow, order: Order, task: Any) -> None:

@@ -88,3 +88,19 @@ def calls(context: StepContext, order: Order) -> None:
     call_back(order)  # expect-error
     context.attempt = 3  # expect-error
     Retry(backoff="quadratic")  # expect-error
+
+
+@sagas.saga
+def deliver(flow: Flow, order: Order) -> str:
+    """Wire steps rightly."""
+    return flow.step(ship, order, flow.step(reserve, order))
+
+
+async def awaits(order: Order) -> None:
+    """Start and await a run wrongly."""
+    await deliver.astart(order.id)  # expect-error
+    await deliver.astart(order, if_exists="ignore")  # expect-error
+    run = await deliver.astart(order)
+    await run.aresult(timeout="30s")  # expect-error
+    assert (await run.aresult()).amount  # expect-error
+    deliver.astart(order).aresult()  # expect-error

@@ -17,6 +17,7 @@ from celeriac.app import (
     find_runs,
     handle_of,
     inputs_of,
+    offload,
     prepare_purge,
     prepare_start,
     start_run,
@@ -291,6 +292,22 @@ class Saga(Generic[I, R]):
         """
         start, texts = self._prepare(inputs, named, id, tags, if_exists)
         return self._start(start, texts)
+
+    async def astart(
+        self,
+        *inputs: I,
+        id: str | None = None,  # noqa: A002 -- the word of the interface
+        tags: Mapping[str, str] | None = None,
+        if_exists: IfExists = "join",
+        **named: Any,
+    ) -> RunHandle[R]:
+        """Do what `start` does for a coroutine, whose event loop goes on meanwhile.
+
+        Whoever is cancelled while it awaits this may have started the run: with an *id*, one can
+        ask again.
+        """
+        options: Any = {"id": id, "tags": tags, "if_exists": if_exists}
+        return await offload(self.start, *inputs, **options, **named)
 
     def start_json(
         self,

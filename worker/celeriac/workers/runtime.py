@@ -45,7 +45,7 @@ class Runtime:
         self.observers = Observers(logged, log_context, send_signals)
         self._counts = self._traces = False
         self._settings: Settings | None = None
-        self._engine: tuple[int, Engine] | None = None
+        self._engines: dict[int, Engine] = {}  # by process: that of a parent is of no use
         self._archive: Archive | None = None
 
     @property
@@ -58,12 +58,15 @@ class Runtime:
     @property
     def engine(self) -> Engine:
         """The engine of this process."""
-        if self._engine is None or self._engine[0] != os.getpid():
+        pid = os.getpid()
+        found = self._engines.get(pid)
+        if found is None:
             self._trace()
-            terms = Terms.of(self.settings)
-            engine = Engine(self.new_store(), terms, observers=self.observers)
-            self._engine = (os.getpid(), engine)
-        return self._engine[1]
+            made = Engine(self.new_store(), Terms.of(self.settings), observers=self.observers)
+            found = self._engines.setdefault(pid, made)  # threads that come together share one
+            for other in set(self._engines) - {pid}:
+                self._engines.pop(other, None)
+        return found
 
     def new_store(self) -> Store:
         """A store with connections of its own."""
@@ -100,9 +103,9 @@ class Runtime:
 
     def close(self) -> None:
         """Give back this process's connections; the next use opens new ones."""
-        if self._engine is not None and self._engine[0] == os.getpid():
-            self._engine[1].store.close()
-        self._engine = None
+        engine = self._engines.pop(os.getpid(), None)
+        if engine is not None:
+            engine.store.close()
 
 
 def redis_url(app: Celery, settings: Settings) -> str:
