@@ -80,7 +80,7 @@ class Shop:
         """Start a run; the same id again joins the run that there is."""
         command = Start(run_id, "input", f"call-{run_id}", GRACE, tags=(("tenant", run_id[-1]),))
         plan, done, now = self.engine.start(PLAN, command, {"order": json.dumps(run_id)})
-        self.post.send(plan, done.run, done.dispatches, now)
+        self.engine.send(self.post, plan, done.run, done.dispatches, now)
         return done.run
 
     def cancel(self, run_id: str) -> None:
@@ -89,7 +89,7 @@ class Shop:
             plan, done, now = self.engine.command(run_id, Cancel("changed my mind"))
         except (CommandRefused, RunNotFound):
             return
-        self.post.send(plan, done.run, done.dispatches, now)
+        self.engine.send(self.post, plan, done.run, done.dispatches, now)
 
     # --- working -------------------------------------------------------------------------------
 
@@ -120,7 +120,7 @@ class Shop:
                 *(d.step, d.phase, d.attempt, attempt.holder, d.epoch), kind="abort", effect=False
             )
             done = self.engine.fail(attempt, told, Failure(type="Refused"))
-        self.post.send(attempt.plan, done.run, done.dispatches, self.clock.now)
+        self.engine.send(self.post, attempt.plan, done.run, done.dispatches, self.clock.now)
 
     def work(self, most: int | None = None) -> int:
         """Take messages and see to them until none waits; return how many were taken."""

@@ -145,6 +145,8 @@ class Post:
     lost: Container[int] = ()  # the numbers of messages, from 1, that get lost
     copies: int = 1
     chokes_on: str = ""  # a run whose messages cannot be sent
+    refusal: Exception = field(default_factory=lambda: TypeError("this cannot be sent"))
+    make_refusal: Callable[[], Exception] | None = None  # instead: made when it is raised
     silent: bool = False  # it cannot say how much waits
     away: bool = False  # nobody reaches it: what is sent is lost
 
@@ -152,7 +154,7 @@ class Post:
         """Take messages, or lose them."""
         assert now >= NOON
         if run.id == self.chokes_on and not self.losing:
-            raise TypeError("this cannot be sent")
+            raise self.make_refusal() if self.make_refusal else self.refusal
         for d in dispatches:
             message = Delivery(run.id, run.epoch, d.step, d.phase, d.attempt, plan.fingerprint)
             self.sent.append(message)
@@ -199,7 +201,7 @@ class Shop:
         given = {name: json.dumps(value) for name, value in inputs.items()}
         command = Start(run_id, json.dumps(inputs), f"call-{run_id}", GRACE)
         _, done, now = self.engine.start(plan, command, given)
-        self.post.send(plan, done.run, done.dispatches, now)
+        self.engine.send(self.post, plan, done.run, done.dispatches, now)
         return done
 
     def run(self, run_id: str = "order-42") -> Run:
@@ -295,7 +297,7 @@ class Shop:
             self.at_work.remove(attempt)
 
     def _told(self, attempt: Attempt, done: Transition) -> Transition:
-        self.post.send(attempt.plan, done.run, done.dispatches, self.clock.now)
+        self.engine.send(self.post, attempt.plan, done.run, done.dispatches, self.clock.now)
         return done
 
     # --- time ----------------------------------------------------------------------------------
@@ -341,7 +343,7 @@ class Shop:
     def command(self, command: Command, run_id: str = "order-42") -> Transition:
         """Give a command as an operator does, and send what is due."""
         plan, done, now = self.engine.command(run_id, command)
-        self.post.send(plan, done.run, done.dispatches, now)
+        self.engine.send(self.post, plan, done.run, done.dispatches, now)
         return done
 
     def cancel(self) -> None:

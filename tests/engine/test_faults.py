@@ -233,7 +233,7 @@ def test_a_clock_of_the_worker_that_stands_still() -> None:
     at.pass_time(3 * SWEEP)
     done = at.engine.complete(attempt, '"done"')
     assert done.events[0].at == at.clock.now
-    at.post.send(at.plan, done.run, done.dispatches, at.clock.now)
+    at.engine.send(at.post, at.plan, done.run, done.dispatches, at.clock.now)
     assert at.settle_down().status is RunStatus.COMPLETED
 
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import pytest
 
-from celeriac.machine.commands import Block, Expire, Redispatch
-from celeriac.machine.events import Dispatch, EventKind
+from celeriac.machine.commands import Block, Expire, Redispatch, Unblock
+from celeriac.machine.events import Dispatch, Event, EventKind
+from celeriac.machine.moves import fold
 from celeriac.machine.plans import Undo
-from celeriac.machine.runs import PhaseStatus
+from celeriac.machine.runs import NOT_SENT, PhaseStatus
 from celeriac.machine.timing import PATROL, overdue
 from tests.machine.story import GRACE, NOON, Story, budget, refused, saga, started, step
 
@@ -316,6 +317,29 @@ def test_patience_ends_sooner_where_a_worker_said_that_it_cannot() -> None:
     assert waits == [5_000, 10_000, 20_000, 20_000]
 
 
+def test_each_message_of_an_attempt_has_its_number() -> None:
+    """Also where patience no longer grows: whoever revokes one must not revoke the next."""
+    story = started("reserve")
+    story.give(Block("reserve", "worker w1 does not know the task"))
+    numbers = []
+    for _ in range(6):
+        while not (late := lost_message(story, 1_000)):
+            pass
+        done = story.give(Redispatch(late[0]))
+        numbers.append((done.events[0].data["again"], done.run.step("reserve").do.sends))
+    assert numbers == [(1, 1), (2, 2), (3, 3), (4, 4), (5, 5), (6, 6)]
+
+
+def test_a_history_of_version_0_1_0_makes_the_run_it_made_then() -> None:
+    """Its events do not tell how often a message was sent: that was counted, up to a limit."""
+    story = started("reserve")
+    story.give(Block("reserve", "worker w1 does not know the task"))
+    again = Event(NOON, EventKind.DISPATCHED, "reserve", "do", 1, {"why": "unclaimed"})
+    run = fold(story.plan, "order-42", [*story.history, *[again] * 5])
+    assert run is not None
+    assert run.step("reserve").do.sends == 2
+
+
 def test_a_message_that_came_is_not_sent_again() -> None:
     """Redispatching what has been claimed meanwhile does nothing."""
     story = started("reserve")
@@ -355,6 +379,21 @@ def test_a_worker_without_the_task_of_an_undo_says_so_too() -> None:
     assert story["reserve"].blocked
     story.undo("reserve")
     assert story["reserve"].blocked == ""
+
+
+def test_a_message_that_cannot_be_sent() -> None:
+    """The reason is shown until the message is sent; sending says nothing of what a worker said."""
+    story = started("reserve")
+    assert not story.give(Unblock("reserve")).events
+    story.give(Block("reserve", NOT_SENT + "QueueNotFound"))
+    assert story["reserve"].unsent
+    done = story.give(Unblock("reserve"))
+    assert [event.kind for event in done.events] == [EventKind.BLOCKED]
+    assert (story["reserve"].blocked, story["reserve"].unsent) == ("", False)
+
+    story.give(Block("reserve", "worker a does not know the task shop.reserve"))
+    assert not story.give(Unblock("reserve")).events
+    assert story["reserve"].blocked
 
 
 @pytest.mark.parametrize("when", ["running", "completed", "later", "rest"])

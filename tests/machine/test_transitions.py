@@ -29,6 +29,7 @@ from celeriac.machine.commands import (
     Skip,
     Start,
     Terminate,
+    Unblock,
     Waive,
     Wake,
 )
@@ -77,6 +78,7 @@ EVERY_COMMAND: list[Command] = [
     Wake(credit=None),
     Redispatch(Dispatch("reserve", "do", 1, NOON)),
     Block("reserve", "nobody can"),
+    Unblock("reserve"),
     Cancel(),
     Terminate("enough"),
     RetryOwed(),
@@ -180,6 +182,7 @@ def test_no_command_but_start_makes_a_run(command: Command) -> None:
         CheckAttempt("nothing", "do", 1, "me"),
         Expire("nothing", "do", 1),
         Block("nothing", "why"),
+        Unblock("nothing"),
         RetryOwed("nothing"),
         Waive("nothing", "why"),
     ],

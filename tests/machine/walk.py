@@ -26,12 +26,14 @@ from celeriac.machine.commands import (
     Skip,
     Start,
     Terminate,
+    Unblock,
     Waive,
     Wake,
 )
 from celeriac.machine.events import Dispatch
 from celeriac.machine.moves import fold
 from celeriac.machine.plans import Node, Plan, RetryRule, Undo
+from celeriac.machine.runs import NOT_SENT
 from celeriac.machine.timing import due, overdue, wake_at
 from tests.machine.laws import PHASES
 from tests.machine.participants import Participant
@@ -206,7 +208,8 @@ class Walk:
             CheckAttempt(name, phase, attempt, "forger", run.epoch),
             Expire(name, phase, attempt),
             Redispatch(choose([*late, *due(run), Dispatch(name, phase, attempt, 0)])),
-            Block(name, choose(["no worker knows it", "another reason"])),
+            Block(name, choose(["no worker knows it", NOT_SENT + "another reason"])),
+            Unblock(name),
             Cancel("noise"),
             RetryOwed(choose([None, name])),
             Waive(name, "noise"),

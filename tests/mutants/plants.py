@@ -233,7 +233,7 @@ PLANTS = (
         "lost messages stay lost",
         "The sweep never sends again what nobody has claimed.",
         "machine/timing.py",
-        "if lane.sent and now >= lane.at + redispatch_delay(run, lane)",
+        "if lane.sent and now >= lane.at + redispatch_delay(run, name, lane)",
         "if lane.sent and now < 0",
         (WALKS, SIMULATION),
     ),

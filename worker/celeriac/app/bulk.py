@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from celeriac.errors import CommandRefused, RunNotFound
+from celeriac.errors import CommandRefused, RunNotFound, StoreError, StoreUnavailable
 from celeriac.views import BulkOutcome
 
 if TYPE_CHECKING:
@@ -70,3 +70,7 @@ def _give(
         tally.refused[run.id] = str(refused)
     except RunNotFound:
         tally.gone.append(run.id)
+    except StoreUnavailable:
+        raise
+    except StoreError as error:
+        tally.refused[run.id] = str(error)  # what is wrong with one must not keep it from others

@@ -231,7 +231,7 @@ class RunHandle(Generic[R]):
 
     def _do(self, command: Command, fields: Mapping[str, str] | None = None) -> bool:
         plan, decided, now = self._engine.command(self.id, command, fields=fields)
-        self._dispatcher.send(plan, decided.run, decided.dispatches, now)
+        self._engine.send(self._dispatcher, plan, decided.run, decided.dispatches, now)
         return bool(decided.events)
 
     # --- reading -------------------------------------------------------------------------------

@@ -76,5 +76,5 @@ def start_run(client: Client, plan: Plan, start: Start, texts: Mapping[str, str]
     _, decided, now = client.engine.start(plan, start, texts)
     reached("start.accepted", start.run_id)
     if decided.events:
-        client.dispatcher.send(plan, decided.run, decided.dispatches, now)
+        client.engine.send(client.dispatcher, plan, decided.run, decided.dispatches, now)
     reached("start.published", start.run_id)

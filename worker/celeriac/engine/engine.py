@@ -15,7 +15,10 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 from celeriac.engine.changes import change_of
 from celeriac.errors import CommandRefused, RunNotFound, StoreError, StoreUnavailable
+from celeriac.failure import class_name, safe_text
 from celeriac.machine import (
+    NOT_SENT,
+    Block,
     CheckAttempt,
     Claim,
     Command,
@@ -26,6 +29,7 @@ from celeriac.machine import (
     Fail,
     Start,
     Transition,
+    Unblock,
     Wake,
     due,
     overdue,
@@ -38,7 +42,10 @@ from celeriac.observing import (
     Refused,
     Settled,
     Starting,
+    clean,
+    log,
     logged,
+    title,
 )
 from celeriac.store import payloads
 
@@ -52,6 +59,7 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
+_LONGEST_REASON = 300  # characters of why a message was not sent
 
 
 class Delivery(NamedTuple):
@@ -90,11 +98,21 @@ class Backlog(NamedTuple):
     away: bool = False  # the broker is out of reach: nothing is known, and nothing can be sent
 
 
+class BrokerAway(Exception):
+    """The broker is out of reach: nothing is wrong with the message that could not be sent."""
+
+
 class Dispatcher(Protocol):
-    """Sends messages.  May lose, double, delay and reorder them: the sweep looks after that."""
+    """Sends messages.  May lose, double, delay and reorder them: the sweep looks after that.
+
+    Whoever has something to send calls `Engine.send`, which lets nothing out that this raises.
+    """
 
     def send(self, plan: Plan, run: Run, dispatches: Sequence[Dispatch], now: int) -> None:
-        """Send what is due; never raises for a broker that is away."""
+        """Send what is due.
+
+        Raises BrokerAway if the broker is, and whatever else is in the way of a message.
+        """
 
     def backlog(self, task: str) -> Backlog | None:
         """The queue of a task and how much waits there; None if the broker cannot say."""
@@ -340,6 +358,60 @@ class Engine:
             raise RunNotFound(run_id)
         return found.run, found.now
 
+    # --- messages ------------------------------------------------------------------------------
+
+    def send(
+        self,
+        dispatcher: Dispatcher,
+        plan: Plan,
+        run: Run,
+        dispatches: Sequence[Dispatch],
+        now: int,
+    ) -> None:
+        """Send what is due of a run, which was committed as *run*; never raises an Exception.
+
+        The run is accepted, so a message that cannot be sent is the run's business and not the
+        caller's: the run keeps the reason, the sweep tries again, and takes the reason away as
+        soon as the message is sent.  A broker that is out of reach is no reason of one run.
+        """
+        for number, dispatch in enumerate(dispatches):
+            try:
+                dispatcher.send(plan, run, (dispatch,), now)
+            except BrokerAway as error:
+                for each in dispatches[number:]:
+                    named = title(run.id, each.step, each.phase, each.attempt)
+                    log.warning("%s not sent (%s); the sweep will send it", named, error)
+                return
+            except Exception as error:  # noqa: BLE001 -- it is kept and logged; see above
+                self._note_unsent(run, dispatch, error)
+            else:
+                if run.step(dispatch.step).unsent:
+                    self._note(run.id, Unblock(dispatch.step))
+
+    def _note_unsent(self, run: Run, dispatch: Dispatch, error: Exception) -> None:
+        why = f"{NOT_SENT}{class_name(error)}: {clean(' '.join(safe_text(error).split()))}"
+        why = why if len(why) <= _LONGEST_REASON else why[:_LONGEST_REASON] + "…"
+        known = run.step(dispatch.step).blocked == why
+        named = title(run.id, dispatch.step, dispatch.phase, dispatch.attempt)
+        log.warning("%s %s", named, why, exc_info=None if known else error)
+        self._note(run.id, Block(dispatch.step, why))
+
+    def _note(self, run_id: str, command: Block | Unblock) -> None:
+        """Note what is in the way of a message, or no longer is; the sweep would do so again."""
+
+        def once() -> bool | None:
+            found = self.store.read(run_id)
+            if found.run is None:
+                return True
+            plan = self.store.plan(run_id, found.run.plan)
+            decided = transition(plan, found.run, command, found.now)
+            return self._commit(plan, _sight(found, command), decided, {}) or None
+
+        try:
+            self.retry_while_unavailable(once, patience=0.0)
+        except Exception as error:  # noqa: BLE001 -- it is logged
+            log.warning("%s: that could not be noted: %s", run_id, class_name(error))
+
     def dispatch_due(self, run_id: str, dispatcher: Dispatcher) -> None:
         """Look at a run and send what is due: what an errback asks for.
 
@@ -347,7 +419,7 @@ class Engine:
         """
         plan, decided, now = self.command(run_id, Wake(credit=None))
         run = decided.run
-        dispatcher.send(plan, run, sorted(due(run), key=lambda d: (d.at, d.step)), now)
+        self.send(dispatcher, plan, run, sorted(due(run), key=lambda d: (d.at, d.step)), now)
 
 
 def _sight(found: Snapshot, command: Command) -> _Sight:

@@ -123,13 +123,13 @@ class Sweep:
         )
         run = decided.run
         if decided.events:
-            self._dispatcher.send(plan, run, decided.dispatches, now)
+            self._engine.send(self._dispatcher, plan, run, decided.dispatches, now)
             return
         late = overdue(run, now)
-        lost = [d for d in late if self._is_lost(plan, d, batch)]
+        lost = [d for d in late if self._is_lost(plan, run, d, batch)]
         for dispatch in lost:
             plan, decided, now = self._engine.command(entry.run_id, Redispatch(dispatch))
-            self._dispatcher.send(plan, decided.run, decided.dispatches, now)
+            self._engine.send(self._dispatcher, plan, decided.run, decided.dispatches, now)
         if not lost:
             self._store.postpone({entry: _next_look(run, late, now, away=self._away is not None)})
 
@@ -153,18 +153,20 @@ class Sweep:
         except CommandRefused:
             return  # renewed or settled since it was found; if not, the next sweep sees it again
         if decided.events:
-            self._dispatcher.send(plan, decided.run, decided.dispatches, now)
+            self._engine.send(self._dispatcher, plan, decided.run, decided.dispatches, now)
         else:
             self._store.postpone({entry: now + PATROL})
 
-    def _is_lost(self, plan: Plan, dispatch: Dispatch, batch: DueBatch) -> bool:
+    def _is_lost(self, plan: Plan, run: Run, dispatch: Dispatch, batch: DueBatch) -> bool:
         """Tell a message that was lost from one that waits: a backlog must not cause a storm.
 
-        It is lost if its queue is empty, or if a message sent well after it has arrived.  Where
-        the broker cannot say, only much time can tell.
+        It is lost if it was never sent, if its queue is empty, or if a message sent well after it
+        has arrived.  Where the broker cannot say, only much time can tell.
         """
         task = plan.by_name[dispatch.step].task_of(dispatch.phase)
         backlog = self._backlog(task)
+        if run.step(dispatch.step).unsent:
+            return backlog is None or not backlog.away
         if backlog is None:
             return batch.now >= dispatch.at + _BLIND_GRACES * self._terms.grace
         if backlog.away:

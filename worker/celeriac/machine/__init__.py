@@ -22,6 +22,7 @@ from celeriac.machine.commands import (
     Fail,
     Redispatch,
     Start,
+    Unblock,
     Wake,
 )
 from celeriac.machine.events import Dispatch, Event, EventKind
@@ -47,6 +48,7 @@ from celeriac.machine.plans import (
 from celeriac.machine.policy import Duration, Retry, duration_ms, retryable
 from celeriac.machine.runs import (
     AT_REST,
+    NOT_SENT,
     PhaseState,
     PhaseStatus,
     Run,
@@ -61,6 +63,7 @@ from celeriac.machine.transitions import Transition, transition
 
 __all__ = [
     "AT_REST",
+    "NOT_SENT",
     "PATROL",
     "SHORT_DELAY",
     "Block",
@@ -101,6 +104,7 @@ __all__ = [
     "StepState",
     "StepStatus",
     "Transition",
+    "Unblock",
     "Undo",
     "Wake",
     "apply",

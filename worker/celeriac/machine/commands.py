@@ -111,10 +111,17 @@ class Redispatch:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Somebody who was asked to run a step cannot; `why` is shown to operators."""
+    """A waiting step cannot be run, or its message cannot be sent; `why` is shown to operators."""
 
     step: str
     why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unblock:
+    """The message of a step was sent, so what was in the way of sending it is gone."""
+
+    step: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +193,7 @@ Command = (
     | Wake
     | Redispatch
     | Block
+    | Unblock
     | Cancel
     | Terminate
     | RetryOwed

@@ -21,14 +21,12 @@ from celeriac.machine.runs import (
 )
 from celeriac.machine.schedule import schedule, turned
 from celeriac.machine.tables import DO_MOVES, RUN_MOVES, UNDO_MOVES, IllegalMove
-from celeriac.machine.timing import waiting_lanes
+from celeriac.machine.timing import DOUBLINGS_WHILE_BLOCKED, waiting_lanes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from celeriac.machine.plans import Plan
-
-_DOUBLINGS_WHILE_BLOCKED = 2
 
 
 def fold(plan: Plan, run_id: str, events: Iterable[Event]) -> Run | None:
@@ -65,11 +63,12 @@ def _started(run_id: str, old: Run | None, event: Event) -> Run:
 
 
 def _dispatched(_plan: Plan, run: Run, event: Event) -> Run:
-    step = run.step(event.step)
-    sends = step.lane(event.phase).sends + (event.data.get("why") == "unclaimed")
-    if step.blocked:  # it arrives, but where nobody can run it: perhaps elsewhere somebody can
-        sends = min(sends, _DOUBLINGS_WHILE_BLOCKED)
-    return _move(run, event, at=event.at, sent=True, sends=sends)
+    again = event.data.get("again")
+    if again is None:  # sent for the first time, or an event of version 0.1.0
+        step = run.step(event.step)
+        again = step.lane(event.phase).sends + (event.data.get("why") == "unclaimed")
+        again = min(again, DOUBLINGS_WHILE_BLOCKED) if step.blocked else again
+    return _move(run, event, at=event.at, sent=True, sends=again)
 
 
 def _claimed(plan: Plan, run: Run, event: Event) -> Run:
@@ -163,7 +162,7 @@ def _late(plan: Plan, run: Run, event: Event) -> Run:
 
 
 def _blocked(_plan: Plan, run: Run, event: Event) -> Run:
-    return _put(run, event, changed(run.step(event.step), blocked=event.data["why"]))
+    return _put(run, event, changed(run.step(event.step), blocked=event.data.get("why", "")))
 
 
 def _compensation_started(_plan: Plan, run: Run, event: Event) -> Run:

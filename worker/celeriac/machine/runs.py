@@ -29,6 +29,10 @@ def changed(value: T, **changes: Any) -> T:
     return new
 
 
+#: How the reason begins (`StepState.blocked`) if the message of a step could not be sent.
+NOT_SENT = "not sent: "
+
+
 class RunStatus(StrEnum):
     """Where a run as a whole stands."""
 
@@ -138,7 +142,12 @@ class StepState:
     order: int = 0  # 1-based start order; 0 if never started
     may_have_effect: bool = False  # an attempt may have taken effect; sticky (I6)
     generation: int = 0  # how often its effect came back after it had been undone
-    blocked: str = ""  # why nobody can run it, if a worker said so
+    blocked: str = ""  # why nobody can run it, or why its message cannot be sent
+
+    @property
+    def unsent(self) -> bool:
+        """True if the message of its next attempt could not be sent."""
+        return self.blocked.startswith(NOT_SENT)
 
     @property
     def status(self) -> StepStatus:

@@ -26,6 +26,7 @@ PATROL = 3_600_000
 # How far the patience for a message grows: the sweep waits for a message sent again and again up
 # to 16 times the grace, so that a backlog is not answered with ever more messages.
 _MOST_DOUBLINGS = 4
+DOUBLINGS_WHILE_BLOCKED = 2  # a reason that is gone is found soon
 _LONGEST_PATIENCE = 60_000
 
 
@@ -43,13 +44,15 @@ def overdue(run: Run, now: int) -> list[Dispatch]:
     return [
         Dispatch(name, phase, lane.attempt + 1, lane.at)
         for name, phase, lane in waiting_lanes(run)
-        if lane.sent and now >= lane.at + redispatch_delay(run, lane)
+        if lane.sent and now >= lane.at + redispatch_delay(run, name, lane)
     ]
 
 
-def redispatch_delay(run: Run, lane: PhaseState) -> int:
+def redispatch_delay(run: Run, name: str, lane: PhaseState) -> int:
     """Milliseconds a message may be on its way; longer each time it was sent again."""
-    doubled = run.grace << min(lane.sends, _MOST_DOUBLINGS)
+    # Blocked: it arrives where nobody can run it, and perhaps somebody else can; or is not sent.
+    most = DOUBLINGS_WHILE_BLOCKED if run.step(name).blocked else _MOST_DOUBLINGS
+    doubled = run.grace << min(lane.sends, most)
     return min(doubled, max(run.grace, _LONGEST_PATIENCE))
 
 
@@ -68,8 +71,8 @@ def dates(run: Run) -> list[int]:
     lanes = [lane for step in run.steps.values() for lane in (step.do, step.undo)]
     times = [lane.limit for lane in lanes if lane.limit]
     times += [
-        lane.at + redispatch_delay(run, lane) if lane.sent else lane.at
-        for _, _, lane in waiting_lanes(run)
+        lane.at + redispatch_delay(run, name, lane) if lane.sent else lane.at
+        for name, _, lane in waiting_lanes(run)
     ]
     if run.deadline and run.status is RunStatus.RUNNING and not (run.overdue or run.paused):
         times.append(run.deadline)

@@ -35,6 +35,7 @@ from celeriac.machine.commands import (
     Skip,
     Start,
     Terminate,
+    Unblock,
     Waive,
     Wake,
 )
@@ -125,6 +126,7 @@ _DECIDE: dict[type, Callable[[Draft, Any], None]] = {
     Wake: waiting.wake,
     Redispatch: waiting.redispatch,
     Block: waiting.block,
+    Unblock: waiting.unblock,
     Cancel: operators.cancel,
     Terminate: operators.terminate,
     RetryOwed: operators.retry,

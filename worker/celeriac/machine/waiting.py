@@ -17,7 +17,7 @@ from celeriac.machine.schedule import past_pivot
 from celeriac.machine.timing import SHORT_DELAY, overdue, waiting_lanes
 
 if TYPE_CHECKING:
-    from celeriac.machine.commands import Block, Redispatch, Wake
+    from celeriac.machine.commands import Block, Redispatch, Unblock, Wake
     from celeriac.machine.plans import Phase
 
 
@@ -105,12 +105,23 @@ def redispatch(draft: Draft, command: Redispatch) -> None:
     """Send a message again that should have been claimed by now."""
     lost = command.dispatch
     if lost in overdue(draft.run, draft.now):
-        draft.add(EventKind.DISPATCHED, lost.step, lost.phase, lost.attempt, why="unclaimed")
+        again = draft.lane(lost.step, lost.phase).sends + 1
+        draft.add(
+            EventKind.DISPATCHED, lost.step, lost.phase, lost.attempt, why="unclaimed", again=again
+        )
 
 
 def block(draft: Draft, command: Block) -> None:
-    """Note why nobody can run a step that waits."""
+    """Note why a step that waits cannot be run, or its message not sent."""
     draft.node(command.step)
     waits = any(name == command.step for name, _, _ in waiting_lanes(draft.run))
     if waits and draft.run.step(command.step).blocked != command.why:
         draft.add(EventKind.BLOCKED, command.step, why=command.why)
+
+
+def unblock(draft: Draft, command: Unblock) -> None:
+    """Note that the message of a step was sent, if it is noted that it could not be."""
+    draft.node(command.step)
+    if draft.run.step(command.step).unsent:
+        # Without a reason: an event of its own would make the history unreadable for 0.1.0.
+        draft.add(EventKind.BLOCKED, command.step)

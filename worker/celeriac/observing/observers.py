@@ -245,6 +245,8 @@ def _level(event: Event) -> int:
         return logging.ERROR
     if event.kind in _QUIET and not event.data.get("late"):
         return logging.DEBUG
+    if event.kind is EventKind.BLOCKED and not event.data:
+        return logging.INFO
     return _LEVELS.get(event.kind, logging.INFO)
 
 
@@ -268,6 +270,8 @@ def details(event: Event) -> str:
     for internal in ("holder", "plan", "grace", "digest", "starter", "sent", "epoch", "credited"):
         data.pop(internal, None)
     text = event.kind.value.replace("_", " ")
+    if event.kind is EventKind.BLOCKED and not data:
+        text = "no longer blocked"
     told = ", ".join(f"{name} {_plain(value)}" for name, value in data.items())
     if retry is not None:
         told += f"{', ' if told else ''}again in {(retry - event.at) / 1000:.1f} s"

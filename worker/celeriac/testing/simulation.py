@@ -375,7 +375,7 @@ class World:
         process.lease = None
         self.record.reported.append(attempt.delivery)
         now = done.events[-1].at if done.events else attempt.now
-        self.broker.send(attempt.plan, done.run, done.dispatches, now)
+        self.engine.send(self.broker, attempt.plan, done.run, done.dispatches, now)
 
 
 class _OpenSweep(Sweep):

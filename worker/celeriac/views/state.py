@@ -31,7 +31,9 @@ class StepView(Frozen):
     undo_attempts: int = Field(description="attempts of its compensation that were claimed")
     failure: Failure | None = Field(default=None, description="how the newest attempt failed")
     undo_failure: Failure | None = Field(default=None, description="how its undo failed")
-    blocked: str | None = Field(default=None, description="why nobody can run it")
+    blocked: str | None = Field(
+        default=None, description="why nobody can run it, or its message cannot be sent"
+    )
     asks: bool = Field(
         default=False, description="the run waits for an operator to say what became of it"
     )

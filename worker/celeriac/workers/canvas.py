@@ -12,9 +12,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from celery import chain
-from kombu.exceptions import KombuError
+from kombu.exceptions import OperationalError
 
-from celeriac.engine import Backlog, Delivery
+from celeriac.engine import Backlog, BrokerAway, Delivery
 from celeriac.machine import Dispatch, to_undo
 from celeriac.observing import clean, log, title
 
@@ -77,23 +77,23 @@ def _is_word(text: str) -> bool:
 
 
 class CeleryDispatcher:
-    """Sends what is due as Celery chains.  A broker that is away is the sweep's business."""
+    """Sends what is due as Celery chains."""
 
     def __init__(self, app: Celery) -> None:
         self._app = app
 
     def send(self, plan: Plan, run: Run, dispatches: Sequence[Dispatch], now: int) -> None:
-        """Publish *dispatches*, each with the steps that can follow in the same chain."""
+        """Publish *dispatches*, each with the steps that can follow in the same chain.
+
+        Raises BrokerAway, and whatever routers, serializers and the broker make of a message.
+        """
         for dispatch in dispatches:
             try:
                 self._publish(plan, run, dispatch, now)
-            except (KombuError, OSError, RuntimeError) as error:
-                # The state says what should be on its way: the sweep sends it again.
-                log.warning(
-                    "%s not sent (%s); the sweep will send it",
-                    title(run.id, dispatch.step, dispatch.phase, dispatch.attempt),
-                    type(error).__name__,
-                )
+            except Exception as error:
+                if self._is_away(error):
+                    raise BrokerAway(type(error).__name__) from error
+                raise _cause(error) from None
 
     def _publish(self, plan: Plan, run: Run, dispatch: Dispatch, now: int) -> None:
         links = [self.signature(plan, run, link) for link in window(plan, run, dispatch)]
@@ -141,33 +141,49 @@ class CeleryDispatcher:
     def backlog(self, task: str) -> Backlog | None:
         """How much waits in the queue of *task*; None if the broker cannot say."""
         try:
-            options = self._app.amqp.router.route({}, task, (), {}, self._app.tasks.get(task))
-            queue = options["queue"]
+            queue = self.queue_of(task)
             with self._app.connection_or_acquire() as connection:
                 connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
                 declared = connection.default_channel.queue_declare(queue=queue.name, passive=True)
                 return Backlog(queue.routing_key or queue.name, declared.message_count)
-        except (KombuError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 -- a router, too, may raise what it likes
             log.debug("cannot ask how much waits for %s: %s", task, type(error).__name__)
-            return Backlog(QUEUE, 0, away=True)
-        except (KeyError, RuntimeError) as error:
-            log.debug("cannot tell how much waits for %s: %s", task, type(error).__name__)
-            return None
-        except Exception as error:
             # Each transport has errors of its own for a queue that does not exist (yet); sending
             # will declare it, so nothing waits there.
             if type(error).__name__ in ("NotFound", "ChannelError"):
                 return Backlog(QUEUE, 0)
-            if not isinstance(error, self._broker_errors()):
-                raise
-            # Out of memory, or gone between two words: nothing that is wrong with the run.
-            log.debug("cannot ask how much waits for %s: %s", task, type(error).__name__)
-            return Backlog(QUEUE, 0, away=True)
+            return Backlog(QUEUE, 0, away=True) if self._is_away(error) else None
 
-    def _broker_errors(self) -> tuple[type[Exception], ...]:
-        """What this transport raises for a broker that is away or refuses; kombu passes it on."""
-        with self._app.connection_for_write() as asked:  # it asks the transport, not the broker
-            return (*asked.connection_errors, *asked.channel_errors)
+    def queue_of(self, task: str) -> Any:
+        """Return the queue (kombu's) that messages of *task* are sent to.
+
+        Raises what sending them would: QueueNotFound, or whatever a router does.
+        """
+        known = self._app.tasks.get(task)
+        # What the task says of itself, as far as this process knows it, comes before all routes.
+        own = {"queue": known.queue} if known is not None and getattr(known, "queue", None) else {}
+        return self._app.amqp.router.route(own, task, (), {}, known)["queue"]
+
+    def _is_away(self, error: Exception) -> bool:
+        """True if the broker is out of reach: the message is not to blame."""
+        error = _cause(error)
+        if isinstance(error, OperationalError | OSError):
+            return True
+        if isinstance(error, LookupError):
+            return False  # a queue that is not declared; kombu's Redis counts it as a connection's
+        try:
+            with self._app.connection_for_write() as asked:  # it asks the transport, not the broker
+                # What a channel refuses (it is out of memory, say) is said of that message.
+                return isinstance(error, asked.connection_errors)
+        except Exception:  # noqa: BLE001 -- there is no such transport, say
+            return False
+
+
+def _cause(error: Exception) -> Exception:
+    """Return what kombu has put into an error of its own: that says what is wrong."""
+    cause = error.__cause__
+    within = isinstance(error, OperationalError) and isinstance(cause, Exception)
+    return cause if within else error  # type: ignore[return-value]  # it is one
 
 
 def written(app: Celery) -> dict[str, str]:
@@ -209,8 +225,14 @@ def shown(*, saga: str, run: str, step: str, phase: str, attempt: int) -> str:
 
 
 def task_id(run: Run, step: str, phase: Phase, attempt: int) -> str:
-    """The Celery task id of an attempt: `order-42:charge:1`, `order-42:charge:undo:1`."""
-    return f"{run.key}:{step}:{attempt}" if phase == "do" else f"{run.key}:{step}:undo:{attempt}"
+    """The Celery task id of an attempt: `order-42:charge:1`, `order-42:charge:undo:1`.
+
+    Sent again, it has another: `order-42:charge:1.2`.  Whoever has revoked the first, as the red
+    button in Flower does, has workers discard whatever comes under that id.
+    """
+    lane = run.step(step).lane(phase)
+    again = f".{lane.sends + 1}" if lane.sends and attempt == lane.attempt + 1 else ""
+    return f"{run.key}:{step}:{'' if phase == 'do' else 'undo:'}{attempt}{again}"
 
 
 def window(plan: Plan, run: Run, first: Dispatch) -> Iterator[Dispatch]:

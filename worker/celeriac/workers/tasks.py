@@ -237,7 +237,8 @@ def _announce(task: SagaTask, work: Work, done: Transition) -> None:
         return
     request.chain = None  # its next link would not be due
     now = done.events[-1].at if done.events else work.attempt.now
-    task.saga_runtime.dispatcher.send(work.attempt.plan, done.run, done.dispatches, now)
+    dispatcher = task.saga_runtime.dispatcher
+    work.engine.send(dispatcher, work.attempt.plan, done.run, done.dispatches, now)
 
 
 def _fail(task: SagaTask, work: Work, verdict: AttemptFailure) -> None:

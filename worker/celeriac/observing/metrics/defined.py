@@ -39,7 +39,13 @@ def _queues(app: Celery, plans: Iterable[Plan]) -> Iterator[str]:
     for task in {
         node.task_of(phase) for plan in plans for node in plan.nodes for phase in ("do", "undo")
     }:
-        options = app.amqp.router.route({}, task, (), {}, app.tasks.get(task))
+        known = app.tasks.get(task)
+        own = {"queue": known.queue} if known is not None and getattr(known, "queue", None) else {}
+        try:
+            options = app.amqp.router.route(own, task, (), {}, known)
+        except Exception as error:  # noqa: BLE001 -- it is not declared, or a router fails
+            log.debug("the queue of %s is left out: %s", task, type(error).__name__)
+            continue
         if "queue" in options:  # a route to an exchange alone names none
             yield options["queue"].name
 
