@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from celeriac.machine.runs import AT_REST, PhaseState, PhaseStatus, StepState
-from celeriac.machine.tables import DO_MOVES, RUN_MOVES, TURNS, UNDO_MOVES
+from celeriac.machine.tables import DO_MOVES, RUN_MOVES, SCHEDULING, UNDO_MOVES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from celeriac.machine.events import EventKind
+    from celeriac.machine.plans import Phase
 
 PAGE = Path(__file__).resolve().parent / "states.md"
 
@@ -65,8 +66,6 @@ A step has one status, made of both lanes: that of the undo, unless that is idle
 {shown}
 """
 
-TURN, LOST_TURN = "its turn comes", "another comes first"
-
 Arrow = tuple[str, str, str]  # from, to, what happened
 
 
@@ -74,10 +73,8 @@ def states_page() -> str:
     """The whole page."""
     return TEXT.format(
         run=_diagram(_run_arrows(), bold=sorted(AT_REST)),
-        do=_diagram(_lane_arrows(DO_MOVES)),
-        undo=_diagram(
-            [*_lane_arrows(UNDO_MOVES), *((state, "idle", LOST_TURN) for state in TURNS)]
-        ),
+        do=_diagram(_lane_arrows("do", DO_MOVES)),
+        undo=_diagram(_lane_arrows("undo", UNDO_MOVES)),
         shown="\n".join(_shown(state) for state in PhaseStatus),
     )
 
@@ -90,16 +87,15 @@ def _run_arrows() -> Iterable[Arrow]:
 
 
 def _lane_arrows(
+    phase: Phase,
     table: Mapping[tuple[PhaseStatus, EventKind, str], PhaseStatus],
 ) -> Iterable[Arrow]:
     yield "[*]", PhaseStatus.IDLE, ""
-    yield PhaseStatus.IDLE, PhaseStatus.SCHEDULED, TURN
+    for (direction, before, whose_turn), after in SCHEDULING.items():
+        if direction == phase:
+            yield before, after, whose_turn
     for (before, event, how), after in table.items():
         yield before, after, f"{_words(event)} ({how})" if how else _words(event)
-
-
-def _turns_lost() -> Iterable[Arrow]:
-    return ((state, PhaseStatus.IDLE, LOST_TURN) for state in TURNS)
 
 
 def _words(event: EventKind) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from celeriac.errors import CommandRefused, RunConflict, RunExists, SagaError
-from celeriac.machine import moves
+from celeriac.machine import moves, schedule
 from celeriac.machine.commands import (
     Block,
     Cancel,
@@ -36,7 +36,15 @@ from celeriac.machine.commands import (
 from celeriac.machine.events import Dispatch, Event, EventKind
 from celeriac.machine.moves import apply, fold
 from celeriac.machine.runs import PhaseState, PhaseStatus, Run, RunStatus, StepState
-from celeriac.machine.tables import DO_MOVES, RUN_MOVES, UNDO_MOVES, IllegalMove
+from celeriac.machine.tables import (
+    DO_MOVES,
+    RUN_MOVES,
+    SCHEDULING,
+    TURN_COMES,
+    TURN_GOES,
+    UNDO_MOVES,
+    IllegalMove,
+)
 from celeriac.machine.transitions import transition
 from tests.machine import (
     test_compensation,
@@ -210,8 +218,8 @@ _MOVING = (
 _HOWS: dict[EventKind, list[tuple[str, dict[str, object]]]] = {
     EventKind.CLAIMED: [("", {"holder": "me"})],
     EventKind.COMPLETED: [("", {}), ("late", {"late": True})],
-    EventKind.FAILED: [("", {}), ("again", {"retry": NOON}), ("unknown", {"why": "timeout"})],
-    EventKind.LOST: [("", {}), ("again", {"retry": NOON})],
+    EventKind.FAILED: [("", {}), ("retry", {"retry": NOON}), ("unknown", {"why": "timeout"})],
+    EventKind.LOST: [("", {}), ("retry", {"retry": NOON})],
 }
 EVERY_MOVE = [
     (phase, state, kind, how, data)
@@ -282,7 +290,12 @@ def test_a_run_moves_as_the_table_says(status: RunStatus | None, kind: EventKind
 
 def test_each_move_is_told_by_a_story(monkeypatch: pytest.MonkeyPatch) -> None:
     """The tables hold nothing that cannot happen: a new row comes with a story of it."""
-    tables: dict[str, Iterable[Any]] = {"do": DO_MOVES, "undo": UNDO_MOVES, "run": RUN_MOVES}
+    tables: dict[str, Iterable[Any]] = {
+        "do": DO_MOVES,
+        "undo": UNDO_MOVES,
+        "run": RUN_MOVES,
+        "turn": SCHEDULING,
+    }
     legal = {(name, *move) for name, table in tables.items() for move in table}
     made = watched(monkeypatch)
     for theme in THEMES:
@@ -296,7 +309,7 @@ def test_each_move_is_told_by_a_story(monkeypatch: pytest.MonkeyPatch) -> None:
 def watched(patch: pytest.MonkeyPatch) -> set[Any]:
     """A set to which each move is added when it is made."""
     made: set[Any] = set()
-    next_state, check_run = moves._next, moves._check_run
+    next_state, check_run, turn = moves._next, moves._check_run, schedule._turn
 
     def see_lane(table: Any, state: PhaseStatus, what: Event, how: str) -> PhaseStatus:
         made.add(("do" if table is DO_MOVES else "undo", state, what.kind, how))
@@ -306,6 +319,11 @@ def watched(patch: pytest.MonkeyPatch) -> set[Any]:
         made.add(("run", status, what.kind))
         check_run(status, what, to)
 
+    def see_turn(phase: Phase, lane: PhaseState, comes: bool) -> PhaseStatus | None:
+        made.add(("turn", phase, lane.state, TURN_COMES if comes else TURN_GOES))
+        return turn(phase, lane, comes=comes)
+
+    patch.setattr(schedule, "_turn", see_turn)
     patch.setattr(moves, "_next", see_lane)
     patch.setattr(moves, "_check_run", see_run)
     return made

@@ -143,7 +143,7 @@ def _delay_compensation(plan: Plan, run: Run, event: Event) -> Run:
 
 def _how(event: Event) -> str:
     if "retry" in event.data:
-        return "again"
+        return "retry"
     return (
         "unknown" if event.data.get("why") == "timeout" and event.kind is EventKind.FAILED else ""
     )
@@ -180,7 +180,11 @@ def _compensation_started(_plan: Plan, run: Run, event: Event) -> Run:
     for name, step in run.steps.items():
         if step.do.state in (PhaseStatus.SCHEDULED, PhaseStatus.RETRYING):
             how = (
-                "maybe" if step.may_have_effect else "no effect" if step.do.attempt else "untouched"
+                "may have effect"
+                if step.may_have_effect
+                else "no effect"
+                if step.do.attempt
+                else "untouched"
             )
             halted = changed(
                 step.do, state=_next(DO_MOVES, step.do.state, event, how), at=event.at, sent=False

@@ -9,33 +9,45 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from celeriac.machine.events import Event, EventKind
+from celeriac.machine.events import EventKind
 from celeriac.machine.runs import PhaseState, PhaseStatus, Run, RunStatus, StepState, changed
-from celeriac.machine.tables import TURNS
+from celeriac.machine.tables import SCHEDULING, TURN_COMES, TURN_GOES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-    from celeriac.machine.plans import Node, Plan
+    from celeriac.machine.events import Event
+    from celeriac.machine.plans import Node, Phase, Plan
 
 
 def schedule(plan: Plan, run: Run, event: Event) -> Run:
-    """Schedule what *event* made possible: the next steps, or the next compensations."""
+    """Return the run with what *event* made possible: the next steps, or the next compensations."""
     if run.status is RunStatus.RUNNING:
-        if event.kind in (EventKind.STARTED, EventKind.RETRIED):
-            ready = [node for node in plan.nodes if _is_ready(plan, run, node)]
-        elif event.kind in (EventKind.COMPLETED, EventKind.SKIPPED):
-            ready = [
-                node for node in _following(plan, run, event.step) if _is_ready(plan, run, node)
-            ]
-        else:
-            return run
-        lane = PhaseState(PhaseStatus.SCHEDULED, at=event.at, sent=True)
-        fresh = {node.name: changed(run.step(node.name), do=lane) for node in ready}
-        return changed(run, steps={**run.steps, **fresh}) if fresh else run
+        return _schedule_steps(plan, run, event)
     if run.status is RunStatus.COMPENSATING:
         return _schedule_undo(plan, run, event)
     return run
+
+
+def _turn(phase: Phase, lane: PhaseState, comes: bool) -> PhaseStatus | None:
+    """The state that a lane gets when its turn comes, or another comes first; None: no change."""
+    return SCHEDULING.get((phase, lane.state, TURN_COMES if comes else TURN_GOES))
+
+
+def _schedule_steps(plan: Plan, run: Run, event: Event) -> Run:
+    if event.kind in (EventKind.STARTED, EventKind.RETRIED):
+        candidates: Iterable[Node] = plan.nodes
+    elif event.kind in (EventKind.COMPLETED, EventKind.SKIPPED):
+        candidates = _following(plan, run, event.step)
+    else:
+        return run
+    steps: dict[str, StepState] = {}
+    for node in candidates:
+        step = run.step(node.name)
+        state = _turn("do", step.do, comes=True)
+        if state and all(passed(plan, run, name) for name in node.after):
+            steps[node.name] = changed(step, do=PhaseState(state, at=event.at, sent=True))
+    return changed(run, steps={**run.steps, **steps}) if steps else run
 
 
 def _following(plan: Plan, run: Run, name: str) -> Iterator[Node]:
@@ -45,11 +57,6 @@ def _following(plan: Plan, run: Run, name: str) -> Iterator[Node]:
             yield from _following(plan, run, node.name)
         else:
             yield node
-
-
-def _is_ready(plan: Plan, run: Run, node: Node) -> bool:
-    idle = run.step(node.name).do.state is PhaseStatus.IDLE
-    return idle and all(passed(plan, run, name) for name in node.after)
 
 
 def passed(plan: Plan, run: Run, name: str) -> bool:
@@ -64,16 +71,14 @@ def _schedule_undo(plan: Plan, run: Run, event: Event) -> Run:
     at = max(event.at, run.compensate_not_before)
     turn = undo_turn(plan, run)
     steps: dict[str, StepState] = {}
-    for name in turn:
-        step = run.steps[name]
-        if step.undo.state is PhaseStatus.IDLE:
-            sent = at <= event.at
-            lane = changed(step.undo, state=PhaseStatus.SCHEDULED, at=at, sent=sent, sends=0)
-            steps[name] = changed(step, undo=lane)
     for name, step in run.steps.items():
-        # A step that comes before it has to be undone (once more): its turn is over (I8).
-        if step.undo.state in TURNS and name not in turn:
-            steps[name] = changed(step, undo=changed(step.undo, state=PhaseStatus.IDLE, sent=False))
+        # One that comes before it may have to be undone (once more): then its turn is over (I8).
+        state = _turn("undo", step.undo, comes=name in turn)
+        if state is PhaseStatus.SCHEDULED:
+            lane = changed(step.undo, state=state, at=at, sent=at <= event.at, sends=0)
+            steps[name] = changed(step, undo=lane)
+        elif state is PhaseStatus.IDLE:
+            steps[name] = changed(step, undo=changed(step.undo, state=state, sent=False))
     return changed(run, steps={**run.steps, **steps}) if steps else run
 
 

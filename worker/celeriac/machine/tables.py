@@ -1,6 +1,6 @@
 """The legal moves: which state an event leads to from which.
 
-Owns: the tables, for each direction of a step and for the run as a whole, and `IllegalMove`.
+Owns: the tables, for each direction of a step, for whose turn it is, and for the run as a whole.
 Refuses to know: how a run is changed (`moves`), and which command leads to which event.
 `docs/states.md` is drawn from here.
 
@@ -9,8 +9,13 @@ An illegal move is a missing key, and raises `IllegalMove`: a bug, never an answ
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from celeriac.machine.events import EventKind
 from celeriac.machine.runs import PhaseStatus, RunStatus
+
+if TYPE_CHECKING:
+    from celeriac.machine.plans import Phase
 
 
 class IllegalMove(AssertionError):
@@ -26,10 +31,10 @@ DO_MOVES: dict[tuple[PhaseStatus, EventKind, str], PhaseStatus] = {
     (_S.SCHEDULED, _E.CLAIMED, ""): _S.RUNNING,
     (_S.RETRYING, _E.CLAIMED, ""): _S.RUNNING,
     (_S.RUNNING, _E.COMPLETED, ""): _S.DONE,
-    (_S.RUNNING, _E.FAILED, "again"): _S.RETRYING,
+    (_S.RUNNING, _E.FAILED, "retry"): _S.RETRYING,
     (_S.RUNNING, _E.FAILED, ""): _S.FAILED,
     (_S.RUNNING, _E.FAILED, "unknown"): _S.UNKNOWN,
-    (_S.RUNNING, _E.LOST, "again"): _S.RETRYING,
+    (_S.RUNNING, _E.LOST, "retry"): _S.RETRYING,
     (_S.RUNNING, _E.LOST, ""): _S.UNKNOWN,
     # A lost attempt reports its success after all, and no newer attempt holds the step.
     (_S.SCHEDULED, _E.COMPLETED, "late"): _S.DONE,
@@ -38,9 +43,9 @@ DO_MOVES: dict[tuple[PhaseStatus, EventKind, str], PhaseStatus] = {
     (_S.FAILED, _E.COMPLETED, "late"): _S.DONE,
     # The run turns round: what has not started never will.
     (_S.SCHEDULED, _E.COMPENSATION_STARTED, "untouched"): _S.IDLE,
-    (_S.SCHEDULED, _E.COMPENSATION_STARTED, "maybe"): _S.UNKNOWN,
+    (_S.SCHEDULED, _E.COMPENSATION_STARTED, "may have effect"): _S.UNKNOWN,
     (_S.SCHEDULED, _E.COMPENSATION_STARTED, "no effect"): _S.FAILED,
-    (_S.RETRYING, _E.COMPENSATION_STARTED, "maybe"): _S.UNKNOWN,
+    (_S.RETRYING, _E.COMPENSATION_STARTED, "may have effect"): _S.UNKNOWN,
     (_S.RETRYING, _E.COMPENSATION_STARTED, "no effect"): _S.FAILED,
     # An operator tries a step once more that gave up, and that the run did not turn round for.
     (_S.FAILED, _E.RETRIED, ""): _S.SCHEDULED,
@@ -61,10 +66,10 @@ UNDO_MOVES: dict[tuple[PhaseStatus, EventKind, str], PhaseStatus] = {
     (_S.RETRYING, _E.CLAIMED, ""): _S.RUNNING,
     (_S.RUNNING, _E.COMPLETED, ""): _S.DONE,
     (_S.RUNNING, _E.COMPLETED, "once more"): _S.IDLE,
-    (_S.RUNNING, _E.FAILED, "again"): _S.RETRYING,
+    (_S.RUNNING, _E.FAILED, "retry"): _S.RETRYING,
     (_S.RUNNING, _E.FAILED, ""): _S.FAILED,
     (_S.RUNNING, _E.FAILED, "unknown"): _S.FAILED,
-    (_S.RUNNING, _E.LOST, "again"): _S.RETRYING,
+    (_S.RUNNING, _E.LOST, "retry"): _S.RETRYING,
     (_S.RUNNING, _E.LOST, ""): _S.FAILED,
     (_S.SCHEDULED, _E.COMPLETED, "late"): _S.DONE,
     (_S.RETRYING, _E.COMPLETED, "late"): _S.DONE,
@@ -81,8 +86,16 @@ UNDO_MOVES: dict[tuple[PhaseStatus, EventKind, str], PhaseStatus] = {
     (_S.FAILED, _E.WAIVED, ""): _S.WAIVED,
 }
 
-#: The states in which an undo has its turn; it may be taken from it, which makes it idle.
-TURNS = (_S.SCHEDULED, _S.RETRYING)
+TURN_COMES, TURN_GOES = "its turn comes", "another comes first"
+
+#: (direction, state of the lane, whose turn it is) -> next state.  What an event to one step makes
+#: of the others; only a compensation loses its turn, to one that has to come before it.
+SCHEDULING: dict[tuple[Phase, PhaseStatus, str], PhaseStatus] = {
+    ("do", _S.IDLE, TURN_COMES): _S.SCHEDULED,
+    ("undo", _S.IDLE, TURN_COMES): _S.SCHEDULED,
+    ("undo", _S.SCHEDULED, TURN_GOES): _S.IDLE,
+    ("undo", _S.RETRYING, TURN_GOES): _S.IDLE,
+}
 
 #: (status of the run, event) -> the statuses it may lead to.  Events not listed leave it alone.
 RUN_MOVES: dict[tuple[RunStatus | None, EventKind], tuple[RunStatus, ...]] = {
