@@ -6,9 +6,11 @@ Owns: what an id may be, over all runs that an id may have.  Refuses to know: st
 from __future__ import annotations
 
 import pytest
+from celery import Celery
 
-from celeriac import InputInvalid
+from celeriac import Flow, InputInvalid, Sagas, StepContext
 from celeriac.app.inputs import checked_id
+from celeriac.testing import Lab
 from tests.machine.story import Story, saga
 
 
@@ -47,3 +49,33 @@ def test_no_other_run_has_the_keys_of_a_second_life() -> None:
         with pytest.raises(InputInvalid, match="taken for one"):
             checked_id(story.run.key)
         story.do("reserve")
+
+
+@pytest.mark.parametrize("name", ["pay:card", "billing.pay:card", "pay:card:", "pay::card"])
+def test_no_two_runs_share_a_key_where_task_names_have_colons(name: str) -> None:
+    """A step is called by what follows the last dot or colon of its task, so that keys differ."""
+    sagas = Sagas(Celery("shop", broker="redis://nowhere:1/0", set_as_current=False))
+    keys = []
+
+    @sagas.step(name=name)
+    def pay_card(ctx: StepContext) -> None:
+        keys.append(ctx.idempotency_key)
+
+    @sagas.step(name="shop.card")
+    def card(ctx: StepContext) -> None:
+        keys.append(ctx.idempotency_key)
+
+    @sagas.saga
+    def one(flow: Flow) -> None:
+        flow.step(pay_card)
+
+    @sagas.saga
+    def two(flow: Flow) -> None:
+        flow.step(card)
+
+    lab = Lab()
+    lab.start(one, id="order-1")
+    lab.start(two, id="order-1:pay")
+    lab.start(two, id="order-1:pay:")
+    lab.run()
+    assert sorted(keys) == ["order-1:card", "order-1:pay::card", "order-1:pay:card"]

@@ -6,6 +6,7 @@ name and signature, and the saga's function (`planning`).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, overload
@@ -89,7 +90,9 @@ class Flow:
             raise DefinitionError(problem, saga=self._saga)
 
     def _free_name(self, task: str) -> str:
-        base = name = task.rpartition(".")[2] or task
+        # No ":" in it: keys and task ids put one between the run's id and the step, and keys of
+        # `pay:card` in the run `order-1` would be those of `card` in the run `order-1:pay`.
+        base = name = re.split("[.:]", task.rstrip(".:"))[-1] or "step"
         count = 1
         while name in self._steps:
             count += 1

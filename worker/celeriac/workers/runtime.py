@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from celery import Celery
@@ -21,12 +21,15 @@ from celeriac.observing.traces import Tracing, wants
 from celeriac.settings import Settings, Terms, read_settings
 from celeriac.store.redis import RedisStore
 from celeriac.workers.canvas import CeleryDispatcher
+from celeriac.workers.tls import with_tls
 
 if TYPE_CHECKING:
     from celeriac.engine import Archive
     from celeriac.observing import Observer
     from celeriac.store import Lease, Store
 
+# What says where runs are kept.
+_WHEREABOUTS = ("saga_redis_url", "broker_url", "saga_namespace", "saga_shards")
 _SCHEMES = ("redis", "rediss", "unix", "redis+socket")
 
 
@@ -44,15 +47,26 @@ class Runtime:
         self.deaths: deque[Lease] = deque()  # attempts whose pool child is gone; the keeper reads
         self.observers = Observers(logged, log_context, send_signals)
         self._counts = self._traces = False
-        self._settings: Settings | None = None
+        self._settings: Settings | None = None  # those the engine was built with
+        self._whereabouts: tuple[Any, ...] = ()
         self._engines: dict[int, Engine] = {}  # by process: that of a parent is of no use
         self._archive: Archive | None = None
 
     @property
     def settings(self) -> Settings:
-        """The settings, read when first asked for: configuration may come after the sagas."""
-        if self._settings is None:
-            self._settings = read_settings(self.app.conf)
+        """The settings, read anew until this process has an engine: they may come after the sagas.
+
+        Raises ConfigurationError if what they say is nonsense, or another Redis than the one this
+        process is at work on.
+        """
+        if self._settings is None or os.getpid() not in self._engines:
+            return read_settings(self.app.conf)
+        if _whereabouts(self.app) != self._whereabouts:
+            raise ConfigurationError(
+                f"one of {', '.join(_WHEREABOUTS)} was changed after this process had begun to "
+                "work on runs: half of them would be kept elsewhere; set it before the first run "
+                "is started or looked for"
+            )
         return self._settings
 
     @property
@@ -62,7 +76,9 @@ class Runtime:
         found = self._engines.get(pid)
         if found is None:
             self._trace()
-            made = Engine(self.new_store(), Terms.of(self.settings), observers=self.observers)
+            self._settings, self._whereabouts = self.settings, _whereabouts(self.app)
+            terms = Terms.of(self._settings)
+            made = Engine(self.new_store(), terms, observers=self.observers)
             found = self._engines.setdefault(pid, made)  # threads that come together share one
             for other in set(self._engines) - {pid}:
                 self._engines.pop(other, None)
@@ -108,6 +124,10 @@ class Runtime:
             engine.store.close()
 
 
+def _whereabouts(app: Celery) -> tuple[Any, ...]:
+    return tuple(map(app.conf.get, _WHEREABOUTS))
+
+
 def redis_url(app: Celery, settings: Settings) -> str:
     """The URL of the Redis that holds run state: the setting, else the broker's, if it is one."""
     found = settings.redis_url or app.conf.broker_url or ""
@@ -128,4 +148,5 @@ def redis_url(app: Celery, settings: Settings) -> str:
             f"({scheme or 'no scheme'}); set app.conf.saga_redis_url = 'redis://host:6379/0'"
         )
     # kombu spells a unix socket `redis+socket://`, redis-py `unix://`.
-    return found.replace("redis+socket://", "unix://", 1).replace("virtual_host=", "db=")
+    found = found.replace("redis+socket://", "unix://", 1).replace("virtual_host=", "db=")
+    return with_tls(found, app.conf)

@@ -1,0 +1,167 @@
+"""Which Redis holds the state, and how it is spoken to.
+
+Owns: TLS as Celery spells it, and configuration that comes late.  Refuses to know: the other
+settings (`test_settings`).
+"""
+
+from __future__ import annotations
+
+import shutil
+import ssl
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from celery import Celery
+
+from celeriac import ConfigurationError, Flow, Sagas
+from celeriac.testing.servers import LocalRedis, find_embedded_binary, find_redis_binary, free_port
+from celeriac.workers import Runtime, redis_url
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+HOST = "rediss://h:6380"
+
+
+def url_of(**conf: Any) -> str:
+    """The URL of the state, for an app with this configuration."""
+    app = Celery("shop", set_as_current=False)
+    app.conf.update(conf)
+    return redis_url(app, Runtime(app).settings)
+
+
+@pytest.mark.parametrize(
+    ("conf", "url"),
+    [
+        (
+            {"broker_url": f"{HOST}/0", "broker_use_ssl": {"ssl_cert_reqs": ssl.CERT_NONE}},
+            f"{HOST}/0?ssl_cert_reqs=none",
+        ),
+        (
+            {"broker_url": "redis://h:6380/0", "broker_use_ssl": {"ssl_ca_certs": "/etc/ca.pem"}},
+            f"{HOST}/0?ssl_ca_certs=%2Fetc%2Fca.pem",
+        ),
+        (
+            {
+                "broker_url": "amqp://rabbit//",
+                "result_backend": f"{HOST}/1",
+                "redis_backend_use_ssl": {"ssl_cert_reqs": ssl.CERT_OPTIONAL},
+                "saga_redis_url": f"{HOST}/2",
+            },
+            f"{HOST}/2?ssl_cert_reqs=optional",
+        ),
+        ({"broker_url": f"{HOST}/0?ssl_cert_reqs=CERT_NONE"}, f"{HOST}/0?ssl_cert_reqs=none"),
+        ({"broker_url": f"{HOST}/0?ssl_cert_reqs=required"}, f"{HOST}/0?ssl_cert_reqs=required"),
+        (
+            {
+                "broker_url": f"{HOST}/0?ssl_cert_reqs=none",
+                "broker_use_ssl": {"ssl_cert_reqs": ssl.CERT_REQUIRED},
+            },
+            f"{HOST}/0?ssl_cert_reqs=none",
+        ),
+        (
+            {
+                "broker_url": f"{HOST}/0",
+                "broker_use_ssl": {"ssl_cert_reqs": ssl.CERT_NONE},
+                "saga_redis_url": "redis://other:6379/0",
+            },
+            "redis://other:6379/0",
+        ),
+        (
+            {
+                "broker_url": "redis://h:6380/0",
+                "broker_use_ssl": {
+                    "ssl_min_version": ssl.TLSVersion.TLSv1_2,
+                    "ssl_check_hostname": False,
+                    "ssl_keyfile": None,
+                },
+            },
+            f"{HOST}/0?ssl_min_version=771&ssl_check_hostname=False",
+        ),
+        ({"broker_url": "redis://h:6380/0", "broker_use_ssl": False}, "redis://h:6380/0"),
+    ],
+)
+def test_tls_reaches_the_state(conf: dict[str, Any], url: str) -> None:
+    """What is said of a server holds for the state that is kept there, and for no other server."""
+    assert url_of(**conf) == url
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"ssl_ocsp_context": object()}, "broker_use_ssl: .*ssl_ocsp_context.*saga_redis_url"),
+        ({"ssl_cert_reqs": "CERT_SOME"}, "CERT_REQUIRED, CERT_OPTIONAL or CERT_NONE.*CERT_SOME"),
+    ],
+)
+def test_tls_that_cannot_be_used_is_refused(options: dict[str, Any], message: str) -> None:
+    """An option is never left out silently."""
+    with pytest.raises(ConfigurationError, match=message):
+        url_of(broker_url=f"{HOST}/0", broker_use_ssl=options)
+
+
+@pytest.fixture
+def tls_port(tmp_path: Path) -> Iterator[int]:
+    """Where a Redis speaks TLS, under a certificate that it has signed itself."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("there is no openssl to make a certificate with")
+    if find_redis_binary() == find_embedded_binary():
+        pytest.skip("the embedded server is built without TLS")
+    key, certificate, port = tmp_path / "key.pem", tmp_path / "ca.pem", free_port()
+    request = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost"
+    names = ["-addext", "subjectAltName=DNS:localhost"]
+    files = ["-keyout", str(key), "-out", str(certificate)]
+    subprocess.run([openssl, *request.split(), *names, *files], check=True, capture_output=True)
+    options: dict[str, str | int] = {
+        "tls-port": port,
+        "tls-auth-clients": "no",
+        "tls-cert-file": str(certificate),
+        "tls-key-file": str(key),
+    }
+    with LocalRedis(tmp_path / "redis", options=options):
+        yield port
+
+
+def test_a_run_is_started_over_tls(tls_port: int, tmp_path: Path) -> None:
+    """With `broker_use_ssl` as Celery wants it, and nothing else, a run is accepted."""
+    app = Celery("shop", broker=f"rediss://localhost:{tls_port}/0", set_as_current=False)
+    app.conf.broker_use_ssl = {"ssl_ca_certs": str(tmp_path / "ca.pem")}
+    sagas = Sagas(app)
+
+    @sagas.step
+    def pack(sku: str) -> str:
+        return sku
+
+    @sagas.saga
+    def order(flow: Flow, sku: str) -> str:
+        return flow.step(pack, sku)
+
+    order.start("mug", id="order-1")
+    assert sagas.run("order-1").status == "running"
+    assert app.connection().default_channel.client.llen("celery") == 1
+
+
+# --- configuration that comes late ---------------------------------------------------------------
+
+
+def test_configuration_may_come_after_the_app_was_finalized() -> None:
+    """Autodiscovery touches `app.tasks` before a test's configuration is there; it counts."""
+    app = Celery("shop", broker="redis://prod:6379/0", set_as_current=False)
+    sagas = Sagas(app)
+    assert app.tasks
+    app.conf.update(saga_redis_url="redis://test:6379/0", saga_lease=30)
+    assert sagas.runtime.settings.redis_url == "redis://test:6379/0"
+    assert sagas.runtime.settings.lease == 30
+
+
+@pytest.mark.parametrize("name", ["saga_redis_url", "broker_url", "saga_namespace", "saga_shards"])
+def test_runs_are_not_sent_to_two_places(name: str) -> None:
+    """Once a process works on runs, saying that they are elsewhere is an error."""
+    app = Celery("shop", broker="redis://prod:6379/0", set_as_current=False)
+    sagas = Sagas(app)
+    sagas.runtime.engine.store.close()
+    app.conf[name] = {"saga_shards": 4, "saga_namespace": "other"}.get(name, "redis://test:6379/0")
+    with pytest.raises(ConfigurationError, match=f"{name}.* was changed after"):
+        _ = sagas.runtime.settings

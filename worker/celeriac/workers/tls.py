@@ -1,0 +1,100 @@
+"""TLS for the Redis of run state, as the application has spelt it for Celery.
+
+Owns: which of Celery's TLS settings apply to the state, and their spelling in a URL that redis-py
+reads.  Refuses to know: connections.
+
+Celery has three spellings: `broker_use_ssl`, `redis_backend_use_ssl` and options in the URL, where
+`ssl_cert_reqs` is `CERT_NONE` or `none`.  The first two are said of a server: they hold for the
+state as well where that is the same server, at the same port.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from celeriac.errors import ConfigurationError
+from celeriac.workers.urls import broker_url
+
+_NETWORK = ("redis", "rediss")
+_DEFAULT_PORT = 6379
+_CERT_REQS = {
+    **{name: name for name in ("none", "optional", "required")},
+    "cert_none": "none",
+    "cert_optional": "optional",
+    "cert_required": "required",
+}
+# What redis-py reads from a URL as it is meant there.
+_IN_A_URL = {
+    "ssl_ca_certs",
+    "ssl_ca_data",
+    "ssl_ca_path",
+    "ssl_cert_reqs",
+    "ssl_certfile",
+    "ssl_check_hostname",
+    "ssl_ciphers",
+    "ssl_keyfile",
+    "ssl_min_version",
+    "ssl_password",
+}
+
+
+def with_tls(url: str, conf: Mapping[str, Any]) -> str:
+    """Return the *url* of a Redis with the TLS options that *conf* has for its server.
+
+    What the URL says itself wins.  Raises ConfigurationError for an option that cannot be used.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in _NETWORK:
+        return url
+    query = dict(parse_qsl(parts.query, keep_blank_values=True))
+    options = _said_of_the_server(url, conf)
+    if not options and parts.scheme == "redis":
+        return url
+    found = {**options, **query}
+    for name in [name for name in found if name.startswith("ssl_")]:
+        found[name] = _spelt(name, found[name])
+    return urlunsplit(parts._replace(scheme="rediss", query=urlencode(found)))
+
+
+def _said_of_the_server(url: str, conf: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that are set for the server of *url*, be it as broker or as result backend."""
+    backend = conf.get("result_backend")
+    for name, other in (
+        ("broker_use_ssl", broker_url(conf)),
+        ("redis_backend_use_ssl", backend if isinstance(backend, str) else ""),
+    ):
+        given = conf.get(name)
+        # True turns TLS on for other brokers; kombu's Redis wants the options (`rediss://`).
+        if not isinstance(given, Mapping) or _server(other) != _server(url):
+            continue
+        if unknown := sorted(set(given) - _IN_A_URL):
+            raise ConfigurationError(
+                f"{name}: run state is in the same Redis, and {unknown[0]} cannot be used for it; "
+                "set app.conf.saga_redis_url = 'rediss://…?ssl_ca_certs=…' with what it needs"
+            )
+        return {key: value for key, value in given.items() if value is not None}
+    return {}
+
+
+def _server(url: str) -> tuple[str, int] | None:
+    parts = urlsplit(url.partition(";")[0])
+    if parts.scheme not in _NETWORK:
+        return None
+    return parts.hostname or "localhost", parts.port or _DEFAULT_PORT
+
+
+def _spelt(name: str, value: Any) -> str:
+    """An option of Celery's as redis-py reads it from a URL."""
+    if name == "ssl_cert_reqs":
+        given = value.name if isinstance(value, ssl.VerifyMode) else str(value)
+        if given.lower() not in _CERT_REQS:
+            raise ConfigurationError(
+                f"ssl_cert_reqs must be CERT_REQUIRED, CERT_OPTIONAL or CERT_NONE, not {given!r}"
+            )
+        return _CERT_REQS[given.lower()]
+    if isinstance(value, ssl.TLSVersion):
+        return str(int(value))
+    return str(value)
