@@ -9,7 +9,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING
 
 from celeriac.doctor import CHECKS, Severity
-from celeriac.doctor.workforce import _at_once, _is_late
+from celeriac.doctor.sweep import _at_once, _is_late
 from celeriac.workers.report import Ticks, ask_workers
 from tests.doctor.clinic import build
 from tests.doctor.ward import until

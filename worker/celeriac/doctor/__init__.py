@@ -8,7 +8,8 @@ facts, so it cannot hang, and a fact that nobody may see is a finding and no cra
 
 Its files, from the ground up::
 
-    findings | formatting | store_contents < server < facts < configured | durability < workforce
+    findings | formatting | store_contents < server < facts
+    < broker | configured | durability < workers < sweep
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from celeriac.doctor import configured, durability, workforce
+from celeriac.doctor import broker, configured, durability, sweep, workers
 from celeriac.doctor.facts import NOBODY, gather
-from celeriac.doctor.findings import Check, Finding, Severity
+from celeriac.doctor.findings import Check, Finding, Severity, all_checks
 from celeriac.observing import clean, log
 from celeriac.workers import configured_urls, masked, secrets_of
 
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
 __all__ = ["CHECKS", "Check", "Finding", "Report", "Severity", "examine", "judge", "start_checkup"]
 
 #: Every check by its id: first what would be in the way of all others.
-CHECKS: dict[str, Check[Facts]] = workforce.all_checks(
-    durability.TABLE, configured.TABLE, workforce.BROKER, workforce.WORKERS
+CHECKS: dict[str, Check[Facts]] = all_checks(
+    durability.TABLE, configured.TABLE, broker.BROKER, workers.WORKERS, sweep.SWEEP
 )
 _ORDER = list(Severity)
 _SERVERS = ("redis", "broker")

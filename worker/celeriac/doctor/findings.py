@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Generic, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -129,3 +129,10 @@ class Table(Generic[F]):
             return row
 
         return declare
+
+
+def all_checks(*tables: Table[Any]) -> dict[str, Any]:
+    """The checks of several tables by id, in order; an id stands for one check."""
+    rows = [row for table in tables for row in table.rows.items()]
+    assert len(dict(rows)) == len(rows)
+    return dict(rows)

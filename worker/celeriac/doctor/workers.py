@@ -1,13 +1,13 @@
-"""Checks of the broker, the workers and the sweep: whether runs can make progress.
+"""Checks of the workers: whether they know, get and can do what the sagas need.
 
 Owns: which workers a saga needs, and what of their answers is bad.  Refuses to know: how they were
-asked.
+asked, and what they do for the sweep.
 """
 
 from __future__ import annotations
 
 from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from celeriac.doctor.durability import NTP, skewed
 from celeriac.doctor.findings import ERROR, INFO, WARNING, Remark, Table, Unseen, seen
@@ -16,75 +16,12 @@ from celeriac.errors import SagaError
 from celeriac.workers import ERRBACK, QUEUE, place, redis_url
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from celeriac.doctor.facts import Facts
-    from celeriac.workers import Ticks, Worker
+    from celeriac.workers import Worker
 
-BROKER: Table[Facts] = Table("broker")
 WORKERS: Table[Facts] = Table("workers")
-
-_SWEEP_DOWN, _SWEEPS_MISSED = 30.0, 30  # seconds, or so many intervals
-_BEAT_RECENT = 30.0  # seconds since its last tick in which a beat counts as there
-_LATE_FOR = 5.0  # seconds in which no tick of it has come in time
-
-
-# --- the broker ----------------------------------------------------------------------------------
-
-
-@BROKER.check(
-    "broker",
-    about="The broker answers.",
-    severity=ERROR,
-    advice="See that it is up, and that broker_url, its password and the network are right: runs "
-    "are accepted without it, but none goes on.",
-    by_hand="celery -A app inspect ping",
-)
-def broker(facts: Facts) -> Iterator[str | Remark]:
-    """Messages get somewhere."""
-    if isinstance(facts.broker, Unseen) and facts.broker.told_by == "broker":
-        yield f"it cannot be reached ({facts.broker.why})"
-    else:
-        seen(facts.broker)
-
-
-@BROKER.check(
-    "shared-redis",
-    about="Runs and messages are kept by different servers.",
-    severity=INFO,
-    advice="Fine for small installations. Where queues may grow long, give runs a Redis of their "
-    "own (saga_redis_url): a full queue takes the memory in which runs are kept.",
-    by_hand="saga_redis_url and broker_url",
-)
-def shared_redis(facts: Facts) -> Iterator[str | Remark]:
-    """A long queue cannot keep runs from being accepted."""
-    server = seen(seen(facts.broker).server) if _is_redis(facts) else None
-    if server is not None and server.says("run_id") == seen(facts.server).says("run_id"):
-        yield "the broker is the same Redis: another database shares its memory all the same"
-
-
-@BROKER.check(
-    "broker-eviction",
-    about="The broker throws no message away when its memory is full.",
-    severity=WARNING,
-    advice="CONFIG SET maxmemory-policy noeviction on the broker's Redis, and the same in its "
-    "redis.conf.",
-    by_hand="CONFIG GET maxmemory-policy, on the broker",
-)
-def broker_eviction(facts: Facts) -> Iterator[str | Remark]:
-    """No queue disappears."""
-    if not _is_redis(facts):
-        return
-    policy = seen(seen(facts.broker).server).setting("maxmemory-policy", "maxmemory_policy")
-    if policy != "noeviction":
-        yield f"maxmemory-policy of the broker is {policy}: whole queues may be thrown away"
-
-
-def _is_redis(facts: Facts) -> bool:
-    return seen(facts.broker).transport == "redis"
-
-
-# --- workers -------------------------------------------------------------------------------------
 
 
 @WORKERS.check(
@@ -124,7 +61,7 @@ def _silence(facts: Facts) -> float | None:
     return (seen(facts.server).now - facts.shelves.pulse) / 1000
 
 
-def _present(facts: Facts) -> dict[str, Worker]:
+def present_workers(facts: Facts) -> dict[str, Worker]:
     """The workers of this namespace; Unseen if there is none."""
     found = {
         name: worker
@@ -146,7 +83,7 @@ def _present(facts: Facts) -> dict[str, Worker]:
 )
 def tasks(facts: Facts) -> Iterator[str | Remark]:
     """No run waits for a worker that does not come (I14)."""
-    present = _present(facts)
+    present = present_workers(facts)
     for name, live in _wanted(facts).items():
         takers = _takers(facts, present, name)
         ignorant = {each for each, worker in takers.items() if name not in worker.tasks}
@@ -170,7 +107,7 @@ def tasks(facts: Facts) -> Iterator[str | Remark]:
 )
 def queues(facts: Facts) -> Iterator[str | Remark]:
     """No message waits for ever."""
-    present = _present(facts)
+    present = present_workers(facts)
     missing: dict[str, bool] = {}
     for name, live in {**_wanted(facts), ERRBACK: True}.items():
         queue = QUEUE if name == ERRBACK else _queue(facts, name)
@@ -226,7 +163,7 @@ def clocks(facts: Facts) -> Iterator[str | Remark]:
 def versions(facts: Facts) -> Iterator[str | Remark]:
     """One version is at work."""
     found: dict[str, set[str]] = {}
-    for name, worker in _present(facts).items():
+    for name, worker in present_workers(facts).items():
         found.setdefault(f"Celeriac {worker.celeriac}, Celery {worker.celery}", set()).add(name)
     ours = f"Celeriac {metadata.version('celeriac')}, Celery {metadata.version('celery')}"
     others = {version: who for version, who in found.items() if version != ours}
@@ -280,7 +217,7 @@ def _state_place(facts: Facts) -> str:
 )
 def pools(facts: Facts) -> Iterator[str | Remark]:
     """Time limits and leases work."""
-    solo = {name for name, worker in _present(facts).items() if worker.pool == "solo"}
+    solo = {name for name, worker in present_workers(facts).items() if worker.pool == "solo"}
     if solo:
         yield f"{names(solo)} with a solo pool"
 
@@ -294,102 +231,8 @@ def pools(facts: Facts) -> Iterator[str | Remark]:
 )
 def worker_rejects(facts: Facts) -> Iterator[str | Remark]:
     """Poison is capped on every machine."""
-    found = {name for name, worker in _present(facts).items() if worker.reject_on_worker_lost}
+    found = {
+        name for name, worker in present_workers(facts).items() if worker.reject_on_worker_lost
+    }
     if found:
         yield f"{names(found)} with task_reject_on_worker_lost"
-
-
-# --- the sweep -----------------------------------------------------------------------------------
-
-
-@WORKERS.check(
-    "sweep",
-    about="The sweep went through all shards just now.",
-    severity=ERROR,
-    advice="Start a beat (celery -A app beat), or celery -A app saga sweep --every 1; see that a "
-    f"worker takes from the queue {QUEUE!r}. Without it nothing that was lost is found.",
-    by_hand="the workers' and beat's logs",
-)
-def sweep(facts: Facts) -> Iterator[str | Remark]:
-    """Deadlines, retries and lost messages are seen to."""
-    mark = seen(facts.sweep)
-    if mark is None:
-        yield "it has never been through"
-        return
-    ago = (mark.now - mark.at) / 1000
-    if ago > max(_SWEEP_DOWN, _SWEEPS_MISSED * facts.settings.sweep_interval):
-        yield f"it was last through {span(ago)} ago"
-
-
-@WORKERS.check(
-    "sweep-lag",
-    about="The sweep looks at what is due within a lease.",
-    severity=WARNING,
-    advice="Give the queue of the sweep a worker of its own (celery -A app worker -Q celeriac "
-    "-c 1), or raise saga_sweep_batch.",
-    by_hand="the oldest entries of the wake indexes: ZRANGE NAMESPACE:{0}:wake 0 0 WITHSCORES",
-)
-def sweep_lag(facts: Facts) -> Iterator[str | Remark]:
-    """It keeps up."""
-    shelves, now = seen(facts.shelves), seen(facts.server).now
-    late = (now - shelves.due) / 1000 if shelves.due else 0.0
-    if late > facts.settings.lease + 2 * facts.settings.sweep_interval:
-        yield f"something has been due for {span(late)}, and was not looked at"
-
-
-@WORKERS.check(
-    "beat",
-    about="One beat sends the ticks of the sweep, and they arrive in time.",
-    severity=WARNING,
-    advice="Run exactly one beat: each further one doubles all periodic tasks.",
-    by_hand="the processes of celery beat, on all machines",
-)
-def beat(facts: Facts) -> Iterator[str | Remark]:
-    """There are not two of them."""
-    found = {name: worker.beats for name, worker in _present(facts).items()}
-    recent = [pair for beats in found.values() for pair in beats.items() if _is_recent(pair[1])]
-    at_once = _at_once(recent, 2 * facts.settings.sweep_interval)
-    if at_once:
-        yield f"{len(at_once)} of them at the same time: {names(at_once)}"
-    late = {name for name, beats in found.items() if any(map(_is_late, beats.values()))}
-    if late:
-        yield Remark(
-            ERROR,
-            f"{names(late)} get each tick too late to count: the clock of beat is behind theirs, "
-            "or there is too much before it",
-            f"Let all machines keep their time by NTP, and see how long the queue {QUEUE!r} is.",
-        )
-
-
-def _is_recent(ticks: Ticks) -> bool:
-    return ticks.last < _BEAT_RECENT
-
-
-def _is_late(ticks: Ticks) -> bool:
-    """True if its ticks come, and none has been in time for a while.
-
-    Those that had waited for a worker to start come too late all at once, which means nothing.
-    """
-    since = ticks.first if ticks.timely is None else ticks.timely
-    return _is_recent(ticks) and since - ticks.last > _LATE_FOR
-
-
-def _at_once(ticks: Iterable[tuple[str, Ticks]], overlap: float) -> set[str]:
-    """The beats whose times of sending overlap: one that followed another is no second one."""
-    spans: dict[str, tuple[float, float]] = {}  # from and to, in seconds ago
-    for name, tick in ticks:
-        first, last = spans.get(name, (tick.first, tick.last))
-        spans[name] = max(first, tick.first), min(last, tick.last)
-    return {
-        name
-        for name, (first, last) in spans.items()
-        for other, (begin, end) in spans.items()
-        if other != name and min(first, begin) - max(last, end) > overlap
-    }
-
-
-def all_checks(*tables: Table[Any]) -> dict[str, Any]:
-    """The checks of several tables by id, in order; an id stands for one check."""
-    rows = [row for table in tables for row in table.rows.items()]
-    assert len(dict(rows)) == len(rows)
-    return dict(rows)
