@@ -23,6 +23,11 @@ MIME_OF_PICKLE = "application/x-python-serialize"
 APP = tuple(check.id for check in CHECKS.values() if check.area == "app")
 
 
+def broken_router(*_: Any, **__: Any) -> None:
+    """A router that was written for another version of Celery."""
+    raise TypeError("it takes other arguments")
+
+
 def look(
     examined: Examine, server: RedisServer, late: dict[str, Any] | None = None, **conf: Any
 ) -> Examined:
@@ -53,6 +58,12 @@ def test_a_sound_application(examined: Examine, clean: RedisServer) -> None:
         ("reject-on-worker-lost", Severity.WARNING, {"task_reject_on_worker_lost": True}),
         ("prefetch", Severity.INFO, {"worker_prefetch_multiplier": 4}),
         ("own-queue", Severity.WARNING, {"task_default_queue": "celeriac"}),
+        (
+            "routes",
+            Severity.ERROR,
+            {"task_create_missing_queues": False, "task_routes": {"clinic.scan": "undeclared"}},
+        ),
+        ("routes", Severity.ERROR, {"task_routes": (broken_router,)}),
     ],
 )
 def test_a_setting_that_does_harm(

@@ -73,6 +73,7 @@ def build(  # noqa: C901 -- not complex, only many: all that the app consists of
     app = Celery("kit", broker=url, set_as_current=False)
     app.conf.update(
         saga_redis_url=state_url,
+        task_annotations={"*": {"rate_limit": os.environ.get("KIT_RATE_LIMIT")}},
         saga_lease=LEASE,
         saga_sweep_interval=SWEEP,
         saga_grace=GRACE,

@@ -10,14 +10,14 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from celery import signals
-from celery.bootsteps import RUN
+from celery import Task, signals
+from celery.bootsteps import RUN, Step
 from celery.utils.text import str_to_list
 
 from celeriac.app.instruments import Instruments
 from celeriac.doctor import start_checkup
 from celeriac.engine import Sweep
-from celeriac.errors import CommandRefused, SagaError
+from celeriac.errors import CommandRefused, ConfigurationError, SagaError
 from celeriac.machine import Block
 from celeriac.observing import clean, log
 from celeriac.points import reached
@@ -47,6 +47,39 @@ SWEEP = "celeriac.sweep"
 _LOGGERS_OF_EVERY_TASK = ("celery.app.trace", "celery.worker.strategy", "celery.beat")
 
 
+class OwnTask(Task):  # type: ignore[misc]  # Celery has no types
+    """A task of Celeriac's own: what an application says of tasks, it says of others.
+
+    A rate limit for `*` would throttle the sweep, a time limit end it, a task class of the
+    application's own do what it likes around it.
+    """
+
+    abstract = True
+    Strategy = STRATEGY
+    ignore_result = True
+    # All that Celery would otherwise take from the configuration; 0 is no limit.
+    rate_limit = 0
+    soft_time_limit, time_limit = 300, 330  # seconds; a sweep ends long before by itself
+    acks_late = reject_on_worker_lost = False
+    acks_on_failure_or_timeout = True
+    track_started = store_eager_result = store_errors_even_if_ignored = False
+
+    @classmethod
+    def annotate(cls) -> None:
+        """Take nothing from task_annotations."""
+
+
+class Preflight(Step):  # type: ignore[misc]  # Celery has no types
+    """The part of a worker that keeps it from starting where it could do nothing for any run.
+
+    A receiver of a signal could not: Celery logs what it raises, and goes on.
+    """
+
+    def __init__(self, worker: Any, **options: Any) -> None:
+        super().__init__(worker, **options)
+        worker.app.celeriac.runtime.check()
+
+
 def wire(app: Celery, runtime: Runtime) -> None:
     """Give *app* Celeriac's tasks, and make its workers and beat do their part."""
     _Wiring(app, runtime).connect()
@@ -62,49 +95,67 @@ class _Wiring:
         self.sweep = app.task(
             _sweep(runtime),
             name=SWEEP,
+            base=OwnTask,
             bind=True,
             shared=False,
-            ignore_result=True,
             send_events=False,
             Request=Tick,
-            Strategy=STRATEGY,
         )
         # bound and with no argument of Celery's: an errback of another form runs inline in the
         # worker that failed, past queue and retries (F11).
         self.compensate = app.task(
-            _compensate(runtime),
-            name=ERRBACK,
-            bind=True,
-            shared=False,
-            ignore_result=True,
-            Strategy=STRATEGY,
+            _compensate(runtime), name=ERRBACK, base=OwnTask, bind=True, shared=False
         )
 
     def connect(self) -> None:
         self.app.steps["consumer"].add(HeartbeatFileStep)
+        self.app.steps["worker"].add(Preflight)
         self.app.user_options["worker"].add(OPTION)
         # weak=False: nobody else holds these methods.
-        self.app.on_after_finalize.connect(self._add_beat_entry, weak=False)
+        if self.app.finalized:
+            self._add_beat_entry(self.app)
+        else:
+            self.app.on_after_finalize.connect(self._add_beat_entry, weak=False)
         signals.celeryd_init.connect(self._note_refusal, weak=False)
         signals.celeryd_after_setup.connect(self._consume_queue, weak=False)
         signals.worker_ready.connect(self._start_keeper, weak=False)
         signals.worker_shutdown.connect(self._stop_keeper, weak=False)
         signals.task_unknown.connect(self._tell_unknown, weak=False)
-        signals.beat_init.connect(self._quieten, weak=False)
+        signals.beat_init.connect(self._ready_beat, weak=False)
 
     # --- beat ----------------------------------------------------------------------------------
 
     def _add_beat_entry(self, sender: Any, **_: Any) -> None:
-        interval = self.runtime.settings.sweep_interval
-        # A tick that waited for the next one is of no use, and two beats double each tick (F17).
+        entry = self._beat_entry()
         sender.add_periodic_task(
-            interval,
-            self.sweep.signature(),
-            name=SWEEP,
-            expires=max(interval, 1.0),
-            queue=QUEUE,
-            **written(self.app),
+            entry["schedule"], self.sweep.signature(), name=SWEEP, **entry["options"]
         )
+
+    def _beat_entry(self) -> dict[str, Any]:
+        interval = self.runtime.settings.sweep_interval
+        options = {
+            # One that waited for the next is of no use, and two beats double each tick (F17).
+            "expires": max(interval, 1.0),
+            "queue": QUEUE,
+            **written(self.app),
+        }
+        return {"task": SWEEP, "schedule": interval, "options": options}
+
+    def _ready_beat(self, sender: Any = None, **_: Any) -> None:
+        """See that a beat sends ticks, whatever became of the schedule since it was made."""
+        self._quieten()
+        if not self._mine(getattr(sender, "app", None)):
+            return
+        try:
+            self.runtime.check()
+            entry = self._beat_entry()
+        except ConfigurationError as error:
+            # Celery would log an error, and send everything but the ticks.
+            raise SystemExit(f"this beat cannot send the sweep: {error}") from None
+        self._know_queue()
+        if SWEEP not in sender.scheduler.schedule:
+            # The application has set its beat_schedule after this one was added to it.
+            sender.scheduler.update_from_dict({SWEEP: entry})
 
     # --- a worker ------------------------------------------------------------------------------
 
@@ -122,11 +173,19 @@ class _Wiring:
 
     def _consume_queue(self, instance: Any = None, **_: Any) -> None:
         if self._mine(getattr(instance, "app", None)):
-            queues = self.app.amqp.queues
+            queue = self._know_queue()
             # With -Q a worker takes only what is named; somebody has to sweep all the same.
             if not self._refuses_queue:
-                queues.select_add(queues.new_missing(QUEUE))
+                self.app.amqp.queues.select_add(queue)
             self._quieten()
+
+    def _know_queue(self) -> Any:
+        """Return our queue, as the application declares it, or else as we do.
+
+        It is there also where task_create_missing_queues is off.
+        """
+        queues = self.app.amqp.queues
+        return queues[QUEUE] if QUEUE in queues else queues.add(queues.new_missing(QUEUE))
 
     def _accept_json(self) -> None:
         """Let a worker read our messages, should its application send in another form."""

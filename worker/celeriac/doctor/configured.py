@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from celery.exceptions import QueueNotFound
+
 from celeriac.doctor.findings import ERROR, INFO, WARNING, Remark, Table
 from celeriac.doctor.formatting import names, span
+from celeriac.failure import class_name, safe_text
 from celeriac.workers import QUEUE, broker_url
 
 if TYPE_CHECKING:
@@ -201,6 +204,30 @@ def prefetch(facts: Facts) -> Iterator[str | Remark]:
         yield f"worker_prefetch_multiplier is {multiplier}" + (
             ": a worker takes all there is" if not multiplier else ""
         )
+
+
+@check(
+    "routes",
+    about="Messages of every step have a queue to go to.",
+    severity=ERROR,
+    advice="Declare the queue in task_queues, or remove task_create_missing_queues = False; until "
+    "then runs wait, and say 'not sent'.",
+    by_hand="task_routes, task_queues and task_create_missing_queues",
+)
+def routes(facts: Facts) -> Iterator[str | Remark]:
+    """No message is refused before it is sent."""
+    queue_of = facts.app.celeriac.runtime.dispatcher.queue_of
+    for name in sorted({job.name for job in _jobs(facts)}):
+        try:
+            queue_of(name)
+        except QueueNotFound as error:
+            yield f"{name}: {error.args[0]}"
+        except Exception as error:  # noqa: BLE001 -- a router is the application's
+            yield Remark(
+                ERROR,
+                f"{name}: a router raises {class_name(error)}: {safe_text(error)}",
+                "Mend the router in task_routes.",
+            )
 
 
 @check(

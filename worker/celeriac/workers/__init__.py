@@ -5,7 +5,7 @@ defined and steered.
 
 Its files, from the ground up::
 
-    canvas | heartbeat | urls < intake | leases | tls < runtime < report | tasks
+    canvas | heartbeat | urls < intake | leases | tls < preflight < runtime < report | tasks
 """
 
 from __future__ import annotations

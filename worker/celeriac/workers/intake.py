@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 #: What Celery is to import where it takes in a message of ours.
 STRATEGY = "celeriac.workers.intake:strategy"
 
-_JSON = "application/json"
+JSON = "application/json"
 _SIGNED = "application/data"  # of Celery's `auth`: checked, then JSON again
 
 
@@ -32,7 +32,7 @@ def strategy(task: Any, app: Celery, consumer: Any) -> Callable[..., Any]:
     """Return what Celery calls for each message of *task*: its own, behind our door."""
     take = default(task, app, consumer)
     only_ours = not hasattr(task, "saga_runtime")  # the sweep and the errback
-    form = _SIGNED if app.conf.task_serializer == SIGNED else _JSON
+    form = _SIGNED if app.conf.task_serializer == SIGNED else JSON
 
     def taken(message: Any, *rest: Any, **more: Any) -> Any:
         if only_ours or HEADER in (message.headers or {}):

@@ -21,6 +21,7 @@ from celeriac.observing.traces import Tracing, wants
 from celeriac.settings import Settings, Terms, read_settings
 from celeriac.store.redis import RedisStore
 from celeriac.workers.canvas import CeleryDispatcher
+from celeriac.workers.preflight import check_messages
 from celeriac.workers.tls import with_tls
 
 if TYPE_CHECKING:
@@ -69,12 +70,18 @@ class Runtime:
             )
         return self._settings
 
+    def check(self) -> None:
+        """Raise ConfigurationError if this process could do nothing for any run."""
+        redis_url(self.app, self.settings)
+        check_messages(self.app)
+
     @property
     def engine(self) -> Engine:
         """The engine of this process."""
         pid = os.getpid()
         found = self._engines.get(pid)
         if found is None:
+            self.check()
             self._trace()
             self._settings, self._whereabouts = self.settings, _whereabouts(self.app)
             terms = Terms.of(self._settings)
