@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from celeriac.testing.servers import Child
-from tests.upgrade.shop import build
+from tests.upgrade.shop import CUSTOMS, build
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -43,7 +43,7 @@ class Processes:
             "PYTHONPATH": os.pathsep.join([str(_ROOT / "worker"), str(_ROOT)]),
         }
         # Named, since a worker may note its name in a run: no machine belongs into a fixture.
-        options = ["-n", "crew@shop", "-c", str(processes), "-l", "INFO"]
+        options = ["-n", "crew@shop", "-c", str(processes), "-l", "INFO", "-Q", f"celery,{CUSTOMS}"]
         options += ["--without-mingle", "--without-gossip"]
         command = [sys.executable, "-m", "celery", "-A", "tests.upgrade.worker_app", "worker"]
         log, before = self.folder / "worker.log", self.log.count(_READY)

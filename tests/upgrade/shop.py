@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 AGES = "36500d"
 DEADLINE = "40s"  # of the sagas whose deadline passes between the two versions
 UNKNOWN = "shop.declare"  # a task that is to be deployed with the next version
+CUSTOMS = "customs"  # its queue, where nothing else waits
 LATER = Retry(max_attempts=5, initial_delay="20s", jitter=False)
 IN_AGES = Retry(max_attempts=2, backoff="none", initial_delay=AGES, max_delay=AGES)
 
@@ -74,6 +75,8 @@ def build(url: str, folder: Path, *, trouble: bool, conf: Mapping[str, Any] | No
     """Make the app, over the Redis at *url*; it keeps its journal in *folder*."""
     app = Celery("shop", broker=url, set_as_current=False)
     app.conf.update(worker_prefetch_multiplier=1, broker_connection_retry_on_startup=True)
+    # Where other messages wait, a sweep believes for up to a minute that a lost one does too.
+    app.conf.update(task_routes={UNKNOWN: {"queue": CUSTOMS}})
     app.conf.update(conf or {})
     sagas = Sagas(app)
     act = _actor(folder, trouble=trouble)

@@ -11,7 +11,6 @@ anybody looks; those of `late`, `overdue` and `brief` have passed, and that is w
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,9 +31,6 @@ FIXTURES = Path(__file__).parent / "fixtures"
 VERSIONS = sorted(file.stem.partition("-")[2] for file in FIXTURES.glob("redis-*.jsonl"))
 CONF = {"saga_lease": 2.0, "saga_sweep_interval": 0.2}
 
-PROVE = os.environ.get("PROVE") == "1"
-#: A sweep looks ever more rarely for a message that has been waited for long: up to a minute.
-long = pytest.mark.skipif(not PROVE, reason="more than a minute; PROVE=1 runs it")
 each_run = pytest.mark.parametrize("left", EVERY, ids=lambda left: left.id)
 each_end = pytest.mark.parametrize("left", LEFT, ids=lambda left: left.id)
 
@@ -237,7 +233,6 @@ CALLED = {
 }
 
 
-@long
 @each_end
 def test_a_run_ends_as_it_should(finished: Processes, left: Left) -> None:
     """Whatever it was at, it ends, and exactly what was left to do is done, in order."""
@@ -252,7 +247,6 @@ def test_a_run_ends_as_it_should(finished: Processes, left: Left) -> None:
         assert run.result(timeout=0) == order_of(left.id, key)
 
 
-@long
 @pytest.mark.parametrize("left", AT_REST, ids=lambda left: left.id)
 def test_a_run_at_rest_stays_as_it_was(finished: Processes, version: str, left: Left) -> None:
     """Sweeps and workers leave alone what had ended, and it is still joined."""
@@ -269,7 +263,6 @@ def call(crew: Processes, run_id: str, step: str) -> dict[str, Any]:
     return found
 
 
-@long
 def test_steps_are_given_what_was_kept_for_them(finished: Processes) -> None:
     """Key, tags, heartbeat of the attempt before, inputs and constants: all are there."""
     charged = call(finished, "at-work", "charge")
@@ -283,7 +276,6 @@ def test_steps_are_given_what_was_kept_for_them(finished: Processes) -> None:
     }
 
 
-@long
 def test_compensations_are_given_what_was_kept_for_them(finished: Processes) -> None:
     """They get the results of steps that the older version ran; of an unknown outcome, none."""
     refunded = call(finished, "undo-at-work", "charge.undo")
@@ -297,7 +289,6 @@ def test_compensations_are_given_what_was_kept_for_them(finished: Processes) -> 
     assert call(finished, "in-grace", "weigh.undo")["given"] == {"result": None}
 
 
-@long
 def test_what_was_done_fits_what_was_there(finished: Processes) -> None:
     """What two versions have written of a run is one history, and nothing is left to wake."""
     done = finished.shop.sagas.repair(dry_run=True)
@@ -307,13 +298,11 @@ def test_what_was_done_fits_what_was_there(finished: Processes) -> None:
     assert (stats.active, stats.owed, stats.overdue) == (0, 0, 0)
 
 
-@long
 def test_a_worker_understands_what_it_reads(finished: Processes) -> None:
     """No message and no run of the older version makes a worker complain."""
     assert [line for line in finished.log.splitlines() if "ERROR" in line or "Trace" in line] == []
 
 
-@long
 def test_retention_that_was_promised_is_kept(finished: Processes) -> None:
     """A run whose retention is over is removed by the first sweeps; all others stay."""
     with pytest.raises(RunNotFound):
