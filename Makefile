@@ -25,7 +25,7 @@ ARGS ?=
 .PHONY: help
 help: ## show this
 	@echo "Celeriac: durable sagas on Celery and Redis."
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: setup
 setup: $(READY) ## make .venv with exact versions (the others do this when it is needed)
@@ -50,6 +50,15 @@ demo: $(READY) ## run 200 orders through the reference saga, and kill a worker o
 .PHONY: test
 test: $(READY) ## run all tests
 	@$(PY) -m pytest -n $(JOBS) --dist worksteal $(ARGS)
+
+# What asks the most of a server, and of clocks, links and users that only some servers have.
+ON_SERVERS := tests/store tests/barrier tests/durability tests/security/test_acl.py \
+	tests/model/test_torn_scripts.py tests/model/test_variants.py tests/chaos/test_clock.py \
+	tests/crash/test_redis_states.py tests/doctor/test_servers.py tests/ops/test_compose.py
+.PHONY: embedded
+embedded: $(READY) ## test on the embedded server, as where no other is installed, what differs most
+	@CELERIAC_TEST_SERVER=$$($(PY) -c "from celeriac.testing.servers import find_embedded_binary as f; \
+		print(f())") $(PY) -m pytest -q -n $(JOBS) --dist worksteal $(ON_SERVERS) $(ARGS)
 
 .PHONY: unit
 unit: $(READY) ## run the tests that need no server and no process: seconds

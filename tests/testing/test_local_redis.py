@@ -70,6 +70,21 @@ def test_a_kill_loses_nothing(tmp_path: Path, binary: Path) -> None:
             assert client.get("kept") == b"yes"
 
 
+def test_it_has_started_once_its_data_are_loaded(tmp_path: Path, binary: Path) -> None:
+    """A server that still reads its file answers no command, so it has not started."""
+    with LocalRedis(tmp_path, binary=binary, options={"appendonly": "no"}) as server:
+        with server.client() as client:
+            client.mset({f"key-{number}": "x" * 100 for number in range(1000)})
+            client.save()
+        # A millisecond for each key, and a look at clients after each KB.
+        slow = {"key-load-delay": 1000, "loading-process-events-interval-bytes": 1024}
+        server.options.update(slow)
+        server.restart()
+        with server.client() as client:
+            assert client.info("persistence")["loading"] == 0
+            assert client.dbsize() == 1000
+
+
 def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
     """If the server ends at once, the error shows what it wrote."""
     server = LocalRedis(tmp_path, options={"maxmemory-policy": "sometimes"})

@@ -284,6 +284,7 @@ class LocalRedis:
     def _who_answers(self) -> int | None:
         try:
             with _client(self.url, 1.0) as client:
+                client.ping()  # INFO answers while the server is loading its data, PING does not
                 return int(client.info("server")["process_id"])
         except (redis.RedisError, OSError):
             return None
