@@ -126,7 +126,7 @@ PLANTS = (
         "granted twice",
         "A message may take an attempt that another one holds.",
         "machine/attempts.py",
-        "    if run.status is not wanted or not waiting:\n",
+        "    if run.status is not wanted or not lane.state.claimable:\n",
         "    if run.status is not wanted:\n",
         (EXPLORATION, WALKS),
     ),

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from celeriac.machine.draft import Draft, abandoned, after_failure, asks_operator, seed
+from celeriac.machine.draft import Draft, end_attempt, may_retry, retry_delay
 from celeriac.machine.events import EventKind
-from celeriac.machine.policy import attempts_left, delay_ms
 from celeriac.machine.runs import PhaseState, PhaseStatus, Run, RunStatus
-from celeriac.machine.schedule import past_pivot, turned
+from celeriac.machine.schedule import turned
 from celeriac.machine.timing import SHORT_DELAY
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ def claim(draft: Draft, command: Claim) -> None:
     """Grant an attempt to whoever asks, if it is its turn and nobody holds it."""
     lane = draft.lane(command.step, command.phase)
     _same_epoch(draft, command)
-    if _holds(lane, command) and lane.state is PhaseStatus.RUNNING and not abandoned(draft):
+    if _holds(lane, command) and lane.state is PhaseStatus.RUNNING and not draft.terminated:
         return  # granted already, the reply was lost
     if lane.state is PhaseStatus.DONE and command.attempt <= lane.attempt:
         raise draft.refuse("completed", f"{command.step!r} has its result")
@@ -39,8 +38,7 @@ def _check_turn(draft: Draft, command: Claim, lane: PhaseState) -> None:
     if run.paused:
         raise draft.refuse("paused", f"{command.step!r} waits until it is resumed")
     wanted = RunStatus.RUNNING if command.phase == "do" else RunStatus.COMPENSATING
-    waiting = lane.state in (PhaseStatus.SCHEDULED, PhaseStatus.RETRYING)
-    if run.status is not wanted or not waiting:
+    if run.status is not wanted or not lane.state.claimable:
         raise draft.refuse("not_due", f"it is not the turn of {command.phase} {command.step!r}")
     if command.attempt != lane.attempt + 1:
         raise draft.refuse(
@@ -61,7 +59,7 @@ def check(draft: Draft, command: CheckAttempt) -> None:
         raise draft.refuse("stale", f"attempt {command.attempt} no longer holds {command.step!r}")
     if command.phase == "do" and draft.run.status is not RunStatus.RUNNING:
         raise draft.refuse("cancelled", f"{command.step!r} will be undone: stop")
-    if abandoned(draft):
+    if draft.terminated:
         raise draft.refuse("cancelled", "it was terminated: stop")
 
 
@@ -79,20 +77,16 @@ def fail(draft: Draft, command: Fail) -> None:
     """Settle an attempt as failed, and say whether and when there is another."""
     lane = draft.lane(command.step, command.phase)
     if _settles(draft, lane, command):
-        retry = _retry_at(draft, lane, command)
-        draft.add(
+        end_attempt(
+            draft,
             EventKind.FAILED,
-            command.step,
-            command.phase,
-            command.attempt,
+            command,
+            _retry_at(draft, command),
             error=command.error,
             code=command.code,
             effect=command.effect,
-            why="timeout" if command.kind == "timeout" else None,
-            retry=retry,
-            sent=(retry is not None and retry - draft.now <= SHORT_DELAY) or None,
+            why=_why(command),
         )
-        after_failure(draft, command.step, command.phase, retry)
     elif _is_late(draft, lane, command):
         _late_failure(draft, command)
 
@@ -108,26 +102,25 @@ def _same_epoch(draft: Draft, command: Claim | Complete | Fail | CheckAttempt) -
 
 def _settles(draft: Draft, lane: PhaseState, command: Complete | Fail) -> bool:
     _same_epoch(draft, command)
-    if draft.run.status is RunStatus.TERMINATED:
+    if draft.terminated:
         return False
     return _holds(lane, command) and lane.state is PhaseStatus.RUNNING
 
 
-def _retry_at(draft: Draft, lane: PhaseState, command: Fail) -> int | None:
+def _retry_at(draft: Draft, command: Fail) -> int | None:
     """When to try again, in ms; None: never."""
-    rule = draft.node(command.step).policy(command.phase)
-    forward = command.phase == "do"
-    if command.kind == "abort" or (forward and draft.run.status is not RunStatus.RUNNING):
-        return None
-    asks = command.kind == "timeout" and asks_operator(draft, command.step)
-    only_forward = forward and past_pivot(draft.plan, draft.run) and not asks
-    worth_it = command.retryable and (command.kind != "timeout" or rule.after_loss)
-    if not only_forward and not (worth_it and attempts_left(rule, lane.attempts_in_budget)):
+    step, phase = command.step, command.phase
+    unknown = command.kind == "timeout"
+    if command.kind == "abort" or not may_retry(
+        draft, step, phase, unknown=unknown, worth_it=command.retryable
+    ):
         return None
     delay = command.delay
-    if delay is None:
-        delay = delay_ms(rule, lane.attempts_in_budget, seed(draft, command))
-    return draft.now + delay
+    return draft.now + (retry_delay(draft, step, phase) if delay is None else delay)
+
+
+def _why(command: Fail) -> str | None:
+    return "timeout" if command.kind == "timeout" else None
 
 
 def _is_late(draft: Draft, lane: PhaseState, command: Complete | Fail) -> bool:
@@ -136,8 +129,7 @@ def _is_late(draft: Draft, lane: PhaseState, command: Complete | Fail) -> bool:
         raise draft.refuse("stale", f"{command.step!r} has no attempt {command.attempt}")
     if command.attempt == lane.attempt and lane.holder not in ("", command.holder):
         raise draft.refuse("stale", f"attempt {command.attempt} was granted to somebody else")
-    terminated = draft.run.status is RunStatus.TERMINATED
-    if _holds(lane, command) and not (terminated and lane.state is PhaseStatus.RUNNING):
+    if _holds(lane, command) and not (draft.terminated and lane.state is PhaseStatus.RUNNING):
         return False  # settled already, the reply was lost
     return command.attempt not in lane.late
 
@@ -149,11 +141,11 @@ def _note_late(draft: Draft, command: Complete | Fail, how: str, **data: Any) ->
 def _late_success(draft: Draft, lane: PhaseState, command: Complete) -> None:
     """An attempt that was given up succeeded after all: use it, or undo it (once more)."""
     run = draft.run
-    open_lane = lane.state in (PhaseStatus.SCHEDULED, PhaseStatus.RETRYING)
     given_up = lane.state in (PhaseStatus.UNKNOWN, PhaseStatus.FAILED)
     # It is the answer that an operator was asked for.
     asked = run.status is RunStatus.FAILED and run.failed_step == command.step
-    if (run.status is RunStatus.RUNNING and open_lane) or (given_up and (_goes_back(run) or asked)):
+    in_time = run.status is RunStatus.RUNNING and lane.state.claimable
+    if in_time or (given_up and (_goes_back(run) or asked)):
         draft.add(EventKind.COMPLETED, command.step, "do", command.attempt, late=True)
     else:
         _note_late(draft, command, "completed")
@@ -162,8 +154,7 @@ def _late_success(draft: Draft, lane: PhaseState, command: Complete) -> None:
 
 def _late_failure(draft: Draft, command: Fail) -> None:
     """An attempt that was given up failed: unless it proves otherwise, it had its effect now."""
-    why = "timeout" if command.kind == "timeout" else None
-    _note_late(draft, command, "failed", error=command.error, why=why)
+    _note_late(draft, command, "failed", error=command.error, why=_why(command))
     if command.phase == "do" and command.effect is not False:
         _undo_again(draft, command)
 
@@ -180,13 +171,9 @@ def _goes_back(run: Run) -> bool:
 
 def _late_undo(draft: Draft, lane: PhaseState, command: Complete) -> None:
     """A compensation that was given up succeeded: settled, if it undid the newest effect."""
-    settles = lane.state in (PhaseStatus.SCHEDULED, PhaseStatus.RETRYING, PhaseStatus.FAILED)
-    if (
-        settles
-        and command.attempt > lane.attempts_before_budget
-        and not lane.recompensate
-        and not abandoned(draft)
-    ):
+    newest = command.attempt > lane.attempts_before_budget and not lane.recompensate
+    unsettled = lane.state.claimable or lane.state is PhaseStatus.FAILED
+    if newest and unsettled and not draft.terminated:
         draft.add(EventKind.COMPLETED, command.step, "undo", command.attempt, late=True)
     else:
         _note_late(draft, command, "completed")

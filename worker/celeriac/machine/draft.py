@@ -1,7 +1,8 @@
 """A transition in the making: events are decided one by one, and each is applied at once.
 
-Owns: `Draft`, and what commands of several kinds ask for: whom a failure leads to, and how a
-command is refused.  Refuses to know: the commands themselves (`attempts`, `waiting`, `operators`).
+Owns: `Draft`, how a command is refused, and what follows an attempt without success: another one,
+a run that turns round, or a question to an operator.  Refuses to know: the commands themselves
+(`attempts`, `waiting`, `operators`).
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 from celeriac.errors import CommandRefused
 from celeriac.machine.events import Event, EventKind
 from celeriac.machine.moves import apply
+from celeriac.machine.policy import attempts_left, delay_ms
 from celeriac.machine.runs import PhaseState, PhaseStatus, Run, RunStatus
 from celeriac.machine.schedule import outcome, past_pivot
+from celeriac.machine.timing import SHORT_DELAY
 
 if TYPE_CHECKING:
     from celeriac.machine.commands import Expire, Fail
@@ -55,10 +58,15 @@ class Draft:
     def finish(self) -> None:
         """See to what the events left behind; bring the run to rest if there is nothing to do."""
         if self.events:
-            _see_to_other_failures(self)
+            see_to_failures(self)
             rest = outcome(self.plan, self.run)
             if rest:
                 self.add(EventKind.FINISHED, outcome=rest.value)
+
+    @property
+    def terminated(self) -> bool:
+        """True once the run was abandoned: nothing is done for it any more."""
+        return self.run.status is RunStatus.TERMINATED
 
     def node(self, name: str) -> Node:
         """The step of that name; raises CommandRefused if the saga has none."""
@@ -80,40 +88,60 @@ class Draft:
         return CommandRefused(reason, f"run {self.run.id!r} ({self.run.status}): {message}")
 
 
-def _see_to_other_failures(draft: Draft) -> None:
-    """A step may give up while the run rests with a question about another: it is seen to now.
+def end_attempt(
+    draft: Draft, kind: EventKind, attempt: Fail | Expire, retry: int | None, **data: Any
+) -> None:
+    """An attempt has ended without success: the next is at *retry* (ms), or the step gives up."""
+    sent = (retry is not None and retry - draft.now <= SHORT_DELAY) or None
+    draft.add(kind, attempt.step, attempt.phase, attempt.attempt, **data, retry=retry, sent=sent)
+    see_to_failures(draft)
 
-    Otherwise the answer to that question would leave a run that goes on, and has nothing to do.
+
+def see_to_failures(draft: Draft) -> None:
+    """See to the steps that gave up: the run turns round, or rests until an operator has decided.
+
+    One may have given up while the run rested because of another.  It is seen to when the run goes
+    on: otherwise the run would go on and have nothing to do.
     """
     for name, step in draft.run.steps.items():
+        if draft.run.status is not RunStatus.RUNNING:
+            return
         if step.do.state in (PhaseStatus.FAILED, PhaseStatus.UNKNOWN):
-            after_failure(draft, name, "do", None)
+            _give_up(draft, name, unknown=step.do.state is PhaseStatus.UNKNOWN)
 
 
-def after_failure(draft: Draft, step: str, phase: Phase, retry: int | None) -> None:
-    """An attempt is over: if it was the last of a forward step, the run turns round."""
-    run = draft.run
-    if retry is not None or phase == "undo" or run.status is not RunStatus.RUNNING:
-        return
-    unknown = run.step(step).do.state is PhaseStatus.UNKNOWN
-    asks = unknown and asks_operator(draft, step)
-    if asks or past_pivot(draft.plan, run):
+def _give_up(draft: Draft, step: str, *, unknown: bool) -> None:
+    asks = unknown and _asks_operator(draft, step)
+    if asks or past_pivot(draft.plan, draft.run):
         why = "unknown" if asks else None
         draft.add(EventKind.FINISHED, outcome=RunStatus.FAILED.value, culprit=step, why=why)
     else:
         draft.add(EventKind.COMPENSATION_STARTED, why="failed", culprit=step)
 
 
-def asks_operator(draft: Draft, step: str) -> bool:
+def may_retry(
+    draft: Draft, step: str, phase: Phase, *, unknown: bool, worth_it: bool = True
+) -> bool:
+    """True if the saga allows another attempt of a step; *unknown*: this one's outcome is."""
+    if phase == "do" and draft.run.status is not RunStatus.RUNNING:
+        return False
+    must_ask = unknown and _asks_operator(draft, step)
+    if phase == "do" and past_pivot(draft.plan, draft.run) and not must_ask:
+        return True  # it only goes forward
+    rule = draft.node(step).policy(phase)
+    allowed = attempts_left(rule, draft.lane(step, phase).attempts_in_budget)
+    return worth_it and allowed and (rule.after_loss or not unknown)
+
+
+def retry_delay(draft: Draft, step: str, phase: Phase) -> int:
+    """Milliseconds until the next attempt, by the step's policy.
+
+    Jitter is drawn from the run and the step: the same again when the decision is made again.
+    """
+    made = draft.lane(step, phase).attempts_in_budget
+    return delay_ms(draft.node(step).policy(phase), made, f"{draft.run.key}/{step}/{phase}")
+
+
+def _asks_operator(draft: Draft, step: str) -> bool:
     """True if nobody but an operator may say what follows when the step's outcome is unknown."""
     return draft.node(step).on_unknown == "operator"
-
-
-def seed(draft: Draft, command: Fail | Expire) -> str:
-    """What the jitter of a step is drawn from: the same run waits the same time when replayed."""
-    return f"{draft.run.key}/{command.step}/{command.phase}"
-
-
-def abandoned(draft: Draft) -> bool:
-    """True once the run was terminated: nothing is done for it any more."""
-    return draft.run.status is RunStatus.TERMINATED

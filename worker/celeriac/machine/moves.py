@@ -178,7 +178,7 @@ def _compensation_started(_plan: Plan, run: Run, event: Event) -> Run:
         paused=0 if event.data["why"] == "cancelled" else run.paused,
     )
     for name, step in run.steps.items():
-        if step.do.state in (PhaseStatus.SCHEDULED, PhaseStatus.RETRYING):
+        if step.do.state.claimable:
             how = (
                 "may have effect"
                 if step.may_have_effect

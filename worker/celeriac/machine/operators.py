@@ -8,39 +8,34 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from celeriac.machine.draft import Draft, abandoned
 from celeriac.machine.events import EventKind
 from celeriac.machine.runs import PhaseStatus, Run, RunStatus
 from celeriac.machine.schedule import in_undo_order, past_pivot, turned
 
 if TYPE_CHECKING:
-    from celeriac.errors import CommandRefused
     from celeriac.machine.commands import Cancel, Pause, Resume, RetryOwed, Skip, Terminate, Waive
+    from celeriac.machine.draft import Draft
     from celeriac.machine.plans import Phase
 
 
 def cancel(draft: Draft, command: Cancel) -> None:
     """Turn the run round, unless it has turned already."""
     run = draft.run
-    if run.status is RunStatus.TERMINATED:
+    if draft.terminated:
         raise draft.refuse("at_rest", "it was terminated, and cannot be undone any more")
     if turned(run):
         return  # it is being undone, was, or could not be: nothing to add
     if past_pivot(draft.plan, run):
-        raise _only_forward(draft)
+        raise draft.refuse(
+            "past_pivot",
+            f"past its pivot {draft.plan.pivot!r} it only goes forward; retry or terminate",
+        )
     draft.add(EventKind.COMPENSATION_STARTED, why="cancelled", reason=command.reason, by=command.by)
-
-
-def _only_forward(draft: Draft) -> CommandRefused:
-    return draft.refuse(
-        "past_pivot",
-        f"past its pivot {draft.plan.pivot!r} it only goes forward; retry or terminate",
-    )
 
 
 def terminate(draft: Draft, command: Terminate) -> None:
     """Abandon a run that still has something to do or to settle."""
-    if draft.run.status is RunStatus.TERMINATED:
+    if draft.terminated:
         return
     if draft.run.status in (RunStatus.COMPLETED, RunStatus.COMPENSATED):
         raise draft.refuse("at_rest", "it has ended; there is nothing to abandon")
@@ -52,7 +47,7 @@ def retry(draft: Draft, command: RetryOwed) -> None:
     run = draft.run
     if command.step is not None:
         draft.node(command.step)
-    if abandoned(draft):
+    if draft.terminated:
         raise draft.refuse("at_rest", "it was terminated, and nothing of it is tried again")
     names = [command.step] if command.step else list(run.steps)
     owed = [name for name in names if name in run.owed]
@@ -83,7 +78,7 @@ def waive(draft: Draft, command: Waive) -> None:
     lane = draft.run.step(command.step).undo
     if lane.state is PhaseStatus.WAIVED:
         return
-    if lane.state is not PhaseStatus.FAILED or draft.run.status is RunStatus.TERMINATED:
+    if lane.state is not PhaseStatus.FAILED or draft.terminated:
         raise draft.refuse(
             "not_owed", f"the compensation of {command.step!r} is not owed, so nothing to waive"
         )
@@ -93,7 +88,7 @@ def waive(draft: Draft, command: Waive) -> None:
 def pause(draft: Draft, command: Pause) -> None:
     """Let nothing more be claimed."""
     if draft.run.status.at_rest:
-        raise draft.refuse("at_rest", "it has ended; there is nothing to hold")
+        raise draft.refuse("at_rest", "it has ended, so it cannot be paused")
     if not draft.run.paused:
         draft.add(EventKind.PAUSED, reason=command.reason, by=command.by)
 
@@ -101,7 +96,7 @@ def pause(draft: Draft, command: Pause) -> None:
 def resume(draft: Draft, command: Resume) -> None:
     """Let a paused run go on."""
     if draft.run.status.at_rest:
-        raise draft.refuse("at_rest", "it has ended; there is nothing to resume")
+        raise draft.refuse("at_rest", "it has ended, so it cannot be resumed")
     if draft.run.paused:
         draft.add(EventKind.RESUMED, reason=command.reason, by=command.by)
 
@@ -112,13 +107,13 @@ def skip(draft: Draft, command: Skip) -> None:
     if lane.state is PhaseStatus.SKIPPED:
         return
     if turned(run):
-        raise draft.refuse("turned", "it goes back; an owed compensation is waived, not skipped")
+        raise draft.refuse("turned", "it compensates; an owed compensation is waived, not skipped")
     if run.status.at_rest and command.step not in run.owed:
         raise draft.refuse("at_rest", f"{command.step!r} is not what it waits for")
     if lane.state is PhaseStatus.DONE:
         raise draft.refuse("completed", f"{command.step!r} has its result, which never changes")
     if lane.state is PhaseStatus.RUNNING:
         raise draft.refuse(
-            "at_work", f"an attempt of {command.step!r} is at work: skip it when that has ended"
+            "at_work", f"an attempt of {command.step!r} is running: skip the step once it has ended"
         )
     draft.add(EventKind.SKIPPED, command.step, reason=command.reason, by=command.by)

@@ -87,6 +87,11 @@ class PhaseStatus(StrEnum):
     SKIPPED = "skipped"
     WAIVED = "waived"
 
+    @property
+    def claimable(self) -> bool:
+        """True while the next attempt may be claimed, now or later."""
+        return self is PhaseStatus.SCHEDULED or self is PhaseStatus.RETRYING
+
 
 _FORWARD = {
     PhaseStatus.IDLE: StepStatus.PENDING,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from celeriac.machine.events import Dispatch
-from celeriac.machine.runs import AT_REST, PhaseState, PhaseStatus, Run, RunStatus
+from celeriac.machine.runs import AT_REST, PhaseState, Run, RunStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,5 +86,5 @@ def waiting_lanes(run: Run) -> Iterator[tuple[str, Phase, PhaseState]]:
     phase: Phase = "do" if run.status is RunStatus.RUNNING else "undo"
     for name, step in run.steps.items():
         lane = step.lane(phase)
-        if lane.state in (PhaseStatus.SCHEDULED, PhaseStatus.RETRYING):
+        if lane.state.claimable:
             yield name, phase, lane

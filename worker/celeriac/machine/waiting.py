@@ -9,12 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from celeriac.machine.commands import Expire
-from celeriac.machine.draft import Draft, after_failure, asks_operator, seed
+from celeriac.machine.draft import Draft, end_attempt, may_retry, retry_delay
 from celeriac.machine.events import Dispatch, EventKind
-from celeriac.machine.policy import attempts_left, delay_ms
 from celeriac.machine.runs import PhaseStatus, RunStatus
 from celeriac.machine.schedule import past_pivot
-from celeriac.machine.timing import SHORT_DELAY, overdue, waiting_lanes
+from celeriac.machine.timing import overdue, waiting_lanes
 
 if TYPE_CHECKING:
     from celeriac.machine.commands import Block, Redispatch, Unblock, Wake
@@ -31,25 +30,9 @@ def expire(draft: Draft, command: Expire) -> None:
 
 
 def _lose(draft: Draft, command: Expire, why: str, delay: int) -> None:
-    """Give up an attempt whose outcome nobody knows."""
-    run, lane = draft.run, draft.lane(command.step, command.phase)
-    rule = draft.node(command.step).policy(command.phase)
-    forward = command.phase == "do"
-    turned = forward and run.status is not RunStatus.RUNNING
-    again = rule.after_loss and attempts_left(rule, lane.attempts_in_budget)
-    if forward and past_pivot(draft.plan, run) and not asks_operator(draft, command.step):
-        again = True
-    retry = draft.now + delay if again and not turned else None
-    draft.add(
-        EventKind.LOST,
-        command.step,
-        command.phase,
-        command.attempt,
-        why=why,
-        retry=retry,
-        sent=(retry is not None and delay <= SHORT_DELAY) or None,
-    )
-    after_failure(draft, command.step, command.phase, retry)
+    """Give up an attempt whose outcome is unknown."""
+    again = may_retry(draft, command.step, command.phase, unknown=True)
+    end_attempt(draft, EventKind.LOST, command, draft.now + delay if again else None, why=why)
 
 
 def wake(draft: Draft, command: Wake) -> None:
@@ -69,10 +52,8 @@ def _time_out(draft: Draft) -> None:
         for phase in phases:
             lane = draft.run.step(name).lane(phase)
             if lane.state is PhaseStatus.RUNNING and 0 < lane.limit <= draft.now:
-                rule = draft.node(name).policy(phase)
-                command = Expire(name, phase, lane.attempt)
-                delay = delay_ms(rule, lane.attempts_in_budget, seed(draft, command))
-                _lose(draft, command, "timeout", delay)
+                delay = retry_delay(draft, name, phase)
+                _lose(draft, Expire(name, phase, lane.attempt), "timeout", delay)
 
 
 def _meet_deadline(draft: Draft, credit: int) -> None:

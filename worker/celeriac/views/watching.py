@@ -61,7 +61,7 @@ def _line(run: Run, step: StepState, phase: Phase, now: int) -> str:
     """Where one direction of a step stands, and what it waits for."""
     lane = step.lane(phase)
     words = " ".join(_told(run, lane, now))
-    return f"{words}; {clean(step.blocked)}" if step.blocked and _waits(lane) else words
+    return f"{words}; {clean(step.blocked)}" if step.blocked and lane.state.claimable else words
 
 
 def _told(run: Run, lane: PhaseState, now: int) -> Iterator[str]:
@@ -69,11 +69,11 @@ def _told(run: Run, lane: PhaseState, now: int) -> Iterator[str]:
         yield "pending"
     elif lane.state is PhaseStatus.RUNNING:
         yield f"running  attempt {lane.attempt}, for {_span(now - lane.at)}"
-    elif _waits(lane) and run.paused:
+    elif lane.state.claimable and run.paused:
         yield f"held  before attempt {lane.attempt + 1}"
-    elif _waits(lane) and (lane.at > now or not lane.sent):
+    elif lane.state.claimable and (lane.at > now or not lane.sent):
         yield f"{lane.state}  attempt {lane.attempt + 1} in {_span(max(0, lane.at - now))}"
-    elif _waits(lane):
+    elif lane.state.claimable:
         since = _span(now - lane.at)
         yield f"{lane.state}  attempt {lane.attempt + 1}, waits for a worker for {since}"
     else:
@@ -83,10 +83,6 @@ def _told(run: Run, lane: PhaseState, now: int) -> Iterator[str]:
 
 
 _ENDED = {PhaseStatus.DONE: "completed"}
-
-
-def _waits(lane: PhaseState) -> bool:
-    return lane.state in (PhaseStatus.SCHEDULED, PhaseStatus.RETRYING)
 
 
 def _stays(run: Run, node: Node, step: StepState) -> bool:
