@@ -171,6 +171,14 @@ PLANTS = (
         ("tests/machine/test_exploration.py -k never_done_twice",),
     ),
     Plant(
+        "a second failure is forgotten",
+        "A step gives up while the run asks about another, and nobody sees to it.",
+        "machine/draft.py",
+        "        if self.events:\n            see_to_failures(self)\n",
+        "        if self.events:\n",
+        ("tests/machine/test_skipping.py",),
+    ),
+    Plant(
         "undone forwards",
         "What was done first is undone first, whatever the saga says.",
         "machine/schedule.py",
@@ -204,6 +212,22 @@ PLANTS = (
         'return f"{self.run.key}:{self.node.name}"',
         'return f"{self.run.key}:{self.node.name}:{self.delivery.attempt}"',
         (SIMULATION, CRASHES),
+    ),
+    Plant(
+        "a thread ends the worker",
+        "What a step raises in a pool of threads is taken for the end of a process.",
+        "workers/tasks.py",
+        "is not threading.main_thread():\n        return False",
+        "is not threading.main_thread():\n        return True",
+        ("tests/workers/test_raised.py",),
+    ),
+    Plant(
+        "every pool forks",
+        "The id of a greenlet is taken for that of a process that has died.",
+        "workers/leases.py",
+        '    return any(kind.__module__ == "celery.concurrency.prefork" for',
+        "    return any(kind.__module__ for",
+        ("tests/workers/test_leases.py",),
     ),
     Plant(
         "the sweep does not compare",
