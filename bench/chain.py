@@ -40,7 +40,7 @@ def main() -> None:
         LocalRedis(Path(name) / "redis") as server,
     ):
         os.environ["BENCH_URL"] = server.url  # before the app is imported, here and in the worker
-        bench = importlib.import_module("bench.measure")
+        bench = importlib.import_module("bench.timing")
         print(f"{os.cpu_count()} cores, one worker with {options.children} processes")
         with _worker(bench, options.children, Path(name)):
             bench.measure(options.runs, options.rounds)

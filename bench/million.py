@@ -2,7 +2,7 @@
 
 Owns: a Redis for the length of the benchmark, filling it, timing what operators and the sweep do
 then, and the bound: who lists, filters, counts or sweeps waits no longer than 50 ms, in 99 of 100
-cases.  Refuses to know: what is in a run (`mould`).
+cases.  Refuses to know: what is in a run (`synthetic_runs`).
 
 Each thing is timed in several rounds, and the best of them counts: what disturbs a machine only
 ever makes it slower.  Beside the time stands the work it takes, here and in Redis together, which
@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from redis import Redis
 
-from bench.mould import SHARDS, TERMS, Cast, Mould, plan_of
+from bench.synthetic_runs import SHARDS, TERMS, Cast, Mould, plan_of
 from celeriac.app.pages import states_of
 from celeriac.engine.engine import Delivery, Engine
 from celeriac.engine.sweep import Sweep

@@ -21,17 +21,17 @@ from typing import TYPE_CHECKING, Any
 
 from celeriac.errors import SagaError
 from celeriac.machine.runs import RunStatus
-from workflows import accident
-from workflows.premises import Premises, Trouble, premises
+from workflows import worker_kill
+from workflows.environment import Premises, Trouble, premises
+from workflows.progress_display import Progress, Screen, open_screen
 from workflows.reconcile import Books, Ended, demands, money, reconcile, totals
-from workflows.screen import Progress, Screen, open_screen
 from workflows.services import bank, ledger, stock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from workflows.accident import Accident
     from workflows.order import Order
+    from workflows.worker_kill import Accident
 
 ORDERS = Path(__file__).parent / "data" / "orders.jsonl"
 
@@ -125,7 +125,7 @@ class Day:
     def _over(self) -> bool:
         """Whether all is at rest: the runs, and whoever may still be in a call for one of them."""
         at_rest = not self._waiting and self._ended >= len(self.orders)
-        return at_rest and not accident.busy(self._premises.worker.pid)
+        return at_rest and not worker_kill.busy(self._premises.worker.pid)
 
     @property
     def _placed(self) -> int:
@@ -145,7 +145,7 @@ class Day:
 
     def _strike(self) -> None:
         if self.kill and self.accident is None and 3 * self._ended >= len(self.orders):
-            self.accident = accident.strike(self._premises.worker.pid)
+            self.accident = worker_kill.strike(self._premises.worker.pid)
             if self.accident is not None:
                 text = f"{self.seconds:5.1f} s  killed with SIGKILL: {self.accident}"
                 self._screen.say(text, "red")

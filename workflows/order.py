@@ -16,7 +16,7 @@ from celery import Celery
 from pydantic import BaseModel, PositiveInt
 
 from celeriac import Flow, Retry, Sagas, StepContext
-from workflows.definite import definite
+from workflows.refusals import definite
 from workflows.services import bank, carrier, stock
 
 NAMESPACE = os.environ.get("SHOP_NAMESPACE", "shop")

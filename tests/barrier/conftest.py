@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import Engine, MetaData, create_engine
 
-from tests.barrier.desks import Desk, RedisDesk, SqlDesk, only_savepoints
+from tests.barrier.participants import Desk, RedisDesk, SqlDesk, only_savepoints
 from tests.redis_server import RedisServer
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from celeriac import Abort
 from tests.machine.participants import Account, Participant
 
 if TYPE_CHECKING:
-    from tests.barrier.desks import Desk
+    from tests.barrier.participants import Desk
 
 KEYS = ("order-42:reserve", "order-42:Reserve", "ördér~2:charge ")
 REQUESTS = st.lists(

@@ -19,14 +19,14 @@ from sqlalchemy.exc import DBAPIError
 
 from celeriac import Abort
 from celeriac.barrier import BarrierBusy
-from tests.barrier.desks import SqlDesk, only_savepoints
+from tests.barrier.participants import SqlDesk, only_savepoints
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sqlalchemy import Engine
 
-    from tests.barrier.desks import Desk
+    from tests.barrier.participants import Desk
 
 ROUNDS = 12
 KEY = "order-42:reserve"

@@ -13,7 +13,7 @@ import redis
 
 from celeriac import Abort, CommandRefused
 from celeriac.barrier import BarrierBusy, RedisBarrier
-from tests.barrier.desks import backward, forward
+from tests.barrier.participants import backward, forward
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from celeriac import Abort, CommandRefused, ConfigurationError, OutputInvalid
 from celeriac.barrier import SqlBarrier
-from tests.barrier.desks import SqlDesk, backward, forward
+from tests.barrier.participants import SqlDesk, backward, forward
 
 if TYPE_CHECKING:
     from collections.abc import Callable

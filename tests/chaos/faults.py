@@ -16,17 +16,17 @@ from typing import TYPE_CHECKING, Any
 
 import redis
 
-from tests.chaos.luck import PATIENCE, Dice, Missed, wait
 from tests.chaos.messages import double_messages, lose_messages, shuffle_messages
+from tests.chaos.missed import PATIENCE, Dice, Missed, wait
 from tests.chaos.network import break_network, lose_replies
 from tests.chaos.schedule import USERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tests.chaos.environment import Stage
     from tests.chaos.fleet import Place
     from tests.chaos.schedule import Planned
-    from tests.chaos.stage import Stage
 
 _AIM = 2.0  # seconds to wait for the moment at which it hurts most
 _A_WHILE = 0.05  # seconds; most bodies are over by then

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import redis
 
-from tests.chaos.luck import PATIENCE, Dice, Missed
+from tests.chaos.missed import PATIENCE, Dice, Missed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.chaos.environment import Stage
     from tests.chaos.schedule import Planned
-    from tests.chaos.stage import Stage
 
 QUEUES = ("celery", "celeriac")
 _SWEEP = b'"celeriac.sweep"'  # a tick: there are many, and they are of no use here

@@ -11,13 +11,13 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from tests.chaos.faults import strike
-from tests.chaos.luck import Missed
+from tests.chaos.missed import Missed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from tests.chaos.environment import Stage
     from tests.chaos.schedule import Planned
-    from tests.chaos.stage import Stage
 
 _TRIES = 3  # to meet somebody
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from tests.chaos.luck import PATIENCE, Dice, Missed, wait
+from tests.chaos.missed import PATIENCE, Dice, Missed, wait
 from tests.chaos.proxy import Fault
 from tests.chaos.schedule import SERVERS
 
 if TYPE_CHECKING:
+    from tests.chaos.environment import Stage
     from tests.chaos.proxy import Proxy
     from tests.chaos.schedule import Planned
-    from tests.chaos.stage import Stage
 
 _FAR = 400  # bytes; a connection ends within so many
 

@@ -1,6 +1,6 @@
 """The report: figures as plain tables, and as JSON.
 
-Owns: wording and layout.  Refuses to know: how the figures came about (`verdict`).
+Owns: wording and layout.  Refuses to know: how the figures came about (`figures`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from tests.chaos.settle import ALLOWANCE, BOUND
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from tests.chaos.verdict import StoreStats
+    from tests.chaos.figures import StoreStats
 
 _STATUSES = ("completed", "compensated", "failed", "running", "compensating", "terminated")
 

@@ -9,11 +9,11 @@ import time
 from typing import TYPE_CHECKING
 
 from tests.chaos import clock
+from tests.chaos.environment import Stage
+from tests.chaos.figures import StoreStats, judge
 from tests.chaos.nemesis import Nemesis
 from tests.chaos.schedule import schedule
 from tests.chaos.settle import settle
-from tests.chaos.stage import Stage
-from tests.chaos.verdict import StoreStats, judge
 from tests.proof import sometimes
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """After the faults: everybody works again, every run comes to rest, and nobody waits for ever.
 
 Owns: healing, the bound within which each run must move on (L1), and playing the operator for
-what is owed.  Refuses to know: whether what came of it is right (`verdict`).
+what is owed.  Refuses to know: whether what came of it is right (`figures`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from celeriac.store import Store
-    from tests.chaos.stage import Stage
+    from tests.chaos.environment import Stage
 
 # A message that was sent again and again is waited for up to 16 times the grace
 # (timing.redispatch_delay).

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from celeriac.machine.events import Event, EventKind
+from tests.chaos.figures import StoreStats, _too_little, _unexpected
 from tests.chaos.journal import ACCEPTED, TRIED, Journal, journals
 from tests.chaos.load import MIXED, SHAPES
 from tests.chaos.nemesis import Struck
@@ -19,7 +20,6 @@ from tests.chaos.recovery import CLOCK, Recovery, recoveries
 from tests.chaos.report import as_json, text
 from tests.chaos.schedule import schedule
 from tests.chaos.settle import Settled
-from tests.chaos.verdict import StoreStats, _too_little, _unexpected
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -32,7 +32,7 @@ def hire(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[.
             if probed:
                 (tmp_path / f"{place.process}.probed").touch()
 
-        command = ["tests.chaos.stand_in", word]
+        command = ["tests.chaos.fake_worker", word]
         hired.append(Fleet([Place(tmp_path, "w1", command, {}, b" ready.")], probe, tmp_path))
         hired[-1].start()
         until(lambda: hired[-1].places["w1"].ready)

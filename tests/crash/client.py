@@ -12,15 +12,15 @@ import sys
 from pathlib import Path
 
 from celeriac import SagaError
-from tests.crash import traps
-from tests.crash.journey import Journey, extend
+from tests.crash import failpoints
+from tests.crash.crash_saga import Journey, extend
 from tests.workers.kit import build
 
 
 def main(url: str, folder: str, run_id: str) -> None:
     """Start the run and say what came of it."""
     kit = build(url, Path(folder))
-    saga = extend(kit, traps.arm(kit.folder))
+    saga = extend(kit, failpoints.arm(kit.folder))
     try:
         saga.start(Journey(), id=run_id)
     except SagaError as error:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.crash.arena import Arena
+from tests.crash.environment import Arena
 from tests.redis_server import RedisServer
 
 if TYPE_CHECKING:

@@ -1,7 +1,8 @@
 """Which fault happens at which point: the table of crash points, as cases.
 
 Owns: the paths a run can be on, the points of each, the faults, and which combinations make no
-sense, each with its reason.  Refuses to know: how a fault is made (`traps`) and judged (`arena`).
+sense, each with its reason.  Refuses to know: how a fault is made (`failpoints`) and
+judged (`environment`).
 
 Not here: clients (`test_clients`), sweeps and leases (`test_sweeps`, `test_leases`), and the
 states of Redis (`test_redis_states`), each of which has faults of its own.
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from tests.crash.journey import SENT
+from tests.crash.crash_saga import SENT
 
 if TYPE_CHECKING:
     from celeriac.machine.plans import Phase

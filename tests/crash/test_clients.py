@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from celeriac import RunConflict, RunNotFound
-from tests.crash.arena import AFTER_OUTAGE, RECONNECT, Arena, Crashed, everything, now, wait
-from tests.crash.journey import Journey
+from tests.crash.crash_saga import Journey
+from tests.crash.environment import AFTER_OUTAGE, RECONNECT, Arena, Crashed, everything, now, wait
 from tests.proof.checker import asked
+from tests.workers.histories import claims
 from tests.workers.kit import LEASE
-from tests.workers.stories import claims
 
 if TYPE_CHECKING:
-    from tests.crash.traps import Act, Trap
+    from tests.crash.failpoints import Act, Trap
 
 _ROOT = Path(__file__).parents[2]
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.crash.arena import Arena, Crashed, now, wait
-from tests.crash.journey import APPLIED, SENT
+from tests.crash.crash_saga import APPLIED, SENT
+from tests.crash.environment import Arena, Crashed, now, wait
+from tests.workers.histories import bodies, claims, effects
 from tests.workers.kit import LEASE
-from tests.workers.stories import bodies, claims, effects
 
 if TYPE_CHECKING:
     from celeriac.machine.plans import Phase

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from tests.crash.arena import Arena, Crashed, everything, now
-from tests.workers.stories import claims
+from tests.crash.environment import Arena, Crashed, everything, now
+from tests.workers.histories import claims
 
 if TYPE_CHECKING:
     from celeriac import RunHandle
-    from tests.crash.traps import Trap
+    from tests.crash.failpoints import Trap
 
 REQUEST, ANSWER = "store.asking", "store.answered"
 

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.crash.arena import AFTER_OUTAGE, RECONNECT, Arena, Crashed, everything, now, wait
+from tests.crash.environment import AFTER_OUTAGE, RECONNECT, Arena, Crashed, everything, now, wait
 from tests.crash.matrix import AT_WORK, Case, cases
+from tests.workers.histories import claims
 from tests.workers.kit import LEASE, Trip
-from tests.workers.stories import claims
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from celeriac import RunHandle
-    from tests.crash.traps import Act, Trap
+    from tests.crash.failpoints import Act, Trap
 
 
 def _set(arena: Arena, case: Case, act: Act) -> tuple[RunHandle[object], Trap]:

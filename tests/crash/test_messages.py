@@ -10,10 +10,10 @@ import json
 from signal import SIGSTOP
 from typing import TYPE_CHECKING, Any
 
-from tests.crash.arena import Arena, Crashed, now
-from tests.crash.journey import SENT
+from tests.crash.crash_saga import SENT
+from tests.crash.environment import Arena, Crashed, now
 from tests.proof import sometimes
-from tests.workers.stories import bodies, claims
+from tests.workers.histories import bodies, claims
 
 if TYPE_CHECKING:
     from celeriac import RunHandle

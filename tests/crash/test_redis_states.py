@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from celeriac import StoreFull, StoreUnavailable
-from tests.crash.arena import AFTER_OUTAGE, Arena, Crashed, now
-from tests.crash.journey import Journey
+from tests.crash.crash_saga import Journey
+from tests.crash.environment import AFTER_OUTAGE, Arena, Crashed, now
 from tests.proof import sometimes
-from tests.workers.stories import claims
+from tests.workers.histories import claims
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from tests.crash.arena import AFTER_OUTAGE, RECONNECT, Arena, Crashed, everything, now, wait
+from tests.crash.environment import AFTER_OUTAGE, RECONNECT, Arena, Crashed, everything, now, wait
 from tests.proof import sometimes
+from tests.workers.histories import claims
 from tests.workers.kit import LEASE
-from tests.workers.stories import claims
 
 if TYPE_CHECKING:
     from celeriac import RunHandle
-    from tests.crash.traps import Act, Trap
+    from tests.crash.failpoints import Act, Trap
 
 
 class Sweep(NamedTuple):

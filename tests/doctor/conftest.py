@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pytest
 
 from celeriac.doctor import examine
-from tests.doctor.clinic import build
-from tests.doctor.ward import Ward
+from tests.doctor.examined_app import build
+from tests.doctor.processes import Ward
 from tests.redis_server import RedisServer
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import pytest
 
 from celeriac.doctor import CHECKS, Severity
 from celeriac.doctor.findings import Remark
-from tests.doctor.clinic import build
+from tests.doctor.examined_app import build
 
 if TYPE_CHECKING:
     from tests.doctor.conftest import Examine, Examined

@@ -18,14 +18,14 @@ from celeriac.errors import ConfigurationError
 from celeriac.settings import read_settings
 from celeriac.terminal.cli import main
 from celeriac.workers.heartbeat import INTERVAL, age
-from tests.doctor.ward import environment, until
+from tests.doctor.processes import environment, until
 from tests.house.sources import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.doctor.conftest import Serve
-    from tests.doctor.ward import Process, Ward
+    from tests.doctor.processes import Process, Ward
     from tests.redis_server import RedisServer
 
 OLD = 2.5 * INTERVAL  # a living worker's file is younger

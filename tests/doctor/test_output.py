@@ -19,8 +19,8 @@ from celeriac.doctor import CHECKS
 from celeriac.terminal.cli import saga
 from celeriac.terminal.completion import suggestions
 from celeriac.workers import urls
-from tests.doctor.clinic import build
-from tests.doctor.ward import environment
+from tests.doctor.examined_app import build
+from tests.doctor.processes import environment
 from tests.house.sources import ROOT
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ def test_no_password_is_shown(serve: Serve) -> None:
 def test_the_real_command(clean: RedisServer) -> None:
     """The command as it is typed, in a process of its own."""
     ran = subprocess.run(
-        [sys.executable, "-m", "celery", "-A", "tests.doctor.clinic", "saga", "doctor", "-v"],
+        [sys.executable, "-m", "celery", "-A", "tests.doctor.examined_app", "saga", "doctor", "-v"],
         cwd=ROOT,
         env=environment(broker=clean.url, state=clean.url),
         capture_output=True,

@@ -13,8 +13,8 @@ import pytest
 from celeriac import ResultTimeout
 from celeriac.doctor import CHECKS, Severity
 from celeriac.store import wait_for_rest
-from tests.doctor.clinic import build
-from tests.doctor.ward import until
+from tests.doctor.examined_app import build
+from tests.doctor.processes import until
 
 if TYPE_CHECKING:
     import redis

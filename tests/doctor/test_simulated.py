@@ -19,8 +19,8 @@ from celeriac.doctor.findings import Unseen
 from celeriac.doctor.server import Server
 from celeriac.doctor.store_contents import Shelves
 from celeriac.store import SweepMark
-from tests.doctor.clinic import build
 from tests.doctor.conftest import Examined
+from tests.doctor.examined_app import build
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 from celeriac.doctor import CHECKS, Severity
 from celeriac.doctor.sweep import _at_once, _is_late
 from celeriac.workers.report import Ticks, ask_workers
-from tests.doctor.clinic import build
-from tests.doctor.ward import until
+from tests.doctor.examined_app import build
+from tests.doctor.processes import until
 
 if TYPE_CHECKING:
     import pytest
     from celery import Celery
 
     from tests.doctor.conftest import Examine, Serve
-    from tests.doctor.ward import Ward
+    from tests.doctor.processes import Ward
     from tests.redis_server import RedisServer
 
 WORK = tuple(check.id for check in CHECKS.values() if check.area == "workers")

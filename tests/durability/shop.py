@@ -20,7 +20,7 @@ from celeriac.machine.runs import PhaseStatus, RunStatus
 from tests.engine.driver import GRACE, LEASE, QUEUE, Post
 from tests.machine.participants import Account, Participant
 from tests.machine.story import saga
-from tests.model.line import ExactClock, LineEngine, LineStore
+from tests.model.faulty_connection import ExactClock, LineEngine, LineStore
 
 if TYPE_CHECKING:
     from collections.abc import Container

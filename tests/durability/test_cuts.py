@@ -18,13 +18,13 @@ from celeriac.engine.repair import Repair
 from celeriac.machine.moves import fold
 from celeriac.store import IndexedRun
 from tests.durability.shop import PLAN, Ledger, Shop
-from tests.model.line import Moves, Removed, Written
+from tests.model.faulty_connection import Moves, Removed, Written
 from tests.redis_server import RedisServer
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.model.line import ExactClock
+    from tests.model.faulty_connection import ExactClock
 
 PROVING = os.environ.get("PROVE") == "1"
 CUTS, IN_A_ROW = (200, 100) if PROVING else (12, 6)

@@ -1,7 +1,7 @@
 """Hypothesis drives the real engine on a real Redis; after each rule, all keys are as they must be.
 
 Owns: the rules, and how long they are played (`PROVE=1`: much longer).  Refuses to know: what is
-compared (`twins`), and what a fault does (`line`).
+compared (`pure_and_stored`), and what a fault does (`faulty_connection`).
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from tests.model.line import FAULTS, restart
-from tests.model.twins import RUN, Twins
+from tests.model.faulty_connection import FAULTS, restart
+from tests.model.pure_and_stored import RUN, Twins
 from tests.redis_server import RedisServer
 
 if TYPE_CHECKING:

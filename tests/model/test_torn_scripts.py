@@ -26,7 +26,7 @@ from celeriac.store.commit import Call, spell_change, spell_removal
 from celeriac.store.keys import Keys, lease_member
 from celeriac.store.scripts import COMMIT, FORGET, PAGE, PULSE, SWEPT, TURN, WAKE, Script
 from tests.model.expected import stored
-from tests.model.line import Dressed
+from tests.model.faulty_connection import Dressed
 from tests.model.test_machine import PROVING
 from tests.redis_server import RedisServer
 from tests.store.runs import PLAN, a_run, ending, lease, moving, starting

@@ -13,8 +13,8 @@ import pytest
 
 from celeriac.errors import SagaError
 from tests.model import test_torn_scripts as hurting
-from tests.model.line import FAULTS
-from tests.model.twins import Twins
+from tests.model.faulty_connection import FAULTS
+from tests.model.pure_and_stored import Twins
 from tests.model.variants import SEEN_BY_HURTING, SEEN_BY_THE_MODEL, VARIANTS, Variant
 from tests.redis_server import RedisServer
 

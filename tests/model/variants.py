@@ -14,7 +14,7 @@ import celeriac.store.redis as redis_store
 import celeriac.store.removal as store_removal
 from celeriac.store import scripts
 from tests.house.sources import PACKAGE
-from tests.model.line import Dressed
+from tests.model.faulty_connection import Dressed
 
 if TYPE_CHECKING:
     from types import ModuleType

@@ -16,7 +16,7 @@ import pytest
 
 from celeriac.testing.servers import free_port
 from tests.observing.app import CARD, collect_spans
-from tests.observing.theatre import Series, Theatre, look, value
+from tests.observing.processes import Series, Theatre, look, value
 from tests.redis_server import RedisServer
 
 if TYPE_CHECKING:

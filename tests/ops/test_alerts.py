@@ -20,7 +20,7 @@ from celeriac.app.instruments import serve_store
 from celeriac.errors import StoreFull, StoreUnavailable
 from celeriac.machine.runs import RunStatus
 from celeriac.testing.servers import free_port
-from tests.observing.theatre import look
+from tests.observing.processes import look
 from tests.ops.metrics import unknown_in
 from tests.ops.prometheus import Prometheus
 from tests.ops.promql import NotPromQL, Number, Operation, Tree, parse

@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from celeriac.testing.servers import free_port
-from tests.doctor.ward import Process, Ward, until
+from tests.doctor.processes import Process, Ward, until
 from tests.house.sources import ROOT
 from tests.redis_server import RedisServer
 from workflows import order

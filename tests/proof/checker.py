@@ -22,7 +22,7 @@ from tests.proof.findings import Finding
 from tests.proof.indexes import index_findings, stray_entries
 from tests.proof.laws import findings
 from tests.proof.records import EFFECTS, by_run, collect, keys_of
-from tests.proof.stories import Violation, violation
+from tests.proof.violations import Violation, violation
 from tests.workers.ledger import Ledger
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """What a law finds: a sentence, and what its story is about.
 
-Owns: the form of a finding.  Refuses to know: the laws, and how a finding is told (`stories`).
+Owns: the form of a finding.  Refuses to know: the laws, and how a finding is told (`violations`).
 """
 
 from __future__ import annotations

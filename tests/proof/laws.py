@@ -3,7 +3,7 @@
 Owns: the laws of docs/invariants.md (I3 to I9, I11, I14, L3, L4), as far as a run's history, its
 state and the ledger can tell, and the list of all.  Refuses to know: how records are read
 (`records`), effects (`effects`), the indexes of the store (`indexes`), and how a finding is told
-(`stories`).
+(`violations`).
 
 Where a law could be read off the state, it is worked out from the events instead: the state was
 made by the code that is on trial.

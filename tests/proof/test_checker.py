@@ -1,7 +1,7 @@
 """The checker can fail: each law has a doctored history or ledger in which it is found broken.
 
-Owns: stories (`tales`) that were doctored, one for each way to break a law.  Refuses to know: how
-a run comes about in real processes.
+Owns: stories (`example_runs`) that were doctored, one for each way to break a law.  Refuses to
+know: how a run comes about in real processes.
 """
 
 from __future__ import annotations
@@ -14,10 +14,7 @@ import pytest
 from celeriac.machine.events import Event, EventKind
 from celeriac.machine.runs import PhaseStatus, RunStatus, changed
 from tests.machine.story import GRACE, NOON, Story, budget, saga, started, step
-from tests.proof.laws import LAWS, findings
-from tests.proof.records import Record
-from tests.proof.stories import violation
-from tests.proof.tales import (
+from tests.proof.example_runs import (
     STORIES,
     compensated,
     completed,
@@ -30,6 +27,9 @@ from tests.proof.tales import (
     rows_of,
     too_late,
 )
+from tests.proof.laws import LAWS, findings
+from tests.proof.records import Record
+from tests.proof.violations import violation
 from tests.workers.ledger import Row
 
 if TYPE_CHECKING:

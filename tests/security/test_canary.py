@@ -28,7 +28,7 @@ from tests.security.leaky import (
     Secret,
     build,
 )
-from tests.workers.watch import Events, Wire
+from tests.workers.monitors import Events, Wire
 
 if TYPE_CHECKING:
     from celeriac import RunHandle

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bench.million import OUTCOMES, TENANTS, Shop, fill
-from bench.mould import Cast, Foundry, Mould, plan_of
-from bench.trips import counted
+from bench.round_trips import counted
+from bench.synthetic_runs import Cast, Foundry, Mould, plan_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

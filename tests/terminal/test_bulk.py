@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.house.sources import ROOT
-from tests.terminal import drive, shop
+from tests.terminal import driven_runs, shop
 from tests.terminal.conftest import COMMAND
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def crowd(empty: None) -> list[str]:  # noqa: ARG001 -- it is the shop that gets the runs
     """Five pings that run, and an order that has completed."""
     ids = [shop.ping.start(id=f"p-{n}").id for n in range(5)]
-    drive.completed("o-1")
+    driven_runs.completed("o-1")
     return ids
 
 
@@ -105,7 +105,7 @@ def test_each_run_decides_for_itself(cli: Cli, crowd: list[str]) -> None:
 def test_a_step_of_many_runs(cli: Cli) -> None:
     """Named by an option, where there is no ID before it."""
     for number in range(3):
-        drive.failed(f"o-{number}")
+        driven_runs.failed(f"o-{number}")
     ended = cli("waive", "--status", "failed", "--step", "charge", "--reason", "by hand", "-y")
     assert ended.out == "waive: 3 changed.\n"
     assert statuses(["o-0", "o-1", "o-2"]) == {"compensated"}

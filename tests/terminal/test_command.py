@@ -15,7 +15,7 @@ import celeriac as celeriac_package
 from celeriac.terminal import cli as module
 from celeriac.testing.servers import free_port
 from tests.house.sources import ROOT
-from tests.terminal import drive, shop
+from tests.terminal import driven_runs, shop
 from tests.terminal.conftest import COMMAND
 
 if TYPE_CHECKING:
@@ -54,12 +54,12 @@ def test_a_run_from_its_start_to_its_end(command: Cli) -> None:
     """The verbs work through Celery's own command, each in a process of its own."""
     started = command("start", "place_order", "--input", "-", "--id", "o-1", stdin='{"sku": "pen"}')
     assert (started.code, started.lines) == (0, ["o-1: accepted", "o-1: running"]), started.err
-    drive.do("o-1", "reserve")
+    driven_runs.do("o-1", "reserve")
     assert command("list", "--status", "running", "-o", "ids").lines == ["o-1"]
     cancelled = command("cancel", "o-1", "--reason", "a test", "-o", "json")
     assert json.loads(cancelled.out)["changed"] is True
     assert cancelled.err == ""  # what was done is said once
-    drive.undo("o-1", "reserve")
+    driven_runs.undo("o-1", "reserve")
     shown = command("show", "o-1")
     assert "o-1: place_order (version 1), compensated" in shown.out
     assert "compensation started: why cancelled, reason a test" in command("history", "o-1").out
@@ -67,13 +67,13 @@ def test_a_run_from_its_start_to_its_end(command: Cli) -> None:
 
 def test_advice_can_be_copied(command: Cli) -> None:
     """The commands that `show` proposes name the app as it was named."""
-    drive.failed("o-1")
+    driven_runs.failed("o-1")
     assert "celery -A tests.terminal.shop saga retry o-1 charge" in command("show", "o-1").out
 
 
 def test_exit_codes_reach_the_shell(command: Cli) -> None:
     """Celery passes our exit codes on."""
-    drive.failed("o-1")
+    driven_runs.failed("o-1")
     codes = {
         ("list", "--limit", "0"): 2,
         ("show", "nobody"): 3,
@@ -92,9 +92,9 @@ def test_a_start_waits_for_the_end(environment: dict[str, str]) -> None:
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "o-1: accepted\n"
-        drive.do("o-1", "reserve")
-        drive.fail("o-1", "charge", effect=False)
-        drive.undo("o-1", "reserve")
+        driven_runs.do("o-1", "reserve")
+        driven_runs.fail("o-1", "charge", effect=False)
+        driven_runs.undo("o-1", "reserve")
         assert process.stdout.read() == "o-1: compensated\n"
         assert process.wait(30) == 10
 

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from celeriac.machine.plans import Plan
-from tests.terminal import drive, shop
+from tests.terminal import driven_runs, shop
 
 if TYPE_CHECKING:
     from tests.terminal.conftest import Cli
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def test_a_run_is_exported(cli: Cli) -> None:
     """As `show` and `history` tell it, with the plan it follows, and without payloads."""
-    drive.failed("o-1")
+    driven_runs.failed("o-1")
     found = json.loads(cli("export", "o-1").out)
     shown = json.loads(cli("show", "o-1", "-o", "json").out)
     told = json.loads(cli("history", "o-1", "-o", "json").out)
@@ -22,16 +22,16 @@ def test_a_run_is_exported(cli: Cli) -> None:
     assert found["events"] == told["events"]
     assert Plan.model_validate(found["plan"]) == shop.place_order.planned.plan
     assert "payloads" not in found
-    assert drive.SECRET not in json.dumps(found)
+    assert driven_runs.SECRET not in json.dumps(found)
 
 
 def test_payloads_are_exported_where_that_is_said(cli: Cli) -> None:
     """Input, outputs and failures, in full."""
-    drive.failed("o-1")
+    driven_runs.failed("o-1")
     found = json.loads(cli("export", "o-1", "--payloads", "-o", "jsonl").out)
     assert found["payloads"]["in:order"] == {"sku": "pen", "quantity": 1}
     assert found["payloads"]["out:reserve"] == "done"
-    assert drive.SECRET in found["payloads"]["err:charge"]["message"]
+    assert driven_runs.SECRET in found["payloads"]["err:charge"]["message"]
 
 
 def test_a_run_there_is_not_is_not_exported(cli: Cli) -> None:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bench.trips import counted
+from bench.round_trips import counted
 from celeriac.store import listing
-from tests.terminal import drive, shop
+from tests.terminal import driven_runs, shop
 
 if TYPE_CHECKING:
     from tests.redis_server import RedisServer
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 def a_run_of_each_kind() -> None:
     """Runs that have got to different places."""
-    drive.completed("done")
-    drive.compensated("undone")
-    drive.failed("owing")
-    drive.stuck("stuck")
+    driven_runs.completed("done")
+    driven_runs.compensated("undone")
+    driven_runs.failed("owing")
+    driven_runs.stuck("stuck")
     shop.ping.start(id="p-1")
     shop.place_order.start(shop.Order(sku="pen"), id="held", tags={"tenant": "acme"})
-    drive.do("held", "reserve")
+    driven_runs.do("held", "reserve")
     shop.sagas.run("held").pause("the bank is down", by="ada")
 
 
@@ -67,8 +67,8 @@ def test_a_list_is_a_handful_of_round_trips(cli: Cli, words: tuple[str, ...]) ->
 @pytest.mark.usefixtures("empty")
 def test_runs_that_were_removed_meanwhile_are_left_out(server: RedisServer) -> None:
     """A page is shown without them."""
-    drive.completed("gone")
-    drive.completed("here")
+    driven_runs.completed("gone")
+    driven_runs.completed("here")
     page = shop.sagas.runs()
     with server.client() as client:
         client.delete(shop.sagas.runtime.engine.store._keys.of("gone").run("gone"))  # type: ignore[attr-defined]
@@ -80,7 +80,7 @@ def test_a_run_whose_plan_is_lost_does_not_hide_the_others(
     server: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It is left out, and named in the log."""
-    drive.completed("here")
+    driven_runs.completed("here")
     shop.ping.start(id="lost")
     store = shop.sagas.runtime.engine.store
     run = store.read("lost").run
@@ -97,12 +97,12 @@ def test_a_page_that_ends_early_leads_on(cli: Cli, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(listing, "_LOOKED_AT", 8)
     monkeypatch.setattr(listing, "_ROUNDS", 1)
     shop.place_order.start(shop.Order(sku="pen"), id="wanted", tags={"tenant": "acme"})
-    drive.do("wanted", "reserve", "charge")
+    driven_runs.do("wanted", "reserve", "charge")
     for n in range(80):
         tags = {"tenant": "acme"} if n % 2 else None
         shop.place_order.start(shop.Order(sku="pen"), id=f"order-{n}", tags=tags)
         if not n % 2:
-            drive.do(f"order-{n}", "reserve", "charge")
+            driven_runs.do(f"order-{n}", "reserve", "charge")
     words = ("list", "--tag", "tenant=acme", "--status", "completed", "-o", "json")
     found, cursor, pages = [], None, 0
     while pages < 100:

@@ -15,7 +15,7 @@ from celeriac.terminal.printing import Printer
 from celeriac.terminal.screen import aligned
 from celeriac.views import wording
 from tests.house.sources import ROOT
-from tests.terminal import drive
+from tests.terminal import driven_runs
 from tests.terminal.conftest import COMMAND
 
 START = Event(1_700_000_000_000, EventKind.STARTED, data={"saga": "ping"})
@@ -42,7 +42,7 @@ def on_a_terminal(environment: dict[str, str], *words: str) -> str:
 @pytest.mark.usefixtures("empty")
 def test_a_terminal_gets_colours(environment: dict[str, str]) -> None:
     """On a terminal, what failed is red, in lists and in what is shown of a run."""
-    drive.failed("o-1")
+    driven_runs.failed("o-1")
     environment["TERM"] = "xterm-256color"
     environment.pop("NO_COLOR", None)
     assert "\x1b[31mfailed" in on_a_terminal(environment, "list")
@@ -52,7 +52,7 @@ def test_a_terminal_gets_colours(environment: dict[str, str]) -> None:
 @pytest.mark.usefixtures("empty")
 def test_colours_can_be_switched_off(environment: dict[str, str]) -> None:
     """NO_COLOR is honoured: nothing but text and line ends reaches the terminal."""
-    drive.failed("o-1")
+    driven_runs.failed("o-1")
     environment.update(TERM="xterm-256color", NO_COLOR="1")
     for words in (("list",), ("show", "o-1"), ("history", "o-1")):
         shown = on_a_terminal(environment, *words)

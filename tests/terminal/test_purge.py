@@ -11,7 +11,7 @@ import pytest
 from celeriac.engine.archive import JsonLines
 from celeriac.settings import read_settings
 from celeriac.store import Query
-from tests.terminal import drive, shop
+from tests.terminal import driven_runs, shop
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,9 +45,9 @@ def cli(cli: Cli) -> Cli:
 @pytest.fixture
 def runs(cli: Cli) -> None:  # noqa: ARG001 -- it empties the shop
     """A run of each kind."""
-    drive.completed("done")
-    drive.compensated("undone")
-    drive.failed("owing")
+    driven_runs.completed("done")
+    driven_runs.compensated("undone")
+    driven_runs.failed("owing")
     shop.ping.start(id="live")
 
 
@@ -176,7 +176,7 @@ def test_an_age_must_be_given(cli: Cli) -> None:
 def test_progress_is_shown(cli: Cli) -> None:
     """Where nobody watches, by a line now and then."""
     for n in range(45):
-        drive.completed(f"order-{n:02}")
+        driven_runs.completed(f"order-{n:02}")
     ended = cli(*ALL, "--yes", "--rps", "100000")
     assert ended.out == "Removed 45 runs.\n"
     assert "purge: 40 of 45" in ended.err
@@ -185,7 +185,7 @@ def test_progress_is_shown(cli: Cli) -> None:
 def test_a_purge_can_be_stopped(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """A signal ends it in good order: what it has begun is done, and how far it came is told."""
     for n in range(45):
-        drive.completed(f"order-{n:02}")
+        driven_runs.completed(f"order-{n:02}")
     setting(monkeypatch, archive=lambda _: signal.raise_signal(signal.SIGTERM))
     monkeypatch.setattr(signal, "SIG_DFL", signal.SIG_IGN)  # a second one would end the tests
     ended = cli(*ALL, "--yes", "--rps", "100000")
@@ -198,8 +198,8 @@ def test_a_purge_can_be_stopped(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_a_sweep_archives_what_has_expired(cli: Cli, server: RedisServer, archive: Path) -> None:
     """`saga sweep` does what the sweep of a worker does, with the same archive."""
-    drive.completed("old")
-    drive.completed("new")
+    driven_runs.completed("old")
+    driven_runs.completed("new")
     with server.client() as client:
         key = shop.sagas.runtime.engine.store._keys.of("old").expire  # type: ignore[attr-defined]
         client.zadd(key, {"old": 1})
@@ -212,7 +212,7 @@ def test_an_archive_that_cannot_be_found_keeps_everything(
     cli: Cli, server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The sweep says so and does the rest of its work; a purge does nothing at all."""
-    drive.completed("old")
+    driven_runs.completed("old")
     setting(monkeypatch, archive="tests.terminal.shop.nothing")
     with server.client() as client:
         key = shop.sagas.runtime.engine.store._keys.of("old").expire  # type: ignore[attr-defined]

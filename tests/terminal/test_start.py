@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.terminal import drive, shop
+from tests.terminal import driven_runs, shop
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -174,16 +174,16 @@ def test_a_run_that_has_ended_may_be_started_anew(cli: Cli) -> None:
     words = ("start", "place_order", "--input", PEN, "--id", "o-1", "--if-exists", "restart")
     assert cli(*words).code == 0
     assert cli(*words).code == 4
-    drive.do("o-1", "reserve", "charge")
+    driven_runs.do("o-1", "reserve", "charge")
     assert cli(*words).lines[-1] == "o-1: running"
 
 
 @pytest.mark.parametrize(
     ("bring", "code", "status"),
     [
-        (drive.completed, 0, "completed"),
-        (drive.compensated, 10, "compensated"),
-        (drive.failed, 11, "failed"),
+        (driven_runs.completed, 0, "completed"),
+        (driven_runs.compensated, 10, "compensated"),
+        (driven_runs.failed, 11, "failed"),
     ],
 )
 def test_waiting_tells_how_the_run_ended(cli: Cli, bring: object, code: int, status: str) -> None:

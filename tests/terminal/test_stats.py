@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.terminal import drive, shop
+from tests.terminal import driven_runs, shop
 
 if TYPE_CHECKING:
     from tests.redis_server import RedisServer
@@ -30,8 +30,8 @@ def test_nothing_is_told_of_no_runs(cli: Cli) -> None:
 def test_runs_are_counted_by_saga_and_status(cli: Cli) -> None:
     """One row for each saga, one column for each status that occurs, and what is owed."""
     for n in range(3):
-        drive.completed(f"done-{n}")
-    drive.failed("owing")
+        driven_runs.completed(f"done-{n}")
+    driven_runs.failed("owing")
     shop.ping.start(id="p-1")
     ended = cli("stats")
     headings, place_order, ping = ended.lines[0], *sorted(ended.lines[1:3], reverse=True)
@@ -59,7 +59,7 @@ def test_a_sweep_that_is_late_is_told(cli: Cli) -> None:
 
 def test_what_should_have_gone_is_told(cli: Cli, server: RedisServer) -> None:
     """Runs whose retention is over and that are still here show that nobody removes them."""
-    drive.completed("old")
+    driven_runs.completed("old")
     with server.client() as client:
         key = shop.sagas.runtime.engine.store._keys.of("old").expire  # type: ignore[attr-defined]
         client.zadd(key, {"old": 1})
@@ -73,7 +73,7 @@ def test_what_should_have_gone_is_told(cli: Cli, server: RedisServer) -> None:
 @pytest.mark.parametrize("form", ["json", "jsonl"])
 def test_figures_are_told_to_programs(cli: Cli, form: str) -> None:
     """As one document, with times in UTC and durations in seconds."""
-    drive.completed("done")
+    driven_runs.completed("done")
     shop.ping.start(id="p-1")
     told = json.loads(cli("stats", "-o", form).out)
     assert told["active"] == 1

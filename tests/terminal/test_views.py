@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.house.sources import ROOT
-from tests.terminal import drive, shop
+from tests.terminal import driven_runs, shop
 from tests.terminal.conftest import COMMAND
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize(
     ("bring", "code"),
-    [(drive.completed, 0), (drive.compensated, 10), (drive.failed, 11)],
+    [(driven_runs.completed, 0), (driven_runs.compensated, 10), (driven_runs.failed, 11)],
 )
 def test_a_watch_ends_with_the_run(cli: Cli, bring: object, code: int) -> None:
     """The exit code is the outcome; where nobody watches, each event is a line."""
@@ -40,7 +40,7 @@ def test_a_watch_ends_with_the_run(cli: Cli, bring: object, code: int) -> None:
 def test_a_watch_goes_on_until_the_run_has_ended(cli: Cli) -> None:
     """What happens meanwhile is told once."""
     shop.place_order.start(shop.Order(sku="pen"), id="o-1")
-    steps = threading.Timer(0.5, drive.do, ("o-1", "reserve", "charge"))
+    steps = threading.Timer(0.5, driven_runs.do, ("o-1", "reserve", "charge"))
     steps.start()
     ended = cli("watch", "o-1", "--every", "0.1")
     steps.join()
@@ -50,7 +50,7 @@ def test_a_watch_goes_on_until_the_run_has_ended(cli: Cli) -> None:
 
 def test_a_terminal_gets_a_tree(empty: None, environment: dict[str, str]) -> None:  # noqa: ARG001
     """Kept up to date, with the compensations under their steps."""
-    drive.compensated("o-1")
+    driven_runs.compensated("o-1")
     ours, theirs = pty.openpty()
     child = subprocess.Popen(
         [*COMMAND, "watch", "o-1"], cwd=ROOT, env=environment, stdout=theirs, stderr=theirs
@@ -74,7 +74,7 @@ def test_a_terminal_gets_a_tree(empty: None, environment: dict[str, str]) -> Non
 
 def test_a_run_and_a_saga_are_drawn(cli: Cli) -> None:
     """By the id of the one and the name of the other."""
-    drive.compensated("o-1")
+    driven_runs.compensated("o-1")
     assert "o-1: place_order (version 1), compensated" in cli("graph", "o-1").out
     drawn = cli("graph", "place_order").out
     assert "| reserve | --> | charge |" in drawn
@@ -94,7 +94,7 @@ def test_what_is_neither_is_not_found(cli: Cli) -> None:
 
 def test_an_undo_plan_says_what_would_happen(cli: Cli) -> None:
     """In order, with the inputs; and it changes nothing."""
-    drive.completed("o-1")
+    driven_runs.completed("o-1")
     before = shop.sagas.run("o-1").history()
     ended = cli("undo-plan", "o-1")
     assert ended.lines == [
@@ -114,11 +114,11 @@ def test_an_undo_plan_says_what_would_happen(cli: Cli) -> None:
 
 def test_an_undo_plan_says_what_cannot_be(cli: Cli) -> None:
     """A run past its pivot, a step without compensation, and a run that did nothing."""
-    drive.stuck("s-1")
+    driven_runs.stuck("s-1")
     assert "only goes forward" in cli("undo-plan", "s-1").out
     shop.ping.start(id="p-1")
     assert "There is nothing to undo." in cli("undo-plan", "p-1").out
-    drive.do("p-1", "tick")
+    driven_runs.do("p-1", "tick")
     assert "tick stays: it has no compensation" in cli("undo-plan", "p-1").out
 
 

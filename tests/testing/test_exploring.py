@@ -15,14 +15,14 @@ from celeriac import InputInvalid
 from celeriac.testing import BrokenLaw, Lab, check_compensation, explore
 from celeriac.testing.exploration_progress import estimate
 from celeriac.testing.faults import course_of, mishaps, paths_of
-from tests.testing import sagas, shop, teaching
-from tests.testing.teaching import MISTAKES, balance, buy, check, fresh
+from tests.testing import example_mistakes, sagas, shop
+from tests.testing.example_mistakes import MISTAKES, balance, buy, check, fresh
 
 if TYPE_CHECKING:
     from celeriac import Step
     from celeriac.testing import LabRun
 
-ORDER = teaching.Order(id="42", amount=30)
+ORDER = example_mistakes.Order(id="42", amount=30)
 A_LONG_TIME = 150.0  # seconds; nothing here needs it, on a machine that is not busy
 
 FOUND: dict[str, str] = {
@@ -32,10 +32,10 @@ FOUND: dict[str, str] = {
     "an undo that runs before a late effect": "paid 30 for an order that was undone",
 }
 BROKEN: dict[Step[Any, Any, Any], str] = {
-    teaching.pay_each_time: "a step done twice under one key is done once",
-    teaching.pay_then_refund_twice: "an undo done twice is an undo done once",
-    teaching.pay_or_not: "an undo of nothing does nothing, and succeeds",
-    teaching.pay_by_post: "an effect that arrives after its undo does not stay",
+    example_mistakes.pay_each_time: "a step done twice under one key is done once",
+    example_mistakes.pay_then_refund_twice: "an undo done twice is an undo done once",
+    example_mistakes.pay_or_not: "an undo of nothing does nothing, and succeeds",
+    example_mistakes.pay_by_post: "an effect that arrives after its undo does not stay",
 }
 
 
@@ -216,9 +216,12 @@ def test_a_broken_law_is_named(step: Step[Any, Any, Any]) -> None:
 
 def test_a_step_that_keeps_all_laws() -> None:
     """Nothing is said of a step that is right."""
-    check_compensation(teaching.charge, ORDER, "held", state=balance, fresh=fresh)
+    check_compensation(example_mistakes.charge, ORDER, "held", state=balance, fresh=fresh)
     check_compensation(
-        teaching.reserve, order=ORDER, state=lambda: set(teaching.stock.held), fresh=fresh
+        example_mistakes.reserve,
+        order=ORDER,
+        state=lambda: set(example_mistakes.stock.held),
+        fresh=fresh,
     )
 
 
@@ -240,7 +243,7 @@ def test_an_undo_that_undoes_nothing() -> None:
 def test_a_step_that_does_not_even_succeed() -> None:
     """A step that fails with these arguments cannot be held to anything."""
     with pytest.raises(BrokenLaw, match="does not succeed with these arguments"):
-        check_compensation(teaching.charge, ORDER, "held", state=balance, fresh=closed)
+        check_compensation(example_mistakes.charge, ORDER, "held", state=balance, fresh=closed)
 
 
 def test_what_cannot_be_checked() -> None:
@@ -252,7 +255,7 @@ def test_what_cannot_be_checked() -> None:
 def closed() -> None:
     """A world in which this was refunded already."""
     fresh()
-    teaching.bank.closed.add("law:charge")
+    example_mistakes.bank.closed.add("law:charge")
 
 
 # --- what it tells while it works ----------------------------------------------------------------

@@ -1,7 +1,8 @@
 """Hundreds of storms: whatever goes wrong, every run comes to rest, and nothing is left standing.
 
 Owns: which seeds are tried, and that the storms are storms: they do what can happen, they repeat
-exactly, and they find mistakes that are planted.  Refuses to know: what must hold (`weather`).
+exactly, and they find mistakes that are planted.  Refuses to know: what must hold
+(`random_workload`).
 
 `LAB_SEEDS=5000-6000` tries those seeds, `LAB_SEEDS=2000` the first two thousand.
 """
@@ -21,7 +22,7 @@ from celeriac.machine import attempts, moves, schedule
 from celeriac.machine.runs import PhaseState, PhaseStatus, changed
 from tests.house.sources import ROOT
 from tests.testing.ledger import Ledger
-from tests.testing.weather import GENTLE, ROUGH, TARDY, Weather
+from tests.testing.random_workload import GENTLE, ROUGH, TARDY, Weather
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,7 +89,9 @@ def test_a_seed_is_the_same_storm_every_time() -> None:
 
 def test_a_seed_is_the_same_storm_in_another_process() -> None:
     """Nothing depends on the order in which a set of this process happens to be."""
-    code = "from tests.testing.weather import Weather; print(Weather(11).live().lab.story())"
+    code = (
+        "from tests.testing.random_workload import Weather; print(Weather(11).live().lab.story())"
+    )
     told = {
         subprocess.run(
             [sys.executable, "-c", code],

@@ -1,7 +1,7 @@
 """Tasks that existed before there were sagas, added to the kit's app, and a saga made of them.
 
 Owns: what an ordinary Celery project has: bound tasks that retry themselves, a base class of its
-own, a queue of its own, a result backend.  Refuses to know: which worker runs them (`extras`).
+own, a queue of its own, a result backend.  Refuses to know: which worker runs them (`extra_tasks`).
 
 Called directly, an effect is entered under `direct:` and the task's name.
 """

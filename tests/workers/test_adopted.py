@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.workers import adopted
+from tests.workers.histories import bodies, effects, events, step_of
 from tests.workers.kit import Trip
-from tests.workers.stories import bodies, effects, events, step_of
-from tests.workers.watch import Events
+from tests.workers.monitors import Events
 
 if TYPE_CHECKING:
     from tests.workers.adopted import Adopted
     from tests.workers.world import World
 
-QUEUES = ("-I", "tests.workers.extras", "-Q", "celery,mail")
+QUEUES = ("-I", "tests.workers.extra_tasks", "-Q", "celery,mail")
 RESULTS = "celery-task-meta-*"
 
 

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from celeriac import CommandRefused, RunCompensated, RunFailed, RunTerminated
-from tests.workers import odd
+from tests.workers import edge_case_steps
+from tests.workers.histories import bodies, effects, events, step_of
 from tests.workers.kit import Trip
-from tests.workers.stories import bodies, effects, events, step_of
 
 if TYPE_CHECKING:
     from celeriac import RunHandle
     from tests.workers.world import World
 
-EXTRAS = ("-I", "tests.workers.extras")
+EXTRAS = ("-I", "tests.workers.extra_tasks")
 STEPS = ("book", "pay", "send")
 ONCE = dict.fromkeys(STEPS, 1)
 
@@ -117,7 +117,7 @@ def test_what_the_caller_learns(world: World) -> None:
 
 def test_what_a_compensation_receives(world: World) -> None:
     """An undo gets the step's arguments by name, its result or None, the error, and the key."""
-    probe = odd.extend(world.kit).probe
+    probe = edge_case_steps.extend(world.kit).probe
     world.worker(args=EXTRAS)
     world.beat()
     later = probe.start(Trip(script={"judge": []}), id="later", tags={"shop": "north"})
@@ -143,7 +143,7 @@ def test_what_a_compensation_receives(world: World) -> None:
     for run in (later, itself, cancelled):
         _until(world, run, "compensated")
         key = {"key": f"{run.id}:measure"}
-        assert odd.told(world.kit, run) == {**common, **key, **expected[run.id]}
+        assert edge_case_steps.told(world.kit, run) == {**common, **key, **expected[run.id]}
 
 
 # --- compensations that fail -------------------------------------------------------------------

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tests.workers.histories import bodies
 from tests.workers.kit import Trip
-from tests.workers.stories import bodies
-from tests.workers.watch import Events, Wire
+from tests.workers.monitors import Events, Wire
 
 if TYPE_CHECKING:
     from celeriac import RunHandle

@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from celeriac import RunConflict, RunNotFound
-from tests.workers.kit import RECOVERY, Trip
-from tests.workers.stories import (
+from tests.workers.histories import (
     bodies,
     claimed_after,
     claims,
@@ -26,6 +25,7 @@ from tests.workers.stories import (
     step_of,
     working_on,
 )
+from tests.workers.kit import RECOVERY, Trip
 
 if TYPE_CHECKING:
     from celeriac import RunHandle

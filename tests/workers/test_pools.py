@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.workers.histories import bodies, effects, step_of
 from tests.workers.kit import Trip
-from tests.workers.stories import bodies, effects, step_of
 
 if TYPE_CHECKING:
     from tests.workers.world import World

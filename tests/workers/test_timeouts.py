@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from celeriac import RunCompensated
-from tests.workers import odd
+from tests.workers import edge_case_steps
+from tests.workers.histories import bodies, effects, events, step_of
 from tests.workers.kit import Trip
-from tests.workers.stories import bodies, effects, events, step_of
 
 if TYPE_CHECKING:
     from celeriac import RunHandle
     from tests.workers.world import World
 
-EXTRAS = ("-I", "tests.workers.extras")
+EXTRAS = ("-I", "tests.workers.extra_tasks")
 THREADS = ("--pool", "threads")
 
 
@@ -119,7 +119,7 @@ def test_a_step_that_always_takes_too_long(world: World) -> None:
 
 def test_a_step_that_ignores_the_soft_limit_is_killed(world: World) -> None:
     """What swallows the soft limit is killed by the hard one: retried, then undone."""
-    stubborn = odd.extend(world.kit).stubborn
+    stubborn = edge_case_steps.extend(world.kit).stubborn
     world.worker(args=EXTRAS)
     world.beat()
     run = stubborn.start(Trip(script={"insist": []}), id="stubborn")
@@ -136,7 +136,7 @@ def test_a_step_that_ignores_the_soft_limit_is_killed(world: World) -> None:
 
 def test_an_undo_that_ignores_the_soft_limit_is_owed(world: World) -> None:
     """A compensation has a time limit and a budget like a step; after that it is owed."""
-    stubborn = odd.extend(world.kit).stubborn
+    stubborn = edge_case_steps.extend(world.kit).stubborn
     world.worker(args=EXTRAS)
     world.beat()
     run = stubborn.start(Trip(script={"insist.undo": []}), id="stubborn")

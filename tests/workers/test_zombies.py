@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from tests.workers import odd
+from tests.workers import edge_case_steps
+from tests.workers.histories import bodies, claims, effects, events, step_of
 from tests.workers.kit import Trip
-from tests.workers.stories import bodies, claims, effects, events, step_of
 
 if TYPE_CHECKING:
     from celeriac import RunHandle
     from celeriac.machine.events import Event
     from tests.workers.world import Process, World
 
-EXTRAS = ("-I", "tests.workers.extras")
+EXTRAS = ("-I", "tests.workers.extra_tasks")
 ONCE = dict.fromkeys(("book", "pay", "send"), 1)
 Script = dict[str, list[str]]
 
@@ -157,7 +157,7 @@ def test_a_late_success_is_undone_again(
 
 def test_a_late_failure_is_undone_again(world: World) -> None:
     """A zombie that takes effect, and fails, after its step was undone is undone once more."""
-    brittle = odd.extend(world.kit).brittle
+    brittle = edge_case_steps.extend(world.kit).brittle
     first = world.worker("first", args=EXTRAS)
     world.beat()
     run = brittle.start(Trip(script={"crack": ["gate", "clean"]}), id="run")

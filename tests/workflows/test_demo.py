@@ -12,8 +12,8 @@ import pytest
 
 from workflows import demo
 from workflows.order import Order
+from workflows.progress_display import LiveScreen, PlainScreen, Progress, open_screen
 from workflows.reconcile import Ended
-from workflows.screen import LiveScreen, PlainScreen, Progress, open_screen
 from workflows.services import bank, carrier, ledger, stock
 
 if TYPE_CHECKING:

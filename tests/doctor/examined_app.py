@@ -1,4 +1,4 @@
-"""An application for the doctor to examine: `celery -A tests.doctor.clinic …`.
+"""An application for the doctor to examine: `celery -A tests.doctor.examined_app …`.
 
 Owns: two sagas, one of them with an adopted task, and what a test wants to be wrong with them.
 Refuses to know: what the doctor says.

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from celeriac.machine.events import Event
+    from tests.chaos.environment import Stage
     from tests.chaos.nemesis import Nemesis, Struck
     from tests.chaos.schedule import Planned
     from tests.chaos.settle import Settled
-    from tests.chaos.stage import Stage
     from tests.proof.checker import Asked, Violation
 
 #: The least that a second of chaos must bring to an end; a dead system must not pass.

@@ -6,8 +6,8 @@ Refuses to know: what they do.
 
 from __future__ import annotations
 
-from tests.workers import adopted, odd
+from tests.workers import adopted, edge_case_steps
 from tests.workers.worker_app import kit
 
-odd.extend(kit)
+edge_case_steps.extend(kit)
 adopted.extend(kit)

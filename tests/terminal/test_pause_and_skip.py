@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.terminal import drive, shop
+from tests.terminal import driven_runs, shop
 
 if TYPE_CHECKING:
     from tests.terminal.conftest import Cli
@@ -30,7 +30,7 @@ def test_a_run_is_held_and_let_go(cli: Cli) -> None:
 
 def test_a_question_is_shown_and_answered(cli: Cli) -> None:
     """A step nobody knows the outcome of is skipped with the result it had."""
-    drive.asking("m-1")
+    driven_runs.asking("m-1")
     shown = cli("show", "m-1").out
     assert "asks" in shown
     assert "whether mail took effect" in shown
@@ -46,7 +46,7 @@ def test_a_question_is_shown_and_answered(cli: Cli) -> None:
 )
 def test_a_result_that_cannot_be_is_refused(cli: Cli, result: str, complaint: str) -> None:
     """It ends with 2, says why, and the run is as it was."""
-    drive.asking("m-1")
+    driven_runs.asking("m-1")
     before = shop.sagas.run("m-1").history()
     ended = cli("skip", "m-1", "mail", "--result", result, "--reason", "x")
     assert ended.code == 2
@@ -79,8 +79,8 @@ def test_what_is_not_complete_or_not_possible_changes_nothing(
 
 def test_programs_read_who_holds_a_run_and_what_is_asked(cli: Cli) -> None:
     """In the documents of a run."""
-    drive.held("p-1")
-    drive.asking("m-1")
+    driven_runs.held("p-1")
+    driven_runs.asking("m-1")
     hold = json.loads(cli("show", "p-1", "-o", "json").out)["hold"]
     assert (hold["by"], hold["reason"]) == ("ada", "the bank is down")
     (mail,) = json.loads(cli("show", "m-1", "-o", "json").out)["steps"]

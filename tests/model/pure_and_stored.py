@@ -32,10 +32,9 @@ from tests.engine.driver import GRACE, LEASE, QUEUE, Post
 from tests.machine.laws import check
 from tests.machine.walk import REFUSALS, Chooser, any_rules
 from tests.machine.world import World
-from tests.model.brought import INPUT, fields_left, fields_told, report, token
+from tests.model.command_payloads import INPUT, fields_left, fields_told, report, token
 from tests.model.expected import Expected, leases, stored, united
-from tests.model.heard import HeardWalk
-from tests.model.line import (
+from tests.model.faulty_connection import (
     ExactClock,
     Journal,
     LineEngine,
@@ -44,6 +43,7 @@ from tests.model.line import (
     Removed,
     Written,
 )
+from tests.model.recorded_walk import HeardWalk
 
 if TYPE_CHECKING:
     from collections.abc import Callable

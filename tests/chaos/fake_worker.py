@@ -1,4 +1,4 @@
-"""A stand-in for a worker: `python -m tests.chaos.stand_in WORD`.
+"""A stand-in for a worker: `python -m tests.chaos.fake_worker WORD`.
 
 Owns: being ready, and then waiting, crashing as Celery does, leaving, or not hearing that it is to
 leave.  Refuses to know: everything else.

@@ -23,7 +23,7 @@ from workflows.services import ledger
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from workflows.screen import Screen
+    from workflows.progress_display import Screen
 
 ROOT = Path(__file__).parents[1]
 # Three may wait for ferries and one be killed, which Celery may take seconds to notice: the others

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from workflows import accident
+from workflows import worker_kill
 from workflows.services import ledger
 
 if TYPE_CHECKING:
@@ -63,18 +63,18 @@ def caller(verb: str) -> Iterator[subprocess.Popen[str]]:
 def test_a_child_in_a_call_is_killed() -> None:
     """The accident hits a child in the middle of a call, and knows what it was working for."""
     with caller("charge") as victim:
-        assert accident.busy(os.getpid())
-        hit = accident.strike(os.getpid())
+        assert worker_kill.busy(os.getpid())
+        hit = worker_kill.strike(os.getpid())
         assert hit is not None
         assert victim.wait(timeout=30) == -9
         assert (hit.call.pid, hit.call.verb, hit.order) == (victim.pid, "charge", "order-7")
-        assert not accident.busy(os.getpid())
+        assert not worker_kill.busy(os.getpid())
 
 
 def test_the_work_of_the_dead_is_seen_to_be_taken_up() -> None:
     """Recovery is measured up to the next call with the same key."""
     with caller("hold"):
-        hit = accident.strike(os.getpid())
+        hit = worker_kill.strike(os.getpid())
         assert hit is not None
         assert hit.taken_up_after() is None
         with ledger.call("hold", "order-8:step"):
@@ -90,14 +90,14 @@ def test_the_work_of_the_dead_is_seen_to_be_taken_up() -> None:
 def test_nobody_elses_child_is_killed() -> None:
     """A process that is in a call, but is no child of the worker, is left alone."""
     with caller("charge") as bystander:
-        assert accident.strike(bystander.pid) is None
+        assert worker_kill.strike(bystander.pid) is None
         assert bystander.poll() is None
 
 
 def test_nobody_is_killed_who_waits_for_a_ferry() -> None:
     """A slow call is none of those that are hit: it would not show how quick recovery is."""
     with caller("ship") as child:
-        assert accident.strike(os.getpid()) is None
+        assert worker_kill.strike(os.getpid()) is None
         assert child.poll() is None
 
 
@@ -105,7 +105,7 @@ def test_nobody_is_killed_who_waits_for_a_ferry() -> None:
 def test_children_are_found_with_and_without_proc(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where there is no /proc, ps tells the same."""
     with caller("hold") as child:
-        assert child.pid in accident.children_of(os.getpid())
+        assert child.pid in worker_kill.children_of(os.getpid())
         monkeypatch.setattr(Path, "exists", lambda _: False)
-        assert child.pid in accident.children_of(os.getpid())
-        assert accident.children_of(child.pid) == set()
+        assert child.pid in worker_kill.children_of(os.getpid())
+        assert worker_kill.children_of(child.pid) == set()

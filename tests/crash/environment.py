@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from celeriac.machine.events import EventKind
 from celeriac.machine.runs import AT_REST
-from tests.crash.journey import Journey, extend
-from tests.crash.traps import Act, Trap
+from tests.crash.crash_saga import Journey, extend
+from tests.crash.failpoints import Act, Trap
 from tests.proof import sometimes
 from tests.proof.checker import Asked, asked, check_runs
 from tests.workers.kit import GRACE, LEASE, SWEEP
@@ -94,7 +94,7 @@ class Arena:
         self._made += 1
         name = f"w{self._made}"
         options = ["worker", "-c", "2", "-n", f"{name}@test", "-l", "INFO"]
-        more = ["--without-mingle", "--without-gossip", "-I", "tests.crash.armed"]
+        more = ["--without-mingle", "--without-gossip", "-I", "tests.crash.arm_points"]
         return self.world._start(name, [*options, *more], {"KIT_WITHOUT": ""})
 
     def of(self, trap: Trap) -> Process:

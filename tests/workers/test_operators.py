@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tests.workers.histories import bodies
 from tests.workers.kit import GRACE, SWEEP, Ticket, Trip
-from tests.workers.stories import bodies
 
 if TYPE_CHECKING:
     from celeriac import RunHandle

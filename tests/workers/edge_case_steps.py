@@ -2,7 +2,7 @@
 
 Owns: the saga `stubborn`, whose step and undo ignore the soft time limit; `brittle`, whose step
 takes effect, waits for a gate and then raises; and `probe`, whose undo writes down what it was
-given.  Refuses to know: which worker runs them (`extras`).
+given.  Refuses to know: which worker runs them (`extra_tasks`).
 """
 
 from __future__ import annotations

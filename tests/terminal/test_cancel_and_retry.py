@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.terminal import drive, shop
+from tests.terminal import driven_runs, shop
 
 if TYPE_CHECKING:
     from tests.terminal.conftest import Cli
@@ -22,7 +22,7 @@ def newest(run_id: str, kind: str) -> dict[str, Any]:
 def test_cancel_undoes_a_run(cli: Cli) -> None:
     """A running saga turns round, and the operator reads that it does."""
     shop.place_order.start(shop.Order(sku="pen"), id="o-1")
-    drive.do("o-1", "reserve")
+    driven_runs.do("o-1", "reserve")
     ended = cli("cancel", "o-1", "--reason", "customer called", "--by", "alice")
     assert (ended.code, ended.lines) == (
         0,
@@ -37,7 +37,7 @@ def test_cancel_undoes_a_run(cli: Cli) -> None:
 
 def test_cancel_undoes_what_has_completed(cli: Cli) -> None:
     """A completed run is undone too."""
-    drive.completed("o-1")
+    driven_runs.completed("o-1")
     assert cli("cancel", "o-1").lines[-1] == "o-1: compensating"
 
 
@@ -51,17 +51,17 @@ def test_terminate_abandons_a_run(cli: Cli) -> None:
 
 def test_retry_and_waive_settle_what_is_owed(cli: Cli) -> None:
     """An owed compensation is tried again, and when it fails again, declared settled."""
-    drive.failed("o-1")
+    driven_runs.failed("o-1")
     ended = cli("retry", "o-1", "charge", "--reason", "bank is back")
     assert ended.lines == ["o-1: trying again: charge", "o-1: compensating"]
-    drive.fail("o-1", "charge", "undo")
+    driven_runs.fail("o-1", "charge", "undo")
     ended = cli("waive", "o-1", "charge", "--reason", "paid by hand")
     assert ended.lines == ["o-1: waived: charge", "o-1: compensated"]
 
 
 def test_retry_takes_all_that_is_owed(cli: Cli) -> None:
     """Without a step, everything owed is tried again; past the pivot, that is the step itself."""
-    drive.stuck("o-1")
+    driven_runs.stuck("o-1")
     assert cli("retry", "o-1").lines == ["o-1: trying again: notify", "o-1: running"]
 
 
@@ -83,7 +83,7 @@ def test_the_operator_is_on_record(cli: Cli) -> None:
 )
 def test_a_command_given_twice_says_that_nothing_changed(cli: Cli, words: tuple[str, ...]) -> None:
     """The second time is no error, and no event."""
-    (drive.failed if words[0] in ("waive", "retry") else drive.completed)("o-1")
+    (driven_runs.failed if words[0] in ("waive", "retry") else driven_runs.completed)("o-1")
     if words[0] == "terminate":
         cli("start", "ping", "--id", "o-1", "--if-exists", "restart")
     first = cli(*words, "-o", "json")
@@ -97,11 +97,15 @@ def test_a_command_given_twice_says_that_nothing_changed(cli: Cli, words: tuple[
 @pytest.mark.parametrize(
     ("bring", "words", "complaint"),
     [
-        (drive.completed, ("terminate", "o-1", "--reason", "x"), "there is nothing to abandon"),
-        (drive.completed, ("retry", "o-1"), "nothing of it is owed"),
-        (drive.completed, ("retry", "o-1", "nosuch"), "has no step 'nosuch'"),
-        (drive.failed, ("waive", "o-1", "reserve", "--reason", "x"), "is not owed"),
-        (drive.stuck, ("cancel", "o-1"), "it only goes forward"),
+        (
+            driven_runs.completed,
+            ("terminate", "o-1", "--reason", "x"),
+            "there is nothing to abandon",
+        ),
+        (driven_runs.completed, ("retry", "o-1"), "nothing of it is owed"),
+        (driven_runs.completed, ("retry", "o-1", "nosuch"), "has no step 'nosuch'"),
+        (driven_runs.failed, ("waive", "o-1", "reserve", "--reason", "x"), "is not owed"),
+        (driven_runs.stuck, ("cancel", "o-1"), "it only goes forward"),
     ],
 )
 def test_what_a_run_does_not_allow_is_refused(
@@ -130,7 +134,7 @@ def test_what_a_run_does_not_allow_is_refused(
 )
 def test_a_command_that_is_not_complete_is_refused(cli: Cli, words: tuple[str, ...]) -> None:
     """What must be said and is not is wrong usage, and changes nothing."""
-    drive.failed("o-1")
+    driven_runs.failed("o-1")
     before = shop.sagas.run("o-1").history()
     assert cli(*words).code == 2
     assert shop.sagas.run("o-1").history() == before
@@ -138,7 +142,7 @@ def test_a_command_that_is_not_complete_is_refused(cli: Cli, words: tuple[str, .
 
 def test_waiting_for_a_command_tells_the_outcome(cli: Cli) -> None:
     """With `--wait`, the exit code is how the run ended."""
-    drive.failed("o-1")
+    driven_runs.failed("o-1")
     shop.ping.start(id="p-1")
     shop.ping.start(id="p-2")
     reason = ("--reason", "a test", "--wait")
@@ -149,7 +153,7 @@ def test_waiting_for_a_command_tells_the_outcome(cli: Cli) -> None:
 
 def test_waiting_for_a_retry_may_end_in_impatience(cli: Cli) -> None:
     """The command is done, and said to be, even if nobody sees its end."""
-    drive.failed("o-1")
+    driven_runs.failed("o-1")
     ended = cli("retry", "o-1", "--wait", "--timeout", "0.1")
     assert (ended.code, ended.lines[0]) == (1, "o-1: trying again: charge")
 

@@ -15,7 +15,7 @@ import time
 from signal import SIGCONT, SIGKILL, Signals
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tests.doctor.clinic import VARIABLE
+from tests.doctor.examined_app import VARIABLE
 from tests.house.sources import ROOT
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class Ward:
 
     def worker(self, name: str, *args: str, **clinic: Any) -> Process:
         """Start a worker, and wait until it is ready."""
-        command = [sys.executable, "-m", "celery", "-A", "tests.doctor.clinic", "worker"]
+        command = [sys.executable, "-m", "celery", "-A", "tests.doctor.examined_app", "worker"]
         quiet = ["--without-mingle", "--without-gossip", "-l", "INFO"]
         words = [*command, "-n", f"{name}@test", "-c", "1", *quiet, *args]
         process = self.start(name, words, environment(**clinic))
@@ -113,7 +113,7 @@ class Ward:
     def beat(self, name: str, **clinic: Any) -> Process:
         """Start a beat, and wait until it has started."""
         schedule = str(self._folder / f"{name}.schedule")
-        command = [sys.executable, "-m", "celery", "-A", "tests.doctor.clinic", "beat"]
+        command = [sys.executable, "-m", "celery", "-A", "tests.doctor.examined_app", "beat"]
         words = [*command, "-l", "INFO", "-s", schedule]
         process = self.start(name, words, environment(**clinic))
         process.says("beat: Starting")

@@ -1,4 +1,4 @@
-"""What the workers of these tests know beside the kit: `celery … worker -I tests.crash.armed`.
+"""What the workers of these tests know beside the kit: `celery … worker -I tests.crash.arm_points`.
 
 Owns: arming the points of a worker, and noting what must happen sometimes.  Refuses to know: which
 traps a test sets.
@@ -10,7 +10,7 @@ from typing import Any
 
 from celeriac.engine.engine import Attempt, Engine
 from celeriac.errors import CommandRefused
-from tests.crash import journey, traps
+from tests.crash import crash_saga, failpoints
 from tests.proof import sometimes
 from tests.workers.worker_app import kit
 
@@ -34,4 +34,4 @@ def _noted() -> None:
 
 
 _noted()
-saga = journey.extend(kit, traps.arm(kit.folder))
+saga = crash_saga.extend(kit, failpoints.arm(kit.folder))

@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from bench.app import DONE, LENGTHS, READY, SAGAS, TARGET, app, bare_chain, redis, sagas
-from bench.trips import trips_per_step
+from bench.round_trips import trips_per_step
 
 if TYPE_CHECKING:
     from collections.abc import Callable

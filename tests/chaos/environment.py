@@ -1,7 +1,7 @@
 """Where chaos happens: one Redis or two, the ways to them, and the fleet.
 
 Owns: setting it all up by a seed, healing it, and waiting until everybody works again.  Refuses
-to know: which faults strike (`faults`), and what is made of it in the end (`verdict`).
+to know: which faults strike (`faults`), and what is made of it in the end (`figures`).
 
 Every user of a Redis (each worker, the clients, the beats) comes to it through a proxy of its own,
 so that a fault of the network is one of a single user.  The harness itself goes straight.

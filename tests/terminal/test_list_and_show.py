@@ -12,7 +12,7 @@ import pytest
 
 from celeriac import RunStatus
 from celeriac.terminal.cli import saga
-from tests.terminal import drive, shop
+from tests.terminal import driven_runs, shop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,8 +45,8 @@ RUN = {
 
 def test_runs_are_listed_newest_first(cli: Cli) -> None:
     """A line for each run, the newest on top."""
-    drive.completed("o-1")
-    drive.failed("o-2")
+    driven_runs.completed("o-1")
+    driven_runs.failed("o-2")
     heading, second, first = cli("list").lines
     assert heading.split() == ["ID", "SAGA", "STATUS", "STARTED", "WHERE", "IT", "IS"]
     assert second.startswith("o-2  place_order  failed")
@@ -79,8 +79,8 @@ def test_runs_are_found_by_what_they_are(
     cli: Cli, words: tuple[str, ...], found: list[str]
 ) -> None:
     """Filters narrow the list, and `-o ids` prints one id a line."""
-    drive.completed("o-1")
-    drive.failed("o-3")
+    driven_runs.completed("o-1")
+    driven_runs.failed("o-3")
     shop.ping.start(id="p-1", tags={"shop": "3", "vip": "yes"})
     assert cli("list", *words, "-o", "ids").lines == found
 
@@ -132,8 +132,8 @@ def test_a_long_list_comes_in_pages(cli: Cli) -> None:
 
 def test_a_list_is_lines_of_json(cli: Cli) -> None:
     """`-o jsonl` prints a document a line, and nothing else on stdout."""
-    drive.completed("o-1")
-    drive.completed("o-2")
+    driven_runs.completed("o-1")
+    driven_runs.completed("o-2")
     ended = cli("list", "--limit", "1", "-o", "jsonl")
     (line,) = ended.lines
     assert set(json.loads(line)) == RUN
@@ -150,10 +150,10 @@ def advised(ended: Ended) -> list[str]:
 
 def test_a_run_is_shown_with_what_can_be_done(cli: Cli) -> None:
     """An operator reads why a run failed, what it owes, and the commands that settle it."""
-    drive.failed("o-1")
+    driven_runs.failed("o-1")
     ended = cli("show", "o-1")
     assert ended.lines[0] == "o-1: place_order (version 1), failed"
-    assert f"why       charge failed (BankDown [declined]: {drive.SECRET})" in ended.out
+    assert f"why       charge failed (BankDown [declined]: {driven_runs.SECRET})" in ended.out
     assert "owed      charge" in ended.out
     assert re.search(r"^reserve +compensated +1, undo 1$", ended.out, re.MULTILINE)
     assert re.search(r"^charge +compensation_failed +1, undo 1 +BankDown", ended.out, re.MULTILINE)
@@ -167,10 +167,10 @@ def test_a_run_is_shown_with_what_can_be_done(cli: Cli) -> None:
 @pytest.mark.parametrize(
     ("bring", "verbs"),
     [
-        (drive.completed, ["cancel"]),
-        (drive.stuck, ["retry", "skip", "terminate"]),
-        (drive.asking, ["retry", "skip", "cancel", "terminate"]),
-        (drive.held, ["resume", "cancel", "terminate"]),
+        (driven_runs.completed, ["cancel"]),
+        (driven_runs.stuck, ["retry", "skip", "terminate"]),
+        (driven_runs.asking, ["retry", "skip", "cancel", "terminate"]),
+        (driven_runs.held, ["resume", "cancel", "terminate"]),
         (lambda run_id: shop.ping.start(id=run_id), ["cancel", "terminate"]),
     ],
 )
@@ -187,13 +187,13 @@ def test_advice_is_what_the_run_allows(cli: Cli, bring: Any, verbs: list[str]) -
 
 def test_a_run_that_needs_nothing_comes_without_advice(cli: Cli) -> None:
     """A run that was undone is done with."""
-    drive.compensated("o-1")
+    driven_runs.compensated("o-1")
     assert advised(cli("show", "o-1")) == []
 
 
 def test_where_an_error_was_raised_is_shown_on_demand(cli: Cli) -> None:
     """`--traceback` adds the lines of the steps that failed."""
-    drive.failed("o-1")
+    driven_runs.failed("o-1")
     assert "bank.py, line 7" not in cli("show", "o-1").out
     assert cli("show", "o-1", "--traceback").out.count("bank.py, line 7") == 2
 
@@ -201,7 +201,7 @@ def test_where_an_error_was_raised_is_shown_on_demand(cli: Cli) -> None:
 @pytest.mark.parametrize("form", ["json", "jsonl"])
 def test_a_run_is_shown_as_json(cli: Cli, form: str) -> None:
     """Programs get the same fields for every run, and times in ISO 8601."""
-    drive.failed("o-1")
+    driven_runs.failed("o-1")
     ended = cli("show", "o-1", "-o", form)
     document = json.loads(ended.out)
     assert set(document) == RUN
@@ -232,7 +232,7 @@ def test_an_unknown_run_is_not_found(cli: Cli, verb: str) -> None:
 
 def test_history_is_told_in_words(cli: Cli) -> None:
     """Each event has its time, how long after the start it was, its attempt, and what it was."""
-    drive.failed("o-1")
+    driven_runs.failed("o-1")
     heading, first, *rest = cli("history", "o-1").lines
     assert heading.split() == ["TIME", "AFTER", "STEP", "WHAT", "HAPPENED"]
     assert ISO.match(first)
@@ -245,7 +245,7 @@ def test_history_is_told_in_words(cli: Cli) -> None:
 @pytest.mark.parametrize("form", ["json", "jsonl"])
 def test_history_is_complete_for_programs(cli: Cli, form: str) -> None:
     """Every event is there, in order, with its data and ISO times."""
-    drive.failed("o-1")
+    driven_runs.failed("o-1")
     ended = cli("history", "o-1", "-o", form)
     events = (
         json.loads(ended.out)["events"]
@@ -275,17 +275,17 @@ def documents(cli: Cli) -> Iterator[str]:
 
 def test_no_payload_is_printed_for_programs(cli: Cli) -> None:
     """Neither inputs nor outputs nor what an error quotes of them leave through JSON."""
-    drive.failed("o-1")
+    driven_runs.failed("o-1")
     texts = list(documents(cli))
     assert all(texts)
-    for payload in (drive.SECRET, '"pen"', '"done"'):
+    for payload in (driven_runs.SECRET, '"pen"', '"done"'):
         assert [text for text in texts if payload in text] == []
 
 
 def test_control_characters_are_escaped(cli: Cli) -> None:
     """A message that tries to steer the terminal is shown, not obeyed."""
     shop.place_order.start(shop.Order(sku="pen"), id="o-1")
-    drive.fail("o-1", "reserve", message="\x1b[2Jboo\nhoo\x9b\u202e")
+    driven_runs.fail("o-1", "reserve", message="\x1b[2Jboo\nhoo\x9b\u202e")
     cli("cancel", "o-1", "--reason", "x\x1b[2J\x7f")
     for words in (("show", "o-1"), ("show", "o-1", "--traceback"), ("history", "o-1"), ("list",)):
         for form in ("table", "json", "jsonl"):
