@@ -40,6 +40,36 @@ def test_every_kind_of_event_has_a_sentence(kind: EventKind) -> None:
     assert "abcd" not in told
 
 
+TOLD = {
+    "lost (lease expired); retry in 0.0 s": (EventKind.LOST, {"why": "lease", "retry": NOON}),
+    "lost (timed out)": (EventKind.LOST, {"why": "timeout"}),
+    "failed: BankDown, code down; retry in 1.5 s": (
+        EventKind.FAILED,
+        {"error": "BankDown", "code": "down", "retry": NOON + 1_500},
+    ),
+    "compensation started (charge failed)": (
+        EventKind.COMPENSATION_STARTED,
+        {"why": "failed", "culprit": "charge"},
+    ),
+    "compensation started (cancelled): reason too late, by ada": (
+        EventKind.COMPENSATION_STARTED,
+        {"why": "cancelled", "reason": "too late", "by": "ada"},
+    ),
+    "dispatched (not claimed in time)": (EventKind.DISPATCHED, {"why": "unclaimed"}),
+    "finished: failed, culprit charge": (
+        EventKind.FINISHED,
+        {"outcome": "failed", "culprit": "charge"},
+    ),
+}
+
+
+@pytest.mark.parametrize("words", TOLD)
+def test_an_event_is_told_in_plain_words(words: str) -> None:
+    """Causes and results read as an operator would say them, not as the names of fields."""
+    kind, data = TOLD[words]
+    assert sentence("order-42", Event(NOON, kind, data=data)) == f"order-42 {words}"
+
+
 @pytest.mark.parametrize("sign", ["\n", "\r", "\x1b[31m", "\u2028", "\x00", "\x85"])
 def test_nobody_can_forge_a_line(sign: str, lines: pytest.LogCaptureFixture) -> None:
     """A control character in an id, in a word or in an error is escaped in whatever is logged."""
@@ -75,7 +105,7 @@ def test_no_payload_is_logged(lines: pytest.LogCaptureFixture) -> None:
     at.bodies["shop.charge"] = decline
     at.start(card=CARD)
     at.settle_down()
-    assert "charge · #1 failed: error Abort" in lines.text
+    assert "charge · #1 failed: Abort" in lines.text
     assert CARD not in lines.text
 
 
@@ -87,5 +117,5 @@ def test_a_quiet_run_is_quiet(caplog: pytest.LogCaptureFixture) -> None:
         at.work()
     assert [record.getMessage() for record in caplog.records] == [
         "order-42 started: saga place_order",
-        "order-42 finished: outcome completed",
+        "order-42 finished: completed",
     ]

@@ -207,7 +207,7 @@ def test_every_record_of_a_step_names_it(tmp_path: Path) -> None:
         worker = at.worker()
         run = at.order("order-1", "raise", "abort")
         at.until(lambda: run.status == "compensated", "it is undone")
-        at.until(lambda: worker.says("finished: outcome compensated"), "the log says so")
+        at.until(lambda: worker.says("finished: compensated"), "the log says so")
         rows = [row for row in at.rows() if row.get("run") == "order-1"]
     mine = [row for row in rows if row["logger"] == "shop"]
     assert [(row["step"], row["phase"], row["attempt"]) for row in mine] == [

@@ -62,7 +62,7 @@ def test_a_run_from_its_start_to_its_end(command: Cli) -> None:
     driven_runs.undo("o-1", "reserve")
     shown = command("show", "o-1")
     assert "o-1: place_order (version 1), compensated" in shown.out
-    assert "compensation started: why cancelled, reason a test" in command("history", "o-1").out
+    assert "compensation started (cancelled): reason a test" in command("history", "o-1").out
 
 
 def test_advice_can_be_copied(command: Cli) -> None:

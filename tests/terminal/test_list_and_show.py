@@ -238,8 +238,8 @@ def test_history_is_told_in_words(cli: Cli) -> None:
     assert ISO.match(first)
     assert "+0.000 s" in first
     assert "started: saga place_order, deadline 2" in first
-    assert any(re.search(r"charge undo #1 +failed: error BankDown", line) for line in rest)
-    assert rest[-1].endswith("finished: outcome failed")
+    assert any(re.search(r"charge undo #1 +failed: BankDown", line) for line in rest)
+    assert rest[-1].endswith("finished: failed")
 
 
 @pytest.mark.parametrize("form", ["json", "jsonl"])

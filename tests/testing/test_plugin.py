@@ -107,7 +107,7 @@ def test_a_test_that_fails_shows_the_story(folder: Path) -> None:
     assert done.returncode == 1, done.stdout + done.stderr
     told = done.stdout.partition("what happened in lab")[2]
     assert "charge · #1: dies before the body" in told
-    assert "finished: outcome completed" in told
+    assert "finished: completed" in told
 
 
 def test_a_test_that_explores_shows_what_was_found(folder: Path) -> None:

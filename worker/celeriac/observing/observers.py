@@ -258,24 +258,39 @@ def _whereabouts(run: Run, event: Event) -> dict[str, object]:
 
 
 def sentence(run_id: str, event: Event) -> str:
-    """One line that tells an event: `order-42 · charge · #1 failed: BankDown, again in 1.5 s`."""
+    """One line that tells an event: `order-42 · charge · #1 failed: BankDown; retry in 1.5 s`."""
     what = title(run_id, event.step, event.phase, event.attempt) if event.step else clean(run_id)
     return f"{what} {details(event)}"
 
 
+_INTERNAL = ("holder", "plan", "grace", "digest", "starter", "sent", "epoch", "credited")
+_CAUSES = {
+    (EventKind.LOST, "lease"): "lease expired",
+    (EventKind.LOST, "timeout"): "timed out",
+    (EventKind.FAILED, "timeout"): "timed out",
+    (EventKind.LATE, "timeout"): "timed out",
+    (EventKind.DISPATCHED, "unclaimed"): "not claimed in time",
+    (EventKind.COMPENSATION_STARTED, "deadline"): "deadline passed",
+    (EventKind.FINISHED, "unknown"): "outcome unknown",
+}
+
+
 def details(event: Event) -> str:
-    """What an event says beside the run, the step and the time."""
-    data = dict(event.data)
-    retry = data.pop("retry", None)
-    for internal in ("holder", "plan", "grace", "digest", "starter", "sent", "epoch", "credited"):
-        data.pop(internal, None)
+    """What an event says beside the run, the step and the time: `lost (lease expired)`."""
+    data = {name: value for name, value in event.data.items() if name not in _INTERNAL}
+    retry, why = data.pop("retry", None), data.pop("why", "")
+    cause = _CAUSES.get((event.kind, why), why)
+    if why == "failed" and "culprit" in data:
+        cause = f"{data.pop('culprit')} failed"
+    # What needs no name: the class of an error, and the status in which a run or a report ended.
+    words = [data.pop(name) for name in ("error", "outcome") if name in data]
+    words += [f"{name} {_plain(value)}" for name, value in data.items()]
     text = event.kind.value.replace("_", " ")
-    if event.kind is EventKind.BLOCKED and not data:
+    if event.kind is EventKind.BLOCKED and not cause:
         text = "no longer blocked"
-    told = ", ".join(f"{name} {_plain(value)}" for name, value in data.items())
-    if retry is not None:
-        told += f"{', ' if told else ''}again in {(retry - event.at) / 1000:.1f} s"
-    return f"{text}: {told}" if told else text
+    text += f" ({_plain(cause)})" if cause else ""
+    text += f": {', '.join(_plain(word) for word in words)}" if words else ""
+    return text if retry is None else f"{text}; retry in {(retry - event.at) / 1000:.1f} s"
 
 
 def _plain(value: object) -> str:
