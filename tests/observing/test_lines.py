@@ -40,7 +40,7 @@ def test_every_kind_of_event_has_a_sentence(kind: EventKind) -> None:
     assert "abcd" not in told
 
 
-TOLD = {
+TOLD: dict[str, tuple[EventKind, dict[str, Any]]] = {
     "lost (lease expired); retry in 0.0 s": (EventKind.LOST, {"why": "lease", "retry": NOON}),
     "lost (timed out)": (EventKind.LOST, {"why": "timeout"}),
     "failed: BankDown, code down; retry in 1.5 s": (

@@ -16,7 +16,7 @@ from kombu.exceptions import EncodeError
 from celeriac import Flow, Saga, Sagas
 from celeriac.engine import Backlog
 from tests.workers.kit import GRACE, Trip
-from tests.workers.watch import Events
+from tests.workers.monitors import Events
 
 if TYPE_CHECKING:
     from celeriac import RunHandle
