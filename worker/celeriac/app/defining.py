@@ -92,6 +92,5 @@ class Definitions:
                 "throws": (*options.get("throws", ()), StepFailed),
                 "name": name,
                 "saga_runtime": self._runtime,
-                "saga_shape": Shape.of(function),
             },
         )

@@ -9,10 +9,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from pydantic import TypeAdapter
-
 from celeriac.app.offload import offload
-from celeriac.authoring import write
+from celeriac.authoring import ANYTHING, write
 from celeriac.engine import Archivist
 from celeriac.errors import (
     CommandRefused,
@@ -44,12 +42,11 @@ if TYPE_CHECKING:
     from celeriac.views import Graph, UndoPlan
 
 R = TypeVar("R")
-_ANYTHING = TypeAdapter(Any)
 
 
 def dump_plain(_task: str, result: Any) -> str:
     """Return the result of a task nobody here knows as JSON; raise InputInvalid otherwise."""
-    return write(_ANYTHING, result, "the result", InputInvalid)
+    return write(ANYTHING.adapter, result, "the result", InputInvalid)
 
 
 class RunHandle(Generic[R]):

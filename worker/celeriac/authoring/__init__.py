@@ -5,26 +5,28 @@ anything runs.  Refuses to know: runs, servers, Celery.
 
 Its files, from the ground up::
 
-    annotations | options | signatures < placeholders < calling < compensations < steps < adopted
-    < flow < planning
+    annotations | options | proven | comparison < codecs < signatures < placeholders < calling
+    < compensations < steps < adopted < flow < planning
 """
 
 from __future__ import annotations
 
 from celeriac.authoring.adopted import define_adopted_compensation
+from celeriac.authoring.codecs import ANYTHING, Codec, write
 from celeriac.authoring.compensations import Compensation
 from celeriac.authoring.flow import Flow, Planned
 from celeriac.authoring.planning import plan_saga
-from celeriac.authoring.signatures import Shape, adapter_for, write
+from celeriac.authoring.signatures import Shape
 from celeriac.authoring.steps import Step, define_step
 
 __all__ = [
+    "ANYTHING",
+    "Codec",
     "Compensation",
     "Flow",
     "Planned",
     "Shape",
     "Step",
-    "adapter_for",
     "define_adopted_compensation",
     "define_step",
     "plan_saga",

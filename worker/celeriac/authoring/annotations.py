@@ -25,6 +25,7 @@ from pydantic import BaseModel, RootModel
 from celeriac.errors import DefinitionError
 
 NoneType = type(None)
+UNSAID: Any = inspect.Parameter.empty  # the annotation of what has none
 Path = tuple[str | int, ...]
 
 _UNIONS = (Union, types.UnionType)
@@ -39,6 +40,7 @@ _QUALIFIERS = (
 _RENAMED = {typing.NewType: "__supertype__", typing_extensions.TypeAliasType: "__value__"}
 _PROMOTIONS = {(int, float), (int, complex), (float, complex)}  # PEP 484, the numeric tower
 _AS_THEY_ARE = (str, int, float, bool, NoneType)
+_BARE = (list, tuple, dict, set, frozenset, Sequence, Mapping, AbstractSet)
 
 
 def fits(source: Any, target: Any) -> bool:
@@ -64,6 +66,55 @@ def accepts_none(annotation: Any) -> bool:
     return fits(NoneType, annotation)
 
 
+def loses_type(source: Any, target: Any) -> bool:
+    """True if *target* leaves a type unsaid, so that what *source* puts there stays plain JSON.
+
+    A bare `list` does so for its items.  `Any` is said: whoever writes it asks for plain JSON.
+    """
+    if target is UNSAID:
+        return not _is_plain_json(source)
+    source, target = without_none(source), without_none(target)
+    if is_union(source):
+        return any(loses_type(each, target) for each in typing.get_args(source))
+    (_, given), (kind, asked) = _parts(source), _parts(target)
+    if kind in _BARE and not asked:
+        return not all(each is Ellipsis or _is_plain_json(each) for each in given)
+    return len(given) == len(asked) and any(map(loses_type, given, asked))
+
+
+def without_none(annotation: Any) -> Any:
+    """*annotation* without what does not change the kind of value, and what `A | None` adds to A.
+
+    A union of more is `Any`: nothing is known of what is inside.
+    """
+    annotation = plain(annotation)
+    if not is_union(annotation):
+        return annotation
+    left = [each for each in typing.get_args(annotation) if plain(each) is not NoneType]
+    return plain(left[0]) if len(left) == 1 else Any
+
+
+def _is_plain_json(annotation: Any) -> bool:
+    """True if values of *annotation* are the same as JSON that nobody gives a type."""
+    annotation = plain(annotation)
+    if annotation is Any or annotation in _AS_THEY_ARE:
+        return True
+    if is_union(annotation):
+        return all(map(_is_plain_json, typing.get_args(annotation)))
+    if typing.get_origin(annotation) is Literal:
+        return {str, int, bool, NoneType}.issuperset(map(type, typing.get_args(annotation)))
+    if typing_extensions.is_typeddict(annotation):
+        return all(_is_plain_json(each) for _, each in fields_of(annotation).values())
+    kind, args = _parts(annotation)
+    if kind in (dict, Mapping) and args:
+        return plain(args[0]) in (str, Any) and _is_plain_json(args[1])
+    return (
+        kind in _BARE
+        and not issubclass(kind, (tuple, AbstractSet))
+        and all(map(_is_plain_json, args))
+    )
+
+
 def as_json(annotation: Any) -> Any:
     """The type of what *annotation* looks like once it was written as JSON."""
     annotation = plain(annotation)
@@ -85,7 +136,7 @@ def as_json(annotation: Any) -> Any:
 
 def plain(annotation: Any) -> Any:
     """*annotation* without what does not change the kind of value: Annotated, NewType, aliases."""
-    if annotation is inspect.Parameter.empty or isinstance(annotation, str | typing.ForwardRef):
+    if annotation is UNSAID or isinstance(annotation, str | typing.ForwardRef):
         return Any
     if annotation is None:
         return NoneType

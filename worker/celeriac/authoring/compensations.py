@@ -8,9 +8,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
-from celeriac.authoring.annotations import accepts_none, described, fits
+from celeriac.authoring.annotations import (
+    accepts_none,
+    described,
+    fits,
+    loses_type,
+    plain,
+    without_none,
+)
 from celeriac.authoring.calling import refuse_call, wear
-from celeriac.authoring.signatures import Shape, listed
+from celeriac.authoring.signatures import RETURNS, Shape, listed
 from celeriac.errors import DefinitionError
 from celeriac.failure import Failure
 from celeriac.machine import RetryRule, Undo
@@ -102,3 +109,24 @@ def check_types(step: str, forward: Shape, undo: Shape) -> None:
                 step=step,
                 parameter=key,
             )
+        if loses_type(given[key], each.said):
+            shown = described(given[key]) + (" | None" if key in OUTCOME else "")
+            raise DefinitionError(
+                f"would be plain JSON in the compensation {undo.name}, which does not say what it "
+                f"takes: annotate it as {shown}",
+                step=step,
+                parameter=key,
+            )
+
+
+def note_readers(forward: Shape, undo: Shape) -> None:
+    """Have what the undo asks for read as the undo will, before it can be owed."""
+    written = {key: each.annotation for key, each in forward.parameters.items()}
+    for key, each in undo.parameters.items():
+        stored = RETURNS if key == "result" and key not in written else key
+        if stored != RETURNS and stored not in written:
+            continue  # `error`: it is ours
+        given = written.get(stored, forward.returns)
+        asked = plain(each.annotation)
+        if asked is not Any and without_none(asked) != without_none(given):
+            forward.read_by(stored, undo, key)

@@ -109,8 +109,7 @@ class Flow:
         found = {}
         for key, value in values.items():
             try:
-                annotation = shape.parameters[key].annotation
-                found[key] = express(value, annotation, self, as_json=as_json)
+                found[key] = express(value, shape.parameters[key].said, self, as_json=as_json)
             except DefinitionError as error:
                 raise self._at(step, key, error) from error.__cause__
         return found
@@ -134,7 +133,7 @@ class Flow:
                 found[key] = Constant(value={} if key.startswith("**") else [])
                 continue
             try:
-                found[key] = express(each.default, each.annotation, self, as_json=as_json)
+                found[key] = express(each.default, each.said, self, as_json=as_json)
             except DefinitionError as error:
                 raise self._at(step, key, error) from error.__cause__
         return found

@@ -18,6 +18,7 @@ from collections.abc import Set as AbstractSet
 from typing import Any, Literal, NoReturn
 
 from celeriac.authoring.annotations import (
+    UNSAID,
     Path,
     attribute_of,
     described,
@@ -26,9 +27,11 @@ from celeriac.authoring.annotations import (
     fits_as_json,
     is_union,
     item_of,
+    loses_type,
     plain,
+    without_none,
 )
-from celeriac.authoring.signatures import adapter_for, write
+from celeriac.authoring.codecs import ANYTHING, Codec, write
 from celeriac.errors import DefinitionError, InputInvalid
 from celeriac.machine import Constant, DictOf, Expression, FromInput, FromStep, ListOf
 
@@ -191,7 +194,8 @@ def express(value: Any, annotation: Any, owner: object, *, as_json: bool) -> Exp
     """Return *value*, as an author wrote it for something of type *annotation*, as an expression.
 
     A placeholder, a constant, or a list, tuple or mapping with placeholders somewhere inside.
-    *as_json*: whoever gets it takes plain JSON, whatever the annotation.  Raises DefinitionError.
+    *annotation* is `UNSAID` if the author gave none.  *as_json*: whoever gets it takes plain JSON,
+    whatever the annotation.  Raises DefinitionError.
     """
     if isinstance(value, Placeholder):
         return _refer(value, annotation, owner, as_json=as_json)
@@ -219,6 +223,12 @@ def _refer(value: Placeholder, annotation: Any, owner: object, *, as_json: bool)
         raise DefinitionError(
             f"should be {described(annotation)}, and {value!r} is {described(annotation_of(value))}"
         )
+    if not (as_json or is_json(value)) and loses_type(annotation_of(value), annotation):
+        shown = described(annotation_of(value))
+        raise DefinitionError(
+            f"would get plain JSON in place of {shown}, since it does not say what it takes "
+            f"({value!r}): annotate it as {shown}"
+        )
     return source_of(value)
 
 
@@ -235,13 +245,29 @@ def _holds_placeholder(value: Any) -> bool:
 def _constant(value: Any, annotation: Any, *, as_json: bool) -> Constant:
     if as_json and not fits_as_json(_type_of(value), annotation):
         raise DefinitionError(f"should be {described(annotation)}, not {reprlib.repr(value)}")
-    adapter = adapter_for(Any if as_json else annotation)
+    what = reprlib.repr(value)
+    codec = ANYTHING if as_json or plain(annotation) is Any else Codec(annotation)
+    adapter = codec.adapter
     try:
-        text = write(adapter, value, reprlib.repr(value), InputInvalid)
+        if as_json:
+            text = write(adapter, value, what, InputInvalid)
+        else:
+            asked_for_json = annotation is not UNSAID and codec is ANYTHING
+            given = _with_lists(value) if asked_for_json else value
+            text = codec.dump(given, what, InputInvalid)
     except InputInvalid as error:
         raise DefinitionError(str(error)) from None
     written = adapter.dump_python(adapter.validate_python(value), round_trip=True, warnings=False)
     return Constant(value=_in_order(written, json.loads(text)))
+
+
+def _with_lists(value: Any) -> Any:
+    """*value* with lists in place of tuples and sets: `Any` asks for it as JSON has it."""
+    if isinstance(value, dict):
+        return {key: _with_lists(each) for key, each in value.items()}
+    if isinstance(value, list | tuple | AbstractSet):
+        return [_with_lists(each) for each in value]
+    return value
 
 
 def _in_order(value: Any, data: Any) -> Any:
@@ -280,7 +306,9 @@ def _express_mapping(
 
 
 def _element(annotation: Any, index: int) -> Any:
-    annotation = _without_none(annotation)
+    if annotation is UNSAID:
+        return UNSAID
+    annotation = without_none(annotation)
     args = typing.get_args(annotation)
     origin = typing.get_origin(annotation)
     if isinstance(origin, type) and issubclass(origin, AbstractSet) and args:
@@ -292,7 +320,9 @@ def _element(annotation: Any, index: int) -> Any:
 
 
 def _entry(annotation: Any, key: str) -> Any:
-    annotation = _without_none(annotation)
+    if annotation is UNSAID:
+        return UNSAID
+    annotation = without_none(annotation)
     for name, (path, each) in fields_of(annotation).items():
         if key in (name, *path):
             return each
@@ -300,11 +330,3 @@ def _entry(annotation: Any, key: str) -> Any:
         return item_of(annotation, key)[1]
     except DefinitionError:
         return Any
-
-
-def _without_none(annotation: Any) -> Any:
-    annotation = plain(annotation)
-    if not is_union(annotation):
-        return annotation
-    left = [each for each in typing.get_args(annotation) if plain(each) is not type(None)]
-    return plain(left[0]) if len(left) == 1 else Any

@@ -1,7 +1,8 @@
-"""What a function asks for and returns, and how those values are written as JSON.
+"""What a function asks for and returns, and the JSON of those values.
 
-Owns: reading a signature, binding arguments to it, and turning arguments and results into JSON
-and back with Pydantic.  Refuses to know: what the function is for, and where the JSON goes.
+Owns: reading a signature, binding arguments to it, and who else has to be able to read what is
+written for it.  Refuses to know: how a value is written (`codecs`), what the function is for, and
+where the JSON goes.
 
 A *key* names an argument wherever it is stored: the parameter's name, `*name` for a variable
 number of positional arguments (a list), `**name` for any keyword arguments (a mapping).
@@ -11,25 +12,21 @@ from __future__ import annotations
 
 import functools
 import inspect
-import math
 import types
 import typing
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from pydantic import TypeAdapter, ValidationError
-from pydantic.errors import PydanticUserError
-
+from celeriac.authoring.annotations import UNSAID
+from celeriac.authoring.codecs import Codec
 from celeriac.context import StepContext
-from celeriac.errors import DefinitionError, InputInvalid, OutputInvalid, SagaError
+from celeriac.errors import DefinitionError, InputInvalid, OutputInvalid
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 RETURNS = "return"  # the key of the result; no parameter can be called so
-_COMPLAINTS = 5  # so many are shown; a list of a thousand wrong items has a thousand
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 _STARS: dict[inspect._ParameterKind, str] = {
     inspect.Parameter.VAR_POSITIONAL: "*",
@@ -42,11 +39,12 @@ class Parameter:
     """One parameter of a function.
 
     The annotation is that of the stored value: of the list for `*name`, of the mapping for
-    `**name`; `Any` if there is none.
+    `**name`; `Any` if there is none.  `said` is the same, with `UNSAID` where there is none.
     """
 
     name: str
     annotation: Any
+    said: Any
     required: bool
     kind: inspect._ParameterKind
     default: Any = None
@@ -65,7 +63,8 @@ class Shape:
     context: str | None  # the parameter that takes the StepContext
     parameters: dict[str, Parameter]  # by key, without the context
     returns: Any
-    _adapters: dict[str, TypeAdapter[Any]] = dataclass_field(default_factory=dict, repr=False)
+    _codecs: dict[str, Codec] = dataclass_field(default_factory=dict, repr=False)
+    _readers: dict[str, tuple[Shape, str]] = dataclass_field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, function: Callable[..., Any], *, bound: bool = False, strict: bool = True) -> Shape:
@@ -180,33 +179,70 @@ class Shape:
     # --- JSON ---
 
     def load(self, key: str, text: str | bytes) -> Any:
-        """Return the argument under *key*, read from JSON and validated by its annotation."""
+        """Return the argument under *key*, read from JSON and validated by its annotation.
+
+        Raises InputInvalid if it does not validate, here or where it is to be read as well.
+        """
         if key not in self.parameters:
             raise self._outdated(key, "does not take it any more")
-        return self._load(key, text, f"argument {key!r} of {self.name}")
+        found = self._codec(key).load(text, f"argument {key!r} of {self.name}")
+        self._check_readers(key, text, InputInvalid)
+        return found
 
     def load_result(self, text: str | bytes) -> Any:
         """Return a result, read from JSON and validated by the return annotation."""
-        return self._load(RETURNS, text, f"the result of {self.name}")
-
-    def _load(self, key: str, text: str | bytes, what: str) -> Any:
-        try:
-            # By name too: a field with only a validation alias is dumped under its name.
-            return self._adapter(key).validate_json(text, by_alias=True, by_name=True)
-        except ValidationError as error:
-            raise InputInvalid(f"{what} does not validate: {complaints(error)}") from None
+        return self._codec(RETURNS).load(text, f"the result of {self.name}")
 
     def dump(self, value: Any) -> str:
         """Return a result as JSON, validated by the return annotation if there is one.
 
-        Raises OutputInvalid for what does not fit the annotation or has no form in JSON.
+        Raises OutputInvalid for what does not fit the annotation, has no form in JSON, would come
+        back as another value, or cannot be read where it is to be read as well.
         """
-        return write(self._adapter(RETURNS), value, f"what {self.name} returned", OutputInvalid)
+        text = self._codec(RETURNS).dump(value, f"what {self.name} returned", OutputInvalid)
+        self._check_readers(RETURNS, text, OutputInvalid)
+        return text
 
     def dump_argument(self, key: str, value: Any) -> str:
-        """Return the argument under *key* as JSON; raise InputInvalid if it does not validate."""
-        what = f"argument {key!r} of {self.name}"
-        return write(self._adapter(key), value, what, InputInvalid)
+        """Return the argument under *key* as JSON.
+
+        Raises InputInvalid if it does not validate, or would come back as another value.
+        """
+        return self._codec(key).dump(value, f"argument {key!r} of {self.name}", InputInvalid)
+
+    def same(self, texts: Mapping[str, str], others: Mapping[str, str]) -> bool:
+        """Return whether two calls, as JSON by key, are given equal values.
+
+        The texts may differ, as those of sets do from one process to the next; what one of the
+        two does not have counts with its default.
+        """
+        return {*texts, *others} <= self.parameters.keys() and all(
+            self._same(key, texts.get(key), others.get(key)) for key in self.parameters
+        )
+
+    def _same(self, key: str, text: str | None, other: str | None) -> bool:
+        each = self.parameters[key]
+        if (text is None or other is None) and (each.required or each.kind in _STARS):
+            return text is other
+        ours, theirs = (
+            self.dump_argument(key, each.default) if found is None else found
+            for found in (text, other)
+        )
+        return self._codec(key).same(ours, theirs)
+
+    def read_by(self, key: str, reader: Shape, parameter: str) -> None:
+        """Note that what is stored under *key* is also read as a *parameter* of *reader*."""
+        self._readers[key] = (reader, parameter)
+
+    def _check_readers(
+        self, key: str, text: str | bytes, kind: type[InputInvalid | OutputInvalid]
+    ) -> None:
+        if key in self._readers:
+            reader, parameter = self._readers[key]
+            try:
+                reader.load(parameter, text)
+            except InputInvalid as error:
+                raise kind(f"{self.name} could not be undone: {error}") from None
 
     def encode(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, str]:
         """Return all arguments of a call as JSON, by key, defaults included.
@@ -223,70 +259,16 @@ class Shape:
         return {key: self.dump_argument(key, value) for key, value in values.items()}
 
     def prepare(self) -> None:
-        """Build all adapters now; raise DefinitionError for a type that JSON cannot carry."""
+        """Build all codecs now; raise DefinitionError for a type that JSON cannot carry."""
         for key in (*self.parameters, RETURNS):
-            self._adapter(key)
+            self._codec(key)
 
-    def _adapter(self, key: str) -> TypeAdapter[Any]:
-        found = self._adapters.get(key)
+    def _codec(self, key: str) -> Codec:
+        found = self._codecs.get(key)
         if found is None:
             annotation = self.returns if key == RETURNS else self.parameters[key].annotation
-            found = self._adapters[key] = adapter_for(annotation, key)
+            found = self._codecs[key] = Codec(annotation, key)
         return found
-
-
-def adapter_for(annotation: Any, key: str | None = None) -> TypeAdapter[Any]:
-    """Return Pydantic's adapter for *annotation*; DefinitionError if there can be none."""
-    try:
-        return TypeAdapter(annotation)
-    except (PydanticUserError, TypeError, NameError) as error:
-        reason = str(error).partition("\n")[0]
-        raise DefinitionError(
-            f"values of type {annotation!r} cannot be carried as JSON ({reason}); use a Pydantic "
-            "model, a dataclass or plain values, and pass references to anything else",
-            parameter=key,
-        ) from error
-
-
-def write(adapter: TypeAdapter[Any], value: Any, what: str, kind: type[SagaError]) -> str:
-    """Return *value* as JSON, by alias; raise *kind* if it does not validate or has no JSON."""
-    try:
-        valid = adapter.validate_python(value, by_alias=True, by_name=True)
-        # round_trip: what is written must be readable by the same annotation.
-        text = adapter.dump_json(valid, by_alias=True, round_trip=True, warnings="error")
-    except ValidationError as error:
-        raise kind(f"{what} does not validate: {complaints(error)}") from None
-    except (ValueError, TypeError, RecursionError) as error:
-        raise kind(f"{what} cannot be written as JSON: {error}") from error
-    # Pydantic writes NaN as null, silently; only then is a closer look worth its price.
-    if any(mark in text for mark in (b"null", b"NaN", b"Infinity")):
-        _refuse_not_finite(adapter.dump_python(valid, warnings=False), what, kind)
-    return text.decode()
-
-
-def _refuse_not_finite(value: Any, what: str, kind: type[SagaError]) -> None:
-    for each in _leaves(value):
-        if isinstance(each, float | Decimal) and not math.isfinite(each):
-            raise kind(f"{what} cannot be written as JSON: it holds {each!r}; use None instead")
-
-
-def _leaves(value: Any) -> Iterator[Any]:
-    if isinstance(value, dict):
-        for each in value.values():
-            yield from _leaves(each)
-    elif isinstance(value, list | tuple | set | frozenset):
-        for each in value:
-            yield from _leaves(each)
-    else:
-        yield value
-
-
-def complaints(error: ValidationError) -> str:
-    """Return what Pydantic found, on one line and without the offending values."""
-    found = error.errors(include_url=False, include_input=False, include_context=False)
-    rows = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}".lstrip(": ") for each in found]
-    more = len(rows) - _COMPLAINTS
-    return "; ".join(rows[:_COMPLAINTS]) + (f"; and {more} more" if more > 0 else "")
 
 
 def listed(names: Iterable[str]) -> str:
@@ -362,22 +344,23 @@ def _is_context(annotation: Any) -> bool:
 
 
 def _parameter(each: inspect.Parameter, hints: Mapping[str, Any]) -> Parameter:
-    annotation = hints.get(each.name, Any)
-    if each.kind is inspect.Parameter.VAR_POSITIONAL:
-        annotation = types.GenericAlias(list, (annotation,))
-    elif each.kind is inspect.Parameter.VAR_KEYWORD:
-        annotation = _keywords_type(annotation)
+    annotation, said = hints.get(each.name, Any), hints.get(each.name, UNSAID)
     missing = each.default is inspect.Parameter.empty
     return Parameter(
         name=each.name,
-        annotation=annotation,
+        annotation=_stored_type(each.kind, annotation),
+        said=_stored_type(each.kind, said),
         required=missing and each.kind not in _STARS,
         kind=each.kind,
         default=None if missing else each.default,
     )
 
 
-def _keywords_type(annotation: Any) -> Any:
+def _stored_type(kind: inspect._ParameterKind, annotation: Any) -> Any:
+    if kind is inspect.Parameter.VAR_POSITIONAL:
+        return types.GenericAlias(list, (annotation,))
+    if kind is not inspect.Parameter.VAR_KEYWORD:
+        return annotation
     if typing.get_origin(annotation) is typing.Unpack:  # **options: Unpack[SomeTypedDict]
         return typing.get_args(annotation)[0]
-    return dict[str, annotation]
+    return types.GenericAlias(dict, (str, annotation))

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, get_args, overload
 
 from celeriac.authoring.calling import refuse_call, wear
-from celeriac.authoring.compensations import C, Compensation, R, check_types, wanted
+from celeriac.authoring.compensations import C, Compensation, R, check_types, note_readers, wanted
 from celeriac.authoring.options import (
     COMPENSATION,
     STEP,
@@ -32,7 +32,10 @@ U = ParamSpec("U")  # what the function of a compensation asks for
 S = TypeVar("S")
 
 Register = Callable[[Callable[..., Any], str | None, Mapping[str, Any]], Any]
-"""Makes a Celery task of `(function, name, options)`; without a name, Celery gives it one."""
+"""Makes a Celery task of `(function, name, options)`; without a name, Celery gives it one.
+
+Among the options is `saga_shape`, the shape of the function.
+"""
 
 
 class Step(Generic[P, C, R]):
@@ -131,7 +134,8 @@ class Step(Generic[P, C, R]):
         rule, limit = retry_rule(retry, self.name), optional_ms("timeout", timeout, self.name)
         if self.effect == "none":  # its undo honours no key either
             rule = rule.model_copy(update={"after_loss": self.retry.after_loss})
-        task = self._register(function, name, options)
+        task = self._register(function, name, {**options, "saga_shape": shape})
+        note_readers(self.shape, shape)
         made = Compensation(
             function,
             name=name or task.name,
@@ -191,7 +195,7 @@ def define_step(  # noqa: PLR0913 -- all that can be said of a step
     shape = _named_shape(function, label)
     check_task_options(options or {}, STEP, label)
     rule, limit = retry_rule(retry, label), optional_ms("timeout", timeout, label)
-    task = register(function, name, options or {})
+    task = register(function, name, {**(options or {}), "saga_shape": shape})
     return Step(
         function,
         name=name or task.name,

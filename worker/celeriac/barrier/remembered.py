@@ -8,15 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pydantic import TypeAdapter
-
-from celeriac.authoring import adapter_for, write
+from celeriac.authoring import ANYTHING, Codec, write
 from celeriac.errors import Abort, CommandRefused, OutputInvalid, SagaError
 
 if TYPE_CHECKING:
     from celeriac.context import StepContext
-
-_ANYTHING: TypeAdapter[Any] = TypeAdapter(Any)
 
 
 class BarrierBusy(SagaError):
@@ -65,13 +61,12 @@ def check_direction(ctx: StepContext, verb: str) -> None:
 def dump(ctx: StepContext, value: Any, returns: Any) -> str:
     """The result of an effect as JSON text; raise OutputInvalid for what cannot be remembered."""
     what = f"the result under {ctx.idempotency_key!r}"
-    return write(_adapter(returns), value, what, OutputInvalid)
+    if returns is None:
+        return write(ANYTHING.adapter, value, what, OutputInvalid)
+    return Codec(returns).dump(value, what, OutputInvalid)
 
 
 def load(text: str, returns: Any) -> Any:
     """The remembered result: plain JSON values, or what *returns* says."""
-    return _adapter(returns).validate_json(text, by_alias=True, by_name=True)
-
-
-def _adapter(returns: Any) -> TypeAdapter[Any]:
-    return _ANYTHING if returns is None else adapter_for(returns)
+    codec = ANYTHING if returns is None else Codec(returns)
+    return codec.adapter.validate_json(text, by_alias=True, by_name=True)

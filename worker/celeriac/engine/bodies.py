@@ -12,10 +12,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import TypeAdapter
-from pydantic_core import from_json, to_json
+from pydantic_core import from_json
 
-from celeriac.authoring import write
+from celeriac.authoring import ANYTHING, write
 from celeriac.context import StepContext, entered
 from celeriac.errors import (
     Abort,
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
     from celeriac.authoring import Shape
     from celeriac.engine.engine import Attempt, Engine
 
-_ANYTHING = TypeAdapter(Any)
 _LONGEST_MESSAGE = 2_000
 _LONGEST_CODE = 200
 _LONGEST_TRACEBACK = 4_000
@@ -212,7 +210,8 @@ def _reason(attempt: Attempt) -> str:
 def _heartbeat(work: Work, details: Any) -> None:
     text = None
     if details is not None:
-        text = _checked(work, "a heartbeat", to_json(details).decode())
+        text = ANYTHING.dump(details, f"what a heartbeat of {work.name} says", OutputInvalid)
+        text = _checked(work, "a heartbeat", text)
     try:
         work.engine.heartbeat(work.attempt, text)
     except CommandRefused as refused:
@@ -240,7 +239,7 @@ def _output(work: Work, result: Any) -> str:
     if work.attempt.delivery.phase == "undo":
         return payloads.NULL
     if work.adopted:
-        text = write(_ANYTHING, result, f"what {work.task} returned", OutputInvalid)
+        text = write(ANYTHING.adapter, result, f"what {work.task} returned", OutputInvalid)
     else:
         text = work.shape.dump(result)
     return _checked(work, "the output", text)

@@ -1,0 +1,144 @@
+"""Parameters that say nothing of their type, and what is read by somebody else in another type.
+
+Owns: which wirings are refused since a value would arrive as plain JSON, and that an undo can read
+what it will be given.  Refuses to know: how values are written.
+"""
+
+# ruff: noqa: ANN001, ANN002, ANN201, ANN202, ARG001 -- they say nothing on purpose
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from celeriac.authoring import Flow  # noqa: TC001 -- annotations are read when the program runs
+from celeriac.errors import DefinitionError, InputInvalid, OutputInvalid
+from tests.authoring.test_planning import Hold, Order, plan, reserve, step
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from celeriac.authoring import Step
+
+
+@step()
+def pick(order: Order) -> list[Hold]:
+    """Take everything from the shelves."""
+    return []
+
+
+@step()
+def log(entry, *others, level="info"):  # type: ignore[no-untyped-def]
+    """Write down whatever comes."""
+
+
+def test_a_parameter_that_says_nothing_gets_no_model() -> None:
+    """A step that would get a dict in place of a model is refused, with what to write."""
+    wirings: list[tuple[Callable[..., Any], str, str]] = [
+        (lambda flow, order: flow.step(log, order), "entry", "Order"),
+        (lambda flow, order: flow.step(log, flow.step(reserve, order)), "entry", "Hold"),
+        (lambda flow, order: flow.step(log, {"a": [order]}), "entry", "Order"),
+        (lambda flow, order: flow.step(log, 1, 2, order), r"\*others", "Order"),
+        (lambda flow, order: flow.step(log, 1, level=order), "level", "Order"),
+        (lambda flow, order: flow.step(log, flow.step(pick, order)), "entry", r"list\[.*Hold\]"),
+    ]
+    for wire, parameter, shown in wirings:
+
+        def saga(flow: Flow, order: Order) -> None:
+            wire(flow, order)  # noqa: B023 -- planned at once
+
+        message = (
+            rf"step 'log', parameter '{parameter}': would get plain JSON .*annotate it as {shown}"
+        )
+        with pytest.raises(DefinitionError, match=message):
+            plan(saga)
+
+
+def test_a_parameter_that_says_nothing_gets_what_is_plain() -> None:
+    """Text, numbers and what is the same in JSON need no annotation, and `Any` asks for JSON."""
+
+    @step()
+    def keep(everything: Any, items: list[Any]) -> None: ...
+
+    @step()
+    def count(order: Order) -> dict[str, list[int | None]]: ...  # type: ignore[empty-body]
+
+    def saga(flow: Flow, order: Order) -> None:
+        counted = flow.step(count, order)
+        flow.step(log, order.amount, order.id, [order.id], counted, level="high")
+        flow.step(keep, order, [order])
+
+    assert len(plan(saga).plan.nodes) == 3
+
+
+def test_a_bare_container_says_nothing_of_its_items() -> None:
+    """A `list` of models would arrive as a list of dicts."""
+
+    @step()
+    def ship_all(holds: list) -> None: ...  # type: ignore[type-arg]  # that is the point
+
+    def saga(flow: Flow, order: Order) -> None:
+        flow.step(ship_all, flow.step(pick, order))
+
+    with pytest.raises(
+        DefinitionError, match=r"parameter 'holds': .*annotate it as list\[.*Hold\]"
+    ):
+        plan(saga)
+
+
+def test_a_constant_that_would_arrive_changed_is_refused() -> None:
+    """What an author writes into a saga comes out as it is, too."""
+    for value in (Hold(hold_id="h"), {None: 1}, ("a", "b")):
+
+        def saga(flow: Flow, order: Order) -> None:
+            flow.step(log, value)  # noqa: B023 -- planned at once
+
+        with pytest.raises(
+            DefinitionError, match=r"parameter 'entry': .*would not survive as JSON"
+        ):
+            plan(saga)
+
+
+def test_a_compensation_that_says_nothing_gets_no_model() -> None:
+    """A compensation gets what the step got and returned, in the types of the step."""
+
+    def made() -> Step[..., Any, Hold]:
+        @step()
+        def book(order: Order, note: str) -> Hold: ...  # type: ignore[empty-body]
+
+        return book
+
+    def by_order(order): ...  # type: ignore[no-untyped-def]
+    def by_result(result): ...  # type: ignore[no-untyped-def]
+    def by_error(error): ...  # type: ignore[no-untyped-def]
+    def by_note(note): ...  # type: ignore[no-untyped-def]
+
+    for undo, parameter, shown in (
+        (by_order, "order", "Order"),
+        (by_result, "result", r"Hold \| None"),
+        (by_error, "error", r"Failure \| None"),
+    ):
+        message = rf"parameter '{parameter}': would be plain JSON .*annotate it as {shown}"
+        with pytest.raises(DefinitionError, match=message):
+            made().compensation(undo)
+    made().compensation(by_note)
+
+
+def test_what_an_undo_cannot_read_is_refused_before_it_is_owed() -> None:
+    """What a compensation reads in a narrower type is read so before it can be needed."""
+
+    @step()
+    def book(order: Any) -> Any: ...
+
+    @book.compensation
+    def unbook(order: Order, result: Hold | None) -> None: ...
+
+    shape = book.shape
+    assert shape.dump({"hold_id": "h"}) == '{"hold_id":"h"}'
+    with pytest.raises(
+        OutputInvalid, match=r"book could not be undone: argument 'result' of unbook"
+    ):
+        shape.dump({"number": 7})
+    assert shape.load("order", '{"id":"a","amount":1}') == {"id": "a", "amount": 1}
+    with pytest.raises(InputInvalid, match=r"book could not be undone: argument 'order' of unbook"):
+        shape.load("order", '{"id":"a"}')

@@ -1,0 +1,173 @@
+"""How values of one type are written as JSON and read back, so that what goes in comes out.
+
+Owns: writing, and refusing what would not come back as it is.  Refuses to know: where a value
+belongs; whoever asks says what to call it, and which error to raise.
+
+A value is written by alias, and read by alias and by name.  Where the type does not prove that
+JSON carries it whole (`proven`), it is read back at once and compared.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic.errors import PydanticUserError
+
+from celeriac.authoring.comparison import difference
+from celeriac.authoring.proven import always, hopeless, proof_of
+from celeriac.errors import DefinitionError, InputInvalid
+from celeriac.failure import safe_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from celeriac.authoring.proven import Proof
+    from celeriac.errors import SagaError
+
+_COMPLAINTS = 5  # so many are shown; a list of a thousand wrong items has a thousand
+_NOT_OF_ITS_TYPE = re.compile(r"Expected `([^`]+)`[^\[]*\[(?:field_name='(\w+)')?")
+_LONGEST_NUMBER = 4_000  # Python and Pydantic read whole numbers of 4,300 digits and no more
+
+
+class Codec:
+    """Writes and reads the values of one type; raises DefinitionError for one that cannot be."""
+
+    def __init__(self, annotation: Any, key: str | None = None) -> None:
+        self.adapter = adapter_for(annotation, key)
+        self._proof: Proof | None = None
+        try:
+            schema = self.adapter.core_schema
+        except PydanticUserError:
+            return  # a class that is defined further down: its values are read back
+        if found := hopeless(schema):
+            what = f"its {found.path} " if found.path else ""
+            raise DefinitionError(f"{what}{found.problem}", parameter=key)
+        self._proof = proof_of(schema)
+
+    def dump(self, value: Any, what: str, kind: type[SagaError]) -> str:
+        """Return *value* as JSON, from which `load` makes the same again.
+
+        Raises *kind*, and calls the value *what*, if it does not validate, has no form in JSON, or
+        would come back as another.
+        """
+        valid, text = _written(self.adapter, value, what, kind)
+        if len(text) > _LONGEST_NUMBER or not self._proves(valid):
+            self._read_back(valid, text, what, kind)
+        return text.decode()
+
+    def load(self, text: str | bytes, what: str) -> Any:
+        """Return the value that was written; raise InputInvalid if it does not validate."""
+        try:
+            # By name too: a field with only a validation alias is dumped under its name.
+            return self.adapter.validate_json(text, by_alias=True, by_name=True)
+        except ValidationError as error:
+            raise InputInvalid(f"{what} does not validate: {complaints(error)}") from None
+
+    def same(self, text: str | bytes, other: str | bytes) -> bool:
+        """Return whether two texts are of equal values; a text that cannot be read is of none."""
+        try:
+            one, two = self.load(text, ""), self.load(other, "")
+            return difference(one, two) is None and difference(two, one) is None
+        except Exception:  # noqa: BLE001 -- a validator of theirs
+            return False
+
+    def _proves(self, valid: Any) -> bool:
+        proof = self._proof
+        try:
+            return proof is always or (proof is not None and proof(valid))
+        except Exception:  # noqa: BLE001 -- it holds what its class does not promise
+            return False
+
+    def _read_back(self, valid: Any, text: bytes, what: str, kind: type[SagaError]) -> None:
+        try:
+            found = difference(valid, self.adapter.validate_json(text, by_alias=True, by_name=True))
+        except ValidationError as error:
+            raise kind(f"{what} cannot be read back from JSON: {complaints(error)}") from None
+        except Exception as error:
+            raise kind(f"{what} cannot be read back from JSON: {safe_text(error)}") from error
+        if found:
+            where = f"its {found.path}" if found.path else "it"
+            raise kind(f"{what} would not survive as JSON: {where} {found.problem}")
+
+
+def adapter_for(annotation: Any, key: str | None = None) -> TypeAdapter[Any]:
+    """Return Pydantic's adapter for *annotation*; DefinitionError if there can be none."""
+    try:
+        return TypeAdapter(annotation)
+    except (PydanticUserError, TypeError, NameError) as error:
+        reason = str(error).partition("\n")[0]
+        raise DefinitionError(
+            f"values of type {annotation!r} cannot be carried as JSON ({reason}); use a Pydantic "
+            "model, a dataclass or plain values, and pass references to anything else",
+            parameter=key,
+        ) from error
+
+
+def write(adapter: TypeAdapter[Any], value: Any, what: str, kind: type[SagaError]) -> str:
+    """Return *value* as JSON, by alias; raise *kind* if it does not validate or has no JSON.
+
+    What is read is not compared: for those who take plain JSON, whatever it was made of.
+    """
+    return _written(adapter, value, what, kind)[1].decode()
+
+
+def _written(
+    adapter: TypeAdapter[Any], value: Any, what: str, kind: type[SagaError]
+) -> tuple[Any, bytes]:
+    try:
+        valid = adapter.validate_python(value, by_alias=True, by_name=True)
+        # round_trip: what is written must be readable by the same annotation.
+        text = adapter.dump_json(valid, by_alias=True, round_trip=True, warnings="error")
+    except ValidationError as error:
+        raise kind(f"{what} does not validate: {complaints(error)}") from None
+    except Exception as error:
+        # Validators and serializers are their code, and may raise anything.
+        raise kind(f"{what} cannot be written as JSON: {_unwritable(error)}") from error
+    # Pydantic writes NaN as null, silently; only then is a closer look worth its price.
+    if any(mark in text for mark in (b"null", b"NaN", b"Infinity")):
+        _refuse_not_finite(adapter.dump_python(valid, warnings=False), what, kind)
+    return valid, text
+
+
+def _unwritable(error: Exception) -> str:
+    """What Pydantic says, but of a value that is not of its type only where it is."""
+    text = safe_text(error)
+    found = _NOT_OF_ITS_TYPE.search(text)
+    if found is None:
+        return text
+    expected, field = found.groups()
+    return f"{f'its {field}' if field else 'it'} should be {expected}, and was never validated"
+
+
+def _refuse_not_finite(value: Any, what: str, kind: type[SagaError]) -> None:
+    for each in _leaves(value):
+        if isinstance(each, float | Decimal) and not math.isfinite(each):
+            raise kind(f"{what} cannot be written as JSON: it holds {each!r}; use None instead")
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    if isinstance(value, dict):
+        for each in value.values():
+            yield from _leaves(each)
+    elif isinstance(value, list | tuple | set | frozenset):
+        for each in value:
+            yield from _leaves(each)
+    else:
+        yield value
+
+
+def complaints(error: ValidationError) -> str:
+    """Return what Pydantic found, on one line and without the offending values."""
+    found = error.errors(include_url=False, include_input=False, include_context=False)
+    rows = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}".lstrip(": ") for each in found]
+    more = len(rows) - _COMPLAINTS
+    text = "; ".join(rows[:_COMPLAINTS]) + (f"; and {more} more" if more > 0 else "")
+    return safe_text(text)
+
+
+#: Of values whose type nobody said.
+ANYTHING = Codec(Any)

@@ -1,0 +1,461 @@
+"""Which types JSON carries whole: what can be said of a type before there is a value of it.
+
+Owns: two walks over Pydantic's own description of a type (its core schema).  `hopeless` finds what
+can never be read back, so that it is refused where it is defined.  `proof_of` gives a quick look
+at a value that proves that reading it back would give the same, so that most values need not be
+read back.  Refuses to know: functions, and how a value is written.
+
+A proof is cautious: whatever is not known here (validators, serializers, aliases of several forms,
+settings of a model) is not proven, and its values are read back where they are written.  A value
+that was validated may still hold an instance that was not: Pydantic takes models and dataclasses
+as they are, also one of a subclass, changed since, or made by `model_construct`.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import enum
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from typing import TypeAlias
+
+    Proof: TypeAlias = Callable[[Any], bool]
+    Schema: TypeAlias = Mapping[str, Any]
+
+
+class Hopeless(NamedTuple):
+    """What in a type can never be read back, and the way out."""
+
+    path: str  # of the field; empty for the value itself
+    problem: str
+
+
+def hopeless(schema: Any) -> Hopeless | None:
+    """Return what in a type can never be read back from the JSON that is written of it."""
+    return next(_Search().visit(schema, "", renamed=False), None)
+
+
+def proof_of(schema: Any) -> Proof | None:
+    """Return what proves of a validated value that JSON carries it whole; None if nothing can.
+
+    A proof that says False says nothing: the value has to be read back.
+    """
+    return _Prover().prove(schema, held=False)
+
+
+def always(_: object) -> bool:
+    """Prove any value of a type that has no value which gets lost."""
+    return True
+
+
+def is_plain(value: Any) -> bool:
+    """Return whether *value* is the same as JSON and without a type: what `Any` can carry."""
+    kind = type(value)
+    if kind in _PLAIN:
+        return True
+    if kind is list:
+        return all(map(is_plain, value))
+    if kind is dict:
+        return all(type(key) is str for key in value) and all(map(is_plain, value.values()))
+    return False
+
+
+_PLAIN = frozenset({str, int, float, bool, type(None)})
+
+# --- what can never be read back ---------------------------------------------------------------
+
+_MASKED = (
+    "is a secret, which Pydantic writes as asterisks: pass a reference to where the secret is "
+    "kept, or let the field be written (@field_serializer(…, when_used='json')); it is then kept "
+    "in Redis as plain text"
+)
+_KEYS = "has keys that JSON cannot carry, since they are text there: use text, or a list of pairs"
+_EXCLUDED = (
+    "is left out of what is written (exclude=True) and has no default, so it cannot be read back: "
+    "give it a default, or do not exclude it"
+)
+_NEVER_KEYS = frozenset(
+    {"tuple", "named-tuple", "none", "list", "set", "frozenset", "model", "dataclass", "dict"}
+)
+_NO_KEYS = {"type": "str"}
+_FIELD_LISTS = frozenset({"model-fields", "dataclass-args", "typed-dict"})
+_SEES_FIRST = frozenset({"function-before", "function-wrap"})
+
+
+class _Search:
+    """One walk in search of what can never be read back."""
+
+    def __init__(self) -> None:
+        self._definitions: dict[str, Schema] = {}
+        self._seen: set[str] = set()
+
+    def visit(self, schema: Schema, path: str, *, renamed: bool) -> Iterator[Hopeless]:
+        """Look at a type and all inside it; *renamed*: a validator sees its fields first."""
+        if "serialization" in schema:
+            if _hides(schema["serialization"]):
+                yield Hopeless(path, _MASKED)
+            return  # whoever writes it in a way of his own may well read it so
+        if schema["type"] in _FIELD_LISTS:
+            for name, field in _named_fields(schema):
+                yield from self._visit_field(schema, name, field, path, renamed=renamed)
+            return
+        if schema.get("keys_schema", _NO_KEYS)["type"] in _NEVER_KEYS:
+            yield Hopeless(path, _KEYS)
+        for inner, first in self._inside(schema):
+            yield from self.visit(inner, path, renamed=renamed or first)
+
+    def _inside(self, schema: Schema) -> Iterator[tuple[Schema, bool]]:
+        """The types inside one, and whether a validator sees a value before they do."""
+        kind = schema["type"]
+        if kind == "definitions":
+            self._definitions |= {each["ref"]: each for each in schema["definitions"]}
+        if kind == "definition-ref":
+            ref = schema["schema_ref"]
+            if ref in self._definitions and ref not in self._seen:
+                self._seen.add(ref)
+                yield self._definitions[ref], False
+        items = schema.get("items_schema", [])
+        for each in items if isinstance(items, list) else [items]:
+            yield each, False
+        if "values_schema" in schema:
+            yield schema["values_schema"], False
+        if "lax_schema" in schema:
+            yield schema["lax_schema"], False
+        if "schema" in schema and kind != "json":
+            yield schema["schema"], kind in _SEES_FIRST
+
+    def _visit_field(
+        self, fields: Schema, name: str, field: Schema, path: str, *, renamed: bool
+    ) -> Iterator[Hopeless]:
+        here = f"{path}.{name}".lstrip(".")
+        if field.get("serialization_exclude"):
+            if _is_required(fields, field) and not renamed:
+                yield Hopeless(here, _EXCLUDED)
+            return
+        alias = field.get("serialization_alias", name)
+        if alias not in _read_names(name, field) and not renamed:
+            yield Hopeless(here, _one_way(name, alias))
+        yield from self.visit(field["schema"], here, renamed=False)
+
+
+def _hides(serialization: Schema) -> bool:
+    function = serialization.get("function")
+    name = str(getattr(function, "__name__", "")).lower()
+    return getattr(function, "__module__", "") == "pydantic.types" and "secret" in name
+
+
+def _one_way(name: str, alias: str) -> str:
+    return (
+        f"is written as {alias!r} and read as {name!r}, so it cannot be read back: write "
+        f"alias={alias!r} in place of the serialization_alias, or add "
+        f"validation_alias=AliasChoices({name!r}, {alias!r})"
+    )
+
+
+def _named_fields(schema: Schema) -> Iterator[tuple[str, Schema]]:
+    fields = schema["fields"]
+    if isinstance(fields, dict):
+        yield from fields.items()
+    else:
+        for each in fields:
+            yield each["name"], each
+
+
+def _read_names(name: str, field: Schema) -> set[str]:
+    """The names under which a field is read; ours is always one (`by_name`)."""
+    alias = field.get("validation_alias")
+    if isinstance(alias, str):
+        return {name, alias}
+    return {name, *(each[0] for each in alias or () if len(each) == 1)}
+
+
+def _is_required(fields: Schema, field: Schema) -> bool:
+    if "required" in field:  # of a typed dictionary
+        return bool(field["required"])
+    if fields["type"] == "typed-dict":
+        return bool(fields.get("total", True))
+    return bool(field["schema"]["type"] != "default")
+
+
+# --- what is proven ----------------------------------------------------------------------------
+
+# What a description may say without a value getting lost.
+_REMARKS = frozenset({"type", "metadata", "ref"})
+_CONSTRAINTS = frozenset(
+    {"gt", "ge", "lt", "le", "multiple_of", "max_digits", "decimal_places"}
+    | {"min_length", "max_length", "pattern"}
+)
+_ALWAYS = frozenset({"str", "int", "float", "bool", "none", "decimal", "uuid", "timedelta"})
+_TIMES = frozenset({"date", "datetime", "time"})
+_IN_UNIONS = frozenset({"str", "int", "float", "bool", "none"})  # told apart by their JSON
+_CONFIG = frozenset(
+    {"title", "frozen", "hide_input_in_errors", "cache_strings", "from_attributes"}
+    | {"extra_fields_behavior", "validate_default", "loc_by_alias", "validate_by_alias"}
+    | {"validate_by_name", "serialize_by_alias"}
+)
+_OF_MODELS = _REMARKS | {
+    *("cls", "schema", "config", "custom_init", "root_model", "frozen", "generic_origin"),
+    "revalidate_instances",
+}
+_OF_DATACLASSES = _REMARKS | {
+    *("cls", "schema", "config", "fields", "frozen", "generic_origin", "slots", "post_init"),
+}
+_OF_FIELD_LISTS = _REMARKS | {
+    *("fields", "computed_fields", "model_name", "dataclass_name", "cls", "cls_name", "config"),
+    *("total", "extra_behavior", "collect_init_only", "from_attributes"),
+}
+_OF_FIELDS = _REMARKS | {
+    *("schema", "name", "validation_alias", "serialization_alias", "frozen", "kw_only"),
+    *("init", "init_only", "required"),
+}
+
+
+class _Prover:
+    """One walk that puts a proof together.
+
+    `held` is true inside an instance, which Pydantic takes as it is: what its description asks of
+    a value (a least number, a pattern) need not hold there.
+    """
+
+    def __init__(self) -> None:
+        self._definitions: dict[str, Schema] = {}
+        self._open: list[str] = []
+
+    def prove(self, schema: Schema, *, held: bool) -> Proof | None:  # noqa: PLR0911 -- by kind
+        """Return the proof for a type, `always`, or None."""
+        kind = schema["type"]
+        if "serialization" in schema:
+            return None
+        if kind in _ALWAYS:
+            return always if _says(schema, _REMARKS | {"microseconds_precision"}, held) else None
+        if kind in _TIMES:
+            return _TIME_PROOFS[kind] if _says(schema, _TIME_REMARKS, held) else None
+        if kind == "any":
+            return is_plain
+        if kind in ("literal", "enum"):
+            return _of_choices(schema, held) if _has_plain_choices(schema) else None
+        if kind == "nullable":
+            return _or_none(self.prove(schema["schema"], held=held))
+        if kind == "default":
+            known = schema.get("on_error", "raise") == "raise"
+            return self.prove(schema["schema"], held=held) if known else None
+        if kind == "definitions":
+            self._definitions |= {each["ref"]: each for each in schema["definitions"]}
+            return self.prove(schema["schema"], held=held)
+        if kind == "definition-ref":
+            return self._by_reference(schema["schema_ref"], held=held)
+        walk = _WALKS.get(kind)
+        return walk(self, schema, held) if walk else None
+
+    def _by_reference(self, ref: str, *, held: bool) -> Proof | None:
+        if ref in self._open or ref not in self._definitions:
+            return None  # a type that holds itself has no end to a proof
+        self._open.append(ref)
+        try:
+            return self.prove(self._definitions[ref], held=held)
+        finally:
+            self._open.pop()
+
+    def _items(self, schema: Schema, held: bool) -> Proof | None:
+        if not _says(schema, _REMARKS | {"items_schema"}, held):
+            return None
+        if "items_schema" not in schema:
+            return _each(is_plain)
+        return _each(self.prove(schema["items_schema"], held=held))
+
+    def _tuple(self, schema: Schema, held: bool) -> Proof | None:
+        known = _REMARKS | {"items_schema", "variadic_item_index"}
+        if not _says(schema, known, held):
+            return None
+        proofs = [self.prove(each, held=held) for each in schema["items_schema"]]
+        if None in proofs:
+            return None
+        if all(each is always for each in proofs):
+            return always
+        if "variadic_item_index" in schema:
+            return _each(proofs[0]) if len(proofs) == 1 else None
+        return _in_places(tuple(each for each in proofs if each))
+
+    def _dict(self, schema: Schema, held: bool) -> Proof | None:
+        if not _says(schema, _REMARKS | {"keys_schema", "values_schema", "strict"}, held):
+            return None
+        keys = schema.get("keys_schema", {"type": "any"})
+        values = self.prove(schema.get("values_schema", {"type": "any"}), held=held)
+        if schema.get("strict") or values is None:
+            return None
+        if keys["type"] == "any":
+            return _dict_of(values, only_text=True)
+        plain_keys = keys["type"] in ("str", "int", "uuid") and self.prove(keys, held=held)
+        return _dict_of(values, only_text=False) if plain_keys else None
+
+    def _union(self, schema: Schema, held: bool) -> Proof | None:
+        members = schema["choices"]
+        kinds = [each["type"] for each in members if isinstance(each, dict)]
+        plain = _IN_UNIONS.issuperset(kinds) and len(set(kinds)) == len(members)
+        if not plain or not _says(schema, _REMARKS | {"choices"}, held):
+            return None
+        return always if all(self.prove(each, held=held) for each in members) else None
+
+    def _model(self, schema: Schema, _: bool) -> Proof | None:
+        cls = schema["cls"]
+        if (
+            not _says(schema, _OF_MODELS, held=True)
+            or schema.get("custom_init")
+            or cls.__private_attributes__
+            or not _is_usual(schema)
+        ):
+            return None
+        if schema.get("root_model"):
+            root = self.prove(schema["schema"], held=True)
+            return root and _instance_of(cls, {"root": root})
+        return self._fields(cls, schema["schema"])
+
+    def _dataclass(self, schema: Schema, _: bool) -> Proof | None:
+        if (
+            not _says(schema, _OF_DATACLASSES, held=True)
+            or schema.get("post_init")
+            or schema.get("slots")
+            or not _is_usual(schema)
+        ):
+            return None
+        return self._fields(schema["cls"], schema["schema"])
+
+    def _fields(self, cls: type, schema: Schema) -> Proof | None:
+        proofs = self._proofs_of_fields(schema, held=True)
+        return None if proofs is None else _instance_of(cls, proofs)
+
+    def _typed_dict(self, schema: Schema, held: bool) -> Proof | None:
+        proofs = self._proofs_of_fields(schema, held=held) if _is_usual(schema) else None
+        if proofs is None:
+            return None
+        looks = {name: each for name, each in proofs.items() if each is not always}
+        return lambda value: all(look(value[name]) for name, look in looks.items() if name in value)
+
+    def _proofs_of_fields(self, schema: Schema, *, held: bool) -> dict[str, Proof] | None:
+        if (
+            schema["type"] not in _FIELD_LISTS
+            or not _says(schema, _OF_FIELD_LISTS, held=True)
+            or schema.get("extra_behavior") == "allow"
+            or not _names_are_apart(schema)
+        ):
+            return None
+        found = {}
+        for name, field in _named_fields(schema):
+            ordinary = field.get("init", True) and not field.get("init_only")
+            proof = self.prove(field["schema"], held=held)
+            if not ordinary or proof is None or not _says(field, _OF_FIELDS, held=True):
+                return None
+            found[name] = proof
+        return found
+
+
+_WALKS: dict[str, Callable[[_Prover, Schema, bool], Proof | None]] = {
+    "list": _Prover._items,  # noqa: SLF001 -- its own table
+    "set": _Prover._items,  # noqa: SLF001
+    "frozenset": _Prover._items,  # noqa: SLF001
+    "tuple": _Prover._tuple,  # noqa: SLF001
+    "dict": _Prover._dict,  # noqa: SLF001
+    "union": _Prover._union,  # noqa: SLF001
+    "model": _Prover._model,  # noqa: SLF001
+    "dataclass": _Prover._dataclass,  # noqa: SLF001
+    "typed-dict": _Prover._typed_dict,  # noqa: SLF001
+}
+
+
+def _says(schema: Schema, known: frozenset[str], held: bool) -> bool:
+    """True if a description says no more than *known*, and constraints where they must hold."""
+    return schema.keys() <= (known if held else known | _CONSTRAINTS)
+
+
+def _is_usual(schema: Schema) -> bool:
+    """True if the settings of a class change nothing in how its values are written and read."""
+    config = schema.get("config") or {}
+    return config.keys() <= _CONFIG and config.get("extra_fields_behavior") != "allow"
+
+
+def _names_are_apart(schema: Schema) -> bool:
+    """True if each field is read under the name it is written with, and no other field is."""
+    taken: set[str] = set()
+    for name, field in _named_fields(schema):
+        alias = field.get("validation_alias", name)
+        if not isinstance(alias, str):
+            return False
+        names = {name, alias}
+        if field.get("serialization_alias", name) not in names or taken & names:
+            return False
+        taken |= names
+    return True
+
+
+def _has_plain_choices(schema: Schema) -> bool:
+    if schema["type"] == "literal":
+        kinds = {type(each) for each in schema["expected"]}
+        return kinds <= {str, int} or kinds <= {str, bool}
+    kinds = {type(each.value) for each in schema["members"]}
+    return not issubclass(schema["cls"], enum.Flag) and kinds <= {str, int}
+
+
+# --- looks at values ---------------------------------------------------------------------------
+
+
+def _of_choices(schema: Schema, held: bool) -> Proof:
+    if schema["type"] == "enum" or not held:
+        return always
+    expected = {(type(each), each) for each in schema["expected"]}
+    return lambda value: (type(value), value) in expected
+
+
+def _has_whole_minutes(value: Any) -> bool:
+    """JSON writes the distance to UTC in minutes; local times of long ago have seconds."""
+    offset: dt.timedelta | None = value.utcoffset()
+    return offset is None or not (offset.seconds % 60 or offset.microseconds)
+
+
+_TIME_REMARKS = _REMARKS | {"microseconds_precision"}
+_TIME_PROOFS: dict[str, Proof] = {
+    "date": lambda value: type(value) is dt.date,  # a datetime is one too
+    "datetime": _has_whole_minutes,
+    "time": _has_whole_minutes,
+}
+
+
+def _or_none(proof: Proof | None) -> Proof | None:
+    if proof is None or proof is always:
+        return proof
+    return lambda value: value is None or proof(value)
+
+
+def _each(proof: Proof | None) -> Proof | None:
+    if proof is None or proof is always:
+        return proof
+    return lambda values: all(map(proof, values))
+
+
+def _in_places(proofs: tuple[Proof, ...]) -> Proof:
+    return lambda values: all(proof(each) for proof, each in zip(proofs, values, strict=False))
+
+
+def _dict_of(values: Proof, *, only_text: bool) -> Proof:
+    if only_text:
+        return lambda found: (
+            all(type(key) is str for key in found) and all(map(values, found.values()))
+        )
+    return always if values is always else lambda found: all(map(values, found.values()))
+
+
+def _instance_of(cls: type, proofs: Mapping[str, Proof]) -> Proof:
+    """Prove an instance of just this class, with all of its fields and nothing else."""
+    names = frozenset(proofs)
+    looks = tuple((name, each) for name, each in proofs.items() if each is not always)
+
+    def proof(value: Any) -> bool:
+        if type(value) is not cls:
+            return False
+        held = value.__dict__
+        if held.keys() != names:
+            return False
+        return all(look(held[name]) for name, look in looks) if looks else True
+
+    return proof
