@@ -353,7 +353,7 @@ class Saga(Generic[I, R]):
         return prepare_start(client, self.planned, inputs, named, run_id, tags, if_exists)
 
     def _start(self, start: Start, texts: Mapping[str, str]) -> RunHandle[R]:
-        start_run(self._sagas.runtime, self.planned.plan, start, texts)
+        start_run(self._sagas.runtime, self.planned, start, texts)
         return self._handle(start.run_id)
 
     def _handle(self, run_id: str) -> RunHandle[R]:

@@ -5,7 +5,7 @@ know: how anything is decided, stored or sent.
 
 Its files, from the ground up::
 
-    inputs | offload | instruments < handles < defining | pages | starting | wiring
+    inputs | offload | instruments | joining < handles < defining | pages | starting | wiring
     < bulk | finding
 """
 

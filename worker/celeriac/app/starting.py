@@ -10,6 +10,7 @@ import os
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from celeriac.app.inputs import checked_id, checked_tags, uuid7
+from celeriac.app.joining import accept
 from celeriac.errors import InputInvalid
 from celeriac.machine import Start
 from celeriac.points import reached
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
     from celeriac.authoring import Planned
     from celeriac.engine import Dispatcher, Engine
-    from celeriac.machine import Plan
     from celeriac.settings import Settings
 
 IfExists = Literal["join", "fail", "restart"]
@@ -70,11 +70,11 @@ def prepare_start(
     return start, texts
 
 
-def start_run(client: Client, plan: Plan, start: Start, texts: Mapping[str, str]) -> None:
+def start_run(client: Client, planned: Planned, start: Start, texts: Mapping[str, str]) -> None:
     """Have a run accepted and its first messages sent; once accepted, it will come to rest."""
     reached("start.asked", start.run_id)
-    _, decided, now = client.engine.start(plan, start, texts)
+    _, decided, now = accept(client.engine, planned, start, texts)
     reached("start.accepted", start.run_id)
     if decided.events:
-        client.engine.send(client.dispatcher, plan, decided.run, decided.dispatches, now)
+        client.engine.send(client.dispatcher, planned.plan, decided.run, decided.dispatches, now)
     reached("start.published", start.run_id)

@@ -12,7 +12,15 @@ from __future__ import annotations
 
 from celeriac.engine.archive import Archive, ArchivedRun, JsonLines, load_archive
 from celeriac.engine.bodies import AttemptFailure, Work, classify_error, perform, report
-from celeriac.engine.engine import Attempt, Backlog, BrokerAway, Delivery, Dispatcher, Engine
+from celeriac.engine.engine import (
+    Attempt,
+    Backlog,
+    BrokerAway,
+    Decided,
+    Delivery,
+    Dispatcher,
+    Engine,
+)
 from celeriac.engine.repair import FAULTS, Repair, Repaired
 from celeriac.engine.retention import Archivist, Purge
 from celeriac.engine.sweep import Sweep
@@ -26,6 +34,7 @@ __all__ = [
     "AttemptFailure",
     "Backlog",
     "BrokerAway",
+    "Decided",
     "Delivery",
     "Dispatcher",
     "Engine",
