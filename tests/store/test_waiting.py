@@ -263,22 +263,29 @@ def test_a_subscription_that_goes_silent_is_replaced(
     assert [waiting.end(), second.end()] == [DONE, DONE]
 
 
-def test_without_a_subscription_runs_are_looked_at(narrow_server: RedisServer) -> None:
+def test_without_a_subscription_runs_are_looked_at(
+    narrow_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
     """Where no connection is left for it, ends are still noticed, and nobody is told otherwise."""
-    store = RedisStore(narrow_server.url)
-    runs = the_runs(store, 3)  # the store has its one connection
+    store, writer = RedisStore(narrow_server.url), RedisStore(narrow_server.url)
+    runs = the_runs(writer, 3)
+    store.read("order-0")  # each store has a connection
     taken = [narrow_server.client() for _ in range(60)]
     try:
         with pytest.raises(redis.ConnectionError, match="max number of clients"):
             all(client.ping() for client in taken)
         waiting = [Waiting(store, run.id) for run in runs]
         for run in runs:
-            write(store, ending(run))
+            write(writer, ending(run))
         assert {each.end() for each in waiting} == {DONE}
+        told = [line for line in caplog.messages if "looked for, not heard" in line]
+        assert len(told) == 1
+        assert "takes no more connections" in told[0]
     finally:
         for client in taken:
             client.close()
         store.close()
+        writer.close()
 
 
 def test_no_connection_left_is_said(narrow_server: RedisServer) -> None:
@@ -331,6 +338,7 @@ def test_a_store_that_is_away_is_told(tmp_path: Path) -> None:  # noqa: ARG001
 # --- forks -------------------------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 def test_a_fork_takes_nothing_from_its_parent(server: RedisServer, redis_store: RedisStore) -> None:
     """A child that was forked while people waited waits for itself; its parent goes on."""
     runs = the_runs(redis_store, 2)

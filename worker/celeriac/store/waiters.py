@@ -45,8 +45,8 @@ def wait_for_rest(
         woken.set()
 
     waiter = Waiter(run_id, told, wanted)
-    store.add_waiter(waiter)
     try:
+        store.add_waiter(waiter)
         woken.wait(None if timeout is None else min(timeout, threading.TIMEOUT_MAX))
     finally:
         store.remove_waiter(waiter)
@@ -73,8 +73,8 @@ async def await_rest(
             loop.call_soon_threadsafe(woken.set)
 
     waiter = Waiter(run_id, told, wanted)
-    store.add_waiter(waiter)
     try:
+        store.add_waiter(waiter)
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout):
                 await woken.wait()

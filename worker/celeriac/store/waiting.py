@@ -177,6 +177,7 @@ class _Listener(threading.Thread):
         self._heard_of: dict[str, str] = {}  # channel: run; subscribed to
         self._look_at = self._connect_at = 0.0  # monotonic: not before
         self._look_pause = self._connect_pause = 0.0
+        self._polls = False  # no subscription can be had, and that was logged
         self._belt_at = time.monotonic() + LOOK_AGAIN
         self._busy_at = time.monotonic()  # when somebody last waited
 
@@ -224,9 +225,9 @@ class _Listener(threading.Thread):
 
     def _note_changes(self) -> None:
         awaited, left = self._waiting.changes()
-        self._awaited = (self._awaited | awaited) - left if awaited or left else self._awaited
-        self._unseen = (self._unseen | awaited) - left
-        self._unheard = (self._unheard | awaited) - left
+        for runs in (self._awaited, self._unseen, self._unheard):
+            runs.update(awaited)
+            runs.difference_update(left)
         if self._subscription is not None and left:
             channels = {self._waiting.channel(run_id) for run_id in left} & set(self._heard_of)
             self._speak(lambda line: line.unsubscribe(channels) if channels else None)
@@ -313,7 +314,7 @@ class _Listener(threading.Thread):
     def _hear(self) -> None:
         def take(line: Subscription) -> None:
             for kind, channel in line.heard():
-                self._connect_pause = 0.0
+                self._connect_pause, self._polls = 0.0, False
                 run_id = self._heard_of.get(channel)
                 if kind in ("message", "subscribe") and run_id in self._awaited:
                     self._unseen.add(run_id)
@@ -330,6 +331,9 @@ class _Listener(threading.Thread):
                 return False
             say(self._subscription)
         except StoreError as error:
+            if self._subscription is None and not self._polls:
+                _log.warning("the ends of runs are looked for, not heard: %s", error)
+                self._polls = True
             self._hang_up()
             if not isinstance(error, StoreUnavailable):
                 self._waiting.tell(self._waiting.everybody(), error)
