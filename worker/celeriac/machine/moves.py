@@ -144,9 +144,8 @@ def _delay_compensation(plan: Plan, run: Run, event: Event) -> Run:
 def _how(event: Event) -> str:
     if "retry" in event.data:
         return "retry"
-    return (
-        "unknown" if event.data.get("why") == "timeout" and event.kind is EventKind.FAILED else ""
-    )
+    timed_out = event.kind is EventKind.FAILED and event.data.get("why") == "timeout"
+    return "unknown" if timed_out else ""
 
 
 def _after_attempt(event: Event) -> dict[str, Any]:
@@ -179,18 +178,15 @@ def _compensation_started(_plan: Plan, run: Run, event: Event) -> Run:
     )
     for name, step in run.steps.items():
         if step.do.state.claimable:
-            how = (
-                "may have effect"
-                if step.may_have_effect
-                else "no effect"
-                if step.do.attempt
-                else "untouched"
-            )
-            halted = changed(
-                step.do, state=_next(DO_MOVES, step.do.state, event, how), at=event.at, sent=False
-            )
-            run = _put(run, replace(event, step=name), changed(step, do=halted))
+            at_step = replace(event, step=name)
+            run = _move(run, at_step, _effect_so_far(step), at=event.at, sent=False)
     return run
+
+
+def _effect_so_far(step: StepState) -> str:
+    if step.may_have_effect:
+        return "may have effect"
+    return "no effect" if step.do.attempt else "untouched"
 
 
 def _reopened(_plan: Plan, run: Run, event: Event) -> Run:
@@ -304,9 +300,8 @@ _APPLY: dict[EventKind, Callable[[Plan, Run, Event], Run]] = {
 def _move(run: Run, event: Event, how: str = "", **changes: Any) -> Run:
     lane = run.step(event.step).lane(event.phase)
     table = DO_MOVES if event.phase == "do" else UNDO_MOVES
-    return _put_lane(
-        run, event, changed(lane, state=_next(table, lane.state, event, how), **changes)
-    )
+    state = _next(table, lane.state, event, how)
+    return _put_lane(run, event, changed(lane, state=state, **changes))
 
 
 def _next(
@@ -334,10 +329,7 @@ def _check_run(status: RunStatus | None, event: Event, to: RunStatus) -> None:
 
 
 def _put_lane(run: Run, event: Event, lane: PhaseState) -> Run:
-    step = run.step(event.step)
-    return _put(
-        run, event, changed(step, do=lane) if event.phase == "do" else changed(step, undo=lane)
-    )
+    return _put(run, event, changed(run.step(event.step), **{event.phase: lane}))
 
 
 def _put(run: Run, event: Event, step: StepState) -> Run:
