@@ -1,15 +1,17 @@
 """The tree of errors, as drawn and as it is.
 
-Owns: that the drawing in `errors.py` is the hierarchy of classes.  Refuses to know: when they are
-raised.
+Owns: that the drawing in `errors.py` is the hierarchy of classes, and that the words for programs
+are all documented.  Refuses to know: when they are raised.
 """
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 
 from celeriac import errors
+from tests.house.sources import modules
 
 
 def drawn() -> dict[str, str | None]:
@@ -48,3 +50,16 @@ def test_every_error_has_a_code_of_its_own() -> None:
     }
     assert len(set(codes.values())) == len(codes)
     assert all(re.fullmatch(r"[a-z]+(_[a-z]+)*", code) for code in codes.values())
+
+
+def test_every_reason_of_a_refusal_is_documented() -> None:
+    """A program that looks at `reason` finds each word in the docs, and none that is never used."""
+    used = {
+        str(call.args[0].value)
+        for module in modules().values()
+        for call in ast.walk(module.tree)
+        if isinstance(call, ast.Call) and call.args and isinstance(call.args[0], ast.Constant)
+        if ast.unparse(call.func) in ("CommandRefused", "draft.refuse")
+    }
+    told = re.findall(r"`(\w+)`", inspect.getdoc(errors.CommandRefused) or "")
+    assert used == set(told) - {"reason", "do", "undo"}

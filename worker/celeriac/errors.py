@@ -127,8 +127,21 @@ class RunConflict(SagaError):
 class CommandRefused(SagaError):
     """A command that is not legal in the run's present state; nothing changed.
 
-    `reason` is one word for programs (`stale`, `not_due`, `completed`, `at_rest`, `past_pivot`,
-    `nothing_to_retry`, `not_owed`, `unknown_step`).
+    `reason` is one word for programs.
+
+    Asked by an operator: `at_rest` (the run has ended), `past_pivot` (it only goes forward),
+    `turned` (it compensates, so no step is skipped), `at_work` (an attempt of the step is running),
+    `completed` (the step has its result), `nothing_to_retry`, `not_owed` (nothing to waive),
+    `no_reason` (the command needs one), `unknown_step`, `not_started` (there is no such run).
+
+    Asked by a worker: `stale` (the attempt, the plan or the task is another one by now),
+    `not_due` (it is not its turn yet, or no longer), `paused`, `cancelled` (stop: the step will be
+    undone), `completed`, `superseded` (a doubled message of a step that has its result), `renewed`
+    (the attempt is alive after all).
+
+    Asked by code in a step: `no_context` (no step is running here), `wrong_direction` (`do` of a
+    barrier in a compensation, or `undo` in a step), `executed` (an effect behind a Redis barrier
+    sent its own pipeline).
     """
 
     code = "refused"
