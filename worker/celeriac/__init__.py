@@ -13,7 +13,7 @@ Its rooms, from the ground up::
 Two rooms are files beside this one::
 
     ground: errors failure settings points context
-    faces: sagas signals logs archive observe instruments flower flowerconfig
+    faces: sagas signals logs archive observe instruments drawing flower flowerconfig
 """
 
 from __future__ import annotations
