@@ -33,7 +33,8 @@ from redis import Redis
 
 from bench.synthetic_runs import SHARDS, TERMS, Cast, Mould, plan_of
 from celeriac.app.pages import states_of
-from celeriac.engine.engine import Delivery, Engine
+from celeriac.engine.attempts import Delivery
+from celeriac.engine.engine import Engine
 from celeriac.engine.sweep import Sweep
 from celeriac.machine.commands import Start
 from celeriac.machine.runs import RunStatus

@@ -12,7 +12,7 @@ from unittest.mock import patch
 from redis.connection import AbstractConnection
 
 from bench.app import SAGAS, sagas
-from celeriac.engine.engine import Delivery
+from celeriac.engine.attempts import Delivery
 from celeriac.machine.events import Dispatch
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ import re
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from celeriac.engine.engine import Delivery, Engine
+from celeriac.engine.attempts import Delivery
+from celeriac.engine.engine import Engine
 from celeriac.failure import Failure
 from celeriac.machine.commands import Fail, Start
 from celeriac.machine.plans import FromInput, FromStep, Node, Plan, Undo
@@ -22,7 +23,7 @@ from celeriac.store.redis import RedisStore
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from celeriac.engine.engine import Attempt
+    from celeriac.engine.attempts import Attempt
     from celeriac.machine.plans import Phase
     from celeriac.machine.runs import Run
     from celeriac.store import Snapshot

@@ -11,12 +11,13 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from celeriac.engine import engine
+from celeriac.engine.attempts import Attempt
 from celeriac.machine import attempts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from celeriac.engine.engine import Attempt, Engine
+    from celeriac.engine.engine import Engine
     from celeriac.machine.commands import Fail
 
 VARIABLE = "CHAOS_PLANT"
@@ -48,7 +49,7 @@ def _timeout_is_not_done() -> None:
 def _key_per_attempt() -> None:
     """Each attempt has its effect under a key of its own."""
     key: Any = property(lambda self: f"{self.run.key}-{uuid.uuid4().hex[:4]}:{self.node.name}")
-    engine.Attempt.key = key  # type: ignore[method-assign]  # on purpose
+    Attempt.key = key  # type: ignore[method-assign]  # on purpose
 
 
 BUGS: dict[str, Callable[[], None]] = {

@@ -20,7 +20,7 @@ from tests.chaos.journal import REFUSED_CLAIMS
 from tests.workers.worker_app import kit
 
 if TYPE_CHECKING:
-    from celeriac.engine.engine import Attempt, Delivery
+    from celeriac.engine.attempts import Attempt, Delivery
 
 _claim = Engine.claim
 

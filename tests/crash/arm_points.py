@@ -6,13 +6,16 @@ traps a test sets.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from celeriac.engine.engine import Attempt, Engine
+from celeriac.engine.engine import Engine
 from celeriac.errors import CommandRefused
 from tests.crash import crash_saga, failpoints
 from tests.proof import sometimes
 from tests.workers.worker_app import kit
+
+if TYPE_CHECKING:
+    from celeriac.engine.attempts import Attempt
 
 _LATE = ("stale", "superseded", "completed")
 

@@ -12,7 +12,8 @@ import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from celeriac.engine.engine import Delivery, Engine
+from celeriac.engine.attempts import Delivery
+from celeriac.engine.engine import Engine
 from celeriac.errors import CommandRefused, RunNotFound, SagaError, StoreError
 from celeriac.machine.commands import Start
 from celeriac.store.redis import RedisStore

@@ -25,7 +25,7 @@ from tests.model.faulty_connection import ExactClock, LineEngine, LineStore
 if TYPE_CHECKING:
     from collections.abc import Container
 
-    from celeriac.engine.engine import Attempt
+    from celeriac.engine.attempts import Attempt
     from celeriac.machine.runs import Run
     from tests.redis_server import RedisServer
 

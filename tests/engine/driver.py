@@ -15,7 +15,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from celeriac.engine.engine import Attempt, Backlog, Delivery, Engine
+from celeriac.engine.attempts import Attempt, Delivery
+from celeriac.engine.dispatching import Backlog
+from celeriac.engine.engine import Engine
 from celeriac.engine.sweep import Sweep
 from celeriac.errors import Abort, CommandRefused, RunNotFound, StoreUnavailable
 from celeriac.failure import Failure

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from celeriac.engine.engine import BrokerAway
+from celeriac.engine.dispatching import BrokerAway
 from celeriac.errors import Abort
 from celeriac.machine.commands import Pause, Resume, RetryOwed
 from celeriac.machine.events import EventKind

@@ -26,7 +26,8 @@ from celeriac.store.payloads import beat_field, error_field, input_field, output
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from celeriac.engine.engine import Attempt, Engine
+    from celeriac.engine.attempts import Attempt
+    from celeriac.engine.engine import Engine
     from celeriac.machine.events import Event
 
 INPUT = {"order": '"tea"'}

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from celeriac.engine.engine import Attempt, Delivery
+from celeriac.engine.attempts import Attempt, Delivery
 from celeriac.engine.sweep import Sweep
 from celeriac.errors import CommandRefused, RunNotFound, StoreUnavailable
 from celeriac.machine.commands import (

@@ -208,7 +208,7 @@ PLANTS = (
     Plant(
         "a key for each attempt",
         "The effect's key is another one at each attempt.",
-        "engine/engine.py",
+        "engine/attempts.py",
         'return f"{self.run.key}:{self.node.name}"',
         'return f"{self.run.key}:{self.node.name}:{self.delivery.attempt}"',
         (SIMULATION, CRASHES),

@@ -26,7 +26,7 @@ from tests.machine.story import budget, saga, step
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from celeriac.engine.engine import Attempt
+    from celeriac.engine.attempts import Attempt
     from celeriac.workers.runtime import Runtime
 
 CARD = "4929-1234-5678"

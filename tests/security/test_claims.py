@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from celeriac import Abort, CommandRefused, RunNotFound, StoreError
-from celeriac.engine.engine import Delivery
+from celeriac.engine.attempts import Delivery
 from celeriac.machine.events import Dispatch
 from celeriac.machine.timing import due
 from celeriac.workers.canvas import carries_on, parse_header

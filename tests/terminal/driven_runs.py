@@ -8,12 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from celeriac import Failure
-from celeriac.engine.engine import Delivery
+from celeriac.engine.attempts import Delivery
 from celeriac.machine.commands import Expire, Fail
 from tests.terminal import shop
 
 if TYPE_CHECKING:
-    from celeriac.engine.engine import Attempt
+    from celeriac.engine.attempts import Attempt
     from celeriac.machine.plans import Phase
 
 SECRET = "card 4711"  # in every failure's message, as in life  # noqa: S105

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from celeriac.engine.engine import Backlog
+from celeriac.engine.dispatching import Backlog
 from tests.chaos.proxy import Fault, Proxy
 from tests.workers.kit import GRACE, Trip, build
 

@@ -5,22 +5,16 @@ Refuses to know: Celery; messages are sent by a dispatcher that it is given.
 
 Its files, from the ground up::
 
-    archive < changes | retention < engine < bodies | sweep | repair
+    archive | attempts | dispatching < changes | retention < engine < bodies | sweep | repair
 """
 
 from __future__ import annotations
 
 from celeriac.engine.archive import Archive, ArchivedRun, JsonLines, load_archive
+from celeriac.engine.attempts import Attempt, Delivery
 from celeriac.engine.bodies import AttemptFailure, Work, classify_error, perform, report
-from celeriac.engine.engine import (
-    Attempt,
-    Backlog,
-    BrokerAway,
-    Decided,
-    Delivery,
-    Dispatcher,
-    Engine,
-)
+from celeriac.engine.dispatching import Backlog, BrokerAway, Dispatcher
+from celeriac.engine.engine import Decided, Engine
 from celeriac.engine.repair import FAULTS, Repair, Repaired
 from celeriac.engine.retention import Archivist, Purge
 from celeriac.engine.sweep import Sweep

@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from celeriac.authoring import Shape
-    from celeriac.engine.engine import Attempt, Engine
+    from celeriac.engine.attempts import Attempt
+    from celeriac.engine.engine import Engine
 
 _LONGEST_MESSAGE = 2_000
 _LONGEST_CODE = 200

@@ -10,10 +10,11 @@ Its contacts with the world are three, all given: the store, a clock, and the di
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+from celeriac.engine.attempts import Attempt, Delivery
 from celeriac.engine.changes import change_of
+from celeriac.engine.dispatching import BrokerAway, Dispatcher
 from celeriac.errors import CommandRefused, RunNotFound, StoreError, StoreUnavailable
 from celeriac.failure import class_name, safe_text
 from celeriac.machine import (
@@ -53,24 +54,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from celeriac.failure import Failure
-    from celeriac.machine import Node, Phase, Plan, Run
+    from celeriac.machine import Plan, Run
     from celeriac.settings import Terms
     from celeriac.store import Lease, Snapshot, Store
 
 
 T = TypeVar("T")
 _LONGEST_REASON = 300  # characters of why a message was not sent
-
-
-class Delivery(NamedTuple):
-    """What a message says: a hint that this attempt of this step may be taken."""
-
-    run_id: str
-    epoch: int
-    step: str
-    phase: Phase
-    attempt: int
-    plan: str  # fingerprint
 
 
 class Decided(NamedTuple):
@@ -88,57 +78,6 @@ class _Sight(NamedTuple):
     now: int  # ms, the store's clock
     command: Command
     read: Mapping[str, str] = {}
-
-
-class Backlog(NamedTuple):
-    """What a broker says of the queue that a step's messages go to."""
-
-    queue: str
-    messages: int
-    away: bool = False  # the broker is out of reach: nothing is known, and nothing can be sent
-
-
-class BrokerAway(Exception):
-    """The broker is out of reach: nothing is wrong with the message that could not be sent."""
-
-
-class Dispatcher(Protocol):
-    """Sends messages.  May lose, double, delay and reorder them: the sweep looks after that.
-
-    Whoever has something to send calls `Engine.send`, which lets nothing out that this raises.
-    """
-
-    def send(self, plan: Plan, run: Run, dispatches: Sequence[Dispatch], now: int) -> None:
-        """Send what is due.
-
-        Raises BrokerAway if the broker is, and whatever else is in the way of a message.
-        """
-
-    def backlog(self, task: str) -> Backlog | None:
-        """The queue of a task and how much waits there; None if the broker cannot say."""
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """An attempt that was granted: everything needed to run and settle it."""
-
-    delivery: Delivery
-    holder: str
-    plan: Plan
-    node: Node
-    run: Run
-    fields: Mapping[str, str]
-    now: int  # ms, the store's clock at the claim
-    read_at: float  # s, our clock at the claim
-
-    def arguments(self) -> dict[str, str]:
-        """The arguments by parameter name, as JSON text."""
-        return payloads.arguments(self.node, self.delivery.phase, self.fields)
-
-    @property
-    def key(self) -> str:
-        """The idempotency key: stable over attempts, and the same for step and compensation."""
-        return f"{self.run.key}:{self.node.name}"
 
 
 class Engine:

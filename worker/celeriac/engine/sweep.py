@@ -22,7 +22,8 @@ from celeriac.store import payloads
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from celeriac.engine.engine import Backlog, Dispatcher, Engine
+    from celeriac.engine.dispatching import Backlog, Dispatcher
+    from celeriac.engine.engine import Engine
     from celeriac.engine.retention import Archivist
     from celeriac.machine import Dispatch, Plan, Run
     from celeriac.store import Due, DueBatch, Lease

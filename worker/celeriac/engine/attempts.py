@@ -1,0 +1,50 @@
+"""An attempt: what a message says of it, and everything needed to run and settle it.
+
+Owns: these two values.  Refuses to know: how one is granted (`engine`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from celeriac.store import payloads
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from celeriac.machine import Node, Phase, Plan, Run
+
+
+class Delivery(NamedTuple):
+    """What a message says: a hint that this attempt of this step may be taken."""
+
+    run_id: str
+    epoch: int
+    step: str
+    phase: Phase
+    attempt: int
+    plan: str  # fingerprint
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """An attempt that was granted: everything needed to run and settle it."""
+
+    delivery: Delivery
+    holder: str
+    plan: Plan
+    node: Node
+    run: Run
+    fields: Mapping[str, str]
+    now: int  # ms, the store's clock at the claim
+    read_at: float  # s, our clock at the claim
+
+    def arguments(self) -> dict[str, str]:
+        """The arguments by parameter name, as JSON text."""
+        return payloads.arguments(self.node, self.delivery.phase, self.fields)
+
+    @property
+    def key(self) -> str:
+        """The idempotency key: stable over attempts, and the same for step and compensation."""
+        return f"{self.run.key}:{self.node.name}"
