@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import ast
 import importlib
+import importlib.util
 import re
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -61,8 +63,8 @@ each_module = pytest.mark.parametrize("module", modules().values(), ids=lambda m
 def spoken() -> set[str]:
     """Names that look like ours and are none to import: Celery tasks, attributes of spans."""
     traces = ast.parse((PACKAGE / "observing" / "traces.py").read_text(encoding="utf-8"))
-    texts = {node.value for node in ast.walk(traces) if isinstance(node, ast.Constant)}
-    return {SWEEP, ERRBACK, *(text for text in texts if str(text).startswith("celeriac."))}
+    texts = {str(node.value) for node in ast.walk(traces) if isinstance(node, ast.Constant)}
+    return {SWEEP, ERRBACK, *(text for text in texts if text.startswith("celeriac."))}
 
 
 def named(text: str) -> Iterator[str]:
@@ -77,18 +79,17 @@ def named(text: str) -> Iterator[str]:
 def found(name: str) -> Any:
     """Import *name*: the longest module that there is, and what is in it."""
     path, _, inside = name.partition(":")
-    parts, attributes = path.split("."), inside.split(".") if inside else []
-    while True:
-        try:
-            thing = importlib.import_module(".".join(parts))
-            break
-        except ModuleNotFoundError:
-            if inside or len(parts) == 1:
-                raise
-            attributes.insert(0, parts.pop())
-    for attribute in attributes:
-        thing = getattr(thing, attribute)
-    return thing
+    thing: Any = importlib.import_module("celeriac")
+    for attribute in path.split(".")[1:]:
+        is_module = (
+            importlib.util.find_spec(f"{thing.__name__}.{attribute}") if _package(thing) else None
+        )
+        thing = importlib.import_module(is_module.name) if is_module else getattr(thing, attribute)
+    return getattr(thing, inside) if inside else thing
+
+
+def _package(thing: Any) -> bool:
+    return isinstance(thing, ModuleType) and hasattr(thing, "__path__")
 
 
 def missing(names: Iterator[str]) -> list[str]:
