@@ -9,6 +9,9 @@ A proof is cautious: whatever is not known here (validators, serializers, aliase
 settings of a model) is not proven, and its values are read back where they are written.  A value
 that was validated may still hold an instance that was not: Pydantic takes models and dataclasses
 as they are, also one of a subclass, changed since, or made by `model_construct`.
+
+The file is long because both walks read the same description, case by case: what one of them
+refuses, the other need not prove.
 """
 
 from __future__ import annotations
