@@ -79,7 +79,10 @@ def told(url: str) -> dict[str, float]:
 def said(app: Celery) -> dict[tuple[str, ...], float]:
     """What an app says."""
     plans: list[Plan] = [saga.planned.plan for saga in app.celeriac.defined.values()]
-    return {(each.name, *each.labels): each.value for each in definitions(app, plans, "celeriac")}
+    return {
+        (each.name, *each.labels): each.value
+        for each in definitions(app, plans, "celeriac", app.celeriac.runtime.dispatcher.queue_of)
+    }
 
 
 def test_a_server_that_is_well(server: RedisServer) -> None:

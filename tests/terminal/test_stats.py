@@ -24,6 +24,10 @@ def test_nothing_is_told_of_no_runs(cli: Cli) -> None:
         ["due", "0"],
         ["last", "sweep", "none"],
         ["to", "be", "removed", "0"],
+        [],
+        ["QUEUE", "MESSAGES", "THE", "OLDEST", "WAITS"],
+        ["celeriac", "0"],
+        ["celery", "0"],
     ]
 
 

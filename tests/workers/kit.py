@@ -69,11 +69,11 @@ def build(  # noqa: C901 -- not complex, only many: all that the app consists of
 
     *state_url* is a Redis for the runs, where it is not the broker's.
     """
-    ledger = Ledger(folder / "ledger.db")
+    ledger, limit = Ledger(folder / "ledger.db"), os.environ.get("KIT_RATE_LIMIT")
     app = Celery("kit", broker=url, set_as_current=False)
     app.conf.update(
         saga_redis_url=state_url,
-        task_annotations={"*": {"rate_limit": os.environ.get("KIT_RATE_LIMIT")}},
+        task_annotations={"*": {"rate_limit": limit}} if limit else None,
         saga_lease=LEASE,
         saga_sweep_interval=SWEEP,
         saga_grace=GRACE,

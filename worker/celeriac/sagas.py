@@ -20,6 +20,7 @@ from celeriac.app import (
     offload,
     prepare_purge,
     prepare_start,
+    queue_stats,
     start_run,
     sweep_once,
     wire,
@@ -216,7 +217,9 @@ class Sagas:
     def stats(self) -> Stats:
         """Return how the runs stand as a whole; it takes no longer where there are many."""
         engine = self.runtime.engine
-        return engine.retry_while_unavailable(lambda: stats_of(engine.store))
+        found = engine.retry_while_unavailable(lambda: stats_of(engine.store))
+        plans = [saga.planned.plan for saga in self.defined.values()]
+        return found.model_copy(update={"queues": queue_stats(self.runtime, plans)})
 
     def purge(
         self,

@@ -5,8 +5,8 @@ know: how anything is decided, stored or sent.
 
 Its files, from the ground up::
 
-    inputs | offload | instruments | joining < handles < defining | pages | starting | wiring
-    < bulk | finding
+    inputs | offload | instruments | joining | hindrances | queue_stats
+    < handles < defining | pages | starting | wiring < bulk | finding
 """
 
 from __future__ import annotations
@@ -15,21 +15,25 @@ from celeriac.app.bulk import give, kinds, matching
 from celeriac.app.defining import Definitions
 from celeriac.app.finding import find_runs, handle_of, prepare_purge
 from celeriac.app.handles import RunHandle, dump_plain
+from celeriac.app.hindrances import Hindrance, find_hindrances
 from celeriac.app.inputs import inputs_of
 from celeriac.app.instruments import Instruments, count_into, serve_store
 from celeriac.app.offload import offload
 from celeriac.app.pages import Page
+from celeriac.app.queue_stats import queue_stats
 from celeriac.app.starting import IfExists, prepare_start, start_run
 from celeriac.app.wiring import sweep_once, wire
 
 __all__ = [
     "Definitions",
+    "Hindrance",
     "IfExists",
     "Instruments",
     "Page",
     "RunHandle",
     "count_into",
     "dump_plain",
+    "find_hindrances",
     "find_runs",
     "give",
     "handle_of",
@@ -39,6 +43,7 @@ __all__ = [
     "offload",
     "prepare_purge",
     "prepare_start",
+    "queue_stats",
     "serve_store",
     "start_run",
     "sweep_once",

@@ -96,7 +96,7 @@ def _gauges(runtime: Runtime) -> tuple[Gauges, ...]:
 
     def defined() -> Iterator[Sample]:
         plans = [saga.planned.plan for saga in app.celeriac.defined.values()]
-        return definitions(app, plans, QUEUE)
+        return definitions(app, plans, QUEUE, runtime.dispatcher.queue_of)
 
     return (
         StoreGauges(runtime.new_store()),

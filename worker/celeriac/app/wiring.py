@@ -30,6 +30,7 @@ from celeriac.workers import (
     STRATEGY,
     HeartbeatFileStep,
     LeaseKeeper,
+    SweepWatch,
     Tick,
     forks,
     parse_header,
@@ -199,12 +200,14 @@ class _Wiring:
         if worker is None or not self._mine(worker.app):
             return
         settings = self.runtime.settings
+        store = self.runtime.new_store()
         self.keeper = LeaseKeeper(
-            self.runtime.new_store(),
+            store,
             settings.lease,
             self.runtime.deaths,
             lambda: _consumes(worker.consumer),
             lambda: forks(worker.pool),
+            SweepWatch(store, settings.sweep_interval).look,
         )
         self.keeper.start()
         log.info(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from celeriac.doctor.findings import ERROR, WARNING, Remark, Table, seen
 from celeriac.doctor.formatting import names, span
 from celeriac.doctor.workers import present_workers
-from celeriac.workers import QUEUE
+from celeriac.workers import QUEUE, sweep_is_down
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 SWEEP: Table[Facts] = Table("workers")
 
-_SWEEP_DOWN, _SWEEPS_MISSED = 30.0, 30  # seconds, or so many intervals
 _BEAT_RECENT = 30.0  # seconds since its last tick in which a beat counts as there
 _LATE_FOR = 5.0  # seconds in which no tick of it has come in time
 
@@ -41,7 +40,7 @@ def sweep(facts: Facts) -> Iterator[str | Remark]:
         yield "it has never been through"
         return
     ago = (mark.now - mark.at) / 1000
-    if ago > max(_SWEEP_DOWN, _SWEEPS_MISSED * facts.settings.sweep_interval):
+    if sweep_is_down(mark, facts.settings.sweep_interval):
         yield f"it was last through {span(ago)} ago"
 
 

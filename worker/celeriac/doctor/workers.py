@@ -6,6 +6,7 @@ asked, and what they do for the sweep.
 
 from __future__ import annotations
 
+import shlex
 from importlib import metadata
 from typing import TYPE_CHECKING
 
@@ -111,10 +112,15 @@ def queues(facts: Facts) -> Iterator[str | Remark]:
     missing: dict[str, bool] = {}
     for name, live in {**_wanted(facts), ERRBACK: True}.items():
         queue = QUEUE if name == ERRBACK else _queue(facts, name)
-        if not any(queue in worker.queues for worker in present.values()):
+        if queue is not None and not any(queue in worker.queues for worker in present.values()):
             missing[queue] = missing.get(queue, False) or live
     for queue, live in sorted(missing.items()):
-        yield Remark(ERROR if live else WARNING, f"nobody takes messages from the queue {queue!r}")
+        yield Remark(
+            ERROR if live else WARNING,
+            f"nobody takes messages from the queue {queue!r}",
+            f"Start a worker for it: celery -A app worker -Q {shlex.quote(queue)}, or add it to "
+            "the -Q of one.",
+        )
 
 
 def _wanted(facts: Facts) -> dict[str, bool]:
@@ -128,9 +134,12 @@ def _wanted(facts: Facts) -> dict[str, bool]:
     return dict(sorted(wanted.items()))
 
 
-def _queue(facts: Facts, task: str) -> str:
-    routed = facts.app.amqp.router.route({}, task, (), {}, facts.app.tasks.get(task))
-    return str(routed["queue"].name if "queue" in routed else facts.conf.task_default_queue)
+def _queue(facts: Facts, task: str) -> str | None:
+    """Return where messages of *task* wait; None: nowhere, as the check of routes tells."""
+    try:
+        return str(facts.app.celeriac.runtime.dispatcher.queue_of(task).name)
+    except Exception:  # noqa: BLE001 -- whatever a router raises
+        return None
 
 
 def _takers(facts: Facts, present: dict[str, Worker], task: str) -> dict[str, Worker]:

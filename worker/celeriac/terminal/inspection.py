@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from celeriac.app import find_hindrances
 from celeriac.errors import RunNotFound
 from celeriac.terminal.exit_codes import exit_of_outcome
 from celeriac.terminal.interrupts import interrupts
@@ -38,7 +39,10 @@ class Inspect(Invocation):
 
     def show(self, run_id: str, *, traceback: bool) -> None:
         """Print one run."""
-        self._print.run(self._sagas().run(run_id).state(), traceback=traceback)
+        sagas = self._sagas()
+        run = sagas.run(run_id)
+        found = find_hindrances(sagas.runtime, *run.look())
+        self._print.run(run.state(), found, traceback=traceback)
 
     def history(self, run_id: str) -> None:
         """Print what happened to a run."""

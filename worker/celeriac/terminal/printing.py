@@ -27,6 +27,7 @@ from celeriac.views import draw, event_document, run_document, stats_document, t
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from celeriac.app import Hindrance
     from celeriac.doctor import Finding, Report
     from celeriac.engine import Repaired
     from celeriac.machine import Event, Plan, Run, RunStatus
@@ -80,10 +81,13 @@ class Printer:
         ]
         self._table(("id", "saga", "status", "started", "where it is"), rows)
 
-    def run(self, state: RunState, *, traceback: bool = False) -> None:
-        """One run: its steps, and what can be done about it."""
+    def run(
+        self, state: RunState, hindrances: Sequence[Hindrance] = (), *, traceback: bool = False
+    ) -> None:
+        """One run: its steps, what stands in its way, and what can be done about it."""
         if self.form != "table":
-            self._run(state, {})
+            told = [each.text for each in hindrances]
+            self._run(state, {"hindrances": told} if told else {})
             return
         saga = f"{clean(state.saga)} (version {state.version})"
         self._echo(f"{clean(state.id)}: {saga}, {self._coloured(state.status)}")
@@ -96,7 +100,11 @@ class Printer:
         self._table(("step", "status", "attempts", "what went wrong"), rows)
         if traceback:
             self._tracebacks(state)
-        if advice := wording.advice(state, self.saga):
+        if hindrances:
+            self._echo("", "What it waits for:", *(f"  {clean(each.text)}" for each in hindrances))
+        celery = self.saga.removesuffix(" saga")
+        helps = {f"{celery} {each.command}": each.does for each in hindrances if each.command}
+        if advice := [*helps.items(), *wording.advice(state, self.saga)]:
             self._echo("", "What you can do:")
             self._pairs(advice)
 
@@ -141,6 +149,9 @@ class Printer:
             self._table(*wording.stats_table(stats))
             self._echo("")
         self._pairs(wording.stats_facts(stats))
+        if stats.queues:
+            self._echo("")
+            self._table(*wording.stats_queues(stats))
 
     def document(self, document: Any) -> None:
         """A document for programs, on one line or on many."""

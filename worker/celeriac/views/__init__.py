@@ -15,15 +15,16 @@ from celeriac.views.documents import event_document, run_document, stats_documen
 from celeriac.views.drawing import Drawing, draw
 from celeriac.views.graph import Graph, graph_of
 from celeriac.views.state import RunState, StepView, failure_fields, hold_of, state_of
-from celeriac.views.stats import SagaStats, Stats, SweepStats, stats_of
+from celeriac.views.stats import QueueStats, SagaStats, Stats, SweepStats, stats_of
 from celeriac.views.undo_plan import UndoPlan, undo_fields, undo_plan_of
 from celeriac.views.watching import tree
-from celeriac.views.wording import deed
+from celeriac.views.wording import deed, span
 
 __all__ = [
     "BulkOutcome",
     "Drawing",
     "Graph",
+    "QueueStats",
     "RunState",
     "SagaStats",
     "Stats",
@@ -37,6 +38,7 @@ __all__ = [
     "graph_of",
     "hold_of",
     "run_document",
+    "span",
     "state_of",
     "stats_document",
     "stats_of",

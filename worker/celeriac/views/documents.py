@@ -94,6 +94,7 @@ def stats_document(stats: Stats) -> dict[str, Any]:
         else None,
         "expired": stats.expired,
         "retention_lag": stats.retention_lag,
+        "queues": [each.model_dump(mode="json") for each in stats.queues],
         "sagas": [
             {
                 "saga": each.saga,

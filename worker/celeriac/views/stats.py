@@ -46,6 +46,17 @@ class SweepStats(Frozen):
     took: float = Field(description="seconds")
 
 
+class QueueStats(Frozen):
+    """A queue that messages of sagas are sent to."""
+
+    queue: str
+    messages: int | None = Field(description="that wait in it; None: the broker cannot say")
+    wait: float | None = Field(
+        description="seconds that the oldest of them waits; None: only Redis lets one look, and "
+        "only a saga's message tells"
+    )
+
+
 class Stats(Frozen):
     """How the runs stand as a whole: what `sagas.stats()` returns."""
 
@@ -58,6 +69,9 @@ class Stats(Frozen):
     last_sweep: SweepStats | None = Field(description="None: there was none yet")
     expired: int = Field(description="runs whose retention is over, and that are still here")
     retention_lag: float = Field(description="seconds since the first of them should have gone")
+    queues: tuple[QueueStats, ...] = Field(
+        default=(), description="by name; none if the broker was not there"
+    )
 
 
 def stats_of(store: Store) -> Stats:

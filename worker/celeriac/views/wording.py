@@ -227,8 +227,8 @@ def stats_table(stats: Stats) -> tuple[list[str], list[list[str]]]:
 def stats_facts(stats: Stats) -> list[tuple[str, str]]:
     """What is worth knowing beside how many runs there are."""
     sweep = stats.last_sweep
-    late = f", the oldest {_span(stats.lag)} late" if stats.overdue else ""
-    gone = f", the first {_span(stats.retention_lag)} ago" if stats.expired else ""
+    late = f", the oldest {span(stats.lag)} late" if stats.overdue else ""
+    gone = f", the first {span(stats.retention_lag)} ago" if stats.expired else ""
     return [
         ("active", str(stats.active)),
         ("owed", f"{stats.owed} failed: list --status failed" if stats.owed else "0"),
@@ -241,8 +241,22 @@ def stats_facts(stats: Stats) -> list[tuple[str, str]]:
     ]
 
 
-def _span(seconds: float) -> str:
+def span(seconds: float) -> str:
+    """A length of time: `32 s`, `5 min`."""
     return _ago(timedelta(seconds=seconds)).removesuffix(" ago")
+
+
+def stats_queues(stats: Stats) -> tuple[list[str], list[list[str]]]:
+    """The queues, with headings: how much waits in each, and for how long."""
+    rows = [
+        [
+            each.queue,
+            "?" if each.messages is None else str(each.messages),
+            "?" if each.wait is None else span(each.wait) if each.messages else "",
+        ]
+        for each in stats.queues
+    ]
+    return ["queue", "messages", "the oldest waits"], rows
 
 
 # --- times -------------------------------------------------------------------------------------

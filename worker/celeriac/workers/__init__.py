@@ -5,7 +5,8 @@ defined and steered.
 
 Its files, from the ground up::
 
-    canvas | heartbeat | urls < intake | leases | tls < preflight < runtime < report | tasks
+    canvas | heartbeat | sweep_watch | urls < intake | leases | queues | tls < preflight < runtime
+    < report | tasks
 """
 
 from __future__ import annotations
@@ -23,8 +24,10 @@ from celeriac.workers.canvas import (
 from celeriac.workers.heartbeat import OPTION, HeartbeatFileStep, age
 from celeriac.workers.intake import STRATEGY
 from celeriac.workers.leases import LeaseKeeper, forks
+from celeriac.workers.queues import Depth, depths
 from celeriac.workers.report import CALL_SECONDS, Tick, Ticks, Worker, WorkerReports, ask_workers
 from celeriac.workers.runtime import Runtime, redis_url
+from celeriac.workers.sweep_watch import SweepWatch, sweep_is_down
 from celeriac.workers.tasks import SagaTask, adopt, classify_celery_error
 from celeriac.workers.urls import broker_url, configured_urls, masked, place, secrets_of
 
@@ -36,10 +39,12 @@ __all__ = [
     "QUEUE",
     "SIGNED",
     "STRATEGY",
+    "Depth",
     "HeartbeatFileStep",
     "LeaseKeeper",
     "Runtime",
     "SagaTask",
+    "SweepWatch",
     "Tick",
     "Ticks",
     "Worker",
@@ -50,6 +55,7 @@ __all__ = [
     "broker_url",
     "classify_celery_error",
     "configured_urls",
+    "depths",
     "forks",
     "masked",
     "parse_header",
@@ -57,6 +63,7 @@ __all__ = [
     "redis_url",
     "secrets_of",
     "shown",
+    "sweep_is_down",
     "task_id",
     "written",
 ]

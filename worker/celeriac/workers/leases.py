@@ -43,15 +43,16 @@ class LeaseKeeper(threading.Thread):
         deaths: deque[Lease],
         consumes: Callable[[], bool] = lambda: True,
         forks: Callable[[], bool] = lambda: True,
+        look: Callable[[], object] = lambda: None,
     ) -> None:
         """*lease* is seconds; *deaths* is where attempts are reported whose child is gone.
 
         *consumes* tells whether the worker is in touch with its broker; *forks*, whether its pool
-        is one of processes, whose ids can be asked for.
+        is one of processes, whose ids can be asked for.  *look* is called after each renewal.
         """
         super().__init__(name="celeriac-leases", daemon=True)
         self._store, self._lease, self._deaths = store, lease, deaths
-        self._consumes, self._forks = consumes, forks
+        self._consumes, self._forks, self._look = consumes, forks, look
         self._stopped = threading.Event()
         self._given_up: set[Lease] = set()
         self._reached = time.monotonic()  # when both the store and the broker were last there
@@ -104,6 +105,7 @@ class LeaseKeeper(threading.Thread):
             self._cut_off = False
             self._reached = time.monotonic()
             self._next = self._reached + self._lease / 3
+        self._look()
 
     def _attempts(self) -> tuple[set[Lease], set[Lease]]:
         """The attempts of living and of dead pool children."""

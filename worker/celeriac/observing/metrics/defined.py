@@ -12,7 +12,7 @@ from celeriac.observing.metrics.gauges import Sample
 from celeriac.observing.observers import log
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from celery import Celery
 
@@ -22,10 +22,15 @@ if TYPE_CHECKING:
 _NO_QUEUE = ("NotFound", "ChannelError")
 
 
-def definitions(app: Celery, plans: Sequence[Plan], own_queue: str) -> Iterator[Sample]:
-    """All gauges of an application; *own_queue* is that of Celeriac's own messages."""
+def definitions(
+    app: Celery, plans: Sequence[Plan], own_queue: str, queue_of: Callable[[str], Any]
+) -> Iterator[Sample]:
+    """All gauges of an application; *own_queue* is that of Celeriac's own messages.
+
+    *queue_of* returns the queue (kombu's) that messages of a task are sent to.
+    """
     yield from _deadlines(plans)
-    yield from _waiting(app, sorted({own_queue, *_queues(app, plans)}))
+    yield from _waiting(app, sorted({own_queue, *_queues(queue_of, plans)}))
 
 
 def _deadlines(plans: Iterable[Plan]) -> Iterator[Sample]:
@@ -34,20 +39,15 @@ def _deadlines(plans: Iterable[Plan]) -> Iterator[Sample]:
             yield Sample("celeriac_deadline_seconds", (plan.saga,), plan.deadline / 1000)
 
 
-def _queues(app: Celery, plans: Iterable[Plan]) -> Iterator[str]:
+def _queues(queue_of: Callable[[str], Any], plans: Iterable[Plan]) -> Iterator[str]:
     """Where the messages of all steps and compensations are sent."""
     for task in {
         node.task_of(phase) for plan in plans for node in plan.nodes for phase in ("do", "undo")
     }:
-        known = app.tasks.get(task)
-        own = {"queue": known.queue} if known is not None and getattr(known, "queue", None) else {}
         try:
-            options = app.amqp.router.route(own, task, (), {}, known)
+            yield str(queue_of(task).name)
         except Exception as error:  # noqa: BLE001 -- it is not declared, or a router fails
             log.debug("the queue of %s is left out: %s", task, type(error).__name__)
-            continue
-        if "queue" in options:  # a route to an exchange alone names none
-            yield options["queue"].name
 
 
 def _waiting(app: Celery, queues: Iterable[str]) -> Iterator[Sample]:

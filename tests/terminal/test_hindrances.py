@@ -1,0 +1,82 @@
+"""`saga show` of a run that stands still: what it waits for, and what to start.
+
+Owns: what is said where nobody sweeps, and where nobody takes messages.  Refuses to know: what
+workers answer (`tests/workers/test_hindrances.py`).
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from celeriac.app import find_hindrances
+from celeriac.engine import Backlog
+from tests.terminal import shop
+
+if TYPE_CHECKING:
+    from celeriac import RunHandle
+    from tests.redis_server import RedisServer
+    from tests.terminal.conftest import Cli
+
+MARK = "celeriac:{0}:sweep"
+
+
+@pytest.fixture
+def run(server: RedisServer, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> RunHandle[None]:
+    """A run that began five minutes ago, and that nobody has looked at since."""
+    del cli  # it empties the shop
+    found = shop.ping.start(id="p-1")
+    look = found.look()
+    later = look[2] + 300_000
+    monkeypatch.setattr(type(found), "look", lambda _: (look[0], look[1], later))
+    with server.client() as client:
+        client.hset(MARK, mapping={"at": look[2] - 120_000, "lag": 0, "took": 1})
+    return found
+
+
+@pytest.mark.usefixtures("run")
+def test_a_forgotten_beat(cli: Cli) -> None:
+    """It is due, nobody sweeps, and the command that starts a beat can be copied."""
+    ended = cli("show", "p-1")
+    assert "  due 5 min ago; no sweep for 2 min" in ended.lines
+    assert any(line.startswith("  celery -A shop beat ") for line in ended.lines)
+
+
+@pytest.mark.usefixtures("run")
+def test_a_queue_that_nobody_serves(cli: Cli) -> None:
+    """The queue is named, and the command that starts a worker for it."""
+    ended = cli("show", "p-1")
+    told = "  tick waits 5 min in queue celery; nobody takes from it: no worker answers"
+    assert told in ended.lines
+    assert any(line.startswith("  celery -A shop worker -Q celery ") for line in ended.lines)
+
+
+@pytest.mark.usefixtures("run")
+def test_programs_are_told_too(cli: Cli) -> None:
+    """As a list of sentences, left out for a run that goes on."""
+    told = json.loads(cli("show", "p-1", "-o", "json").out)["hindrances"]
+    assert [text.partition(";")[0] for text in told] == [
+        "due 5 min ago",
+        "tick waits 5 min in queue celery",
+    ]
+
+
+def test_a_broker_that_is_away(run: RunHandle[None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """No worker is asked then: nobody could be reached."""
+    away = Backlog("celery", 0, away=True)
+    monkeypatch.setattr(shop.sagas.runtime.dispatcher, "backlog", lambda _: away)
+    texts = [each.text for each in find_hindrances(shop.sagas.runtime, *run.look())]
+    assert texts[1:] == ["tick waits 5 min; the broker cannot be reached"]
+
+
+def test_a_run_that_goes_on_waits_for_nothing(cli: Cli) -> None:
+    """Nobody is asked about a run whose message was sent just now."""
+    found = shop.ping.start(id="p-2")
+    began = time.monotonic()
+    assert find_hindrances(shop.sagas.runtime, *found.look()) == []
+    assert time.monotonic() - began < 1
+    found.pause("wait")
+    assert "hindrances" not in json.loads(cli("show", "p-2", "-o", "json").out)

@@ -1,0 +1,56 @@
+"""How much waits in each queue that sagas use, and for how long.
+
+Owns: which queues those are, and since when the oldest message waits, by the run that it is of.
+Refuses to know: how a broker is asked (`workers`), and how it is printed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from celeriac.observing import log
+from celeriac.views import QueueStats
+from celeriac.workers import QUEUE, depths
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from celeriac.engine import Delivery
+    from celeriac.machine import Plan
+    from celeriac.workers import Depth, Runtime
+
+
+def queue_stats(runtime: Runtime, plans: Iterable[Plan]) -> tuple[QueueStats, ...]:
+    """Return the queues of *plans* and Celeriac's own, by name; none if the broker is away."""
+    names = {QUEUE}
+    for task in {
+        node.task_of(phase)
+        for plan in plans
+        for node in plan.nodes
+        for phase in ("do", "undo")
+        if phase == "do" or node.undo
+    }:
+        try:
+            names.add(str(runtime.dispatcher.queue_of(task).name))
+        except Exception as error:  # noqa: BLE001 -- it is not declared, or a router fails
+            log.debug("the queue of %s is left out: %s", task, type(error).__name__)
+    return tuple(_stats(runtime, each) for each in depths(runtime.app, sorted(names)))
+
+
+def _stats(runtime: Runtime, depth: Depth) -> QueueStats:
+    waited = [found for each in depth.oldest if (found := _waited(runtime, each)) is not None]
+    wait = max(waited) if waited else None
+    return QueueStats(
+        queue=depth.queue, messages=depth.messages, wait=wait if depth.messages else 0.0
+    )
+
+
+def _waited(runtime: Runtime, delivery: Delivery) -> float | None:
+    """Return for how many seconds a message has waited; None if it is of no use any more."""
+    found = runtime.engine.store.read(delivery.run_id)
+    if found.run is None or found.run.epoch != delivery.epoch:
+        return None
+    lane = found.run.step(delivery.step).lane(delivery.phase)
+    if not lane.sent or delivery.attempt != lane.attempt + 1:
+        return None
+    return max(0.0, (found.now - lane.at) / 1000)
