@@ -6,8 +6,9 @@ Refuses to know: what they do.
 
 from __future__ import annotations
 
-from tests.workers import adopted, edge_case_steps
+from tests.workers import adopted, edge_case_steps, value_steps
 from tests.workers.worker_app import kit
 
 edge_case_steps.extend(kit)
 adopted.extend(kit)
+value_steps.extend(kit)

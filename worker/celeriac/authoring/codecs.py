@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
+from pydantic_core import PydanticSerializationError
 
 from celeriac.authoring.comparison import difference
 from celeriac.authoring.proven import always, hopeless, proof_of
@@ -39,6 +40,7 @@ class Codec:
     def __init__(self, annotation: Any, key: str | None = None) -> None:
         self.adapter = adapter_for(annotation, key)
         self._proof: Proof | None = None
+        self._proof_with_nulls: Proof | None = None
         try:
             schema = self.adapter.core_schema
         except PydanticUserError:
@@ -47,6 +49,7 @@ class Codec:
             what = f"its {found.path} " if found.path else ""
             raise DefinitionError(f"{what}{found.problem}", parameter=key)
         self._proof = proof_of(schema)
+        self._proof_with_nulls = proof_of(schema, nulls=True)
 
     def dump(self, value: Any, what: str, kind: type[SagaError]) -> str:
         """Return *value* as JSON, from which `load` makes the same again.
@@ -55,8 +58,12 @@ class Codec:
         would come back as another.
         """
         valid, text = _written(self.adapter, value, what, kind)
-        if len(text) > _LONGEST_NUMBER or not self._proves(valid):
-            self._read_back(valid, text, what, kind)
+        proof = self._proof_with_nulls if _holds_nothing(text) else self._proof
+        if len(text) <= _LONGEST_NUMBER and _proves(proof, valid):
+            return text.decode()
+        if problem := self._problem(valid, text):
+            _refuse_not_finite(self.adapter, valid, what, kind)
+            raise kind(f"{what} {problem}")
         return text.decode()
 
     def load(self, text: str | bytes, what: str) -> Any:
@@ -75,23 +82,25 @@ class Codec:
         except Exception:  # noqa: BLE001 -- a validator of theirs
             return False
 
-    def _proves(self, valid: Any) -> bool:
-        proof = self._proof
-        try:
-            return proof is always or (proof is not None and proof(valid))
-        except Exception:  # noqa: BLE001 -- it holds what its class does not promise
-            return False
-
-    def _read_back(self, valid: Any, text: bytes, what: str, kind: type[SagaError]) -> None:
+    def _problem(self, valid: Any, text: bytes) -> str | None:
+        """What becomes of a value that is read back; None if it is the same."""
         try:
             found = difference(valid, self.adapter.validate_json(text, by_alias=True, by_name=True))
         except ValidationError as error:
-            raise kind(f"{what} cannot be read back from JSON: {complaints(error)}") from None
-        except Exception as error:
-            raise kind(f"{what} cannot be read back from JSON: {safe_text(error)}") from error
-        if found:
-            where = f"its {found.path}" if found.path else "it"
-            raise kind(f"{what} would not survive as JSON: {where} {found.problem}")
+            return f"cannot be read back from JSON: {complaints(error)}"
+        except Exception as error:  # noqa: BLE001 -- validators are their code
+            return f"cannot be read back from JSON: {safe_text(error)}"
+        if found is None:
+            return None
+        where = f"its {found.path}" if found.path else "it"
+        return f"would not survive as JSON: {where} {found.problem}"
+
+
+def _proves(proof: Proof | None, valid: Any) -> bool:
+    try:
+        return proof is always or (proof is not None and proof(valid))
+    except Exception:  # noqa: BLE001 -- it holds what its class does not promise
+        return False
 
 
 def adapter_for(annotation: Any, key: str | None = None) -> TypeAdapter[Any]:
@@ -112,7 +121,10 @@ def write(adapter: TypeAdapter[Any], value: Any, what: str, kind: type[SagaError
 
     What is read is not compared: for those who take plain JSON, whatever it was made of.
     """
-    return _written(adapter, value, what, kind)[1].decode()
+    valid, text = _written(adapter, value, what, kind)
+    if _holds_nothing(text):
+        _refuse_not_finite(adapter, valid, what, kind)
+    return text.decode()
 
 
 def _written(
@@ -124,13 +136,19 @@ def _written(
         text = adapter.dump_json(valid, by_alias=True, round_trip=True, warnings="error")
     except ValidationError as error:
         raise kind(f"{what} does not validate: {complaints(error)}") from None
-    except Exception as error:
-        # Validators and serializers are their code, and may raise anything.
-        raise kind(f"{what} cannot be written as JSON: {_unwritable(error)}") from error
-    # Pydantic writes NaN as null, silently; only then is a closer look worth its price.
-    if any(mark in text for mark in (b"null", b"NaN", b"Infinity")):
-        _refuse_not_finite(adapter.dump_python(valid, warnings=False), what, kind)
+    except Exception as error:  # noqa: BLE001 -- validators and serializers are their code
+        # Pydantic's own text repeats the value, and says no more than ours.
+        cause = None if isinstance(error, PydanticSerializationError) else error
+        raise kind(f"{what} cannot be written as JSON: {_unwritable(error)}") from cause
     return valid, text
+
+
+def _holds_nothing(text: bytes) -> bool:
+    """True if JSON may hold what Pydantic writes as null without a word.
+
+    That is NaN, and None where an instance holds it against its class.
+    """
+    return b"null" in text or b"NaN" in text or b"Infinity" in text
 
 
 def _unwritable(error: Exception) -> str:
@@ -143,8 +161,10 @@ def _unwritable(error: Exception) -> str:
     return f"{f'its {field}' if field else 'it'} should be {expected}, and was never validated"
 
 
-def _refuse_not_finite(value: Any, what: str, kind: type[SagaError]) -> None:
-    for each in _leaves(value):
+def _refuse_not_finite(
+    adapter: TypeAdapter[Any], valid: Any, what: str, kind: type[SagaError]
+) -> None:
+    for each in _leaves(adapter.dump_python(valid, warnings=False)):
         if isinstance(each, float | Decimal) and not math.isfinite(each):
             raise kind(f"{what} cannot be written as JSON: it holds {each!r}; use None instead")
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import datetime as dt
 import enum
+import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -40,12 +41,14 @@ def hopeless(schema: Any) -> Hopeless | None:
     return next(_Search().visit(schema, "", renamed=False), None)
 
 
-def proof_of(schema: Any) -> Proof | None:
+def proof_of(schema: Any, *, nulls: bool = False) -> Proof | None:
     """Return what proves of a validated value that JSON carries it whole; None if nothing can.
 
-    A proof that says False says nothing: the value has to be read back.
+    A proof that says False says nothing: the value has to be read back.  With *nulls* it also
+    holds for a value whose JSON has a null in it: Pydantic writes so, without a word, what is
+    not a number, and None where an instance holds it against its class.
     """
-    return _Prover().prove(schema, held=False)
+    return _Prover(nulls=nulls).prove(schema, held=False)
 
 
 def always(_: object) -> bool:
@@ -56,6 +59,8 @@ def always(_: object) -> bool:
 def is_plain(value: Any) -> bool:
     """Return whether *value* is the same as JSON and without a type: what `Any` can carry."""
     kind = type(value)
+    if kind is float:
+        return math.isfinite(value)
     if kind in _PLAIN:
         return True
     if kind is list:
@@ -65,7 +70,7 @@ def is_plain(value: Any) -> bool:
     return False
 
 
-_PLAIN = frozenset({str, int, float, bool, type(None)})
+_PLAIN = frozenset({str, int, bool, type(None)})
 
 # --- what can never be read back ---------------------------------------------------------------
 
@@ -193,6 +198,7 @@ _CONSTRAINTS = frozenset(
 _ALWAYS = frozenset({"str", "int", "float", "bool", "none", "decimal", "uuid", "timedelta"})
 _TIMES = frozenset({"date", "datetime", "time"})
 _IN_UNIONS = frozenset({"str", "int", "float", "bool", "none"})  # told apart by their JSON
+_MAY_BE_NONE = frozenset({"none", "nullable", "default", "any", "definitions", "definition-ref"})
 _CONFIG = frozenset(
     {"title", "frozen", "hide_input_in_errors", "cache_strings", "from_attributes"}
     | {"extra_fields_behavior", "validate_default", "loc_by_alias", "validate_by_alias"}
@@ -222,12 +228,24 @@ class _Prover:
     a value (a least number, a pattern) need not hold there.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, nulls: bool) -> None:
+        self._nulls = nulls
         self._definitions: dict[str, Schema] = {}
         self._open: list[str] = []
 
-    def prove(self, schema: Schema, *, held: bool) -> Proof | None:  # noqa: PLR0911 -- by kind
+    def prove(self, schema: Schema, *, held: bool) -> Proof | None:
         """Return the proof for a type, `always`, or None."""
+        kind, proof = schema["type"], self._prove(schema, held=held)
+        if proof is None or not self._nulls or kind in _MAY_BE_NONE:
+            return proof
+        if kind == "float":
+            return _is_finite
+        if kind == "union":
+            may_be_none = any(each["type"] == "none" for each in schema["choices"])
+            return _is_finite_or_none if may_be_none else _is_finite_if_number
+        return _is_there if held and proof is always else proof
+
+    def _prove(self, schema: Schema, *, held: bool) -> Proof | None:  # noqa: PLR0911 -- by kind
         kind = schema["type"]
         if "serialization" in schema:
             return None
@@ -334,7 +352,10 @@ class _Prover:
         if proofs is None:
             return None
         looks = {name: each for name, each in proofs.items() if each is not always}
-        return lambda value: all(look(value[name]) for name, look in looks.items() if name in value)
+        return lambda value: (
+            isinstance(value, dict)
+            and all(look(value[name]) for name, look in looks.items() if name in value)
+        )
 
     def _proofs_of_fields(self, schema: Schema, *, held: bool) -> dict[str, Proof] | None:
         if (
@@ -424,9 +445,27 @@ _TIME_PROOFS: dict[str, Proof] = {
 }
 
 
+def _is_there(value: Any) -> bool:
+    return value is not None
+
+
+def _is_finite(value: Any) -> bool:
+    return value is not None and math.isfinite(value)
+
+
+def _is_finite_if_number(value: Any) -> bool:
+    return value is not None and _is_finite_or_none(value)
+
+
+def _is_finite_or_none(value: Any) -> bool:
+    return type(value) is not float or math.isfinite(value)
+
+
 def _or_none(proof: Proof | None) -> Proof | None:
     if proof is None or proof is always:
         return proof
+    if proof is _is_there:
+        return always
     return lambda value: value is None or proof(value)
 
 
