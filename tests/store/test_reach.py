@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import socket
+import threading
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,7 +13,7 @@ import pytest
 
 from celeriac.errors import ConfigurationError, StoreUnavailable
 from celeriac.store import Query, wait_for_rest
-from celeriac.store.connection import Connection
+from celeriac.store.connection import CONNECTIONS, Connection
 from celeriac.store.redis import RedisStore
 from celeriac.testing.servers import free_port
 from tests.redis_server import RedisServer
@@ -50,6 +51,50 @@ def test_a_silent_server_is_given_up() -> None:
         with pytest.raises(StoreUnavailable):
             store.read("order-42")
         store.close()
+
+
+def test_threads_take_turns(own_server: RedisServer) -> None:
+    """However many threads ask at once, a process has few connections, and nobody is refused."""
+    with own_server.client() as client:
+        client.config_set("maxclients", 30)
+    store = RedisStore(own_server.url)
+    run = write(store, starting(a_run()))
+    found: list[object] = []
+    together = threading.Barrier(300)
+
+    def ask() -> None:
+        together.wait()
+        found.extend(store.read(run.id).run for _ in range(5))
+
+    threads = [threading.Thread(target=ask) for _ in range(300)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [run] * 1500
+    with own_server.client() as client:
+        assert len(client.client_list()) <= CONNECTIONS + 1
+    store.close()
+
+
+def test_who_gets_no_turn_is_told_why(server: RedisServer) -> None:
+    """The number of connections may be chosen; when all are busy for long, the error says so."""
+    connection = Connection(f"{server.url}?max_connections=1&timeout=0.1")
+    taken = connection.client.connection_pool.get_connection()
+    with pytest.raises(StoreUnavailable, match="keeps all our connections busy"):
+        connection.ask("PING")
+    connection.client.connection_pool.release(taken)
+    assert connection.ask("PING") == "PONG"
+    connection.close()
+
+
+def test_a_connection_to_listen_on_is_not_counted(server: RedisServer) -> None:
+    """However often one was opened and lost, there can be another."""
+    connection = Connection(server.url)
+    for _ in range(150):
+        connection.new_link().disconnect()
+    assert connection.ask("PING") == "PONG"
+    connection.close()
 
 
 def test_time_outs_are_short() -> None:

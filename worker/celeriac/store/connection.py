@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 Command = tuple[str | int, ...]
 
+CONNECTIONS = 10  # at most, as Celery's broker_pool_limit; threads beyond take turns
 CONNECT_TIMEOUT = 2.0  # seconds
 REPLY_TIMEOUT = 5.0  # seconds
 
@@ -42,6 +43,11 @@ _MEANINGS: tuple[tuple[type[redis.RedisError] | str, type[StoreError], str], ...
     # what Redis answers (redis-py cuts the first word off where it has a class for it)
     (redis.OutOfMemoryError, StoreFull, "is at maxmemory: give it more, or lower saga_retention"),
     ("OOM ", StoreFull, "is at maxmemory: give it more, or lower saga_retention"),
+    (
+        "No connection available",
+        StoreUnavailable,
+        "keeps all our connections busy: look at it, or add ?max_connections= to saga_redis_url",
+    ),
     ("max number of clients", StoreUnavailable, "takes no more connections: see its maxclients"),
     (redis.BusyLoadingError, StoreUnavailable, "is loading its data: wait a moment"),
     (NoScriptError, StoreUnavailable, "forgets scripts at once: find out who flushes them"),
@@ -67,8 +73,10 @@ class Connection:
     def __init__(self, url: str) -> None:
         try:
             # Any: redis-py leaves the types of what we call open.
-            self.client: Any = redis.Redis.from_url(
+            self._pool: Any = redis.BlockingConnectionPool.from_url(
                 _without_celery_forms(url),
+                max_connections=CONNECTIONS,
+                timeout=CONNECT_TIMEOUT + REPLY_TIMEOUT,
                 decode_responses=True,
                 encoding_errors=_FOREIGN_BYTES,
                 protocol=2,
@@ -77,7 +85,7 @@ class Connection:
                 socket_connect_timeout=CONNECT_TIMEOUT,
                 socket_timeout=REPLY_TIMEOUT,
             )
-            self._pool = self.client.connection_pool
+            self.client: Any = redis.Redis.from_pool(self._pool)
         except ValueError as error:
             raise ConfigurationError(f"saga_redis_url is no URL of a Redis: {error}") from None
 
@@ -130,7 +138,8 @@ class Connection:
     def new_link(self) -> Any:
         """Return a connection that is the caller's alone, to listen on and to close."""
         with self.errors():
-            link: Any = self._pool.make_connection()
+            # Not one of the pool's: it would count it for ever.
+            link = self._pool.connection_class(**self._pool.connection_kwargs)
             link.connect()
         return link
 
