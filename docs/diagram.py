@@ -24,14 +24,14 @@ TEXT = """\
 <!-- Drawn from worker/celeriac/machine/tables.py by `make docs`: change it there. -->
 # States
 
-Everything that can happen to a run is one of the moves below, and nothing else can: they are the
-tables of `worker/celeriac/machine/tables.py`, and an event that is not in them is a bug, not an
-answer.  A word on an arrow is an event in the run's history, with how it went in brackets.
+The moves below are all that can happen to a run.  They are the tables of
+`worker/celeriac/machine/tables.py`; any other event raises IllegalMove, which is a bug.  A word on
+an arrow is an event in the run's history, with how it went in brackets.
 
 ## A run
 
-Bold: at rest.  Nothing happens to the run any more unless somebody asks for it, or an attempt
-that was given up reports after all.  Events that leave the status as it is are not drawn.
+Bold: at rest.  Nothing more happens to such a run, unless an operator acts or an attempt that was
+given up reports late.  Events that do not change the status are not drawn.
 
 ```mermaid
 {run}
@@ -39,9 +39,8 @@ that was given up reports after all.  Events that leave the status as it is are 
 
 ## A step, forward
 
-Each step has two lanes, one for its attempts to do it and one for its attempts to undo it.  What
-makes a lane leave `idle` is no event of its own: its turn comes when another event has done what
-it waits for.
+Each step has two phases: forward (`do`) and backward (`undo`, its compensation).  No event of its
+own takes a phase out of `idle`: its turn comes when an event of another step made it ready.
 
 ```mermaid
 {do}
@@ -49,7 +48,7 @@ it waits for.
 
 ## A step, backward
 
-Its turn may be taken from it: when the effect of a step that is undone before it comes back.
+A compensation can lose its turn: when a late effect appears in a step that must be undone first.
 
 ```mermaid
 {undo}
@@ -57,11 +56,11 @@ Its turn may be taken from it: when the effect of a step that is undone before i
 
 ## What people are shown
 
-A run that an operator holds goes on standing where it stands, and is shown as `paused`.
+A run that an operator has paused keeps its status, and is shown as `paused`.
 
-A step has one status, made of both lanes: that of the undo, unless that is idle.
+A step is shown with one status: that of its compensation, unless that is idle.
 
-| lane | forward | backward |
+| phase | forward | backward |
 |---|---|---|
 {shown}
 """

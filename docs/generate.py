@@ -27,9 +27,9 @@ SETTINGS = """\
 <!-- Drawn from worker/celeriac/settings.py by `make docs`: change it there. -->
 # Settings
 
-All are attributes of `app.conf`, for example `app.conf.saga_lease = 30`.  Each has a default that
-suits most applications; one that makes no sense is refused when the application starts, with its
-name in the message.  Durations are seconds.
+Set them on `app.conf`, for example `app.conf.saga_lease = 30`.  The defaults suit most
+applications.  An unknown name or an impossible value raises ConfigurationError when the
+application starts.  Durations are in seconds.
 
 | setting | type | default | meaning |
 |---|---|---|---|
@@ -41,23 +41,23 @@ DOCTOR = """\
 <!-- Drawn from worker/celeriac/doctor/ by `make docs`: change it there. -->
 # The doctor
 
-`celery -A app saga doctor` looks for what endangers runs: in this app's configuration, the state
-Redis, the broker, the workers and the sweep.  It changes nothing, prints no password, and takes a
-few seconds whoever does not answer.  Each finding says what to do.
+`celery -A app saga doctor` looks for anything that endangers runs: in the app's configuration, the
+state Redis, the broker, the workers and the sweep.  It changes nothing and prints no password.  It
+takes a few seconds, even if a server does not answer.  Each finding says what to do.
 
 - Exit codes: 0 no errors (there may be warnings), 1 errors, 5 Redis or the broker is out of reach.
-- `-v` shows also what is well; `-o json` and `-o jsonl` are for programs; `--only ID` and
+- `-v` also shows the checks that passed; `-o json` and `-o jsonl` are for programs; `--only ID` and
   `--skip ID` choose checks, and may be repeated.
-- What a server hides (an ACL, a managed Redis without CONFIG) is listed as `unchecked`, with where
-  to look by hand; that is no error.
-- Workers log, once when they start, what the checks of the app and the state Redis find.
-- Nothing is scanned: which plans are live is seen from some 400 runs, at both ends of each index.
+- If a server hides a value (an ACL, a managed Redis without CONFIG), the check is listed as
+  `unchecked`, with where to look by hand.  That is not an error.
+- Each worker runs the checks of the app and the state Redis once, at its start, and logs findings.
+- It scans nothing: about 400 runs, from both ends of each index, show which plans are live.
 
-Severities: an **error** says that a promise does not hold, or that runs stand still; a **warning**,
-that it holds until something else goes wrong; **info** is good to know.  Those here are the usual
-ones: a check may find something milder or worse.
+An **error** means that a promise does not hold, or that runs do not move.  A **warning** means that
+it holds until something else goes wrong.  **Info** is good to know.  The table shows the usual
+severity; a finding may be milder or worse.
 
-| check | looks at | severity | well is | what to do if not | by hand |
+| check | area | severity | what should be so | what to do if not | by hand |
 |---|---|---|---|---|---|
 {rows}
 """

@@ -32,7 +32,10 @@ def lines(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture
 @pytest.mark.parametrize("kind", EventKind)
 def test_every_kind_of_event_has_a_sentence(kind: EventKind) -> None:
     """Whatever can happen is told in words, with the run, and the step if there is one."""
-    assert sentence("order-42", Event(NOON, kind)) == f"order-42 {kind.value.replace('_', ' ')}"
+    words = kind.value.replace("_", " ")
+    if kind is EventKind.BLOCKED:  # by nothing
+        words = "no longer blocked"
+    assert sentence("order-42", Event(NOON, kind)) == f"order-42 {words}"
     step = Event(NOON, kind, "charge", "undo", 2, {"reason": "why\nnot", "holder": "abcd"})
     told = sentence("order-42", step)
     assert told.startswith("order-42 · charge · undo #2 ")

@@ -39,14 +39,14 @@ class Settings(BaseModel):
     redis_url: str | None = Field(
         default=None,
         description=(
-            "URL of the Redis that holds run state; left out, it is the broker's, if that is Redis."
+            "URL of the Redis that holds run state; the default is the broker, if that is Redis."
         ),
     )
     namespace: str = Field(
         default="celeriac",
         pattern=r"^[A-Za-z0-9_.-]+$",
         description=(
-            "First part of every key; two applications with different namespaces share a Redis."
+            "First part of every key; applications with different namespaces can share a Redis."
         ),
     )
     shards: int = Field(
@@ -54,78 +54,79 @@ class Settings(BaseModel):
         ge=1,
         le=1024,
         description=(
-            "Number of hash tags the runs are spread over; fixed for the life of a namespace."
+            "Number of hash tags that runs are spread over; never change it for a namespace."
         ),
     )
     lease: float = Field(
         default=15.0,
         ge=_SHORTEST,
         le=_LONGEST,
-        description="Seconds without a sign of life after which an attempt counts as lost.",
+        description="Seconds without a renewal after which an attempt counts as lost.",
     )
     grace: float | None = Field(
         default=None,
         ge=_SHORTEST,
         le=_LONGEST,
         description=(
-            "Seconds a message may be on its way before the sweep looks after it, and seconds to "
-            "wait before undoing a step whose outcome is unknown; left out, a third of the lease."
+            "Seconds before the sweep looks after a message that was not claimed, and seconds to "
+            "wait before a step with an unknown outcome is undone; the default is a third of the "
+            "lease."
         ),
     )
     sweep_interval: float = Field(
         default=1.0,
         ge=_SHORTEST,
         le=_LONGEST,
-        description="Seconds between two sweeps by beat.",
+        description="Seconds between two sweeps that beat sends.",
     )
     sweep_batch: int = Field(
         default=100,
         ge=1,
         le=10_000,
-        description="Most runs that a sweep takes from one shard in one go.",
+        description="Largest number of runs that a sweep takes from one shard at a time.",
     )
     retention: float = Field(
         default=7 * 86_400.0,
         ge=_SHORTEST,
         le=_LONGEST,
-        description="Seconds a run is kept after it has ended, unless its saga says otherwise.",
+        description="Seconds that a run is kept after it has ended; a saga may set its own.",
     )
     archive: str | Callable[..., Any] | None = Field(
         default=None,
         description=(
-            "What gets each run before it is removed: anything that takes an ArchivedRun, or where "
-            "it is found (`package.module.name`); the run stays until it returns."
+            "A callable that gets each run (an ArchivedRun) before it is removed, or where to find "
+            "it (`package.module.name`); the run stays until the callable returns."
         ),
     )
     archive_payloads: bool = Field(
         default=False,
-        description="Whether the archive gets inputs, outputs and error texts too.",
+        description="Whether the archive also gets inputs, outputs and error texts.",
     )
     max_payload: int = Field(
         default=256 * 1024,
         ge=1,
-        description="Most bytes of one input or output, written as JSON.",
+        description="Largest size of one input or output, in bytes of JSON.",
     )
     heartbeat_file: str | None = Field(
         default=None,
         min_length=1,
         description=(
-            "File that a worker touches every 2 seconds while it is alive and in touch with the "
-            "broker, for probes; %n in it is the worker's name, %h its host.  A worker's option "
-            "--saga-heartbeat-file wins."
+            "File that a worker touches every 2 seconds while it is alive and connected to the "
+            "broker, for probes; %n stands for the worker's name, %h for its host.  The worker's "
+            "option --saga-heartbeat-file takes precedence."
         ),
     )
 
     log_json: bool = Field(
         default=False,
-        description="Whether workers write their logs as JSON, one object in a line.",
+        description="Whether workers write their logs as JSON, one object per line.",
     )
     metrics_port: int | None = Field(
         default=None,
         ge=1,
         le=65_535,
         description=(
-            "TCP port at which each worker serves the metrics of all its processes; left out, "
+            "TCP port on which each worker serves the metrics of all its processes; without it, "
             "nothing is counted.  Needs `celeriac[prometheus]`."
         ),
     )
@@ -133,14 +134,14 @@ class Settings(BaseModel):
         default="127.0.0.1",
         min_length=1,
         description=(
-            "Address at which metrics are served, to whoever asks; in a container, `0.0.0.0`."
+            "Address on which metrics are served, without a login; in a container, `0.0.0.0`."
         ),
     )
     traces: bool = Field(
         default=False,
         description=(
-            "Whether each start and each attempt makes a span.  Needs `celeriac[otel]`, and an SDK "
-            "that the application sets up."
+            "Whether each start and each attempt makes a span.  Needs `celeriac[otel]` and an SDK, "
+            "which the application sets up."
         ),
     )
 
@@ -149,7 +150,7 @@ class Settings(BaseModel):
     def _no_bool_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
         field = cls.model_fields[info.field_name or ""]
         if isinstance(value, bool) and field.annotation is not bool:
-            raise ValueError("True and False are for switches")
+            raise ValueError("True and False are not numbers")
         return value
 
     @model_validator(mode="after")
@@ -157,7 +158,7 @@ class Settings(BaseModel):
         if self.lease < 2 * self.sweep_interval:
             raise ValueError(
                 f"saga_lease ({self.lease} s) must be at least twice saga_sweep_interval "
-                f"({self.sweep_interval} s), or attempts are lost before anybody could look"
+                f"({self.sweep_interval} s), or attempts are lost before a sweep can look at them"
             )
         return self
 
@@ -204,8 +205,7 @@ def _given(conf: Mapping[str, Any]) -> dict[str, Any]:
             continue
         if field in found and found[field] != value:
             raise ConfigurationError(
-                f"{spelled[field]} and {key} are one setting, and say different things: "
-                "leave one out"
+                f"{spelled[field]} and {key} are the same setting with different values: remove one"
             )
         spelled[field], found[field] = key, value
     return found
@@ -214,8 +214,8 @@ def _given(conf: Mapping[str, Any]) -> dict[str, Any]:
 def _unknown(key: str, field: str) -> str:
     near = difflib.get_close_matches(field, Settings.model_fields, n=1)
     known = ", ".join(PREFIX + each for each in Settings.model_fields)
-    advice = f"did you mean {PREFIX}{near[0]}?" if near else f"there are {known}"
-    return f"{key}: there is no such setting; {advice}"
+    advice = f"did you mean {PREFIX}{near[0]}?" if near else f"the settings are {known}"
+    return f"{key} is not a setting; {advice}"
 
 
 def _refusal(name: str, value: Any, problem: str) -> str:
