@@ -54,10 +54,10 @@ class Impatient(Engine):
 
     def retry_while_unavailable(
         self,
-        once: Callable[[], T | None],
+        once: Callable[[], T],
         patience: float | None = None,  # noqa: ARG002
     ) -> T:
-        """Call *once* until it returns something; StoreUnavailable ends it."""
+        """Return what *once* returns; StoreUnavailable ends it."""
         return super().retry_while_unavailable(once, 0)
 
 

@@ -29,6 +29,7 @@ from tests.proof.sometimes import NOSCRIPT, seen
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from celeriac.engine.changes import LeaseGuard
     from celeriac.engine.engine import Decided
     from celeriac.machine.commands import Command
     from celeriac.machine.runs import Run
@@ -255,13 +256,13 @@ class LineEngine(Engine):
         command: Command | Callable[[Run], Command],
         *,
         fields: Mapping[str, str] | None = None,
-        lapsed: tuple[Lease, int] | None = None,
+        guard: LeaseGuard | None = None,
     ) -> Decided:
         """Decide and commit *command*."""
 
         def resolved(run: Run) -> Command:
             asked = command(run) if callable(command) else command
-            self.store.asked = Asked(asked, fields or {}, lapsed)
+            self.store.asked = Asked(asked, fields or {}, guard)
             return asked
 
-        return super().command(run_id, resolved, fields=fields, lapsed=lapsed)
+        return super().command(run_id, resolved, fields=fields, guard=guard)

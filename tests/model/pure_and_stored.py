@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from celeriac.engine.attempts import Attempt, Delivery
+from celeriac.engine.changes import LeaseGuard
 from celeriac.engine.sweep import Sweep
 from celeriac.errors import CommandRefused, RunNotFound, StoreUnavailable
 from celeriac.machine.commands import (
@@ -171,11 +172,11 @@ class Twins:
             return
         lease = choose(held)
         at = self.expected[RUN].wake[lease_member(lease)]
-        wrong = (lease, at - choose([1, 1_000]))
+        wrong = LeaseGuard(lease, at - choose([1, 1_000]))
         command = Expire(lease.step, lease.phase, lease.attempt)
         refused = False
         try:
-            self.engines[0].command(RUN, command, lapsed=wrong)
+            self.engines[0].command(RUN, command, guard=wrong)
         except CommandRefused:
             refused = True
         assert refused, "a lease that was renewed is taken for lapsed"
@@ -279,8 +280,8 @@ class Twins:
         ):
             report(engine, self.attempts[token(command)], command, number)
         else:
-            told, lapsed = fields_told(command, number), self._lapsed(command)
-            engine.command(run_id, command, fields=told, lapsed=lapsed)
+            told, guard = fields_told(command, number), self._guard(command)
+            engine.command(run_id, command, fields=told, guard=guard)
 
     def _claim(self, engine: LineEngine, run_id: str, command: Claim) -> None:
         place = (command.epoch, command.step, command.phase, command.attempt)
@@ -288,12 +289,12 @@ class Twins:
         attempt = engine.claim(delivery, command.holder, QUEUE)
         self.attempts[token(command)] = attempt
 
-    def _lapsed(self, command: Command) -> tuple[Lease, int] | None:
+    def _guard(self, command: Command) -> LeaseGuard | None:
         if not isinstance(command, Expire):
             return None
         lease = Lease(RUN, command.step, command.phase, command.attempt)
         at = self.expected[RUN].wake.get(lease_member(lease))
-        return None if at is None else (lease, at)
+        return None if at is None else LeaseGuard(lease, at)
 
     # --- what was done without being told to ---------------------------------------------------
 

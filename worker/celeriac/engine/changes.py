@@ -6,7 +6,7 @@ attempt could report.  Refuses to know: how a commit is written, and when it is 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from celeriac.failure import Failure
 from celeriac.machine import EventKind, PhaseStatus, RunStatus
@@ -17,20 +17,35 @@ if TYPE_CHECKING:
 
     from celeriac.machine import Event, Phase, Plan, Run, Transition
     from celeriac.settings import Terms
+    from celeriac.store import Snapshot
+
+
+class LeaseGuard(NamedTuple):
+    """A lease that must still expire when it did, or the commit fails: its worker renewed it."""
+
+    lease: Lease
+    expires_at: int  # ms
+
+
+class Arrival(NamedTuple):
+    """Where the message of a claim came from: what was sent before it is not in that queue."""
+
+    queue: str
+    sent_at: int  # ms
 
 
 def change_of(
     plan: Plan,
-    before: Run | None,
+    found: Snapshot,
     decided: Transition,
-    now: int,
     fields: Mapping[str, str],
     terms: Terms,
-    lapsed: tuple[Lease, int] | None,
-    arrived: tuple[str, int] | None,
+    *,
+    guard: LeaseGuard | None = None,
+    arrival: Arrival | None = None,
 ) -> Change:
-    """What to write for a transition."""
-    run = decided.run
+    """What to write for a transition of the run as it was *found*."""
+    before, run = found.run, decided.run
     had, has = leases_of(before), leases_of(run)
     started = any(event.kind is EventKind.STARTED for event in decided.events)
     return Change(
@@ -39,12 +54,12 @@ def change_of(
         events=decided.events,
         wake_at=decided.wake_at,
         fields=_with_cause(decided.events, fields),
-        leases=dict.fromkeys(has - had, now + terms.lease),
+        leases=dict.fromkeys(has - had, found.now + terms.lease),
         released=tuple(had - has),
-        lapsed=lapsed,
+        lapsed=guard,
         plan=plan if started else None,
         fresh=started and before is not None,
-        claimed=arrived,
+        claimed=arrival,
         expire_at=removable_at(plan, run, terms),
     )
 

@@ -1,16 +1,23 @@
 """Who sends messages, as the engine sees it.
 
-Owns: what a dispatcher promises, and what a broker says of a queue.  Refuses to know: Celery.
+Owns: what a dispatcher promises, what a broker says of a queue, and the reason that a run keeps for
+a message that could not be sent.  Refuses to know: Celery.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from celeriac.failure import class_name, safe_text
+from celeriac.machine import NOT_SENT
+from celeriac.observing import clean
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from celeriac.machine import Dispatch, Plan, Run
+
+_LONGEST_REASON = 300  # characters of why a message was not sent
 
 
 class Backlog(NamedTuple):
@@ -39,3 +46,9 @@ class Dispatcher(Protocol):
 
     def backlog(self, task: str) -> Backlog | None:
         """The queue of a task and how much waits there; None if the broker cannot say."""
+
+
+def reason_unsent(error: Exception) -> str:
+    """The reason that a run keeps for a message whose sending raised *error*: one short line."""
+    why = f"{NOT_SENT}{class_name(error)}: {clean(' '.join(safe_text(error).split()))}"
+    return why if len(why) <= _LONGEST_REASON else why[:_LONGEST_REASON] + "…"

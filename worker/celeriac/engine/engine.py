@@ -13,12 +13,12 @@ import time
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from celeriac.engine.attempts import Attempt, Delivery
-from celeriac.engine.changes import change_of
-from celeriac.engine.dispatching import BrokerAway, Dispatcher
+from celeriac.engine.changes import Arrival, LeaseGuard, change_of
+from celeriac.engine.dispatching import BrokerAway, Dispatcher, reason_unsent
 from celeriac.errors import CommandRefused, RunNotFound, StoreError, StoreUnavailable
-from celeriac.failure import class_name, safe_text
+from celeriac.failure import class_name
 from celeriac.machine import (
-    NOT_SENT,
+    KEEPS_DETAILS,
     Block,
     CheckAttempt,
     Claim,
@@ -43,12 +43,11 @@ from celeriac.observing import (
     Refused,
     Settled,
     Starting,
-    clean,
     log,
     logged,
     title,
 )
-from celeriac.store import payloads
+from celeriac.store import Snapshot, payloads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -56,11 +55,10 @@ if TYPE_CHECKING:
     from celeriac.failure import Failure
     from celeriac.machine import Plan, Run
     from celeriac.settings import Terms
-    from celeriac.store import Lease, Snapshot, Store
+    from celeriac.store import Store
 
 
 T = TypeVar("T")
-_LONGEST_REASON = 300  # characters of why a message was not sent
 
 
 class Decided(NamedTuple):
@@ -71,13 +69,8 @@ class Decided(NamedTuple):
     now: int  # ms, the store's clock
 
 
-class _Sight(NamedTuple):
-    """What a decision was made of: the run as it was found, and what was asked of it."""
-
-    before: Run | None
-    now: int  # ms, the store's clock
-    command: Command
-    read: Mapping[str, str] = {}
+class _Conflict(Exception):
+    """Somebody else committed first: the command is to be decided anew."""
 
 
 class Engine:
@@ -112,80 +105,91 @@ class Engine:
         command: Command | Callable[[Run], Command],
         *,
         fields: Mapping[str, str] | None = None,
-        lapsed: tuple[Lease, int] | None = None,
+        guard: LeaseGuard | None = None,
     ) -> Decided:
         """Decide and commit *command* (or what it makes of the run); return what it led to.
 
-        Insists while the store is away and decides anew when somebody else was faster; both are
+        *fields* are stored if the command changes the run, or keeps details beside it.  Tries again
+        while the store is away, and decides anew when somebody else committed first; both are
         harmless, since a command given twice equals one given once.
         """
 
-        def once() -> Decided | None:
+        def once() -> Decided:
             found = self.store.read(run_id, self.observers.wants())
             if found.run is None:
                 raise RunNotFound(run_id)
             plan = self.store.plan(run_id, found.run.plan)
             asked = command(found.run) if callable(command) else command
             decided = transition(plan, found.run, asked, found.now)
-            write = fields if fields and (decided.events or isinstance(asked, CheckAttempt)) else {}
-            done = self._commit(plan, _sight(found, asked), decided, write, lapsed)
-            if lapsed and not done:
-                raise CommandRefused("renewed", f"{lapsed[0].step!r} showed a sign of life")
-            return Decided(plan, decided, found.now) if done else None
+            stored = fields if decided.events or isinstance(asked, KEEPS_DETAILS) else None
+            try:
+                self._commit(plan, found, asked, decided, stored or {}, guard=guard)
+            except _Conflict:
+                if guard is None:
+                    raise
+                text = f"{guard.lease.step!r} showed a sign of life"
+                raise CommandRefused("renewed", text) from None
+            return Decided(plan, decided, found.now)
 
-        return self.retry_while_unavailable(once)
+        return self._until_committed(once)
 
     def start(self, plan: Plan, command: Start, inputs: Mapping[str, str]) -> Decided:
         """Accept a run, or join the one that exists (its transition has no events then)."""
         fields = {payloads.input_field(name): text for name, text in inputs.items()}
 
-        def once() -> Decided | None:
+        def once() -> Decided:
             found = self.store.read(command.run_id)
             decided = transition(plan, found.run, command, found.now)
-            write = {**fields, **marks} if decided.events else {}
-            done = self._commit(plan, _sight(found, command), decided, write)
-            return Decided(plan, decided, found.now) if done else None
+            stored = {**fields, **marks} if decided.events else {}
+            self._commit(plan, found, command, decided, stored)
+            return Decided(plan, decided, found.now)
 
         marks: dict[str, str] = {}
         with self.observers.during(Starting(command.run_id, plan.saga, marks)):
-            return self.retry_while_unavailable(once)
+            return self._until_committed(once)
 
-    def retry_while_unavailable(
-        self, once: Callable[[], T | None], patience: float | None = None
-    ) -> T:
-        """Call *once* until it returns something; StoreUnavailable ends it after the patience."""
+    def retry_while_unavailable(self, once: Callable[[], T], patience: float | None = None) -> T:
+        """Return what *once* returns; while the store is away, try again for *patience* seconds."""
         give_up = self.clock() + (self.patience if patience is None else patience)
         wait = 0.02
         while True:
             try:
-                found = once()
+                return once()
             except StoreUnavailable:
                 if self.clock() >= give_up:
                     raise
                 self._pause(wait)
                 wait = min(wait * 2, 0.5)
-            else:
-                if found is not None:
-                    return found
+
+    def _until_committed(self, once: Callable[[], T], patience: float | None = None) -> T:
+        """Call *once*, which reads, decides and commits, until nobody else commits in between."""
+        while True:
+            try:
+                return self.retry_while_unavailable(once, patience)
+            except _Conflict:
+                continue
 
     def _commit(
         self,
         plan: Plan,
-        sight: _Sight,
+        found: Snapshot,
+        command: Command,
         decided: Transition,
         fields: Mapping[str, str],
-        lapsed: tuple[Lease, int] | None = None,
-        arrived: tuple[str, int] | None = None,
-    ) -> bool:
-        before, now, command, read = sight
+        *,
+        guard: LeaseGuard | None = None,
+        arrival: Arrival | None = None,
+    ) -> None:
+        """Write what was decided of the run as it was *found*; raise _Conflict if it has moved."""
         if not decided.events and not fields:
-            return True
-        change = change_of(plan, before, decided, now, fields, self.terms, lapsed, arrived)
+            return
+        change = change_of(plan, found, decided, fields, self.terms, guard=guard, arrival=arrival)
         if not self.store.commit(change):
-            return False
+            raise _Conflict
         if decided.events:
-            self.observers.tell(Committed(command, before, decided.run, decided.events, read))
-        return True
+            self.observers.tell(
+                Committed(command, found.run, decided.run, decided.events, found.fields)
+            )
 
     # --- an attempt ----------------------------------------------------------------------------
 
@@ -201,7 +205,7 @@ class Engine:
         """
         command = Claim(delivery.step, delivery.phase, delivery.attempt, holder, delivery.epoch)
         try:
-            return self.retry_while_unavailable(
+            return self._until_committed(
                 lambda: self._claim(delivery, command, queue, task), self.terms.lease / 1000
             )
         except (CommandRefused, RunNotFound) as refused:
@@ -210,7 +214,7 @@ class Engine:
 
     def _claim(
         self, delivery: Delivery, command: Claim, queue: str | None, task: str | None
-    ) -> Attempt | None:
+    ) -> Attempt:
         plan = self.store.plan(delivery.run_id, delivery.plan)
         node = plan.by_name.get(delivery.step)
         fields = payloads.wanted(node, delivery.phase) if node else ()
@@ -229,9 +233,8 @@ class Engine:
             what = (command.step, command.phase, command.attempt, command.holder)
             self.observers.tell(Claiming(found.run, *what, found.fields, marks))
         sent_at = found.run.step(node.name).lane(delivery.phase).at
-        arrived = (queue, sent_at) if queue else None
-        if not self._commit(plan, _sight(found, command), decided, marks, None, arrived):
-            return None
+        arrival = Arrival(queue, sent_at) if queue else None
+        self._commit(plan, found, command, decided, marks, arrival=arrival)
         return Attempt(
             delivery, command.holder, plan, node, decided.run, found.fields, found.now, read_at
         )
@@ -270,32 +273,28 @@ class Engine:
     def _settle(
         self, attempt: Attempt, command: Complete | Fail, fields: Mapping[str, str]
     ) -> Transition:
-        """Commit against the run as it was at the claim: one round trip if nobody came between."""
-        guess: tuple[Run, int] | None = (
-            attempt.run,
-            attempt.now + int((self.clock() - attempt.read_at) * 1000),
-        )
+        """Record a report: one round trip if nobody committed since the claim, else read anew."""
 
-        def once() -> Transition | None:
-            nonlocal guess
-            run, now = guess or self._reread(attempt.delivery.run_id)
-            guess = None
-            decided = transition(attempt.plan, run, command, now)
-            kept = fields if _uses(decided.events, command) else {}
-            sight = _Sight(run, now, command)
-            return decided if self._commit(attempt.plan, sight, decided, kept) else None
+        def settle(found: Snapshot) -> Transition:
+            decided = transition(attempt.plan, found.run, command, found.now)
+            stored = fields if _uses(decided.events, command) else {}
+            self._commit(attempt.plan, found, command, decided, stored)
+            return decided
 
-        # The effect has happened: it is worth much patience to have it on record.
+        def read_and_settle() -> Transition:
+            found = self.store.read(attempt.run.id)
+            if found.run is None:
+                raise RunNotFound(attempt.run.id)
+            return settle(found)
+
+        now = attempt.now + int((self.clock() - attempt.read_at) * 1000)
         try:
-            return self.retry_while_unavailable(once, max(60.0, 4 * self.terms.lease / 1000))
+            return settle(Snapshot(attempt.run, now, {}))
+        except (_Conflict, StoreUnavailable):
+            # The effect has happened: it is worth much patience to have it on record.
+            return self._until_committed(read_and_settle, max(60.0, 4 * self.terms.lease / 1000))
         finally:
             self.observers.tell(Settled(attempt.run.id, attempt.holder))
-
-    def _reread(self, run_id: str) -> tuple[Run, int]:
-        found = self.store.read(run_id)
-        if found.run is None:
-            raise RunNotFound(run_id)
-        return found.run, found.now
 
     # --- messages ------------------------------------------------------------------------------
 
@@ -328,8 +327,7 @@ class Engine:
                     self._note(run.id, Unblock(dispatch.step))
 
     def _note_unsent(self, run: Run, dispatch: Dispatch, error: Exception) -> None:
-        why = f"{NOT_SENT}{class_name(error)}: {clean(' '.join(safe_text(error).split()))}"
-        why = why if len(why) <= _LONGEST_REASON else why[:_LONGEST_REASON] + "…"
+        why = reason_unsent(error)
         known = run.step(dispatch.step).blocked == why
         named = title(run.id, dispatch.step, dispatch.phase, dispatch.attempt)
         log.warning("%s %s", named, why, exc_info=None if known else error)
@@ -338,16 +336,15 @@ class Engine:
     def _note(self, run_id: str, command: Block | Unblock) -> None:
         """Note what is in the way of a message, or no longer is; the sweep would do so again."""
 
-        def once() -> bool | None:
+        def once() -> None:
             found = self.store.read(run_id)
-            if found.run is None:
-                return True
-            plan = self.store.plan(run_id, found.run.plan)
-            decided = transition(plan, found.run, command, found.now)
-            return self._commit(plan, _sight(found, command), decided, {}) or None
+            if found.run is not None:
+                plan = self.store.plan(run_id, found.run.plan)
+                decided = transition(plan, found.run, command, found.now)
+                self._commit(plan, found, command, decided, {})
 
         try:
-            self.retry_while_unavailable(once, patience=0.0)
+            self._until_committed(once, patience=0.0)
         except Exception as error:  # noqa: BLE001 -- it is logged
             log.warning("%s: that could not be noted: %s", run_id, class_name(error))
 
@@ -359,10 +356,6 @@ class Engine:
         plan, decided, now = self.command(run_id, Wake(credit=None))
         run = decided.run
         self.send(dispatcher, plan, run, sorted(due(run), key=lambda d: (d.at, d.step)), now)
-
-
-def _sight(found: Snapshot, command: Command) -> _Sight:
-    return _Sight(found.run, found.now, command, found.fields)
 
 
 def _decided_claim(plan: Plan, run: Run, command: Claim, now: int) -> Transition:

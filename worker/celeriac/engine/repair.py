@@ -149,16 +149,15 @@ class Repair:
             expire_at=ends and (standing.expire_at or ends),
             relist=True,
         )
-        return self._engine.retry_while_unavailable(lambda: (self._store.commit(change),))[0]
+        return self._engine.retry_while_unavailable(lambda: self._store.commit(change))
 
     # --- entries of indexes --------------------------------------------------------------------
 
     def _see_to_entry(self, entry: Entry, *, dry_run: bool) -> Iterator[Fault]:
         what = self._fault_of(entry)
         if what:
-            mended = (
-                not dry_run
-                and self._engine.retry_while_unavailable(lambda: (self._store.drop(entry),))[0]
+            mended = not dry_run and self._engine.retry_while_unavailable(
+                lambda: self._store.drop(entry)
             )
             yield Fault(entry.run_id, what, mended)
 

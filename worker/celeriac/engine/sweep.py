@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from celeriac.engine.changes import LeaseGuard
 from celeriac.engine.retention import Retention
 from celeriac.errors import CommandRefused, RunNotFound, StoreError, StoreUnavailable
 from celeriac.failure import Failure
@@ -149,7 +150,7 @@ class Sweep:
         fields = {payloads.error_field(lease.step, lease.phase): text}
         try:
             plan, decided, now = self._engine.command(
-                entry.run_id, command, fields=fields, lapsed=(lease, entry.at)
+                entry.run_id, command, fields=fields, guard=LeaseGuard(lease, entry.at)
             )
         except CommandRefused:
             return  # renewed or settled since it was found; if not, the next sweep sees it again
@@ -216,7 +217,8 @@ def _next_look(run: Run, late: Sequence[Dispatch], now: int, *, away: bool) -> i
         # It waits in a queue: look more and more rarely, but miss nothing else that has a date.
         oldest = min(d.at for d in late)
         coming.append(now + max(run.grace, min((now - oldest) // 2, 60_000)))
-    if sum(at <= now for at in times) > len(late):
-        # A deadline or a limit has passed that cannot be judged yet.
+    passed = [at for at in times if at <= now]
+    undecided = len(passed) > len(late)  # a deadline or a limit that cannot be judged yet
+    if undecided:
         coming.append(now + run.grace)
     return min(coming, default=now + PATROL)

@@ -12,6 +12,7 @@ Its files, from the ground up::
 from __future__ import annotations
 
 from celeriac.machine.commands import (
+    KEEPS_DETAILS,
     Block,
     Cancel,
     CheckAttempt,
@@ -63,6 +64,7 @@ from celeriac.machine.transitions import Transition, transition
 
 __all__ = [
     "AT_REST",
+    "KEEPS_DETAILS",
     "NOT_SENT",
     "PATROL",
     "SHORT_DELAY",

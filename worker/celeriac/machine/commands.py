@@ -202,3 +202,6 @@ Command = (
     | Resume
     | Skip
 )
+
+#: Commands whose details are stored although nothing happens to the run.
+KEEPS_DETAILS = (CheckAttempt,)
