@@ -46,7 +46,7 @@ POINTS = {
     "errback.called": Point("app.wiring:_compensate", "a step has failed, nobody has looked yet"),
     "sweep.taken": Point("engine.sweep:Sweep._shard", "due entries were found, none was seen to"),
     "sweep.looking": Point("engine.sweep:Sweep._look", "one entry is about to be seen to"),
-    "lease.renewing": Point("workers.leases:LeaseKeeper._beat", "leases are about to be renewed"),
+    "lease.renewing": Point("workers.leases:LeaseKeeper._renew", "leases are about to be renewed"),
     "store.asking": Point("store.connection:_exchanged", "nothing is sent to Redis yet"),
     "store.answered": Point("store.connection:_exchanged", "Redis has done it"),
     "store.forgotten": Point("store.scripts:Scripts.run_all", "Redis has forgotten a script"),

@@ -33,6 +33,28 @@ if TYPE_CHECKING:
 _LONGEST_TICK = 0.5
 
 
+class OutageClock:
+    """How long a worker has been cut off from the store or its broker; 0 while it is not."""
+
+    def __init__(self) -> None:
+        self._whole_at = time.monotonic()  # when both were last within reach
+        self._cut_off = False
+
+    def cut_off(self) -> None:
+        """One of them is out of reach now."""
+        self._cut_off = True
+
+    def within_reach(self) -> None:
+        """Both are within reach now."""
+        self._cut_off = False
+        self._whole_at = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """The length of the outage so far."""
+        return time.monotonic() - self._whole_at if self._cut_off else 0.0
+
+
 class LeaseKeeper(threading.Thread):
     """Renews the leases of a worker's active attempts, three times in the length of one."""
 
@@ -55,10 +77,9 @@ class LeaseKeeper(threading.Thread):
         self._consumes, self._forks, self._look = consumes, forks, look
         self._stopped = threading.Event()
         self._given_up: set[Lease] = set()
-        self._reached = time.monotonic()  # when both the store and the broker were last there
-        self._cut_off = False  # one of them was not, since then
-        self._away = False  # the store was not, at the last look
-        self._next = 0.0
+        self._outage = OutageClock()
+        self._store_is_away = False  # it was logged
+        self._renew_at = 0.0  # by the monotonic clock; 0 is at once
 
     def run(self) -> None:
         """Work until the worker stops."""
@@ -67,13 +88,14 @@ class LeaseKeeper(threading.Thread):
             try:
                 self._beat()
             except StoreError as error:
-                if not self._away:
+                if not self._store_is_away:
                     log.warning("cannot renew leases: %s", error)
-                self._away = self._cut_off = True
-                self._next = 0.0  # as soon as it is back
+                self._store_is_away = True
+                self._outage.cut_off()
+                self._renew_at = 0.0  # as soon as it is back
             except Exception:  # noqa: BLE001 -- it is logged
                 # Nothing that goes wrong here may end the thread: all attempts would be lost.
-                log.exception("the lease thread stumbled; going on")
+                log.exception("lease renewal failed; will retry")
 
     def stop(self) -> None:
         """Renew no more; whatever is still active will be taken over."""
@@ -93,18 +115,20 @@ class LeaseKeeper(threading.Thread):
         if not self._consumes():
             # Celery waits up to half a minute between two tries to connect again.  Runs make no
             # progress until it has, and must not pay for that with their deadlines (L5).
-            self._cut_off, self._next = True, 0.0
-        if time.monotonic() < self._next:
-            return
-        outage = time.monotonic() - self._reached if self._cut_off else 0.0
+            self._outage.cut_off()
+            self._renew_at = 0.0
+        if time.monotonic() >= self._renew_at:
+            self._renew(alive)
+
+    def _renew(self, alive: set[Lease]) -> None:
+        outage = self._outage.seconds
         reached("lease.renewing", alive)
         self._store.renew(sorted(alive), int(self._lease * 1000))
         self._store.pulse(int(self._lease * 2000 / 3), int(outage * 1000))
-        self._away = False
+        self._store_is_away = False
         if self._consumes():
-            self._cut_off = False
-            self._reached = time.monotonic()
-            self._next = self._reached + self._lease / 3
+            self._outage.within_reach()
+            self._renew_at = time.monotonic() + self._lease / 3
         self._look()
 
     def _attempts(self) -> tuple[set[Lease], set[Lease]]:
