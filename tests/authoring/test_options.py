@@ -30,19 +30,22 @@ def undo() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"efect": "none"}, "no option 'efect': did you mean effect?"),
-        ({"retries": 9}, r"no option 'retries': did you mean retry=Retry\(max_attempts=5\)"),
+        ({"efect": "none"}, "unknown option 'efect': did you mean effect?"),
+        ({"retries": 9}, r"unknown option 'retries': did you mean retry=Retry\(max_attempts=5\)"),
         ({"time_out": "5s"}, "did you mean timeout"),
-        ({"xyzzy": 1}, "no option 'xyzzy': there are name, timeout, .* options of a Celery task"),
+        (
+            {"xyzzy": 1},
+            "unknown option 'xyzzy': there are name, timeout, .* options of a Celery task",
+        ),
         ({"que": "mail"}, "did you mean queue"),
         ({"ratelimit": "1/s"}, "did you mean rate_limit"),
-        ({"countdown": 5}, "no option 'countdown'"),
-        ({"delay": 5}, "no option 'delay'"),
+        ({"countdown": 5}, "unknown option 'countdown'"),
+        ({"delay": 5}, "unknown option 'delay'"),
         ({"max_retries": 3}, r"max_retries is for tasks .* retry=Retry\("),
         ({"autoretry_for": (OSError,)}, r"autoretry_for is for tasks .* retry=Retry\("),
         ({"retry_backoff": True}, r"retry=Retry\("),
         ({"default_retry_delay": 3}, r"retry=Retry\("),
-        ({"retry": 3}, r"retry is a Retry, not 3: write retry=Retry\(max_attempts=3\)"),
+        ({"retry": 3}, r"retry must be a Retry, not 3: write retry=Retry\(max_attempts=3\)"),
         ({"retry": 0}, r"not 0: write retry=Retry\(max_attempts=1\)"),
         ({"retry": False}, r"not False: write retry=Retry\(max_attempts=1\)"),
         ({"retry": True}, r"not True: write retry=Retry\(max_attempts=5\)"),
@@ -57,7 +60,7 @@ def test_what_is_not_an_option_is_refused(options: dict[str, Any], message: str)
         sagas.step(**options)(work)
     assert not sagas.app.tasks.keys() & {f"{__name__}.work"}
     if "efect" in options:  # near nothing that a compensation has
-        message = "no option 'efect': there are name, timeout, retry"
+        message = "unknown option 'efect': there are name, timeout, retry"
     with pytest.raises(DefinitionError, match=message):
         sagas.step(work).compensation(**options)(undo)
 
@@ -94,7 +97,7 @@ def test_celerys_options_go_to_the_task() -> None:
         3,
         True,
     )
-    with pytest.raises(DefinitionError, match="no option 'tenant'"):
+    with pytest.raises(DefinitionError, match="unknown option 'tenant'"):
         sagas.step(tenant="a")(undo)
     based = made().step(base=Base, tenant="a", colour="red")(work)
     assert (based.task.tenant, based.task.colour) == ("a", "red")

@@ -400,7 +400,7 @@ def generator() -> Iterator[int]:
         (asynchronous, r"is async.*asyncio\.run"),
         (asynchronous_generator, "is async"),
         (generator, "is a generator: return one value"),
-        (charge, "is a Celery task already: pass it to flow.step"),
+        (charge, "is already a Celery task: pass it to flow.step"),
         (reserve, "<step shop.reserve> already: decorate a function once"),
     ],
 )
@@ -426,8 +426,8 @@ def lambda_free() -> Callable[..., Any]:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"timeout": "soon"}, "step 'shop.something': timeout: 'soon' is no duration"),
-        ({"effect": "magic"}, "effect is one of .*'keyed', 'barrier', 'none'"),
+        ({"timeout": "soon"}, "step 'shop.something': timeout: 'soon' is not a duration"),
+        ({"effect": "magic"}, "effect must be one of .*'keyed', 'barrier', 'none'"),
     ],
 )
 def test_a_bad_option_of_a_step_is_named(options: Any, message: str) -> None:
@@ -688,7 +688,7 @@ def reuses(flow: Flow, order: Order) -> None:
         (reserved_input, "parameter 'id': .*give the input another name"),
         (many_inputs, r"parameter '\*orders': .*take one list"),
         (with_context, "parameter 'ctx': .*take it in a step"),
-        (bad_default, "parameter 'amount': its default is no good"),
+        (bad_default, "parameter 'amount': its default is not valid"),
         (itself, "calls itself: a plan is finite"),
         (another, "calls saga 'shop.other' in flow.step"),
         (calls_step, r"step 'shop.reserve': .*write flow.step\(reserve, …\)"),
@@ -754,12 +754,12 @@ def test_there_is_one_pivot_at_most() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"deadline": "soon"}, "deadline: 'soon' is no duration"),
+        ({"deadline": "soon"}, "deadline: 'soon' is not a duration"),
         ({"retention": 0}, "retention: a duration must be positive"),
-        ({"version": 0}, "version is a whole number from 1, not 0"),
-        ({"version": True}, "version is a whole number"),
-        ({"on_deadline": "panic"}, "on_deadline is one of .*'compensate', 'alert'"),
-        ({"compensation_order": "random"}, "compensation_order is one of .*'reverse'"),
+        ({"version": 0}, "version must be a whole number from 1, not 0"),
+        ({"version": True}, "version must be a whole number"),
+        ({"on_deadline": "panic"}, "on_deadline must be one of .*'compensate', 'alert'"),
+        ({"compensation_order": "random"}, "compensation_order must be one of .*'reverse'"),
     ],
 )
 def test_a_bad_option_of_a_saga_is_named(options: Any, message: str) -> None:

@@ -371,7 +371,7 @@ def test_without_its_archive_nothing_goes(shop: Shop, caplog: pytest.LogCaptureF
         shop.clock.now += 1_000
         Sweep(shop.engine, shop.post, find).run()
     assert "order-42" in left(shop)
-    told = "what has expired stays until there is an archive: saga_archive"
+    told = "expired runs are kept until the archive works: saga_archive"
     assert caplog.text.count(told) == 1, "not with every sweep"
 
 

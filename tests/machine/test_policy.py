@@ -158,7 +158,7 @@ def test_the_defaults_of_a_policy_and_of_its_stored_form_are_the_same() -> None:
         ({"max_attempts": 2.5}, "max_attempts counts the first attempt"),
         ({"max_attempts": True}, "max_attempts counts the first attempt"),
         ({"backoff": "quadratic"}, "'none', 'linear' or 'exponential'"),
-        ({"initial_delay": "soon"}, "'soon' is no duration"),
+        ({"initial_delay": "soon"}, "'soon' is not a duration"),
         ({"max_delay": -1}, "positive"),
         ({"retry_on": (ValueError, "OSError")}, "retry_on takes classes of exceptions"),
         ({"give_up_on": (int,)}, "give_up_on takes classes of exceptions"),

@@ -74,7 +74,7 @@ def test_nothing_is_unpickled(world: World, pickles: bool) -> None:
     world.until(lambda: refused(worker) >= forger.sent, "all were refused")
     assert not mark.exists()
     if pickles:
-        # The bomb is real, and this worker does unpickle: what is no saga's message.
+        # The bomb is real, and this worker does unpickle: what is not a saga's message.
         forger.post(PLAIN, pickle.dumps([[Bomb(control)], {}, {}]), kind=PICKLE)
         world.until(control.exists, "the application's own pickle is evaluated")
     finish(world, run)

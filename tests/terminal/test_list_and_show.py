@@ -88,7 +88,7 @@ def test_runs_are_found_by_what_they_are(
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        (("--status", "bad"), "status is one of running, waiting"),
+        (("--status", "bad"), "status must be one of running, waiting"),
         (("--limit", "0"), "1<=x<=200"),
         (("--limit", "201"), "1<=x<=200"),
         (("--limit", "many"), "not a valid integer"),

@@ -86,7 +86,7 @@ def test_the_state_is_printed_as_json(cli: Cli) -> None:
         ),
         ("place_order", '["pen"]', "does not validate"),
         ("place_order", None, "needs it, and it is missing"),
-        ("transfer", "{source}", "is no JSON"),
+        ("transfer", "{source}", "is not valid JSON"),
         (
             "transfer",
             '["a", "b", 5]',
@@ -95,7 +95,7 @@ def test_the_state_is_printed_as_json(cli: Cli) -> None:
         ("transfer", '{"source": "a", "target": "b", "amount": "much"}', "argument 'amount'"),
         ("transfer", '{"source": "a", "target": "b"}', "parameter 'amount'"),
         ("transfer", '{"source": "a", "target": "b", "amount": 5, "to": 1}', "parameter 'to'"),
-        ("transfer", "[" * 100_000, "is no JSON"),
+        ("transfer", "[" * 100_000, "is not valid JSON"),
         ("ping", '{"sku": 1}', "parameter 'sku'"),
         ("place_order", json.dumps({"sku": "x" * 300_000}), "over the limit"),
     ],

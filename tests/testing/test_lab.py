@@ -406,7 +406,7 @@ def test_a_step_that_is_not_there(lab: Lab) -> None:
 def test_a_point_that_is_not_there(lab: Lab, point: str) -> None:
     """A point nobody ever gets to would make a test that proves nothing."""
     lab.start(place_order, ORDER)
-    with pytest.raises(InputInvalid, match="is no point"):
+    with pytest.raises(InputInvalid, match="is not a point"):
         lab.crash(point)
 
 

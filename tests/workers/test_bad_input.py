@@ -53,7 +53,7 @@ def nothing_written(world: World) -> bool:
         ([Trip()], {"tags": {"a": "b\n"}}, "tags: "),
         ([Trip()], {"tags": {"a": 5}}, "tags: "),
         ([Trip()], {"tags": {"a": "x" * 5000}}, "tags: "),
-        ([Trip()], {"if_exists": "maybe"}, "if_exists is 'join', 'fail' or 'restart'"),
+        ([Trip()], {"if_exists": "maybe"}, "if_exists must be 'join', 'fail' or 'restart'"),
     ],
 )
 def test_a_start_that_makes_no_sense(

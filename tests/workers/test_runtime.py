@@ -28,7 +28,7 @@ def test_the_brokers_redis_will_do() -> None:
 @pytest.mark.parametrize(
     ("broker", "complaint"),
     [
-        ("amqp://guest@rabbit//", "needs a Redis, and the broker is none"),
+        ("amqp://guest@rabbit//", "needs a Redis, and the broker is not one"),
         (["redis://one/0", "redis://two/0"], "there are several brokers"),
     ],
 )

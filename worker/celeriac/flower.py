@@ -28,9 +28,9 @@ natural_time = False
 def format_task(task: Any) -> Any:
     """Return a task as Flower is to show it: saga, run, step, direction and attempt.
 
-    *task* is Flower's own copy of it (`celery.events.state.Task`).  What is no saga's is returned
-    as it came, and nothing in it can make this fail: whoever can write to the broker can send a
-    task that looks like one.
+    *task* is Flower's own copy of it (`celery.events.state.Task`).  What is not a saga's is
+    returned as it came, and nothing in it can make this fail: whoever can write to the broker can
+    send a task that looks like one.
     """
     if task.name == ERRBACK:
         task.args = f"{task.args} · send what is due"

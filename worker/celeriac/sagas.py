@@ -273,7 +273,7 @@ class Saga(Generic[I, R]):
     def __call__(self, *_: Any, **__: Any) -> Any:
         """Refuse: a saga is started, not called."""
         raise DefinitionError(
-            "a saga is not called: start a run with .start(…), or put steps into this saga",
+            "a saga cannot be called: start a run with .start(…), or add its steps to this saga",
             saga=self.name,
         )
 

@@ -52,7 +52,7 @@ class Definitions:
         """Note the compensation of an adopted task, before the sagas that use it."""
         undo = define_adopted_compensation(existing_task, undo_task)
         if existing_task.name in self._adopted_undos:
-            raise DefinitionError("has its compensation already", step=existing_task.name)
+            raise DefinitionError("already has a compensation", step=existing_task.name)
         for name, planned in self._planned.items():
             if existing_task.name in {task.name for task in planned.adopted}:
                 raise DefinitionError(
@@ -78,7 +78,7 @@ class Definitions:
             )
         if options.get("bind"):
             raise DefinitionError(
-                "bind=True does not go with a step: take a StepContext as the first parameter",
+                "a step cannot have bind=True: take a StepContext as its first parameter",
                 step=name,
             )
         self._names[name] = origin

@@ -50,7 +50,7 @@ def find_runs(  # noqa: PLR0913 -- the filters of the interface
 ) -> Page:
     """Return a page of runs, newest first; raise InputInvalid for a filter that makes no sense."""
     if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= _LARGEST_PAGE:
-        raise InputInvalid(f"limit is 1 to {_LARGEST_PAGE}, not {limit!r}")
+        raise InputInvalid(f"limit must be 1 to {_LARGEST_PAGE}, not {limit!r}")
     query = Query(
         statuses=checked_statuses(status),
         saga=saga,

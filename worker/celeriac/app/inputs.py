@@ -45,7 +45,7 @@ def inputs_of(shape: Shape, text: str) -> dict[str, Any]:
     try:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise InputInvalid(f"the input of {shape.name} is no JSON: {error}") from None
+        raise InputInvalid(f"the input of {shape.name} is not valid JSON: {error}") from None
     if not isinstance(found, dict):
         names = ", ".join(shape.parameters) or "none"
         raise InputInvalid(f"the input of {shape.name} is one JSON object, by parameter: {names}")
@@ -96,7 +96,7 @@ def checked_statuses(status: str | Iterable[str] | None) -> frozenset[RunStatus]
         return frozenset(RunStatus(name) for name in names)
     except ValueError:
         known = ", ".join(RunStatus)
-        raise InputInvalid(f"status is one of {known}, not {names!r}") from None
+        raise InputInvalid(f"status must be one of {known}, not {names!r}") from None
 
 
 def moment_ms(value: datetime | timedelta | None) -> int | None:

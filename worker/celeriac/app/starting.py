@@ -53,7 +53,7 @@ def prepare_start(
 ) -> tuple[Start, dict[str, str]]:
     """Return the command and the input as JSON by parameter; raise InputInvalid otherwise."""
     if if_exists not in ("join", "fail", "restart"):
-        raise InputInvalid(f"if_exists is 'join', 'fail' or 'restart', not {if_exists!r}")
+        raise InputInvalid(f"if_exists must be 'join', 'fail' or 'restart', not {if_exists!r}")
     saga, settings = planned.plan.saga, client.settings
     texts = planned.shape.encode(inputs, named)
     for parameter, text in texts.items():

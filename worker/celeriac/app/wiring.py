@@ -277,13 +277,13 @@ def _compensate(runtime: Runtime) -> Any:
     def compensate(_task: Any, run_id: str) -> None:
         """Send what is due of a run: after a failure, its compensations."""
         if not isinstance(run_id, str) or not run_id.isprintable():
-            log.warning("asked to look at something that is no id of a run")
+            log.warning("was asked to look at something that is not a run id")
             return
         reached("errback.called", run_id)
         try:
             runtime.engine.dispatch_due(run_id, runtime.dispatcher)
         except SagaError as error:
-            log.warning("%s: not looked at (%s); the sweep will", run_id, error.code)
+            log.warning("%s: could not be looked at (%s); the sweep will do it", run_id, error.code)
 
     return compensate
 

@@ -24,8 +24,8 @@ def define_adopted_compensation(existing: Any, undo: Any) -> Compensation[..., A
     for each in (existing, undo):
         if not is_celery_task(each):
             raise DefinitionError(
-                f"{each!r} is no Celery task: sagas.compensate(task, undo_task) takes two existing "
-                "tasks; a step made with @sagas.step has .compensation for this"
+                f"{each!r} is not a Celery task: sagas.compensate(task, undo_task) takes two "
+                "existing tasks; a step made with @sagas.step has .compensation for this"
             )
     forward = Shape.of(existing.run, strict=False)
     shape = Shape.of(undo.run, strict=False)

@@ -80,8 +80,8 @@ def wanted(step: str, forward: Shape, undo: Shape, *, optional: bool = False) ->
             wants.append(key)
         elif not optional or each.required:
             raise DefinitionError(
-                f"the compensation {undo.name} asks for what there is not; it may ask for "
-                f"{listed(offered)} and, first, for the context (ctx: StepContext)",
+                f"the compensation {undo.name} asks for a value that does not exist; it may ask "
+                f"for {listed(offered)} and, first, for the context (ctx: StepContext)",
                 step=step,
                 parameter=key,
             )

@@ -78,7 +78,7 @@ def refuse_option(
     else:
         more = ", and the options of a Celery task" if celerys else ""
         advice = f"there are {', '.join(own)}{more}"
-    raise DefinitionError(f"there is no option {name!r}: {advice}", step=step, saga=saga)
+    raise DefinitionError(f"unknown option {name!r}: {advice}", step=step, saga=saga)
 
 
 def retry_rule(retry: Any, step: str) -> RetryRule:
@@ -90,7 +90,8 @@ def retry_rule(retry: Any, step: str) -> RetryRule:
     whole = isinstance(retry, int) and not isinstance(retry, bool) and retry > 0
     attempts = retry if whole else (1 if retry is False or retry == 0 else 5)
     raise DefinitionError(
-        f"retry is a Retry, not {retry!r}: write retry=Retry(max_attempts={attempts})", step=step
+        f"retry must be a Retry, not {retry!r}: write retry=Retry(max_attempts={attempts})",
+        step=step,
     )
 
 
@@ -107,7 +108,7 @@ def optional_ms(option: str, value: Duration | None, step: str | None = None) ->
 def one_of(option: str, value: Any, allowed: Any) -> Any:
     """Return *value* if the Literal *allowed* has it; DefinitionError names *option*."""
     if value not in get_args(allowed):
-        raise DefinitionError(f"{option} is one of {get_args(allowed)}, not {value!r}")
+        raise DefinitionError(f"{option} must be one of {get_args(allowed)}, not {value!r}")
     return value
 
 

@@ -110,7 +110,7 @@ def _check_inputs(shape: Shape) -> None:
             )
         if key in RESERVED_INPUTS:
             raise DefinitionError(
-                f"start(…, {key}=) has a meaning of its own: give the input another name",
+                f"start(…, {key}=) already means something else: give the input another name",
                 parameter=key,
             )
         if not each.required:
@@ -121,7 +121,7 @@ def _check_default(shape: Shape, key: str, default: Any) -> None:
     try:
         shape.dump_argument(key, default)
     except InputInvalid as error:
-        raise DefinitionError(f"its default is no good: {error}", parameter=key) from None
+        raise DefinitionError(f"its default is not valid: {error}", parameter=key) from None
 
 
 def _run_once(function: Callable[..., Any], flow: Flow, shape: Shape, name: str) -> Any:
@@ -155,5 +155,5 @@ def _about_name(error: NameError, own: str) -> str:
 
 def _checked_version(version: Any) -> int:
     if isinstance(version, bool) or not isinstance(version, int) or version < 1:
-        raise DefinitionError(f"version is a whole number from 1, not {version!r}")
+        raise DefinitionError(f"version must be a whole number from 1, not {version!r}")
     return version

@@ -185,12 +185,14 @@ def define_step(  # noqa: PLR0913 -- all that can be said of a step
     label = name or str(getattr(function, "__name__", function))
     _check_function(function, f"step {label}")
     if effect not in get_args(Effect):
-        raise DefinitionError(f"effect is one of {get_args(Effect)}, not {effect!r}", step=label)
+        raise DefinitionError(
+            f"effect must be one of {get_args(Effect)}, not {effect!r}", step=label
+        )
     if on_unknown is None:
         on_unknown = "operator" if effect == "none" else "retry"
     elif on_unknown not in get_args(OnUnknown):
         raise DefinitionError(
-            f"on_unknown is one of {get_args(OnUnknown)}, not {on_unknown!r}", step=label
+            f"on_unknown must be one of {get_args(OnUnknown)}, not {on_unknown!r}", step=label
         )
     shape = _named_shape(function, label)
     check_task_options(options or {}, STEP, label)
@@ -238,7 +240,7 @@ def check_plain(function: Any, what: str) -> None:
 def _check_function(function: Any, what: str) -> None:
     if is_celery_task(function):
         raise DefinitionError(
-            f"{what} is a Celery task already: pass it to flow.step as it is, and give it an undo "
+            f"{what} is already a Celery task: pass it to flow.step as it is, and give it an undo "
             "with sagas.compensate(task, undo_task)"
         )
     if isinstance(function, Step | Compensation):

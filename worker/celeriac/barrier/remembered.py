@@ -35,7 +35,7 @@ def busy(ctx: StepContext, why: object) -> BarrierBusy:
 def undone(ctx: StepContext) -> Abort:
     """What to raise when the effect was undone, and so must not come (again)."""
     return Abort(
-        f"{ctx.idempotency_key!r} was undone: it can take no effect any more",
+        f"{ctx.idempotency_key!r} was undone, so it cannot take effect any more",
         code="undone",
         effect=False,
     )

@@ -179,7 +179,7 @@ class Retention:
         """Say once in a while that nothing can be archived."""
         self._not_ours = True
         if self._store.try_lock(_ARCHIVE, _PAUSE):
-            log.error("what has expired stays until there is an archive: %s", error)
+            log.error("expired runs are kept until the archive works: %s", error)
 
     # --- the archive ---------------------------------------------------------------------------
 
@@ -221,7 +221,9 @@ class Retention:
             archivist.flush()
         except Exception as error:  # noqa: BLE001 -- an archive may fail in any way
             self._failed = _FAILURES
-            log.error("runs that were archived may not last, and stay: %s", archivist.told(error))
+            log.error(
+                "the archive could not be flushed, so its runs are kept: %s", archivist.told(error)
+            )
             return False
         return True
 

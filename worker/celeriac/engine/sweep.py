@@ -85,7 +85,7 @@ class Sweep:
         except StoreUnavailable:
             raise
         except StoreError as error:
-            log.error("the sweep is done, but cannot be noted: %s", error)
+            log.error("the sweep is done, but could not be recorded: %s", error)
 
     def _shard(self, shard: int, until: float) -> int:
         looked = 0
@@ -108,7 +108,10 @@ class Sweep:
         except StoreUnavailable:
             raise
         except RunNotFound:
-            log.warning("%s is in the wake index but gone; looking again in an hour", entry.run_id)
+            log.warning(
+                "%s is in the wake index, but the run is gone; will look again in an hour",
+                entry.run_id,
+            )
             self._store.postpone({entry: batch.now + PATROL})
         except Exception as error:  # noqa: BLE001 -- it is logged, and looked at again
             # Whatever is wrong with it, or with sending what it needs.

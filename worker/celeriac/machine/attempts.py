@@ -26,7 +26,7 @@ def claim(draft: Draft, command: Claim) -> None:
     if _holds(lane, command) and lane.state is PhaseStatus.RUNNING and not draft.terminated:
         return  # granted already, the reply was lost
     if lane.state is PhaseStatus.DONE and command.attempt <= lane.attempt:
-        raise draft.refuse("completed", f"{command.step!r} has its result")
+        raise draft.refuse("completed", f"{command.step!r} already has its result")
     _check_turn(draft, command, lane)
     draft.add(
         EventKind.CLAIMED, command.step, command.phase, command.attempt, holder=command.holder
@@ -48,7 +48,7 @@ def _check_turn(draft: Draft, command: Claim, lane: PhaseState) -> None:
     # A compensation that comes too early would be: the effect may still land (I7).
     not_before = run.compensate_not_before if command.phase == "undo" else 0
     if draft.now < max(not_before, lane.at - SHORT_DELAY):
-        raise draft.refuse("not_due", f"{command.step!r} is to be tried later")
+        raise draft.refuse("not_due", f"{command.step!r} is not due yet")
 
 
 def check(draft: Draft, command: CheckAttempt) -> None:
@@ -97,7 +97,7 @@ def _holds(lane: PhaseState, command: Claim | Complete | Fail | CheckAttempt) ->
 
 def _same_epoch(draft: Draft, command: Claim | Complete | Fail | CheckAttempt) -> None:
     if command.epoch != draft.run.epoch:
-        raise draft.refuse("stale", "the id was started anew meanwhile")
+        raise draft.refuse("stale", "the id was restarted meanwhile")
 
 
 def _settles(draft: Draft, lane: PhaseState, command: Complete | Fail) -> bool:

@@ -22,7 +22,7 @@ def cancel(draft: Draft, command: Cancel) -> None:
     """Turn the run round, unless it has turned already."""
     run = draft.run
     if draft.terminated:
-        raise draft.refuse("at_rest", "it was terminated, and cannot be undone any more")
+        raise draft.refuse("at_rest", "it was terminated and cannot be undone")
     if turned(run):
         return  # it is being undone, was, or could not be: nothing to add
     if past_pivot(draft.plan, run):
@@ -48,7 +48,7 @@ def retry(draft: Draft, command: RetryOwed) -> None:
     if command.step is not None:
         draft.node(command.step)
     if draft.terminated:
-        raise draft.refuse("at_rest", "it was terminated, and nothing of it is tried again")
+        raise draft.refuse("at_rest", "it was terminated, and nothing is retried")
     names = [command.step] if command.step else list(run.steps)
     owed = [name for name in names if name in run.owed]
     if not owed:
@@ -80,7 +80,8 @@ def waive(draft: Draft, command: Waive) -> None:
         return
     if lane.state is not PhaseStatus.FAILED or draft.terminated:
         raise draft.refuse(
-            "not_owed", f"the compensation of {command.step!r} is not owed, so nothing to waive"
+            "not_owed",
+            f"the compensation of {command.step!r} is not owed, so there is nothing to waive",
         )
     draft.add(EventKind.WAIVED, command.step, "undo", reason=command.reason, by=command.by)
 
@@ -107,7 +108,7 @@ def skip(draft: Draft, command: Skip) -> None:
     if lane.state is PhaseStatus.SKIPPED:
         return
     if turned(run):
-        raise draft.refuse("turned", "it compensates; an owed compensation is waived, not skipped")
+        raise draft.refuse("turned", "it is compensating; waive an owed compensation instead")
     if run.status.at_rest and command.step not in run.owed:
         raise draft.refuse("at_rest", f"{command.step!r} is not what it waits for")
     if lane.state is PhaseStatus.DONE:

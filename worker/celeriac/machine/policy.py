@@ -57,7 +57,7 @@ def _text_ms(text: str) -> float:
 
 def _not_a_duration(value: object) -> DefinitionError:
     return DefinitionError(
-        f"{value!r} is no duration: give seconds, a timedelta, or text such as '30s', '10m', '2d'"
+        f"{value!r} is not a duration: give seconds, a timedelta or text such as '30s', '10m', '2d'"
     )
 
 
@@ -90,7 +90,7 @@ class Retry:
             )
         if self.backoff not in ("none", "linear", "exponential"):
             raise DefinitionError(
-                f"backoff is 'none', 'linear' or 'exponential', not {self.backoff!r}"
+                f"backoff must be 'none', 'linear' or 'exponential', not {self.backoff!r}"
             )
         self.rule()
 

@@ -169,7 +169,7 @@ class Observers:
         if kind not in self._stumbles:
             self._stumbles.add(kind)
             log.error(
-                "the observer %r raised at %s; said once for each kind of error",
+                "the observer %r raised at %s; logged once for each kind of error",
                 observer,
                 type(notice).__name__,
                 exc_info=error,

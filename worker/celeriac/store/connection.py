@@ -87,7 +87,7 @@ class Connection:
             )
             self.client: Any = redis.Redis.from_pool(self._pool)
         except ValueError as error:
-            raise ConfigurationError(f"saga_redis_url is no URL of a Redis: {error}") from None
+            raise ConfigurationError(f"saga_redis_url is not the URL of a Redis: {error}") from None
 
     def ask(self, *command: str | int) -> Any:
         """Send one command and return the answer."""
@@ -130,7 +130,7 @@ class Connection:
             yield
         except redis.AuthenticationError as error:
             raise StoreUnavailable(
-                f"{self._where()} refused our name: check user and password in saga_redis_url"
+                f"{self._where()} refused the login: check user and password in saga_redis_url"
             ) from error
         except (*_OUT_OF_REACH, redis.RedisError) as error:
             raise self._meaning(error) from error
@@ -157,7 +157,7 @@ class Connection:
                 f"{self._where()} cannot be reached: see that it is up and that saga_redis_url "
                 f"is right ({text})"
             )
-        return StoreError(f"{self._where()} did not do what it was asked: see its log ({text})")
+        return StoreError(f"{self._where()} could not carry out a command: see its log ({text})")
 
     def _where(self) -> str:
         place = self._pool.connection_kwargs

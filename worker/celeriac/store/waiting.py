@@ -199,9 +199,9 @@ class _Listener(threading.Thread):
                 self._turn()
             except Exception:  # noqa: BLE001 -- it is logged
                 # Nothing that goes wrong here may end the thread: people wait for it.
-                _log.exception("waiting for runs stumbled; going on")
+                _log.exception("waiting for runs failed; will retry")
                 self._hang_up()
-                self._lost(StoreUnavailable("waiting for runs stumbled: see the log"))
+                self._lost(StoreUnavailable("waiting for runs failed: see the log"))
                 time.sleep(_PAUSE[1])
         self.close()
 

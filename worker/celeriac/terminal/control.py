@@ -101,7 +101,7 @@ class Control(Invocation):
         try:
             return json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise click.BadParameter(f"it is no JSON: {error}", param_hint=option) from None
+            raise click.BadParameter(f"invalid JSON: {error}", param_hint=option) from None
 
     def _see_off(
         self, run: RunHandle[Any], changed: bool | None, *, wait: bool, timeout: float | None

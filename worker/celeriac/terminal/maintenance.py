@@ -98,7 +98,7 @@ class Maintain(Invocation):
 
 
 def _known(option: str, ids: Sequence[str]) -> None:
-    """Refuse what is no check of the doctor."""
+    """Refuse what is not a check of the doctor."""
     for unknown in (id_ for id_ in ids if id_ not in CHECKS):
         near = difflib.get_close_matches(unknown, CHECKS, n=1)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(CHECKS)}"

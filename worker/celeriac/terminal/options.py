@@ -57,7 +57,7 @@ def _pairs(_: click.Context, __: click.Parameter, given: Sequence[str]) -> dict[
 
 def _words(_: click.Context, __: click.Parameter, given: str | None) -> str | None:
     if given is not None and not given.strip():
-        raise click.BadParameter("it is empty, and stays in the run's history: say something")
+        raise click.BadParameter("give a reason: it stays in the run's history")
     return given
 
 

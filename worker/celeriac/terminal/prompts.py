@@ -43,7 +43,7 @@ def ask(verb: str, kinds: Sequence[tuple[str, str, int]]) -> None:
         click.echo(f"{count:>8}  {clean(saga)} {status}", err=True)
     runs = f"{total} run{'' if total == 1 else 's'}"
     if not sys.stdin.isatty():
-        raise click.UsageError(f"this is about {runs}, and nobody can be asked: add --yes")
+        raise click.UsageError(f"this is about {runs}, and nobody can confirm it: add --yes")
     click.confirm(f"{verb} {runs}?", abort=True, err=True)
 
 

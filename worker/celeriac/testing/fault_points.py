@@ -98,8 +98,8 @@ def checked_point(name: str, steps: Collection[str]) -> str:
     contacts = OF_OTHERS if who in OTHERS else OF_ATTEMPTS
     if not who or rest not in contacts:
         raise InputInvalid(
-            f"{name!r} is no point: write who, before or after, and the contact, such as 'charge "
-            f"before body'; a step has {', '.join(OF_ATTEMPTS)}; {', '.join(OTHERS)} have "
+            f"{name!r} is not a point: write who, before or after, and the contact, such as "
+            f"'charge before body'; a step has {', '.join(OF_ATTEMPTS)}; {', '.join(OTHERS)} have "
             f"{', '.join(OF_OTHERS)}"
         )
     if who not in OTHERS:

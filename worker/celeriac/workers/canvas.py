@@ -50,7 +50,7 @@ def header_of(request: Any) -> Any:
 
 
 def delivery_of(request: Any) -> Delivery | None:
-    """What the message of a task request hints at; None if it is no saga's."""
+    """What the message of a task request hints at; None if it is not a saga's."""
     header = header_of(request)
     return parse_header(header) if header else None
 

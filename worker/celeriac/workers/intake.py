@@ -47,9 +47,9 @@ def _check(message: Any, form: str) -> None:
     if message.content_type != form:
         raise InvalidTaskError(f"a saga's message is {form}, this one {message.content_type!r}")
     if not _is_body(message.payload):
-        raise InvalidTaskError("its body is none of a task: [args, kwargs, embed]")
+        raise InvalidTaskError("its body is not that of a task: [args, kwargs, embed]")
     if wrong := [name for name, fits in _HEADERS.items() if not fits(message.headers.get(name))]:
-        raise InvalidTaskError(f"it has headers that make no sense: {', '.join(wrong)}")
+        raise InvalidTaskError(f"it has malformed headers: {', '.join(wrong)}")
 
 
 def _is_body(body: Any) -> bool:

@@ -151,7 +151,7 @@ def redis_url(app: Celery, settings: Settings) -> str:
         )
     if scheme not in _SCHEMES:
         raise ConfigurationError(
-            "saga_redis_url: run state needs a Redis, and the broker is none "
+            "saga_redis_url: run state needs a Redis, and the broker is not one "
             f"({scheme or 'no scheme'}); set app.conf.saga_redis_url = 'redis://host:6379/0'"
         )
     # kombu spells a unix socket `redis+socket://`, redis-py `unix://`.

@@ -73,7 +73,7 @@ class SagaTask(Task):  # type: ignore[misc]  # Celery has no types
         delivery = None if request.called_directly else delivery_of(request)
         if delivery is None:
             if not request.called_directly and header_of(request):
-                raise Ignore(f"{self.name}: its saga header makes no sense")
+                raise Ignore(f"{self.name}: its saga header is malformed")
             return super().__call__(*args, **kwargs)
         return _attempt(self, delivery, super().__call__)
 
