@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from celeriac.machine.policy import duration_ms
 from celeriac.machine.runs import RunStatus
 from tests.chaos.journal import journals
+from tests.chaos.missed import wait
 from tests.chaos.schedule import CLIENTS
 from tests.workers.kit import GRACE, LEASE, QUICK, SWEEP
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from celeriac.store import Store
     from tests.chaos.environment import Stage
 
@@ -50,11 +49,11 @@ def settle(stage: Stage) -> Settled:
     """Heal the stage, and wait until every run has come to rest or is stuck."""
     stage.heal()
     healed = time.monotonic()
-    if not _until(lambda: stage.well(healed), WELL):
+    if not wait(lambda: stage.well(healed), WELL):
         return Settled(None, 0.0, 0.0, (), 0)
     well = time.monotonic()
     # A client that waits for an answer gets it now; then nobody starts anything any more.
-    _until(lambda: not any(journal.open() for journal in journals(stage.folder)), ALLOWANCE)
+    wait(lambda: not any(journal.open() for journal in journals(stage.folder)), ALLOWANCE)
     stage.fleet.retire(*CLIENTS)
     watch = _Watch(stage)
     watch.until_rest()
@@ -74,13 +73,6 @@ def settle(stage: Stage) -> Settled:
 def started(stage: Stage) -> list[str]:
     """The ids of all runs that clients asked for."""
     return [run_id for journal in journals(stage.folder) for run_id in journal.asked()]
-
-
-def _until(true: Callable[[], bool], seconds: float) -> bool:
-    give_up = time.monotonic() + seconds
-    while not (found := true()) and time.monotonic() < give_up:
-        time.sleep(_TICK)
-    return found
 
 
 class _Watch:

@@ -13,6 +13,7 @@ import pytest
 
 from tests.chaos import fleet
 from tests.chaos.fleet import Fleet, Place
+from tests.processes import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,21 +36,13 @@ def hire(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[.
         command = ["tests.chaos.fake_worker", word]
         hired.append(Fleet([Place(tmp_path, "w1", command, {}, b" ready.")], probe, tmp_path))
         hired[-1].start()
-        until(lambda: hired[-1].places["w1"].ready)
+        until(lambda: hired[-1].places["w1"].ready, "it is ready", 15)
         return hired[-1]
 
     yield make
     for each in hired:
         each.stop()
         assert each.trouble == []
-
-
-def until(true: Callable[[], object], seconds: float = 15) -> None:
-    """Wait for a condition."""
-    give_up = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < give_up, "it did not come about"
-        time.sleep(0.02)
 
 
 def again(crew: Fleet) -> bool:
@@ -67,7 +60,7 @@ def test_a_worker_that_works_is_left_alone(hire: Callable[..., Fleet]) -> None:
     """As long as its probes come through, nobody replaces it."""
     crew = hire("wait")
     over = time.monotonic() + 2
-    until(lambda: time.monotonic() > over)
+    until(lambda: time.monotonic() > over, "time has passed", 15)
     assert (crew.places["w1"].generation, crew.replaced) == (1, [])
 
 
@@ -75,7 +68,7 @@ def test_who_was_killed_is_started_again(hire: Callable[..., Fleet]) -> None:
     """What the nemesis ends is not counted as trouble."""
     crew = hire("wait")
     crew.places["w1"].dismiss(SIGKILL)
-    until(lambda: again(crew))
+    until(lambda: again(crew), "it is replaced", 15)
     assert crew.replaced == []
 
 
@@ -91,14 +84,14 @@ def test_who_leaves_or_crashes_is_replaced(
 ) -> None:
     """A process that ends, or says that it is done for, is replaced and counted."""
     crew = hire(word)
-    until(lambda: again(crew))
+    until(lambda: again(crew), "it is replaced", 15)
     assert causes(crew) == {cause}
 
 
 def test_who_is_deaf_is_replaced(hire: Callable[..., Fleet]) -> None:
     """A worker that lives and takes no message any more is replaced."""
     crew = hire("wait", probed=False)
-    until(lambda: again(crew))
+    until(lambda: again(crew), "it is replaced", 15)
     assert causes(crew) == {"deaf"}
 
 
@@ -110,10 +103,10 @@ def test_who_is_disturbed_is_not_deaf(hire: Callable[..., Fleet]) -> None:
         place.disturb()
     place.pardon(0.0)
     over = time.monotonic() + 2
-    until(lambda: time.monotonic() > over)
+    until(lambda: time.monotonic() > over, "time has passed", 15)
     assert crew.replaced == []
     place.pardon(0.5)
-    until(lambda: again(crew))
+    until(lambda: again(crew), "it is replaced", 15)
     assert causes(crew) == {"deaf"}
 
 
@@ -121,5 +114,5 @@ def test_who_will_not_end_is_ended(hire: Callable[..., Fleet]) -> None:
     """A worker that does not come to its end in good order is ended at last."""
     crew = hire("stubborn")
     crew.places["w1"].dismiss(SIGTERM)
-    until(lambda: again(crew))
+    until(lambda: again(crew), "it is replaced", 15)
     assert causes(crew) == {"took more than 0.8 s to end"}

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from celeriac import RunHandle
     from celeriac.machine.events import Event
+    from tests.processes import Process
     from tests.redis_server import RedisServer
-    from tests.workers.world import Process
 
 BACKOFF = 0.1  # seconds; of the journey's steps
 #: L1: without progress for at most the lease, the grace before an undo, two sweeps, the grace of a
@@ -95,7 +95,7 @@ class Arena:
         name = f"w{self._made}"
         options = ["worker", "-c", "2", "-n", f"{name}@test", "-l", "INFO"]
         more = ["--without-mingle", "--without-gossip", "-I", "tests.crash.arm_points"]
-        return self.world._start(name, [*options, *more], {"KIT_WITHOUT": ""})
+        return self.world.celery(name, *options, *more)
 
     def of(self, trap: Trap) -> Process:
         """The worker in which a trap has sprung."""

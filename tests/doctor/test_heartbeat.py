@@ -18,14 +18,16 @@ from celeriac.errors import ConfigurationError
 from celeriac.settings import read_settings
 from celeriac.terminal.cli import main
 from celeriac.workers.heartbeat import INTERVAL, age
-from tests.doctor.processes import environment, until
+from tests.doctor.processes import environment
 from tests.house.sources import ROOT
+from tests.processes import until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.doctor.conftest import Serve
-    from tests.doctor.processes import Process, Ward
+    from tests.doctor.processes import Ward
+    from tests.processes import Process
     from tests.redis_server import RedisServer
 
 OLD = 2.5 * INTERVAL  # a living worker's file is younger
@@ -112,7 +114,7 @@ def test_a_broker_that_is_gone(serve: Serve, ward: Ward, tmp_path: Path) -> None
 def test_a_file_that_cannot_be_written(clean: RedisServer, ward: Ward, tmp_path: Path) -> None:
     """A worker works all the same, and says once what is wrong."""
     process = worker(ward, clean, tmp_path / "missing" / "alive")
-    process.says("saga_heartbeat_file cannot be written")
+    process.await_text("saga_heartbeat_file cannot be written")
     (tmp_path / "missing").mkdir()
     until(lambda: young(tmp_path / "missing" / "alive"), "a touch")
     assert process.text().count("cannot be written") == 1

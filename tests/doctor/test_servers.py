@@ -14,7 +14,7 @@ from celeriac import ResultTimeout
 from celeriac.doctor import CHECKS, Severity
 from celeriac.store import wait_for_rest
 from tests.doctor.examined_app import build
-from tests.doctor.processes import until
+from tests.processes import until
 
 if TYPE_CHECKING:
     import redis

@@ -12,7 +12,7 @@ from celeriac.doctor import CHECKS, Severity
 from celeriac.doctor.sweep import _at_once, _is_late
 from celeriac.workers.report import Ticks, ask_workers
 from tests.doctor.examined_app import build
-from tests.doctor.processes import until
+from tests.processes import until
 
 if TYPE_CHECKING:
     import pytest
@@ -256,7 +256,7 @@ def test_a_worker_tells_once(clean: RedisServer, serve: Serve, ward: Ward) -> No
     ill = serve(appendonly="no", maxmemory="0")
     conf = {"task_reject_on_worker_lost": True}
     worker = ward.worker("w1", broker=clean.url, state=ill.url, conf=conf)
-    worker.says("the doctor has looked: 1 error, 2 warnings")
+    worker.await_text("the doctor has looked: 1 error, 2 warnings")
     text = worker.text()
     assert text.count("doctor: aof: appendonly is no") == 1
     assert text.count("ERROR/MainProcess] doctor: ") == 1
@@ -272,5 +272,5 @@ def test_a_doctor_that_cannot_look_stops_no_worker(
     url = gone.url
     gone.kill()
     worker = ward.worker("w1", broker=clean.url, state=url)
-    worker.says("doctor: redis: the state Redis at 127.0.0.1")
+    worker.await_text("doctor: redis: the state Redis at 127.0.0.1")
     assert not worker.ended

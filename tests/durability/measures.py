@@ -30,6 +30,7 @@ from tests.chaos.proxy import Fault, Proxy
 from tests.durability.load import Acknowledged, Load, Loss
 from tests.durability.shop import Ledger, Shop
 from tests.engine.driver import TERMS
+from tests.processes import until
 from tests.redis_server import RedisServer
 
 if TYPE_CHECKING:
@@ -93,10 +94,10 @@ def killed_beside_a_slow_disk(folder: Path, scale: int) -> Measured:
             load = Load(server.url)
             with load.running(), traced(server, *slow), server.client() as client:
                 load.wait_for(50)
-                _wait(lambda: client.info("persistence")["aof_pending_bio_fsync"])
-                _wait(lambda: client.info("persistence")["aof_buffer_length"])
+                until(lambda: client.info("persistence")["aof_pending_bio_fsync"])
+                until(lambda: client.info("persistence")["aof_buffer_length"])
                 time.sleep(1.5 * random.random())  # noqa: S311 -- any moment of the time it may take
-                _wait(lambda: client.info("persistence")["aof_buffer_length"])
+                until(lambda: client.info("persistence")["aof_buffer_length"])
                 server.kill()
             server.start()
             losses.append(load.lost())
@@ -149,7 +150,7 @@ def until_synced_in_rewrite(folder: Path, scale: int) -> Measured:
             client.config_set("rdb-key-save-delay", 2_000_000 * scale // client.dbsize())
             began = time.time()
             client.bgrewriteaof()
-            _wait(lambda: not client.info("persistence")["aof_rewrite_in_progress"])
+            until(lambda: not client.info("persistence")["aof_rewrite_in_progress"])
             time.sleep(1.5)
             ended = time.time()
         acknowledged = [each for each in load.acknowledged if began < each.told < ended]
@@ -162,7 +163,7 @@ def syncs(server: RedisServer, log: Path) -> Iterator[list[tuple[float, float]]]
     """When the server has told the disk to write, and when that was done: filled at the end."""
     found: list[tuple[float, float]] = []
     with traced(server, "-T", "-ttt", "-e", "trace=fdatasync,fsync", "-o", str(log)):
-        _wait(log.exists)
+        until(log.exists)
         yield found
     # `1234 1700000000.123 fdatasync(9) = 0 <0.004>`, or cut in two by another thread's call.
     for line in log.read_text().splitlines():
@@ -231,7 +232,7 @@ def failover(folder: Path, scale: int, *, guarded: bool = False) -> Measured:
             replica.client() as client,
         ):
             client.replicaof("127.0.0.1", str(link.port))
-            _wait(lambda: client.info("replication")["master_link_status"] == "up")
+            until(lambda: client.info("replication")["master_link_status"] == "up")
             load = Load(primary.url)
             with primary.client() as asked, load.running():
                 load.wait_for(100)
@@ -255,7 +256,7 @@ def _let_pass(load: Load, *, guarded: bool) -> None:
     if not guarded:
         load.wait_for(100)
         return
-    _wait(lambda: load.refusals > 0)
+    until(lambda: load.refusals > 0)
 
 
 # --- the state goes back in time ---------------------------------------------------------------
@@ -324,7 +325,7 @@ def evicting(folder: Path, scale: int) -> Measured:
             load.wait_for(200)
             used = int(client.info("memory")["used_memory"])
             client.config_set("maxmemory", used)
-            _wait(lambda: int(client.info("stats")["evicted_keys"]) >= 20 * scale)
+            until(lambda: int(client.info("stats")["evicted_keys"]) >= 20 * scale)
         client.config_set("maxmemory", 0)
         evicted = int(client.info("stats")["evicted_keys"])
         return Measured((load.lost(),), faults=faults(server), note=f"{evicted} keys evicted")
@@ -340,13 +341,6 @@ def faults(server: RedisServer) -> int:
         return len(Repair(Engine(store, TERMS)).run(dry_run=True).faults)
     finally:
         store.close()
-
-
-def _wait(done: Callable[[], object], seconds: float = 30) -> None:
-    end = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < end, "it does not happen"
-        time.sleep(0.005)
 
 
 #: By the names that `docs/durability.md` uses.

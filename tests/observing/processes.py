@@ -7,8 +7,6 @@ know: what is tested.
 from __future__ import annotations
 
 import json
-import os
-import time
 import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,12 +14,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.observing.app import Order, Stage, build
-from tests.workers.world import Process
+from tests.processes import Processes, environment, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from celeriac import RunHandle
+    from tests.processes import Process
     from tests.redis_server import RedisServer
 
 T = TypeVar("T")
@@ -36,30 +35,24 @@ class Theatre:
     def __init__(self, folder: Path, redis: RedisServer, **conf: Any) -> None:
         self.folder, self.redis, self.conf = folder, redis, conf
         self.stage: Stage = build(redis.url, folder, conf)
-        self._processes: list[Process] = []
+        self.processes = Processes(folder, "tests.observing.app")
 
     def worker(self, name: str = "w1", *args: str, children: int = 2) -> Process:
         """Start a worker and wait until it is ready; the first brings a beat along."""
-        if not self._processes:
-            self.run("beat", "beat", "-l", "INFO", "-s", str(self.folder / "schedule"))
-        options = ["-c", str(children), "-n", f"{name}@test", "-l", "INFO"]
-        quiet = ["--without-mingle", "--without-gossip"]
-        return self.run(name, "worker", *options, *quiet, *args, says=" ready.")
+        if not self.processes.started:
+            self.processes.beat("beat", self._env())
+        return self.processes.worker(name, *args, env=self._env(), children=children)
 
     def run(self, name: str, *args: str, says: str = "") -> Process:
         """Start a command of the app, and wait until it says something, if it is to."""
-        env = {
-            **os.environ,
-            "STAGE_BROKER": self.redis.url,
-            "STAGE_FOLDER": str(self.folder),
-            "STAGE_CONF": json.dumps(self.conf),
-            "PYTHONPATH": os.pathsep.join([str(ROOT / "worker"), str(ROOT)]),
-        }
-        # The last -A is the one that counts.
-        process = Process(self.folder, name, ["-A", "tests.observing.app", *args], env)
-        self._processes.append(process)
-        self.until(lambda: process.says(says), f"{name} says {says!r}", 40)
-        return process
+        return self.processes.celery(name, *args, env=self._env(), says=says)
+
+    def _env(self) -> dict[str, str]:
+        return environment(
+            STAGE_BROKER=self.redis.url,
+            STAGE_FOLDER=str(self.folder),
+            STAGE_CONF=json.dumps(self.conf),
+        )
 
     def order(self, run_id: str, *does: str) -> RunHandle[str]:
         """Start a run."""
@@ -67,17 +60,7 @@ class Theatre:
 
     def until(self, true: Callable[[], T], what: str, timeout: float = 30) -> T:
         """Wait for a condition, and return what it returned."""
-        end = time.monotonic() + timeout
-        while not (found := true()):
-            assert time.monotonic() < end, f"not within {timeout:g} s: {what}\n{self.logs()}"
-            time.sleep(0.02)
-        return found
-
-    def logs(self) -> str:
-        """The end of every process's log."""
-        return "\n".join(
-            f"--- {p.name}\n{p.log.read_text(errors='replace')[-3000:]}" for p in self._processes
-        )
+        return until(true, what, timeout, more=self.processes.logs)
 
     def rows(self, name: str = "w1") -> list[dict[str, Any]]:
         """The lines of a log that are JSON objects."""
@@ -94,9 +77,7 @@ class Theatre:
 
     def close(self) -> None:
         """End whatever still runs."""
-        for process in self._processes:
-            if not process.ended:
-                process.kill()
+        self.processes.kill()
         self.stage.sagas.runtime.close()
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
 import warnings
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,6 +17,7 @@ import pytest
 from celeriac.observing.metrics.feed import KEPT, Feed, reporting
 from celeriac.observing.metrics.tally import Tally
 from celeriac.observing.observers import Asked, Refused
+from tests.processes import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -59,17 +60,14 @@ def count(feed: Feed) -> None:
     feed.flush()
 
 
-def until(true: Callable[[], object], what: Callable[[], object]) -> None:
-    """Wait for a condition."""
-    end = time.monotonic() + 20
-    while not true():
-        assert time.monotonic() < end, what()
-        time.sleep(0.005)
-
-
 def started(tally: Tally) -> float:
     """The runs counted as started."""
     return tally.counters(STARTED[0]).get(STARTED[1], 0)
+
+
+def counted(tally: Tally, runs: float) -> bool:
+    """True once more than so many runs are counted as started."""
+    return started(tally) > runs
 
 
 def test_the_main_process_counts_at_once(tally: Tally, feed: Feed) -> None:
@@ -94,7 +92,7 @@ def test_what_children_count_arrives(tally: Tally, feed: Feed) -> None:
     feed.start()
     for pid in children:
         assert os.waitpid(pid, 0)[1] == 0
-    until(lambda: started(tally) >= 8_000, lambda: started(tally))
+    until(lambda: started(tally) >= 8_000, "all is counted", more=lambda: started(tally))
     assert started(tally) == 8_000
     [found] = tally.histograms(SECONDS[0]).values()
     assert sum(found.counts) == 8_000
@@ -113,7 +111,8 @@ def test_killing_children_spoils_nothing(tally: Tally, feed: Feed) -> None:
     seen = 0.0
     for _ in range(12):
         pid = child(work)
-        until(lambda before=seen: started(tally) > before + 50, lambda: started(tally))  # type: ignore[misc]
+        enough = seen + 50
+        until(partial(counted, tally, enough), "its runs are counted", more=lambda: started(tally))
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
         assert started(tally) >= seen, "a counter never goes back"
@@ -128,7 +127,7 @@ def test_nonsense_in_the_pipe_is_dropped(tally: Tally, feed: Feed) -> None:
     for line in (b"{", b"[1,2]", b'["celeriac_runs_started_total",[],"x"]', b"\xff\xfe", b"[[]]"):
         os.write(feed._write, line + b"\n")
     child(lambda: count(feed))
-    until(lambda: started(tally) == 1, lambda: started(tally))
+    until(lambda: started(tally) == 1, "all is counted", more=lambda: started(tally))
 
 
 def test_a_pipe_that_nobody_empties_stops_no_child(tally: Tally, feed: Feed) -> None:
@@ -146,7 +145,7 @@ def test_a_pipe_that_nobody_empties_stops_no_child(tally: Tally, feed: Feed) -> 
     assert int(os.read(report, 20)) <= KEPT
     feed.start()
     assert os.waitpid(pid, 0)[1] == 0
-    until(lambda: started(tally) >= KEPT, lambda: started(tally))
+    until(lambda: started(tally) >= KEPT, "all is counted", more=lambda: started(tally))
     os.close(report)
     os.close(ready)
 
@@ -157,7 +156,7 @@ def test_a_child_is_not_held_up_by_a_lock_it_inherited(tally: Tally, feed: Feed)
     with tally._lock:
         pid = child(lambda: count(feed))
         assert os.waitpid(pid, 0)[1] == 0
-    until(lambda: started(tally) == 1, lambda: started(tally))
+    until(lambda: started(tally) == 1, "all is counted", more=lambda: started(tally))
 
 
 def test_threads_of_a_child_share_its_outbox(tally: Tally, feed: Feed) -> None:
@@ -178,7 +177,7 @@ def test_threads_of_a_child_share_its_outbox(tally: Tally, feed: Feed) -> None:
 
     feed.start()
     assert os.waitpid(child(work), 0)[1] == 0
-    until(lambda: started(tally) >= 2_000, lambda: started(tally))
+    until(lambda: started(tally) >= 2_000, "all is counted", more=lambda: started(tally))
     assert started(tally) == 2_000
 
 

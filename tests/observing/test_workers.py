@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.workers.world import Process
+    from tests.processes import Process
 
 BARE = "%(asctime)s %(message)s"
 

@@ -20,6 +20,7 @@ import yaml
 
 from celeriac.machine.policy import duration_ms
 from celeriac.testing.servers import free_port
+from tests.processes import Process
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,20 +71,11 @@ class Service:
     folder: Path
     log: Path
     grace: float
-    process: subprocess.Popen[bytes] | None = None
+    process: Process | None = None
 
     def start(self) -> None:
         """Start the command as it is written, with its own environment and nothing of ours."""
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                self.command,
-                cwd=self.folder,
-                env=self.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        self.process = Process(self.command, log=self.log, env=self.environment, cwd=self.folder)
 
     def check(self) -> subprocess.CompletedProcess[str]:
         """Run the service's own healthcheck once."""
@@ -101,7 +93,7 @@ class Service:
         """Wait until *condition* holds; fail with the service's log when it ends or never does."""
         until = time.monotonic() + patience
         while not condition():
-            ended = self.process is None or self.process.poll() is not None
+            ended = self.process is None or self.process.ended
             if ended or time.monotonic() > until:
                 why = "ended" if ended else f"was still at it after {patience:g} s"
                 msg = f"{self.name} {why}, and not yet: {what}\n{self.log.read_text()[-4000:]}"
@@ -110,20 +102,16 @@ class Service:
 
     def stop(self) -> int:
         """Ask it to stop as compose does, and return its exit status; late is an error."""
-        if self.process is None or self.process.poll() is not None:
+        if self.process is None or self.process.ended:
             msg = f"{self.name} had ended by itself\n{self.log.read_text()[-4000:]}"
             raise AssertionError(msg)
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=self.grace)
+        self.process.signal(signal.SIGTERM)
+        return self.process.wait(self.grace)
 
     def kill(self) -> None:
         """Make sure that nothing of it is left, also of its children."""
         if self.process is not None:
-            try:
-                os.killpg(self.process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                return
-            self.process.wait()
+            self.process.kill()
 
 
 class Machine:

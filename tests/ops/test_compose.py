@@ -145,13 +145,13 @@ def test_worker_fails_its_healthcheck_when_it_is_stuck(
     assert worker.process is not None
     worker.wait("passing its healthcheck", lambda: worker.check().returncode == 0)
     (file,) = machine.folder.glob("worker/alive")
-    worker.process.send_signal(signal.SIGSTOP)
+    worker.process.signal(signal.SIGSTOP)
     try:
         before = file.stat().st_mtime
         os.utime(file, (before - 60, before - 60))
         assert worker.check().returncode != 0
     finally:
-        worker.process.send_signal(signal.SIGCONT)
+        worker.process.signal(signal.SIGCONT)
     worker.wait("passing it again", lambda: worker.check().returncode == 0)
 
 

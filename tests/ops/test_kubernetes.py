@@ -18,8 +18,8 @@ import pytest
 import yaml
 
 from celeriac.testing.servers import free_port
-from tests.doctor.processes import Process, Ward, until
 from tests.house.sources import ROOT
+from tests.processes import Process, Processes, until
 from tests.redis_server import RedisServer
 from workflows import order
 
@@ -67,11 +67,11 @@ def server(tmp_path: Path) -> Iterator[RedisServer]:
 
 
 @pytest.fixture
-def ward(tmp_path: Path) -> Iterator[Ward]:
+def processes(tmp_path: Path) -> Iterator[Processes]:
     """Processes that end with the test."""
-    made = Ward(tmp_path)
+    made = Processes(tmp_path, "workflows.order")
     yield made
-    made.close()
+    made.kill()
 
 
 class Pod:
@@ -102,9 +102,9 @@ class Pod:
             words = [word.replace(there, own) for word in words]
         return words
 
-    def start(self, ward: Ward, name: str) -> Process:
+    def start(self, processes: Processes, name: str) -> Process:
         """Start what the container runs."""
-        return ward.start(name, self.command(self.container["command"]), self.env)
+        return processes.start(name, self.command(self.container["command"]), self.env)
 
     def probe(self, name: str) -> bool:
         """What a probe says now."""
@@ -213,14 +213,14 @@ def test_what_redis_is_told() -> None:
     assert {"appendonly yes", "maxmemory-policy noeviction"} <= lines
 
 
-def test_a_worker_and_its_probes(tmp_path: Path, server: RedisServer, ward: Ward) -> None:
+def test_a_worker_and_its_probes(tmp_path: Path, server: RedisServer, processes: Processes) -> None:
     """The commands of the example, on a real worker: not ready, ready, hanging, ended."""
     pod = Pod(documents("worker.yaml")[0], tmp_path, server)
     assert not any(pod.probe(f"{name}Probe") for name in ("startup", "readiness", "liveness"))
-    worker = pod.start(ward, "worker")
+    worker = pod.start(processes, "worker")
     until(lambda: pod.probe("startupProbe") or worker.ended, "its start", 60)
     assert pod.probe("readinessProbe"), worker.text()
-    worker.says(f"metrics are served at http://127.0.0.1:{pod.port}/metrics")
+    worker.await_text(f"metrics are served at http://127.0.0.1:{pod.port}/metrics")
     assert pod.probe("livenessProbe")
     assert pod.run(["celeriac", "alive", f"{PRIVATE}/alive", "--within", "30"], 30) == 0
     worker.signal(SIGSTOP)
@@ -243,12 +243,12 @@ def _age(file: Path, seconds: float) -> None:
     os.utime(file, (then, then))
 
 
-def test_a_beat_and_its_probe(tmp_path: Path, server: RedisServer, ward: Ward) -> None:
+def test_a_beat_and_its_probe(tmp_path: Path, server: RedisServer, processes: Processes) -> None:
     """The beat of the example keeps the file that its probe looks at."""
     pod = Pod(documents("beat.yaml")[0], tmp_path, server)
     assert not pod.probe("livenessProbe")
-    beat = pod.start(ward, "beat")
-    beat.says("beat: Starting")
+    beat = pod.start(processes, "beat")
+    beat.await_text("beat: Starting")
     until(lambda: pod.probe("livenessProbe"), "its schedule")
     beat.signal(SIGTERM)
     assert beat.wait(30) == 0

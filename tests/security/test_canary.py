@@ -32,7 +32,8 @@ from tests.workers.monitors import Events, Wire
 
 if TYPE_CHECKING:
     from celeriac import RunHandle
-    from tests.workers.world import Process, World
+    from tests.processes import Process
+    from tests.workers.world import World
 
 ENDED = ("succeeded", "failed", "rejected", "revoked")
 LOGIN = "operator:celeriac"
@@ -41,7 +42,7 @@ LOGIN = "operator:celeriac"
 def start_process(world: World, name: str, args: list[str], **extra: str) -> Process:
     """A process of the leaky application, with everything in its log."""
     app = ["-A", "tests.security.leaky_worker"]
-    return world._start(name, [*app, *args], extra)
+    return world.celery(name, *app, *args, **extra)
 
 
 class Sight:

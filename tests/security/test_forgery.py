@@ -25,7 +25,8 @@ from tests.workers.kit import Trip
 
 if TYPE_CHECKING:
     from celeriac import RunHandle
-    from tests.workers.world import Process, World
+    from tests.processes import Process
+    from tests.workers.world import World
 
 EMBED: Any = EMPTY[2]
 

@@ -19,7 +19,8 @@ from tests.workers.kit import Trip
 
 if TYPE_CHECKING:
     from celeriac import RunHandle
-    from tests.workers.world import Process, World
+    from tests.processes import Process
+    from tests.workers.world import World
 
 # Celery warns those who run it as root and accept pickle, and then does not start.
 ROOT_TOO = {"C_FORCE_ROOT": "1"}
@@ -42,11 +43,8 @@ def held(world: World) -> RunHandle[Any]:
 def pickling_worker(world: World) -> Process:
     """A worker of the application that pickles; of two apps, the last is taken."""
     app = ["-A", "tests.security.pickling_worker"]
-    worker = world._start(
-        "w1", [*app, "worker", "-c", "2", "-n", "w1@test", "-l", "INFO"], ROOT_TOO
-    )
-    world.until(lambda: worker.says(" ready."), "it is ready", 30)
-    return worker
+    words = [*app, "worker", "-c", "2", "-n", "w1@test", "-l", "INFO"]
+    return world.celery("w1", *words, says=" ready.", **ROOT_TOO)
 
 
 def finish(world: World, run: RunHandle[Any]) -> None:

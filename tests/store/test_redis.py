@@ -16,6 +16,7 @@ from celeriac.store.connection import Connection
 from celeriac.store.keys import Keys
 from celeriac.store.redis import RedisStore
 from celeriac.store.scripts import COMMIT, Script, Scripts
+from tests.processes import until
 from tests.store.runs import (
     PLAN,
     a_run,
@@ -28,7 +29,7 @@ from tests.store.runs import (
     starting,
     write,
 )
-from tests.store.test_rest import Waiting, until
+from tests.store.test_rest import Waiting
 
 if TYPE_CHECKING:
     from tests.redis_server import RedisServer

@@ -16,8 +16,6 @@ from celeriac.store.memory import MemoryStore
 from tests.store.runs import a_run, ending, ids, moving, now, removed, same_shard, starting, write
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from celeriac.store import Snapshot, Store
 
 SOON = 20.0  # seconds: far more than it takes, far less than the looks in between
@@ -51,14 +49,6 @@ class Waiting:
     def waits(self) -> bool:
         """True while there is no answer."""
         return self._thread.is_alive()
-
-
-def until(condition: Callable[[], object]) -> None:
-    """Wait for *condition*, which must come."""
-    end = time.monotonic() + SOON
-    while not condition():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.005)
 
 
 @pytest.mark.parametrize("status", sorted(AT_REST))

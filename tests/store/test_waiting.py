@@ -22,9 +22,10 @@ from celeriac.machine import RunStatus
 from celeriac.store import Waiter, await_rest, wait_for_rest
 from celeriac.store.redis import RedisStore
 from celeriac.testing.servers import free_port
+from tests.processes import until
 from tests.redis_server import RedisServer
 from tests.store.runs import a_run, ending, starting, write
-from tests.store.test_rest import Waiting, until
+from tests.store.test_rest import Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

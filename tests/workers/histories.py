@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from celeriac import RunHandle
     from celeriac.machine.events import Event
     from celeriac.views.state import StepView
-    from tests.workers.world import Process, World
+    from tests.processes import Process
+    from tests.workers.world import World
 
 
 def bodies(world: World, run: RunHandle[Any]) -> dict[str, int]:

@@ -44,8 +44,8 @@ class Window:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         options = [f"--conf={flowerconfig.__file__}", "--address=127.0.0.1", f"--port={port}"]
-        environment = {"FLOWER_BASIC_AUTH": LOGIN, "FLOWER_READ_ONLY": "true"}
-        self.process = world._start("flower", ["flower", *options], environment)
+        login = {"FLOWER_BASIC_AUTH": LOGIN, "FLOWER_READ_ONLY": "true"}
+        self.process = world.celery("flower", "flower", *options, **login)
         world.until(lambda: self.get("/healthcheck").text == "OK", "Flower answers", 30)
 
     def get(self, path: str, *, login: str = LOGIN, data: bytes | None = None) -> Answer:

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from celeriac import RunHandle
+    from tests.processes import Process
     from tests.redis_server import RedisServer
-    from tests.workers.world import Process, World
+    from tests.workers.world import World
 
 
 def passed(world: World, seconds: float) -> None:

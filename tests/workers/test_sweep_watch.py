@@ -68,5 +68,5 @@ def test_a_worker_looks(world: World) -> None:
         world.until(lambda: redis.llen("celeriac"), "beat sends ticks")
         worker = world.worker()
         world.until(lambda: redis.hget("celeriac:{0}:sweep", "at"), "there was a sweep")
-    world._processes[0].kill()  # beat
+    world.processes.started[0].kill()  # beat
     world.until(lambda: worker.says("no sweep came for 3"), "it is missed", 60)

@@ -18,7 +18,8 @@ from tests.workers.kit import Trip
 if TYPE_CHECKING:
     from celeriac import RunHandle
     from celeriac.machine.events import Event
-    from tests.workers.world import Process, World
+    from tests.processes import Process
+    from tests.workers.world import World
 
 EXTRAS = ("-I", "tests.workers.extra_tasks")
 ONCE = dict.fromkeys(("book", "pay", "send"), 1)

@@ -1,80 +1,28 @@
 """A world for one test: workers and beats of its own, over a Redis of its own.
 
-Owns: starting and ending processes (by pid), waiting for conditions, and checking a run against
-the ledger.  Refuses to know: what is tested.
+Owns: what its processes are told, faults and gates, and checking a run against the ledger.
+Refuses to know: what is tested.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
-import subprocess
-import sys
-import time
-from pathlib import Path
-from signal import SIGCONT, SIGKILL
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from celeriac.machine.moves import fold
 from celeriac.machine.runs import AT_REST
+from tests.processes import Processes, environment, until
 from tests.workers.kit import RECOVERY, Kit, build
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from signal import Signals
+    from pathlib import Path
 
     from celeriac import RunHandle, RunState
+    from tests.processes import Process
     from tests.redis_server import RedisServer
 
 T = TypeVar("T")
-_ROOT = Path(__file__).parents[2]
-
-
-class Process:
-    """A child process, its log, and the signals a test sends it."""
-
-    def __init__(self, folder: Path, name: str, args: list[str], env: dict[str, str]) -> None:
-        self.name, self.log = name, folder / f"{name}.log"
-        with self.log.open("ab") as out:
-            self._child = subprocess.Popen(
-                [sys.executable, "-m", "celery", "-A", "tests.workers.worker_app", *args],
-                cwd=_ROOT,
-                env=env,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,  # a group of its own, to end all of it
-            )
-        self.pid = self._child.pid
-
-    def says(self, text: str) -> bool:
-        """True once the log holds *text*."""
-        return text in self.log.read_text(errors="replace")
-
-    def children(self) -> list[int]:
-        """The pids of its own children."""
-        text = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text()
-        return [int(pid) for pid in text.split()]
-
-    def signal(self, what: Signals) -> None:
-        """Send a signal to this process alone."""
-        os.kill(self.pid, what)
-
-    def signal_all(self, what: Signals) -> None:
-        """Send a signal to it and all its children."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.pid, what)
-
-    def kill(self) -> None:
-        """End it and its children at once, as a machine that loses power does."""
-        self.signal_all(SIGCONT)
-        self.signal_all(SIGKILL)
-        self._child.wait(10)
-
-    @property
-    def ended(self) -> bool:
-        """True once the process is gone."""
-        return self._child.poll() is not None
 
 
 class World:
@@ -85,7 +33,7 @@ class World:
         self.folder, self.redis, self.state = folder, redis, state
         self.kit: Kit = build(redis.url, folder, (), state.url if state else None)
         self.ledger = self.kit.ledger
-        self._processes: list[Process] = []
+        self.processes = Processes(folder, "tests.workers.worker_app")
 
     # --- processes -----------------------------------------------------------------------------
 
@@ -93,11 +41,8 @@ class World:
         self, name: str = "w1", *, children: int = 2, without: str = "", args: tuple[str, ...] = ()
     ) -> Process:
         """Start a worker and wait until it is ready."""
-        options = ["worker", "-c", str(children), "-n", f"{name}@test", "-l", "INFO"]
-        quiet = ["--without-mingle", "--without-gossip"]
-        process = self._start(name, [*options, *quiet, *args], {"KIT_WITHOUT": without})
-        self.until(lambda: process.says(" ready."), f"{name} is ready", 30)
-        return process
+        env = self._env(KIT_WITHOUT=without)
+        return self.processes.worker(name, *args, env=env, children=children)
 
     def supervise(self) -> list[str]:
         """Replace the workers that have crashed, as whoever runs them does; return their names.
@@ -106,7 +51,7 @@ class World:
         "Unrecoverable error: AttributeError" instead of connecting again; what is left of such a
         worker takes no message any more.
         """
-        found = [p for p in self._processes if not p.ended and p.says("Unrecoverable error")]
+        found = [p for p in self.processes.started if not p.ended and p.says("Unrecoverable error")]
         for process in found:
             process.kill()
             self.worker(f"{process.name}-again", children=4)
@@ -114,24 +59,20 @@ class World:
 
     def beat(self, name: str = "beat") -> Process:
         """Start a beat and wait until it has started."""
-        schedule = str(self.folder / f"{name}.schedule")
-        process = self._start(name, ["beat", "-l", "INFO", "-s", schedule], {})
-        self.until(lambda: process.says("beat: Starting"), f"{name} has started", 30)
-        return process
+        return self.processes.beat(name, self._env())
 
-    def _start(self, name: str, args: list[str], extra: dict[str, str]) -> Process:
-        env = {**os.environ, "KIT_BROKER": self.redis.url, "KIT_FOLDER": str(self.folder), **extra}
-        env["KIT_STATE"] = self.state.url if self.state else ""
-        env["PYTHONPATH"] = os.pathsep.join([str(_ROOT / "worker"), str(_ROOT)])
-        process = Process(self.folder, name, args, env)
-        self._processes.append(process)
-        return process
+    def celery(self, name: str, *words: str, says: str = "", **extra: str) -> Process:
+        """Start a command of Celery, and wait until it says something, if it is to."""
+        return self.processes.celery(name, *words, env=self._env(**extra), says=says)
+
+    def _env(self, **extra: str) -> dict[str, str]:
+        state = self.state.url if self.state else ""
+        kit = {"KIT_BROKER": self.redis.url, "KIT_STATE": state, "KIT_FOLDER": str(self.folder)}
+        return environment(**kit, **extra)
 
     def close(self) -> None:
         """End whatever still runs."""
-        for process in self._processes:
-            if not process.ended:
-                process.kill()
+        self.processes.kill()
         self.kit.sagas.runtime.close()
 
     # --- faults and gates ----------------------------------------------------------------------
@@ -166,13 +107,7 @@ class World:
 
     def until(self, true: Callable[[], T], what: str, timeout: float = RECOVERY + 10) -> T:
         """Wait for a condition, and return what it returned."""
-        give_up = time.monotonic() + timeout
-        while time.monotonic() < give_up:
-            found = true()
-            if found:
-                return found
-            time.sleep(0.02)
-        raise AssertionError(f"not within {timeout:g} s: {what}\n{self.logs()}")
+        return until(true, what, timeout, more=self.processes.logs)
 
     def rest(self, run: RunHandle[Any], timeout: float = RECOVERY + 20) -> RunState:
         """Wait until a run is at rest, check the invariants, and return its state."""
@@ -196,12 +131,6 @@ class World:
             assert live == set(), _story(run)
         for row in self.ledger.rows(f"{run.id}:%", "begin"):
             assert row.attempt <= 3, _story(run)
-
-    def logs(self) -> str:
-        """The end of every process's log."""
-        return "\n".join(
-            f"--- {p.name}\n{p.log.read_text(errors='replace')[-3000:]}" for p in self._processes
-        )
 
 
 def _story(run: RunHandle[Any]) -> str:

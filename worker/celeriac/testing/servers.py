@@ -94,7 +94,12 @@ class Child:
     """A process started here: its output goes to a file, and it is ended by its own id."""
 
     def __init__(
-        self, command: Sequence[str], *, log: Path, env: Mapping[str, str] | None = None
+        self,
+        command: Sequence[str],
+        *,
+        log: Path,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
     ) -> None:
         self.log = log
         with log.open("ab") as output:
@@ -104,6 +109,7 @@ class Child:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=None if env is None else dict(env),
+                cwd=cwd,
                 # A group of its own: Ctrl-C reaches only the caller, who then ends its children in
                 # the right order; and what a dead child leaves behind can be ended with it.
                 start_new_session=True,
