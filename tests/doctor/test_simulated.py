@@ -155,6 +155,18 @@ def test_a_sweep_that_lags(facts: Facts) -> None:
     assert _crew_checks(soon, "sweep-lag").bad == {}
 
 
+def test_runs_that_cannot_go_on(facts: Facts) -> None:
+    """Each reason is told once, with a run that has it, and how many others."""
+    why = "ship: not sent: QueueNotFound: Queue 'labels' missing from task_queues"
+    blocked = {"order-1": why, "order-2": why, "order-3": "pay: worker w1 does not know the task"}
+    held = dataclasses.replace(facts, shelves=Shelves(looked_at=9, blocked=blocked))
+    findings = _crew_checks(held, "blocked").report.findings
+    assert [each.text for each in findings] == [
+        f"order-1 and 1 more of 9 live runs looked at: {why}",
+        "order-3 of 9 live runs looked at: pay: worker w1 does not know the task",
+    ]
+
+
 def test_workers_that_cannot_be_asked(facts: Facts) -> None:
     """A broker that carries no such question is told once, and claims nothing."""
     mute = dataclasses.replace(facts, roll=Unseen("OperationalError: no fanout", "workers"))

@@ -186,6 +186,17 @@ def test_a_message_that_is_lost() -> None:
     assert tally.counters("celeriac_redispatch_total") == {("unclaimed",): 1}
 
 
+def test_a_message_that_cannot_be_sent() -> None:
+    """It is counted when the reason is noted, and not again while it is the same."""
+    at, tally = counted(step("reserve"))
+    at.post.chokes_on = "order-42"
+    at.start()
+    at.pass_time(60_000)
+    at.post.chokes_on = ""
+    at.settle_down()
+    assert tally.counters("celeriac_blocked_total") == {("place_order", "reserve", "not_sent"): 1}
+
+
 def test_messages_that_are_refused() -> None:
     """Each is counted by its reason, and as an attempt refused if a plan knows its step."""
     at, tally = counted()

@@ -14,7 +14,9 @@ from kombu.entity import Queue
 from kombu.exceptions import EncodeError
 
 from celeriac import Flow, Saga, Sagas
+from celeriac.doctor import examine
 from celeriac.engine import Backlog
+from celeriac.views import wording
 from tests.workers.kit import GRACE, Trip
 from tests.workers.monitors import Events
 
@@ -73,8 +75,14 @@ def test_a_queue_that_is_not_declared(world: World) -> None:
     """`start` returns, the run says what is missing, and goes on when the queue is there."""
     shop = open_shop(world, "undeclared", task_create_missing_queues=False)
     run = shop.labels.start("one", id="order-1")
-    why = "not sent: QueueNotFound: \"Queue 'undeclared' missing from task_queues\""
+    why = "not sent: QueueNotFound: Queue 'undeclared' missing from task_queues"
     assert blocked(run) == why
+    texts = {each.text for each in examine(shop.sagas.runtime, only=("blocked", "routes")).findings}
+    assert texts == {
+        f"order-1 of 1 live runs looked at: label: {why}",
+        "shop.label: Queue 'undeclared' missing from task_queues",
+    }
+    assert wording.whereabouts(run.state()) == f"label scheduled: {why}"
     assert [e.data.get("why") for e in run.history() if e.kind == "blocked"] == [why]
 
     shop.app.amqp.queues.add(Queue("undeclared"))  # type: ignore[no-untyped-call]
@@ -114,7 +122,7 @@ def test_an_error_while_publishing(
     monkeypatch.setitem(shop.app.amqp.__dict__, "send_task_message", refuse)
     bad = shop.labels.start("one", id="bad")
     good = shop.labels.start("two", id="good")
-    assert blocked(bad) == f"not sent: {type(error).__name__}: {error}"
+    assert blocked(bad) == f"not sent: {type(error).__name__}: {error.args[0]}"
     assert blocked(good) is None
     assert bad.pause("wait") is True
     assert bad.resume() is True

@@ -18,6 +18,7 @@ from celeriac.store.commit import HEAD
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from celeriac.machine import Run
     from celeriac.settings import Settings
     from celeriac.store.connection import Connection
 
@@ -46,6 +47,7 @@ class Shelves:
     oldest: int = 0  # ms; when the oldest run there is was started, 0: there is none
     due: int = 0  # ms; since when something has been due, 0: nothing is
     pulse: int = 0  # ms; the newest sign of life of any worker, 0: never
+    blocked: Mapping[str, str] = field(default_factory=dict)  # of these: id -> step and reason
     misplaced: Sequence[str] = ()  # runs in a shard that is not theirs
     beyond: Mapping[int, int] = field(default_factory=dict)  # shards beyond ours: last pulse, in ms
     stranded: int = 0  # live runs in these
@@ -59,15 +61,22 @@ def read_shelves(connection: Connection, settings: Settings, now: int) -> Shelve
     indexes = _indexes(connection, keys)
     members = _members(connection, keys, indexes)
     live = [index for index in indexes if index.live]
-    fingerprints, looked_at = _fingerprints(connection, keys, members)
+    runs = _live_runs(connection, keys, members)
+    fingerprints = {run.plan: shard for shard, run in reversed(runs)}
     beyond = _beyond(connection, settings)
     return Shelves(
         live=_size(connection, keys, live),
-        looked_at=looked_at,
+        looked_at=len(runs),
         plans=_plans(connection, keys, fingerprints),
         oldest=min((at for found in members.values() for at, _ in found), default=0),
         due=min((at for at in wake if 0 < at <= now), default=0),
         pulse=max((int(last) for last in pulses if last), default=0),
+        blocked={
+            run.id: f"{name}: {step.blocked}"
+            for _, run in runs
+            for name, step in run.steps.items()
+            if step.blocked
+        },
         misplaced=[
             run_id
             for index, found in members.items()
@@ -115,34 +124,29 @@ def _members(
     return {index: {split_member(each) for each in (*old, *new)} for index, old, new in ends}
 
 
-def _fingerprints(
+def _live_runs(
     connection: Connection, keys: Keys, members: Mapping[_Index, set[tuple[int, str]]]
-) -> tuple[dict[str, int], int]:
-    """The plans of the live runs among *members*, each with a shard that keeps it."""
-    runs = [
+) -> list[tuple[int, Run]]:
+    """The live runs among *members*, as far as they can be read, each with its shard."""
+    named = [
         (index.shard, run_id)
         for index, found in members.items()
         if index.live
         for _, run_id in found
     ]
     heads = connection.try_all(
-        ("HGET", keys.shards[shard].run(run_id), HEAD) for shard, run_id in runs
+        ("HGET", keys.shards[shard].run(run_id), HEAD) for shard, run_id in named
     )
-    found: dict[str, int] = {}
-    looked_at = 0
-    for (shard, run_id), head in zip(runs, heads, strict=True):
-        fingerprint = _plan_of(run_id, head)
-        if fingerprint:
-            looked_at += 1
-            found.setdefault(fingerprint, shard)
-    return found, looked_at
+    pairs = zip(named, heads, strict=True)
+    runs = [(shard, _run_of(run_id, head)) for (shard, run_id), head in pairs]
+    return [(shard, run) for shard, run in runs if run is not None]
 
 
-def _plan_of(run_id: str, head: Any) -> str | None:
+def _run_of(run_id: str, head: Any) -> Run | None:
     if not isinstance(head, str):
         return None  # removed meanwhile, or something else is under its key
     try:
-        return load_run(run_id, head).plan
+        return load_run(run_id, head)
     except StoreError:
         return None  # spoilt: the sweep tells of it
 

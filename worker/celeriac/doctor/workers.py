@@ -123,6 +123,25 @@ def queues(facts: Facts) -> Iterator[str | Remark]:
         )
 
 
+@WORKERS.check(
+    "blocked",
+    about="No live run has a step that cannot be sent, or that a worker did not know.",
+    severity=ERROR,
+    advice="Mend what the reason names: these runs then go on by themselves (celery -A app saga "
+    "show ID tells more).",
+    by_hand="celery -A app saga list --status running",
+)
+def blocked(facts: Facts) -> Iterator[str | Remark]:
+    """What stands in the way of a message is seen."""
+    shelves = seen(facts.shelves)
+    found: dict[str, list[str]] = {}
+    for run_id, why in shelves.blocked.items():
+        found.setdefault(why, []).append(run_id)
+    for why, runs in sorted(found.items(), key=lambda each: -len(each[1])):
+        more = f" and {len(runs) - 1} more" if len(runs) > 1 else ""
+        yield f"{runs[0]}{more} of {shelves.looked_at} live runs looked at: {why}"
+
+
 def _wanted(facts: Facts) -> dict[str, bool]:
     """The tasks of all plans, and whether live runs need them."""
     wanted: dict[str, bool] = {}

@@ -50,5 +50,7 @@ class Dispatcher(Protocol):
 
 def reason_unsent(error: Exception) -> str:
     """The reason that a run keeps for a message whose sending raised *error*: one short line."""
-    why = f"{NOT_SENT}{class_name(error)}: {clean(' '.join(safe_text(error).split()))}"
+    # A KeyError, such as QueueNotFound, would put its text in quotes.
+    told = error.args[0] if isinstance(error, KeyError) and len(error.args) == 1 else error
+    why = f"{NOT_SENT}{class_name(error)}: {clean(' '.join(safe_text(told).split()))}"
     return why if len(why) <= _LONGEST_REASON else why[:_LONGEST_REASON] + "…"

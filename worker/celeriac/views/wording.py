@@ -73,7 +73,9 @@ def whereabouts(state: RunState) -> str:
     if state.status.at_rest:
         return ""
     return ", ".join(
-        f"{step.name} {step.status}" for step in state.steps if step.status not in _AT_EASE
+        f"{step.name} {step.status}" + (f": {step.blocked}" if step.blocked else "")
+        for step in state.steps
+        if step.status not in _AT_EASE
     )
 
 

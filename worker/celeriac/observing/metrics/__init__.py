@@ -126,6 +126,13 @@ METRICS = (
         ("reason",),
         "Attempts sent again: unclaimed (the message was lost) or lost (its worker died).",
     ),
+    Metric(
+        "celeriac_blocked_total",
+        "counter",
+        ("saga", "step", "reason"),
+        "Steps that began to wait for something to be mended: not_sent (sending their message "
+        "fails) or unknown_task (a worker did not know the task).",
+    ),
     # --- sweep
     Metric(
         "celeriac_sweep_seconds",

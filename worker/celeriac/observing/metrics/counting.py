@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from celeriac.machine import EventKind, Fail, PhaseStatus
+from celeriac.machine import NOT_SENT, EventKind, Fail, PhaseStatus
 from celeriac.observing.observers import Asked, Committed, Refused, Swept
 
 if TYPE_CHECKING:
@@ -52,6 +52,10 @@ class Counting:
             self._compensated(run, event, "waived")
         elif kind is EventKind.DISPATCHED and event.data.get("why") == "unclaimed":
             self._sink("celeriac_redispatch_total", ("unclaimed",), 1)
+        elif kind is EventKind.BLOCKED and event.data:
+            unsent = str(event.data.get("why", "")).startswith(NOT_SENT)
+            labels = (run.saga, event.step, "not_sent" if unsent else "unknown_task")
+            self._sink("celeriac_blocked_total", labels, 1)
 
     def _ended(self, run: Run, event: Event) -> None:
         labels = (run.saga, event.data.get("outcome", "terminated"))
