@@ -432,6 +432,24 @@ def test_a_loop_that_has_closed_is_in_nobodys_way(
     abandoned._log_destroy_pending = False  # type: ignore[attr-defined]  # it is meant to be left
 
 
+def test_a_collected_coroutine_leaves_at_any_moment(redis_store: RedisStore) -> None:
+    """The garbage collector may end a wait in a thread that is in the middle of another one."""
+    [run] = the_runs(redis_store, 1)
+    waiting = redis_store._waiting
+    loop = asyncio.new_event_loop()
+    abandoned = await_rest(redis_store, run.id, None)
+
+    async def begin() -> None:
+        abandoned.send(None)
+
+    loop.run_until_complete(begin())
+    loop.close()
+    assert list(waiting._waiters) == [run.id]
+    with waiting._lock:
+        abandoned.close()  # what the collector does
+        assert waiting._waiters == {}
+
+
 def test_loops_of_several_threads_wait_side_by_side(
     server: RedisServer, redis_store: RedisStore
 ) -> None:

@@ -63,7 +63,9 @@ class Waiting:
         _EVERY.add(self)
 
     def _begin(self) -> None:
-        self._lock = threading.Lock()
+        # A coroutine that nobody finished is closed by the garbage collector, in any thread at any
+        # moment, and leaves the list then: also while that thread is at this lock.
+        self._lock = threading.RLock()
         self._waiters: dict[str, set[Waiter]] = {}
         self._touched: set[str] = set()  # runs whose waiters came or went; the thread takes them
         self._listener: _Listener | None = None
@@ -87,7 +89,7 @@ class Waiting:
                 return False
             others.remove(waiter)
             if not others:
-                del self._waiters[waiter.run_id]
+                self._waiters.pop(waiter.run_id, None)
                 self._touched.add(waiter.run_id)
                 if self._listener is not None:
                     self._listener.wake()
@@ -128,7 +130,7 @@ class Waiting:
     def everybody(self) -> list[Waiter]:
         """Return all who wait."""
         with self._lock:
-            return [waiter for waiters in self._waiters.values() for waiter in waiters]
+            return [waiter for waiters in list(self._waiters.values()) for waiter in list(waiters)]
 
     def leave(self, listener: _Listener) -> None:
         """Let the thread end, unless somebody waits again."""
