@@ -206,3 +206,103 @@ def test_an_interrupt_leaves_the_rest(
     assert terminal.end() == 1
     assert statuses(crowd) == {"running", "paused"}
     assert '"left": ' in terminal.seen
+
+
+# --- what is owed and what asks ------------------------------------------------------------------
+
+
+@pytest.fixture
+def troubled(empty: None) -> list[str]:  # noqa: ARG001 -- it is the shop that gets the runs
+    """Two orders that owe a refund, two mailings that ask, one order that was undone."""
+    owed = [driven_runs.failed(f"o-{n}") for n in range(2)]
+    asking = [driven_runs.asking(f"m-{n}") for n in range(2)]
+    driven_runs.compensated("o-9")
+    return [*owed, *asking]
+
+
+def test_a_retry_leaves_those_that_ask_alone(cli: Cli, troubled: list[str]) -> None:
+    """What nobody knows of an e-mail is not answered by sending it again."""
+    ended = cli("retry", "--status", "failed", "--yes")
+    assert (ended.code, ended.out) == (0, "retry: 2 changed.\n")
+    assert "2 owed, 2 ask: those that ask are left alone" in ended.err
+    assert "--asking" in ended.err
+    assert statuses(troubled[:2]) == {"compensating"}
+    assert statuses(troubled[2:]) == {"failed"}
+
+
+def test_a_retry_takes_those_that_ask_if_it_is_told(cli: Cli, troubled: list[str]) -> None:
+    """`--asking` is the answer, and is about those that ask only."""
+    ended = cli("retry", "--status", "failed", "--asking", "--yes")
+    assert (ended.code, ended.out) == (0, "retry: 2 changed.\n")
+    assert statuses(troubled[2:]) == {"running"}
+    assert statuses(troubled[:2]) == {"failed"}
+
+
+def test_the_question_says_how_many_ask(cli: Cli, troubled: list[str]) -> None:
+    """Before a command goes to runs that owe and to runs that ask, it says how many of each."""
+    ended = cli("terminate", "--status", "failed", "--reason", "x")
+    assert ended.code == 2
+    assert "2  place_order failed (2 owed)" in ended.err
+    assert "2  mailing failed (2 ask)" in ended.err
+    assert statuses(troubled) == {"failed"}
+
+
+@pytest.mark.parametrize(
+    "verb", ["cancel", "terminate", "retry", "waive", "pause", "resume", "skip"]
+)
+def test_a_dry_run_changes_nothing(cli: Cli, troubled: list[str], verb: str) -> None:
+    """Every command for many runs can be asked first which runs it is about."""
+    before = {run_id: len(shop.sagas.run(run_id).history()) for run_id in troubled}
+    words = [verb, "--owed", "--dry-run"]
+    words += ["--reason", "x"] if verb in ("terminate", "waive", "skip") else []
+    words += ["--step", "charge"] if verb in ("waive", "skip") else []
+    ended = cli(*words)
+    assert ended.code == 0, ended.err
+    assert ended.out.splitlines() == [
+        "       2  place_order failed (2 owed)",
+        f"Would {verb} 2 runs; nothing was changed.",
+    ]
+    assert sorted(cli(*words, "-o", "ids").out.split()) == troubled[:2]
+    assert json.loads(cli(*words, "-o", "json").out) == {"command": verb, "would": ["o-1", "o-0"]}
+    assert {run_id: len(shop.sagas.run(run_id).history()) for run_id in troubled} == before
+
+
+def test_a_dry_run_is_for_a_filter(cli: Cli, troubled: list[str]) -> None:
+    """What one run would do is what `show` says."""
+    ended = cli("cancel", troubled[0], "--dry-run")
+    assert ended.code == 2
+    assert "--dry-run is for a filter" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        (("--owed",), {"o-0", "o-1"}),
+        (("--asking",), {"m-0", "m-1"}),
+        (("--owed", "--asking"), {"o-0", "o-1", "m-0", "m-1"}),
+        (("--owed", "--status", "running"), set()),
+        (("--failed-step", "charge"), {"o-0", "o-1", "o-9"}),
+        (("--failed-step", "charge", "--owed"), {"o-0", "o-1"}),
+        (("--failed-step", "mail"), {"m-0", "m-1"}),
+        (("--code", "declined"), {"o-0", "o-1", "o-9"}),
+        (("--code", "declined", "--limit", "1"), {"o-9"}),
+        (("--code", "other"), set()),
+    ],
+)
+def test_what_failed_is_found(
+    cli: Cli, troubled: list[str], words: tuple[str, ...], found: set[str]
+) -> None:
+    """By what is owed, by what asks, by the step that failed and by its error code."""
+    assert set(cli("list", *words, "-o", "ids").lines) == found, troubled
+
+
+def test_pages_of_what_failed_go_on_where_they_ended(cli: Cli, troubled: list[str]) -> None:
+    """Page by page, every run that is looked for is found once."""
+    pages: list[list[str]] = []
+    cursor = None
+    while not pages or cursor:
+        page = shop.sagas.runs(owed=True, asking=True, limit=1, cursor=cursor)
+        pages.append([run.id for run in page])
+        cursor = page.cursor
+    assert sorted(each for ids in pages for each in ids) == sorted(troubled)
+    assert cli("list", "--owed", "--limit", "1").err.startswith("There are more: --cursor ")

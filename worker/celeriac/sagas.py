@@ -1,7 +1,8 @@
 """The public face: `Sagas(app)` defines steps and sagas, and finds and starts runs.
 
 Owns: what users may write, with its types and its promises.  Refuses to know: how any of it is
-done (`app`).
+done (`app`).  This file is long because of the types: a `step` and a `saga` are each spelt three
+times, so that an editor knows what comes of them.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar,
 
 from celeriac.app import (
     Definitions,
+    FailureFilter,
     IfExists,
     Page,
     RunHandle,
@@ -180,7 +182,7 @@ class Sagas:
         saga = self._sagas.get(handle._read()[0].saga)  # noqa: SLF001 -- one family
         return saga._handle(run_id) if saga else handle  # noqa: SLF001
 
-    def runs(
+    def runs(  # noqa: PLR0913 -- the filters
         self,
         *,
         status: str | Iterable[str] | None = None,
@@ -188,14 +190,19 @@ class Sagas:
         tags: Mapping[str, str] | None = None,
         since: datetime | timedelta | None = None,
         until: datetime | timedelta | None = None,
+        owed: bool = False,
+        asking: bool = False,
+        failed_step: str | None = None,
+        code: str | None = None,
         limit: int = 50,
         cursor: str | None = None,
     ) -> Page:
         """Return a page of runs, newest first.
 
-        `since` and `until` bound the start of a run (a time, or how long ago); `limit` is 1 to
-        200; `cursor` is that of the page before.  Raises InputInvalid for a filter that makes no
-        sense.
+        `since` and `until` bound the start (a time, or how long ago).  `owed` are runs that owe
+        something, `asking` those that ask whether a step took effect (both: either); `failed_step`
+        ended the run or is owed, `code` is its error code.  `limit` is 1 to 200, `cursor` that of
+        the page before.  Raises InputInvalid for a filter that makes no sense.
         """
         return find_runs(
             self.runtime,
@@ -204,6 +211,7 @@ class Sagas:
             tags=tags,
             since=since,
             until=until,
+            failed=FailureFilter(owed, asking, failed_step, code),
             limit=limit,
             cursor=cursor,
             handle=self._handle,

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from celeriac.app.bulk import give, kinds, matching
 from celeriac.app.defining import Definitions
-from celeriac.app.finding import find_runs, handle_of, prepare_purge
+from celeriac.app.finding import FailureFilter, find_runs, handle_of, prepare_purge
 from celeriac.app.handles import RunHandle, dump_plain
 from celeriac.app.hindrances import Hindrance, find_hindrances
 from celeriac.app.inputs import inputs_of
@@ -26,6 +26,7 @@ from celeriac.app.wiring import sweep_once, wire
 
 __all__ = [
     "Definitions",
+    "FailureFilter",
     "Hindrance",
     "IfExists",
     "Instruments",

@@ -38,9 +38,18 @@ def matching(find: Callable[..., Page], filters: Mapping[str, Any]) -> list[RunS
 
 
 def kinds(runs: Sequence[RunState]) -> list[tuple[str, str, int]]:
-    """Return how many runs there are of each saga and status, the most first."""
-    counted = Counter((run.saga, run.status.value) for run in runs)
-    return [(saga, status, count) for (saga, status), count in counted.most_common()]
+    """Return how many runs there are of each saga and status, the most first.
+
+    Where some of them owe or ask something, the status says how many: `failed (4 owed, 3 ask)`.
+    """
+    counted = Counter((run.saga, run.status) for run in runs)
+    asking = Counter((run.saga, run.status) for run in runs if run.asking)
+    owing = Counter((run.saga, run.status) for run in runs if run.owed and not run.asking)
+    found = []
+    for kind, count in counted.most_common():
+        told = [f"{n} {what}" for n, what in ((owing[kind], "owed"), (asking[kind], "ask")) if n]
+        found.append((kind[0], kind[1].value + (f" ({', '.join(told)})" if told else ""), count))
+    return found
 
 
 def give(

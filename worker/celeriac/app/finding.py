@@ -7,6 +7,7 @@ runs that are found.
 from __future__ import annotations
 
 import functools
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from celeriac.app.handles import RunHandle, dump_plain
@@ -17,10 +18,10 @@ from celeriac.app.inputs import (
     load_cursor,
     moment_ms,
 )
-from celeriac.app.pages import Page
+from celeriac.app.pages import Page, states_of
 from celeriac.engine import Purge
 from celeriac.errors import InputInvalid, OutputInvalid
-from celeriac.machine import duration_ms
+from celeriac.machine import RunStatus, duration_ms
 from celeriac.store import Query
 from celeriac.workers import SagaTask
 
@@ -30,10 +31,36 @@ if TYPE_CHECKING:
 
     from celery import Celery
 
-    from celeriac.machine import Duration
+    from celeriac.engine import Engine
+    from celeriac.machine import Duration, Run
+    from celeriac.views import RunState
     from celeriac.workers import Runtime
 
 _LARGEST_PAGE = 200
+_ROUNDS = 10  # pages of runs that are looked at, at most, for one page of those that are wanted
+
+
+@dataclass(frozen=True, slots=True)
+class FailureFilter:
+    """What operators look for in runs that failed; the indexes do not know it, so runs are read."""
+
+    owed: bool = False  # something is owed, or (with `asking`) either
+    asking: bool = False  # the run asks whether a step took effect
+    failed_step: str | None = None  # this step ended the run, or is owed
+    code: str | None = None  # that step failed with this error code
+
+    def __bool__(self) -> bool:
+        return bool(self.owed or self.asking or self.failed_step or self.code)
+
+    def admits(self, state: RunState) -> bool:
+        """True if a run is one of those looked for."""
+        if self.owed or self.asking:
+            asks = state.asking
+            if not ((self.asking and asks) or (self.owed and state.owed and not asks)):
+                return False
+        if self.failed_step and self.failed_step not in (state.failed_step, *state.owed):
+            return False
+        return not self.code or self.code in state.codes
 
 
 def find_runs(  # noqa: PLR0913 -- the filters of the interface
@@ -44,6 +71,7 @@ def find_runs(  # noqa: PLR0913 -- the filters of the interface
     tags: Mapping[str, str] | None,
     since: datetime | timedelta | None,
     until: datetime | timedelta | None,
+    failed: FailureFilter,
     limit: int,
     cursor: str | None,
     handle: Callable[[str], RunHandle[Any]],
@@ -51,8 +79,11 @@ def find_runs(  # noqa: PLR0913 -- the filters of the interface
     """Return a page of runs, newest first; raise InputInvalid for a filter that makes no sense."""
     if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= _LARGEST_PAGE:
         raise InputInvalid(f"limit must be 1 to {_LARGEST_PAGE}, not {limit!r}")
+    statuses = checked_statuses(status)
+    if (failed.owed or failed.asking) and not statuses:
+        statuses = frozenset({RunStatus.FAILED})  # no others owe or ask anything
     query = Query(
-        statuses=checked_statuses(status),
+        statuses=statuses,
         saga=saga,
         tags=checked_tags(tags),
         since=moment_ms(since),
@@ -61,12 +92,38 @@ def find_runs(  # noqa: PLR0913 -- the filters of the interface
         cursor=load_cursor(cursor),
     )
     engine = runtime.engine
-    found = engine.retry_while_unavailable(lambda: engine.store.find(query))
-    page = found.runs[:limit]
+    if failed:
+        runs, reached = _failed_runs(engine, query, failed)
+    else:
+        found = engine.retry_while_unavailable(lambda: engine.store.find(query))
+        runs, reached = found.runs, found.cursor
+    page = runs[:limit]
     # Of one more than asked for, or where the search was left off for the time being.
-    after = (page[-1].started_at, page[-1].id) if found.runs[limit:] else found.cursor
+    after = (page[-1].started_at, page[-1].id) if runs[limit:] else reached
     handles = tuple(handle(run.id) for run in page)
     return Page(handles, dump_cursor(*after) if after else None, tuple(page), engine)
+
+
+def _failed_runs(
+    engine: Engine, query: Query, failed: FailureFilter
+) -> tuple[list[Run], tuple[int, str] | None]:
+    """Return runs that *query* and *failed* admit, and where to go on if there may be more."""
+    wanted: list[Run] = []
+    cursor = query.cursor
+    for _ in range(_ROUNDS):
+        find = functools.partial(
+            engine.store.find, replace(query, limit=_LARGEST_PAGE, cursor=cursor)
+        )
+        found = engine.retry_while_unavailable(find)
+        states = states_of(engine, found.runs, failures=failed.code is not None)
+        admitted = {state.id for state in states if failed.admits(state)}
+        wanted += [run for run in found.runs if run.id in admitted]
+        cursor = found.cursor
+        if cursor is None and len(found.runs) == _LARGEST_PAGE:
+            cursor = (found.runs[-1].started_at, found.runs[-1].id)
+        if cursor is None or len(wanted) >= query.limit:
+            break
+    return wanted, cursor
 
 
 def prepare_purge(

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from celeriac.app import IfExists, RunHandle
     from celeriac.sagas import Saga, Sagas
     from celeriac.terminal.options import Target
+    from celeriac.views import RunState
 
 
 class Control(Invocation):
@@ -82,9 +83,15 @@ class Control(Invocation):
     ) -> None:
         sagas = self._sagas()
         found = matching(sagas.runs, bounded(target.filters))
-        if not found:
+        matched = len(found)
+        if verb == "retry" and not target.filters["asking"]:
+            found = _without_those_that_ask(found)
+        if target.dry_run:
+            self._print.would(verb, [run.id for run in found], kinds(found))
+            return
+        if not matched:
             click.echo("No run matches.", err=True)
-        elif not target.yes:
+        elif found and not target.yes:
             ask(verb, kinds(found))
         tally = BulkOutcome(len(found))
         with progress(verb, len(found)) as told, interrupts() as asked:
@@ -118,6 +125,19 @@ class Control(Invocation):
             raise given_up
         if status and exit_of_outcome(status):
             raise click.exceptions.Exit(exit_of_outcome(status))
+
+
+def _without_those_that_ask(found: list[RunState]) -> list[RunState]:
+    """Leave out runs whose step may have taken effect and honours no key: a retry repeats it."""
+    kept = [run for run in found if not run.asking]
+    if left := len(found) - len(kept):
+        click.echo(
+            f"{len(kept)} owed, {left} ask: those that ask are left alone, since a retry may do "
+            "a second time what was done (an e-mail).  See what became of them, then `skip` or "
+            "`retry` each, or say --asking",
+            err=True,
+        )
+    return kept
 
 
 def _find(sagas: Sagas, name: str) -> Saga[Any, Any]:

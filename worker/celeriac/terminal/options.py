@@ -17,7 +17,7 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-_FILTERS = ("status", "saga", "tags", "since", "until")
+_FILTERS = ("status", "saga", "tags", "since", "until", "owed", "asking", "failed_step", "code")
 _FASTEST = 50.0  # runs a second, unless somebody says otherwise: workers have other work as well
 
 
@@ -28,6 +28,7 @@ class Target(NamedTuple):
     filters: dict[str, Any]
     yes: bool
     rps: float
+    dry_run: bool
 
 
 def together(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -160,8 +161,19 @@ FILTERS = together(
         "--since", metavar="TIME", help="Started after this: 30m, 2h, 7d ago, or an ISO time."
     ),
     click.option("--until", metavar="TIME", help="Started before this."),
+    click.option("--owed", is_flag=True, help="Runs that owe something."),
+    click.option(
+        "--asking",
+        is_flag=True,
+        help="Runs that ask whether a step took effect; with --owed, either.",
+    ),
+    click.option("--failed-step", metavar="STEP", help="Runs that this step ended or that owe it."),
+    click.option("--code", help="Runs in which that step failed with this error code."),
 )
 BULK = together(
+    click.option(
+        "--dry-run", is_flag=True, help="With a filter: say which runs it is about, do nothing."
+    ),
     click.option("-y", "--yes", is_flag=True, help="Do not ask, however many runs it is about."),
     click.option(
         "--rps",
@@ -190,10 +202,12 @@ def targets(function: Any) -> Any:
     """An ID or a filter; the verb's function gets them as a `Target`."""
 
     @functools.wraps(function)
-    def gather(*args: Any, run_id: str | None, yes: bool, rps: float, **rest: Any) -> Any:
+    def gather(
+        *args: Any, run_id: str | None, yes: bool, rps: float, dry_run: bool, **rest: Any
+    ) -> Any:
         filters = {name: rest.pop(name) for name in _FILTERS}
-        _check(run_id, filters, rest)
-        return function(*args, target=Target(run_id, filters, yes, rps), **rest)
+        _check(run_id, filters, {**rest, "dry_run": dry_run})
+        return function(*args, target=Target(run_id, filters, yes, rps, dry_run), **rest)
 
     named = click.argument("run_id", metavar="[ID]", required=False, shell_complete=complete("run"))
     return named(FILTERS(BULK(gather)))
@@ -205,8 +219,11 @@ def _check(run_id: str | None, filters: dict[str, Any], rest: dict[str, Any]) ->
         raise click.UsageError("give the ID of a run or a filter, not both")
     if run_id is None and not filtered:
         raise click.UsageError(
-            "give the ID of a run, or a filter: --status, --saga, --tag, --since or --until"
+            "give the ID of a run, or a filter: --status, --saga, --tag, --since, --until, --owed, "
+            "--asking, --failed-step or --code"
         )
+    if run_id is not None and rest["dry_run"]:
+        raise click.UsageError("--dry-run is for a filter: `show ID` says what can be done")
     if run_id is None and rest.get("wait"):
         raise click.UsageError("--wait is for one run: give its ID")
 

@@ -226,6 +226,18 @@ class Printer:
         for run_id, why in tally.refused.items():
             click.echo(f"{clean(run_id)}: {clean(why)}", err=True)
 
+    def would(
+        self, verb: str, run_ids: Sequence[str], kinds: Sequence[tuple[str, str, int]]
+    ) -> None:
+        """Which runs a command is about, without doing it."""
+        if self.form == "ids":
+            self._echo(*map(clean, run_ids))
+        elif self.form == "table":
+            self._echo(*(f"{count:>8}  {clean(saga)} {status}" for saga, status, count in kinds))
+            self._echo(f"Would {verb} {_runs(len(run_ids))}; nothing was changed.")
+        else:
+            self._document({"command": verb, "would": list(run_ids)})
+
     def to_purge(self, run_ids: Iterable[str]) -> None:
         """Which runs a purge would remove, or how many."""
         if self.form == "ids":

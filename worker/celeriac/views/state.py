@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from celeriac.failure import Failure
-from celeriac.machine import EventKind, Frozen, RunStatus, StepStatus
+from celeriac.machine import EventKind, Frozen, PhaseStatus, RunStatus, StepStatus
 from celeriac.store import payloads
 
 if TYPE_CHECKING:
@@ -66,6 +66,17 @@ class RunState(Frozen):
     failed_step: str | None = Field(default=None, description="the step that ended the run")
     owed: tuple[str, ...] = Field(description="steps that an operator must see to")
     hold: Hold | None = Field(default=None, description="who paused it, while it is paused")
+
+    @property
+    def asking(self) -> bool:
+        """True if the run waits for an operator to say whether a step took effect."""
+        return any(step.asks for step in self.steps)
+
+    @property
+    def codes(self) -> frozenset[str]:
+        """The error codes of the step that ended the run, and of the compensations it owes."""
+        owed = [step.undo_failure for step in self.steps if step.name in self.owed]
+        return frozenset(f.code for f in (self.failure, *owed) if f and f.code)
 
     def step(self, name: str) -> StepView:
         """The step of this name; raises KeyError, with the names there are."""
@@ -124,8 +135,12 @@ def _failed(run: Run) -> bool:
 
 def _view(plan: Plan, run: Run, name: str, fields: Mapping[str, str]) -> StepView:
     step = run.step(name)
+    # The newest attempt's: one that succeeded leaves nothing to tell of those before it.
     failures = [
-        payloads.load_failure(fields.get(payloads.error_field(name, phase))) for phase in _PHASES
+        payloads.load_failure(fields.get(payloads.error_field(name, phase)))
+        if step.lane(phase).state is not PhaseStatus.DONE
+        else None
+        for phase in _PHASES
     ]
     return StepView(
         name=name,
