@@ -7,9 +7,10 @@ what it will be given.  Refuses to know: how values are written.
 # ruff: noqa: ANN001, ANN002, ANN201, ANN202, ARG001 -- they say nothing on purpose
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import pytest
+from pydantic import Field
 
 from celeriac.authoring import Flow  # noqa: TC001 -- annotations are read when the program runs
 from celeriac.errors import DefinitionError, InputInvalid, OutputInvalid
@@ -142,3 +143,20 @@ def test_what_an_undo_cannot_read_is_refused_before_it_is_owed() -> None:
     assert shape.load("order", '{"id":"a","amount":1}') == {"id": "a", "amount": 1}
     with pytest.raises(InputInvalid, match=r"book could not be undone: argument 'order' of unbook"):
         shape.load("order", '{"id":"a"}')
+
+
+def test_an_undo_may_read_a_narrower_kind_of_the_same() -> None:
+    """A constraint, or a union where the step has `Any`, is looked at as well."""
+
+    @step()
+    def weigh(grams: int) -> Any: ...
+
+    @weigh.compensation
+    def unload(grams: Annotated[int, Field(gt=0)], result: Hold | Order | None) -> None: ...
+
+    with pytest.raises(InputInvalid, match=r"weigh could not be undone: .*greater than 0"):
+        weigh.shape.load("grams", "0")
+    with pytest.raises(OutputInvalid, match="weigh could not be undone: argument 'result'"):
+        weigh.shape.dump({"number": 7})
+    assert weigh.shape.load("grams", "1") == 1
+    assert weigh.shape.dump({"hold_id": "h"}) == '{"hold_id":"h"}'

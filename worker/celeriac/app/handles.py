@@ -10,7 +10,7 @@ import json
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from celeriac.app.offload import offload
-from celeriac.authoring import ANYTHING, write
+from celeriac.authoring import ANYTHING
 from celeriac.engine import Archivist
 from celeriac.errors import (
     CommandRefused,
@@ -46,7 +46,7 @@ R = TypeVar("R")
 
 def dump_plain(_task: str, result: Any) -> str:
     """Return the result of a task nobody here knows as JSON; raise InputInvalid otherwise."""
-    return write(ANYTHING.adapter, result, "the result", InputInvalid)
+    return ANYTHING.dump(result, "the result", InputInvalid)
 
 
 class RunHandle(Generic[R]):

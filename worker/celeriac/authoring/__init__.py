@@ -5,8 +5,8 @@ anything runs.  Refuses to know: runs, servers, Celery.
 
 Its files, from the ground up::
 
-    annotations | options | proven | comparison < codecs < signatures < placeholders < calling
-    < compensations < steps < adopted < flow < planning
+    annotations | options | unreadable | comparison < proven < codecs < signatures < placeholders
+    < calling < compensations < steps < adopted < flow < planning
 """
 
 from __future__ import annotations

@@ -19,7 +19,8 @@ from pydantic.errors import PydanticUserError
 from pydantic_core import PydanticSerializationError
 
 from celeriac.authoring.comparison import difference
-from celeriac.authoring.proven import always, hopeless, proof_of
+from celeriac.authoring.proven import always, proof_of
+from celeriac.authoring.unreadable import hopeless
 from celeriac.errors import DefinitionError, InputInvalid
 from celeriac.failure import safe_text
 

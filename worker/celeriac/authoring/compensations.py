@@ -6,15 +6,15 @@ shape of their function.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, get_args
 
 from celeriac.authoring.annotations import (
     accepts_none,
     described,
     fits,
+    is_union,
     loses_type,
     plain,
-    without_none,
 )
 from celeriac.authoring.calling import refuse_call, wear
 from celeriac.authoring.signatures import RETURNS, Shape, listed
@@ -127,6 +127,11 @@ def note_readers(forward: Shape, undo: Shape) -> None:
         if stored != RETURNS and stored not in written:
             continue  # `error`: it is ours
         given = written.get(stored, forward.returns)
-        asked = plain(each.annotation)
-        if asked is not Any and without_none(asked) != without_none(given):
+        if plain(each.annotation) is not Any and _members(each.annotation) != _members(given):
             forward.read_by(stored, undo, key)
+
+
+def _members(annotation: Any) -> tuple[Any, ...]:
+    """The types in a union, but None; any other type alone."""
+    members = get_args(annotation) if is_union(annotation) else (annotation,)
+    return tuple(each for each in members if each is not type(None))

@@ -1,17 +1,13 @@
-"""Which types JSON carries whole: what can be said of a type before there is a value of it.
+"""Which types prove that JSON carries their values whole, so that these need not be read back.
 
-Owns: two walks over Pydantic's own description of a type (its core schema).  `hopeless` finds what
-can never be read back, so that it is refused where it is defined.  `proof_of` gives a quick look
-at a value that proves that reading it back would give the same, so that most values need not be
-read back.  Refuses to know: functions, and how a value is written.
+Owns: making, of Pydantic's own description of a type (its core schema), a quick look at a value
+that proves that reading it back would give the same.  Refuses to know: functions, and how a value
+is written.
 
 A proof is cautious: whatever is not known here (validators, serializers, aliases of several forms,
 settings of a model) is not proven, and its values are read back where they are written.  A value
 that was validated may still hold an instance that was not: Pydantic takes models and dataclasses
 as they are, also one of a subclass, changed since, or made by `model_construct`.
-
-The file is long because both walks read the same description, case by case: what one of them
-refuses, the other need not prove.
 """
 
 from __future__ import annotations
@@ -19,26 +15,17 @@ from __future__ import annotations
 import datetime as dt
 import enum
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+from celeriac.authoring.unreadable import FIELD_LISTS, named_fields
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
     from typing import TypeAlias
 
+    from celeriac.authoring.unreadable import Schema
+
     Proof: TypeAlias = Callable[[Any], bool]
-    Schema: TypeAlias = Mapping[str, Any]
-
-
-class Hopeless(NamedTuple):
-    """What in a type can never be read back, and the way out."""
-
-    path: str  # of the field; empty for the value itself
-    problem: str
-
-
-def hopeless(schema: Any) -> Hopeless | None:
-    """Return what in a type can never be read back from the JSON that is written of it."""
-    return next(_Search().visit(schema, "", renamed=False), None)
 
 
 def proof_of(schema: Any, *, nulls: bool = False) -> Proof | None:
@@ -72,121 +59,6 @@ def is_plain(value: Any) -> bool:
 
 _PLAIN = frozenset({str, int, bool, type(None)})
 
-# --- what can never be read back ---------------------------------------------------------------
-
-_MASKED = (
-    "is a secret, which Pydantic writes as asterisks: pass a reference to where the secret is "
-    "kept, or let the field be written (@field_serializer(…, when_used='json')); it is then kept "
-    "in Redis as plain text"
-)
-_KEYS = "has keys that JSON cannot carry, since they are text there: use text, or a list of pairs"
-_EXCLUDED = (
-    "is left out of what is written (exclude=True) and has no default, so it cannot be read back: "
-    "give it a default, or do not exclude it"
-)
-_NEVER_KEYS = frozenset(
-    {"tuple", "named-tuple", "none", "list", "set", "frozenset", "model", "dataclass", "dict"}
-)
-_NO_KEYS = {"type": "str"}
-_FIELD_LISTS = frozenset({"model-fields", "dataclass-args", "typed-dict"})
-_SEES_FIRST = frozenset({"function-before", "function-wrap"})
-
-
-class _Search:
-    """One walk in search of what can never be read back."""
-
-    def __init__(self) -> None:
-        self._definitions: dict[str, Schema] = {}
-        self._seen: set[str] = set()
-
-    def visit(self, schema: Schema, path: str, *, renamed: bool) -> Iterator[Hopeless]:
-        """Look at a type and all inside it; *renamed*: a validator sees its fields first."""
-        if "serialization" in schema:
-            if _hides(schema["serialization"]):
-                yield Hopeless(path, _MASKED)
-            return  # whoever writes it in a way of his own may well read it so
-        if schema["type"] in _FIELD_LISTS:
-            for name, field in _named_fields(schema):
-                yield from self._visit_field(schema, name, field, path, renamed=renamed)
-            return
-        if schema.get("keys_schema", _NO_KEYS)["type"] in _NEVER_KEYS:
-            yield Hopeless(path, _KEYS)
-        for inner, first in self._inside(schema):
-            yield from self.visit(inner, path, renamed=renamed or first)
-
-    def _inside(self, schema: Schema) -> Iterator[tuple[Schema, bool]]:
-        """The types inside one, and whether a validator sees a value before they do."""
-        kind = schema["type"]
-        if kind == "definitions":
-            self._definitions |= {each["ref"]: each for each in schema["definitions"]}
-        if kind == "definition-ref":
-            ref = schema["schema_ref"]
-            if ref in self._definitions and ref not in self._seen:
-                self._seen.add(ref)
-                yield self._definitions[ref], False
-        items = schema.get("items_schema", [])
-        for each in items if isinstance(items, list) else [items]:
-            yield each, False
-        if "values_schema" in schema:
-            yield schema["values_schema"], False
-        if "lax_schema" in schema:
-            yield schema["lax_schema"], False
-        if "schema" in schema and kind != "json":
-            yield schema["schema"], kind in _SEES_FIRST
-
-    def _visit_field(
-        self, fields: Schema, name: str, field: Schema, path: str, *, renamed: bool
-    ) -> Iterator[Hopeless]:
-        here = f"{path}.{name}".lstrip(".")
-        if field.get("serialization_exclude"):
-            if _is_required(fields, field) and not renamed:
-                yield Hopeless(here, _EXCLUDED)
-            return
-        alias = field.get("serialization_alias", name)
-        if alias not in _read_names(name, field) and not renamed:
-            yield Hopeless(here, _one_way(name, alias))
-        yield from self.visit(field["schema"], here, renamed=False)
-
-
-def _hides(serialization: Schema) -> bool:
-    function = serialization.get("function")
-    name = str(getattr(function, "__name__", "")).lower()
-    return getattr(function, "__module__", "") == "pydantic.types" and "secret" in name
-
-
-def _one_way(name: str, alias: str) -> str:
-    return (
-        f"is written as {alias!r} and read as {name!r}, so it cannot be read back: write "
-        f"alias={alias!r} in place of the serialization_alias, or add "
-        f"validation_alias=AliasChoices({name!r}, {alias!r})"
-    )
-
-
-def _named_fields(schema: Schema) -> Iterator[tuple[str, Schema]]:
-    fields = schema["fields"]
-    if isinstance(fields, dict):
-        yield from fields.items()
-    else:
-        for each in fields:
-            yield each["name"], each
-
-
-def _read_names(name: str, field: Schema) -> set[str]:
-    """The names under which a field is read; ours is always one (`by_name`)."""
-    alias = field.get("validation_alias")
-    if isinstance(alias, str):
-        return {name, alias}
-    return {name, *(each[0] for each in alias or () if len(each) == 1)}
-
-
-def _is_required(fields: Schema, field: Schema) -> bool:
-    if "required" in field:  # of a typed dictionary
-        return bool(field["required"])
-    if fields["type"] == "typed-dict":
-        return bool(fields.get("total", True))
-    return bool(field["schema"]["type"] != "default")
-
-
 # --- what is proven ----------------------------------------------------------------------------
 
 # What a description may say without a value getting lost.
@@ -211,7 +83,7 @@ _OF_MODELS = _REMARKS | {
 _OF_DATACLASSES = _REMARKS | {
     *("cls", "schema", "config", "fields", "frozen", "generic_origin", "slots", "post_init"),
 }
-_OF_FIELD_LISTS = _REMARKS | {
+_OFFIELD_LISTS = _REMARKS | {
     *("fields", "computed_fields", "model_name", "dataclass_name", "cls", "cls_name", "config"),
     *("total", "extra_behavior", "collect_init_only", "from_attributes"),
 }
@@ -359,14 +231,14 @@ class _Prover:
 
     def _proofs_of_fields(self, schema: Schema, *, held: bool) -> dict[str, Proof] | None:
         if (
-            schema["type"] not in _FIELD_LISTS
-            or not _says(schema, _OF_FIELD_LISTS, held=True)
+            schema["type"] not in FIELD_LISTS
+            or not _says(schema, _OFFIELD_LISTS, held=True)
             or schema.get("extra_behavior") == "allow"
             or not _names_are_apart(schema)
         ):
             return None
         found = {}
-        for name, field in _named_fields(schema):
+        for name, field in named_fields(schema):
             ordinary = field.get("init", True) and not field.get("init_only")
             proof = self.prove(field["schema"], held=held)
             if not ordinary or proof is None or not _says(field, _OF_FIELDS, held=True):
@@ -402,7 +274,7 @@ def _is_usual(schema: Schema) -> bool:
 def _names_are_apart(schema: Schema) -> bool:
     """True if each field is read under the name it is written with, and no other field is."""
     taken: set[str] = set()
-    for name, field in _named_fields(schema):
+    for name, field in named_fields(schema):
         alias = field.get("validation_alias", name)
         if not isinstance(alias, str):
             return False
