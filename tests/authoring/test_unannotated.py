@@ -10,7 +10,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any
 
 import pytest
-from pydantic import Field
+from pydantic import (
+    AfterValidator,
+    AnyUrl,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    model_serializer,
+)
 
 from celeriac.authoring import Flow  # noqa: TC001 -- annotations are read when the program runs
 from celeriac.errors import DefinitionError, InputInvalid, OutputInvalid
@@ -160,3 +168,52 @@ def test_an_undo_may_read_a_narrower_kind_of_the_same() -> None:
         weigh.shape.dump({"number": 7})
     assert weigh.shape.load("grams", "1") == 1
     assert weigh.shape.dump({"hold_id": "h"}) == '{"hold_id":"h"}'
+
+
+class Priced(BaseModel):
+    """A model that writes cents as whole euros, and reads them so."""
+
+    cents: Annotated[
+        int,
+        BeforeValidator(lambda value: value if value > 99 else value * 100),
+        PlainSerializer(lambda value: value // 100),
+    ]
+    note: Annotated[str, AfterValidator(str.strip)] = ""
+    site: AnyUrl | None = None
+
+
+class Wrapped(BaseModel):
+    """A model that decides as a whole how it is written."""
+
+    cents: int
+
+    @model_serializer
+    def _written(self) -> dict[str, int]:
+        return {"cents": self.cents // 100}
+
+
+def test_what_a_serializer_writes_is_read_as_a_whole_only() -> None:
+    """A field that is written in another form would arrive in that form: 20 for 2000."""
+
+    @step()
+    def pay(cents: int) -> None: ...
+
+    @step()
+    def tell(note: str, site: AnyUrl | None) -> None: ...
+
+    def one(flow: Flow, order: Priced) -> None:
+        flow.step(pay, order.cents)
+
+    def other(flow: Flow, order: Wrapped) -> None:
+        flow.step(pay, order.cents)
+
+    def fine(flow: Flow, order: Priced) -> None:
+        flow.step(tell, order.note, order.site)
+
+    for saga in (one, other):
+        with pytest.raises(
+            DefinitionError,
+            match=r"serializer decides how 'cents' is written; pass the whole value",
+        ):
+            plan(saga)
+    plan(fine)

@@ -1,4 +1,4 @@
-"""Which types can never be read back from the JSON that is written of them.
+"""Which types can never be read back from the JSON that is written of them, or only as a whole.
 
 Owns: finding them in Pydantic's own description of a type (its core schema), so that they are
 refused where they are defined, with the way out.  Refuses to know: values.
@@ -32,6 +32,23 @@ def hopeless(schema: Any) -> Hopeless | None:
     return next(_Search().visit(schema, "", renamed=False), None)
 
 
+def serializes(schema: Any, field: str | None = None) -> bool:
+    """Return whether a serializer decides what is written of a type, or of one of its fields."""
+    definitions: dict[str, Schema] = {}
+    while True:
+        if "serialization" in schema:
+            return True
+        if schema["type"] in FIELD_LISTS and field is not None:
+            schema = dict(named_fields(schema)).get(field, {}).get("schema", _NO_KEYS)
+            field = None
+            continue
+        definitions |= {each["ref"]: each for each in schema.get("definitions", ())}
+        inner = definitions.get(schema.get("schema_ref", ""), schema.get("schema"))
+        if inner is None or (field is None and schema["type"] not in _TRANSPARENT):
+            return False
+        schema = inner
+
+
 def named_fields(schema: Schema) -> Iterator[tuple[str, Schema]]:
     """Each field that a description lists (one of `FIELD_LISTS`), by name."""
     fields = schema["fields"]
@@ -56,6 +73,10 @@ _NEVER_KEYS = frozenset(
     {"tuple", "named-tuple", "none", "list", "set", "frozenset", "model", "dataclass", "dict"}
 )
 _NO_KEYS = {"type": "str"}
+_TRANSPARENT = frozenset(
+    {"default", "nullable", "definitions", "definition-ref"}
+    | {"function-before", "function-after", "function-wrap"}
+)
 _SEES_FIRST = frozenset({"function-before", "function-wrap"})
 
 
