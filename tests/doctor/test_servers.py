@@ -204,7 +204,7 @@ def test_a_wrong_password(examined: Examine, serve: Serve) -> None:
     with server.client() as client:
         client.config_set("requirepass", "right")
     found = look(examined, server, f"redis://:wr%40ng@127.0.0.1:{server.port}/0")
-    only(found, "redis", Severity.ERROR, "refused our name")
+    only(found, "redis", Severity.ERROR, "refused the login")
     assert "wr%40ng" not in repr(found.report)
     assert "wr@ng" not in repr(found.report)
     assert found.report.cut_off

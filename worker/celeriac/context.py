@@ -1,4 +1,4 @@
-"""What a step may know of the attempt it is in.
+"""What a step may know about its own attempt.
 
 Owns: `StepContext`, and the variable that holds the one of the attempt now running.  Refuses to
 know: who runs the attempt, and what a heartbeat does; that is a callable given to it.
@@ -32,17 +32,17 @@ class StepContext:
     run_id: str  # the id given to `start`
     saga: str  # name of the saga
     step: str  # name of the step in the run; a compensation sees the name of its step
-    attempt: int  # counts from 1, anew for a compensation
+    attempt: int  # counts from 1; a compensation has its own count
     idempotency_key: str  # stable over attempts; a compensation sees the forward step's
     deadline: datetime | None = None  # when the run as a whole must have ended
     tags: Mapping[str, str] = field(default_factory=dict)  # as given to `start`
     reason: str | None = None  # in a compensation: why
-    generation: int = 0  # how often a late effect made this compensation necessary again
+    generation: int = 0  # how often a late effect made the compensation run again
     heartbeat_details: Any = None  # what the last attempt left with `heartbeat`
     on_heartbeat: Callable[[Any], None] = field(default=_no_heartbeat, repr=False, compare=False)
 
     def heartbeat(self, details: Any = None) -> None:
-        """Tell that the attempt is alive, and leave *details* (any JSON) for the next attempt.
+        """Say that the attempt is alive, and leave *details* (any JSON) for the next attempt.
 
         Raises LeaseLost when this attempt no longer counts: stop then, without another effect.
         """
@@ -50,7 +50,7 @@ class StepContext:
 
     @classmethod
     def for_test(cls, step: str = "step", **given: Any) -> StepContext:
-        """Return a context for a unit test of a step; every field can be given."""
+        """Return a context for a unit test of a step; *given* sets any field."""
         values = {"run_id": "test-run", "saga": "test", "attempt": 1, **given}
         values.setdefault("idempotency_key", f"{values['run_id']}:{step}")
         return cls(step=step, **values)
@@ -60,10 +60,10 @@ _current: ContextVar[StepContext | None] = ContextVar("celeriac_step_context", d
 
 
 def current() -> StepContext:
-    """Return the context of the attempt now running, anywhere below a step.
+    """Return the context of the running attempt, from anywhere inside a step.
 
-    Raises CommandRefused (`no_context`) outside of one, and in threads that a step has started
-    itself: pass them the context instead.
+    Raises CommandRefused (`no_context`) outside of a step, and in threads that a step has started:
+    pass the context to them instead.
     """
     found = _current.get()
     if found is None:
@@ -78,7 +78,7 @@ def current() -> StepContext:
 
 @contextmanager
 def entered(context: StepContext) -> Iterator[StepContext]:
-    """Make *context* what `current` returns, for the length of a `with`."""
+    """Make `current` return *context* inside a `with` block."""
     token = _current.set(context)
     try:
         yield context

@@ -6,8 +6,8 @@ are raised.
 ::
 
     SagaError
-    ├── DefinitionError          a saga, step or compensation is written wrongly (at import)
-    ├── ConfigurationError       a setting is missing or makes no sense
+    ├── DefinitionError          a saga, step or compensation is defined wrongly (at import)
+    ├── ConfigurationError       a setting is missing or impossible
     ├── InputInvalid             the input of a run does not validate; nothing was written
     ├── PayloadTooLarge          an input or output is over `saga_max_payload`
     ├── RunNotFound              no run has this id
@@ -64,7 +64,7 @@ class DefinitionError(SagaError):
 
 
 class ConfigurationError(SagaError):
-    """A setting is missing or makes no sense; the message names it."""
+    """A setting is missing or impossible; the message names it."""
 
     code = "configuration"
 
@@ -125,7 +125,7 @@ class RunConflict(SagaError):
 
 
 class CommandRefused(SagaError):
-    """A command that is not legal in the run's present state; nothing changed.
+    """The run's present state does not allow this command; nothing changed.
 
     `reason` is one word for programs.
 
@@ -168,7 +168,7 @@ class RunCompensated(RunNotSuccessful):
 
 
 class RunFailed(RunNotSuccessful):
-    """Something is still owed: `owed` lists the steps whose effect stands and should not."""
+    """Something is still owed: `owed` lists the steps whose effect still has to be undone."""
 
     code = "run_failed"
 
@@ -190,13 +190,13 @@ class RunTerminated(RunNotSuccessful):
 
 
 class ResultTimeout(SagaError, TimeoutError):
-    """The run had not ended when the caller's patience had; it goes on by itself."""
+    """The run had not ended within *timeout* seconds; it goes on by itself."""
 
     code = "result_timeout"
 
 
 class StoreError(SagaError):
-    """The state Redis did not do what it was asked."""
+    """The state Redis could not carry out a command."""
 
     code = "store"
 
@@ -216,8 +216,8 @@ class StoreFull(StoreError):
 class Abort(SagaError):
     """Raised by a step that knows retrying is useless: it fails at once.
 
-    `effect=False` says that this attempt proves it had no effect, so the step's own
-    compensation need not run (unless an earlier attempt may have had one).
+    `effect=False` promises that this attempt had no effect, so the step's own compensation need
+    not run (unless an earlier attempt may have had an effect).
     """
 
     def __init__(
@@ -252,7 +252,7 @@ class LeaseLost(SagaError):
 
 
 class OutputInvalid(SagaError):
-    """What a step returned does not fit its annotation, or cannot be written as JSON."""
+    """A step returned a value that does not fit its annotation, or is not valid JSON."""
 
     code = "output_invalid"
 

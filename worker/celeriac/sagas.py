@@ -62,8 +62,7 @@ R = TypeVar("R")
 class Sagas:
     """Makes a Celery app durable: defines steps and sagas, finds and steers runs.
 
-    One for each app.  Nothing is read from the configuration, and no connection made, before it
-    is needed.
+    Make one per app.  It reads no configuration and opens no connection before it has to.
     """
 
     def __init__(self, app: Celery) -> None:
@@ -106,15 +105,16 @@ class Sagas:
     def step(self, function: Any = None, /, **options: Any) -> Any:
         """Make a function a step: a real Celery task, under its own name.
 
-        `timeout` is how long one attempt may take; `retry` when to try again; `pivot=True` says
-        that after this step the run only goes forward; everything else goes to Celery's `task`.
+        `timeout` is how long one attempt may take (seconds, or text such as "30s"); `retry` says
+        when to try again; after a step with `pivot=True` the run only goes forward.  Other options
+        go to Celery's `task`.
 
-        `effect` says what the step's participant can do: honour the idempotency key (`keyed`),
-        keep key and tombstone in the effect's own transaction (`barrier`, see
-        `celeriac.barrier`), or neither (`none`, an e-mail).  `on_unknown` says what follows an
-        attempt whose outcome nobody knows, since it timed out or its worker died: `retry` (the
+        `effect` declares what the downstream service guarantees: it honours the idempotency key
+        (`keyed`), it stores key and tombstone in the effect's own transaction (`barrier`, see
+        `celeriac.barrier`), or neither (`none`, such as an e-mail).  `on_unknown` says what follows
+        an attempt with an unknown outcome, because it timed out or its worker died: `retry` (the
         default), `compensate`, or `operator` (the default for `none`): the run rests in `failed`
-        until somebody retries or skips the step, or cancels the run.  Raises DefinitionError.
+        until an operator retries or skips the step, or cancels the run.  Raises DefinitionError.
         """
         decorator = _StepDecorator(self, options)
         return decorator if function is None else decorator(function)
@@ -143,11 +143,11 @@ class Sagas:
     ) -> _SagaDecorator: ...
 
     def saga(self, function: Any = None, /, **options: Any) -> Any:
-        """Make a function a saga; it is called once, now, with placeholders, to plan it.
+        """Make a function a saga.  It is called once, now, with placeholders, to plan the saga.
 
         `deadline` is how long a run may take, `on_deadline` what happens then (`compensate` or
-        `alert`), `compensation_order` how steps are undone (`reverse`, `forward`, `parallel`),
-        `retention` how long a run is kept after its end.  Raises DefinitionError.
+        `alert`), `compensation_order` in which order steps are undone (`reverse`, `forward`,
+        `parallel`), `retention` how long a run is kept after its end.  Raises DefinitionError.
         """
         decorator = _SagaDecorator(self, options)
         return decorator if function is None else decorator(function)
@@ -155,7 +155,7 @@ class Sagas:
     def compensate(self, existing_task: Any, undo_task: Any) -> None:
         """Make one existing Celery task the compensation of another.  Neither is changed.
 
-        To be said before the sagas that use them.  Raises DefinitionError.
+        Call it before you define the sagas that use them.  Raises DefinitionError.
         """
         self._definitions.compensate(existing_task, undo_task)
 
@@ -199,10 +199,10 @@ class Sagas:
     ) -> Page:
         """Return a page of runs, newest first.
 
-        `since` and `until` bound the start (a time, or how long ago).  `owed` are runs that owe
-        something, `asking` those that ask whether a step took effect (both: either); `failed_step`
-        ended the run or is owed, `code` is its error code.  `limit` is 1 to 200, `cursor` that of
-        the page before.  Raises InputInvalid for a filter that makes no sense.
+        `since` and `until` limit when runs were started (a time, or how long ago).  `owed` are runs
+        that owe something, `asking` those that ask whether a step took effect (both: either);
+        `failed_step` ended the run or is owed, `code` is its error code.  `limit` is 1 to 200;
+        `cursor` comes from the previous page.  Raises InputInvalid for an impossible filter.
         """
         return find_runs(
             self.runtime,
@@ -223,7 +223,7 @@ class Sagas:
         return engine.retry_while_unavailable(engine.store.counts)
 
     def stats(self) -> Stats:
-        """Return how the runs stand as a whole; it takes no longer where there are many."""
+        """Return figures about all runs; takes no longer if there are many."""
         engine = self.runtime.engine
         found = engine.retry_while_unavailable(lambda: stats_of(engine.store))
         plans = [saga.planned.plan for saga in self.defined.values()]
@@ -238,12 +238,11 @@ class Sagas:
         reason: str = "",
         by: str = "",
     ) -> Purge:
-        """Return what removes runs that ended so long ago, before their retention is over.
+        """Prepare to remove runs that ended so long ago, before their retention is over.
 
-        Nothing is removed before that is asked for: `for removed in purge.run(): …` goes on as long
-        as it is asked, with the number of runs that are gone.  The archive gets each run first.
-        Raises InputInvalid for a status that is not at rest, and for `failed`: what is owed is
-        never purged.
+        Nothing is removed yet: iterate over `purge.run()`, which yields how many runs are gone so
+        far.  The archive gets each run first.  Raises InputInvalid for a status that is not at
+        rest, and for `failed`: what is owed is never purged.
         """
         return prepare_purge(
             self.runtime, older_than, status=status, saga=saga, reason=reason, by=by
@@ -254,9 +253,9 @@ class Sagas:
         return sweep_once(self.runtime)
 
     def repair(self, *, dry_run: bool = False) -> Repaired:
-        """Prove that everything stored of the runs fits together, and mend what does not.
+        """Check that everything stored about runs is consistent, and mend what is not.
 
-        Looks at every run, so it takes its time, and holds up nobody; *dry_run* only looks.
+        It looks at every run, which takes time but delays no run; *dry_run* changes nothing.
         """
         return Repair(self.runtime.engine).run(dry_run=dry_run)
 
@@ -295,9 +294,9 @@ class Saga(Generic[I, R]):
     ) -> RunHandle[R]:
         """Accept a run and return its handle; once this returns, the run will come to rest.
 
-        *id* makes it idempotent (left out: a UUID of version 7).  *if_exists* says what happens
-        when the id is taken: `join` returns that run if its input is equal, else RunConflict;
-        `fail` raises RunExists; `restart` starts anew if it has ended.
+        *id* makes it idempotent; the default is a new UUID (version 7).  *if_exists* says what
+        happens if the id is taken: `join` returns that run if its input is equal, and raises
+        RunConflict if not; `fail` raises RunExists; `restart` starts again if the run has ended.
 
         Raises InputInvalid or PayloadTooLarge with nothing written, StoreUnavailable, StoreFull.
         """
@@ -312,10 +311,10 @@ class Saga(Generic[I, R]):
         if_exists: IfExists = "join",
         **named: Any,
     ) -> RunHandle[R]:
-        """Do what `start` does for a coroutine, whose event loop goes on meanwhile.
+        """Do what `start` does in a coroutine, without blocking its event loop.
 
-        Whoever is cancelled while it awaits this may have started the run: with an *id*, one can
-        ask again.
+        If the caller is cancelled meanwhile, the run may have been started: give an *id*, and you
+        can start it again safely.
         """
         options: Any = {"id": id, "tags": tags, "if_exists": if_exists}
         return await offload(self.start, *inputs, **options, **named)
@@ -345,7 +344,7 @@ class Saga(Generic[I, R]):
         using: str | None = None,
         **named: Any,
     ) -> str:
-        """Start once Django's transaction commits; return the run's id.  Checks the input now."""
+        """Start when Django's transaction commits; return the run's id.  Checks the input now."""
         from django.db import transaction  # noqa: PLC0415 -- only where Django is in use
 
         start, texts = self._prepare(inputs, named, id, tags, if_exists)

@@ -45,7 +45,7 @@ R = TypeVar("R")
 
 
 def dump_plain(_task: str, result: Any) -> str:
-    """Return the result of a task nobody here knows as JSON; raise InputInvalid otherwise."""
+    """Return as JSON the result of a task that this process does not know; raise InputInvalid."""
     return ANYTHING.dump(result, "the result", InputInvalid)
 
 
@@ -91,14 +91,14 @@ class RunHandle(Generic[R]):
         """Wait until the run has ended and return its result.
 
         *timeout* is seconds: 0 looks once, None waits for ever.  Raises ResultTimeout, and
-        RunCompensated, RunFailed or RunTerminated when the run ended in that way.  Woken by the
-        store, through one connection for all who wait in this process.
+        RunCompensated, RunFailed or RunTerminated when the run ended in that way.  All waits of a
+        process share one connection.
         """
         reading = _Reading(self._engine)
         return self._outcome(self._rest(timeout, reading), reading)
 
     async def aresult(self, timeout: float | None = None) -> R:  # noqa: ASYNC109 -- as `result`
-        """Do what `result` does for a coroutine, without a thread that is held up meanwhile."""
+        """Do what `result` does in a coroutine, without blocking a thread."""
         if timeout is not None and timeout <= 0:
             return await offload(self.result, timeout)
         reading = _Reading(self._engine)
@@ -129,7 +129,7 @@ class RunHandle(Generic[R]):
         raise _unsuccessful(found.run, payloads.load_failure(found.fields.get(payloads.CAUSE)))
 
     def undo_plan(self) -> UndoPlan:
-        """Return what a cancel would undo now, in which order, and what it could not.
+        """Return what `cancel` would undo now, in which order, and what it could not undo.
 
         Changes nothing.  Raises RunNotFound.
         """
@@ -143,7 +143,7 @@ class RunHandle(Generic[R]):
         return undo_plan_of(plan, found.run, found.fields, found.now)
 
     def export(self, *, payloads: bool = False) -> dict[str, Any]:
-        """Return all that is known of the run, as one document for programs.
+        """Return everything known of the run, as one document for programs.
 
         State, history and plan; with *payloads* also input, outputs and failures in full, which
         may hold secrets.  Raises RunNotFound.
@@ -172,10 +172,10 @@ class RunHandle(Generic[R]):
     # --- steering ------------------------------------------------------------------------------
 
     def cancel(self, reason: str = "", *, by: str = "") -> bool:
-        """Stop forward work and undo what was done, also of a run that has completed.
+        """Stop forward work and undo what was done, even if the run has completed.
 
-        True if that changed anything, as with the other commands.  Does nothing more to a run
-        that is being undone or was.  Raises CommandRefused for one that was terminated or is past
+        Returns True if this changed anything, as the other commands do.  A run that is being
+        undone, or was, stays as it is.  Raises CommandRefused if the run was terminated or is past
         its pivot.
         """
         return self._do(commands.Cancel(reason, by))
@@ -185,10 +185,10 @@ class RunHandle(Generic[R]):
         return self._do(commands.Terminate(_checked_reason("terminate", reason), by))
 
     def retry(self, step: str | None = None, reason: str = "", *, by: str = "") -> bool:
-        """Try again what is owed: one step, or all of them.
+        """Retry what is owed: one step, or all of them.
 
-        A failed compensation gets a new budget of attempts, and so does a step that gave up after
-        the pivot.  Raises CommandRefused if there is nothing to retry.
+        A failed compensation gets a new budget of attempts; so does a step that gave up after the
+        pivot.  Raises CommandRefused if there is nothing to retry.
         """
         return self._do(commands.RetryOwed(step, reason, by))
 
@@ -197,25 +197,24 @@ class RunHandle(Generic[R]):
         return self._do(commands.Waive(step, _checked_reason("waive", reason), by))
 
     def pause(self, reason: str = "", *, by: str = "") -> bool:
-        """Take up no further attempt, forward or back, until the run is resumed.
+        """Start no further attempt, forward or back, until the run is resumed.
 
-        What is at work may finish.  The deadline is not told of the pause.  Raises CommandRefused
-        for a run that has ended.
+        A running attempt may finish.  Paused time does not count towards the deadline.  Raises
+        CommandRefused if the run has ended.
         """
         return self._do(commands.Pause(reason, by))
 
     def resume(self, reason: str = "", *, by: str = "") -> bool:
-        """Go on with a run that was paused.  Raises CommandRefused for a run that has ended."""
+        """Continue a run that was paused.  Raises CommandRefused if the run has ended."""
         return self._do(commands.Resume(reason, by))
 
     def skip(self, step: str, result: Any = None, reason: str = "", *, by: str = "") -> bool:
-        """Go on as if *step* had completed with *result*: an operator has seen to it.
+        """Go on as if *step* had completed with *result*, because an operator took care of it.
 
-        For a step that has not run yet, waits to be tried again, or gave up without the run
-        turning round.  What an attempt of it may have done is undone with the rest, if the run
-        turns round later; a step that was never tried is not undone.  Raises InputInvalid for a
-        result the step could not return, and CommandRefused if the step has its result, is at
-        work, or is being undone.
+        Works for a step that has not run yet, waits for its next attempt, or gave up while the run
+        still goes forward.  If the run compensates later, the step is undone too, provided that it
+        was ever tried.  Raises InputInvalid for a result that the step could not return, and
+        CommandRefused if the step has a result, is running, or is being undone.
         """
         _, plan = self._planned()
         node = plan.by_name.get(step)

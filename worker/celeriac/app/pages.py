@@ -1,6 +1,6 @@
 """A page of runs, and the states of many runs in a few round trips.
 
-Owns: what a listing hands out.  Refuses to know: how runs are found, and how one of them is
+Owns: what a listing returns.  Refuses to know: how runs are found, and how one of them is
 steered.
 """
 

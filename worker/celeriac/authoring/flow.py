@@ -36,7 +36,7 @@ class Planned:
 
 
 class Flow:
-    """The first parameter of a saga's function: what it builds its steps with."""
+    """The first parameter of a saga's function, which adds steps with it."""
 
     def __init__(self, saga: str, undos: Mapping[str, Compensation[..., Any]]) -> None:
         self._saga, self._undos = saga, undos
@@ -51,7 +51,7 @@ class Flow:
     def step(self, task: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
 
     def step(self, task: Any, /, *args: Any, **kwargs: Any) -> Any:
-        """Add a step that runs after the one before; return what stands for its result.
+        """Add a step that runs after the previous one; return a placeholder for its result.
 
         *task* is a step, or an existing Celery task, which runs unmodified.  Arguments are inputs
         of the saga, results of steps, fields of either, constants, or lists and mappings of them.

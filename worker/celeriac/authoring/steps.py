@@ -39,9 +39,9 @@ Among the options is `saga_shape`, the shape of the function.
 
 
 class Step(Generic[P, C, R]):
-    """A step: a real Celery task, which stays callable as the plain function it was made of.
+    """A step: a real Celery task, which you can still call as the plain function it was made of.
 
-    What is not defined here (`delay`, `apply_async`, `s`, `name` of its queue …) is the task's.
+    Everything not defined here (`delay`, `apply_async`, `s`, its queue …) is that of the task.
     """
 
     def __init__(  # noqa: PLR0913 -- all that was said where it was defined
@@ -105,7 +105,7 @@ class Step(Generic[P, C, R]):
         retry: Retry | None = None,
         **options: Any,
     ) -> Compensation[U, S] | Callable[[Callable[U, S]], Compensation[U, S]]:
-        """Make a function the undo of this step.  It asks for what it needs, by name.
+        """Make a function the compensation of this step.  Its parameter names say what it needs.
 
         It may ask for the step's parameters, `result` (None if the outcome is unknown), `error`
         (`Failure | None`) and, first, the StepContext.  Raises DefinitionError.

@@ -65,8 +65,8 @@ def _not_a_duration(value: object) -> DefinitionError:
 class Retry:
     """When to try a step again, and how long to wait before.
 
-    `max_attempts` counts the first attempt; None is for ever.  Delays are durations.  Jitter takes
-    up to half off a delay, so that what failed together does not come back together
+    `max_attempts` counts the first attempt; None is for ever.  Delays are durations.  Jitter
+    shortens each delay by up to half, so that steps that failed together are not retried together
     (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/).
     """
 
