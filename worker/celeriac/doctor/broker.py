@@ -21,8 +21,8 @@ BROKER: Table[Facts] = Table("broker")
     "broker",
     about="The broker answers.",
     severity=ERROR,
-    advice="See that it is up, and that broker_url, its password and the network are right: runs "
-    "are accepted without it, but none goes on.",
+    advice="Check that it is up, and that broker_url, its password and the network are right: "
+    "without it runs are accepted, but none goes on.",
     by_hand="celery -A app inspect ping",
 )
 def broker(facts: Facts) -> Iterator[str | Remark]:
@@ -35,7 +35,7 @@ def broker(facts: Facts) -> Iterator[str | Remark]:
 
 @BROKER.check(
     "shared-redis",
-    about="Runs and messages are kept by different servers.",
+    about="Runs and messages are on different servers.",
     severity=INFO,
     advice="Fine for small installations. Where queues may grow long, give runs a Redis of their "
     "own (saga_redis_url): a full queue takes the memory in which runs are kept.",
@@ -50,7 +50,7 @@ def shared_redis(facts: Facts) -> Iterator[str | Remark]:
 
 @BROKER.check(
     "broker-eviction",
-    about="The broker throws no message away when its memory is full.",
+    about="The broker discards no message when its memory is full.",
     severity=WARNING,
     advice="CONFIG SET maxmemory-policy noeviction on the broker's Redis, and the same in its "
     "redis.conf.",

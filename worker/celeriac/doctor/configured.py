@@ -154,7 +154,7 @@ def _visibility(facts: Facts) -> float | None:
 
 @check(
     "lease",
-    about="A lease outlasts a pause of a worker, and a dead worker is noticed soon.",
+    about="A lease outlasts a short pause of a worker, and a dead worker is noticed soon.",
     severity=WARNING,
     advice="Leave saga_lease between 5 and 300 seconds; 15 suits most.",
     by_hand="saga_lease",
@@ -232,9 +232,9 @@ def routes(facts: Facts) -> Iterator[str | Remark]:
 
 @check(
     "own-queue",
-    about="Celeriac's own messages have their queue to themselves.",
+    about="Celeriac's own messages have a queue of their own.",
     severity=WARNING,
-    advice=f"Give other tasks another queue than {QUEUE!r}: recovery waits behind them.",
+    advice=f"Route other tasks to a queue other than {QUEUE!r}: recovery waits behind them.",
     by_hand="task_default_queue and task_routes",
 )
 def own_queue(facts: Facts) -> Iterator[str | Remark]:

@@ -35,8 +35,8 @@ _SLOW, _VERY_SLOW = 5.0, 25.0  # ms of a round trip; a step takes three
     "redis",
     about="The state Redis answers.",
     severity=ERROR,
-    advice="See that it is up, and that saga_redis_url, its password and the network are right: "
-    "nothing starts and nothing goes on without it.",
+    advice="Check that it is up, and that saga_redis_url, its password and the network are right: "
+    "without it nothing starts and nothing goes on.",
     by_hand="redis-cli -u URL ping",
 )
 def redis(facts: Facts) -> Iterator[str | Remark]:
@@ -49,7 +49,7 @@ def redis(facts: Facts) -> Iterator[str | Remark]:
 
 @check(
     "permissions",
-    about="The state Redis takes the commands that sagas need.",
+    about="The state Redis allows the commands that sagas need.",
     severity=ERROR,
     advice="Give the user of saga_redis_url what sagas need: ACL SETUSER name ~NAMESPACE:* "
     "&NAMESPACE:* +@read +@write +@scripting +@pubsub +select +time +info +ping. "
@@ -65,7 +65,7 @@ def permissions(facts: Facts) -> Iterator[str | Remark]:
 
 @check(
     "redis-version",
-    about="The state Redis is of version 6.2 or newer.",
+    about="The state Redis has version 6.2 or newer.",
     severity=ERROR,
     advice="Use Redis 6.2 or newer (7.0 lets runs in flight go on when memory is full), or Valkey.",
     by_hand="INFO server: redis_version",
@@ -80,7 +80,7 @@ def redis_version(facts: Facts) -> Iterator[str | Remark]:
 
 @check(
     "primary",
-    about="The state Redis is a primary, and not a replica.",
+    about="The state Redis is a primary, not a replica.",
     severity=ERROR,
     advice="Name the primary in saga_redis_url; where a failover moves it, name what follows it.",
     by_hand="ROLE",
@@ -94,7 +94,7 @@ def primary(facts: Facts) -> Iterator[str | Remark]:
 
 @check(
     "cluster",
-    about="The state Redis is no Redis Cluster.",
+    about="The state Redis is not a Redis Cluster.",
     severity=ERROR,
     advice="Use a server without cluster-enabled: keys are laid out for a cluster, but this "
     "version's client does not speak to one.",
@@ -169,7 +169,7 @@ def aof(facts: Facts) -> Iterator[str | Remark]:
 
 @check(
     "fsync",
-    about="Redis brings its append-only file to the disk every second, or at each write.",
+    about="Redis syncs its append-only file to disk every second, or at each write.",
     severity=WARNING,
     advice="CONFIG SET appendfsync everysec (or always), and the same in redis.conf.",
     by_hand="CONFIG GET appendfsync",
@@ -182,7 +182,7 @@ def fsync(facts: Facts) -> Iterator[str | Remark]:
 
 @check(
     "fsync-on-rewrite",
-    about="Redis brings its append-only file to the disk also while it is rewritten.",
+    about="Redis syncs its append-only file to disk also while it rewrites it.",
     severity=WARNING,
     advice="CONFIG SET no-appendfsync-on-rewrite no, and the same in redis.conf.",
     by_hand="CONFIG GET no-appendfsync-on-rewrite",
@@ -195,9 +195,10 @@ def fsync_on_rewrite(facts: Facts) -> Iterator[str | Remark]:
 
 @check(
     "disk",
-    about="Redis could write to its disk the last time it tried.",
+    about="The last time Redis wrote to its disk, it could.",
     severity=ERROR,
-    advice="See that the disk is not full and its folder may be written to; Redis's log says more.",
+    advice="Check that the disk is not full and that Redis may write to its folder; its log says "
+    "more.",
     by_hand="INFO persistence: aof_last_write_status, rdb_last_bgsave_status",
 )
 def disk(facts: Facts) -> Iterator[str | Remark]:
@@ -258,10 +259,10 @@ def _uncounted(server: Server) -> int:
 
 @check(
     "fragmentation",
-    about="Redis takes not much more memory from the system than it uses.",
+    about="Redis takes little more memory from the system than it uses.",
     severity=WARNING,
-    advice="CONFIG SET activedefrag yes where the server can do it, or restart it in a quiet hour; "
-    "see that the machine does not swap.",
+    advice="CONFIG SET activedefrag yes if the server can do it, or restart it in a quiet hour; "
+    "check that the machine does not swap.",
     by_hand="INFO memory: used_memory_rss, mem_fragmentation_ratio",
 )
 def fragmentation(facts: Facts) -> Iterator[str | Remark]:
@@ -276,7 +277,7 @@ def fragmentation(facts: Facts) -> Iterator[str | Remark]:
 
 @check(
     "connections",
-    about="Redis takes more clients than it has.",
+    about="Redis has room for more clients.",
     severity=WARNING,
     advice="CONFIG SET maxclients higher; each worker process keeps a few connections.",
     by_hand="INFO clients: connected_clients, maxclients",
@@ -291,9 +292,9 @@ def connections(facts: Facts) -> Iterator[str | Remark]:
 
 @check(
     "restart",
-    about="Redis was not restarted in the last quarter of an hour.",
+    about="Redis was not restarted in the last 15 minutes.",
     severity=INFO,
-    advice="See in its log why; what it lost, if anything, is the last second (appendfsync).",
+    advice="Its log says why; if it lost anything, it is the last second (appendfsync).",
     by_hand="INFO server: uptime_in_seconds",
 )
 def restart(facts: Facts) -> Iterator[str | Remark]:
@@ -309,8 +310,8 @@ def restart(facts: Facts) -> Iterator[str | Remark]:
     "latency",
     about="Redis answers within 5 ms.",
     severity=WARNING,
-    advice="Bring Redis nearer to the workers, and see what keeps it busy: SLOWLOG GET, "
-    "LATENCY DOCTOR, and neighbours on its machine.",
+    advice="Move Redis nearer to the workers, and find out what keeps it busy: SLOWLOG GET, "
+    "LATENCY DOCTOR, and other programs on its machine.",
     by_hand="redis-cli --latency",
 )
 def latency(facts: Facts) -> Iterator[str | Remark]:
@@ -353,8 +354,8 @@ def skewed(who: str, ahead: float) -> Iterator[Remark]:
     "shards",
     about="Every run is in the shard that saga_shards gives it.",
     severity=ERROR,
-    advice="Give saga_shards back the value that this namespace began with, everywhere; to change "
-    "it, begin a new saga_namespace and let the old one drain.",
+    advice="Set saga_shards back, everywhere, to the value that this namespace began with.  To "
+    "change it, use a new saga_namespace and let the old one drain.",
     by_hand="the value of saga_shards that was deployed before",
 )
 def shards(facts: Facts) -> Iterator[str | Remark]:

@@ -27,7 +27,7 @@ _LATE_FOR = 5.0  # seconds in which no tick of it has come in time
 
 @SWEEP.check(
     "sweep",
-    about="The sweep went through all shards just now.",
+    about="A sweep went through all shards just now.",
     severity=ERROR,
     advice="Start a beat (celery -A app beat), or celery -A app saga sweep --every 1; see that a "
     f"worker takes from the queue {QUEUE!r}. Without it nothing that was lost is found.",
@@ -64,7 +64,7 @@ def sweep_lag(facts: Facts) -> Iterator[str | Remark]:
     "beat",
     about="One beat sends the ticks of the sweep, and they arrive in time.",
     severity=WARNING,
-    advice="Run exactly one beat: each further one doubles all periodic tasks.",
+    advice="Run exactly one beat: a second one doubles all periodic tasks.",
     by_hand="the processes of celery beat, on all machines",
 )
 def beat(facts: Facts) -> Iterator[str | Remark]:

@@ -29,7 +29,7 @@ WORKERS: Table[Facts] = Table("workers")
     "workers",
     about="Workers with this app's sagas answer.",
     severity=ERROR,
-    advice="Start workers: celery -A app worker, under something that starts them again.",
+    advice="Start workers (celery -A app worker) under a supervisor that restarts them.",
     by_hand="celery -A app inspect ping",
 )
 def workers(facts: Facts) -> Iterator[str | Remark]:
@@ -76,7 +76,7 @@ def present_workers(facts: Facts) -> dict[str, Worker]:
 
 @WORKERS.check(
     "tasks",
-    about="Every task of a live plan is known to the workers that get its messages.",
+    about="Workers know every task of a live plan whose messages they get.",
     severity=ERROR,
     advice="Deploy workers that import the module of these tasks, and keep them until the runs "
     "that need them have ended.",
@@ -101,7 +101,7 @@ def tasks(facts: Facts) -> Iterator[str | Remark]:
 
 @WORKERS.check(
     "queues",
-    about="Every queue that a saga uses is consumed by some worker.",
+    about="A worker consumes every queue that a saga uses.",
     severity=ERROR,
     advice="Start a worker for it: celery -A app worker -Q queue.",
     by_hand="celery -A app inspect active_queues",
@@ -185,7 +185,7 @@ def clocks(facts: Facts) -> Iterator[str | Remark]:
     "versions",
     about="All workers have the same versions of Celeriac and Celery as this machine.",
     severity=WARNING,
-    advice="Fine while a deploy is under way; otherwise bring them to one version.",
+    advice="Fine during a deploy; otherwise install one version everywhere.",
     by_hand="celery -A app inspect report",
 )
 def versions(facts: Facts) -> Iterator[str | Remark]:
@@ -237,7 +237,7 @@ def _state_place(facts: Facts) -> str:
 
 @WORKERS.check(
     "pools",
-    about="No worker has a pool that keeps it from answering.",
+    about="No worker has a pool that stops it from answering.",
     severity=WARNING,
     advice="Use the prefork pool (the default): a solo worker renews no lease in time when a step "
     "keeps the interpreter, has no time limits, and hears nothing while it works.",

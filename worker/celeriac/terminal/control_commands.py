@@ -57,7 +57,7 @@ class ControlVerb(Verb):
     type=click.Choice(["join", "fail", "restart"]),
     default="join",
     show_default=True,
-    help="What to do if there is a run with this id.",
+    help="What to do if the id is taken.",
 )
 @WAIT
 @OUTPUT
@@ -71,7 +71,7 @@ def start(terminal: Control, name: str, text: str | None, **options: Any) -> Non
 @reason(required=False)
 @STEERING
 def cancel(terminal: Control, reason: str | None, by: str, **rest: Any) -> None:
-    """Stop a run and undo what it did, also if it has completed."""
+    """Stop a run and undo what it did, even if it has completed."""
     terminal.steer("cancel", lambda run: run.cancel(reason or "", by=by), by, **rest)
 
 
@@ -80,7 +80,7 @@ def cancel(terminal: Control, reason: str | None, by: str, **rest: Any) -> None:
 @reason(required=True)
 @STEERING
 def terminate(terminal: Control, reason: str, by: str, **rest: Any) -> None:
-    """Abandon a run, without undoing anything."""
+    """Abandon a run without undoing anything."""
     terminal.steer("terminate", lambda run: run.terminate(reason, by=by), by, **rest)
 
 
@@ -97,7 +97,7 @@ def retry(
     by: str,
     **rest: Any,
 ) -> None:
-    """Try again what a failed run owes: one STEP, or all of them."""
+    """Retry what a failed run owes: one STEP, or all of them."""
     name = the_step(step, step_option, required=False)
     terminal.steer("retry", lambda run: run.retry(name, reason or "", by=by), by, **rest)
 
@@ -115,7 +115,7 @@ def waive(
     by: str,
     **rest: Any,
 ) -> None:
-    """Declare a STEP settled whose compensation is owed."""
+    """Declare the owed compensation of a STEP settled."""
     name = the_step(step, step_option, required=True) or ""
     terminal.steer("waive", lambda run: run.waive(name, reason, by=by), by, **rest)
 
@@ -125,7 +125,7 @@ def waive(
 @reason(required=False)
 @STEERING
 def pause(terminal: Control, reason: str | None, by: str, **rest: Any) -> None:
-    """Hold a run: no further attempt is taken up, forward or back, until it is resumed."""
+    """Pause a run: no further attempt starts, forward or back, until it is resumed."""
     terminal.steer("pause", lambda run: run.pause(reason or "", by=by), by, **rest)
 
 
@@ -134,7 +134,7 @@ def pause(terminal: Control, reason: str | None, by: str, **rest: Any) -> None:
 @reason(required=False)
 @STEERING
 def resume(terminal: Control, reason: str | None, by: str, **rest: Any) -> None:
-    """Let a run go on that was paused."""
+    """Continue a run that was paused."""
     terminal.steer("resume", lambda run: run.resume(reason or "", by=by), by, **rest)
 
 
@@ -147,7 +147,7 @@ def resume(terminal: Control, reason: str | None, by: str, **rest: Any) -> None:
     callback=document,
     default="null",
     metavar="JSON|@FILE|-",
-    help="What the step is to have returned.  [default: null]",
+    help="The result of the step.  [default: null]",
 )
 @reason(required=True)
 @STEERING
@@ -160,7 +160,7 @@ def skip(
     by: str,
     **rest: Any,
 ) -> None:
-    """Go on as if a STEP had completed: it was seen to by hand, or is not needed."""
+    """Go on as if a STEP had completed: it was done by hand, or is not needed."""
     name = the_step(step, step_option, required=True) or ""
     result = terminal.read_json("--result", text)
     terminal.steer("skip", lambda run: run.skip(name, result, reason, by=by), by, **rest)

@@ -34,9 +34,13 @@ class InspectVerb(Verb):
 @click.command("list", cls=InspectVerb)
 @FILTERS
 @click.option(
-    "--limit", type=click.IntRange(1, 200), default=50, show_default=True, help="Most runs to list."
+    "--limit",
+    type=click.IntRange(1, 200),
+    default=50,
+    show_default=True,
+    help="List at most so many.",
 )
-@click.option("--cursor", help="Where the page before ended, as it said.")
+@click.option("--cursor", help="The cursor that the previous page printed.")
 @OUTPUT
 def list_(terminal: Inspect, **filters: Any) -> None:
     """List runs, newest first."""
@@ -119,7 +123,7 @@ def export(terminal: Inspect, run_id: str, *, payloads: bool) -> None:
 @click.command(cls=InspectVerb)
 @output("table", "json", "jsonl")
 def stats(terminal: Inspect) -> None:
-    """Show how the runs stand as a whole: how many, what is owed, how late sweeps are."""
+    """Show figures about all runs: how many, what is owed, how late sweeps are."""
     terminal.stats()
 
 

@@ -31,15 +31,17 @@ class MaintainVerb(Verb):
 
 
 @click.command(cls=MaintainVerb)
-@click.option("--older-than", required=True, metavar="AGE", help="Ended so long ago: 12h, 30d.")
+@click.option(
+    "--older-than", required=True, metavar="AGE", help="Only runs that ended so long ago: 12h, 30d."
+)
 @click.option(
     "--status",
     multiple=True,
     help="completed, compensated or terminated; may be repeated.  [default: all three]",
 )
 @click.option("--saga", help="Runs of this saga only.")
-@click.option("--dry-run", is_flag=True, help="Only find the runs; with -o ids, name them.")
-@click.option("--reason", default="", help="Why; it goes to the archive, and into the log.")
+@click.option("--dry-run", is_flag=True, help="Only count the runs; with -o ids, print their ids.")
+@click.option("--reason", default="", help="Why; stored in the archive and logged.")
 @click.option("--by", default=user, help="Who asks; as --reason.  [default: your login name]")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask, however many runs it is about.")
 @click.option(
@@ -48,7 +50,7 @@ class MaintainVerb(Verb):
     default=1000.0,
     show_default=True,
     metavar="N",
-    help="Runs a second at most.",
+    help="At most so many runs a second.",
 )
 @OUTPUT
 def purge(terminal: Maintain, **options: Any) -> None:
@@ -60,10 +62,10 @@ def purge(terminal: Maintain, **options: Any) -> None:
 
 
 @click.command(cls=MaintainVerb)
-@click.option("--dry-run", is_flag=True, help="Only look.")
+@click.option("--dry-run", is_flag=True, help="Change nothing.")
 @output("table", "json", "jsonl")
 def repair(terminal: Maintain, *, dry_run: bool) -> None:
-    """Prove that all that is stored of runs fits together, and mend what does not.
+    """Check that everything stored about runs is consistent, and mend what is not.
 
     To be done after a backup was restored, or a hand was at work in Redis.
     """
@@ -75,20 +77,20 @@ def repair(terminal: Maintain, *, dry_run: bool) -> None:
     "--every",
     type=click.FloatRange(min=0, min_open=True),
     metavar="SECONDS",
-    help="Sweep again and again until SIGINT or SIGTERM, in the place of beat.",
+    help="Sweep at this interval until SIGINT or SIGTERM, in place of beat.",
 )
 @output("table", "json", "jsonl")
 def sweep(terminal: Maintain, every: float | None) -> None:
-    """See to every run whose time has come: deadlines, retries, lost messages."""
+    """Handle every run whose time has come: deadlines, retries, lost messages."""
     terminal.sweep(every)
 
 
 @click.command(cls=MaintainVerb)
 @click.option("--port", type=click.IntRange(1, 65_535), required=True, help="TCP port.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @output("table")
 def metrics(terminal: Maintain, host: str, port: int) -> None:
-    """Serve what the store says of all runs to Prometheus, until SIGINT or SIGTERM."""
+    """Serve metrics of all runs to Prometheus, until SIGINT or SIGTERM."""
     terminal.metrics(host, port)
 
 
@@ -98,19 +100,19 @@ def metrics(terminal: Maintain, host: str, port: int) -> None:
     multiple=True,
     metavar="ID",
     shell_complete=complete("check"),
-    help="Make this check; may be repeated.",
+    help="Make only this check; may be repeated.",
 )
 @click.option(
     "--skip",
     multiple=True,
     metavar="ID",
     shell_complete=complete("check"),
-    help="Leave out this check; may be repeated.",
+    help="Skip this check; may be repeated.",
 )
-@click.option("-v", "--verbose", is_flag=True, help="Show also what is well.")
+@click.option("-v", "--verbose", is_flag=True, help="Also show the checks that passed.")
 @output("table", "json", "jsonl")
 def doctor(terminal: Maintain, **options: Any) -> None:
-    """Look for what endangers runs, in the app, Redis, broker, workers and sweep.
+    """Look for anything that endangers runs: in the app, Redis, broker, workers, sweep.
 
     Says what to do about each finding, and changes nothing.  Ends with 1 if there are errors.
     """

@@ -107,7 +107,7 @@ def output(*forms: str) -> Callable[[Any], Any]:
         type=click.Choice(forms),
         default=forms[0],
         show_default=True,
-        help="Form of what is printed.",
+        help="Output format.",
     )
 
 
@@ -124,7 +124,7 @@ def reason(*, required: bool) -> Callable[[Any], Any]:
         "--reason",
         required=required,
         callback=_words,
-        help="Why; it stays in the run's history.",
+        help="Why; stored in the run's history.",
     )
 
 
@@ -135,7 +135,7 @@ BY = click.option(
     "--by",
     default=user,
     callback=_words,
-    help="Who asks; it stays in the run's history.  [default: your login name]",
+    help="Who asks; stored in the run's history.  [default: your login name]",
 )
 WAIT = together(
     click.option("--wait", is_flag=True, help="Wait until the run has ended."),
@@ -181,7 +181,7 @@ BULK = together(
         default=_FASTEST,
         show_default=True,
         metavar="N",
-        help="Runs a second at most, where it is about many.",
+        help="At most so many runs a second.",
     ),
 )
 
