@@ -98,7 +98,7 @@ def test_a_full_store_is_swept_all_the_same(
     monkeypatch.setattr(at.store, "swept", full)
     with caplog.at_level(logging.ERROR, "celeriac"):
         assert at.sweep() == 1
-    assert "the sweep is done, but cannot be noted" in caplog.text
+    assert "the sweep is done, but could not be recorded" in caplog.text
     assert len(at.post.waiting) == 1
 
 

@@ -102,5 +102,5 @@ def test_the_form_is_looked_at_before_the_content(form: str) -> None:
     for other in ("application/x-python-serialize", "application/x-yaml", "text/plain", ""):
         with pytest.raises(InvalidTaskError, match=f"is {form}"):
             _check(Message(other), form)
-    with pytest.raises(InvalidTaskError, match="its body is none"):
+    with pytest.raises(InvalidTaskError, match="its body is not that of a task"):
         _check(Message(form, [[], {}]), form)

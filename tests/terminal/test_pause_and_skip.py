@@ -42,7 +42,7 @@ def test_a_question_is_shown_and_answered(cli: Cli) -> None:
 
 @pytest.mark.parametrize(
     ("result", "complaint"),
-    [("{", "it is no JSON"), ('"three"', "valid integer"), ("@nosuch.json", "cannot be read")],
+    [("{", "invalid JSON"), ('"three"', "valid integer"), ("@nosuch.json", "cannot be read")],
 )
 def test_a_result_that_cannot_be_is_refused(cli: Cli, result: str, complaint: str) -> None:
     """It ends with 2, says why, and the run is as it was."""
