@@ -38,10 +38,12 @@ def _timeout_is_not_done() -> None:
     """A step that was cut off by its time limit counts as one that had no effect."""
     fail = engine.Engine.fail
 
-    def wrong(self: Engine, attempt: Attempt, command: Fail, failure: Any) -> Any:
+    def wrong(
+        self: Engine, attempt: Attempt, command: Fail, failure: Any, again: str | None = None
+    ) -> Any:
         if command.kind == "timeout":
             command = dataclasses.replace(command, effect=False)
-        return fail(self, attempt, command, failure)
+        return fail(self, attempt, command, failure, again)
 
     engine.Engine.fail = wrong  # type: ignore[method-assign]  # on purpose
 

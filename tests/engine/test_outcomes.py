@@ -97,7 +97,7 @@ def settled(error: BaseException, **how: Any) -> tuple[Shop, Fail, Failure]:
     at, work = shop()
     ended = perform(work, raising(error), classify_error, **how)
     assert isinstance(ended, AttemptFailure)
-    command, failure = report(work.attempt, ended)
+    command, failure, _ = report(work, ended)
     at.engine.fail(work.attempt, command, failure)
     return at, command, failure
 
@@ -119,7 +119,7 @@ def test_a_policy_can_name_what_is_not_an_exception() -> None:
         attempt = work.attempt
         node = attempt.node.model_copy(update={"retry": attempt.node.retry.model_copy(update=rule)})
         object.__setattr__(attempt, "node", node)
-        command, _ = report(attempt, AttemptFailure(Own()))
+        command, _, _ = report(work, AttemptFailure(Own()))
         assert not command.retryable
     assert at.run().status is RunStatus.RUNNING
 
@@ -195,7 +195,7 @@ def test_a_validator_that_raises_anything_had_no_effect(monkeypatch: pytest.Monk
     monkeypatch.setattr(Shape, "arguments", lambda *_: raising(Own())())
     ended = perform(work, lambda: "never", classify_error)
     assert isinstance(ended, AttemptFailure)
-    command, _ = report(work.attempt, ended)
+    command, _, _ = report(work, ended)
     assert (command.kind, command.effect, command.retryable) == ("error", False, True)
 
 

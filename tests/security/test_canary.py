@@ -126,10 +126,6 @@ def test_a_secret_stays_where_it_belongs(
     sight = Sight(world, leaky, pool)
     with Events(leaky.app) as events, Wire(world) as wire:
         runs = {how: leaky.leak.start(Secret(how=how), id=f"leak-{how}") for how in ways}
-        plain = [how for how in ways if how not in ("beat", "undo", *LATE, *DYING)]
-        runs |= {
-            f"plain-{how}": leaky.adopted.start(Secret(how=how), id=f"plain-{how}") for how in plain
-        }
         rest(world, sight, runs)
         runs["fine"].cancel("a reason is meant to be read")
         world.until(lambda: runs["fine"].status == "compensated", "it was undone")
@@ -153,6 +149,22 @@ def test_a_secret_stays_where_it_belongs(
     assert [record for record in caplog.records if CANARY in str(record.__dict__)] == []
     check_redis(world)
     check_outcomes(runs)
+
+
+def test_what_is_sent_of_an_adopted_task(world: World) -> None:
+    """Messages hold no payload; beside them Celery tells of an adopted task what it always told."""
+    leaky = build(world.redis.url, world.folder)
+    sight = Sight(world, leaky, "prefork")
+    with Wire(world) as wire:
+        ways = ("fine", "message", "cause", "quoted", "abort", "object", "large")
+        runs = {how: leaky.adopted.start(Secret(how=how), id=f"plain-{how}") for how in ways}
+        rest(world, sight, runs)
+    sent = [text for text in wire.to_broker() if not text.startswith(("PUBLISH", "SETEX"))]
+    assert any("plain-fine:plain:1" in text for text in sent)
+    assert [text for text in sent if CANARY in text] == []
+    assert runs["fine"].status == "completed"
+    told = [event.dump() for run in runs.values() for event in run.history()]
+    assert [text for text in told if CANARY in text] == []
 
 
 def check_redis(world: World) -> None:

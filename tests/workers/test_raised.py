@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 from celery.exceptions import WorkerShutdown, WorkerTerminate
 
-from celeriac.workers import tasks
+from celeriac.workers import passage, retries
 
 LEAVING = (SystemExit(1), KeyboardInterrupt(), WorkerShutdown(0), WorkerTerminate(1))
 
@@ -25,15 +25,15 @@ def test_a_child_ends_by_what_a_worker_survives(
     monkeypatch: pytest.MonkeyPatch, process: str, ending: list[BaseException]
 ) -> None:
     """A pool's child may leave; a solo worker ends when Celery asks, and not when a step does."""
-    monkeypatch.setattr(tasks, "current_process", lambda: SimpleNamespace(name=process))
-    assert [each for each in LEAVING if tasks._ends_process(each)] == ending
-    assert not tasks._ends_process(GeneratorExit())
+    monkeypatch.setattr(passage, "current_process", lambda: SimpleNamespace(name=process))
+    assert [each for each in LEAVING if passage.ends_process(each)] == ending
+    assert not passage.ends_process(GeneratorExit())
 
 
 def test_no_thread_of_a_pool_ends_the_process() -> None:
     """In a thread all that a body raises is how its attempt ended."""
     found: list[bool] = []
-    thread = threading.Thread(target=lambda: found.extend(map(tasks._ends_process, LEAVING)))
+    thread = threading.Thread(target=lambda: found.extend(map(passage.ends_process, LEAVING)))
     thread.start()
     thread.join()
     assert found == [False] * 4
@@ -43,9 +43,9 @@ def test_no_thread_of_a_pool_ends_the_process() -> None:
 def test_a_delay_without_end_is_refused_in_the_body(countdown: float) -> None:
     """`self.retry(countdown=inf)` raises where it is called, not when it is recorded."""
     with pytest.raises(ValueError, match="at most ten years"):
-        tasks._seconds(None, countdown, None)
+        retries.seconds(None, countdown, None)
 
 
 def test_a_delay_in_the_past_is_none() -> None:
     """A negative countdown means at once."""
-    assert tasks._seconds(None, -5, 180) == 0
+    assert retries.seconds(None, -5, 180) == 0

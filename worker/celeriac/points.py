@@ -32,16 +32,16 @@ POINTS = {
         "workers.tasks:SagaTask.apply_async", "a message is about to be sent"
     ),
     "message.published": Point("workers.tasks:SagaTask.apply_async", "the broker has the message"),
-    "step.arrived": Point("workers.tasks:_attempt", "a message has arrived, nothing is claimed"),
-    "step.claimed": Point(
-        "workers.tasks:_attempt", "the attempt is claimed, its body has not begun"
-    ),
+    "step.arrived": Point("workers.edge:attempt", "a message has arrived, nothing is claimed"),
+    "step.claimed": Point("workers.edge:attempt", "the attempt is claimed, its body has not begun"),
     "step.performed": Point(
-        "workers.tasks:_attempt", "the body is over, nothing is recorded of it"
+        "workers.passage:Passage.body", "the body is over, nothing is recorded of it"
     ),
-    "step.settled": Point("workers.tasks:_settle", "the success is recorded, nothing is sent"),
+    "step.settled": Point(
+        "workers.passage:Passage._complete", "the success is recorded, nothing is sent"
+    ),
     "failure.settled": Point(
-        "workers.tasks:_fail", "the failure is recorded, Celery was told nothing"
+        "workers.passage:Passage._fail", "the failure is recorded, Celery was told nothing"
     ),
     "errback.called": Point("app.wiring:_compensate", "a step has failed, nobody has looked yet"),
     "sweep.taken": Point("engine.sweep:Sweep._shard", "due entries were found, none was seen to"),

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from celeriac.authoring import Shape, define_adopted_compensation, define_step, plan_saga
-from celeriac.errors import DefinitionError, StepFailed
-from celeriac.workers import SagaTask, adopt
+from celeriac.errors import DefinitionError
+from celeriac.workers import Recruits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,6 +24,7 @@ class Definitions:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
+        self._recruits = Recruits(runtime.app, runtime)
         self._names: dict[str, str] = {}  # task name -> the function it was made of
         self._planned: dict[str, Planned] = {}  # by the name of the saga
         self._adopted_undos: dict[str, Compensation[Any, Any]] = {}
@@ -44,7 +45,7 @@ class Definitions:
         rest = {key: value for key, value in options.items() if key != "name"}
         planned = plan_saga(function, name=name, adopted_undos=self._adopted_undos, **rest)
         for task in planned.adopted:
-            adopt(task, Shape.of(task.run, strict=False), self._runtime)
+            self._recruits.take(task.name, task, Shape.of(task.run, strict=False))
         self._planned[name] = planned
         return planned
 
@@ -82,15 +83,9 @@ class Definitions:
                 step=name,
             )
         self._names[name] = origin
-        return self._runtime.app.task(
-            function,
-            **{
-                "base": SagaTask,
-                "shared": False,  # with other apps in this process: a step belongs to one store
-                "ignore_result": True,
-                **options,
-                "throws": (*options.get("throws", ()), StepFailed),
-                "name": name,
-                "saga_runtime": self._runtime,
-            },
-        )
+        rest = {key: value for key, value in options.items() if key != "saga_shape"}
+        # shared=False, with other apps in this process: a step belongs to one store.
+        made = {"shared": False, "ignore_result": True, **rest, "name": name}
+        task = self._runtime.app.task(function, **made)
+        self._recruits.take(name, task, options["saga_shape"], own=True)
+        return task

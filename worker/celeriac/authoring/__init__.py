@@ -5,13 +5,15 @@ anything runs.  Refuses to know: runs, servers, Celery.
 
 Its files, from the ground up::
 
-    annotations | options | unreadable | comparison < proven < codecs < signatures < placeholders
+    annotations | carried | options | unreadable | comparison < proven < codecs < signatures
+    < placeholders
     < calling < compensations < steps < adopted < flow < planning
 """
 
 from __future__ import annotations
 
 from celeriac.authoring.adopted import define_adopted_compensation
+from celeriac.authoring.carried import lend, read_carried, write_carried
 from celeriac.authoring.codecs import ANYTHING, Codec, write
 from celeriac.authoring.compensations import Compensation
 from celeriac.authoring.flow import Flow, Planned
@@ -29,6 +31,9 @@ __all__ = [
     "Step",
     "define_adopted_compensation",
     "define_step",
+    "lend",
     "plan_saga",
+    "read_carried",
     "write",
+    "write_carried",
 ]

@@ -33,7 +33,8 @@ from celeriac.authoring.annotations import (
     plain,
     without_none,
 )
-from celeriac.authoring.codecs import ANYTHING, Codec, adapter_for, write
+from celeriac.authoring.carried import write_carried
+from celeriac.authoring.codecs import ANYTHING, Codec, adapter_for
 from celeriac.authoring.unreadable import serializes
 from celeriac.errors import DefinitionError, InputInvalid
 from celeriac.machine import Constant, DictOf, Expression, FromInput, FromStep, ListOf
@@ -271,12 +272,12 @@ def _constant(value: Any, annotation: Any, *, as_json: bool) -> Constant:
     codec = ANYTHING if as_json or plain(annotation) is Any else Codec(annotation)
     adapter = codec.adapter
     try:
-        if as_json:
-            text = write(adapter, value, what, InputInvalid)
-        else:
-            asked_for_json = annotation is not UNSAID and codec is ANYTHING
-            given = _with_lists(value) if asked_for_json else value
-            text = codec.dump(given, what, InputInvalid)
+        if as_json:  # with types that JSON alone does not tell
+            data = json.loads(write_carried(value, what, InputInvalid))
+            return Constant(value=_in_order(value, data))
+        asked_for_json = annotation is not UNSAID and codec is ANYTHING
+        given = _with_lists(value) if asked_for_json else value
+        text = codec.dump(given, what, InputInvalid)
     except InputInvalid as error:
         raise DefinitionError(str(error)) from None
     written = adapter.dump_python(adapter.validate_python(value), round_trip=True, warnings=False)

@@ -19,6 +19,7 @@ from dataclasses import field as dataclass_field
 from typing import TYPE_CHECKING, Any
 
 from celeriac.authoring.annotations import UNSAID
+from celeriac.authoring.carried import can_differ, marked
 from celeriac.authoring.codecs import Codec
 from celeriac.context import StepContext
 from celeriac.errors import DefinitionError, InputInvalid, OutputInvalid
@@ -262,6 +263,12 @@ class Shape:
         """Build all codecs now; raise DefinitionError for a type that JSON cannot carry."""
         for key in (*self.parameters, RETURNS):
             self._codec(key)
+
+    def marked(self, key: str, text: str) -> str:
+        """Return the JSON of an argument or the result as an adopted task is to be given it."""
+        each = self.parameters.get(key)
+        annotation = self.returns if key == RETURNS else each.annotation if each else Any
+        return marked(self._codec(key).adapter, text) if can_differ(annotation) else text
 
     def _codec(self, key: str) -> Codec:
         found = self._codecs.get(key)

@@ -12,7 +12,18 @@ from __future__ import annotations
 
 from celeriac.engine.archive import Archive, ArchivedRun, JsonLines, load_archive
 from celeriac.engine.attempts import Attempt, Delivery
-from celeriac.engine.bodies import AttemptFailure, Work, classify_error, perform, report
+from celeriac.engine.bodies import (
+    Again,
+    AttemptFailure,
+    Prepared,
+    Work,
+    carry_out,
+    classify_error,
+    perform,
+    prepare,
+    report,
+    taken,
+)
 from celeriac.engine.dispatching import Backlog, BrokerAway, Dispatcher
 from celeriac.engine.engine import Decided, Engine
 from celeriac.engine.repair import FAULTS, Repair, Repaired
@@ -21,6 +32,7 @@ from celeriac.engine.sweep import Sweep
 
 __all__ = [
     "FAULTS",
+    "Again",
     "Archive",
     "ArchivedRun",
     "Archivist",
@@ -33,13 +45,17 @@ __all__ = [
     "Dispatcher",
     "Engine",
     "JsonLines",
+    "Prepared",
     "Purge",
     "Repair",
     "Repaired",
     "Sweep",
     "Work",
+    "carry_out",
     "classify_error",
     "load_archive",
     "perform",
+    "prepare",
     "report",
+    "taken",
 ]

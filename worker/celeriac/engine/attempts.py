@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from celeriac.store import payloads
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from celeriac.machine import Node, Phase, Plan, Run
 
@@ -40,9 +40,15 @@ class Attempt:
     now: int  # ms, the store's clock at the claim
     read_at: float  # s, our clock at the claim
 
-    def arguments(self) -> dict[str, str]:
-        """The arguments by parameter name, as JSON text."""
-        return payloads.arguments(self.node, self.delivery.phase, self.fields)
+    def arguments(self, typed: Callable[[str, str], str] | None = None) -> dict[str, str]:
+        """The arguments by parameter name, as JSON text.
+
+        *typed* makes of a field and its text the text that is to be used.
+        """
+        fields = self.fields
+        if typed is not None:
+            fields = {name: typed(name, text) for name, text in fields.items()}
+        return payloads.arguments(self.node, self.delivery.phase, fields)
 
     @property
     def key(self) -> str:

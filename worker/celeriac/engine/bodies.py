@@ -8,13 +8,14 @@ report leads to.  The Celery edge and the lab both run bodies through here.
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pydantic_core import from_json
 
-from celeriac.authoring import ANYTHING, write
+from celeriac.authoring import ANYTHING, read_carried, write_carried
 from celeriac.context import StepContext, entered
 from celeriac.errors import (
     Abort,
@@ -30,7 +31,7 @@ from celeriac.observing import Working, title
 from celeriac.store import payloads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
     from types import TracebackType
 
@@ -43,6 +44,11 @@ _LONGEST_CODE = 200
 _LONGEST_TRACEBACK = 4_000
 
 
+def as_recorded(_field: str, text: str) -> str:
+    """Return the text of a payload as it is: nothing is known of its type."""
+    return text
+
+
 @dataclass(frozen=True, slots=True)
 class Work:
     """An attempt that was granted, and the task that runs it."""
@@ -51,13 +57,23 @@ class Work:
     engine: Engine
     task: str  # its name
     shape: Shape
-    adopted: bool = False  # arguments stay plain JSON, as Celery would deliver them
+    adopted: bool = False  # values are what Celery's own serializer would make of them
+    typed: Callable[[str, str], str] = as_recorded
 
     @property
     def name(self) -> str:
         """What people are told it is: `order-42 · charge · #1`."""
         d = self.attempt.delivery
         return title(d.run_id, d.step, d.phase, d.attempt)
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """What a task asked its next attempt to be."""
+
+    args: tuple[Any, ...] | None = None  # None, both: the arguments stay
+    kwargs: dict[str, Any] | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)  # of its message, such as `queue`
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +85,15 @@ class AttemptFailure:
     effect: bool | None = None
     retry: bool | None = None
     delay: int | None = None
+    again: Again | None = None
+
+
+class Report(NamedTuple):
+    """What is recorded of a failed attempt."""
+
+    command: Fail
+    failure: Failure
+    again: str | None = None
 
 
 def ends_process(error: BaseException) -> bool:
@@ -80,26 +105,68 @@ def ends_process(error: BaseException) -> bool:
     return leaves and threading.current_thread() is threading.main_thread()
 
 
+class Prepared(NamedTuple):
+    """What a body is given."""
+
+    context: StepContext
+    args: list[Any]
+    kwargs: dict[str, Any]
+
+
 def perform(
     work: Work,
     body: Callable[..., Any],
     classify: Callable[[Exception], AttemptFailure],
     ends: Callable[[BaseException], bool] = ends_process,
 ) -> str | AttemptFailure:
-    """Run the body; return its output as JSON text, or what *classify* says of its failure.
+    """Prepare and run the body; return its output as JSON text, or how the attempt failed."""
+    given = prepare(work, classify, ends)
+    if isinstance(given, AttemptFailure):
+        return given
+    call = partial(body, *given.args, **given.kwargs)
+    return carry_out(work, given.context, call, classify, ends)[0]
+
+
+def prepare(
+    work: Work,
+    classify: Callable[[Exception], AttemptFailure],
+    ends: Callable[[BaseException], bool] = ends_process,
+) -> Prepared | AttemptFailure:
+    """Return what the body is to be given, or how the attempt failed before it began."""
+    try:
+        context = _context(work)
+        return Prepared(context, *_arguments(work, context))
+    except SagaError as error:
+        # The body never ran: there is nothing to undo here, and trying again cannot help.
+        return AttemptFailure(error, "abort", effect=False)
+    except BaseException as error:
+        if ends(error):
+            raise
+        # A validator of theirs raised.  The body never ran here either, but it may do next time.
+        return replace(_taken(error, classify), effect=False)
+
+
+def carry_out(
+    work: Work,
+    context: StepContext,
+    call: Callable[[], Any],
+    classify: Callable[[Exception], AttemptFailure],
+    ends: Callable[[BaseException], bool] = ends_process,
+) -> tuple[str | AttemptFailure, Any]:
+    """Run the body; return its output as JSON text and as it is, or what *classify* says.
 
     Nothing that is raised in here leaves the attempt open, whatever its class, except what *ends*
     the process: then the attempt is lost with it.
     """
-    ended: str | AttemptFailure | None = None
+    ended: tuple[str | AttemptFailure, Any] | None = None
     try:
         with _told(work):
-            ended = _perform(work, body, classify, ends)
+            ended = _carried_out(work, context, call, classify, ends)
     except BaseException as error:
         if ends(error):
             raise
         # Raised around the body, by an observer.  What is known of the body itself stays known.
-        return _taken(error, classify) if ended is None else ended
+        return (_taken(error, classify), None) if ended is None else ended
     return ended
 
 
@@ -111,30 +178,34 @@ def _told(work: Work) -> AbstractContextManager[None]:
     return work.engine.observers.during(working)
 
 
-def _perform(
+def _carried_out(
     work: Work,
-    body: Callable[..., Any],
+    context: StepContext,
+    call: Callable[[], Any],
     classify: Callable[[Exception], AttemptFailure],
     ends: Callable[[BaseException], bool],
-) -> str | AttemptFailure:
-    try:
-        context = _context(work)
-        args, kwargs = _arguments(work, context)
-    except SagaError as error:
-        # The body never ran: there is nothing to undo here, and trying again cannot help.
-        return AttemptFailure(error, "abort", effect=False)
-    except BaseException as error:
-        if ends(error):
-            raise
-        # A validator of theirs raised.  The body never ran here either, but it may do next time.
-        return replace(_taken(error, classify), effect=False)
+) -> tuple[str | AttemptFailure, Any]:
     try:
         with entered(context):
-            result = body(*args, **kwargs)
-        return _output(work, result)
+            result = call()
+        return output_of(work, result), result
     except BaseException as error:
         if ends(error):
             raise  # a child ends, or is ended at its time limit: what it was at is lost with it
+        return _taken(error, classify), None
+
+
+def taken(
+    work: Work,
+    result: Any,
+    classify: Callable[[Exception], AttemptFailure],
+) -> str | AttemptFailure:
+    """Return how an attempt ended that returned *result*, or raised it."""
+    if isinstance(result, BaseException):
+        return _taken(result, classify)
+    try:
+        return output_of(work, result)
+    except Exception as error:  # noqa: BLE001 -- it is how the attempt ended
         return _taken(error, classify)
 
 
@@ -159,8 +230,13 @@ def classify_error(error: Exception) -> AttemptFailure:
     return AttemptFailure(error)
 
 
-def report(attempt: Attempt, verdict: AttemptFailure) -> tuple[Fail, Failure]:
-    """Return what is recorded of a failed attempt: the command, and the payload to keep."""
+def report(work: Work, verdict: AttemptFailure) -> Report:
+    """Return what is recorded of a failed attempt."""
+    try:
+        again = _again(work, verdict.again)
+    except SagaError as error:  # its next attempt cannot be given what it asked for
+        verdict, again = AttemptFailure(error, "abort"), None
+    attempt = work.attempt
     d, rule = attempt.delivery, attempt.node.policy(attempt.delivery.phase)
     failure = _failure(verdict)
     command = Fail(
@@ -176,7 +252,7 @@ def report(attempt: Attempt, verdict: AttemptFailure) -> tuple[Fail, Failure]:
         retryable=_retryable(rule, verdict.error) if verdict.retry is None else verdict.retry,
         delay=verdict.delay,
     )
-    return command, failure
+    return Report(command, failure, again)
 
 
 # --- what a body is given ----------------------------------------------------------------------
@@ -224,23 +300,36 @@ def _checked(work: Work, what: str, text: str) -> str:
 
 
 def _arguments(work: Work, context: StepContext) -> tuple[list[Any], dict[str, Any]]:
-    texts = work.attempt.arguments()
-    read = _plain if work.adopted else work.shape.load
-    return work.shape.arguments(context, {key: read(key, text) for key, text in texts.items()})
+    if not work.adopted:
+        texts = work.attempt.arguments()
+        load = work.shape.load
+        return work.shape.arguments(context, {key: load(key, text) for key, text in texts.items()})
+    d = work.attempt.delivery
+    again = work.attempt.fields.get(payloads.again_field(d.step, d.phase))
+    if again is not None:
+        args, kwargs = read_carried(again)
+        return args, kwargs
+    texts = work.attempt.arguments(work.typed)
+    return work.shape.arguments(context, {key: read_carried(text) for key, text in texts.items()})
 
 
-def _plain(_key: str, text: str) -> Any:
-    return from_json(text)
+def _again(work: Work, again: Again | None) -> str | None:
+    if not work.adopted or again is None or again.args is None:
+        return None
+    given = [list(again.args), again.kwargs or {}]
+    text = write_carried(given, f"what {work.task} is retried with", OutputInvalid)
+    return _checked(work, "the arguments of a retry", text)
 
 
 # --- what it leaves ----------------------------------------------------------------------------
 
 
-def _output(work: Work, result: Any) -> str:
+def output_of(work: Work, result: Any) -> str:
+    """Return what a body returned as JSON text; raise OutputInvalid or PayloadTooLarge."""
     if work.attempt.delivery.phase == "undo":
         return payloads.NULL
     if work.adopted:
-        text = write(ANYTHING.adapter, result, f"what {work.task} returned", OutputInvalid)
+        text = write_carried(result, f"what {work.task} returned", OutputInvalid)
     else:
         text = work.shape.dump(result)
     return _checked(work, "the output", text)

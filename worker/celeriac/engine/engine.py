@@ -218,6 +218,8 @@ class Engine:
         plan = self.store.plan(delivery.run_id, delivery.plan)
         node = plan.by_name.get(delivery.step)
         fields = payloads.wanted(node, delivery.phase) if node else ()
+        if delivery.attempt > 1:
+            fields += (payloads.again_field(delivery.step, delivery.phase),)
         fields += self.observers.wants(delivery.step, delivery.phase)
         found = self.store.read(delivery.run_id, fields)
         read_at = self.clock()
@@ -257,10 +259,14 @@ class Engine:
         command = Complete(d.step, d.phase, d.attempt, attempt.holder, d.epoch)
         return self._settle(attempt, command, fields)
 
-    def fail(self, attempt: Attempt, command: Fail, failure: Failure) -> Transition:
-        """Record a failed attempt, and how it failed."""
+    def fail(
+        self, attempt: Attempt, command: Fail, failure: Failure, again: str | None = None
+    ) -> Transition:
+        """Record a failed attempt, how it failed, and the arguments to try again with (JSON)."""
         d = attempt.delivery
         fields = {payloads.error_field(d.step, d.phase): failure.model_dump_json(exclude_none=True)}
+        if again is not None:
+            fields[payloads.again_field(d.step, d.phase)] = again
         return self._settle(attempt, command, fields)
 
     def heartbeat(self, attempt: Attempt, details: str | None) -> None:

@@ -53,6 +53,11 @@ def beat_field(step: str, phase: Phase) -> str:
     return f"beat:{step}" if phase == "do" else f"ubeat:{step}"
 
 
+def again_field(step: str, phase: Phase) -> str:
+    """The field of the arguments that an attempt asked to be tried again with."""
+    return f"again:{step}" if phase == "do" else f"uagain:{step}"
+
+
 def fields_of(expression: Expression) -> Iterator[str]:
     """The payload fields an expression needs."""
     if isinstance(expression, FromInput):

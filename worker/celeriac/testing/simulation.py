@@ -366,7 +366,7 @@ class World:
         attempt = work.attempt
         try:
             if isinstance(ended, AttemptFailure):
-                done = self.engine.fail(attempt, *report(attempt, ended))
+                done = self.engine.fail(attempt, *report(work, ended))
             else:
                 done = self.engine.complete(attempt, ended)
         except (CommandRefused, RunNotFound, StoreError) as error:

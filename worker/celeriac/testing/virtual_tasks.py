@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from celery._state import _task_stack
+from celery.app.trace import task_has_custom
 from celery.local import Proxy
 
 from celeriac.authoring import Step
@@ -20,7 +21,7 @@ from celeriac.errors import ConfigurationError
 from celeriac.sagas import Saga
 from celeriac.settings import Settings, read_settings
 from celeriac.testing.broker import QUEUE
-from celeriac.workers import HEADER, SagaTask, task_id
+from celeriac.workers import HEADER, task_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -43,8 +44,8 @@ class Body:
         """Call the task as a worker does when its message has arrived."""
         task = _resolved(self.task)
         with _requested(task, attempt):
-            # As a worker does, past the saga's own: with whatever the task's class does around it.
-            call: Any = super(SagaTask, task).__call__  # type: ignore[misc]  # it is one
+            # As a worker does: with whatever the task's class does around it.
+            call = task if task_has_custom(task, "__call__") else task.run
             return call(*args, **kwargs)
 
 
@@ -111,7 +112,7 @@ class Crew:
 
 def family_of(step: Step[Any, Any, Any]) -> Sagas:
     """Return the sagas of the app that a step was defined for."""
-    found: Sagas = _resolved(step.task).saga_runtime.app.celeriac
+    found: Sagas = _resolved(step.task).app.celeriac
     return found
 
 

@@ -5,8 +5,8 @@ defined and steered.
 
 Its files, from the ground up::
 
-    canvas | heartbeat | sweep_watch | urls < intake | leases | queues | tls < preflight < runtime
-    < report | tasks
+    canvas | heartbeat | retries | sweep_watch | urls < intake | leases | queues | tls < preflight
+    < runtime < passage < edge | report < tasks
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ from celeriac.workers.intake import STRATEGY
 from celeriac.workers.leases import LeaseKeeper, forks
 from celeriac.workers.queues import Depth, depths
 from celeriac.workers.report import CALL_SECONDS, Tick, Ticks, Worker, WorkerReports, ask_workers
+from celeriac.workers.retries import classify_celery_error
 from celeriac.workers.runtime import Runtime, redis_url
 from celeriac.workers.sweep_watch import SweepWatch, sweep_is_down
-from celeriac.workers.tasks import SagaTask, adopt, classify_celery_error
+from celeriac.workers.tasks import Recruits, SagaTask, adopt
 from celeriac.workers.urls import broker_url, configured_urls, masked, place, secrets_of
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "Depth",
     "HeartbeatFileStep",
     "LeaseKeeper",
+    "Recruits",
     "Runtime",
     "SagaTask",
     "SweepWatch",

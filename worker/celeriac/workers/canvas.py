@@ -49,6 +49,13 @@ def header_of(request: Any) -> Any:
     return getattr(request, HEADER, None) or (request.headers or {}).get(HEADER)
 
 
+def header_in(request: Any) -> Any:
+    """The saga header of a request that is no more than a dictionary; None if it has none."""
+    if not request:
+        return None
+    return request.get(HEADER) or (request.get("headers") or {}).get(HEADER)
+
+
 def delivery_of(request: Any) -> Delivery | None:
     """What the message of a task request hints at; None if it is not a saga's."""
     header = header_of(request)

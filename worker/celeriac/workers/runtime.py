@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from celery import Celery
+from kombu.utils.json import JSONEncoder, object_hook
 
+from celeriac.authoring import lend
 from celeriac.engine import Archivist, Engine, load_archive
-from celeriac.errors import ConfigurationError
+from celeriac.errors import ConfigurationError, DefinitionError
 from celeriac.observing import Observers, log, log_context, logged, send_signals
 from celeriac.observing.metrics.watched import watched
 from celeriac.observing.traces import Tracing, wants
@@ -26,8 +28,12 @@ from celeriac.workers.tls import with_tls
 
 if TYPE_CHECKING:
     from celeriac.engine import Archive
+    from celeriac.machine import Plan
     from celeriac.observing import Observer
     from celeriac.store import Lease, Store
+
+# Adopted tasks get and return what Celery's own serializer would carry.
+lend(JSONEncoder().default, object_hook)
 
 # What says where runs are kept.
 _WHEREABOUTS = ("saga_redis_url", "broker_url", "saga_namespace", "saga_shards")
@@ -113,6 +119,25 @@ class Runtime:
                 self.observers.add(Tracing(), wants)
             except ConfigurationError as error:
                 log.error("no spans are made: %s", error)
+
+    def typed(self, plan: Plan, field: str, text: str) -> str:
+        """Return the JSON of a payload as an adopted task is to be given it.
+
+        What was written by an annotation is read by it again, as far as it is known here.
+        """
+        where, _, name = field.partition(":")
+        try:
+            if where == "in":
+                sagas = getattr(self.app, "celeriac", None)
+                found = sagas.defined.get(plan.saga) if sagas else None
+                return found.planned.shape.marked(name, text) if found else text
+            if where == "out":
+                task = self.app.tasks.get(plan.by_name[name].task)
+                known = task is not None and getattr(task, "saga_adopted", True) is False
+                return task.saga_shape.marked("return", text) if known else text
+        except DefinitionError:  # no adapter of that type
+            pass
+        return text
 
     @property
     def archivist(self) -> Archivist | None:

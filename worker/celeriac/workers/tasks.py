@@ -1,95 +1,128 @@
-"""The Celery edge: what a task of a saga does when its message arrives.
+"""The task class of steps, and adopting tasks into it: a task that was adopted is what it was.
 
-Owns: the task class of steps and compensations, adopting existing tasks into it, and how the end
-of an attempt is told to Celery (result, Retry, Ignore, or an error that calls `link_error`).
-Refuses to know: what may be claimed and what follows (`transitions`), how it is stored, and how a
-body is given its arguments and its failure taken (`bodies`).
+Owns: how a saga's message of a task is sent without arguments, where the edge takes the place of
+Celery's tracer, and what `self.retry` and `self.replace` mean in a saga.  Refuses to know: the life
+of an attempt (`edge`).
 
-The life of an attempt, in the order of the code: claim, perform, settle, announce.
+Each adopted task gets a class of its own, between itself and the class that it had.  Whatever is
+not about a saga's message goes on to that.
 """
 
 from __future__ import annotations
 
-import math
-import os
-import sys
-import threading
-from datetime import UTC, datetime, timedelta
+import functools
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from billiard.exceptions import SoftTimeLimitExceeded
-from billiard.process import current_process
 from celery import Task
-from celery.exceptions import (
-    Ignore,
-    MaxRetriesExceededError,
-    Reject,
-    Retry,
-    WorkerShutdown,
-    WorkerTerminate,
-)
-from celery.local import Proxy
+from celery.app.trace import build_tracer, task_has_custom
+from celery.local import PromiseProxy, Proxy
+from kombu.exceptions import KombuError
 
-from celeriac.engine import AttemptFailure, Work, classify_error, perform, report
-from celeriac.errors import CommandRefused, RunNotFound, StepFailed, StoreError
-from celeriac.machine import SHORT_DELAY
-from celeriac.observing import log, title
+from celeriac.errors import DefinitionError, StepFailed
+from celeriac.observing import log
 from celeriac.points import reached
-from celeriac.workers.canvas import (
-    HEADER,
-    carries_on,
-    delivery_of,
-    header_of,
-    message_options,
-    written,
-)
+from celeriac.workers.canvas import HEADER, delivery_of, written
+from celeriac.workers.edge import around, attempt
 from celeriac.workers.intake import STRATEGY
+from celeriac.workers.passage import passing
+from celeriac.workers.retries import ask, asked, is_asking, seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from datetime import datetime
+
+    from celery import Celery
 
     from celeriac.authoring import Shape
-    from celeriac.engine import Delivery
-    from celeriac.failure import Failure
-    from celeriac.machine import Dispatch, Transition
     from celeriac.workers.runtime import Runtime
 
-_LONGEST_COUNTDOWN = 10 * 366 * 86_400.0
+REQUEST = "celeriac.workers.leases:SagaRequest"
+
+_sending: ContextVar[bool] = ContextVar("celeriac_sending", default=False)
 
 
 class SagaTask(Task):  # type: ignore[misc]  # Celery has no types
     """A task that can be a step of a saga.  Called in any other way it is what it always was."""
 
     abstract = True
-    Request = "celeriac.workers.leases:SagaRequest"
-    Strategy = STRATEGY
-    saga_runtime: Runtime
-    saga_shape: Shape
-    saga_adopted = False  # True: arguments stay plain JSON, as Celery would deliver them
+    saga_adopted = False  # True: it is told, and tells, what it would without us
+    if TYPE_CHECKING:  # at run time they would hide the annotations of the task itself
+        saga_runtime: Runtime
+        saga_shape: Shape
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the task: as an attempt, if a saga's message asks for it."""
-        request = self.request
-        delivery = None if request.called_directly else delivery_of(request)
-        if delivery is None:
-            if not request.called_directly and header_of(request):
-                raise Ignore(f"{self.name}: its saga header is malformed")
-            return super().__call__(*args, **kwargs)
-        return _attempt(self, delivery, super().__call__)
+    # --- a worker ------------------------------------------------------------------------------
 
-    def apply_async(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
+    @property
+    def __trace__(self) -> Any:
+        """What a worker calls for each message; Celery sets it to the tracer that it has built."""
+        return self.__dict__.get("_saga_trace")
+
+    @__trace__.setter
+    def __trace__(self, tracer: Any) -> None:
+        self.__dict__["_saga_trace"] = tracer and around(self, tracer)
+
+    def apply(self, args: Any = None, kwargs: Any = None, *rest: Any, **options: Any) -> Any:
+        """Run the task here and now; a saga's message is an attempt here too."""
+        headers = options.get("headers") or {}
+        if HEADER not in headers:
+            return super().apply(args, kwargs, *rest, **options)
+        uuid = options.pop("task_id", None)
+        eagerly = functools.partial(super().apply, **{**options, "throw": False})
+
+        def trace(uuid: str, args: Any, kwargs: Any, _request: Any) -> Any:
+            return _Told(eagerly(args, kwargs, task_id=uuid))
+
+        request = {"id": uuid, "headers": headers, "delivery_info": {"is_eager": True}}
+        return attempt(self, trace, uuid, request)
+
+    # --- sending -------------------------------------------------------------------------------
+
+    def apply_async(self, args: Any = None, kwargs: Any = None, *rest: Any, **options: Any) -> Any:
         """Send a message; a saga's holds no arguments, so they are not checked."""
         if HEADER not in (options.get("headers") or {}):
-            return super().apply_async(args, kwargs, **options)
-        options = {**self._get_exec_options(), **options, "ignore_result": True}
-        options.update(written(self._get_app()))
+            return super().apply_async(args, kwargs, *rest, **options)
+        options = {**options, **written(self._get_app()), "ignore_result": True}
         options.pop("add_to_parent", None)
         reached("message.publishing", options["headers"][HEADER])
-        sent = self._get_app().send_task(
-            self.name, (), kwargs, result_cls=self.AsyncResult, task_type=self, **options
-        )
+        with _sent_by_saga():
+            sent = self._send(kwargs, *rest, **options)
         reached("message.published", options["headers"][HEADER])
         return sent
+
+    def _send(self, kwargs: Any, *rest: Any, **options: Any) -> Any:
+        try:
+            return super().apply_async((), kwargs, *rest, **options)
+        except (KombuError, OSError, RuntimeError):
+            raise
+        except Exception as error:
+            if type(self).apply_async is SagaTask.apply_async and not _overrides(self):
+                raise
+            # Their own `apply_async` looked for the arguments, and a saga's message has none.
+            log.warning("%s: its apply_async raised %s; sent without", self.name, type(error))
+            return Task.apply_async(self, (), kwargs, *rest, **options)
+
+    @property
+    def __header__(self) -> Any:
+        """What checks the arguments of a message: those of a saga's are read at the claim."""
+        found = super().__header__
+        return _anything if _sending.get() else found
+
+    @property
+    def _dump_pydantic_arguments(self) -> Any:
+        return None if _sending.get() else super()._dump_pydantic_arguments
+
+    def shadow_name(self, args: Any, kwargs: Any, options: Any) -> Any:
+        """Another name for the message; theirs may want arguments, which a saga's does not have."""
+        try:
+            return super().shadow_name(args, kwargs, options)
+        except Exception:
+            if not _sending.get():
+                raise
+            return None
+
+    # --- in its body ---------------------------------------------------------------------------
 
     def retry(
         self,
@@ -103,23 +136,105 @@ class SagaTask(Task):  # type: ignore[misc]  # Celery has no types
         **options: Any,
     ) -> Any:
         """Ask for another attempt, as in any Celery task; in a saga, the run decides."""
-        if self.request.called_directly or delivery_of(self.request) is None:
-            return super().retry(args, kwargs, exc, throw, eta, countdown, max_retries, **options)
-        most = self.max_retries if max_retries is None else max_retries
-        if most is not None and self.request.retries >= most:
-            raise exc or MaxRetriesExceededError(f"{self.name} was tried {most + 1} times")
-        wanted = RetryWanted(exc=exc, when=_seconds(eta, countdown, self.default_retry_delay))
-        if throw:
-            raise wanted from exc
-        return wanted
+        again = functools.partial(
+            super().retry, args, kwargs, exc, throw, eta, countdown, max_retries, **options
+        )
+        if not self._in_attempt():
+            return again()
+        seconds(eta, countdown, self.default_retry_delay)  # refused here, where it is asked for
+        return ask(again)
+
+    def signature_from_request(
+        self,
+        request: Any = None,
+        args: Any = None,
+        kwargs: Any = None,
+        queue: Any = None,
+        **extra: Any,
+    ) -> Any:
+        """The message that repeats a request."""
+        made = super().signature_from_request(request, args, kwargs, queue, **extra)
+        if not is_asking():
+            return made
+        given = args is not None or kwargs is not None
+        return asked(made, given, {**extra, "queue": queue})
+
+    subtask_from_request = signature_from_request
+
+    def replace(self, sig: Any) -> Any:
+        """Run another task in the place of this one; in a saga there is no such thing."""
+        if self._in_attempt():
+            raise DefinitionError(
+                "self.replace does not go with a saga, which would not know how the other task "
+                "ends: make that task a step, or call it and return its result",
+                step=self.name,
+            )
+        return super().replace(sig)
+
+    def _in_attempt(self) -> bool:
+        request = self.request
+        return not request.called_directly and delivery_of(request) is not None
 
 
-class RetryWanted(Retry):  # type: ignore[misc]  # Celery has no types
-    """A body called `self.retry`; `when` is the delay in seconds."""
+class _Told:
+    """What came out of a task that was run here and now, as a tracer would say it."""
+
+    def __init__(self, result: Any) -> None:
+        self.result = result
+        self.retval = result.result
+        self.info = None if result.successful() else self
+        self.state = result.state
 
 
-def adopt(task: Any, shape: Shape, runtime: Runtime) -> None:
-    """Make an existing task able to be a step; name, queue, limits and direct calls stay.
+@contextmanager
+def _sent_by_saga() -> Iterator[None]:
+    token = _sending.set(True)
+    try:
+        yield
+    finally:
+        _sending.reset(token)
+
+
+def _anything(*_: Any, **__: Any) -> None:
+    """Check nothing."""
+
+
+def _overrides(task: SagaTask) -> bool:
+    """Return whether the class that *task* had before sends messages in a way of its own."""
+    kinds = [kind for kind in type(task).__mro__ if not issubclass(kind, SagaTask)]
+    return next(kind for kind in kinds if "apply_async" in vars(kind)) is not Task
+
+
+# --- adopting ----------------------------------------------------------------------------------
+
+
+class Recruits:
+    """The tasks of one app that are to be adopted, as soon as the app has made them.
+
+    A task that is only promised so far is left alone until the app is finalized: keeping the
+    promise would read the configuration, which may not be there yet.
+    """
+
+    def __init__(self, app: Celery, runtime: Runtime) -> None:
+        self._app, self._runtime = app, runtime
+        self._waiting: list[tuple[str, Shape, bool]] = []
+        app.on_after_finalize.connect(self._adopt_all, weak=False)
+
+    def take(self, name: str, task: Any, shape: Shape, *, own: bool = False) -> None:
+        """Adopt a task, now or once there is one; *own*: it was made to be a step."""
+        if issubclass(type(task), PromiseProxy) and not task.__evaluated__():
+            self._waiting.append((name, shape, own))
+        else:
+            adopt(task, shape, self._runtime, own=own)
+
+    def _adopt_all(self, **_: Any) -> None:
+        while self._waiting:
+            name, shape, own = self._waiting.pop()
+            adopt(self._app.tasks[name], shape, self._runtime, own=own)
+
+
+def adopt(task: Any, shape: Shape, runtime: Runtime, *, own: bool = False) -> None:
+    """Make an existing task able to be a step; *own*: it was made to be one.
 
     Idempotent; to be done before a worker builds its tracer (F14).
     """
@@ -130,143 +245,61 @@ def adopt(task: Any, shape: Shape, runtime: Runtime) -> None:
     if isinstance(task, SagaTask):
         return
     kind = type(task)
-    body = {
+    body: dict[str, Any] = {
         "__module__": kind.__module__,
+        "__doc__": kind.__doc__,
         "abstract": False,
         "saga_runtime": runtime,
         "saga_shape": shape,
-        "saga_adopted": True,
+        "saga_adopted": not own,
         # A task with a request class of its own keeps it; its deaths show a little later.
-        "Request": SagaTask.Request if kind.Request == Task.Request else kind.Request,
+        "Request": REQUEST if kind.Request == Task.Request else kind.Request,
         "Strategy": STRATEGY if kind.Strategy == Task.Strategy else kind.Strategy,
         "throws": (*tuple(kind.throws or ()), StepFailed),
     }
+    # Celery calls one of the two, whichever there is; only that one is ours.
+    called = bool(task_has_custom(task, "__call__"))
+    if called:
+        body["__call__"] = _settling_call(kind)
+    if task_has_custom(task, "before_start"):
+        body["before_start"] = _settling_hook(kind)
+    built = task.__dict__.pop("__trace__", None)
     task.__class__ = type(kind.__name__, (SagaTask, kind), body)
+    if not called:
+        task.run = _settling_run(task, task.run)
+    if built is not None:  # a worker has begun already, with the task as it was
+        app = task._get_app()  # noqa: SLF001 -- Celery's own
+        task.__trace__ = build_tracer(task.name, task, app.loader, app=app)
 
 
-def _seconds(eta: datetime | None, countdown: float | None, default: float | None) -> float:
-    if eta is not None:
-        aware = eta if eta.tzinfo else eta.replace(tzinfo=UTC)
-        return max(0.0, (aware - datetime.now(UTC)).total_seconds())
-    seconds = float(countdown if countdown is not None else default or 0)
-    if math.isnan(seconds) or seconds > _LONGEST_COUNTDOWN:
-        raise ValueError(f"countdown={countdown!r}: give seconds, at most ten years of them")
-    return max(0.0, seconds)
+def _settling_call(kind: Any) -> Callable[..., Any]:
+    @functools.wraps(kind.__call__)
+    def settling(self: Any, *args: Any, **kwargs: Any) -> Any:
+        found = passing(self)
+        if found is None:
+            return kind.__call__(self, *args, **kwargs)
+        return found.body(functools.partial(kind.__call__, self, *args, **kwargs))
+
+    return settling
 
 
-# --- an attempt --------------------------------------------------------------------------------
+def _settling_run(task: Any, run: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(run)
+    def settling(*args: Any, **kwargs: Any) -> Any:
+        found = passing(task)
+        if found is None:
+            return run(*args, **kwargs)
+        return found.body(functools.partial(run, *args, **kwargs))
+
+    return settling
 
 
-def classify_celery_error(error: Exception) -> AttemptFailure:
-    """Return how an attempt ended that raised *error*; Celery's own exceptions have a meaning."""
-    if isinstance(error, RetryWanted):
-        return AttemptFailure(error.exc or error, retry=True, delay=int((error.when or 0) * 1000))
-    if isinstance(error, Ignore | Reject):
-        # There is no "neither done nor failed" in a saga.
-        return AttemptFailure(error, "abort")
-    if isinstance(error, SoftTimeLimitExceeded):
-        return AttemptFailure(error, "timeout", retry=True)
-    return classify_error(error)
+def _settling_hook(kind: Any) -> Callable[..., Any]:
+    @functools.wraps(kind.before_start)
+    def before_start(self: Any, task_id: str, args: Any, kwargs: Any) -> Any:
+        found = passing(self)
+        if found is None:
+            return kind.before_start(self, task_id, args, kwargs)
+        return found.hook(functools.partial(kind.before_start, self, task_id, args, kwargs))
 
-
-def _ends_process(error: BaseException) -> bool:
-    """Return whether the process of a pool, or a worker that runs steps itself, is to end."""
-    if threading.current_thread() is not threading.main_thread():
-        return False  # threads, gevent and eventlet: their pools swallow it, and wait for ever
-    if current_process().name == "MainProcess":
-        # The solo pool.  Celery asks the worker to end with these two, and with nothing else.
-        return isinstance(error, WorkerShutdown | WorkerTerminate)
-    return isinstance(error, SystemExit | KeyboardInterrupt)
-
-
-def _attempt(task: SagaTask, delivery: Delivery, body: Callable[..., Any]) -> None:
-    """Claim, run and settle one attempt; what is returned or raised tells Celery how it went."""
-    reached("step.arrived", delivery)
-    work = _claim(task, delivery)
-    if work is None:
-        return  # it has its result: the chain goes on, in case its next link got lost
-    reached("step.claimed", delivery)
-    ended = perform(work, body, classify_celery_error, _ends_process)
-    reached("step.performed", delivery)
-    # Only now, outside of any handler: Celery would show what the body raised, and the payload it
-    # may hold, in its events and logs as the context of what is raised here.
-    try:
-        _settle(task, work, ended)
-    except (CommandRefused, RunNotFound) as refused:
-        # The id was started anew, or the run is gone: nobody is left who could use the report.
-        log.warning("%s: its report was refused: %s", work.name, refused)
-        raise Ignore(f"{work.name}: {refused.code}") from None
-
-
-def _claim(task: SagaTask, delivery: Delivery) -> Work | None:
-    name = title(delivery.run_id, delivery.step, delivery.phase, delivery.attempt)
-    queue = (task.request.delivery_info or {}).get("routing_key")
-    try:
-        engine = task.saga_runtime.engine
-        attempt = engine.claim(delivery, os.urandom(4).hex(), queue, task.name)
-    except CommandRefused as refused:
-        if refused.reason == "completed":
-            return None
-        raise Ignore(f"{name}: {refused.reason}") from None
-    except RunNotFound:
-        raise Ignore(f"{name}: no such run") from None
-    except StoreError as error:
-        log.warning("%s not claimed (%s); the sweep will send it again", name, error)
-        raise Ignore(f"{name}: {error.code}") from None
-    task.request.retries = delivery.attempt - 1
-    return Work(attempt, engine, task.name, task.saga_shape, task.saga_adopted)
-
-
-# --- settling ----------------------------------------------------------------------------------
-
-
-def _settle(task: SagaTask, work: Work, ended: str | AttemptFailure) -> None:
-    """Record how the attempt ended; a late success ends its task too, and at most is undone."""
-    if isinstance(ended, AttemptFailure):
-        _fail(task, work, ended)
-    else:
-        done = work.engine.complete(work.attempt, ended)
-        reached("step.settled", work.attempt.delivery)
-        _announce(task, work, done)
-
-
-def _announce(task: SagaTask, work: Work, done: Transition) -> None:
-    """Send what follows, unless this task's own chain does."""
-    request = task.request
-    if len(done.dispatches) == 1 and carries_on(request, done.dispatches[0]):
-        return
-    request.chain = None  # its next link would not be due
-    now = done.events[-1].at if done.events else work.attempt.now
-    dispatcher = task.saga_runtime.dispatcher
-    work.engine.send(dispatcher, work.attempt.plan, done.run, done.dispatches, now)
-
-
-def _fail(task: SagaTask, work: Work, verdict: AttemptFailure) -> None:
-    command, failure = report(work.attempt, verdict)
-    done = work.engine.fail(work.attempt, command, failure)
-    reached("failure.settled", work.attempt.delivery)
-    task.request.chain = None
-    _tell_celery(task, work, failure, done)
-
-
-def _tell_celery(task: SagaTask, work: Work, failure: Failure, done: Transition) -> None:
-    """Raise what makes Celery do, and Flower show, what the run has decided."""
-    code = f" ({failure.code})" if failure.code else ""
-    told = StepFailed(f"{work.name}: {failure.type}{code}")
-    event = done.events[0] if done.events else None
-    if event is None or "retry" not in event.data:
-        raise told  # used up, or too late: link_error asks for what is to be undone
-    retry_at = event.data["retry"]
-    delay = (retry_at - event.at) / 1000
-    if retry_at - event.at <= SHORT_DELAY and done.dispatches:
-        _retry_by_celery(task, work, told, done.dispatches[0], delay)
-    # A long wait is the wake index's business; Flower shows RETRY all the same.
-    raise Retry(str(told), when=datetime.now(UTC) + timedelta(seconds=delay)) from None
-
-
-def _retry_by_celery(
-    task: SagaTask, work: Work, told: StepFailed, dispatch: Dispatch, delay: float
-) -> None:
-    options = message_options(work.attempt.run, dispatch)
-    del options["task_id"]  # a retry keeps its id, so that Flower shows one task
-    Task.retry(task, exc=told, countdown=delay, max_retries=sys.maxsize, **options)
+    return before_start

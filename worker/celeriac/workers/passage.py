@@ -1,0 +1,321 @@
+"""One attempt on its way through Celery's own tracer of its task.
+
+Owns: arguments, the body, settling, and how the end of an attempt is told to Celery (result, Retry,
+Ignore, or an error that calls `link_error`).  Refuses to know: who was granted the attempt
+(`edge`), what follows (`transitions`), and how a body's failure is taken (`bodies`).
+
+The body settles the attempt, on the one call that the tracer makes, so that nothing is published
+before it is recorded.  Whatever else comes out of the tracer, such as a `before_start` that
+raised, settles it afterwards.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextvars import ContextVar
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from billiard.einfo import ExceptionInfo
+from billiard.process import current_process
+from celery import Task
+from celery.app.task import Context
+from celery.app.trace import TraceInfo, trace_ok_t
+from celery.exceptions import Ignore, Reject, Retry, WorkerShutdown, WorkerTerminate
+from celery.states import FAILURE, IGNORED, RETRY
+
+from celeriac.context import entered
+from celeriac.engine import AttemptFailure, Work, carry_out, prepare, report, taken
+from celeriac.errors import CommandRefused, RunNotFound, StepFailed, StoreError
+from celeriac.machine import SHORT_DELAY
+from celeriac.observing import log
+from celeriac.points import reached
+from celeriac.workers.canvas import GUARD, carries_on, message_options
+from celeriac.workers.retries import classify_celery_error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from celeriac.context import StepContext
+    from celeriac.engine import Prepared
+    from celeriac.failure import Failure
+    from celeriac.machine import Dispatch, Transition
+
+    #: `(id, args, kwargs, request) -> (result, info, seconds, text)`, as Celery builds it.
+    Tracer = Callable[..., Any]
+
+_passage: ContextVar[Passage | None] = ContextVar("celeriac_passage", default=None)
+
+
+def passing(task: Any) -> Passage | None:
+    """The attempt whose body the tracer is about to call, if that is what *task* is called for."""
+    found = _passage.get()
+    if found is None or found.begun or found.task is not task:
+        return None
+    request = task.request_stack.top
+    if request is None or request.called_directly or request.id != found.uuid:
+        return None  # somebody else calls it: from a hook, or with apply()
+    return found
+
+
+class Passage:
+    """One attempt on its way through Celery's tracer."""
+
+    def __init__(self, task: Any, work: Work, uuid: str, request: dict[str, Any]) -> None:
+        self.task, self.work, self.uuid = task, work, uuid
+        self._request = request
+        self._context: StepContext | None = None
+        self.begun = False  # its body, or a hook before it, was called
+        self._over = False  # its end was recorded, or could not be
+
+    def pass_through(self, tracer: Tracer) -> Any:
+        """Call the tracer with what the attempt is given, and see that the attempt ends."""
+        given = prepare(self.work, classify_celery_error, ends_process)
+        if isinstance(given, AttemptFailure):
+            return self._without_body(given)
+        self._context = given.context
+        token = _passage.set(self)
+        try:
+            with entered(given.context):
+                told = tracer(self.uuid, given.args, given.kwargs, self._asked(given))
+        except BaseException as error:
+            if not self._over and not ends_process(error):
+                self._end_outside(taken(self.work, error, classify_celery_error))
+            raise
+        finally:
+            _passage.reset(token)
+        if not self._over:
+            self._end_outside(taken(self.work, _came_out(told), classify_celery_error))
+        return told
+
+    def _asked(self, given: Prepared) -> dict[str, Any]:
+        """The request as if the arguments had been in the message."""
+        whence = {**(self._request.get("delivery_info") or {}), "redelivered": False}
+        return {
+            **self._request,
+            "args": given.args,
+            "kwargs": given.kwargs,
+            "retries": self.work.attempt.delivery.attempt - 1,
+            "delivery_info": whence,  # whether it came twice was decided at the claim
+        }
+
+    # --- inside of the tracer ------------------------------------------------------------------
+
+    def hook(self, call: Callable[[], Any]) -> Any:
+        """Call a hook that comes before the body; what it raises ends the attempt."""
+        self.begun = True
+        error: BaseException
+        try:
+            found = call()
+        except BaseException as raised:
+            if ends_process(raised):
+                raise
+            error = raised
+        else:
+            self.begun = False
+            return found
+        return self._end_inside(taken(self.work, error, classify_celery_error), None)
+
+    def body(self, call: Callable[[], Any]) -> Any:
+        """Call the body, and record how it ended before Celery hears of it."""
+        self.begun = True
+        assert self._context is not None  # it was there before the tracer was called
+        ended, result = carry_out(
+            self.work, self._context, call, classify_celery_error, ends_process
+        )
+        reached("step.performed", self.work.attempt.delivery)
+        # Only now, outside of any handler: Celery would show what the body raised, and the payload
+        # it may hold, in its events and logs as the context of what is raised here.
+        return self._end_inside(ended, result)
+
+    def _end_inside(self, ended: str | AttemptFailure, result: Any) -> Any:
+        told = self._settle(ended, self.task.request)
+        if told is None:
+            return result if self.work.adopted else None
+        if isinstance(ended, AttemptFailure) and told is ended.error:
+            raise told
+        raise told from None
+
+    # --- beside the tracer ---------------------------------------------------------------------
+
+    def _without_body(self, failed: AttemptFailure) -> Any:
+        """The arguments could not be put together: nothing of the task was called."""
+        request = Context(self._request, args=[], kwargs={}, called_directly=False)
+        told = self._settle(failed, request)
+        if isinstance(told, Ignore):
+            return ignored_message(self.task, self._request, told)
+        state = RETRY if isinstance(told, Retry) else FAILURE
+        info = TraceInfo(state, told)
+        try:
+            raise told or failed.error  # noqa: TRY301 -- Celery asks for the error at work
+        except BaseException:  # noqa: BLE001 -- it is told, and no more
+            einfo = self._handled(info, request)
+        return trace_ok_t(einfo, info, 0.0, None)
+
+    def _handled(self, info: TraceInfo, request: Context) -> ExceptionInfo:
+        try:
+            return info.handle_error_state(self.task, request)
+        except Exception:  # noqa: BLE001 -- it is logged
+            log.exception("%s: a hook raised", self.work.name)
+            return ExceptionInfo()
+
+    def _end_outside(self, ended: str | AttemptFailure) -> None:
+        """Record an end that Celery has made known already, and send what follows from it."""
+        self._over = True
+        attempt = self.work.attempt
+        try:
+            if isinstance(ended, AttemptFailure):
+                done = self.work.engine.fail(attempt, *report(self.work, ended))
+            else:
+                done = self.work.engine.complete(attempt, ended)
+        except (CommandRefused, RunNotFound, StoreError) as refused:
+            log.warning("%s: its report was refused: %s", self.work.name, refused)
+            return
+        self._send(done)
+
+    # --- settling ------------------------------------------------------------------------------
+
+    def _settle(self, ended: str | AttemptFailure, request: Any) -> BaseException | None:
+        """Record the end of the attempt; return what Celery is to be told by raising it."""
+        self._over = True
+        try:
+            if isinstance(ended, AttemptFailure):
+                return self._fail(ended, request)
+            self._complete(ended, request)
+        except (CommandRefused, RunNotFound) as refused:
+            # The id was started anew, or the run is gone: nobody is left who could use the report.
+            log.warning("%s: its report was refused: %s", self.work.name, refused)
+            return _ignore(f"{self.work.name}: {refused.code}")
+        return None
+
+    def _complete(self, output: str, request: Any) -> None:
+        """Record a success; a late one ends its task too, and at most is undone."""
+        done = self.work.engine.complete(self.work.attempt, output)
+        reached("step.settled", self.work.attempt.delivery)
+        if len(done.dispatches) == 1 and carries_on(request, done.dispatches[0]):
+            return  # this task's own chain sends it
+        request.chain = None  # its next link would not be due
+        self._send(done)
+
+    def _send(self, done: Transition) -> None:
+        attempt = self.work.attempt
+        now = done.events[-1].at if done.events else attempt.now
+        dispatcher = self.task.saga_runtime.dispatcher
+        self.work.engine.send(dispatcher, attempt.plan, done.run, done.dispatches, now)
+
+    def _fail(self, failed: AttemptFailure, request: Any) -> BaseException:
+        recorded = report(self.work, failed)
+        done = self.work.engine.fail(self.work.attempt, *recorded)
+        reached("failure.settled", self.work.attempt.delivery)
+        request.chain = None
+        return self._tale(failed, recorded.failure, done, request)
+
+    def _tale(
+        self, failed: AttemptFailure, failure: Failure, done: Transition, request: Any
+    ) -> BaseException:
+        """Return what makes Celery do, and Flower show, what the run has decided."""
+        told = self._error(failed, failure)
+        event = done.events[0] if done.events else None
+        if event is None or "retry" not in event.data:
+            return told  # used up, or too late: link_error asks for what is to be undone
+        # `self.retry()` without `exc=` tells of no error.
+        cause = None if self.work.adopted and isinstance(failed.error, Retry) else told
+        retry_at = event.data["retry"]
+        delay = (retry_at - event.at) / 1000
+        if retry_at - event.at <= SHORT_DELAY and done.dispatches:
+            return self._retry(cause, done.dispatches[0], delay, request, failed)
+        # A long wait is the wake index's business; Flower shows RETRY all the same.
+        when = datetime.now(UTC) + timedelta(seconds=delay)
+        return _retrying(cause, when, None if self.work.adopted else str(told))
+
+    def _error(self, failed: AttemptFailure, failure: Failure) -> BaseException:
+        """What Celery is told: an adopted task's error itself, and only the kind of a step's."""
+        error = failed.error
+        odd = isinstance(error, Ignore | Reject | Retry) or not isinstance(error, Exception)
+        if self.work.adopted and not odd:
+            return error
+        code = f" ({failure.code})" if failure.code else ""
+        return StepFailed(f"{self.work.name}: {failure.type}{code}")
+
+    def _retry(
+        self,
+        cause: BaseException | None,
+        dispatch: Dispatch,
+        delay: float,
+        request: Any,
+        failed: AttemptFailure,
+    ) -> BaseException:
+        """Send the next attempt as Celery's own retry does, so that Flower shows one task."""
+        attempt = self.work.attempt
+        options = {
+            **(failed.again.options if failed.again else {}),
+            **message_options(attempt.run, dispatch),
+        }
+        del options["task_id"]  # a retry keeps its id
+        options["headers"] = {**(request.headers or {}), **options["headers"]}
+        message = Task.signature_from_request(
+            self.task,
+            request,
+            (),
+            {GUARD: attempt.run.id},  # never the arguments: they are read at the claim
+            countdown=delay,
+            retries=request.retries + 1,
+            **options,
+        )
+        try:
+            message.apply_async()
+        except Exception as error:  # noqa: BLE001 -- the state says what should be on its way
+            log.warning("%s not sent again (%s)", self.work.name, type(error).__name__)
+            return _rejected(error)
+        return _retrying(cause, delay, sig=message)
+
+
+# Celery has no types: one place for each that says what they are.
+
+
+def _retrying(
+    cause: BaseException | None, when: Any, text: str | None = None, sig: Any = None
+) -> Exception:
+    made: Exception = Retry(
+        text, exc=cause if isinstance(cause, Exception) else None, when=when, sig=sig
+    )
+    return made
+
+
+def _rejected(error: Exception) -> Exception:
+    made: Exception = Reject(error, requeue=False)
+    return made
+
+
+def _ignore(why: str) -> Exception:
+    made: Exception = Ignore(why)
+    return made
+
+
+def _came_out(told: Any) -> Any:
+    """What a tracer's answer says of a body that nobody saw: its result, or what was raised."""
+    if told.info is None:
+        return told.retval
+    error = told.info.retval
+    return error if isinstance(error, BaseException) else RuntimeError(f"state {told.info.state}")
+
+
+def ignored_message(task: Any, request: Mapping[str, Any], ignored: Ignore) -> Any:
+    """Tell Celery, as its tracer does, that a message was for nothing."""
+    info = TraceInfo(IGNORED, ignored)
+    try:
+        raise ignored
+    except Ignore:
+        einfo = ExceptionInfo(internal=True)
+        info.handle_ignore(task, Context(request, args=[], kwargs={}))
+    return trace_ok_t(einfo, info, 0.0, None)
+
+
+def ends_process(error: BaseException) -> bool:
+    """Return whether the process of a pool, or a worker that runs steps itself, is to end."""
+    if threading.current_thread() is not threading.main_thread():
+        return False  # threads, gevent and eventlet: their pools swallow it, and wait for ever
+    if current_process().name == "MainProcess":
+        # The solo pool.  Celery asks the worker to end with these two, and with nothing else.
+        return isinstance(error, WorkerShutdown | WorkerTerminate)
+    return isinstance(error, SystemExit | KeyboardInterrupt)
