@@ -252,7 +252,7 @@ def _wait_for_gate(folder: Path, name: str) -> None:
 
 
 def _install_faults(app: Celery, folder: Path) -> None:
-    """Let files in *folder* say what happens to messages: `drop`, `double`, `reorder`.
+    """Let files in *folder* say what happens to messages: `drop`, `double`, `reorder`, `refuse`.
 
     A file that holds text is about the messages that have it in their task's name or id.  What
     is sent (+) and what is dropped (-) is kept in `published`, in the order of sending.
@@ -262,6 +262,8 @@ def _install_faults(app: Celery, folder: Path) -> None:
 
     def send(producer: Any, name: str, message: Any, **options: Any) -> None:
         called = f"{name} {message.headers['id']}"
+        if _faulty(folder / "refuse", called):
+            raise TypeError("a publisher of yesterday")
         copies = 0 if _faulty(folder / "drop", called) else 1
         copies += copies and _faulty(folder / "double", called)
         with (folder / "published").open("a") as log:

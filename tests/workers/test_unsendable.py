@@ -6,6 +6,7 @@ that were revoked.  Refuses to know: a broker that is away (`test_redis_faults`)
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
@@ -140,6 +141,38 @@ def test_the_queue_of_a_step_is_the_one_that_is_asked(world: World) -> None:
     shop.labels.start("one", id="order-1")
     shop.labels.start("two", id="order-2")
     assert shop.sagas.runtime.dispatcher.backlog("shop.label") == Backlog("labels", 2)
+
+
+def test_a_message_of_a_run_does_not_expire(world: World) -> None:
+    """What is said of all tasks would end a step that waits, and it would only be sent again."""
+    shop = open_shop(world, None, task_annotations={"*": {"expires": 1}})
+    shop.labels.start("one", id="order-1")
+    with world.redis.client() as redis:
+        (text,) = redis.lrange("celery", 0, -1)
+    assert json.loads(text)["headers"]["expires"] is None
+
+
+@pytest.mark.parametrize(
+    ("step", "script"),
+    [("pay:1", {}), ("pay:undo:1", {"send": ["abort"]})],
+    ids=["forward", "compensation"],
+)
+def test_a_worker_that_cannot_send_what_follows(
+    world: World, step: str, script: dict[str, list[str]]
+) -> None:
+    """What Celery would publish after a step, forward and back, is a reason of the run's too."""
+    world.worker()
+    world.beat()
+    with world.fault("refuse", only=f":{step}"):
+        run = world.kit.trip.start(Trip(script=script), id="stuck")
+        why = world.until(lambda: run.state().step("pay").blocked, "the run says why")
+        assert why == "not sent: TypeError: a publisher of yesterday"
+        others = world.kit.trip.start(Trip(script=script), id="other")
+        world.until(lambda: others.state().step("pay").blocked, "the other is not forgotten")
+    assert world.rest(run).status == ("compensated" if script else "completed")
+    assert run.state().step("pay").blocked is None
+    assert world.rest(others).status.at_rest
+    assert world.ledger.bodies("stuck", "book") == 1
 
 
 # --- revoked -------------------------------------------------------------------------------------

@@ -235,7 +235,7 @@ def task_id(run: Run, step: str, phase: Phase, attempt: int) -> str:
     """The Celery task id of an attempt: `order-42:charge:1`, `order-42:charge:undo:1`.
 
     Sent again, it has another: `order-42:charge:1.2`.  Whoever has revoked the first, as the red
-    button in Flower does, has workers discard whatever comes under that id.
+    button in Flower does, has workers discard whatever comes under that id (F18).
     """
     lane = run.step(step).lane(phase)
     again = f".{lane.sends + 1}" if lane.sends and attempt == lane.attempt + 1 else ""

@@ -85,6 +85,9 @@ class SagaTask(Task):  # type: ignore[misc]  # Celery has no types
             return super().apply_async(args, kwargs, *rest, **options)
         options = {**options, **written(self._get_app()), "ignore_result": True}
         options.pop("add_to_parent", None)
+        # A run's deadline is its own: a message that expires in a queue would only be sent again,
+        # and a step with a backlog longer than that never be run.
+        options["expires"] = None
         reached("message.publishing", options["headers"][HEADER])
         with _sent_by_saga():
             sent = self._send(kwargs, *rest, **options)
