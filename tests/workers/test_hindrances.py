@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from celeriac.app import find_hindrances, hindrances
+from celeriac.doctor import examine
 from tests.workers.kit import Trip
 
 if TYPE_CHECKING:
@@ -35,6 +36,9 @@ def test_workers_that_take_from_other_queues(world: World) -> None:
     world.worker(args=("-Q", "other"))
     run = world.kit.trip.start(Trip(), id="alone")
     assert told(world, run) == ("queue celery; nobody takes from it", "worker -Q celery")
+    (found,) = examine(world.kit.sagas.runtime, only=("queues",)).findings
+    assert found.text == "nobody takes messages from the queue 'celery'"
+    assert "celery -A app worker -Q celery" in found.advice
 
 
 def test_a_worker_that_is_busy(world: World) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from celery import Celery, Task
+from celery.contrib.testing.worker import start_worker
 from celery.signals import beat_init
 from kombu import serialization
 from kombu.exceptions import SerializerNotInstalled
@@ -127,28 +128,39 @@ def run_celery(tmp_path: Path, program: str, *args: str) -> subprocess.Completed
     )
 
 
-@pytest.mark.parametrize("command", ["worker", "beat"])
-@pytest.mark.parametrize(
-    ("setting", "told"),
-    [
-        ("task_protocol=1", "task_protocol: with 1 messages have no headers"),
-        ("broker_url='amqp://127.0.0.1:1//'", "saga_redis_url: run state needs a Redis"),
-    ],
-)
-def test_workers_and_beats_do_not_start_in_vain(
-    tmp_path: Path, command: str, setting: str, told: str
-) -> None:
-    """Who could do nothing for any run says which setting is in the way, and ends."""
-    program = f"""
+SHOP = """
 from celery import Celery
 from celeriac import Sagas
-app = Celery("shop", broker="redis://127.0.0.1:1/0")
-app.conf.update({setting})
+app = Celery("shop", broker={broker!r})
+app.conf.update({conf!r})
 sagas = Sagas(app)
 """
+
+
+@pytest.mark.parametrize("command", ["worker", "beat"])
+def test_workers_and_beats_do_not_start_in_vain(tmp_path: Path, command: str) -> None:
+    """Whose messages would all be lost says which setting is in the way, and ends."""
+    program = SHOP.format(broker="redis://127.0.0.1:1/0", conf={"task_protocol": 1})
     ended = run_celery(tmp_path, program, command)
     assert ended.returncode != 0
-    assert told in ended.stderr + ended.stdout
+    assert "task_protocol: with 1 messages have no headers" in ended.stderr + ended.stdout
+
+
+def test_a_worker_without_a_redis_works_for_others(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An application's own tests may have a broker in memory: its other tasks need no more."""
+    app = Celery("shop", broker="memory://", set_as_current=False)
+    Sagas(app)
+
+    @app.task(name="shop.add", shared=False)  # type: ignore[untyped-decorator]
+    def add(left: int, right: int) -> int:
+        return left + right
+
+    app.conf.update(result_backend="cache+memory://", worker_hijack_root_logger=False)
+    with start_worker(app, perform_ping_check=False, pool="solo", logfile=str(tmp_path / "log")):
+        assert add.delay(1, 2).get(timeout=10) == 3
+    assert "this worker can do nothing for runs: saga_redis_url: " in caplog.text
 
 
 # --- the sweep is sent ---------------------------------------------------------------------------

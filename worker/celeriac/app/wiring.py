@@ -32,8 +32,10 @@ from celeriac.workers import (
     LeaseKeeper,
     SweepWatch,
     Tick,
+    check_messages,
     forks,
     parse_header,
+    redis_url,
     written,
 )
 
@@ -71,14 +73,20 @@ class OwnTask(Task):  # type: ignore[misc]  # Celery has no types
 
 
 class Preflight(Step):  # type: ignore[misc]  # Celery has no types
-    """The part of a worker that keeps it from starting where it could do nothing for any run.
+    """The part of a worker that keeps it from starting where its messages would be lost.
 
-    A receiver of a signal could not: Celery logs what it raises, and goes on.
+    A receiver of a signal could not: Celery logs what it raises, and goes on.  Without a Redis for
+    runs it starts: none can be accepted then, and other tasks need none.
     """
 
     def __init__(self, worker: Any, **options: Any) -> None:
         super().__init__(worker, **options)
-        worker.app.celeriac.runtime.check()
+        runtime = worker.app.celeriac.runtime
+        check_messages(worker.app)
+        try:
+            redis_url(worker.app, runtime.settings)
+        except ConfigurationError as error:
+            log.error("this worker can do nothing for runs: %s", error)
 
 
 def wire(app: Celery, runtime: Runtime) -> None:
@@ -148,7 +156,7 @@ class _Wiring:
         if not self._mine(getattr(sender, "app", None)):
             return
         try:
-            self.runtime.check()
+            check_messages(self.app)
             entry = self._beat_entry()
         except ConfigurationError as error:
             # Celery would log an error, and send everything but the ticks.

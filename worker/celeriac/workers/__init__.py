@@ -24,6 +24,7 @@ from celeriac.workers.canvas import (
 from celeriac.workers.heartbeat import OPTION, HeartbeatFileStep, age
 from celeriac.workers.intake import STRATEGY
 from celeriac.workers.leases import LeaseKeeper, forks
+from celeriac.workers.preflight import check_messages
 from celeriac.workers.queues import Depth, depths
 from celeriac.workers.report import CALL_SECONDS, Tick, Ticks, Worker, WorkerReports, ask_workers
 from celeriac.workers.retries import classify_celery_error
@@ -55,6 +56,7 @@ __all__ = [
     "age",
     "ask_workers",
     "broker_url",
+    "check_messages",
     "classify_celery_error",
     "configured_urls",
     "depths",

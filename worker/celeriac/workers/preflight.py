@@ -1,7 +1,7 @@
 """What must be so before a message of ours is sent or taken in, whatever else an application sends.
 
 Owns: the settings of Celery's under which no message of ours arrives.  Refuses to know: who asks
-(`Runtime.check`), and what works but endangers runs; that is the doctor's.
+(who starts a run, workers, beats), and what works but endangers runs; that is the doctor's.
 """
 
 from __future__ import annotations
