@@ -68,7 +68,7 @@ class RedisStore:
         self._listing = Listing(self._redis, self._scripts, self._keys)
         self._removal = Removal(self._redis, self._scripts, self._keys)
         self._inspection = Inspection(self._redis, self._scripts, self._keys)
-        self._waiting = Waiting(self._redis, self._rest_channel, self.read_all, self.read)
+        self._waiting = Waiting(self, self._redis, self._rest_channel)
         self._plans: dict[str, Plan] = {}
         self._plan_texts: dict[str, str] = {}
 

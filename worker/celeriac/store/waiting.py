@@ -1,13 +1,12 @@
 """Waiting for runs to come to rest: one thread and one subscription for all who wait in a process.
 
 Owns: who waits for which run, and the thread that listens, looks and tells; what can go wrong
-meanwhile: a lost message, a lost connection, a Redis that restarts, a fork.  Refuses to know: what
-a run does, and whether it is a thread or a coroutine that waits (`waiters`).
+meanwhile: a lost message or connection, a restart of Redis, a fork.  Refuses to know: what a run
+does, and who it is that waits (`waiters`).
 
-A waiter's run is looked at first; then its end is subscribed to; and once Redis has agreed, it is
-looked at again: what ended before is seen, what ends later is heard.  Looks are made for many
-runs at a time.  Whatever happens to the subscription, all runs are looked at when it is back, and
-now and then while it is there or away.
+A run is looked at first; then its end is subscribed to; and once Redis has agreed, it is looked at
+again: what ended before is seen, what ends later is heard.  Whatever happens to the subscription,
+all runs are looked at when it is back, and now and then while it is there or away.
 """
 
 from __future__ import annotations
@@ -27,13 +26,12 @@ from celeriac.store.connection import REPLY_TIMEOUT
 from celeriac.store.subscription import Subscription
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from celeriac.store.connection import Connection
-    from celeriac.store.promise import Snapshot, Waiter
+    from celeriac.store.promise import Snapshot, Store, Waiter
 
-    ReadAll = Callable[[Mapping[str, Sequence[str]]], dict[str, Snapshot]]
-    Read = Callable[[str], Snapshot]
+    _Channel = Callable[[str], str]
 
 _log = logging.getLogger(__name__)
 
@@ -49,16 +47,9 @@ _PAUSE = (0.05, 1.0)  # seconds before trying again what failed: first, and at m
 class Waiting:
     """All who wait in this process for runs of one store."""
 
-    def __init__(
-        self, connection: Connection, channel: Callable[[str], str], read_all: ReadAll, read: Read
-    ) -> None:
-        """*channel* is where the end of a run is published; the others are the store's."""
-        self.connection, self.channel, self.read_all, self.read = (
-            connection,
-            channel,
-            read_all,
-            read,
-        )
+    def __init__(self, store: Store, connection: Connection, channel: _Channel) -> None:
+        """*channel* names where the end of a run is published."""
+        self.store, self.connection, self.channel = store, connection, channel
         self._begin()
         _EVERY.add(self)
 
@@ -69,10 +60,15 @@ class Waiting:
         self._waiters: dict[str, set[Waiter]] = {}
         self._touched: set[str] = set()  # runs whose waiters came or went; the thread takes them
         self._listener: _Listener | None = None
+        self._pid = os.getpid()
         self.closing = False
 
     def add(self, waiter: Waiter) -> None:
         """Tell *waiter* when its run is at rest, from the thread that listens."""
+        if self._pid != os.getpid():  # some application servers fork without a word to Python
+            with _RENEWING:
+                if self._pid != os.getpid():
+                    self.begin_anew()
         with self._lock:
             self._waiters.setdefault(waiter.run_id, set()).add(waiter)
             self._touched.add(waiter.run_id)
@@ -230,11 +226,10 @@ class _Listener(threading.Thread):
         for runs in (self._awaited, self._unseen, self._unheard):
             runs.update(awaited)
             runs.difference_update(left)
-        if self._subscription is not None and left:
-            channels = {self._waiting.channel(run_id) for run_id in left} & set(self._heard_of)
-            self._speak(lambda line: line.unsubscribe(channels) if channels else None)
-            for channel in channels:
-                self._heard_of.pop(channel, None)
+        channels = [self._waiting.channel(run_id) for run_id in left]
+        known = [channel for channel in channels if self._heard_of.pop(channel, None)]
+        if known:
+            self._speak(lambda line: line.unsubscribe(known))
 
     # --- looking -------------------------------------------------------------------------------
 
@@ -255,13 +250,13 @@ class _Listener(threading.Thread):
 
     def _tell(self, batch: Sequence[str]) -> set[str]:
         """Tell who waits for a run at rest; return the runs that changed between two looks."""
-        heads = self._waiting.read_all(dict.fromkeys(batch, ()))
+        heads = self._waiting.store.read_all(dict.fromkeys(batch, ()))
         resting: dict[str, tuple[list[Waiter], list[str]]] = {}
         for run_id in batch:
             waiters = self._waiting.of(run_id)
             try:
                 # Left out is also what cannot be read: asked for alone, it says why.
-                found = heads.get(run_id) or self._waiting.read(run_id)
+                found = heads.get(run_id) or self._waiting.store.read(run_id)
                 for waiter in waiters:
                     waiter.seen, waiter.trouble = found.run, None
                 if found.run is None:
@@ -273,7 +268,9 @@ class _Listener(threading.Thread):
                 raise
             except Exception as error:  # noqa: BLE001 -- whoever waits hears of it
                 self._waiting.tell(waiters, error)
-        ends = self._waiting.read_all({run_id: names for run_id, (_, names) in resting.items()})
+        ends = self._waiting.store.read_all(
+            {run_id: names for run_id, (_, names) in resting.items()}
+        )
         for run_id, end in ends.items():
             if end.run is not None and end.run.status.at_rest:
                 self._waiting.tell(resting.pop(run_id)[0], end)
@@ -374,10 +371,9 @@ class _Listener(threading.Thread):
         times = [self._belt_at]
         if self._unseen:
             times.append(self._look_at)
-        if self._subscription is None:
-            if self._unheard - self._unseen:
-                times.append(self._connect_at)
-        elif self._subscription.silent_for:
+        if self._subscription is None and self._unheard - self._unseen:
+            times.append(self._connect_at)
+        if self._subscription is not None and self._subscription.silent_for:
             times.append(time.monotonic() + REPLY_TIMEOUT - self._subscription.silent_for + 0.01)
         return min(times)
 
@@ -387,6 +383,7 @@ def _longer(pause: float) -> float:
 
 
 _EVERY: weakref.WeakSet[Waiting] = weakref.WeakSet()
+_RENEWING = threading.Lock()
 
 
 def _begin_anew() -> None:
