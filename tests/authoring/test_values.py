@@ -10,6 +10,7 @@ import dataclasses
 import enum
 import math
 import traceback
+from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from types import GenericAlias
@@ -259,6 +260,14 @@ SURVIVES: list[tuple[Any, Any]] = [
     (timedelta, timedelta(days=-1, microseconds=3)),
     (Any, [1, 1.0, True, None, "x", {"a": []}]),
 ]
+
+
+@pytest.mark.parametrize("annotation", [Sequence[int], Iterable[int], Iterable[int] | None])
+@pytest.mark.parametrize("value", [[1, 2], (1, 2)])
+def test_whatever_has_items_arrives_as_a_list(annotation: Any, value: Any) -> None:
+    """An annotation that promises items, and no more, takes a tuple and gives a list."""
+    codec = Codec(annotation)
+    assert codec.load(codec.dump(value, "it", OutputInvalid), "it") == [1, 2]
 
 
 @pytest.mark.parametrize(("annotation", "value"), SURVIVES)

@@ -9,8 +9,13 @@ JSON carries it whole (`proven`), it is read back at once and compared.
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 import re
+import types
+import typing
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +36,7 @@ if TYPE_CHECKING:
     from celeriac.authoring.proven import Proof
     from celeriac.errors import SagaError
 
+_OF_ITEMS = (Sequence, Iterable)
 _COMPLAINTS = 5  # so many are shown; a list of a thousand wrong items has a thousand
 _NOT_OF_ITS_TYPE = re.compile(r"Expected `([^`]+)`[^\[]*\[(?:field_name='(\w+)')?")
 _LONGEST_NUMBER = 4_000  # Python and Pydantic read whole numbers of 4,300 digits and no more
@@ -111,7 +117,7 @@ def _proves(proof: Proof | None, valid: Any) -> bool:
 def adapter_for(annotation: Any, key: str | None = None) -> TypeAdapter[Any]:
     """Return Pydantic's adapter for *annotation*; DefinitionError if there can be none."""
     try:
-        return TypeAdapter(annotation)
+        return TypeAdapter(_as_stored(annotation))
     except (PydanticUserError, TypeError, NameError) as error:
         reason = str(error).partition("\n")[0]
         raise DefinitionError(
@@ -119,6 +125,17 @@ def adapter_for(annotation: Any, key: str | None = None) -> TypeAdapter[Any]:
             "model, a dataclass or plain values, and pass references to anything else",
             parameter=key,
         ) from error
+
+
+def _as_stored(annotation: Any) -> Any:
+    """*annotation* with a list for what only promises items: JSON has nothing else for it."""
+    origin, items = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin in _OF_ITEMS and items:
+        return types.GenericAlias(list, items)
+    if origin not in (typing.Union, types.UnionType):
+        return annotation
+    members = tuple(map(_as_stored, items))
+    return annotation if members == items else functools.reduce(operator.or_, members)
 
 
 def write(adapter: TypeAdapter[Any], value: Any, what: str, kind: type[SagaError]) -> str:
