@@ -36,7 +36,7 @@ LATE = {
 # What is imported by its path from outside of its room: implementations, by whoever builds one.
 BY_PATH = ("celeriac.store.", "celeriac.observing.metrics", "celeriac.observing.traces")
 # What is imported as a whole, since its names want the word before them: `commands.Cancel`.
-NAMESPACES = ("celeriac.machine.commands", "celeriac.views.wording")
+NAMESPACES = ("celeriac.machine.commands", "celeriac.views.times", "celeriac.views.wording")
 # Rooms whose doors stand open: users import from them by path, or nothing but `cli` is entered.
 OPEN = {"ground", "faces", "barrier", "terminal", "testing"}
 

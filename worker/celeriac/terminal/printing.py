@@ -21,8 +21,8 @@ import click
 
 from celeriac.engine import FAULTS
 from celeriac.observing import clean
-from celeriac.terminal.screen import COLOURS, Live, aligned, draw_table, live
-from celeriac.views import draw, event_document, run_document, stats_document, tree, wording
+from celeriac.terminal.screen import COLOURS, Live, aligned, draw_table, fitted, lined, live
+from celeriac.views import draw, event_document, run_document, stats_document, times, tree, wording
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -47,7 +47,7 @@ class Printer:
     @property
     def tells_failures(self) -> bool:
         """Whether a page of runs says how their steps failed."""
-        return self.form in ("json", "jsonl")
+        return self.form != "ids"
 
     # --- looking -------------------------------------------------------------------------------
 
@@ -69,17 +69,24 @@ class Printer:
         if not states:
             click.echo("No run matches so far." if more else "No run matches.", err=True)
             return
+        on_terminal = sys.stdout.isatty()
         rows = [
-            (
-                state.id,
-                state.saga,
+            [
+                clean(state.id),
+                clean(state.saga),
                 state.status.value,
-                wording.when(state.started_at),
-                wording.whereabouts(state),
-            )
+                times.age(state.started_at) if on_terminal else times.when(state.started_at),
+                clean(wording.whereabouts(state)),
+            ]
             for state in states
         ]
-        self._table(("id", "saga", "status", "started", "where it is"), rows)
+        if not on_terminal:
+            self._echo(*aligned(("id", "saga", "status", "started", "why"), rows))
+            return
+        # A run is a line, and the last words of it matter most: the saga gives way first.
+        headings = ("id", "saga", "status", "age", "why")
+        rows = fitted(headings, rows, shutil.get_terminal_size().columns, giving=(1, 4))
+        self._echo(*lined(headings, rows))
 
     def run(
         self, state: RunState, hindrances: Sequence[Hindrance] = (), *, traceback: bool = False
@@ -130,14 +137,15 @@ class Printer:
     def _history(self, events: Sequence[Event]) -> None:
         rows = [
             (
-                wording.iso(wording.moment(event.at)) or "",
-                wording.after(event.at - events[0].at),
+                times.exact(event.at),
+                times.after(event.at - events[0].at),
                 wording.attempt(event),
                 wording.happening(event),
             )
             for event in events
         ]
-        self._table(("time", "after", "step", "what happened"), rows)
+        colours = [COLOURS["failed"] if wording.went_wrong(event) else "" for event in events]
+        self._table(("time", "after", "step", "what happened"), rows, colours)
 
     def stats(self, stats: Stats) -> None:
         """How the runs stand as a whole."""
@@ -193,7 +201,7 @@ class Printer:
             events = history()
             for event in events[told:]:
                 what = " ".join(filter(None, (wording.attempt(event), wording.happening(event))))
-                self._echo(clean(f"{wording.iso(wording.moment(event.at))}  {what}"))
+                self._echo(clean(f"{times.exact(event.at)}  {what}"))
             told = len(events)
 
         return _last_status(looks, tell)
@@ -323,11 +331,15 @@ class Printer:
         width = max(len(left) for left, _ in pairs)
         self._echo(*(f"  {left:{width}}  {clean(right)}" for left, right in pairs))
 
-    def _table(self, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    def _table(
+        self, headings: Sequence[str], rows: Sequence[Sequence[str]], colours: Sequence[str] = ()
+    ) -> None:
         cells = [[clean(cell) for cell in row] for row in rows]
         # What goes into a file or a pipe is never folded to the width of a terminal.
-        if not (sys.stdout.isatty() and draw_table(headings, cells, colour=self.colour)):
+        if not sys.stdout.isatty():
             self._echo(*aligned(headings, cells))
+        elif not draw_table(headings, cells, colours, colour=self.colour):
+            self._echo(*lined(headings, cells, colours))
 
     def _echo(self, *lines: str) -> None:
         for line in lines:

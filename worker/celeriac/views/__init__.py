@@ -5,7 +5,8 @@ terminal or a browser works.
 
 Its files, from the ground up::
 
-    state | stats | bulk_outcome | undo_plan | graph | watching < wording | drawing < documents
+    times | state | stats | bulk_outcome | undo_plan | graph | watching < wording | drawing
+    < documents
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ from celeriac.views.drawing import Drawing, draw
 from celeriac.views.graph import Graph, graph_of
 from celeriac.views.state import RunState, StepView, failure_fields, hold_of, state_of
 from celeriac.views.stats import QueueStats, SagaStats, Stats, SweepStats, stats_of
+from celeriac.views.times import span
 from celeriac.views.undo_plan import UndoPlan, undo_fields, undo_plan_of
 from celeriac.views.watching import tree
-from celeriac.views.wording import deed, span
+from celeriac.views.wording import deed
 
 __all__ = [
     "BulkOutcome",

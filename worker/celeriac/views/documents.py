@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from celeriac.views import wording
+from celeriac.views.times import iso, moment
 
 if TYPE_CHECKING:
     from celeriac.failure import Failure
@@ -28,10 +28,10 @@ def run_document(state: RunState) -> dict[str, Any]:
         "saga": state.saga,
         "version": state.version,
         "status": state.status.value,
-        "started_at": wording.iso(state.started_at),
-        "changed_at": wording.iso(state.changed_at),
-        "ended_at": wording.iso(state.ended_at),
-        "deadline": wording.iso(state.deadline),
+        "started_at": iso(state.started_at),
+        "changed_at": iso(state.changed_at),
+        "ended_at": iso(state.ended_at),
+        "deadline": iso(state.deadline),
         "tags": state.tags,
         "why": state.why,
         "reason": state.reason,
@@ -67,11 +67,11 @@ def _failure_document(failure: Failure | None) -> dict[str, Any] | None:
 def event_document(event: Event) -> dict[str, Any]:
     """An event as programs get it: all that was recorded."""
     data = {
-        name: wording.iso(wording.moment(value)) if name in _MOMENTS else value
+        name: iso(moment(value)) if name in _MOMENTS else value
         for name, value in event.data.items()
     }
     return {
-        "at": wording.iso(wording.moment(event.at)),
+        "at": iso(moment(event.at)),
         "event": event.kind.value,
         "step": event.step or None,
         "phase": event.phase if event.step else None,
@@ -84,12 +84,12 @@ def stats_document(stats: Stats) -> dict[str, Any]:
     """How the runs stand as a whole, as programs get it.  Durations are seconds."""
     sweep = stats.last_sweep
     return {
-        "at": wording.iso(stats.at),
+        "at": iso(stats.at),
         "active": stats.active,
         "owed": stats.owed,
         "overdue": stats.overdue,
         "lag": stats.lag,
-        "last_sweep": {"at": wording.iso(sweep.at), "lag": sweep.lag, "took": sweep.took}
+        "last_sweep": {"at": iso(sweep.at), "lag": sweep.lag, "took": sweep.took}
         if sweep
         else None,
         "expired": stats.expired,
@@ -101,7 +101,7 @@ def stats_document(stats: Stats) -> dict[str, Any]:
                 "runs": {status.value: count for status, count in each.counts.items()},
                 "started_last_hour": each.started_last_hour,
                 "oldest_active": each.oldest_active,
-                "oldest_since": wording.iso(each.oldest_since),
+                "oldest_since": iso(each.oldest_since),
             }
             for each in stats.sagas
         ],

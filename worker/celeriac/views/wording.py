@@ -1,4 +1,4 @@
-"""Runs, events and times in words: what operators read, and what they may do next.
+"""Runs and events in words: what operators read, and what they may do next.
 
 Owns: the wording.  Refuses to know: where it is printed, and what a terminal can show; so nothing
 here is escaped yet, apart from the commands, which are to be copied.
@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from celeriac.machine import Event, EventKind, RunStatus, StepStatus
 from celeriac.observing import clean, details
+from celeriac.views.times import age, due, exact, span, when
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from celeriac.views.state import Hold, RunState, StepView
     from celeriac.views.stats import Stats
 
+_WRONG = (EventKind.FAILED, EventKind.LOST, EventKind.OVERDUE)
 _AT_EASE = (StepStatus.PENDING, StepStatus.COMPLETED, StepStatus.COMPENSATED)
-_MINUTE = 60_000
 
 
 # --- runs --------------------------------------------------------------------------------------
@@ -33,7 +33,7 @@ def facts(state: RunState) -> list[tuple[str, str]]:
     """What is known of a run as a whole, each with its name; what is not known is left out."""
     found = {
         "started": when(state.started_at),
-        "deadline": iso(state.deadline),
+        "deadline": due(state.deadline),
         "ended": when(state.ended_at),
         "tags": _pairs(state.tags.items()),
         "why": why(state),
@@ -67,15 +67,48 @@ def why(state: RunState) -> str:
 
 
 def whereabouts(state: RunState) -> str:
-    """The steps that something is going on with, or that are owed."""
+    """Why a run is as it is, and what it is at, in a few words: for a line of a list.
+
+    Steps and codes, never the text of an error, which may quote a payload.
+    """
     if state.owed:
-        return f"{'asks' if asked(state) else 'owed'}: {', '.join(state.owed)}"
+        owed = (f"{name}{_code(_newest(state.step(name)))}" for name in state.owed)
+        return f"{'asks' if state.asking else 'owed'}: {', '.join(owed)}"
+    return "; ".join(filter(None, (_held_by(state.hold), _turned(state), _doing(state))))
+
+
+def _newest(step: StepView) -> Failure | None:
+    return step.undo_failure or step.failure
+
+
+def _code(found: Failure | None) -> str:
+    return f" [{found.code or found.type}]" if found else ""
+
+
+def _held_by(hold: Hold | None) -> str:
+    if hold is None:
+        return ""
+    return (f"by {hold.by}" if hold.by else "paused") + (f": {hold.reason}" if hold.reason else "")
+
+
+def _turned(state: RunState) -> str:
+    """Why a run was turned round or given up."""
+    if state.why == "failed" or (state.failed_step and not state.why):
+        return f"{state.failed_step}{_code(state.failure)}"
+    return ": ".join(filter(None, (state.why, state.reason)))
+
+
+def _doing(state: RunState) -> str:
+    """The steps that something is going on with."""
     if state.status.at_rest:
         return ""
     return ", ".join(
-        f"{step.name} {step.status}" + (f": {step.blocked}" if step.blocked else "")
+        f"{step.name} {step.status}"
+        + (_code(_newest(step)) if step.status is StepStatus.RETRYING else "")
+        + (f": {step.blocked}" if step.blocked else "")
         for step in state.steps
         if step.status not in _AT_EASE
+        and (step.name != state.failed_step or step.status is not StepStatus.FAILED)
     )
 
 
@@ -114,10 +147,17 @@ def happening(event: Event) -> str:
     """What happened."""
     words: dict[str, Any] = dict(event.data)
     if "deadline" in words:
-        words["deadline"] = iso(moment(words["deadline"]))
+        words["deadline"] = exact(words["deadline"])
     if "tags" in words:
         words["tags"] = _pairs(words["tags"])
     return details(replace(event, data=words))
+
+
+def went_wrong(event: Event) -> bool:
+    """True for what an operator looks for in a history: something failed, or was lost."""
+    if event.kind is EventKind.FINISHED:
+        return event.data.get("outcome") == RunStatus.FAILED
+    return event.kind in _WRONG or event.data.get("outcome") == "failed"
 
 
 def deed(events: Sequence[Event]) -> str:
@@ -217,7 +257,7 @@ def stats_table(stats: Stats) -> tuple[list[str], list[list[str]]]:
             each.saga,
             *[str(each.counts.get(status, "")) for status in statuses],
             str(each.started_last_hour or ""),
-            f"{each.oldest_active}, {_ago(stats.at - each.oldest_since)}"
+            f"{each.oldest_active}, {age(each.oldest_since, stats.at)} ago"
             if each.oldest_active and each.oldest_since
             else "",
         ]
@@ -237,15 +277,10 @@ def stats_facts(stats: Stats) -> list[tuple[str, str]]:
         ("due", f"{stats.overdue}{late}"),
         (
             "last sweep",
-            f"{_ago(stats.at - sweep.at)}, took {sweep.took:.3f} s" if sweep else "none",
+            f"{when(sweep.at, stats.at)}, took {sweep.took:.3f} s" if sweep else "none",
         ),
         ("to be removed", f"{stats.expired}{gone}"),
     ]
-
-
-def span(seconds: float) -> str:
-    """A length of time: `32 s`, `5 min`."""
-    return _ago(timedelta(seconds=seconds)).removesuffix(" ago")
 
 
 def stats_queues(stats: Stats) -> tuple[list[str], list[list[str]]]:
@@ -259,41 +294,3 @@ def stats_queues(stats: Stats) -> tuple[list[str], list[list[str]]]:
         for each in stats.queues
     ]
     return ["queue", "messages", "the oldest waits"], rows
-
-
-# --- times -------------------------------------------------------------------------------------
-
-
-def moment(ms: int) -> datetime:
-    """The time that is *ms* after the epoch."""
-    return datetime.fromtimestamp(ms / 1000, UTC)
-
-
-def iso(time: datetime | None) -> str | None:
-    """A time as programs read it: in UTC, to the millisecond."""
-    if time is None:
-        return None
-    return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def when(time: datetime | None) -> str:
-    """A time as people read it: in UTC, and how long ago."""
-    if time is None:
-        return ""
-    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z, {_ago(datetime.now(UTC) - time)}"
-
-
-def _ago(passed: timedelta) -> str:
-    seconds = max(0, int(passed.total_seconds()))
-    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
-        if seconds >= 2 * size:
-            return f"{seconds // size} {unit} ago"
-    return f"{seconds} s ago"
-
-
-def after(ms: int) -> str:
-    """How long after the start of a run."""
-    if ms < _MINUTE:
-        return f"+{ms / 1000:.3f} s"
-    minutes, rest = divmod(ms, _MINUTE)
-    return f"+{minutes // 60}:{minutes % 60:02}:{rest // 1000:02}"
