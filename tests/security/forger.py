@@ -11,7 +11,7 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from celeriac.workers.canvas import HEADER
+from celeriac.workers.headers import HEADER
 
 if TYPE_CHECKING:
     from celeriac import RunHandle

@@ -17,7 +17,8 @@ import pytest
 from celeriac.app.wiring import SWEEP
 from celeriac.machine.events import Dispatch
 from celeriac.store import Lease
-from celeriac.workers.canvas import ERRBACK, GUARD, HEADER, QUEUE
+from celeriac.workers.canvas import ERRBACK, GUARD, QUEUE
+from celeriac.workers.headers import HEADER
 from celeriac.workers.leases import lease_of
 from tests.security.forger import EMPTY, Forger
 from tests.workers import load

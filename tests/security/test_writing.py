@@ -16,7 +16,8 @@ from celeriac import Flow, Sagas
 from celeriac.app.wiring import SWEEP
 from celeriac.machine.events import Dispatch
 from celeriac.machine.runs import Run, RunStatus
-from celeriac.workers.canvas import ERRBACK, HEADER, CeleryDispatcher
+from celeriac.workers.canvas import ERRBACK, CeleryDispatcher
+from celeriac.workers.headers import HEADER
 from celeriac.workers.intake import STRATEGY, _check
 from tests.machine.story import saga
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from celeriac import InputInvalid, PayloadTooLarge, StoreError
-from celeriac.workers.canvas import GUARD, HEADER
+from celeriac.workers.canvas import GUARD
+from celeriac.workers.headers import HEADER
 from tests.workers import load
 from tests.workers.kit import Trip
 

@@ -5,22 +5,14 @@ defined and steered.
 
 Its files, from the ground up::
 
-    canvas | heartbeat | retries | sweep_watch | urls < intake | leases | queues | tls < preflight
-    < runtime < passage < edge | report < tasks
+    headers | heartbeat | retries | sweep_watch | urls < canvas < intake | leases | queues | tls
+    < preflight < runtime < passage < edge | report < tasks
 """
 
 from __future__ import annotations
 
-from celeriac.workers.canvas import (
-    ERRBACK,
-    HEADER,
-    QUEUE,
-    SIGNED,
-    parse_header,
-    shown,
-    task_id,
-    written,
-)
+from celeriac.workers.canvas import ERRBACK, QUEUE, SIGNED, shown, task_id, written
+from celeriac.workers.headers import HEADER, parse_header
 from celeriac.workers.heartbeat import OPTION, HeartbeatFileStep, age
 from celeriac.workers.intake import STRATEGY
 from celeriac.workers.leases import LeaseKeeper, forks

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 from celery import chain
 from kombu.exceptions import OperationalError
 
-from celeriac.engine import Backlog, BrokerAway, Delivery
+from celeriac.engine import Backlog, BrokerAway
 from celeriac.machine import Dispatch, to_undo
 from celeriac.observing import clean, log, title
+from celeriac.workers.headers import HEADER, parse_header
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 
     from celeriac.machine import Node, Phase, Plan, Run
 
-#: The header that makes a task message a saga's.
-HEADER = "celeriac"
 #: The queue of Celeriac's own tasks: nothing of it waits behind business work.
 QUEUE = "celeriac"
 #: The errback that sends what is due.
@@ -39,48 +38,6 @@ GUARD = "celeriac_run"
 SIGNED = "auth"
 # A chain's messages grow with the square of its length (F12): longer sagas travel in windows.
 _WINDOW = 10
-# More than any run id, step or number of ours; what is longer is not worth looking at.
-_LONGEST_WORD = 1_000
-_ENDLESS = 2**53
-
-
-def header_of(request: Any) -> Any:
-    """The saga header of a task request, whatever it holds; None if it has none."""
-    return getattr(request, HEADER, None) or (request.headers or {}).get(HEADER)
-
-
-def header_in(request: Any) -> Any:
-    """The saga header of a request that is no more than a dictionary; None if it has none."""
-    if not request:
-        return None
-    return request.get(HEADER) or (request.get("headers") or {}).get(HEADER)
-
-
-def delivery_of(request: Any) -> Delivery | None:
-    """What the message of a task request hints at; None if it is not a saga's."""
-    header = header_of(request)
-    return parse_header(header) if header else None
-
-
-def parse_header(header: Any) -> Delivery | None:
-    """Read the saga header of a message; None if it makes no sense.
-
-    Whoever can write to the broker can write anything here, and some of it ends up in logs.
-    """
-    if not isinstance(header, list | tuple) or len(header) != len(Delivery._fields):
-        return None
-    run_id, epoch, step, phase, attempt, plan = header
-    words, numbers = (run_id, step, plan), (epoch, attempt)
-    fits = (
-        phase in ("do", "undo")
-        and all(isinstance(word, str) and _is_word(word) for word in words)
-        and all(type(number) is int and abs(number) < _ENDLESS for number in numbers)
-    )
-    return Delivery(run_id, epoch, step, phase, attempt, plan) if fits else None
-
-
-def _is_word(text: str) -> bool:
-    return len(text) <= _LONGEST_WORD and text.isprintable()
 
 
 class CeleryDispatcher:

@@ -24,7 +24,7 @@ from celeriac.engine import Work
 from celeriac.errors import CommandRefused, RunNotFound, SagaError, StoreError
 from celeriac.observing import log, title
 from celeriac.points import reached
-from celeriac.workers.canvas import header_in, parse_header
+from celeriac.workers.headers import header_in, parse_header
 from celeriac.workers.passage import Passage, ignored_message
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from celeriac.errors import StoreError
 from celeriac.observing import log
 from celeriac.points import reached
 from celeriac.store import Lease
-from celeriac.workers.canvas import HEADER, parse_header
+from celeriac.workers.headers import HEADER, parse_header
 
 if TYPE_CHECKING:
     from collections import deque

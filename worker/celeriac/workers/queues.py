@@ -10,7 +10,7 @@ import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from celeriac.observing import log
-from celeriac.workers.canvas import HEADER, parse_header
+from celeriac.workers.headers import HEADER, parse_header
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
