@@ -216,7 +216,7 @@ PLANTS = (
     Plant(
         "a thread ends the worker",
         "What a step raises in a pool of threads is taken for the end of a process.",
-        "workers/tasks.py",
+        "workers/passage.py",
         "is not threading.main_thread():\n        return False",
         "is not threading.main_thread():\n        return True",
         ("tests/workers/test_raised.py",),
