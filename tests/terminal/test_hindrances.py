@@ -14,6 +14,7 @@ import pytest
 
 from celeriac.app import find_hindrances
 from celeriac.engine import Backlog
+from celeriac.terminal import control
 from tests.terminal import shop
 
 if TYPE_CHECKING:
@@ -70,6 +71,17 @@ def test_a_broker_that_is_away(run: RunHandle[None], monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(shop.sagas.runtime.dispatcher, "backlog", lambda _: away)
     texts = [each.text for each in find_hindrances(shop.sagas.runtime, *run.look())]
     assert texts[1:] == ["tick waits 5 min; the broker cannot be reached"]
+
+
+def test_whoever_waits_is_told_the_cause(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once, after a while, beside what is printed for programs."""
+    monkeypatch.setattr(control, "PATIENCE", 0.2)
+    monkeypatch.setattr("celeriac.app.hindrances._PATIENCE", 0)
+    ended = cli("start", "ping", "--id", "p-3", "--wait", "--timeout", "1", "-o", "json")
+    assert json.loads(ended.out)["status"] == "running"
+    lines = [line for line in ended.err.splitlines() if line.startswith("p-3: ")]
+    told = "nobody takes from it: no worker answers (celery -A shop worker -Q celery)"
+    assert [line.partition("waits 0 s ")[2] for line in lines] == [f"in queue celery; {told}"]
 
 
 def test_a_run_that_goes_on_waits_for_nothing(cli: Cli) -> None:

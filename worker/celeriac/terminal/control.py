@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from celeriac.app import give, kinds, matching
+from celeriac.app import find_hindrances, give, kinds, matching
 from celeriac.errors import ResultTimeout
+from celeriac.observing import clean
 from celeriac.terminal.exit_codes import Exit, NotFound, exit_of_outcome
 from celeriac.terminal.interrupts import interrupts
 from celeriac.terminal.invocation import Invocation
@@ -25,9 +26,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from celeriac.app import IfExists, RunHandle
+    from celeriac.machine import RunStatus
     from celeriac.sagas import Saga, Sagas
     from celeriac.terminal.options import Target
     from celeriac.views import RunState
+
+#: Seconds that `--wait` waits without a word; then it says what the run waits for.
+PATIENCE = 10.0
 
 
 class Control(Invocation):
@@ -117,7 +122,7 @@ class Control(Invocation):
         given_up: ResultTimeout | None = None
         status = None
         try:
-            status = run.wait(timeout).status if wait else None
+            status = self._wait(run, timeout) if wait else None
         except ResultTimeout as error:
             given_up = error
         self._print.outcome(run.state(), changed=changed)
@@ -125,6 +130,28 @@ class Control(Invocation):
             raise given_up
         if status and exit_of_outcome(status):
             raise click.exceptions.Exit(exit_of_outcome(status))
+
+    def _wait(self, run: RunHandle[Any], timeout: float | None) -> RunStatus:
+        """Return the status a run came to rest in; say what it waits for if that takes long."""
+        first = PATIENCE if timeout is None else min(timeout, PATIENCE)
+        try:
+            return run.wait(first).status
+        except ResultTimeout:
+            left = None if timeout is None else timeout - first
+            if left is not None and left <= 0:
+                raise
+        self._explain(run)
+        return run.wait(left).status
+
+    def _explain(self, run: RunHandle[Any]) -> None:
+        found = [f"{each.name}: {each.blocked}" for each in run.state().steps if each.blocked]
+        celery = self._print.saga.removesuffix(" saga")
+        found += [
+            each.text + (f" ({celery} {each.command})" if each.command else "")
+            for each in find_hindrances(self._sagas().runtime, *run.look())
+        ]
+        for text in found:
+            click.echo(f"{clean(run.id)}: {clean(text)}", err=True)
 
 
 def _without_those_that_ask(found: list[RunState]) -> list[RunState]:
