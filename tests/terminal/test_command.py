@@ -55,14 +55,12 @@ def test_a_run_from_its_start_to_its_end(command: Cli) -> None:
     started = command("start", "place_order", "--input", "-", "--id", "o-1", stdin='{"sku": "pen"}')
     assert (started.code, started.lines) == (0, ["o-1: accepted", "o-1: running"]), started.err
     driven_runs.do("o-1", "reserve")
-    assert command("list", "--status", "running", "-o", "ids").lines == ["o-1"]
     cancelled = command("cancel", "o-1", "--reason", "a test", "-o", "json")
     assert json.loads(cancelled.out)["changed"] is True
     assert cancelled.err == ""  # what was done is said once
     driven_runs.undo("o-1", "reserve")
     shown = command("show", "o-1")
     assert "o-1: place_order (version 1), compensated" in shown.out
-    assert "compensation started (cancelled): reason a test" in command("history", "o-1").out
 
 
 def test_advice_can_be_copied(command: Cli) -> None:
@@ -74,11 +72,10 @@ def test_advice_can_be_copied(command: Cli) -> None:
 def test_exit_codes_reach_the_shell(command: Cli) -> None:
     """Celery passes our exit codes on."""
     driven_runs.failed("o-1")
+    # One that click gives, and one of ours; which is given when is the subject of test_exit_codes.
     codes = {
         ("list", "--limit", "0"): 2,
-        ("show", "nobody"): 3,
         ("waive", "o-1", "reserve", "--reason", "x"): 4,
-        ("retry", "o-1", "--wait", "--timeout", "0"): 1,
     }
     assert {words: command(*words).code for words in codes} == codes
 

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from celery.bin.celery import celery
+from click.shell_completion import BashComplete
 
 from tests.house.sources import ROOT
 from tests.terminal import driven_runs, shop
@@ -136,16 +138,25 @@ def test_an_undo_plan_says_what_cannot_be(cli: Cli) -> None:
         (["undo"], {"undo-plan"}),
     ],
 )
-def test_the_shell_completes(
-    empty: None,  # noqa: ARG001
-    environment: dict[str, str],
-    words: list[str],
-    offered: set[str],
+@pytest.mark.usefixtures("empty")
+def test_words_are_completed(
+    monkeypatch: pytest.MonkeyPatch, words: list[str], offered: set[str]
 ) -> None:
     """Verbs, runs, steps, sagas and statuses, through Celery's own completion."""
+    engine = shop.sagas.runtime.engine
+    monkeypatch.setattr(engine, "patience", engine.patience)  # a completion is in a hurry
     for number in (41, 42):
         shop.place_order.start(shop.Order(sku="pen"), id=f"order-{number}")
-    assert completed(environment, words) == offered
+    shell = BashComplete(celery, {}, "celery", "_CELERY_COMPLETE")
+    line = ["-A", "tests.terminal.shop", "saga", *words[:-1]]
+    assert {each.value for each in shell.get_completions(line, words[-1])} == offered
+
+
+@pytest.mark.usefixtures("empty")
+def test_the_shell_completes(environment: dict[str, str]) -> None:
+    """The real command offers a shell the same."""
+    shop.ping.start(id="p-42")
+    assert completed(environment, ["show", "p-4"]) == {"p-42"}
 
 
 def test_a_redis_that_is_away_completes_nothing(environment: dict[str, str]) -> None:
