@@ -19,7 +19,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import (
     AliasChoices,
@@ -506,6 +506,7 @@ def test_any_value_of_any_type_comes_out_or_is_refused(data: st.DataObject) -> N
         },
     ),
 )
+@example(line=None, fields={"price": Decimal("sNaN")})
 def test_an_instance_that_nobody_validated_comes_out_or_is_refused(
     line: Any, fields: dict[str, Any]
 ) -> None:

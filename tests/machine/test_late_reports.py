@@ -447,7 +447,7 @@ def test_a_report_from_before_a_restart_is_refused() -> None:
     story = given_up(undone=True)
     claims = [e for e in story.history if (e.kind, e.step) == (EventKind.CLAIMED, "charge")]
     story.start(nonce="call-2", if_exists="restart")
-    with refused("stale", "started anew"):
+    with refused("stale", "restarted"):
         story.give(Complete("charge", "do", 1, claims[0].data["holder"], epoch=1))
 
 

@@ -130,7 +130,7 @@ def test_a_run_that_goes_back_skips_nothing() -> None:
     """What is owed is waived."""
     story = started("reserve", "charge").do("reserve")
     story.cancel()
-    with refused("turned", "waived"):
+    with refused("turned", "waive"):
         story.skip("charge")
 
 

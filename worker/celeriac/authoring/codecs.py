@@ -187,8 +187,14 @@ def _refuse_not_finite(
     adapter: TypeAdapter[Any], valid: Any, what: str, kind: type[SagaError]
 ) -> None:
     for each in _leaves(adapter.dump_python(valid, warnings=False)):
-        if isinstance(each, float | Decimal) and not math.isfinite(each):
+        # No math.isfinite for a Decimal: it raises for a signalling NaN.
+        finite = each.is_finite() if isinstance(each, Decimal) else _is_finite(each)
+        if not finite:
             raise kind(f"{what} cannot be written as JSON: it holds {each!r}; use None instead")
+
+
+def _is_finite(value: Any) -> bool:
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def _leaves(value: Any) -> Iterator[Any]:
