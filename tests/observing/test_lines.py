@@ -45,7 +45,15 @@ def test_every_kind_of_event_has_a_sentence(kind: EventKind) -> None:
 
 TOLD: dict[str, tuple[EventKind, dict[str, Any]]] = {
     "lost (lease expired); retry in 0.0 s": (EventKind.LOST, {"why": "lease", "retry": NOON}),
-    "lost (timed out)": (EventKind.LOST, {"why": "timeout"}),
+    "lost (took longer than its timeout)": (EventKind.LOST, {"why": "timeout"}),
+    "lost (took longer than its timeout of 6 s)": (
+        EventKind.LOST,
+        {"why": "timeout", "timeout": 6_000},
+    ),
+    "failed (outcome unknown): SystemExit": (
+        EventKind.FAILED,
+        {"why": "timeout", "timeout": 6_000, "error": "SystemExit"},
+    ),
     "failed: BankDown, code down; retry in 1.5 s": (
         EventKind.FAILED,
         {"error": "BankDown", "code": "down", "retry": NOON + 1_500},

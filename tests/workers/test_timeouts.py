@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tests.workers.world import World
 
 EXTRAS = ("-I", "tests.workers.extra_tasks")
+LATE = "took longer than its timeout of 1 s"
 THREADS = ("--pool", "threads")
 
 
@@ -99,7 +100,7 @@ def test_a_step_that_takes_too_long_once(world: World) -> None:
 
 def test_a_step_that_always_takes_too_long(world: World) -> None:
     """A step that reaches its time limit in every attempt is undone after its budget."""
-    world.worker()
+    worker = world.worker()
     world.beat()
     before = world.kit.hasty.start(Trip(script={"rush": ["spin"] * 9}), id="before")
     after = world.kit.hasty.start(Trip(script={"rush": ["gate-after"] * 9}), id="after")
@@ -115,6 +116,10 @@ def test_a_step_that_always_takes_too_long(world: World) -> None:
     assert max(event.attempt for event in ended) > 1  # a retry has the limits as well
     told = {(event.data["why"], event.data["error"]) for event in ended}
     assert told == {("timeout", "SoftTimeLimitExceeded")}
+    failure = before.state().failure
+    assert failure is not None
+    assert failure.message.startswith(LATE)
+    assert worker.says(f"before · rush · #1 failed ({LATE})")
 
 
 def test_a_step_that_ignores_the_soft_limit_is_killed(world: World) -> None:

@@ -27,7 +27,7 @@ from celeriac.errors import (
 )
 from celeriac.failure import Failure, class_name, safe_text, safe_traceback
 from celeriac.machine import Fail, RetryRule, retryable
-from celeriac.observing import Working, title
+from celeriac.observing import Working, title, too_slow
 from celeriac.store import payloads
 
 if TYPE_CHECKING:
@@ -238,7 +238,7 @@ def report(work: Work, verdict: AttemptFailure) -> Report:
         verdict, again = AttemptFailure(error, "abort"), None
     attempt = work.attempt
     d, rule = attempt.delivery, attempt.node.policy(attempt.delivery.phase)
-    failure = _failure(verdict)
+    failure = _failure(verdict, attempt.node.limit(d.phase))
     command = Fail(
         d.step,
         d.phase,
@@ -346,12 +346,14 @@ def _retryable(rule: RetryRule, error: BaseException) -> bool:
         return usual
 
 
-def _failure(verdict: AttemptFailure) -> Failure:
+def _failure(verdict: AttemptFailure, limit: int | None) -> Failure:
     error = verdict.error
+    # Celery's own words, `SoftTimeLimitExceeded()`, say nothing of the limit.
+    late = verdict.kind == "timeout" and isinstance(error, Exception)
     return Failure(
         type=class_name(error),
-        message=safe_text(error)[:_LONGEST_MESSAGE],
-        code=_code(error),
+        message=too_slow(limit) if late else safe_text(error)[:_LONGEST_MESSAGE],
+        code="timeout" if late else _code(error),
         effect=verdict.effect if isinstance(verdict.effect, bool) else None,
         traceback=safe_traceback(error, _own_frames(error))[-_LONGEST_TRACEBACK:],
     )

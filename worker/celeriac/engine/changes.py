@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from celeriac.failure import Failure
 from celeriac.machine import EventKind, PhaseStatus, RunStatus
+from celeriac.observing import too_slow
 from celeriac.store import Change, Lease, payloads
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def _with_cause(events: Sequence[Event], fields: Mapping[str, str]) -> Mapping[s
         if event.kind is EventKind.LOST and event.data.get("why") == "timeout":
             failure = Failure(
                 type="AttemptTimedOut",
-                message="it took longer than its timeout; outcome unknown",
+                message=f"{too_slow(event.data.get('timeout'))}; nobody knows its outcome",
                 code="timeout",
             )
             extra[payloads.error_field(event.step, event.phase)] = failure.model_dump_json(

@@ -93,6 +93,8 @@ def end_attempt(
 ) -> None:
     """An attempt has ended without success: the next is at *retry* (ms), or the step gives up."""
     sent = (retry is not None and retry - draft.now <= SHORT_DELAY) or None
+    if data.get("why") == "timeout":
+        data["timeout"] = draft.node(attempt.step).limit(attempt.phase)
     draft.add(kind, attempt.step, attempt.phase, attempt.attempt, **data, retry=retry, sent=sent)
     see_to_failures(draft)
 

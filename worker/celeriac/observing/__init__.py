@@ -27,6 +27,7 @@ from celeriac.observing.observers import (
     log,
     logged,
     title,
+    too_slow,
 )
 from celeriac.observing.signals import (
     saga_compensated,
@@ -64,4 +65,5 @@ __all__ = [
     "saga_step_failed",
     "send_signals",
     "title",
+    "too_slow",
 ]

@@ -266,9 +266,6 @@ def sentence(run_id: str, event: Event) -> str:
 _INTERNAL = ("holder", "plan", "grace", "digest", "starter", "sent", "epoch", "credited")
 _CAUSES = {
     (EventKind.LOST, "lease"): "lease expired",
-    (EventKind.LOST, "timeout"): "timed out",
-    (EventKind.FAILED, "timeout"): "timed out",
-    (EventKind.LATE, "timeout"): "timed out",
     (EventKind.DISPATCHED, "unclaimed"): "not claimed in time",
     (EventKind.COMPENSATION_STARTED, "deadline"): "deadline passed",
     (EventKind.FINISHED, "unknown"): "outcome unknown",
@@ -280,6 +277,11 @@ def details(event: Event) -> str:
     data = {name: value for name, value in event.data.items() if name not in _INTERNAL}
     retry, why = data.pop("retry", None), data.pop("why", "")
     cause = _CAUSES.get((event.kind, why), why)
+    limit = data.pop("timeout", None)
+    if why == "timeout":
+        # Such an end of its process counts as one that nobody knows the outcome of.
+        left = data.get("error") in ("SystemExit", "KeyboardInterrupt")
+        cause = "outcome unknown" if left else too_slow(limit)
     if why == "failed" and "culprit" in data:
         cause = f"{data.pop('culprit')} failed"
     # What needs no name: the class of an error, and the status in which a run or a report ended.
@@ -291,6 +293,11 @@ def details(event: Event) -> str:
     text += f" ({_plain(cause)})" if cause else ""
     text += f": {', '.join(_plain(word) for word in words)}" if words else ""
     return text if retry is None else f"{text}; retry in {(retry - event.at) / 1000:.1f} s"
+
+
+def too_slow(limit: int | None) -> str:
+    """What is said of an attempt that reached its time limit, which is in ms, if it is known."""
+    return "took longer than its timeout" + (f" of {limit / 1000:g} s" if limit else "")
 
 
 def _plain(value: object) -> str:

@@ -234,6 +234,8 @@ class Passage:
         odd = isinstance(error, Ignore | Reject | Retry) or not isinstance(error, Exception)
         if self.work.adopted and not odd:
             return error
+        if failed.kind == "timeout" and not odd:  # the words are ours, and hold no payload
+            return StepFailed(f"{self.work.name}: {failure.message}")
         code = f" ({failure.code})" if failure.code else ""
         return StepFailed(f"{self.work.name}: {failure.type}{code}")
 
