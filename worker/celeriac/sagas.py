@@ -74,7 +74,7 @@ class Sagas:
         self.runtime = Runtime(app)
         self._definitions = Definitions(self.runtime)
         self._sagas: dict[str, Saga[Any, Any]] = {}
-        wire(app, self.runtime)
+        self._kept = wire(app, self.runtime)
         app.celeriac = self
 
     # --- defining ------------------------------------------------------------------------------
@@ -272,7 +272,7 @@ class Saga(Generic[I, R]):
     @property
     def name(self) -> str:
         """The saga's name."""
-        return self.planned.plan.saga
+        return self.planned.name
 
     def __repr__(self) -> str:
         return f"<saga {self.name}>"

@@ -43,14 +43,18 @@ class Definitions:
         if name in self._planned:
             raise DefinitionError("the name is taken by another saga: give name=", saga=name)
         rest = {key: value for key, value in options.items() if key != "name"}
-        planned = plan_saga(function, name=name, adopted_undos=self._adopted_undos, **rest)
+        look = self._recruits.look
+        planned = plan_saga(
+            function, name=name, adopted_undos=self._adopted_undos, look=look, **rest
+        )
         for task in planned.adopted:
-            self._recruits.take(task.name, task, Shape.of(task.run, strict=False))
+            self._recruits.take(task, Shape.of(task.run, strict=False))
         self._planned[name] = planned
         return planned
 
     def compensate(self, existing_task: Any, undo_task: Any) -> None:
         """Note the compensation of an adopted task, before the sagas that use it."""
+        existing_task, undo_task = map(self._recruits.look, (existing_task, undo_task))
         undo = define_adopted_compensation(existing_task, undo_task)
         if existing_task.name in self._adopted_undos:
             raise DefinitionError("already has a compensation", step=existing_task.name)
@@ -87,5 +91,5 @@ class Definitions:
         # shared=False, with other apps in this process: a step belongs to one store.
         made = {"shared": False, "ignore_result": True, **rest, "name": name}
         task = self._runtime.app.task(function, **made)
-        self._recruits.take(name, task, options["saga_shape"], own=True)
+        self._recruits.take(task, options["saga_shape"], name=name, own=True)
         return task

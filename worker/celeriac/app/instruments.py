@@ -40,15 +40,14 @@ class Instruments:
         self._exporter: Exporter | None = None
 
     def connect(self) -> None:
-        """Begin and end with the workers of the app."""
-        # weak=False: nobody else holds these methods.
-        signals.after_setup_logger.connect(self._dress, weak=False)
-        signals.after_setup_task_logger.connect(self._dress, weak=False)
-        signals.celeryd_after_setup.connect(self._prepare, weak=False)
-        signals.worker_ready.connect(self._serve, weak=False)
-        signals.worker_process_init.connect(self._leave, weak=False)
-        signals.worker_process_shutdown.connect(self._flush, weak=False)
-        signals.worker_shutdown.connect(self._stop, weak=False)
+        """Begin and end with the workers of the app, for as long as somebody keeps this object."""
+        signals.after_setup_logger.connect(self._dress)
+        signals.after_setup_task_logger.connect(self._dress)
+        signals.celeryd_after_setup.connect(self._prepare)
+        signals.worker_ready.connect(self._serve)
+        signals.worker_process_init.connect(self._leave)
+        signals.worker_process_shutdown.connect(self._flush)
+        signals.worker_shutdown.connect(self._stop)
 
     def _dress(self, logger: Logger, **_: Any) -> None:
         dress(logger, as_json=self._runtime.settings.log_json)

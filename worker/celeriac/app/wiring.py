@@ -89,10 +89,16 @@ class Preflight(Step):  # type: ignore[misc]  # Celery has no types
             log.error("this worker can do nothing for runs: %s", error)
 
 
-def wire(app: Celery, runtime: Runtime) -> None:
-    """Give *app* Celeriac's tasks, and make its workers and beat do their part."""
-    _Wiring(app, runtime).connect()
-    Instruments(app, runtime).connect()
+def wire(app: Celery, runtime: Runtime) -> tuple[object, ...]:
+    """Give *app* Celeriac's tasks, and make its workers and beat do their part.
+
+    Whoever calls keeps what is returned for as long as the app is there: Celery's signals do not,
+    or no app would ever be freed.
+    """
+    wiring, instruments = _Wiring(app, runtime), Instruments(app, runtime)
+    wiring.connect()
+    instruments.connect()
+    return wiring, instruments
 
 
 class _Wiring:
@@ -120,17 +126,16 @@ class _Wiring:
         self.app.steps["consumer"].add(HeartbeatFileStep)
         self.app.steps["worker"].add(Preflight)
         self.app.user_options["worker"].add(OPTION)
-        # weak=False: nobody else holds these methods.
         if self.app.finalized:
             self._add_beat_entry(self.app)
         else:
             self.app.on_after_finalize.connect(self._add_beat_entry, weak=False)
-        signals.celeryd_init.connect(self._note_refusal, weak=False)
-        signals.celeryd_after_setup.connect(self._consume_queue, weak=False)
-        signals.worker_ready.connect(self._start_keeper, weak=False)
-        signals.worker_shutdown.connect(self._stop_keeper, weak=False)
-        signals.task_unknown.connect(self._tell_unknown, weak=False)
-        signals.beat_init.connect(self._ready_beat, weak=False)
+        signals.celeryd_init.connect(self._note_refusal)
+        signals.celeryd_after_setup.connect(self._consume_queue)
+        signals.worker_ready.connect(self._start_keeper)
+        signals.worker_shutdown.connect(self._stop_keeper)
+        signals.task_unknown.connect(self._tell_unknown)
+        signals.beat_init.connect(self._ready_beat)
 
     # --- beat ----------------------------------------------------------------------------------
 

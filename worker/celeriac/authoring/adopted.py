@@ -6,13 +6,16 @@ to know: sagas, and how a task is adopted by a worker.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celeriac.authoring.compensations import Compensation, wanted
 from celeriac.authoring.signatures import Shape
 from celeriac.authoring.steps import is_celery_task
 from celeriac.errors import DefinitionError
-from celeriac.machine import RetryRule
+from celeriac.machine import Plan, RetryRule
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 def define_adopted_compensation(existing: Any, undo: Any) -> Compensation[..., Any]:
@@ -41,8 +44,31 @@ def define_adopted_compensation(existing: Any, undo: Any) -> Compensation[..., A
     )
 
 
+def is_promised(task: Any) -> bool:
+    """Return whether *task* is only promised so far, so that nothing is known of its options."""
+    return hasattr(type(task), "kept")
+
+
+def settled_plan(plan: Plan, tasks: Iterable[Any]) -> Plan:
+    """Return *plan* with the policies of those of *tasks* that were promised when it was made."""
+    rules = {task.name: adopted_retry(task.kept()) for task in tasks if is_promised(task)}
+    if not rules:
+        return plan
+    nodes = []
+    for node in plan.nodes:
+        update: dict[str, Any] = {}
+        if node.task in rules:
+            update["retry"] = rules[node.task]
+        if node.undo is not None and node.undo.task in rules:
+            update["undo"] = node.undo.model_copy(update={"retry": rules[node.undo.task]})
+        nodes.append(node.model_copy(update=update))
+    return Plan(**{**dict(plan), "nodes": tuple(nodes)})
+
+
 def adopted_retry(task: Any) -> RetryRule:
     """The policy of an existing Celery task: it retries when it asks for it, as it always did."""
+    if is_promised(task):
+        return RetryRule()
     # autoretry_for has a limit of its own; whichever is reached first, the task itself says so.
     own = (getattr(task, "retry_kwargs", None) or {}).get("max_retries", task.max_retries)
     limits, delay = (task.max_retries, own), int((task.default_retry_delay or 0) * 1000)

@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, overload
 
-from celeriac.authoring.adopted import adopted_retry
+from celeriac.authoring.adopted import adopted_retry, settled_plan
 from celeriac.authoring.annotations import accepts_none, described
 from celeriac.authoring.compensations import Compensation, R
 from celeriac.authoring.placeholders import Placeholder, express
@@ -25,10 +26,20 @@ from celeriac.machine import Constant, Expression, FromStep, Node, Plan
 class Planned:
     """What planning a saga's function gave."""
 
-    plan: Plan
+    draft: Plan  # without the policies of tasks that are only promised so far
     shape: Shape  # the inputs, and the type of the result
     steps: Mapping[str, Any]  # name in the plan -> Step, or the Celery task that was adopted
     adopted: tuple[Any, ...]  # existing Celery tasks, forward and backward, each once
+
+    @property
+    def name(self) -> str:
+        """The saga's name."""
+        return self.draft.saga
+
+    @cached_property
+    def plan(self) -> Plan:
+        """The plan; asked for the first time, it keeps the promises of tasks."""
+        return settled_plan(self.draft, self.adopted)
 
     def result(self, text: str | bytes) -> Any:
         """The result of a run, from JSON, as the saga's return annotation says."""
@@ -38,8 +49,14 @@ class Planned:
 class Flow:
     """The first parameter of a saga's function, which adds steps with it."""
 
-    def __init__(self, saga: str, undos: Mapping[str, Compensation[..., Any]]) -> None:
-        self._saga, self._undos = saga, undos
+    def __init__(
+        self,
+        saga: str,
+        undos: Mapping[str, Compensation[..., Any]],
+        look: Callable[[Any], Any] = lambda task: task,
+    ) -> None:
+        """*look* returns the Celery task that something stands for, or what is known of it."""
+        self._saga, self._undos, self._look = saga, undos, look
         self._nodes: list[Node] = []
         self._steps: dict[str, Any] = {}
         self._open = True
@@ -57,6 +74,7 @@ class Flow:
         of the saga, results of steps, fields of either, constants, or lists and mappings of them.
         Raises DefinitionError.
         """
+        task = self._look(task)
         self._check_usable(task)
         own = isinstance(task, Step)
         shape = task.shape if own else Shape.of(task.run, strict=False)
@@ -211,9 +229,9 @@ def _not_a_step(task: Any, saga: str) -> str | None:  # noqa: PLR0911 -- one for
         return f"{task!r} is run by itself when its step has to be undone; it is no step"
     planned = getattr(task, "planned", None)
     if isinstance(planned, Planned):
-        own = planned.plan.saga == saga
+        own = planned.name == saga
         return (
-            f"{'calls itself' if own else f'calls saga {planned.plan.saga!r}'} in flow.step, which "
+            f"{'calls itself' if own else f'calls saga {planned.name!r}'} in flow.step, which "
             "takes tasks: a plan is finite and has one level; start the other run inside a step"
         )
     if isinstance(task, Mapping) and "task" in task:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 RESERVED_INPUTS = ("id", "tags", "if_exists")  # keyword arguments of `start`
 
 
-def plan_saga(
+def plan_saga(  # noqa: PLR0913 -- all that can be said of a saga
     function: Callable[..., Any],
     *,
     name: str,
@@ -41,12 +41,14 @@ def plan_saga(
     compensation_order: CompensationOrder = "reverse",
     retention: Duration | None = None,
     adopted_undos: Mapping[str, Compensation[..., Any]] = types.MappingProxyType({}),
+    look: Callable[[Any], Any] = lambda task: task,
     **unknown: Any,
 ) -> Planned:
     """Call *function* once, with a Flow and placeholders for its inputs; return what it built.
 
-    *adopted_undos* are the compensations of existing Celery tasks, by the task's name.  Raises
-    DefinitionError, with saga, step and parameter, for everything that is wrong.
+    *adopted_undos* are the compensations of existing Celery tasks, by the task's name; *look* gives
+    the task that something stands for, or what is known of it.  Raises DefinitionError, with saga,
+    step and parameter, for everything that is wrong.
     """
     for option in unknown:
         refuse_option(option, SAGA, saga=name)
@@ -63,7 +65,7 @@ def plan_saga(
             ),
             "retention": optional_ms("retention", retention),
         }
-        flow = Flow(name, adopted_undos)
+        flow = Flow(name, adopted_undos, look)
         planned = flow.close(head, shape, _run_once(function, flow, shape, name))
     except DefinitionError as error:
         if error.saga is not None:

@@ -21,7 +21,7 @@ from celeriac.errors import ConfigurationError
 from celeriac.sagas import Saga
 from celeriac.settings import Settings, read_settings
 from celeriac.testing.broker import QUEUE
-from celeriac.workers import HEADER, task_id
+from celeriac.workers import HEADER, Promised, task_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -117,6 +117,8 @@ def family_of(step: Step[Any, Any, Any]) -> Sagas:
 
 
 def _resolved(task: Any) -> Any:
+    if isinstance(task, Promised):
+        return task.kept()
     while issubclass(type(task), Proxy):
         task = task._get_current_object()  # noqa: SLF001 -- Celery's own way to ask
     return task

@@ -6,11 +6,12 @@ defined and steered.
 Its files, from the ground up::
 
     headers | heartbeat | retries | sweep_watch | urls < canvas < intake | leases | queues | tls
-    < preflight < runtime < passage < edge | report < tasks
+    < preflight < runtime < passage < edge | report < tasks < adoption
 """
 
 from __future__ import annotations
 
+from celeriac.workers.adoption import Promised, Recruits
 from celeriac.workers.canvas import ERRBACK, QUEUE, SIGNED, shown, task_id, written
 from celeriac.workers.headers import HEADER, parse_header
 from celeriac.workers.heartbeat import OPTION, HeartbeatFileStep, age
@@ -22,7 +23,7 @@ from celeriac.workers.report import CALL_SECONDS, Tick, Ticks, Worker, WorkerRep
 from celeriac.workers.retries import classify_celery_error
 from celeriac.workers.runtime import Runtime, redis_url
 from celeriac.workers.sweep_watch import SweepWatch, sweep_is_down
-from celeriac.workers.tasks import Recruits, SagaTask, adopt
+from celeriac.workers.tasks import SagaTask, adopt
 from celeriac.workers.urls import broker_url, configured_urls, masked, place, secrets_of
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "Depth",
     "HeartbeatFileStep",
     "LeaseKeeper",
+    "Promised",
     "Recruits",
     "Runtime",
     "SagaTask",

@@ -6,6 +6,7 @@ Owns: reading the header from whatever a message holds.  Refuses to know: how me
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from celeriac.engine import Delivery
@@ -19,14 +20,17 @@ _ENDLESS = 2**53
 
 def header_of(request: Any) -> Any:
     """The saga header of a task request, whatever it holds; None if it has none."""
-    return getattr(request, HEADER, None) or (request.headers or {}).get(HEADER)
+    found = getattr(request, HEADER, None)
+    headers = request.headers
+    return headers.get(HEADER) if not found and isinstance(headers, Mapping) else found
 
 
 def header_in(request: Any) -> Any:
     """The saga header of a request that is no more than a dictionary; None if it has none."""
     if not request:
         return None
-    return request.get(HEADER) or (request.get("headers") or {}).get(HEADER)
+    found, headers = request.get(HEADER), request.get("headers")
+    return headers.get(HEADER) if not found and isinstance(headers, Mapping) else found
 
 
 def delivery_of(request: Any) -> Delivery | None:

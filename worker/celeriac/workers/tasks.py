@@ -11,13 +11,15 @@ not about a saga's message goes on to that.
 from __future__ import annotations
 
 import functools
+import types
+from collections.abc import Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from celery import Task
 from celery.app.trace import build_tracer, task_has_custom
-from celery.local import PromiseProxy, Proxy
+from celery.local import Proxy
 from kombu.exceptions import KombuError
 
 from celeriac.errors import DefinitionError, StepFailed
@@ -33,8 +35,6 @@ from celeriac.workers.retries import ask, asked, is_asking, seconds
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime
-
-    from celery import Celery
 
     from celeriac.authoring import Shape
     from celeriac.workers.runtime import Runtime
@@ -66,8 +66,8 @@ class SagaTask(Task):  # type: ignore[misc]  # Celery has no types
 
     def apply(self, args: Any = None, kwargs: Any = None, *rest: Any, **options: Any) -> Any:
         """Run the task here and now; a saga's message is an attempt here too."""
-        headers = options.get("headers") or {}
-        if HEADER not in headers:
+        headers = options.get("headers")
+        if not _is_ours(headers):
             return super().apply(args, kwargs, *rest, **options)
         uuid = options.pop("task_id", None)
         eagerly = functools.partial(super().apply, **{**options, "throw": False})
@@ -82,7 +82,7 @@ class SagaTask(Task):  # type: ignore[misc]  # Celery has no types
 
     def apply_async(self, args: Any = None, kwargs: Any = None, *rest: Any, **options: Any) -> Any:
         """Send a message; a saga's holds no arguments, so they are not checked."""
-        if HEADER not in (options.get("headers") or {}):
+        if not _is_ours(options.get("headers")):
             return super().apply_async(args, kwargs, *rest, **options)
         options = {**options, **written(self._get_app()), "ignore_result": True}
         options.pop("add_to_parent", None)
@@ -180,6 +180,10 @@ class SagaTask(Task):  # type: ignore[misc]  # Celery has no types
         return not request.called_directly and delivery_of(request) is not None
 
 
+def _is_ours(headers: Any) -> bool:
+    return isinstance(headers, Mapping) and HEADER in headers
+
+
 class _Told:
     """What came out of a task that was run here and now, as a tracer would say it."""
 
@@ -212,31 +216,6 @@ def _overrides(task: SagaTask) -> bool:
 # --- adopting ----------------------------------------------------------------------------------
 
 
-class Recruits:
-    """The tasks of one app that are to be adopted, as soon as the app has made them.
-
-    A task that is only promised so far is left alone until the app is finalized: keeping the
-    promise would read the configuration, which may not be there yet.
-    """
-
-    def __init__(self, app: Celery, runtime: Runtime) -> None:
-        self._app, self._runtime = app, runtime
-        self._waiting: list[tuple[str, Shape, bool]] = []
-        app.on_after_finalize.connect(self._adopt_all, weak=False)
-
-    def take(self, name: str, task: Any, shape: Shape, *, own: bool = False) -> None:
-        """Adopt a task, now or once there is one; *own*: it was made to be a step."""
-        if issubclass(type(task), PromiseProxy) and not task.__evaluated__():
-            self._waiting.append((name, shape, own))
-        else:
-            adopt(task, shape, self._runtime, own=own)
-
-    def _adopt_all(self, **_: Any) -> None:
-        while self._waiting:
-            name, shape, own = self._waiting.pop()
-            adopt(self._app.tasks[name], shape, self._runtime, own=own)
-
-
 def adopt(task: Any, shape: Shape, runtime: Runtime, *, own: bool = False) -> None:
     """Make an existing task able to be a step; *own*: it was made to be one.
 
@@ -252,6 +231,7 @@ def adopt(task: Any, shape: Shape, runtime: Runtime, *, own: bool = False) -> No
     body: dict[str, Any] = {
         "__module__": kind.__module__,
         "__doc__": kind.__doc__,
+        "__annotations__": dict(getattr(task, "__annotations__", {})),
         "abstract": False,
         "saga_runtime": runtime,
         "saga_shape": shape,
@@ -265,7 +245,7 @@ def adopt(task: Any, shape: Shape, runtime: Runtime, *, own: bool = False) -> No
     called = bool(task_has_custom(task, "__call__"))
     if called:
         body["__call__"] = _settling_call(kind)
-    if task_has_custom(task, "before_start"):
+    if isinstance(kind.before_start, types.FunctionType) and task_has_custom(task, "before_start"):
         body["before_start"] = _settling_hook(kind)
     built = task.__dict__.pop("__trace__", None)
     task.__class__ = type(kind.__name__, (SagaTask, kind), body)
