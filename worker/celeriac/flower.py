@@ -11,10 +11,13 @@ tasks, and so does `kwargs:run=order-42`, `kwargs:saga=place_order` or `kwargs:p
 from __future__ import annotations
 
 import ast
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from celeriac.observing import clean
+from celeriac.observing import title
 from celeriac.workers import ERRBACK, shown
+
+if TYPE_CHECKING:
+    from celeriac.machine import Phase
 
 __all__ = ["format_task", "natural_time", "tasks_columns"]
 
@@ -24,9 +27,13 @@ tasks_columns = "name,args,state,received,started,runtime,retries,worker,uuid"
 #: Times as they are, so that they can be compared with a run's history and with the logs.
 natural_time = False
 
+_LONGEST_ID = 20
+
 
 def format_task(task: Any) -> Any:
-    """Return a task as Flower is to show it: saga, run, step, direction and attempt.
+    """Return a task as Flower is to show it: run, step, direction and attempt.
+
+    In the words of logs and histories: `order-42 · charge · #2`, `order-42 · charge · undo #1`.
 
     *task* is Flower's own copy of it (`celery.events.state.Task`).  What is not a saga's is
     returned as it came, and nothing in it can make this fail: whoever can write to the broker can
@@ -37,9 +44,14 @@ def format_task(task: Any) -> Any:
         return task
     told = _told(task.kwargs)
     if told is not None:
-        task.args = clean(" · ".join(map(str, told.values())))
-        task.kwargs = ""
+        phase: Phase = "undo" if told["phase"] == "compensation" else "do"
+        task.args = title(_short(str(told["run"])), str(told["step"]), phase, int(told["attempt"]))
     return task
+
+
+def _short(run_id: str) -> str:
+    """An ID that leaves room for the step; the column beside it, and the page, have it whole."""
+    return run_id if len(run_id) <= _LONGEST_ID else f"{run_id[:9]}…{run_id[-10:]}"
 
 
 def _told(kwargs: Any) -> dict[str, str | int] | None:

@@ -159,6 +159,7 @@ def message_options(run: Run, dispatch: Dispatch) -> dict[str, Any]:
     """What tells the message of an attempt from any other: id, header, and the text shown."""
     return {
         "task_id": task_id(run, dispatch.step, dispatch.phase, dispatch.attempt),
+        "retries": dispatch.attempt - 1,  # what Flower counts, also where the sweep sends it
         "headers": {
             HEADER: [
                 run.id,

@@ -261,7 +261,6 @@ class Passage:
             (),
             {GUARD: attempt.run.id},  # never the arguments: they are read at the claim
             countdown=delay,
-            retries=request.retries + 1,
             **options,
         )
         try:
