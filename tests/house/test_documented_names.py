@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from celeriac.app.wiring import SWEEP
+from celeriac.app.tick_logs import SWEEP
 from celeriac.workers import ERRBACK
 from tests.house.sources import PACKAGE, ROOT, modules
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from celeriac.app.wiring import SWEEP
+from celeriac.app.tick_logs import SWEEP
 from celeriac.machine.events import Dispatch
 from celeriac.store import Lease
 from celeriac.workers.canvas import ERRBACK, GUARD, QUEUE

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from celeriac.app.wiring import SWEEP
+from celeriac.app.tick_logs import SWEEP
 from celeriac.workers.canvas import ERRBACK, QUEUE
 from tests.security.forger import PICKLE, STEP, YAML, Bomb, Forger
 from tests.security.pickling import PLAIN, make_it_pickle

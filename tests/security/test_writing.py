@@ -13,7 +13,7 @@ from celery import Celery
 from celery.exceptions import InvalidTaskError
 
 from celeriac import Flow, Sagas
-from celeriac.app.wiring import SWEEP
+from celeriac.app.tick_logs import SWEEP
 from celeriac.machine.events import Dispatch
 from celeriac.machine.runs import Run, RunStatus
 from celeriac.workers.canvas import ERRBACK, CeleryDispatcher

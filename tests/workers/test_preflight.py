@@ -23,7 +23,7 @@ from kombu import serialization
 from kombu.exceptions import SerializerNotInstalled
 
 from celeriac import ConfigurationError, Flow, Saga, Sagas
-from celeriac.app.wiring import SWEEP
+from celeriac.app.tick_logs import SWEEP
 from celeriac.workers import ERRBACK, QUEUE
 from tests.workers.kit import Trip
 

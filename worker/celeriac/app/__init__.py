@@ -6,6 +6,7 @@ know: how anything is decided, stored or sent.
 Its files, from the ground up::
 
     inputs | offload | instruments | joining | hindrances | queue_stats
+    | tick_logs
     < handles < defining | pages | starting | wiring < bulk | finding
 """
 

@@ -15,6 +15,7 @@ from celery.bootsteps import RUN, Step
 from celery.utils.text import str_to_list
 
 from celeriac.app.instruments import Instruments
+from celeriac.app.tick_logs import SWEEP, OutageFilter, quieten
 from celeriac.doctor import start_checkup
 from celeriac.engine import Sweep
 from celeriac.errors import CommandRefused, ConfigurationError, SagaError
@@ -45,9 +46,6 @@ if TYPE_CHECKING:
     from celeriac.engine import Delivery
     from celeriac.machine import Run
     from celeriac.workers import Runtime
-
-SWEEP = "celeriac.sweep"
-_LOGGERS_OF_EVERY_TASK = ("celery.app.trace", "celery.worker.strategy", "celery.beat")
 
 
 class OwnTask(Task):  # type: ignore[misc]  # Celery has no types
@@ -157,9 +155,12 @@ class _Wiring:
 
     def _ready_beat(self, sender: Any = None, **_: Any) -> None:
         """See that a beat sends ticks, whatever became of the schedule since it was made."""
-        self._quieten()
+        quieten()
         if not self._mine(getattr(sender, "app", None)):
             return
+        outages = OutageFilter()
+        logging.getLogger("celery.beat").addFilter(outages)
+        signals.after_task_publish.connect(outages.sent, sender=SWEEP, weak=False)
         try:
             check_messages(self.app)
             entry = self._beat_entry()
@@ -191,7 +192,7 @@ class _Wiring:
             # With -Q a worker takes only what is named; somebody has to sweep all the same.
             if not self._refuses_queue:
                 self.app.amqp.queues.select_add(queue)
-            self._quieten()
+            quieten()
 
     def _know_queue(self) -> Any:
         """Return our queue, as the application declares it, or else as we do.
@@ -258,11 +259,6 @@ class _Wiring:
             raise CommandRefused("stale", f"that is not the task of {delivery.step!r}")
         return Block(delivery.step, why)
 
-    def _quieten(self, **_: Any) -> None:
-        """Keep the ticks of the sweep out of the logs: one a second hides everything else."""
-        for name in _LOGGERS_OF_EVERY_TASK:
-            logging.getLogger(name).addFilter(_not_a_tick)
-
 
 def _consumes(consumer: Any) -> bool:
     """False while a worker's consumer tries to connect to the broker again."""
@@ -299,10 +295,3 @@ def _compensate(runtime: Runtime) -> Any:
             log.warning("%s: could not be looked at (%s); the sweep will do it", run_id, error.code)
 
     return compensate
-
-
-def _not_a_tick(record: logging.LogRecord) -> bool:
-    told = record.args
-    if isinstance(told, dict):
-        return told.get("name") != SWEEP
-    return not (isinstance(told, tuple) and SWEEP in told)
