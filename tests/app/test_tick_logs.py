@@ -1,4 +1,4 @@
-"""What a beat logs of the sweep while its broker is away: a line, not a traceback for every tick."""
+"""What a beat logs of the sweep while its broker is away: a line, not a traceback a tick."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ class Clock:
     now = 0.0
 
     def __call__(self) -> float:
+        """Return the time, in seconds."""
         return self.now
 
 

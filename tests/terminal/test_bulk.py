@@ -120,9 +120,26 @@ def test_the_pace_is_kept(cli: Cli, crowd: list[str]) -> None:
 
 
 def test_progress_is_told_where_nobody_watches(cli: Cli, crowd: list[str]) -> None:
-    """On stderr, line by line."""
+    """On stderr: of few runs when it is done, of many ten times, and not a line for each."""
     ended = cli("pause", "--saga", "ping", "-y")
-    assert ended.err.splitlines()[-1] == f"pause: {len(crowd)} of 5"
+    assert ended.err.splitlines() == [f"pause: {len(crowd)} of 5"]
+    for number in range(14):
+        shop.ping.start(id=f"more-{number}")
+    ended = cli("cancel", "--saga", "ping", "-y", "--rps", "1000")
+    told = ended.err.splitlines()
+    assert len(told) <= 10
+    assert told[-1] == "cancel: 19 of 19"
+
+
+def test_not_every_run_that_refuses_is_a_line(cli: Cli) -> None:
+    """Ten are named to people, all of them to programs."""
+    for number in range(13):
+        driven_runs.completed(f"o-{number:02}")
+    ended = cli("pause", "--saga", "place_order", "-y", "-o", "json", "--rps", "1000")
+    assert len(json.loads(ended.out)["refused"]) == 13
+    told = [line for line in ended.err.splitlines() if not line.startswith("pause: ")]
+    assert len(told) == 11
+    assert told[-1] == "and 3 more; -o json names them all"
 
 
 class Terminal:

@@ -231,8 +231,8 @@ class Printer:
             self._echo(*map(clean, tally.changed))
         else:
             self._echo(wording.tallied(verb, tally))
-        for run_id, why in tally.refused.items():
-            click.echo(f"{clean(run_id)}: {clean(why)}", err=True)
+        for line in wording.refusals(tally):
+            click.echo(clean(line), err=True)
 
     def would(
         self, verb: str, run_ids: Sequence[str], kinds: Sequence[tuple[str, str, int]]

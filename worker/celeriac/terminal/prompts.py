@@ -54,9 +54,17 @@ def progress(verb: str, total: int) -> Iterator[Callable[[Progress], None]]:
         with click.progressbar(length=total, label=verb, file=sys.stderr) as bar:
             yield lambda tally: bar.update(tally.done - bar.pos)
     else:
-        every = max(1, total // _LINES)
-        yield lambda tally: None if tally.done % every else _tell(verb, tally)
+        yield _Lines(verb, total)
 
 
-def _tell(verb: str, tally: Progress) -> None:
-    click.echo(f"{verb}: {tally.done} of {tally.matched}", err=True)
+class _Lines:
+    """Progress as lines: one for each tenth, and one when it is done; of few runs, only that."""
+
+    def __init__(self, verb: str, total: int) -> None:
+        self._verb, self._total, self._told = verb, total, 0
+        self._every = total / _LINES if total > _LINES else total
+
+    def __call__(self, tally: Progress) -> None:
+        if tally.done - self._told >= self._every or tally.done == self._total != self._told:
+            self._told = tally.done
+            click.echo(f"{self._verb}: {tally.done} of {tally.matched}", err=True)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from celeriac.views.stats import Stats
 
 _WRONG = (EventKind.FAILED, EventKind.LOST, EventKind.OVERDUE)
+_REFUSED = 10  # so many runs that refused a command are named
 _AT_EASE = (StepStatus.PENDING, StepStatus.COMPLETED, StepStatus.COMPENSATED)
 
 
@@ -188,6 +189,13 @@ def tallied(verb: str, tally: BulkOutcome) -> str:
     }
     told = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
     return f"{verb}: {told or 'no run'}."
+
+
+def refusals(tally: BulkOutcome) -> list[str]:
+    """Which runs refused a command, and why: the first of them, and how many more there are."""
+    told = [f"{run_id}: {why}" for run_id, why in tally.refused.items()]
+    more = len(told) - _REFUSED
+    return [*told[:_REFUSED], *([f"and {more} more; -o json names them all"] if more > 0 else [])]
 
 
 def _pairs(pairs: Any) -> str:
