@@ -63,6 +63,7 @@ PARTS = (
     Part("durability", "what a killed or cut Redis keeps", ("tests/durability",), 2),
     Part("upgrade", "runs of an older version, read and finished", ("tests/upgrade",)),
     Part("security", "forged messages, secrets, nothing evaluated", ("tests/security",), 2),
+    Part("celery", "Celery's own tests, with every task adopted", ("tests/celery_suite",)),
     Part("chaos", "everything at once, then healed and checked", program=("tests.chaos",)),
     Part("mutants", "planted bugs, each caught", program=("tests.mutants",)),
 )

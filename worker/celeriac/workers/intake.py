@@ -29,9 +29,9 @@ JSON = "application/json"
 _SIGNED = "application/data"  # of Celery's `auth`: checked, then JSON again
 
 
-def strategy(task: Any, app: Celery, consumer: Any) -> Callable[..., Any]:
+def strategy(task: Any, app: Celery, consumer: Any, **given: Any) -> Callable[..., Any]:
     """Return what Celery calls for each message of *task*: its own, behind our door."""
-    take = default(task, app, consumer)
+    take = default(task, app, consumer, **given)
     only_ours = not hasattr(task, "saga_runtime")  # the sweep and the errback
     form = _SIGNED if app.conf.task_serializer == SIGNED else JSON
 

@@ -64,6 +64,10 @@ class SagaTask(Task):  # type: ignore[misc]  # Celery has no types
     def __trace__(self, tracer: Any) -> None:
         self.__dict__["_saga_trace"] = tracer and around(self, tracer)
 
+    @__trace__.deleter
+    def __trace__(self) -> None:
+        self.__dict__.pop("_saga_trace", None)
+
     def apply(self, args: Any = None, kwargs: Any = None, *rest: Any, **options: Any) -> Any:
         """Run the task here and now; a saga's message is an attempt here too."""
         headers = options.get("headers")
