@@ -9,6 +9,9 @@ Messages are hints and carry no payload: the run's id, the step, the direction a
 
 from __future__ import annotations
 
+import threading
+import time
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from celery import chain
@@ -45,6 +48,7 @@ class CeleryDispatcher:
 
     def __init__(self, app: Celery) -> None:
         self._app = app
+        self._here = threading.local()
 
     def send(self, plan: Plan, run: Run, dispatches: Sequence[Dispatch], now: int) -> None:
         """Publish *dispatches*, each with the steps that can follow in the same chain.
@@ -69,11 +73,29 @@ class CeleryDispatcher:
             links[0].options["parent_id"] = root
         if dispatch.at > now:
             options["countdown"] = (dispatch.at - now) / 1000
+        if self._app.conf.task_always_eager:
+            self._run_here(links[0], options.get("countdown", 0))
+            return
         sent = chain(*links) if len(links) > 1 else links[0]
         with self._app.producer_or_acquire() as producer:
             # Celery would try for six seconds (F15), in a web handler, what the sweep does anyway.
             producer.connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
             sent.apply_async(producer=producer, **options)
+
+    def _run_here(self, link: Signature, countdown: float) -> None:
+        """Run an attempt in this process, after those that were to be run before."""
+        waiting: deque[tuple[Signature, float]] | None = getattr(self._here, "waiting", None)
+        if waiting is not None:
+            waiting.append((link, countdown))  # whoever is at it below us goes on with this one
+            return
+        self._here.waiting = waiting = deque([(link, countdown)])
+        try:
+            while waiting:
+                each, seconds = waiting.popleft()
+                time.sleep(seconds)  # claims are refused before
+                each.apply()
+        finally:
+            del self._here.waiting
 
     def signature(self, plan: Plan, run: Run, dispatch: Dispatch) -> Signature:
         """The message of one attempt."""

@@ -222,6 +222,9 @@ class Passage:
         cause = None if self.work.adopted and isinstance(failed.error, Retry) else told
         retry_at = event.data["retry"]
         delay = (retry_at - event.at) / 1000
+        if request.is_eager:
+            self._send(done)  # in this process, once this attempt is over
+            return _retrying(cause, delay, str(told))
         if retry_at - event.at <= SHORT_DELAY and done.dispatches:
             return self._retry(cause, done.dispatches[0], delay, request, failed)
         # A long wait is the wake index's business; Flower shows RETRY all the same.

@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 from celery import Task
 from celery.app.trace import build_tracer, task_has_custom
 from celery.local import Proxy
+from celery.result import EagerResult
+from celery.states import SUCCESS
 from kombu.exceptions import KombuError
 
 from celeriac.errors import DefinitionError, StepFailed
@@ -80,7 +82,10 @@ class SagaTask(Task):  # type: ignore[misc]  # Celery has no types
             return _Told(eagerly(args, kwargs, task_id=uuid))
 
         request = {"id": uuid, "headers": headers, "delivery_info": {"is_eager": True}}
-        return attempt(self, trace, uuid, request)
+        told = attempt(self, trace, uuid, request)
+        if isinstance(told, _Told):
+            return told.result
+        return EagerResult(uuid, None, told.info.state if told.info else SUCCESS, name=self.name)
 
     # --- sending -------------------------------------------------------------------------------
 
