@@ -78,8 +78,8 @@ class SagaTask(Task):  # type: ignore[misc]  # Celery has no types
         uuid = options.pop("task_id", None)
         eagerly = functools.partial(super().apply, **{**options, "throw": False})
 
-        def trace(uuid: str, args: Any, kwargs: Any, _request: Any) -> Any:
-            return _Told(eagerly(args, kwargs, task_id=uuid))
+        def trace(uuid: str, args: Any, kwargs: Any, request: Any) -> Any:
+            return _Told(eagerly(args, kwargs, task_id=uuid, retries=request["retries"]))
 
         request = {"id": uuid, "headers": headers, "delivery_info": {"is_eager": True}}
         told = attempt(self, trace, uuid, request)
