@@ -149,7 +149,10 @@ def test_a_run_is_shown_as_it_was(taken: Processes, version: str, left: Left) ->
     run, known = taken.shop.sagas.run(left.id), shown(version)[left.id]
     state = run.state()
     assert within(known["state"], state.model_dump(mode="json"))
-    assert within(known["undo"], run.undo_plan().model_dump(mode="json"))
+    undo = run.undo_plan().model_dump(mode="json")
+    # Why nothing can be undone is told in today's words.
+    assert bool(known["undo"].pop("refused", None)) == bool(undo.pop("refused"))
+    assert within(known["undo"], undo)
     assert len(run.history()) == known["events"]
     assert len(run.export(payloads=True)["events"]) == known["events"]
     assert (state.status, state.tags) == (left.status, dict(left.tags))
