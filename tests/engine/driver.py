@@ -154,7 +154,7 @@ class Post:
 
     def send(self, plan: Plan, run: Run, dispatches: Sequence[Dispatch], now: int) -> None:
         """Take messages, or lose them."""
-        assert now >= NOON
+        assert now > NOON // 2  # milliseconds, also where a clock goes back by an hour
         if run.id == self.chokes_on and not self.losing:
             raise self.make_refusal() if self.make_refusal else self.refusal
         for d in dispatches:

@@ -257,6 +257,7 @@ class LineEngine(Engine):
         *,
         fields: Mapping[str, str] | None = None,
         guard: LeaseGuard | None = None,
+        patience: float | None = None,
     ) -> Decided:
         """Decide and commit *command*."""
 
@@ -265,4 +266,4 @@ class LineEngine(Engine):
             self.store.asked = Asked(asked, fields or {}, guard)
             return asked
 
-        return super().command(run_id, resolved, fields=fields, guard=guard)
+        return super().command(run_id, resolved, fields=fields, guard=guard, patience=patience)

@@ -106,12 +106,13 @@ class Engine:
         *,
         fields: Mapping[str, str] | None = None,
         guard: LeaseGuard | None = None,
+        patience: float | None = None,
     ) -> Decided:
         """Decide and commit *command* (or what it makes of the run); return what it led to.
 
         *fields* are stored if the command changes the run, or keeps details beside it.  Tries again
-        while the store is away, and decides anew when somebody else committed first; both are
-        harmless, since a command given twice equals one given once.
+        while the store is away, for *patience* seconds, and decides anew when somebody else
+        committed first; both are harmless, since a command given twice equals one given once.
         """
 
         def once() -> Decided:
@@ -131,7 +132,7 @@ class Engine:
                 raise CommandRefused("renewed", text) from None
             return Decided(plan, decided, found.now)
 
-        return self._until_committed(once)
+        return self._until_committed(once, patience)
 
     def start(self, plan: Plan, command: Start, inputs: Mapping[str, str]) -> Decided:
         """Accept a run, or join the one that exists (its transition has no events then)."""
@@ -341,16 +342,10 @@ class Engine:
 
     def _note(self, run_id: str, command: Block | Unblock) -> None:
         """Note what is in the way of a message, or no longer is; the sweep would do so again."""
-
-        def once() -> None:
-            found = self.store.read(run_id)
-            if found.run is not None:
-                plan = self.store.plan(run_id, found.run.plan)
-                decided = transition(plan, found.run, command, found.now)
-                self._commit(plan, found, command, decided, {})
-
         try:
-            self._until_committed(once, patience=0.0)
+            self.command(run_id, command, patience=0.0)
+        except RunNotFound:
+            return  # nobody misses the note
         except Exception as error:  # noqa: BLE001 -- it is logged
             log.warning("%s: that could not be noted: %s", run_id, class_name(error))
 
