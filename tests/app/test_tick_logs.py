@@ -9,7 +9,7 @@ import pytest
 from celery import Celery
 from celery.beat import Scheduler
 
-from celeriac.app.tick_logs import SWEEP, OutageFilter
+from celeriac.app.tick_logs import SWEEP, OutageFilter, quieten
 from celeriac.testing.servers import free_port
 
 if TYPE_CHECKING:
@@ -89,3 +89,14 @@ def test_what_else_fails_is_told_in_full(
     scheduler.apply_entry(scheduler.schedule[SWEEP])
     assert caplog.text.count("Message Error") == 3
     assert "TypeError: a router of theirs" in caplog.text
+
+
+def test_ticks_that_came_too_late_are_no_news(caplog: pytest.LogCaptureFixture) -> None:
+    """After a stop of minutes a worker discards a tick for each second; what is wrong is told."""
+    quieten()
+    requests = logging.getLogger("celery.worker.request")
+    with caplog.at_level(logging.INFO, "celery.worker.request"):
+        requests.info("Discarding revoked task: %s[%s]", SWEEP, "id")
+        requests.info("Discarding revoked task: %s[%s]", "shop.charge", "id")
+        requests.error("Hard time limit (%ss) exceeded for %s[%s]", 5, SWEEP, "id")
+    assert [record.args for record in caplog.records] == [("shop.charge", "id"), (5, SWEEP, "id")]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -19,6 +19,7 @@ from tests.terminal import shop
 
 if TYPE_CHECKING:
     from celeriac import RunHandle
+    from celeriac.store import DueBatch
     from tests.redis_server import RedisServer
     from tests.terminal.conftest import Cli
 
@@ -73,6 +74,24 @@ def test_a_broker_that_is_away(run: RunHandle[None], monkeypatch: pytest.MonkeyP
     assert texts[1:] == ["tick waits 5 min; the broker cannot be reached"]
 
 
+def test_workers_that_were_there_a_moment_ago(
+    run: RunHandle[None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that was alive within the lease may only be slow to answer: none is to be started."""
+    store = shop.sagas.runtime.engine.store
+    store.pulse(1_000)
+    plan, found, now = run.look()
+    monkeypatch.setattr(type(store), "due", _five_minutes_on(store.due(0, 0)))
+    texts = [each.text for each in find_hindrances(shop.sagas.runtime, plan, found, now)]
+    assert texts[1].startswith("tick waits 5 min in queue celery with 1 message; no worker answers")
+    assert texts[1].endswith("one was alive 0 s ago")
+
+
+def _five_minutes_on(batch: DueBatch) -> Any:
+    pulse = batch.pulse._replace(last=batch.pulse.last + 300_000)
+    return lambda *_: batch._replace(pulse=pulse)
+
+
 def test_whoever_waits_is_told_the_cause(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """Once, after a while, beside what is printed for programs."""
     monkeypatch.setattr(control, "PATIENCE", 0.2)
@@ -82,6 +101,7 @@ def test_whoever_waits_is_told_the_cause(cli: Cli, monkeypatch: pytest.MonkeyPat
     lines = [line for line in ended.err.splitlines() if line.startswith("p-3: ")]
     told = "nobody takes from it: no worker answers (celery -A shop worker -Q celery)"
     assert [line.partition("waits 0 s ")[2] for line in lines] == [f"in queue celery; {told}"]
+    assert "p-3' is running after 1 s; it goes on" in ended.err
 
 
 def test_a_run_that_goes_on_waits_for_nothing(cli: Cli) -> None:

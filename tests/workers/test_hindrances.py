@@ -49,7 +49,7 @@ def test_a_worker_that_is_busy(world: World) -> None:
     world.kit.trip.start(Trip(), id="second")  # it is in the worker already
     world.until(lambda: world.kit.sagas.stats().queues[1].messages == 0, "the worker has it")
     third = world.kit.trip.start(Trip(), id="third")
-    assert told(world, third) == ("queue celery with 1 messages; w1@test takes from it", "")
+    assert told(world, third) == ("queue celery with 1 message; w1@test takes from it", "")
     world.open(first, "book")
     world.rest(third)
 

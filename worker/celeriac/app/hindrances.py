@@ -110,7 +110,7 @@ def _queues(
         except Exception as error:  # noqa: BLE001 -- a router's, or the broker's
             log.debug("nobody can tell who takes %s: %s", task, type(error).__name__)
             continue
-        many = "" if backlog is None else f" with {backlog.messages} messages"
+        many = "" if backlog is None else f" with {_messages(backlog.messages)}"
         waits = f"{dispatch.step} waits {waited} in queue {queue}"
         yield _taken(runtime, now, reports, task, queue, waits, many)
 
@@ -133,10 +133,15 @@ def _taken(
         return Hindrance(f"{waits}; {who} takes from it, and does not know the task {clean(task)}")
     seen = runtime.engine.store.due(0, 0).pulse.last
     if not reports.workers and now - seen < runtime.engine.terms.lease:
-        return Hindrance(f"{waits}{many}; workers are there, but none answers")
+        heard = span((now - seen) / 1000)
+        return Hindrance(f"{waits}{many}; no worker answers, one was alive {heard} ago")
     serve = f"worker -Q {shlex.quote(queue)}"
     return Hindrance(
         f"{waits}; nobody takes from it" + ("" if reports.workers else ": no worker answers"),
         serve,
         "starts a worker that takes from it",
     )
+
+
+def _messages(count: int) -> str:
+    return "1 message" if count == 1 else f"{count} messages"

@@ -21,12 +21,15 @@ if TYPE_CHECKING:
 SWEEP = "celeriac.sweep"
 _AGAIN = 60.0  # seconds after which it is said once more
 _LOGGERS_OF_EVERY_TASK = ("celery.app.trace", "celery.worker.strategy", "celery.beat")
+# Says of each tick that waited too long that it is discarded: a hundred after a stop of minutes.
+_LOGGER_OF_REQUESTS = "celery.worker.request"
 
 
 def quieten() -> None:
     """Keep the ticks of the sweep out of the logs: one a second hides everything else."""
     for name in _LOGGERS_OF_EVERY_TASK:
         logging.getLogger(name).addFilter(_not_a_tick)
+    logging.getLogger(_LOGGER_OF_REQUESTS).addFilter(_no_news_of_a_tick)
 
 
 def _not_a_tick(record: logging.LogRecord) -> bool:
@@ -34,6 +37,10 @@ def _not_a_tick(record: logging.LogRecord) -> bool:
     if isinstance(told, dict):
         return told.get("name") != SWEEP
     return not (isinstance(told, tuple) and SWEEP in told)
+
+
+def _no_news_of_a_tick(record: logging.LogRecord) -> bool:
+    return record.levelno > logging.INFO or _not_a_tick(record)
 
 
 class OutageFilter(logging.Filter):

@@ -141,7 +141,12 @@ class Control(Invocation):
             if left is not None and left <= 0:
                 raise
         self._explain(run)
-        return run.wait(left).status
+        try:
+            return run.wait(left).status
+        except ResultTimeout:
+            where = f"is {run.status} after {timeout:g} s"
+            text = f"run {run.id!r} {where}; it goes on by itself, ask again later"
+            raise ResultTimeout(text) from None
 
     def _explain(self, run: RunHandle[Any]) -> None:
         found = [f"{each.name}: {each.blocked}" for each in run.state().steps if each.blocked]
