@@ -51,8 +51,8 @@ _EXCLUDED = (
 )
 _PRIVATE = "would be lost, since JSON holds no private attributes: make it a field"
 _KEYS = (
-    "has a key of type {} that would come back as another, since keys are text in JSON: use text, "
-    "annotate the keys with their type, or use a list of pairs"
+    "that would come back as another, since keys are text in JSON: use text, annotate the keys "
+    "with their type, or use a list of pairs"
 )
 
 
@@ -136,7 +136,7 @@ def _in_place(
 def _of_dicts(before: Any, after: Any, path: str) -> Difference | None:
     for key, value in before.items():
         if key not in after:
-            return Difference(path, _KEYS.format(type(key).__name__))
+            return Difference(path, f"has a key of type {type(key).__name__} {_KEYS}")
         if found := difference(value, after[key], _below(path, key)):
             return found
     return None if len(before) == len(after) else Difference(path, _CHANGED)
