@@ -1,128 +1,97 @@
 """The real engine over the memory store, in a world where the test decides what arrives and when.
 
-Owns: a clock that stands still, a store that can fail around any call, a post that can lose,
-double and hold back messages, and workers that run a step as the Celery edge does.  Refuses to
-know: Celery, and what the engine should do.
+Owns: a store that can fail around any call, a post that can lose, double and hold back messages,
+and workers that run a step as the Celery edge does.  Refuses to know: Celery, and what the engine
+should do.
 
-After every commit the stored history is folded and compared with the stored run (I9), and the
-wake index with its status (I13).
+The clock, the store and its checks after every commit (I9, I13, I15) are the lab's, and a failure
+is classified and reported as the engine does it.  The post is not the lab's broker: there time
+decides when a message arrives, here the test does, also out of time.  Bodies take what the run has
+on record and need no signature, so they do not go through `perform`.
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
+from celeriac.authoring import Shape
 from celeriac.engine.attempts import Attempt, Delivery
+from celeriac.engine.bodies import Work, classify_error, report
 from celeriac.engine.dispatching import Backlog
 from celeriac.engine.engine import Engine
 from celeriac.engine.sweep import Sweep
-from celeriac.errors import Abort, CommandRefused, RunNotFound, StoreUnavailable
-from celeriac.failure import Failure
-from celeriac.machine.commands import Cancel, Command, Fail, Start
-from celeriac.machine.moves import fold
-from celeriac.machine.policy import retryable
+from celeriac.errors import CommandRefused, RunNotFound, StoreUnavailable
+from celeriac.machine.commands import Cancel, Command, Start
 from celeriac.settings import Terms
-from celeriac.store import Change, Due, DueBatch, Lease, Snapshot
+from celeriac.store import Lease
 from celeriac.store.codec import dump_run
 from celeriac.store.memory import MemoryStore
+from celeriac.testing.checked_store import CheckedStore
+from celeriac.testing.clock import NOON
+from celeriac.testing.clock import Clock as LabClock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Mapping, Sequence
+    from collections.abc import Callable, Container, Sequence
 
     from celeriac.machine.events import Dispatch, Event, EventKind
     from celeriac.machine.plans import Phase, Plan
     from celeriac.machine.runs import Run
     from celeriac.machine.transitions import Transition
 
-T = TypeVar("T")
-
-NOON = 1_700_000_000_000
 LEASE, GRACE, RETENTION = 15_000, 5_000, 86_400_000
 TERMS = Terms(lease=LEASE, grace=GRACE, retention=RETENTION, max_payload=10_000, batch=10)
 QUEUE = "shop"
+_NO_SIGNATURE = Shape("", None, {}, Any)
 
 
-class Clock:
-    """Time as the test tells it: ms for the store, seconds for the engine."""
-
-    def __init__(self) -> None:
-        self.now = NOON
-
-    def ms(self) -> int:
-        """The store's time."""
-        return self.now
-
-    def seconds(self) -> float:
-        """The engine's time."""
-        return self.now / 1000
+class Clock(LabClock):
+    """The lab's time, which passes while the engine pauses."""
 
     def pause(self, seconds: float) -> None:
         """Sleep: time passes at once."""
         self.now += max(1, round(seconds * 1000))
 
 
-class Store(MemoryStore):
-    """The memory store, behind a line that can fail before a call or after it."""
+class Store(CheckedStore):
+    """The lab's store, which hears of its own calls and fails where the test says."""
 
     def __init__(self, clock: Clock) -> None:
-        super().__init__(clock.ms, shards=2)
+        super().__init__(clock, self)
         self.clock = clock
         self.calls: list[str] = []
         self.cut: tuple[int, str] | None = None  # which call fails, and when: before or after
         self.away_until = 0
         self.between: Callable[[], object] | None = None  # happens once, just before a commit
-
-    def _ask(self, name: str, ask: Callable[[], T]) -> T:
-        self.calls.append(name)
-        number, when = self.cut or (0, "")
-        if self.clock.now < self.away_until or (len(self.calls) == number and when == "before"):
-            raise StoreUnavailable("connection refused")
-        answer = ask()
-        if len(self.calls) == number and when == "after":
-            raise StoreUnavailable("connection reset")
-        return answer
-
-    def read(self, run_id: str, fields: Sequence[str] = ()) -> Snapshot:
-        """Read over the line."""
-        return self._ask("read", lambda: super(Store, self).read(run_id, fields))
+        self.broken: BaseException | None = None  # a promise, where a handler may have hidden it
 
     def plan(self, run_id: str, fingerprint: str) -> Plan:
-        """Read a plan over the line."""
-        return self._ask("plan", lambda: super(Store, self).plan(run_id, fingerprint))
+        """Read a plan: here that is a call too, and none is kept."""
+        return self._over("plan", lambda: MemoryStore.plan(self, run_id, fingerprint))
 
-    def due(self, shard: int, limit: int) -> DueBatch:
-        """Look into the wake index over the line."""
-        return self._ask("due", lambda: super(Store, self).due(shard, limit))
+    def contact(self, contact: str, when: str) -> None:
+        """Count a call; fail before it or after it, if it is to."""
+        if when == "before":
+            self._come_between(contact)
+            self.calls.append(contact)
+        cut = self.cut == (len(self.calls), when)
+        if cut or (when == "before" and self.clock.now < self.away_until):
+            raise StoreUnavailable(f"connection lost {when} the call")
 
-    def postpone(self, entries: Mapping[Due, int]) -> None:
-        """Postpone over the line."""
-        self._ask("postpone", lambda: super(Store, self).postpone(entries))
-
-    def commit(self, change: Change) -> bool:
-        """Commit over the line, and look at what is stored then."""
-        if self.between is not None:
+    def _come_between(self, contact: str) -> None:
+        if contact == "commit" and self.between is not None:
             interfere, self.between = self.between, None
             interfere()
-        return self._ask("commit", lambda: self._commit(change))
 
-    def _commit(self, change: Change) -> bool:
-        done = super().commit(change)
-        if done:
-            self.check(change.run.id)
-        return done
+    def committed(self, run: Run, events: Sequence[Event]) -> None:
+        """Take no note: a test reads the history."""
 
-    def check(self, run_id: str) -> None:
-        """The history folds to the run (I9), which is in the wake index unless at rest (I13)."""
-        run = MemoryStore.read(self, run_id).run
-        assert run is not None
-        plan = MemoryStore.plan(self, run_id, run.plan)
-        assert fold(plan, run_id, self.history(run_id)) == run
-        entries = {key for key in self._wake if key == run_id or _is_of(key, run_id)}
-        assert (run_id in entries) != run.status.at_rest
-        assert not (run.status.at_rest and entries), "a lease is left behind"
+    def broke(self, error: BaseException) -> BaseException:
+        """Keep the error: the sweep logs whatever it meets, and goes on."""
+        self.broken = self.broken or error
+        return error
 
     def forge(self, run: Run) -> None:
         """Put something in the place of a run that no commit would have written."""
@@ -131,10 +100,6 @@ class Store(MemoryStore):
     def wakes(self, run_id: str) -> int | None:
         """When somebody will look at the run."""
         return self._wake.get(run_id)
-
-
-def _is_of(key: str | Lease, run_id: str) -> bool:
-    return isinstance(key, Lease) and key.run_id == run_id
 
 
 @dataclass
@@ -208,13 +173,13 @@ class Shop:
 
     def run(self, run_id: str = "order-42") -> Run:
         """The run as it is stored."""
-        found = MemoryStore.read(self.store, run_id).run
+        found = self.store.look(run_id).run
         assert found is not None
         return found
 
     def fields(self, *names: str, run_id: str = "order-42") -> dict[str, Any]:
         """Payloads of the run, decoded."""
-        found = MemoryStore.read(self.store, run_id, names).fields
+        found = self.store.look(run_id, names).fields
         return {name: json.loads(text) for name, text in found.items()}
 
     def events(self, kind: EventKind, run_id: str = "order-42") -> list[Event]:
@@ -269,17 +234,10 @@ class Shop:
     def fail(self, attempt: Attempt, error: Exception, **values: Any) -> Transition:
         """Report a failure, and send what follows: by a retry, or by the errback."""
         self._leave(attempt)
-        d = attempt.delivery
-        abort = isinstance(error, Abort)
-        known: dict[str, Any] = {
-            "kind": "abort" if abort else "error",
-            "effect": error.effect if isinstance(error, Abort) else None,
-            "error": type(error).__name__,
-            "retryable": retryable(attempt.node.policy(d.phase), error),
-        }
-        fail = Fail(d.step, d.phase, d.attempt, attempt.holder, d.epoch, **{**known, **values})
-        failure = Failure(type=type(error).__name__, message=str(error))
-        return self._told(attempt, self.engine.fail(attempt, fail, failure))
+        task = attempt.node.task_of(attempt.delivery.phase)
+        verdict = replace(classify_error(error), **values)
+        told = report(Work(attempt, self.engine, task, _NO_SIGNATURE), verdict)
+        return self._told(attempt, self.engine.fail(attempt, *told))
 
     def work(self) -> int:
         """Deliver messages and run what they lead to until none waits; return how many bodies."""
@@ -310,6 +268,9 @@ class Shop:
             return Sweep(self.engine, self.post).run()
         except StoreUnavailable:
             return 0
+        finally:
+            if self.store.broken is not None:
+                raise self.store.broken
 
     def pass_time(self, ms: int, *, sweeping: bool = True) -> None:
         """Let time pass in seconds: workers show signs of life, and the sweep looks."""
@@ -337,7 +298,7 @@ class Shop:
         """Work and sweep, second by second, until every run is at rest (L1)."""
         for _ in range(most):
             self.work()
-            if all(run.status.at_rest for run in self.store._runs()):
+            if all(run.status.at_rest for run in self.store.runs()):
                 return
             self.pass_time(1_000)
         raise AssertionError(f"after {most} s not every run is at rest")

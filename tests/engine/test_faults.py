@@ -1,7 +1,8 @@
 """Single calls that fail, before they were done or after, and others that come between.
 
-Owns: every call of a whole run failing once, conflicts of versions, two sweeps at once.  Refuses
-to know: a store that is away for longer (`test_outages`).
+Owns: every call of a whole run failing once, conflicts of versions, two sweeps at once, and that
+none of it hides a broken promise.  Refuses to know: a store that is away for longer
+(`test_outages`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from celeriac.machine.commands import Cancel, RetryOwed, Terminate, Waive
 from celeriac.machine.events import EventKind
 from celeriac.machine.plans import Node, Undo
 from celeriac.machine.runs import RunStatus
+from celeriac.testing import Violation
 from tests.engine.driver import GRACE, LEASE, Shop
 from tests.machine.story import budget, saga, step
 
@@ -210,6 +212,25 @@ def test_two_sweeps_at_once() -> None:
     at.sweep()
     assert len(at.post.waiting) == 1
     assert len(at.events(EventKind.DISPATCHED)) == 1
+
+
+@pytest.mark.parametrize("within_a_sweep", [False, True])
+def test_a_broken_promise_fails_the_test(
+    monkeypatch: pytest.MonkeyPatch, *, within_a_sweep: bool
+) -> None:
+    """The sweep logs whatever it meets and goes on; what a commit breaks is told all the same."""
+    at = Shop(saga("reserve", "charge"))
+    at.start()
+    attempt = at.next_attempt()
+    monkeypatch.setattr(at.store, "_schedule", lambda _: at.store._wake.pop("order-42", None))
+    if not within_a_sweep:
+        with pytest.raises(Violation, match="I13"):
+            at.finish(attempt)
+        return
+    at.die(attempt)
+    with pytest.raises(Violation, match="I13"):
+        at.pass_time(2 * LEASE)
+    assert at.events(EventKind.LOST), "it was the sweep that committed"
 
 
 def test_two_workers_that_report_the_same() -> None:

@@ -14,7 +14,8 @@ from celeriac.machine.commands import Cancel, Start
 from celeriac.machine.events import EventKind
 from celeriac.machine.runs import PhaseStatus, RunStatus
 from celeriac.store import Lease
-from tests.engine.driver import GRACE, LEASE, NOON, QUEUE, Shop, message
+from celeriac.testing.clock import NOON
+from tests.engine.driver import GRACE, LEASE, QUEUE, Shop, message
 from tests.machine.story import budget, saga, step
 
 if TYPE_CHECKING:

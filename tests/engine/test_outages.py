@@ -12,7 +12,8 @@ from celeriac.errors import StoreUnavailable
 from celeriac.machine.events import EventKind
 from celeriac.machine.runs import PhaseStatus, RunStatus
 from celeriac.store import Pulse
-from tests.engine.driver import LEASE, NOON, Shop
+from celeriac.testing.clock import NOON
+from tests.engine.driver import LEASE, Shop
 from tests.machine.story import budget, saga, step
 
 MINUTE = 60_000

@@ -16,7 +16,8 @@ from celeriac.errors import Abort, ConfigurationError, InputInvalid, StoreError,
 from celeriac.machine.plans import FromInput, Node, Plan, Undo
 from celeriac.machine.runs import RunStatus
 from celeriac.store.memory import MemoryStore
-from tests.engine.driver import NOON, RETENTION, TERMS, Shop
+from celeriac.testing.clock import NOON
+from tests.engine.driver import RETENTION, TERMS, Shop
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,7 +13,8 @@ import pytest
 from celeriac.errors import Abort
 from celeriac.machine.events import Event, EventKind
 from celeriac.observing.observers import log, sentence, title
-from tests.engine.driver import NOON, Shop
+from celeriac.testing.clock import NOON
+from tests.engine.driver import Shop
 from tests.machine.story import saga
 
 if TYPE_CHECKING:

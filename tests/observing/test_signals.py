@@ -23,7 +23,8 @@ from celeriac.observing.signals import (
     saga_step_failed,
     send_signals,
 )
-from tests.engine.driver import LEASE, NOON, Shop
+from celeriac.testing.clock import NOON
+from tests.engine.driver import LEASE, Shop
 from tests.machine.story import budget, saga, step
 
 if TYPE_CHECKING:

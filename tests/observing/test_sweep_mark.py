@@ -12,7 +12,8 @@ import pytest
 
 from celeriac.engine.sweep import Sweep
 from celeriac.errors import StoreError, StoreFull, StoreUnavailable
-from tests.engine.driver import GRACE, NOON, Shop
+from celeriac.testing.clock import NOON
+from tests.engine.driver import GRACE, Shop
 from tests.machine.story import saga
 
 if TYPE_CHECKING:

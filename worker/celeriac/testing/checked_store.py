@@ -3,6 +3,9 @@
 Owns: announcing calls, so that they can fail, pause or kill the caller; the checks after each
 commit: the history folds to the run (I9), the wake index fits its status (I13), a recorded output
 stays (I15).  Refuses to know: who calls, and what goes wrong.
+
+A contact has the name of the method that is called.  The engine's own tests stand on it too
+(`tests/engine/driver.py`).
 """
 
 from __future__ import annotations
@@ -42,7 +45,7 @@ class Witness(Protocol):
         """A promise was broken; return the error, to be raised."""
 
 
-class Vault(MemoryStore):
+class CheckedStore(MemoryStore):
     """Runs in memory, behind a line that can fail."""
 
     def __init__(self, clock: Clock, witness: Witness) -> None:
@@ -63,14 +66,17 @@ class Vault(MemoryStore):
 
     def due(self, shard: int, limit: int) -> DueBatch:
         """Return up to *limit* entries of a shard's wake index whose time has come."""
-        return self._over("read", lambda: super(Vault, self).due(shard, limit))
+        return self._over("due", lambda: super(CheckedStore, self).due(shard, limit))
 
     def postpone(self, entries: Mapping[Due, int]) -> None:
         """Move entries to a later time (ms), each only if it still stands where it was found."""
-        self._over("postpone", lambda: super(Vault, self).postpone(entries))
+        self._over("postpone", lambda: super(CheckedStore, self).postpone(entries))
 
     def plan(self, run_id: str, fingerprint: str) -> Plan:
         """Return the plan that a run was started with; processes keep what they have read."""
+        return self._kept_plan(run_id, fingerprint)
+
+    def _kept_plan(self, run_id: str, fingerprint: str) -> Plan:
         found = self._read_plans.get(fingerprint)
         if found is None:
             found = self._read_plans[fingerprint] = super().plan(run_id, fingerprint)
@@ -128,7 +134,7 @@ class Vault(MemoryStore):
         before = None if change.before is None else self._folded.get(change.run.id)
         written = record.log[len(record.log) - len(change.events) :]
         try:
-            plan = self.plan(change.run.id, stored.plan)
+            plan = self._kept_plan(change.run.id, stored.plan)
             for text in written:
                 before = apply(plan, change.run.id, before, Event.load(text))
         except IllegalMove as illegal:

@@ -25,7 +25,7 @@ from celeriac.observing import Observers, title
 from celeriac.settings import Settings, Terms
 from celeriac.store import Lease
 from celeriac.testing.broker import QUEUE, Broker
-from celeriac.testing.checked_store import Vault
+from celeriac.testing.checked_store import CheckedStore
 from celeriac.testing.clock import Clock
 from celeriac.testing.observations import Record
 from celeriac.testing.process import ASIDE, Killed, Process, Stuck, Trouble, leaves_lab
@@ -60,7 +60,7 @@ class World:
         self.clock = Clock()
         self.began = self.clock.now
         self.record = Record(self.began)
-        self.store = Vault(self.clock, self)
+        self.store = CheckedStore(self.clock, self)
         self.broker = Broker(self.clock, self)
         # No observers: the lab's runs are none of the app's logs, metrics and signals.
         self.engine = Engine(
@@ -93,7 +93,7 @@ class World:
         if not self.at_work:
             return
         process = self.at_work[-1]
-        contact = process.stage if contact == "commit" else contact
+        contact = {"commit": process.stage, "due": "read"}.get(contact, contact)
         if process.who == ASIDE:
             return
         self.trouble.at(process, self.record.note(process.who, when, contact))
