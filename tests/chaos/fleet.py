@@ -15,20 +15,20 @@ has stopped its loop does not always do.
 from __future__ import annotations
 
 import contextlib
-import os
-import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
-from signal import SIGCONT, SIGKILL, SIGUSR2
+from signal import SIGUSR2
 from typing import TYPE_CHECKING, NamedTuple
+
+from tests.house.sources import ROOT
+from tests.processes import Process, environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
     from signal import Signals
 
-ROOT = Path(__file__).parents[2]
 PROBE = "chaos.probe"  # the task
 DEAF = 10.0  # seconds without a probe that came through
 _START = 30.0  # seconds a worker may take until it is ready
@@ -57,7 +57,7 @@ class Place:
         self.ready = 0.0  # monotonic, when it said so; 0: not yet
         self.crashed = ""  # what its log says
         self._folder, self._command, self._env, self._sign = folder, command, env, ready
-        self._child: subprocess.Popen[bytes] | None = None
+        self._child: Process | None = None
         self._begun = self._excused = 0.0
         self._read = 0
         self._dismissed = 0.0  # when somebody ended it on purpose
@@ -74,45 +74,34 @@ class Place:
         return self._folder / f"{self.process}.log"
 
     @property
-    def pid(self) -> int:
-        """The pid of the present process."""
+    def _present(self) -> Process:
         assert self._child is not None, "it was not started yet"
-        return self._child.pid
+        return self._child
 
     @property
     def status(self) -> int | None:
         """The exit status of the present process; None while it lives."""
-        return self._child.poll() if self._child else 0
+        return self._child.process.poll() if self._child else 0
 
     def start(self) -> None:
         """Start a (new) process."""
         self.generation += 1
         self.ready, self.crashed, self._read, self._dismissed = 0.0, "", 0, 0.0
         self._begun = time.monotonic()
-        paths = {"PYTHONPATH": os.pathsep.join([str(ROOT / "worker"), str(ROOT)])}
         words = [word.replace("{}", self.process) for word in self._command]
-        with self.log.open("ab") as out:
-            self._child = subprocess.Popen(
-                [sys.executable, "-m", *words],
-                cwd=ROOT,
-                env={**os.environ, **self._env, **paths},
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,  # a group of its own, to end all of it
-            )
+        command = [sys.executable, "-m", *words]
+        self._child = Process(command, log=self.log, env=environment(**self._env), cwd=ROOT)
 
     def children(self) -> list[int]:
         """The pids of its own children."""
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            text = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text()
-            return [int(pid) for pid in text.split()]
+            return self._present.children()
         return []
 
     def signal(self, what: Signals, *, everybody: bool = True) -> None:
         """Send a signal to the process, and to all its children unless told otherwise."""
         with contextlib.suppress(ProcessLookupError):
-            (os.killpg if everybody else os.kill)(self.pid, what)
+            (self._present.signal_all if everybody else self._present.signal)(what)
 
     def dismiss(self, what: Signals, *, everybody: bool = True) -> None:
         """End the process on purpose: nobody is to wonder why it is gone."""
@@ -136,9 +125,7 @@ class Place:
     def end(self) -> None:
         """End the process and its children at once, and see them gone."""
         if self._child is not None:
-            self.signal(SIGCONT)
-            self.signal(SIGKILL)
-            self._child.wait(_LEAVE)
+            self._child.kill()
 
     def complaint(self) -> str | None:
         """Why another process is needed: a cause, '' if somebody ended it, None if it is well."""

@@ -14,8 +14,8 @@ import pytest
 
 from tests.chaos import clock
 from tests.chaos.faults import DO
-from tests.chaos.fleet import ROOT
 from tests.chaos.schedule import KINDS, schedule
+from tests.house.sources import ROOT
 
 SHORT = 48.0  # seconds
 ENV = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "worker"), str(ROOT)])}
