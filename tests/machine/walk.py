@@ -37,8 +37,8 @@ from celeriac.machine.runs import NOT_SENT
 from celeriac.machine.timing import due, overdue, wake_at
 from tests.machine.laws import PHASES
 from tests.machine.participants import Participant
+from tests.machine.story import GRACE
 from tests.machine.world import (
-    GRACE,
     PROGRESS,
     Rules,
     World,

@@ -6,6 +6,9 @@ at random (`test_machine_properties`).
 
 Messages are not in it: the run itself says what may be taken (`due`), and a message that is lost,
 doubled or late differs from that only in time.
+
+It shares nothing with the lab of `celeriac.testing`: a state here is a value, which a search
+compares and goes on from in every direction; the lab runs the real engine, once, through time.
 """
 
 from __future__ import annotations
@@ -39,14 +42,13 @@ from celeriac.machine.timing import SHORT_DELAY, due, overdue, waiting_lanes
 from celeriac.machine.transitions import Transition, transition
 from tests.machine.laws import PHASES, check
 from tests.machine.participants import Account, Participant
+from tests.machine.story import GRACE, NOON
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from celeriac.machine.plans import Phase, Plan
 
-NOON = 1_700_000_000_000
-GRACE = 5_000
 #: What happens when nothing goes wrong (any more).
 PROGRESS = ("land", "act", "report", "notice", "deliver")
 START = Start("order-42", "input", "call-1", GRACE)
