@@ -1,4 +1,4 @@
-"""What the Celery edge takes for the end of a process, and delays that cannot be kept.
+"""What the Celery edge takes for the end of a process or a time limit, and delays without end.
 
 Owns: the edge's own reading of what a body raises.  Refuses to know: workers.
 """
@@ -6,11 +6,12 @@ Owns: the edge's own reading of what a body raises.  Refuses to know: workers.
 from __future__ import annotations
 
 import math
+import sys
 import threading
 from types import SimpleNamespace
 
 import pytest
-from celery.exceptions import WorkerShutdown, WorkerTerminate
+from celery.exceptions import TimeLimitExceeded, WorkerShutdown, WorkerTerminate
 
 from celeriac.workers import passage, retries
 
@@ -49,3 +50,29 @@ def test_a_delay_without_end_is_refused_in_the_body(countdown: float) -> None:
 def test_a_delay_in_the_past_is_none() -> None:
     """A negative countdown means at once."""
     assert retries.seconds(None, -5, 180) == 0
+
+
+class _Timeout(BaseException):
+    def __init__(self, seconds: float | None) -> None:
+        super().__init__()
+        self.seconds = seconds
+
+
+@pytest.mark.parametrize(
+    ("error", "limit", "is_the_pools"),
+    [
+        (_Timeout(1.35), 1.35, True),
+        (_Timeout(1.0), 1.35, False),  # the body's own
+        (_Timeout(None), None, False),  # raised by hand, in a task without a limit
+        (ValueError("1.35"), 1.35, False),
+    ],
+)
+def test_a_greenlets_time_out_is_the_tasks_if_it_is_as_long(
+    monkeypatch: pytest.MonkeyPatch, error: BaseException, limit: float | None, is_the_pools: bool
+) -> None:
+    """What gevent's pool raises at a task's limit is a time-out; a body's own is its error."""
+    monkeypatch.setitem(sys.modules, "gevent.timeout", SimpleNamespace(Timeout=_Timeout))
+    found = retries.timed_out(error, limit)
+    assert (found is not None) is is_the_pools
+    if found is not None:
+        assert (type(found.error), found.kind, found.retry) == (TimeLimitExceeded, "timeout", True)

@@ -31,7 +31,7 @@ from celeriac.machine import SHORT_DELAY
 from celeriac.observing import log
 from celeriac.points import reached
 from celeriac.workers.canvas import GUARD, carries_on, message_options
-from celeriac.workers.retries import classify_celery_error
+from celeriac.workers.retries import classify_celery_error, timed_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -129,12 +129,21 @@ class Passage:
         return self._end_inside(ended, result)
 
     def _end_inside(self, ended: str | AttemptFailure, result: Any) -> Any:
+        ended = self._in_time(ended)
         told = self._settle(ended, self.task.request)
         if told is None:
             return result if self.work.adopted else None
         if isinstance(ended, AttemptFailure) and told is ended.error:
             raise told
         raise told from None
+
+    def _in_time(self, ended: str | AttemptFailure) -> str | AttemptFailure:
+        """Return *ended*, told as a time-out if the pool ended the body at its time limit."""
+        if isinstance(ended, str):
+            return ended
+        hard = (self._request.get("timelimit") or (None,))[0]  # as Celery's worker chooses it
+        limit = hard or self.task.time_limit or self.task.app.conf.task_time_limit
+        return timed_out(ended.error, limit) or ended
 
     # --- beside the tracer ---------------------------------------------------------------------
 
@@ -162,6 +171,7 @@ class Passage:
     def _end_outside(self, ended: str | AttemptFailure) -> None:
         """Record an end that Celery has made known already, and send what follows from it."""
         self._over = True
+        ended = self._in_time(ended)
         attempt = self.work.attempt
         try:
             if isinstance(ended, AttemptFailure):

@@ -8,11 +8,12 @@ attempt; the run decides that.
 from __future__ import annotations
 
 import math
+import sys
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from billiard.exceptions import SoftTimeLimitExceeded
+from billiard.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded
 from celery.canvas import Signature
 from celery.exceptions import Ignore, Reject, Retry
 
@@ -85,3 +86,18 @@ def classify_celery_error(error: Exception) -> AttemptFailure:
     if isinstance(error, SoftTimeLimitExceeded):
         return AttemptFailure(error, "timeout", retry=True)
     return classify_error(error)
+
+
+def timed_out(error: BaseException, limit: float | None) -> AttemptFailure | None:
+    """Return how an attempt ended whose body gevent's pool stopped at *limit*, in seconds.
+
+    None for anything else.  That pool enforces a task's time limit with a `gevent.Timeout` around
+    it, which comes out of the body like one of the body's own; only its length tells them apart.
+    """
+    library = sys.modules.get("gevent.timeout")  # nobody imports it for this
+    if limit is None or library is None or not isinstance(error, library.Timeout):
+        return None
+    if error.seconds != limit:
+        return None
+    told = TimeLimitExceeded(limit).with_traceback(error.__traceback__)
+    return AttemptFailure(told, "timeout", retry=True)
