@@ -1,12 +1,14 @@
 """Steps that the kit's scripts cannot play, added to its app.
 
 Owns: the saga `stubborn`, whose step and undo ignore the soft time limit; `brittle`, whose step
-takes effect, waits for a gate and then raises; and `probe`, whose undo writes down what it was
-given.  Refuses to know: which worker runs them (`extra_tasks`).
+takes effect, waits for a gate and then raises; `probe`, whose undo writes down what it was given;
+and `asking`, whose step waits for another run.  Refuses to know: which worker runs them
+(`extra_tasks`).
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -28,11 +30,12 @@ class Odd(NamedTuple):
     stubborn: Saga[Trip, Ticket]
     brittle: Saga[Trip, Ticket]
     probe: Saga[Trip, Ticket]
+    asking: Saga[Trip, Ticket]
 
 
 def extend(kit: Kit) -> Odd:
     """Add the odd sagas to the kit's app."""
-    return Odd(_stubborn(kit), _brittle(kit), _probe(kit))
+    return Odd(_stubborn(kit), _brittle(kit), _probe(kit), _asking(kit))
 
 
 def _stubborn(kit: Kit) -> Saga[Trip, Ticket]:
@@ -131,6 +134,26 @@ def _probe(kit: Kit) -> Saga[Trip, Ticket]:
         return flow.step(judge, trip, flow.step(measure, trip, "cm"))
 
     return kit.sagas.saga(probe)
+
+
+def _asking(kit: Kit) -> Saga[Trip, Ticket]:
+    @kit.sagas.step(retry=QUICK)
+    def ask(ctx: StepContext, trip: Trip) -> Ticket:
+        kit.ledger.begin(f"{ctx.run_id}:ask", ctx.attempt)
+        inner = kit.trip.start(Trip(), id=f"{ctx.run_id}-inner")
+        found = asyncio.run(inner.aresult(20)) if "await" in trip.script else inner.result(20)
+        kit.ledger.do(ctx.idempotency_key, ctx.attempt)
+        return found
+
+    @ask.compensation(retry=QUICK)
+    def unask(ctx: StepContext) -> None:
+        kit.ledger.begin(f"{ctx.run_id}:ask.undo", ctx.attempt)
+        kit.ledger.undo(ctx.idempotency_key, ctx.attempt)
+
+    def asking(flow: Flow, trip: Trip) -> Ticket:
+        return flow.step(ask, trip)
+
+    return kit.sagas.saga(asking)
 
 
 def told(kit: Kit, run: RunHandle[Any]) -> dict[str, Any]:

@@ -8,6 +8,8 @@ A script maps a step (`pay`, or `pay.undo`) to what its attempts do, one word ea
 last: `raise` and `raise-after` (the effect), `abort`, `abort-clean` (no effect), `kill` and
 `kill-after`, `gate` and `gate-after` (waits until the test opens it), `spin` (never ends), `slow`,
 `large` and `wrong` (outputs that cannot be recorded), and for `weigh` also `nan` and `object`.
+Further ways to end: `exit`, what `_ODD` names, and in a pool of greenlets `gevent` or `eventlet` (a
+time-out of that library strikes) and `killed` (as a greenlet is).
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ import os
 import signal
 import sys
 import time
+from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from celery import Celery
@@ -26,6 +30,7 @@ from celeriac import Abort, Flow, Retry, Saga, Sagas, StepContext
 from tests.workers.ledger import Ledger
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 LEASE, SWEEP, GRACE = 2.0, 0.2, 0.7
@@ -215,6 +220,23 @@ _ODD: dict[str, BaseException] = {
 }
 
 
+def _strike(library: str, folder: Path) -> None:
+    with import_module(library).Timeout(0.05):
+        _wait_for_gate(folder, "never")
+
+
+def _kill(_: Path) -> None:
+    raise import_module("greenlet").GreenletExit
+
+
+# Imported by whoever asks for it: a worker of another pool is to have none of it.
+_GREEN: dict[str, Callable[[Path], None]] = {
+    "gevent": partial(_strike, "gevent"),
+    "eventlet": partial(_strike, "eventlet"),
+    "killed": _kill,
+}
+
+
 def _before(word: str, folder: Path, name: str) -> None:
     if word == "raise":
         raise ConnectionError("the participant is away")
@@ -222,6 +244,8 @@ def _before(word: str, folder: Path, name: str) -> None:
         sys.exit("the step leaves")
     if word in _ODD:
         raise _ODD[word]
+    if word in _GREEN:
+        _GREEN[word](folder)
     if word in ("abort", "abort-clean"):
         effect = False if word == "abort-clean" else None
         raise Abort("refused", code="refused", effect=effect)

@@ -1,6 +1,7 @@
 """Every way to run a worker: its pool, and the queues it takes from.
 
-Owns: worker options of Celery's that a run must not notice.  Refuses to know: faults.
+Owns: worker options of Celery's that a run must not notice.  Refuses to know: faults, and how a
+body may end in each pool (`test_endings`).
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ FORTH = [f"do {step}" for step in STEPS]
     [
         ("--pool", "threads"),
         ("--pool", "solo"),
+        ("--pool", "gevent"),
+        ("--pool", "eventlet"),
         ("--max-tasks-per-child", "1"),
         ("--autoscale", "3,1"),
         ("-O", "fair", "--prefetch-multiplier", "8"),
@@ -65,46 +68,6 @@ def test_each_pool_runs_and_undoes_sagas(world: World, options: tuple[str, ...])
         "used-up": {"book": 1, "pay": 3, "pay.undo": 1, "book.undo": 1},
         "owed": {"book": 1, "pay": 1, "pay.undo": 1, "book.undo": 3},
     }
-    assert not worker.says("lost with their pool child")
-
-
-@pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
-def test_a_step_that_leaves_is_not_waited_for(world: World, pool: str) -> None:
-    """`sys.exit()` in a step ends its attempt, in every pool: how far it got is unknown."""
-    worker = world.worker(args=("--pool", pool))
-    world.beat()
-    run = world.kit.trip.start(Trip(script={"pay": ["exit"], "send": ["exit"] * 3}), id="leaves")
-    assert world.rest(run).status == "compensated"
-    assert bodies(world, run) == {
-        **ONCE,
-        "pay": 2,
-        "send": 3,
-        "send.undo": 1,
-        "pay.undo": 1,
-        "book.undo": 1,
-    }
-    assert step_of(run, "send").status == "compensated"
-    assert worker.says("lost with their pool child") == (pool == "prefork")
-
-
-@pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
-def test_whatever_a_step_raises_ends_its_attempt(world: World, pool: str) -> None:
-    """No class of exception and no text of one keeps a run waiting, in any pool."""
-    worker = world.worker(args=("--pool", pool))
-    world.beat()
-    tried = ("cancelled", "generator", "own") + (("interrupt",) if pool != "prefork" else ())
-    runs = {word: world.kit.trip.start(Trip(script={"pay": [word]}), id=word) for word in tried}
-    ends = ("surrogate", "unspeakable")
-    ended = {word: world.kit.trip.start(Trip(script={"pay": [word]}), id=word) for word in ends}
-    assert {word: str(world.rest(run).status) for word, run in runs.items()} == dict.fromkeys(
-        tried, "completed"
-    )
-    assert {word: str(world.rest(run).status) for word, run in ended.items()} == dict.fromkeys(
-        ends, "compensated"
-    )
-    assert all(bodies(world, run) == {**ONCE, "pay": 2} for run in runs.values())
-    undone = {"book": 1, "pay": 1, "pay.undo": 1, "book.undo": 1}
-    assert all(bodies(world, run) == undone for run in ended.values())
     assert not worker.says("lost with their pool child")
 
 
