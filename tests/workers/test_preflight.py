@@ -189,12 +189,26 @@ def test_an_app_that_was_finalized_before(when: str) -> None:
     assert app.conf.beat_schedule[SWEEP]["options"]["queue"] == QUEUE
 
 
+def beat_of(world: World) -> Any:
+    """A beat's service that was not started."""
+    file = str(world.folder / "schedule")
+    return world.kit.app.Beat(schedule=file).Service(app=world.kit.app, schedule_filename=file)
+
+
+def test_an_interval_that_was_set_later(world: World) -> None:
+    """Configuration may come after the app was finalized, and its schedule made."""
+    service = beat_of(world)
+    assert service.scheduler.schedule[SWEEP].schedule.seconds != 0.75
+    world.kit.app.conf.saga_sweep_interval = 0.75
+    beat_init.send(sender=service)
+    assert service.scheduler.schedule[SWEEP].schedule.seconds == 0.75
+    service.scheduler.close()
+
+
 def test_a_schedule_that_was_set_later(world: World) -> None:
     """A beat sends the ticks also where the application has replaced the whole schedule."""
     world.kit.app.conf.beat_schedule = {}
-    service = world.kit.app.Beat(schedule=str(world.folder / "schedule")).Service(
-        app=world.kit.app, schedule_filename=str(world.folder / "schedule")
-    )
+    service = beat_of(world)
     assert SWEEP not in service.scheduler.schedule
     beat_init.send(sender=service)
     entry = service.scheduler.schedule[SWEEP]

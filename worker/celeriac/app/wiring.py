@@ -168,9 +168,8 @@ class _Wiring:
             # Celery would log an error, and send everything but the ticks.
             raise SystemExit(f"this beat cannot send the sweep: {error}") from None
         self._know_queue()
-        if SWEEP not in sender.scheduler.schedule:
-            # The application has set its beat_schedule after this one was added to it.
-            sender.scheduler.update_from_dict({SWEEP: entry})
+        # Since it was added, the application may have set its beat_schedule, or another interval.
+        sender.scheduler.update_from_dict({SWEEP: entry})
 
     # --- a worker ------------------------------------------------------------------------------
 
