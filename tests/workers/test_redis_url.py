@@ -81,6 +81,12 @@ def url_of(**conf: Any) -> str:
             f"{HOST}/0?ssl_min_version=771&ssl_check_hostname=False",
         ),
         ({"broker_url": "redis://h:6380/0", "broker_use_ssl": False}, "redis://h:6380/0"),
+        ({"broker_url": "redis://h:6380/0", "broker_use_ssl": {}}, "redis://h:6380/0"),
+        (
+            {"broker_url": "redis://h:6380/0", "broker_use_ssl": {"ssl_cert_reqs": None}},
+            f"{HOST}/0?ssl_cert_reqs=none",
+        ),
+        ({"broker_url": "redis://h:6380/0", "broker_use_ssl": {"ssl_keyfile": None}}, f"{HOST}/0"),
     ],
 )
 def test_tls_reaches_the_state(conf: dict[str, Any], url: str) -> None:

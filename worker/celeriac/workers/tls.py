@@ -51,16 +51,19 @@ def with_tls(url: str, conf: Mapping[str, Any]) -> str:
         return url
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
     options = _said_of_the_server(url, conf)
-    if not options and parts.scheme == "redis":
+    if options is None and parts.scheme == "redis":
         return url
-    found = {**options, **query}
+    found = {**(options or {}), **query}
     for name in [name for name in found if name.startswith("ssl_")]:
         found[name] = _spelt(name, found[name])
     return urlunsplit(parts._replace(scheme="rediss", query=urlencode(found)))
 
 
-def _said_of_the_server(url: str, conf: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that are set for the server of *url*, be it as broker or as result backend."""
+def _said_of_the_server(url: str, conf: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The options that are set for the server of *url*, be it as broker or as result backend.
+
+    None: it is not said of this server that it speaks TLS.
+    """
     backend = conf.get("result_backend")
     for name, other in (
         ("broker_use_ssl", broker_url(conf)),
@@ -68,15 +71,16 @@ def _said_of_the_server(url: str, conf: Mapping[str, Any]) -> dict[str, Any]:
     ):
         given = conf.get(name)
         # True turns TLS on for other brokers; kombu's Redis wants the options (`rediss://`).
-        if not isinstance(given, Mapping) or _server(other) != _server(url):
+        if not given or not isinstance(given, Mapping) or _server(other) != _server(url):
             continue
         if unknown := sorted(set(given) - _IN_A_URL):
             raise ConfigurationError(
                 f"{name}: run state is in the same Redis, and {unknown[0]} cannot be used for it; "
                 "set app.conf.saga_redis_url = 'rediss://…?ssl_ca_certs=…' with what it needs"
             )
-        return {key: value for key, value in given.items() if value is not None}
-    return {}
+        # For all but this one None is "not set"; here it is CERT_NONE, to redis-py and to kombu.
+        return {k: v for k, v in given.items() if v is not None or k == "ssl_cert_reqs"}
+    return None
 
 
 def _server(url: str) -> tuple[str, int] | None:
@@ -89,7 +93,7 @@ def _server(url: str) -> tuple[str, int] | None:
 def _spelt(name: str, value: Any) -> str:
     """An option of Celery's as redis-py reads it from a URL."""
     if name == "ssl_cert_reqs":
-        given = value.name if isinstance(value, ssl.VerifyMode) else str(value)
+        given = value.name if isinstance(value, ssl.VerifyMode) else str(value or "none")
         if given.lower() not in _CERT_REQS:
             raise ConfigurationError(
                 f"ssl_cert_reqs must be CERT_REQUIRED, CERT_OPTIONAL or CERT_NONE, not {given!r}"
