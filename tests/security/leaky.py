@@ -70,10 +70,8 @@ class Leaky(NamedTuple):
     adopted: Saga[Secret, Any]
 
 
-def build(
-    url: str, folder: Path, metrics_port: int | None = None, *, log_json: bool = False
-) -> Leaky:
-    """Make the application, with a result backend that nothing may be found in."""
+def _app(url: str, metrics_port: int | None, *, log_json: bool) -> Celery:
+    """The Celery app, with a result backend that nothing may be found in."""
     app = Celery("leaky", broker=url, backend=url, set_as_current=False)
     app.conf.update(
         saga_lease=2.0,
@@ -90,6 +88,14 @@ def build(
         worker_prefetch_multiplier=1,
         broker_connection_retry_on_startup=True,
     )
+    return app
+
+
+def build(
+    url: str, folder: Path, metrics_port: int | None = None, *, log_json: bool = False
+) -> Leaky:
+    """Make the application."""
+    app = _app(url, metrics_port, log_json=log_json)
     sagas = Sagas(app)
     quick = Retry(max_attempts=2, initial_delay=0.1, jitter=False)
 

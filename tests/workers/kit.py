@@ -67,38 +67,27 @@ class Kit(NamedTuple):
     folder: Path
 
 
-def build(  # noqa: C901 -- not complex, only many: all that the app consists of
-    url: str, folder: Path, without: tuple[str, ...] = (), state_url: str | None = None
-) -> Kit:
-    """Make the app; *without* leaves out the tasks of these names.
+class Script:
+    """What makes the steps do what their input says."""
 
-    *state_url* is a Redis for the runs, where it is not the broker's.
-    """
-    ledger, limit = Ledger(folder / "ledger.db"), os.environ.get("KIT_RATE_LIMIT")
-    app = Celery("kit", broker=url, set_as_current=False)
-    app.conf.update(
-        saga_redis_url=state_url,
-        task_annotations={"*": {"rate_limit": limit}} if limit else None,
-        saga_lease=LEASE,
-        saga_sweep_interval=SWEEP,
-        saga_grace=GRACE,
-        saga_max_payload=10_000,
-        worker_prefetch_multiplier=1,
-        worker_send_task_events=True,
-        task_send_sent_event=True,
-        broker_connection_retry_on_startup=True,
-        broker_transport_options={"socket_timeout": 5, "socket_connect_timeout": 2},
-    )
-    sagas = Sagas(app)
+    def __init__(self, sagas: Sagas, ledger: Ledger, folder: Path) -> None:
+        self.sagas, self._ledger, self._folder = sagas, ledger, folder
 
-    def act(ctx: StepContext, trip: Trip, name: str) -> Ticket:
-        ledger.begin(f"{ctx.run_id}:{name}", ctx.attempt)
+    def act(self, ctx: StepContext, trip: Trip, name: str) -> Ticket:
+        """Do what the script says of this attempt."""
+        self._ledger.begin(f"{ctx.run_id}:{name}", ctx.attempt)
         words = trip.script.get(name, [])
         word = words[ctx.attempt - 1] if ctx.attempt <= len(words) else "ok"
-        _before(word, folder, f"{ctx.run_id}.{name}")
-        (ledger.undo if name.endswith(".undo") else ledger.do)(ctx.idempotency_key, ctx.attempt)
-        _after(word, folder, f"{ctx.run_id}.{name}")
+        _before(word, self._folder, f"{ctx.run_id}.{name}")
+        write = self._ledger.undo if name.endswith(".undo") else self._ledger.do
+        write(ctx.idempotency_key, ctx.attempt)
+        _after(word, self._folder, f"{ctx.run_id}.{name}")
         return Ticket(number="x" * 20_000 if word == "large" else f"{name}-{ctx.run_id}")
+
+
+def _trip_steps(script: Script) -> dict[str, Any]:
+    """The steps that most tests are about."""
+    sagas, act = script.sagas, script.act
 
     @sagas.step(retry=QUICK)
     def book(ctx: StepContext, trip: Trip) -> Ticket:
@@ -125,6 +114,13 @@ def build(  # noqa: C901 -- not complex, only many: all that the app consists of
     @send.compensation(retry=QUICK)
     def recall(ctx: StepContext, trip: Trip) -> None:
         act(ctx, trip, "send.undo")
+
+    return {"book": book, "pay": pay, "send": send}
+
+
+def _other_steps(script: Script) -> dict[str, Any]:
+    """Steps with a time limit, without a key, with any output; and one for long sagas."""
+    sagas, act = script.sagas, script.act
 
     @sagas.step(retry=QUICK, timeout=1.0)
     def rush(ctx: StepContext, trip: Trip) -> Ticket:
@@ -160,38 +156,72 @@ def build(  # noqa: C901 -- not complex, only many: all that the app consists of
     def unweigh(ctx: StepContext, trip: Trip) -> None:
         act(ctx, trip, "weigh.undo")
 
+    return {"rush": rush, "hop": hop, "mail": mail, "weigh": weigh}
+
+
+def _define(sagas: Sagas, of: dict[str, Any]) -> dict[str, Saga[Trip, Any]]:
+    """The sagas, by the names that they have in the kit; *of* are the steps."""
+
     def steps(flow: Flow, trip: Trip) -> Ticket:
-        paid = flow.step(pay, trip, flow.step(book, trip))
-        return flow.step(send, trip, paid)
+        paid = flow.step(of["pay"], trip, flow.step(of["book"], trip))
+        sent: Ticket = flow.step(of["send"], trip, paid)
+        return sent
 
     def rushed(flow: Flow, trip: Trip) -> Ticket:
-        flow.step(book, trip)
-        return flow.step(rush, trip)
+        flow.step(of["book"], trip)
+        found: Ticket = flow.step(of["rush"], trip)
+        return found
 
     def hops(flow: Flow, trip: Trip) -> Ticket:
-        return [flow.step(hop, trip) for _ in range(10)][-1]
+        found: list[Ticket] = [flow.step(of["hop"], trip) for _ in range(10)]
+        return found[-1]
 
     def weighed(flow: Flow, trip: Trip) -> Any:
-        flow.step(book, trip)
-        return flow.step(weigh, trip)
+        flow.step(of["book"], trip)
+        return flow.step(of["weigh"], trip)
 
     def mailed(flow: Flow, trip: Trip) -> Ticket:
-        flow.step(book, trip)
-        return flow.step(pay, trip, flow.step(mail, trip))
+        flow.step(of["book"], trip)
+        paid: Ticket = flow.step(of["pay"], trip, flow.step(of["mail"], trip))
+        return paid
 
-    made = Kit(
-        app,
-        sagas,
-        sagas.saga(name="trip")(steps),
-        sagas.saga(name="patient", deadline=1.5)(steps),
-        sagas.saga(name="lenient", deadline=4)(steps),
-        sagas.saga(name="hasty")(rushed),
-        sagas.saga(name="march")(hops),
-        sagas.saga(name="weighing")(weighed),
-        sagas.saga(name="mailing")(mailed),
-        ledger,
-        folder,
+    return {
+        "trip": sagas.saga(name="trip")(steps),
+        "patient": sagas.saga(name="patient", deadline=1.5)(steps),
+        "lenient": sagas.saga(name="lenient", deadline=4)(steps),
+        "hasty": sagas.saga(name="hasty")(rushed),
+        "march": sagas.saga(name="march")(hops),
+        "weighing": sagas.saga(name="weighing")(weighed),
+        "mailing": sagas.saga(name="mailing")(mailed),
+    }
+
+
+def build(
+    url: str, folder: Path, without: tuple[str, ...] = (), state_url: str | None = None
+) -> Kit:
+    """Make the app; *without* leaves out the tasks of these names.
+
+    *state_url* is a Redis for the runs, where it is not the broker's.
+    """
+    ledger, limit = Ledger(folder / "ledger.db"), os.environ.get("KIT_RATE_LIMIT")
+    app = Celery("kit", broker=url, set_as_current=False)
+    app.conf.update(
+        saga_redis_url=state_url,
+        task_annotations={"*": {"rate_limit": limit}} if limit else None,
+        saga_lease=LEASE,
+        saga_sweep_interval=SWEEP,
+        saga_grace=GRACE,
+        saga_max_payload=10_000,
+        worker_prefetch_multiplier=1,
+        worker_send_task_events=True,
+        task_send_sent_event=True,
+        broker_connection_retry_on_startup=True,
+        broker_transport_options={"socket_timeout": 5, "socket_connect_timeout": 2},
     )
+    sagas = Sagas(app)
+    script = Script(sagas, ledger, folder)
+    found = _define(sagas, {**_trip_steps(script), **_other_steps(script)})
+    made = Kit(app, sagas, ledger=ledger, folder=folder, **found)
     app.finalize()
     for name in without:
         app.tasks.unregister(f"tests.workers.kit.{name}")

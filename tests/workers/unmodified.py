@@ -90,86 +90,121 @@ def _hooked(book: _Book) -> type[Task]:
     return Hooked
 
 
-def _tasks(kit: Kit, book: _Book) -> dict[str, Any]:  # noqa: C901 -- not complex, only many
-    hooked = _hooked(book)
-    found: dict[str, Any] = {}
+class _Maker:
+    """Makes tasks, and keeps them by name."""
 
-    def task(**options: Any) -> Callable[[Callable[..., Any]], Any]:
+    def __init__(self, kit: Kit, book: _Book) -> None:
+        self.book, self.hooked = book, _hooked(book)
+        self.found: dict[str, Any] = {}
+        self._app = kit.app
+
+    def task(self, **options: Any) -> Callable[[Callable[..., Any]], Any]:
+        """A decorator, as `app.task` is."""
+
         def made(function: Any) -> Any:
             name = function.__name__
-            options.setdefault("base", hooked)
-            found[name] = kit.app.task(shared=False, name=f"plain.{name}", **options)(function)
-            return found[name]
+            options.setdefault("base", self.hooked)
+            self.found[name] = self._app.task(shared=False, name=f"plain.{name}", **options)(
+                function
+            )
+            return self.found[name]
 
         return made
 
-    def seen(self: Any, hook: str = "body") -> None:
-        request = self.request
+    def seen(self, task: Any) -> None:
+        """Write down what a body sees of its request."""
+        request = task.request
         about = (
             request.retries,
             request.is_eager,
             request.called_directly,
-            len(self.request_stack),
+            len(task.request_stack),
         )
-        book.write(str(request.id), hook, request.args, request.kwargs, about)
+        self.book.write(str(request.id), "body", request.args, request.kwargs, about)
 
-    @task(bind=True)
+
+def _tasks(kit: Kit, book: _Book) -> dict[str, Any]:
+    make = _Maker(kit, book)
+    _make_endings(make)
+    _make_calls(make)
+    _make_kinds(make)
+    _listen(book)
+    return make.found
+
+
+def _make_endings(make: _Maker) -> None:
+    """Tasks that return, raise, ask for another attempt, or hand over to another task."""
+
+    @make.task(bind=True)
     def fine(self: Any, x: Any) -> Any:
         self.request.stash = x
-        seen(self)
+        make.seen(self)
         return [x, x * 2]
 
-    @task(bind=True)
+    @make.task(bind=True)
     def broken(self: Any, x: Any) -> Any:
-        seen(self)
+        make.seen(self)
         raise ValueError(f"no {x}")
 
-    @task(bind=True, max_retries=1)
+    @make.task(bind=True, max_retries=1)
     def flaky(self: Any, x: Any) -> Any:
-        seen(self)
+        make.seen(self)
         if self.request.retries < 1:
             raise self.retry(exc=ConnectionError(f"not {x}"), countdown=0.1)
         return x
 
-    @task(bind=True, max_retries=5, default_retry_delay=0)
+    @make.task(bind=True, max_retries=5, default_retry_delay=0)
     def poll(self: Any, page: int) -> int:
-        seen(self)
+        make.seen(self)
         if page < 3:
             raise self.retry(args=(page + 1,), countdown=0.1)
         return page
 
-    @task(bind=True, max_retries=2)
+    @make.task(bind=True, max_retries=2)
     def giving_up(self: Any, x: Any) -> Any:
         try:
             {}[x]
         except LookupError:
             self.retry(countdown=0.1)
 
-    @task(bind=True)
+    @make.task(bind=True)
+    def swapped(self: Any, x: Any) -> Any:
+        return self.replace(make.found["fine"].s(x))
+
+
+def _make_calls(make: _Maker) -> None:
+    """Tasks that call themselves, and each other."""
+
+    @make.task(bind=True)
     def tree(self: Any, n: int) -> int:
-        seen(self)
+        make.seen(self)
         return 1 if n < 2 else n * self(n - 1)
 
-    @task()
+    @make.task()
     def ping(n: int) -> int:
-        return n if n <= 0 else found["pong"](n - 1) + 1
+        return n if n <= 0 else make.found["pong"](n - 1) + 1
 
-    @task()
+    @make.task()
     def pong(n: int) -> int:
-        return n if n <= 0 else found["ping"](n - 1) + 1
+        return n if n <= 0 else make.found["ping"](n - 1) + 1
+
+
+def _make_kinds(make: _Maker) -> None:
+    """Tasks with classes of their own."""
+    hooked = make.hooked
 
     class Around(hooked):  # type: ignore[misc, valid-type]
         """A class that does something around each call."""
 
         def __call__(self, *args: Any, **kwargs: Any) -> Any:
-            book.write(str(self.request.id), "call", args, kwargs)
+            make.book.write(str(self.request.id), "call", args, kwargs)
             result = super().__call__(*args, **kwargs)
-            book.write(str(self.request.id), "called", args, kwargs, result)
+            make.book.write(str(self.request.id), "called", args, kwargs, result)
             return result
 
-    @task(base=Around)
+    @make.task(base=Around)
     def around(n: int) -> int:
-        return 1 if n < 2 else n * found["around"](n - 1)
+        return 1 if n < 2 else n * make.found["around"](n - 1)
 
     class Refusing(hooked):  # type: ignore[misc, valid-type]
         """A hook that raises before the body."""
@@ -178,7 +213,7 @@ def _tasks(kit: Kit, book: _Book) -> dict[str, Any]:  # noqa: C901 -- not comple
             super().before_start(task_id, args, kwargs)
             raise PermissionError(f"not for {args[0]}")
 
-    @task(base=Refusing)
+    @make.task(base=Refusing)
     def refused(x: Any) -> Any:
         return x
 
@@ -189,13 +224,13 @@ def _tasks(kit: Kit, book: _Book) -> dict[str, Any]:  # noqa: C901 -- not comple
             headers = {**(options.pop("headers", None) or {}), "tenant": "acme"}
             return super().apply_async(args, kwargs, headers=headers, **options)
 
-    @task(base=Tenant, bind=True)
+    @make.task(base=Tenant, bind=True)
     def tenant(self: Any, x: Any) -> Any:
         return [x, self.request.headers["tenant"]]
 
-    @task(bind=True)
-    def swapped(self: Any, x: Any) -> Any:
-        return self.replace(found["fine"].s(x))
+
+def _listen(book: _Book) -> None:
+    """Write down what Celery's signals say of these tasks."""
 
     def prerun(task_id: str, args: Any, kwargs: Any, task: Any, **_: Any) -> None:
         if task.name.startswith("plain."):
@@ -209,7 +244,6 @@ def _tasks(kit: Kit, book: _Book) -> dict[str, Any]:  # noqa: C901 -- not comple
 
     signals.task_prerun.connect(prerun, weak=False)
     signals.task_postrun.connect(postrun, weak=False)
-    return found
 
 
 def _only(kit: Kit, name: str, task: Any) -> Saga[Any, Any]:
