@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from celery import _state, current_app, signals
 from celery.local import PromiseProxy, Proxy
 
-from celeriac.workers.tasks import adopt
+from celeriac.workers.tasks import adopt, itself
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -73,19 +73,19 @@ class Recruits:
                 return self._known(args[0], options)
         if kind is Proxy:
             return self._shared(task)
-        return _itself(task)
+        return itself(task)
 
     def _shared(self, task: Any) -> Any:
         """What `@shared_task` gave stands for another task in each app: here for ours."""
         local = object.__getattribute__(task, "_Proxy__local")
         if getattr(local, "__name__", "") != "task_by_cons":
-            return _itself(task)
+            return itself(task)
         function = inspect.getclosurevars(local).nonlocals["fun"]
         for make in list(_state._on_app_finalizers):  # noqa: SLF001 -- where Celery keeps them
             found = inspect.getclosurevars(make).nonlocals
             if found.get("fun") is function and "options" in found:
                 return self._known(function, found["options"])
-        return _itself(task)
+        return itself(task)
 
     def _known(self, function: Any, options: Mapping[str, Any]) -> Any:
         promised = Promised(self._app, function, options)
@@ -117,9 +117,3 @@ class Recruits:
         for name, (shape, own) in self._taken.items():
             if name in app.tasks:
                 adopt(app.tasks[name], shape, self._runtime, own=own)
-
-
-def _itself(task: Any) -> Any:
-    while issubclass(type(task), Proxy):
-        task = task._get_current_object()  # noqa: SLF001 -- Celery's own way to ask
-    return task

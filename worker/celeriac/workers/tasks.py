@@ -225,15 +225,23 @@ def _overrides(task: SagaTask) -> bool:
 # --- adopting ----------------------------------------------------------------------------------
 
 
+def itself(task: Any) -> Any:
+    """Return the task that Celery's proxy stands for.
+
+    Only this task's promise is kept; asking app.tasks would keep all of them, before the app has
+    its configuration.
+    """
+    while issubclass(type(task), Proxy):
+        task = task._get_current_object()  # noqa: SLF001 -- Celery's own way to ask
+    return task
+
+
 def adopt(task: Any, shape: Shape, runtime: Runtime, *, own: bool = False) -> None:
     """Make an existing task able to be a step; *own*: it was made to be one.
 
     Idempotent; to be done before a worker builds its tracer (F14).
     """
-    # Only this task's promise is kept; asking app.tasks would keep all of them, before the app
-    # has its configuration.
-    while issubclass(type(task), Proxy):
-        task = task._get_current_object()  # noqa: SLF001 -- Celery's own way to ask
+    task = itself(task)
     if isinstance(task, SagaTask):
         return
     kind = type(task)
