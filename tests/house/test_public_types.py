@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,8 +29,13 @@ def symbols() -> list[dict[str, Any]]:
     asked = subprocess.run(
         [sys.executable, "-m", "pyright", "--verifytypes", "celeriac", *OPTIONS],
         cwd=ROOT,
-        # An editable installation is not found by this check; a folder on the path is.
-        env=os.environ | {"PYTHONPATH": str(PACKAGE.parent)},
+        env=os.environ
+        | {
+            # An editable installation is not found by this check; a folder on the path is.
+            "PYTHONPATH": str(PACKAGE.parent),
+            # It looks for what is installed beside the first `python`: a machine may have none.
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+        },
         capture_output=True,
         text=True,
         check=False,
