@@ -75,6 +75,20 @@ def test_the_wheel_tells_celery_and_the_shell_of_the_commands(wheel: zipfile.Zip
     assert f"{info}/licenses/LICENSE" in wheel.namelist()
 
 
+def test_the_page_of_the_package_has_no_link_that_leads_nowhere(wheel: zipfile.ZipFile) -> None:
+    """What PyPI shows is the README, whose links to files are absolute there."""
+    info = f"celeriac-{PROJECT['version']}.dist-info"
+    metadata = wheel.read(f"{info}/METADATA").decode()
+    source = PROJECT["urls"]["Source"]
+    assert f"Project-URL: Source, {source}" in metadata
+    shown = set(re.findall(r"\]\(([^)]+)\)", metadata))
+    written = set(re.findall(r"\]\(([^)]+)\)", (ROOT / "README.md").read_text(encoding="utf-8")))
+    assert {link for link in shown if not link.startswith(("https://", "#"))} == set()
+    for link in written - shown:  # those that were relative
+        assert {f"{source}/blob/main/{link}", f"{source}/raw/main/{link}"} & shown
+        assert (ROOT / link).exists()
+
+
 def test_the_demo_works_from_the_wheel_alone(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
     """`celeriac demo` finds the reference saga that was installed with it, not a checkout's."""
     wheel.extractall(tmp_path)  # noqa: S202 -- the wheel of this tree

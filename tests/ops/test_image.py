@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import fnmatch
 import re
+import shutil
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -32,6 +35,25 @@ def test_everything_that_is_copied_is_sent_to_the_build() -> None:
     admitted = [line[1:] for line in lines if line.startswith("!")]
     missing = [path for path in copied() if not any(fnmatch.fnmatch(path, a) for a in admitted)]
     assert missing == []
+
+
+def test_the_package_can_be_built_of_what_is_copied(tmp_path: Path) -> None:
+    """The first stage has all that the package is made of."""
+    first = DOCKERFILE.split("\nFROM ")[1]
+    for line in re.findall(r"^COPY (.+)$", first, re.MULTILINE):
+        *sources, target = line.split()
+        for source in sources:
+            to = tmp_path / (target if len(sources) == 1 and target != "./" else source)
+            to.parent.mkdir(parents=True, exist_ok=True)
+            (shutil.copytree if (ROOT / source).is_dir() else shutil.copy)(ROOT / source, to)
+    done = subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path / "dist")],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_image_has_a_python_that_the_package_names() -> None:
