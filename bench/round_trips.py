@@ -29,7 +29,7 @@ def trips_per_step() -> float:
     with counted() as sent:
         for _ in plan.nodes:
             hint = Delivery(run_id, 1, dispatch.step, "do", 1, plan.fingerprint)
-            done = engine.complete(engine.claim(hint, "bench", "celery"), "null")
+            done = engine.complete(engine.claim(hint, "bench", "celery"), "null").done
             dispatch = next(iter(done.dispatches), dispatch)
     return len(sent) / len(plan.nodes)
 

@@ -38,14 +38,12 @@ def _timeout_is_not_done() -> None:
     """A step that was cut off by its time limit counts as one that had no effect."""
     fail = engine.Engine.fail
 
-    def wrong(
-        self: Engine, attempt: Attempt, command: Fail, failure: Any, again: str | None = None
-    ) -> Any:
+    def wrong(self: Engine, attempt: Attempt, command: Fail, *rest: Any, **more: Any) -> Any:
         if command.kind == "timeout":
             command = dataclasses.replace(command, effect=False)
-        return fail(self, attempt, command, failure, again)
+        return fail(self, attempt, command, *rest, **more)
 
-    engine.Engine.fail = wrong  # type: ignore[method-assign]  # on purpose
+    engine.Engine.fail = wrong  # type: ignore[assignment,method-assign]  # on purpose
 
 
 def _key_per_attempt() -> None:

@@ -43,6 +43,6 @@ def _noting_claim(self: Engine, delivery: Delivery, *args: Any, **options: Any) 
 
 
 faulthandler.register(signal.SIGUSR2)  # before it is replaced, a worker that hangs tells where
-Engine.claim = _noting_claim  # type: ignore[method-assign]  # it notes, and does the same
+Engine.claim = _noting_claim  # type: ignore[assignment,method-assign]  # it notes, and does the same
 if bug := os.environ.get(planted.VARIABLE):
     planted.plant(bug)

@@ -33,7 +33,7 @@ def _noted() -> None:
                 sometimes.seen(sometimes.STALE_DELIVERY)
             raise
 
-    Engine.claim = claim_and_note  # type: ignore[method-assign]  # in this process only
+    Engine.claim = claim_and_note  # type: ignore[assignment,method-assign]  # in this process only
 
 
 _noted()

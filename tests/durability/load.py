@@ -119,7 +119,7 @@ class Load:
             if self._until.is_set():
                 return
             attempt = engine.claim(delivery, f"worker-{run_id}", QUEUE)
-            self._do(lambda a=attempt: engine.complete(a, '"done"').run)  # type: ignore[misc]
+            self._do(lambda a=attempt: engine.complete(a, '"done"').done.run)  # type: ignore[misc]
 
     def _do(self, write: Callable[[], Run]) -> None:
         asked = time.time()

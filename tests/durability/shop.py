@@ -114,12 +114,12 @@ class Shop:
         """Report how it went, and send what follows."""
         d = attempt.delivery
         if granted:
-            done = self.engine.complete(attempt, json.dumps(attempt.key))
+            done = self.engine.complete(attempt, json.dumps(attempt.key)).done
         else:
             told = Fail(
                 *(d.step, d.phase, d.attempt, attempt.holder, d.epoch), kind="abort", effect=False
             )
-            done = self.engine.fail(attempt, told, Failure(type="Refused"))
+            done = self.engine.fail(attempt, told, Failure(type="Refused")).done
         self.engine.send(self.post, attempt.plan, done.run, done.dispatches, self.clock.now)
 
     def work(self, most: int | None = None) -> int:

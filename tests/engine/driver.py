@@ -36,6 +36,7 @@ from celeriac.testing.clock import Clock as LabClock
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Sequence
 
+    from celeriac.engine.onward import Ahead
     from celeriac.machine.events import Dispatch, Event, EventKind
     from celeriac.machine.plans import Phase, Plan
     from celeriac.machine.runs import Run
@@ -96,6 +97,10 @@ class Store(CheckedStore):
     def forge(self, run: Run) -> None:
         """Put something in the place of a run that no commit would have written."""
         self._records[run.id].head = dump_run(run)
+
+    def leases(self, run_id: str) -> set[Lease]:
+        """The attempts of the run that hold a lease."""
+        return {entry for entry in self._wake if isinstance(entry, Lease) and entry[0] == run_id}
 
     def wakes(self, run_id: str) -> int | None:
         """When somebody will look at the run."""
@@ -193,12 +198,12 @@ class Shop:
 
     # --- working -------------------------------------------------------------------------------
 
-    def claim(self, message: Delivery | None = None) -> Attempt | None:
+    def claim(self, message: Delivery | None = None, ahead: Ahead | None = None) -> Attempt | None:
         """Take a message off the queue, and the attempt it hints at; None if that is refused."""
         message = message or self.post.waiting.pop(0)
         self._holders += 1
         try:
-            attempt = self.engine.claim(message, f"worker-{self._holders}", QUEUE)
+            attempt = self.engine.claim(message, f"worker-{self._holders}", QUEUE, ahead=ahead)
         except (CommandRefused, RunNotFound) as error:
             self.refused[error.reason if isinstance(error, CommandRefused) else "no run"] += 1
             return None
@@ -229,7 +234,7 @@ class Shop:
     def complete(self, attempt: Attempt, result: Any = None) -> Transition:
         """Report success, and send what follows."""
         self._leave(attempt)
-        return self._told(attempt, self.engine.complete(attempt, json.dumps(result)))
+        return self._told(attempt, self.engine.complete(attempt, json.dumps(result)).done)
 
     def fail(self, attempt: Attempt, error: Exception, **values: Any) -> Transition:
         """Report a failure, and send what follows: by a retry, or by the errback."""
@@ -237,7 +242,7 @@ class Shop:
         task = attempt.node.task_of(attempt.delivery.phase)
         verdict = replace(classify_error(error), **values)
         told = report(Work(attempt, self.engine, task, _NO_SIGNATURE), verdict)
-        return self._told(attempt, self.engine.fail(attempt, *told))
+        return self._told(attempt, self.engine.fail(attempt, *told).done)
 
     def work(self) -> int:
         """Deliver messages and run what they lead to until none waits; return how many bodies."""
@@ -251,6 +256,22 @@ class Shop:
     def die(self, attempt: Attempt) -> None:
         """The worker of an attempt is gone: nobody renews its lease any more."""
         self._leave(attempt)
+
+    def go_on(
+        self, attempt: Attempt, ahead: Ahead, result: Any = None, error: Exception | None = None
+    ) -> Attempt | None:
+        """Report, and take up what follows along with that if *ahead* does; else send it."""
+        self._leave(attempt)
+        if error is None:
+            ended = self.engine.complete(attempt, json.dumps(result), ahead)
+        else:
+            task = attempt.node.task_of(attempt.delivery.phase)
+            work = Work(attempt, self.engine, task, _NO_SIGNATURE)
+            ended = self.engine.fail(attempt, *report(work, classify_error(error)), ahead=ahead)
+        self._told(attempt, ended.done)
+        if ended.following is not None:
+            self.at_work.append(ended.following)
+        return ended.following
 
     def _leave(self, attempt: Attempt) -> None:
         if attempt in self.at_work:

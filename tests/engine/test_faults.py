@@ -252,7 +252,7 @@ def test_a_clock_of_the_worker_that_stands_still() -> None:
     attempt = at.claim()
     assert attempt is not None
     at.pass_time(3 * SWEEP)
-    done = at.engine.complete(attempt, '"done"')
+    done = at.engine.complete(attempt, '"done"').done
     assert done.events[0].at == at.clock.now
     at.engine.send(at.post, at.plan, done.run, done.dispatches, at.clock.now)
     assert at.settle_down().status is RunStatus.COMPLETED

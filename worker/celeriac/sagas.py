@@ -99,6 +99,7 @@ class Sagas:
         effect: Effect = "keyed",
         on_unknown: OnUnknown | None = None,
         pivot: bool = False,
+        ahead: bool = True,
         **celery_task_options: Any,
     ) -> _StepDecorator: ...
 
@@ -106,7 +107,8 @@ class Sagas:
         """Make a function a step: a real Celery task, under its own name.
 
         `timeout` is how long one attempt may take (seconds, or text such as "30s"); `retry` says
-        when to try again; after a step with `pivot=True` the run only goes forward.  Other options
+        when to try again; after a step with `pivot=True` the run only goes forward.  With
+        `ahead=False` each attempt gets a message of its own (see `saga_run_ahead`).  Other options
         go to Celery's `task`.
 
         `effect` declares what the downstream service guarantees: it honours the idempotency key

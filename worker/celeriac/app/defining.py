@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from celeriac.authoring import Shape, define_adopted_compensation, define_step, plan_saga
+from celeriac.authoring import STEP, Shape, define_adopted_compensation, define_step, plan_saga
 from celeriac.errors import DefinitionError
 from celeriac.workers import Recruits
 
@@ -31,9 +31,8 @@ class Definitions:
 
     def step(self, function: Any, options: Mapping[str, Any]) -> Step[Any, Any, Any]:
         """Define a step and register its Celery task; raise DefinitionError otherwise."""
-        own = {"name", "timeout", "retry", "effect", "on_unknown", "pivot"}
-        given = {name: value for name, value in options.items() if name in own}
-        celery = {name: value for name, value in options.items() if name not in own}
+        given = {name: value for name, value in options.items() if name in STEP}
+        celery = {name: value for name, value in options.items() if name not in STEP}
         given["name"] = given.get("name") or self._task_name(function)
         return define_step(function, register=self._register, options=celery, **given)
 

@@ -17,12 +17,14 @@ from celeriac.authoring.carried import lend, read_carried, write_carried
 from celeriac.authoring.codecs import ANYTHING, Codec, write
 from celeriac.authoring.compensations import Compensation
 from celeriac.authoring.flow import Flow, Planned
+from celeriac.authoring.options import STEP
 from celeriac.authoring.planning import plan_saga
 from celeriac.authoring.signatures import Shape
 from celeriac.authoring.steps import Step, define_step
 
 __all__ = [
     "ANYTHING",
+    "STEP",
     "Codec",
     "Compensation",
     "Flow",

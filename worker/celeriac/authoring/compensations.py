@@ -34,7 +34,7 @@ OUTCOME = ("result", "error")  # what a compensation may ask for beside the step
 class Compensation(Generic[C, R]):
     """How a step is undone: a Celery task of its own, callable as the plain function it is."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- all that was said where it was defined
         self,
         function: Callable[C, R],
         *,
@@ -44,10 +44,12 @@ class Compensation(Generic[C, R]):
         retry: RetryRule,
         timeout: int | None,
         wants: tuple[str, ...],
+        ahead: bool = True,
         adopted: bool = False,
     ) -> None:
         self.function, self.name, self.task, self.shape = function, name, task, shape
         self.retry, self.timeout, self.wants = retry, timeout, wants
+        self.ahead = ahead
         self.adopted = adopted  # an existing Celery task: takes plain JSON
         wear(self, function)
 
@@ -61,7 +63,13 @@ class Compensation(Generic[C, R]):
 
     def undo(self) -> Undo:
         """How a plan writes it down."""
-        return Undo(task=self.name, wants=self.wants, retry=self.retry, timeout=self.timeout)
+        return Undo(
+            task=self.name,
+            wants=self.wants,
+            retry=self.retry,
+            timeout=self.timeout,
+            ahead=self.ahead,
+        )
 
 
 def wanted(step: str, forward: Shape, undo: Shape, *, optional: bool = False) -> tuple[str, ...]:

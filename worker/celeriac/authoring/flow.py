@@ -252,4 +252,4 @@ def _policy_of(task: Any) -> dict[str, Any]:
     return {name: getattr(task, name) for name in _POLICY}
 
 
-_POLICY = ("retry", "timeout", "effect", "on_unknown", "pivot")
+_POLICY = ("retry", "timeout", "effect", "on_unknown", "pivot", "ahead")

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from celeriac.machine import Duration, RetryRule
 
-STEP = ("name", "timeout", "retry", "effect", "on_unknown", "pivot")
-COMPENSATION = ("name", "timeout", "retry")
+STEP = ("name", "timeout", "retry", "effect", "on_unknown", "pivot", "ahead")
+COMPENSATION = ("name", "timeout", "retry", "ahead")
 SAGA = ("name", "version", "deadline", "on_deadline", "compensation_order", "retention")
 
 # What Celery's `task` takes; a test compares it with the Celery that is installed.

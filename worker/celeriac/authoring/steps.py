@@ -56,10 +56,11 @@ class Step(Generic[P, C, R]):
         effect: Effect,
         on_unknown: OnUnknown,
         pivot: bool,
+        ahead: bool,
         register: Register,
     ) -> None:
         self.function, self.name, self.task, self.shape = function, name, task, shape
-        self.timeout, self.effect, self.pivot = timeout, effect, pivot
+        self.timeout, self.effect, self.pivot, self.ahead = timeout, effect, pivot, ahead
         self.retry = retry.model_copy(update={"after_loss": on_unknown == "retry"})
         self.on_unknown = "operator" if on_unknown == "operator" else "compensate"
         self.undo: Compensation[..., Any] | None = None
@@ -92,6 +93,7 @@ class Step(Generic[P, C, R]):
         name: str | None = None,
         timeout: Duration | None = None,
         retry: Retry | None = None,
+        ahead: bool = True,
         **options: Any,
     ) -> Callable[[Callable[U, S]], Compensation[U, S]]: ...
 
@@ -103,18 +105,24 @@ class Step(Generic[P, C, R]):
         name: str | None = None,
         timeout: Duration | None = None,
         retry: Retry | None = None,
+        ahead: bool = True,
         **options: Any,
     ) -> Compensation[U, S] | Callable[[Callable[U, S]], Compensation[U, S]]:
         """Make a function the compensation of this step.  Its parameter names say what it needs.
 
         It may ask for the step's parameters, `result` (None if the outcome is unknown), `error`
-        (`Failure | None`) and, first, the StepContext.  Raises DefinitionError.
+        (`Failure | None`) and, first, the StepContext.  With `ahead=False` it always gets a message
+        of its own.  Raises DefinitionError.
         """
-        if function is None:
-            return functools.partial(
-                self._compensate, name=name, timeout=timeout, retry=retry, options=options
-            )
-        return self._compensate(function, name=name, timeout=timeout, retry=retry, options=options)
+        made = functools.partial(
+            self._compensate,
+            name=name,
+            timeout=timeout,
+            retry=retry,
+            ahead=ahead,
+            options=options,
+        )
+        return made if function is None else made(function)
 
     def _compensate(
         self,
@@ -123,6 +131,7 @@ class Step(Generic[P, C, R]):
         name: str | None,
         timeout: Duration | None,
         retry: Retry | None,
+        ahead: bool,
         options: Mapping[str, Any],
     ) -> Compensation[U, S]:
         self._check_free()
@@ -144,6 +153,7 @@ class Step(Generic[P, C, R]):
             retry=rule,
             timeout=limit,
             wants=wants,
+            ahead=ahead,
         )
         self.undo = made
         return made
@@ -176,6 +186,7 @@ def define_step(  # noqa: PLR0913 -- all that can be said of a step
     effect: Effect = "keyed",
     on_unknown: OnUnknown | None = None,
     pivot: bool = False,
+    ahead: bool = True,
     options: Mapping[str, Any] | None = None,
 ) -> Step[Any, C, R]:
     """Make a step of *function* and register its Celery task; raise DefinitionError otherwise.
@@ -208,6 +219,7 @@ def define_step(  # noqa: PLR0913 -- all that can be said of a step
         effect=effect,
         on_unknown=on_unknown,
         pivot=pivot,
+        ahead=ahead,
         register=register,
     )
 

@@ -5,7 +5,8 @@ Refuses to know: Celery; messages are sent by a dispatcher that it is given.
 
 Its files, from the ground up::
 
-    archive | attempts | dispatching < changes | retention < engine < bodies | sweep | repair
+    archive | attempts | dispatching < changes | onward | retention < attempt_work < engine
+    < bodies | sweep | repair
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from celeriac.engine.bodies import (
 )
 from celeriac.engine.dispatching import Backlog, BrokerAway, Dispatcher
 from celeriac.engine.engine import Decided, Engine
+from celeriac.engine.onward import Ahead, Ended
 from celeriac.engine.repair import FAULTS, Repair, Repaired
 from celeriac.engine.retention import Archivist, Purge
 from celeriac.engine.sweep import Sweep
@@ -33,6 +35,7 @@ from celeriac.engine.sweep import Sweep
 __all__ = [
     "FAULTS",
     "Again",
+    "Ahead",
     "Archive",
     "ArchivedRun",
     "Archivist",
@@ -43,6 +46,7 @@ __all__ = [
     "Decided",
     "Delivery",
     "Dispatcher",
+    "Ended",
     "Engine",
     "JsonLines",
     "Prepared",

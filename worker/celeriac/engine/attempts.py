@@ -39,6 +39,7 @@ class Attempt:
     fields: Mapping[str, str]
     now: int  # ms, the store's clock at the claim
     read_at: float  # s, our clock at the claim
+    known: frozenset[str] = frozenset()  # the fields that were read, also those that are not there
 
     def arguments(self, typed: Callable[[str, str], str] | None = None) -> dict[str, str]:
         """The arguments by parameter name, as JSON text.

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from celeriac.store import Snapshot
 
 
+class Conflict(Exception):
+    """Somebody else committed first: the command is to be decided anew."""
+
+
 class LeaseGuard(NamedTuple):
     """A lease that must still expire when it did, or the commit fails: its worker renewed it."""
 

@@ -1,8 +1,8 @@
-"""One attempt, one command: the state machine against the store.
+"""One command: the state machine against the store.
 
-Owns: the loop read → decide → commit; an attempt's stages (claim, arguments, settle, heartbeat);
-how long to try again while the store is away.  Refuses to know: Celery.  What has to be sent goes
-through a `Dispatcher`; who calls the step is the caller.
+Owns: the loop read → decide → commit, and how long to try again while the store is away.  Refuses
+to know: Celery, and the stages of an attempt (`attempt_work`).  What has to be sent goes through a
+`Dispatcher`; who calls the step is the caller.
 
 Its contacts with the world are three, all given: the store, a clock, and the dispatcher.
 """
@@ -12,36 +12,26 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from celeriac.engine.attempts import Attempt, Delivery
-from celeriac.engine.changes import Arrival, LeaseGuard, change_of
+from celeriac.engine.attempt_work import AttemptWork
+from celeriac.engine.changes import Arrival, Conflict, LeaseGuard, change_of
 from celeriac.engine.dispatching import BrokerAway, Dispatcher, reason_unsent
-from celeriac.errors import CommandRefused, RunNotFound, StoreError, StoreUnavailable
+from celeriac.errors import CommandRefused, RunNotFound, StoreUnavailable
 from celeriac.failure import class_name
 from celeriac.machine import (
     KEEPS_DETAILS,
     Block,
-    CheckAttempt,
-    Claim,
     Command,
-    Complete,
     Dispatch,
-    Event,
-    EventKind,
-    Fail,
     Start,
     Transition,
     Unblock,
     Wake,
     due,
-    overdue,
     transition,
 )
 from celeriac.observing import (
-    Claiming,
     Committed,
     Observers,
-    Refused,
-    Settled,
     Starting,
     log,
     logged,
@@ -52,7 +42,6 @@ from celeriac.store import Snapshot, payloads
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from celeriac.failure import Failure
     from celeriac.machine import Plan, Run
     from celeriac.settings import Terms
     from celeriac.store import Store
@@ -69,11 +58,7 @@ class Decided(NamedTuple):
     now: int  # ms, the store's clock
 
 
-class _Conflict(Exception):
-    """Somebody else committed first: the command is to be decided anew."""
-
-
-class Engine:
+class Engine(AttemptWork):
     """The state machine, wired to a store."""
 
     def __init__(
@@ -125,7 +110,7 @@ class Engine:
             stored = fields if decided.events or isinstance(asked, KEEPS_DETAILS) else None
             try:
                 self._commit(plan, found, asked, decided, stored or {}, guard=guard)
-            except _Conflict:
+            except Conflict:
                 if guard is None:
                     raise
                 text = f"{guard.lease.step!r} showed a sign of life"
@@ -167,7 +152,7 @@ class Engine:
         while True:
             try:
                 return self.retry_while_unavailable(once, patience)
-            except _Conflict:
+            except Conflict:
                 continue
 
     def _commit(
@@ -181,127 +166,16 @@ class Engine:
         guard: LeaseGuard | None = None,
         arrival: Arrival | None = None,
     ) -> None:
-        """Write what was decided of the run as it was *found*; raise _Conflict if it has moved."""
+        """Write what was decided of the run as it was *found*; raise Conflict if it has moved."""
         if not decided.events and not fields:
             return
         change = change_of(plan, found, decided, fields, self.terms, guard=guard, arrival=arrival)
         if not self.store.commit(change):
-            raise _Conflict
+            raise Conflict
         if decided.events:
             self.observers.tell(
                 Committed(command, found.run, decided.run, decided.events, found.fields)
             )
-
-    # --- an attempt ----------------------------------------------------------------------------
-
-    def claim(
-        self, delivery: Delivery, holder: str, queue: str | None = None, task: str | None = None
-    ) -> Attempt:
-        """Take the attempt that a message hints at; raise CommandRefused if it is not to be had.
-
-        *queue* is where the message came from: noted, so that the sweep can tell a message that
-        waits from one that is lost.  *task* is what the message would run: refused if the plan has
-        another one for the step, since whoever can write to the broker can edit a message.
-        Copies of a message are common (F2, F16): a live lease refuses them.
-        """
-        command = Claim(delivery.step, delivery.phase, delivery.attempt, holder, delivery.epoch)
-        try:
-            return self._until_committed(
-                lambda: self._claim(delivery, command, queue, task), self.terms.lease / 1000
-            )
-        except (CommandRefused, RunNotFound) as refused:
-            self.observers.tell(self._refused(refused, delivery))
-            raise
-
-    def _claim(
-        self, delivery: Delivery, command: Claim, queue: str | None, task: str | None
-    ) -> Attempt:
-        plan = self.store.plan(delivery.run_id, delivery.plan)
-        node = plan.by_name.get(delivery.step)
-        fields = payloads.wanted(node, delivery.phase) if node else ()
-        if delivery.attempt > 1:
-            fields += (payloads.again_field(delivery.step, delivery.phase),)
-        fields += self.observers.wants(delivery.step, delivery.phase)
-        found = self.store.read(delivery.run_id, fields)
-        read_at = self.clock()
-        if found.run is None:
-            raise RunNotFound(delivery.run_id)
-        if found.run.plan != delivery.plan or node is None:
-            raise CommandRefused("stale", f"run {delivery.run_id!r} follows another plan")
-        if task is not None and task != node.task_of(delivery.phase):
-            raise CommandRefused("stale", f"{task} is not the task of {node.name!r}")
-        decided = _decided_claim(plan, found.run, command, found.now)
-        marks: dict[str, str] = {}
-        if decided.events:
-            what = (command.step, command.phase, command.attempt, command.holder)
-            self.observers.tell(Claiming(found.run, *what, found.fields, marks))
-        sent_at = found.run.step(node.name).lane(delivery.phase).at
-        arrival = Arrival(queue, sent_at) if queue else None
-        self._commit(plan, found, command, decided, marks, arrival=arrival)
-        return Attempt(
-            delivery, command.holder, plan, node, decided.run, found.fields, found.now, read_at
-        )
-
-    def _refused(self, error: CommandRefused | RunNotFound, delivery: Delivery) -> Refused:
-        """What observers are told: a message may say anything, so its words count only if ours."""
-        reason = error.reason if isinstance(error, CommandRefused) else "no_run"
-        try:
-            plan = self.store.plan(delivery.run_id, delivery.plan)
-        except StoreError:
-            plan = None
-        if plan is None or delivery.step not in plan.by_name:
-            return Refused(reason, "", "", delivery.phase)
-        return Refused(reason, plan.saga, delivery.step, delivery.phase)
-
-    def complete(self, attempt: Attempt, output: str) -> Transition:
-        """Record a success, and with it the step's result (JSON text)."""
-        d = attempt.delivery
-        fields = {payloads.output_field(d.step): output} if d.phase == "do" else {}
-        command = Complete(d.step, d.phase, d.attempt, attempt.holder, d.epoch)
-        return self._settle(attempt, command, fields)
-
-    def fail(
-        self, attempt: Attempt, command: Fail, failure: Failure, again: str | None = None
-    ) -> Transition:
-        """Record a failed attempt, how it failed, and the arguments to try again with (JSON)."""
-        d = attempt.delivery
-        fields = {payloads.error_field(d.step, d.phase): failure.model_dump_json(exclude_none=True)}
-        if again is not None:
-            fields[payloads.again_field(d.step, d.phase)] = again
-        return self._settle(attempt, command, fields)
-
-    def heartbeat(self, attempt: Attempt, details: str | None) -> None:
-        """Ask whether the attempt still counts, and keep *details* (JSON text) for the next one."""
-        d = attempt.delivery
-        command = CheckAttempt(d.step, d.phase, d.attempt, attempt.holder, d.epoch)
-        fields = {payloads.beat_field(d.step, d.phase): details} if details is not None else {}
-        self.command(d.run_id, command, fields=fields)
-
-    def _settle(
-        self, attempt: Attempt, command: Complete | Fail, fields: Mapping[str, str]
-    ) -> Transition:
-        """Record a report: one round trip if nobody committed since the claim, else read anew."""
-
-        def settle(found: Snapshot) -> Transition:
-            decided = transition(attempt.plan, found.run, command, found.now)
-            stored = fields if _uses(decided.events, command) else {}
-            self._commit(attempt.plan, found, command, decided, stored)
-            return decided
-
-        def read_and_settle() -> Transition:
-            found = self.store.read(attempt.run.id)
-            if found.run is None:
-                raise RunNotFound(attempt.run.id)
-            return settle(found)
-
-        now = attempt.now + int((self.clock() - attempt.read_at) * 1000)
-        try:
-            return settle(Snapshot(attempt.run, now, {}))
-        except (_Conflict, StoreUnavailable):
-            # The effect has happened: it is worth much patience to have it on record.
-            return self._until_committed(read_and_settle, max(60.0, 4 * self.terms.lease / 1000))
-        finally:
-            self.observers.tell(Settled(attempt.run.id, attempt.holder))
 
     # --- messages ------------------------------------------------------------------------------
 
@@ -357,20 +231,3 @@ class Engine:
         plan, decided, now = self.command(run_id, Wake(credit=None))
         run = decided.run
         self.send(dispatcher, plan, run, sorted(due(run), key=lambda d: (d.at, d.step)), now)
-
-
-def _decided_claim(plan: Plan, run: Run, command: Claim, now: int) -> Transition:
-    try:
-        return transition(plan, run, command, now)
-    except CommandRefused as refused:
-        if refused.reason == "completed" and not overdue(run, now):
-            # A doubled message must not double all that follow it: it heals a chain only where
-            # the next link should have arrived long ago.
-            raise CommandRefused("superseded", str(refused)) from None
-        raise
-
-
-def _uses(events: Sequence[Event], command: Complete | Fail) -> bool:
-    """True if the payload of a report belongs on record: a late one's mostly does not."""
-    kind = EventKind.COMPLETED if isinstance(command, Complete) else EventKind.FAILED
-    return any(event.kind is kind for event in events)

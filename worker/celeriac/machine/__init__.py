@@ -57,10 +57,10 @@ from celeriac.machine.runs import (
     StepState,
     StepStatus,
 )
-from celeriac.machine.schedule import in_undo_order, to_undo
+from celeriac.machine.schedule import in_undo_order, one_by_one, to_undo
 from celeriac.machine.tables import IllegalMove
 from celeriac.machine.timing import PATROL, SHORT_DELAY, dates, due, overdue, wake_at
-from celeriac.machine.transitions import Transition, transition
+from celeriac.machine.transitions import Transition, followed, transition
 
 __all__ = [
     "AT_REST",
@@ -114,7 +114,9 @@ __all__ = [
     "due",
     "duration_ms",
     "fold",
+    "followed",
     "in_undo_order",
+    "one_by_one",
     "overdue",
     "retryable",
     "to_undo",

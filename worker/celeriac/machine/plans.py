@@ -81,6 +81,9 @@ class RetryRule(Frozen):
     )
 
 
+_AHEAD = "the worker that settled what comes before it may take it up at once, without a message"
+
+
 class Undo(Frozen):
     """The compensation of a node."""
 
@@ -88,6 +91,7 @@ class Undo(Frozen):
     wants: tuple[str, ...] = Field(description="the parameters it asks for, by name")
     retry: RetryRule = RetryRule()
     timeout: int | None = Field(default=None, description="milliseconds one attempt may take")
+    ahead: bool = Field(default=True, description=_AHEAD)
 
 
 class Node(Frozen):
@@ -105,6 +109,7 @@ class Node(Frozen):
         description="what follows an attempt whose outcome is unknown and that is not tried again",
     )
     pivot: bool = Field(default=False, description="once it completed, the run only goes forward")
+    ahead: bool = Field(default=True, description=_AHEAD)
     undo: Undo | None = None
 
     def policy(self, phase: Phase) -> RetryRule:
@@ -118,6 +123,10 @@ class Node(Frozen):
     def limit(self, phase: Phase) -> int | None:
         """Milliseconds an attempt may take in one direction."""
         return self.undo.timeout if phase == "undo" and self.undo else self.timeout
+
+    def runs_ahead(self, phase: Phase) -> bool:
+        """Whether an attempt in one direction may be taken up without a message of its own."""
+        return self.undo.ahead if phase == "undo" and self.undo else self.ahead
 
 
 class Plan(Frozen):

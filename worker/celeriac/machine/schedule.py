@@ -114,6 +114,27 @@ def undo_turn(plan: Plan, run: Run) -> list[str]:
     return names if plan.compensation_order == "parallel" else names[:1]
 
 
+def one_by_one(plan: Plan, run: Run, name: str, phase: Phase) -> Iterator[str]:
+    """The steps that follow a step one by one, in the direction of *phase*.
+
+    Forward, up to the next fork or join; backward, as far as the run has something to undo.
+    """
+    if phase == "do":
+        yield from _steps_one_by_one(plan, name)
+    elif plan.compensation_order != "parallel":
+        names = to_undo(plan, run)
+        yield from names[names.index(name) + 1 :] if name in names else ()
+
+
+def _steps_one_by_one(plan: Plan, name: str) -> Iterator[str]:
+    while True:
+        followers = plan.followers[name]
+        if len(followers) != 1 or len(followers[0].after) != 1:
+            return
+        name = followers[0].name
+        yield name
+
+
 def past_pivot(plan: Plan, run: Run) -> bool:
     """True once the run may only go forward."""
     return plan.pivot is not None and passed(plan, run, plan.pivot)

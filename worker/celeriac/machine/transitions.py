@@ -76,6 +76,19 @@ def transition(plan: Plan, run: Run | None, command: Command, now: int) -> Trans
     return Transition(after, tuple(draft.events), wake_at(after), tuple(new))
 
 
+def followed(plan: Plan, first: Transition, command: Command, now: int) -> Transition:
+    """Decide *command* for what *first* leads to: one transition, in which both happen or neither.
+
+    Raises CommandRefused; *first* stands alone then.
+    """
+    then = transition(plan, first.run, command, now)
+    still = due(then.run)
+    sent = tuple(each for each in first.dispatches if each in still)
+    return Transition(
+        then.run, (*first.events, *then.events), then.wake_at, (*sent, *then.dispatches)
+    )
+
+
 def _start(draft: Draft, command: Start) -> None:
     old = draft.maybe_run
     if old is not None and old.starter == command.nonce:

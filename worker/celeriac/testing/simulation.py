@@ -366,9 +366,9 @@ class World:
         attempt = work.attempt
         try:
             if isinstance(ended, AttemptFailure):
-                done = self.engine.fail(attempt, *report(work, ended))
+                done = self.engine.fail(attempt, *report(work, ended)).done
             else:
-                done = self.engine.complete(attempt, ended)
+                done = self.engine.complete(attempt, ended).done
         except (CommandRefused, RunNotFound, StoreError) as error:
             self.tell(process, f"its report was refused: {error.code}")
             return

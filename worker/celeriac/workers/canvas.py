@@ -18,7 +18,7 @@ from celery import chain
 from kombu.exceptions import OperationalError
 
 from celeriac.engine import Backlog, BrokerAway
-from celeriac.machine import Dispatch, to_undo
+from celeriac.machine import Dispatch, one_by_one
 from celeriac.observing import clean, log, title
 from celeriac.workers.headers import HEADER, parse_header
 
@@ -225,30 +225,11 @@ def task_id(run: Run, step: str, phase: Phase, attempt: int) -> str:
 def window(plan: Plan, run: Run, first: Dispatch) -> Iterator[Dispatch]:
     """The attempts that travel in one chain, beginning with *first*."""
     yield first
-    following = _forward if first.phase == "do" else _backward
-    for count, name in enumerate(following(plan, run, first.step), start=2):
+    for count, name in enumerate(one_by_one(plan, run, first.step, first.phase), start=2):
         if count > _WINDOW:
             return
         attempt = run.step(name).lane(first.phase).attempt + 1
         yield Dispatch(name, first.phase, attempt, first.at)
-
-
-def _forward(plan: Plan, _run: Run, name: str) -> Iterator[str]:
-    """The steps that follow one by one, up to the next fork or join."""
-    while True:
-        followers = plan.followers[name]
-        if len(followers) != 1 or len(followers[0].after) != 1:
-            return
-        name = followers[0].name
-        yield name
-
-
-def _backward(plan: Plan, run: Run, name: str) -> Iterator[str]:
-    """The compensations that follow one by one."""
-    if plan.compensation_order == "parallel":
-        return
-    names = to_undo(plan, run)
-    yield from names[names.index(name) + 1 :] if name in names else ()
 
 
 def carries_on(request: Any, dispatch: Dispatch) -> bool:

@@ -175,9 +175,9 @@ class Passage:
         attempt = self.work.attempt
         try:
             if isinstance(ended, AttemptFailure):
-                done = self.work.engine.fail(attempt, *report(self.work, ended))
+                done = self.work.engine.fail(attempt, *report(self.work, ended)).done
             else:
-                done = self.work.engine.complete(attempt, ended)
+                done = self.work.engine.complete(attempt, ended).done
         except (CommandRefused, RunNotFound, StoreError) as refused:
             log.warning("%s: its report was refused: %s", self.work.name, refused)
             return
@@ -200,7 +200,7 @@ class Passage:
 
     def _complete(self, output: str, request: Any) -> None:
         """Record a success; a late one ends its task too, and at most is undone."""
-        done = self.work.engine.complete(self.work.attempt, output)
+        done = self.work.engine.complete(self.work.attempt, output).done
         reached("step.settled", self.work.attempt.delivery)
         if len(done.dispatches) == 1 and carries_on(request, done.dispatches[0]):
             return  # this task's own chain sends it
@@ -215,7 +215,7 @@ class Passage:
 
     def _fail(self, failed: AttemptFailure, request: Any) -> BaseException:
         recorded = report(self.work, failed)
-        done = self.work.engine.fail(self.work.attempt, *recorded)
+        done = self.work.engine.fail(self.work.attempt, *recorded).done
         reached("failure.settled", self.work.attempt.delivery)
         request.chain = None
         return self._tale(failed, recorded.failure, done, request)

@@ -1,0 +1,271 @@
+"""One attempt: claimed, kept alive by heartbeats, settled, and what is taken up along with that.
+
+Owns: what is read and written at each stage of an attempt.  Refuses to know: Celery, who runs the
+step, and how a command is committed (`engine`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from celeriac.engine.attempts import Attempt, Delivery
+from celeriac.engine.changes import Arrival, Conflict, LeaseGuard, change_of
+from celeriac.engine.onward import Ahead, Ended, Onward, fields_ahead
+from celeriac.errors import CommandRefused, RunNotFound, StoreError, StoreUnavailable
+from celeriac.machine import (
+    CheckAttempt,
+    Claim,
+    Command,
+    Complete,
+    Event,
+    EventKind,
+    Fail,
+    Plan,
+    Run,
+    Transition,
+    overdue,
+    transition,
+)
+from celeriac.observing import Claiming, Committed, Observers, Refused, Settled
+from celeriac.store import Snapshot, Store, payloads
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from celeriac.failure import Failure
+    from celeriac.settings import Terms
+
+T = TypeVar("T")
+
+
+class AttemptWork:
+    """The stages of an attempt, for an engine that can commit what is decided."""
+
+    store: Store
+    observers: Observers
+    terms: Terms
+    clock: Callable[[], float]
+
+    if TYPE_CHECKING:  # what the engine adds
+
+        def command(
+            self, run_id: str, command: Any, *, fields: Mapping[str, str] | None = None
+        ) -> Any:
+            """Decide and commit a command."""
+
+        def _until_committed(self, once: Callable[[], T], patience: float | None = None) -> T: ...
+
+        def _commit(
+            self,
+            plan: Plan,
+            found: Snapshot,
+            command: Command,
+            decided: Transition,
+            fields: Mapping[str, str],
+            *,
+            guard: LeaseGuard | None = None,
+            arrival: Arrival | None = None,
+        ) -> None: ...
+
+    def claim(
+        self,
+        delivery: Delivery,
+        holder: str,
+        queue: str | None = None,
+        task: str | None = None,
+        ahead: Ahead | None = None,
+    ) -> Attempt:
+        """Take the attempt that a message hints at; raise CommandRefused if it is not to be had.
+
+        *queue* is where the message came from: noted, so that the sweep can tell a message that
+        waits from one that is lost.  *task* is what the message would run: refused if the plan has
+        another one for the step, since whoever can write to the broker can edit a message.  *ahead*
+        says what may follow: the payloads for that are read along.
+        Copies of a message are common (F2, F16): a live lease refuses them.
+        """
+        command = Claim(delivery.step, delivery.phase, delivery.attempt, holder, delivery.epoch)
+        try:
+            return self._until_committed(
+                lambda: self._claim(delivery, command, queue, task, ahead), self.terms.lease / 1000
+            )
+        except (CommandRefused, RunNotFound) as refused:
+            self.observers.tell(self._refused(refused, delivery))
+            raise
+
+    def _claim(
+        self,
+        delivery: Delivery,
+        command: Claim,
+        queue: str | None,
+        task: str | None,
+        ahead: Ahead | None,
+    ) -> Attempt:
+        plan = self.store.plan(delivery.run_id, delivery.plan)
+        node = plan.by_name.get(delivery.step)
+        fields = payloads.wanted(node, delivery.phase) if node else ()
+        if delivery.attempt > 1:
+            fields += (payloads.again_field(delivery.step, delivery.phase),)
+        fields += self.observers.wants(delivery.step, delivery.phase)
+        if ahead is not None and node is not None:
+            fields = tuple({*fields, *fields_ahead(plan, node, delivery.phase, ahead)})
+        found = self.store.read(delivery.run_id, fields)
+        read_at = self.clock()
+        if found.run is None:
+            raise RunNotFound(delivery.run_id)
+        if found.run.plan != delivery.plan or node is None:
+            raise CommandRefused("stale", f"run {delivery.run_id!r} follows another plan")
+        if task is not None and task != node.task_of(delivery.phase):
+            raise CommandRefused("stale", f"{task} is not the task of {node.name!r}")
+        decided = _decided_claim(plan, found.run, command, found.now)
+        marks = self._marks(found.run, command, found.fields) if decided.events else {}
+        sent_at = found.run.step(node.name).lane(delivery.phase).at
+        arrival = Arrival(queue, sent_at) if queue else None
+        self._commit(plan, found, command, decided, marks, arrival=arrival)
+        return Attempt(
+            delivery,
+            command.holder,
+            plan,
+            node,
+            decided.run,
+            found.fields,
+            found.now,
+            read_at,
+            frozenset(fields),
+        )
+
+    def _marks(self, run: Run, claim: Claim, fields: Mapping[str, str]) -> dict[str, str]:
+        """Tell observers that an attempt is about to be granted; what they want kept with it."""
+        marks: dict[str, str] = {}
+        what = (claim.step, claim.phase, claim.attempt, claim.holder)
+        self.observers.tell(Claiming(run, *what, fields, marks))
+        return marks
+
+    def _refused(self, error: CommandRefused | RunNotFound, delivery: Delivery) -> Refused:
+        """What observers are told: a message may say anything, so its words count only if ours."""
+        reason = error.reason if isinstance(error, CommandRefused) else "no_run"
+        try:
+            plan = self.store.plan(delivery.run_id, delivery.plan)
+        except StoreError:
+            plan = None
+        if plan is None or delivery.step not in plan.by_name:
+            return Refused(reason, "", "", delivery.phase)
+        return Refused(reason, plan.saga, delivery.step, delivery.phase)
+
+    def complete(self, attempt: Attempt, output: str, ahead: Ahead | None = None) -> Ended:
+        """Record a success, and with it the step's result (JSON text).
+
+        *ahead* may take up what follows, in the same commit.
+        """
+        d = attempt.delivery
+        fields = {payloads.output_field(d.step): output} if d.phase == "do" else {}
+        command = Complete(d.step, d.phase, d.attempt, attempt.holder, d.epoch)
+        return self._settle(attempt, command, fields, ahead)
+
+    def fail(
+        self,
+        attempt: Attempt,
+        command: Fail,
+        failure: Failure,
+        again: str | None = None,
+        ahead: Ahead | None = None,
+    ) -> Ended:
+        """Record a failed attempt, how it failed, and the arguments to try again with (JSON).
+
+        *ahead* may take up what follows, in the same commit.
+        """
+        d = attempt.delivery
+        fields = {payloads.error_field(d.step, d.phase): failure.model_dump_json(exclude_none=True)}
+        if again is not None:
+            fields[payloads.again_field(d.step, d.phase)] = again
+        return self._settle(attempt, command, fields, ahead)
+
+    def heartbeat(self, attempt: Attempt, details: str | None) -> None:
+        """Ask whether the attempt still counts, and keep *details* (JSON text) for the next one."""
+        d = attempt.delivery
+        command = CheckAttempt(d.step, d.phase, d.attempt, attempt.holder, d.epoch)
+        fields = {payloads.beat_field(d.step, d.phase): details} if details is not None else {}
+        self.command(d.run_id, command, fields=fields)
+
+    def _settle(
+        self,
+        attempt: Attempt,
+        command: Complete | Fail,
+        fields: Mapping[str, str],
+        ahead: Ahead | None,
+    ) -> Ended:
+        """Record a report: one round trip if nobody committed since the claim, else read anew."""
+        onward = None if ahead is None else Onward(attempt, ahead)
+
+        def settle(found: Snapshot) -> Ended:
+            decided = transition(attempt.plan, found.run, command, found.now)
+            stored = fields if _uses(decided.events, command) else {}
+            both = onward.follows(decided, found.now) if onward else None
+            if onward is None or both is None:
+                self._commit(attempt.plan, found, command, decided, stored)
+                return Ended(decided)
+            return self._settle_and_claim(onward, found, command, decided, both, stored)
+
+        def read_and_settle() -> Ended:
+            found = self.store.read(attempt.run.id)
+            if found.run is None:
+                raise RunNotFound(attempt.run.id)
+            return settle(found)
+
+        now = attempt.now + int((self.clock() - attempt.read_at) * 1000)
+        try:
+            return settle(Snapshot(attempt.run, now, {}))
+        except (Conflict, StoreUnavailable):
+            # The effect has happened: it is worth much patience to have it on record.
+            return self._until_committed(read_and_settle, max(60.0, 4 * self.terms.lease / 1000))
+        finally:
+            self.observers.tell(Settled(attempt.run.id, attempt.holder))
+
+    def _settle_and_claim(
+        self,
+        onward: Onward,
+        found: Snapshot,
+        command: Complete | Fail,
+        settled: Transition,
+        both: Transition,
+        fields: Mapping[str, str],
+    ) -> Ended:
+        """Commit a report, and the claim of what follows it, as one change; see `onward`."""
+        attempt, claim, read_at = onward.attempt, onward.claim, self.clock()
+        assert claim is not None  # or nothing would follow
+        written = change_of(attempt.plan, found, both, fields, self.terms).fields
+        fields_there = {**attempt.fields, **written}
+        known = attempt.known | written.keys()
+        lacking = onward.lacks(known, self.observers.wants(claim.step, claim.phase))
+        if lacking:
+            fields_there |= self.store.read(attempt.run.id, lacking).fields
+        granted = both.events[len(settled.events) :]
+        marks = self._marks(settled.run, claim, fields_there) if granted else {}
+        change = change_of(attempt.plan, found, both, {**fields, **marks}, self.terms)
+        if both.events and not self.store.commit(change):
+            raise Conflict
+        if settled.events:
+            self.observers.tell(
+                Committed(command, found.run, settled.run, settled.events, attempt.fields)
+            )
+        if granted:
+            self.observers.tell(Committed(claim, settled.run, both.run, granted, fields_there))
+        known |= {*lacking}
+        following = onward.attempt_of(both.run, fields_there, known, found.now, read_at)
+        return Ended(both, following)
+
+
+def _decided_claim(plan: Plan, run: Run, command: Claim, now: int) -> Transition:
+    try:
+        return transition(plan, run, command, now)
+    except CommandRefused as refused:
+        if refused.reason == "completed" and not overdue(run, now):
+            # A doubled message must not double all that follow it: it heals a chain only where
+            # the next link should have arrived long ago.
+            raise CommandRefused("superseded", str(refused)) from None
+        raise
+
+
+def _uses(events: Sequence[Event], command: Complete | Fail) -> bool:
+    """True if the payload of a report belongs on record: a late one's mostly does not."""
+    kind = EventKind.COMPLETED if isinstance(command, Complete) else EventKind.FAILED
+    return any(event.kind is kind for event in events)

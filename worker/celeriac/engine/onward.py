@@ -1,0 +1,138 @@
+"""Running ahead: the attempt that a worker takes up in the commit in which it settles another.
+
+Owns: what may follow one by one, the payloads that it needs, and deciding both as one change.
+Refuses to know: whether it may be run here (`Ahead` is asked), and how a change is committed.
+
+*Settle this, claim the next* is one decision and one commit, so a crash leaves what a crash between
+two messages leaves: the next attempt is claimed, or it is not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from celeriac.errors import CommandRefused
+from celeriac.machine import Claim, followed
+from celeriac.store import payloads
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+
+    from celeriac.engine.attempts import Attempt, Delivery
+    from celeriac.machine import Dispatch, Node, Phase, Plan, Run, Transition
+
+
+class Ahead(Protocol):
+    """Who runs attempts ahead: says what may follow on the message that it is at."""
+
+    @property
+    def left(self) -> int:
+        """How many more attempts may follow at most."""
+
+    def suits(self, task: str) -> bool:
+        """Whether an attempt of *task* could be run here, as far as that is known beforehand."""
+
+    def take(self, run: Run, dispatch: Dispatch) -> str:
+        """Return the nonce under which the attempt is to be claimed, now; empty: not here."""
+
+
+class Ended(NamedTuple):
+    """An attempt that was settled, and the one that its worker took up along with that."""
+
+    done: Transition
+    following: Attempt | None = None
+
+
+def fields_ahead(plan: Plan, node: Node, phase: Phase, ahead: Ahead) -> Iterator[str]:
+    """The payloads that may be needed by what follows *node*, as far as they are there already."""
+    made = {payloads.output_field(node.name)}
+    left = ahead.left
+    for each in _likely(plan, node, phase):
+        if left <= 0 or not (each.runs_ahead(phase) and ahead.suits(each.task_of(phase))):
+            return
+        left -= 1
+        for name in needed(each, phase):
+            if phase == "undo" or name not in made:
+                yield name
+        made.add(payloads.output_field(each.name))
+
+
+def _likely(plan: Plan, node: Node, phase: Phase) -> Iterator[Node]:
+    """The nodes that follow one by one, if all goes as usual."""
+    if phase == "undo":
+        nodes = plan.nodes if plan.compensation_order == "forward" else plan.nodes[::-1]
+        yield from (each for each in nodes[nodes.index(node) + 1 :] if each.undo)
+        return
+    while len(plan.followers[node.name]) == 1:
+        (node,) = plan.followers[node.name]
+        if len(node.after) != 1:
+            return
+        yield node
+
+
+def needed(node: Node, phase: Phase) -> tuple[str, ...]:
+    """The payloads that a first attempt needs: no attempt before it has left anything."""
+    left = payloads.beat_field(node.name, phase)
+    return tuple(name for name in payloads.wanted(node, phase) if name != left)
+
+
+@dataclass(slots=True)
+class Onward:
+    """What follows one attempt on the same message, however often its report is decided."""
+
+    attempt: Attempt
+    ahead: Ahead
+    claim: Claim | None = None  # once it was asked for: a report decided anew asks for the same
+
+    def follows(self, first: Transition, now: int) -> Transition | None:
+        """Return *first* and the claim of what follows it as one; None if nothing does."""
+        if self.claim is None:
+            self.claim = self._wish(first, now)
+        if self.claim is None:
+            return None
+        try:
+            return followed(self.attempt.plan, first, self.claim, now)
+        except CommandRefused:
+            return None  # somebody else was faster, paused the run, or turned it round
+
+    def _wish(self, first: Transition, now: int) -> Claim | None:
+        if len(first.dispatches) != 1 or self.ahead.left <= 0:
+            return None
+        (next_,) = first.dispatches
+        node = self.attempt.plan.by_name[next_.step]
+        # An attempt before it may have left a word for it, and those are not read here.
+        if next_.attempt != 1 or next_.at > now or not node.runs_ahead(next_.phase):
+            return None
+        holder = self.ahead.take(first.run, next_)
+        if not holder:
+            return None
+        return Claim(next_.step, next_.phase, next_.attempt, holder, first.run.epoch)
+
+    def lacks(self, known: Collection[str], wanted: Collection[str]) -> tuple[str, ...]:
+        """The payloads of what follows, and those *wanted* by observers, that were not read yet."""
+        assert self.claim is not None
+        node = self.attempt.plan.by_name[self.claim.step]
+        names = (*needed(node, self.claim.phase), *wanted)
+        return tuple(name for name in names if name not in known)
+
+    def attempt_of(
+        self, run: Run, fields: Mapping[str, str], known: frozenset[str], now: int, read_at: float
+    ) -> Attempt:
+        """The attempt that was taken up, as the commit has left its run."""
+        assert self.claim is not None
+        step, phase = self.claim.step, self.claim.phase
+        delivery: Delivery = self.attempt.delivery._replace(
+            step=step, phase=phase, attempt=self.claim.attempt
+        )
+        return replace(
+            self.attempt,
+            delivery=delivery,
+            holder=self.claim.holder,
+            node=self.attempt.plan.by_name[step],
+            run=run,
+            fields=fields,
+            known=known,
+            now=now,
+            read_at=read_at,
+        )
