@@ -1,4 +1,4 @@
-"""Parameters that say nothing of their type, and what is read by somebody else in another type.
+"""Functions that say nothing of their types, and what is read by somebody else in another type.
 
 Owns: which wirings are refused since a value would arrive as plain JSON, and that an undo can read
 what it will be given.  Refuses to know: how values are written.
@@ -78,6 +78,31 @@ def test_a_parameter_that_says_nothing_gets_what_is_plain() -> None:
         flow.step(keep, order, [order])
 
     assert len(plan(saga).plan.nodes) == 3
+
+
+def test_a_saga_that_says_nothing_returns_what_its_step_does() -> None:
+    """The result is a model where a step returned one, and plain JSON is refused in its place."""
+
+    def whole(flow: Flow, order: Order):  # type: ignore[no-untyped-def]
+        return flow.step(reserve, order)
+
+    def field(flow: Flow, order: Order):  # type: ignore[no-untyped-def]
+        return flow.step(pick, order)[0]
+
+    def json(flow: Flow, order: Order) -> Any:
+        return flow.step(reserve, order)
+
+    text = '{"hold_id": "h"}'
+    assert plan(whole).result(text) == plan(field).result(text) == Hold(hold_id="h")
+    assert plan(json).result(text) == {"hold_id": "h"}
+
+    def inside(flow: Flow, order: Order):  # type: ignore[no-untyped-def]
+        return {"hold": flow.step(reserve, order), "amount": order.amount}
+
+    with pytest.raises(
+        DefinitionError, match=r"its result would get plain JSON .*annotate it as Hold"
+    ):
+        plan(inside)
 
 
 def test_a_bare_container_says_nothing_of_its_items() -> None:

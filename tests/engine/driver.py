@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 LEASE, GRACE, RETENTION = 15_000, 5_000, 86_400_000
 TERMS = Terms(lease=LEASE, grace=GRACE, retention=RETENTION, max_payload=10_000, batch=10)
 QUEUE = "shop"
-_NO_SIGNATURE = Shape("", None, {}, Any)
+_NO_SIGNATURE = Shape("", None, {}, Any, Any)
 
 
 class Clock(LabClock):

@@ -13,9 +13,9 @@ from functools import cached_property
 from typing import Any, overload
 
 from celeriac.authoring.adopted import adopted_retry, settled_plan
-from celeriac.authoring.annotations import accepts_none, described
+from celeriac.authoring.annotations import UNSAID, accepts_none, described
 from celeriac.authoring.compensations import Compensation, R
-from celeriac.authoring.placeholders import Placeholder, express
+from celeriac.authoring.placeholders import Placeholder, annotation_of, express, is_json
 from celeriac.authoring.signatures import Shape
 from celeriac.authoring.steps import P, Step, is_celery_task
 from celeriac.errors import DefinitionError
@@ -42,7 +42,7 @@ class Planned:
         return settled_plan(self.draft, self.adopted)
 
     def result(self, text: str | bytes) -> Any:
-        """The result of a run, from JSON, as the saga's return annotation says."""
+        """The result of a run, from JSON, in the type that the saga says, or else its step."""
         return self.shape.load_result(text)
 
 
@@ -194,6 +194,8 @@ class Flow:
                 "run only goes forward",
                 saga=self._saga,
             )
+        if shape.said is UNSAID and isinstance(returned, Placeholder) and not is_json(returned):
+            shape = shape.returning(annotation_of(returned))
         made = Plan(nodes=tuple(self._nodes), result=self._result(shape, returned), **plan)
         return Planned(made, shape, dict(self._steps), self._adopted())
 
@@ -205,7 +207,7 @@ class Flow:
                 saga=self._saga,
             )
         try:
-            return express(returned, shape.returns, self, as_json=False)
+            return express(returned, shape.said, self, as_json=False)
         except DefinitionError as error:
             problem = f"its result {error.problem}"
             raise DefinitionError(problem, saga=self._saga) from error.__cause__

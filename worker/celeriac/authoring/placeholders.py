@@ -249,7 +249,7 @@ def _refer(value: Placeholder, annotation: Any, owner: object, *, as_json: bool)
     if not (as_json or is_json(value)) and loses_type(annotation_of(value), annotation):
         shown = described(annotation_of(value))
         raise DefinitionError(
-            f"would get plain JSON in place of {shown}, since it does not say what it takes "
+            f"would get plain JSON in place of {shown}, since no annotation says what it is "
             f"({value!r}): annotate it as {shown}"
         )
     return source_of(value)

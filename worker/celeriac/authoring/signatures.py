@@ -64,6 +64,7 @@ class Shape:
     context: str | None  # the parameter that takes the StepContext
     parameters: dict[str, Parameter]  # by key, without the context
     returns: Any
+    said: Any  # the same, with `UNSAID` where the function does not say what it returns
     _codecs: dict[str, Codec] = dataclass_field(default_factory=dict, repr=False)
     _readers: dict[str, tuple[Shape, str]] = dataclass_field(default_factory=dict, repr=False)
 
@@ -79,7 +80,12 @@ class Shape:
         declared = list(_signature(function, name))[1 if bound else 0 :]
         context = _context_of(declared, hints)
         found = [_parameter(each, hints) for each in declared if each.name != context]
-        return cls(name, context, {each.key: each for each in found}, hints.get(RETURNS, Any))
+        returns, said = hints.get(RETURNS, Any), hints.get(RETURNS, UNSAID)
+        return cls(name, context, {each.key: each for each in found}, returns, said)
+
+    def returning(self, annotation: Any) -> Shape:
+        """The shape of the same function, if it said that it returns *annotation*."""
+        return Shape(self.name, self.context, self.parameters, annotation, annotation)
 
     # --- arguments ---
 
