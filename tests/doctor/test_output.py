@@ -208,6 +208,8 @@ def test_no_redis_at_all() -> None:
         ("unix://:secret@/run/redis.sock?db=2", "/run/redis.sock db 2"),
         ("redis+socket:///run/redis.sock?virtual_host=2", "/run/redis.sock db 2"),
         ("redis://a:1/0;redis://b:1/0", "a:1/0"),
+        ("redis://:sec/ret@h:6379/0", "an address that cannot be read"),
+        ("redis://:sec[ret@h:6379/0", "an address that cannot be read"),
     ],
 )
 def test_a_place(url: str, place: str) -> None:
@@ -216,11 +218,15 @@ def test_a_place(url: str, place: str) -> None:
 
 
 def test_hiding() -> None:
-    """A password is hidden however it is spelled; what is too short to be one is left."""
+    """A password is hidden wherever it is set and however spelled, unless too short to be one."""
     conf = {
-        "broker_url": ["redis://u:p%40ssword@h/0", "redis://:x@h/0"],
-        "saga_redis_url": "redis://h/0?password=other",
+        "broker_url": ["redis://u:p%40ssword@h/0", "redis://:x@h/0", "redis://:bare/slash@h:1/0"],
+        "saga_redis_url": "redis://h/0?password=other&ssl_password=keyfile&ssl_ciphers=ALL",
         "result_backend": None,
+        "broker_password": "apart",
+        "broker_use_ssl": {"ssl_password": b"in options", "ssl_keyfile": "/key", "ssl_cert": None},
+        "broker_transport_options": {"sentinel_kwargs": {"password": "deep"}, "visibility": 3600},
     }
-    found = urls.secrets_of(urls.configured_urls(conf))
-    assert urls.masked("p%40ssword p@ssword other x", found) == "**** **** **** x"
+    told = "p%40ssword p@ssword bare/slash other keyfile apart in options deep x ALL /key 3600"
+    hidden = urls.masked(told, urls.secrets_of(conf))
+    assert hidden == "**** " * 8 + "x ALL /key 3600"

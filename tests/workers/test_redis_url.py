@@ -107,6 +107,18 @@ def test_tls_that_cannot_be_used_is_refused(options: dict[str, Any], message: st
         url_of(broker_url=f"{HOST}/0", broker_use_ssl=options)
 
 
+@pytest.mark.parametrize("mark", ["/", "#", "?", "["])
+def test_a_password_with_a_mark_in_it_is_not_told(mark: str) -> None:
+    """What is taken for the port is a part of the password, and says instead how to write it."""
+    url = f"redis://:pa55{mark}word@h:6379/0"
+    for conf in ({"broker_url": url}, {"broker_url": f"{HOST}/0", "saga_redis_url": url}):
+        with pytest.raises(ConfigurationError, match="write %2F for /") as caught:
+            url_of(**conf)
+        assert "pa55" not in str(caught.value)
+    other = url_of(broker_url=url, broker_use_ssl={"ssl_keyfile": "k"}, saga_redis_url=f"{HOST}/0")
+    assert other == f"{HOST}/0"
+
+
 @pytest.fixture
 def tls_port(tmp_path: Path) -> Iterator[int]:
     """Where a Redis speaks TLS, under a certificate that it has signed itself."""

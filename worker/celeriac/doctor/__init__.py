@@ -22,7 +22,7 @@ from celeriac.doctor import broker, configured, durability, sweep, workers
 from celeriac.doctor.facts import NOBODY, gather
 from celeriac.doctor.findings import Check, Finding, Severity, all_checks
 from celeriac.observing import clean, log
-from celeriac.workers import configured_urls, masked, secrets_of
+from celeriac.workers import masked, secrets_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -108,7 +108,7 @@ def _examine(runtime: Runtime, checks: Sequence[Check[Facts]]) -> Report:
 
 def judge(facts: Facts, checks: Sequence[Check[Facts]] = tuple(CHECKS.values())) -> Report:
     """Let *checks* look at *facts*."""
-    hidden = secrets_of(configured_urls(facts.conf))
+    hidden = secrets_of(facts.conf)
     findings = [finding for check in checks for finding in check.findings(facts)]
     told = [_told(finding, lambda text: clean(masked(text, hidden))) for finding in findings]
     return Report(sorted(told, key=lambda finding: _ORDER.index(finding.severity)))

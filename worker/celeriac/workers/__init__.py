@@ -24,7 +24,7 @@ from celeriac.workers.retries import classify_celery_error
 from celeriac.workers.runtime import Runtime, redis_url
 from celeriac.workers.sweep_watch import SweepWatch, sweep_is_down
 from celeriac.workers.tasks import SagaTask, adopt
-from celeriac.workers.urls import broker_url, configured_urls, masked, place, secrets_of
+from celeriac.workers.urls import broker_url, masked, place, secrets_of
 
 __all__ = [
     "CALL_SECONDS",
@@ -52,7 +52,6 @@ __all__ = [
     "broker_url",
     "check_messages",
     "classify_celery_error",
-    "configured_urls",
     "depths",
     "forks",
     "masked",

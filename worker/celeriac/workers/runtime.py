@@ -168,7 +168,7 @@ def redis_url(app: Celery, settings: Settings) -> str:
             "saga_redis_url: there are several brokers, and run state is in one Redis; set "
             "app.conf.saga_redis_url to say in which"
         )
-    scheme = urlsplit(found.partition(";")[0]).scheme
+    scheme = _scheme(found.partition(";")[0])
     if settings.redis_url and scheme not in _SCHEMES:
         raise ConfigurationError(
             f"saga_redis_url: it begins with {scheme or 'no scheme'}, which is not a Redis; write "
@@ -182,3 +182,16 @@ def redis_url(app: Celery, settings: Settings) -> str:
     # kombu spells a unix socket `redis+socket://`, redis-py `unix://`.
     found = found.replace("redis+socket://", "unix://", 1).replace("virtual_host=", "db=")
     return with_tls(found, app.conf)
+
+
+def _scheme(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 -- read when it is asked for
+    except ValueError:
+        # What was found may be a part of the password: it is not repeated here.
+        raise ConfigurationError(
+            "saga_redis_url: the address cannot be read; in a user name or a password, write "
+            "%2F for /, %23 for #, %3F for ?, %40 for @, %5B for [ and %5D for ]"
+        ) from None
+    return parts.scheme

@@ -84,10 +84,12 @@ def _said_of_the_server(url: str, conf: Mapping[str, Any]) -> dict[str, Any] | N
 
 
 def _server(url: str) -> tuple[str, int] | None:
-    parts = urlsplit(url.partition(";")[0])
-    if parts.scheme not in _NETWORK:
-        return None
-    return parts.hostname or "localhost", parts.port or _DEFAULT_PORT
+    try:
+        parts = urlsplit(url.partition(";")[0])
+        where = parts.hostname or "localhost", parts.port or _DEFAULT_PORT
+    except ValueError:
+        return None  # Celery will say so
+    return where if parts.scheme in _NETWORK else None
 
 
 def _spelt(name: str, value: Any) -> str:

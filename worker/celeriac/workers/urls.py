@@ -1,21 +1,30 @@
 """Where servers are, said without their passwords.
 
-Owns: naming a server by its URL, and taking secrets out of any text.  Refuses to know: what is
-asked of a server.
+Owns: naming a server by its URL, and taking a configuration's secrets out of any text.  Refuses to
+know: what is asked of a server.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, quote, unquote, urlsplit
+from urllib.parse import parse_qs, parse_qsl, quote, unquote, urlsplit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator
 
 HIDDEN = "****"
-_SECRETS = ("password", "ssl_password")  # what a URL's query may hold
+_SECRET = ("password", "passwd", "secret", "token")  # what the name of an option has in it
 _SHORTEST = 3  # a shorter password would blot out half of the text
 _URLS = ("broker_url", "broker_read_url", "broker_write_url", "result_backend", "saga_redis_url")
+# Settings that are options themselves, by name, and what may be nested in them.
+_OPTIONS = (
+    "broker_use_ssl",
+    "redis_backend_use_ssl",
+    "broker_transport_options",
+    "result_backend_transport_options",
+)
+_PASSWORDS = ("broker_password", "redis_password", "security_key_password")
 
 
 def configured_urls(conf: Mapping[str, Any]) -> list[str]:
@@ -36,6 +45,13 @@ def broker_url(conf: Mapping[str, Any]) -> str:
 
 def place(url: str) -> str:
     """Name the server and database of *url*: `host:6379/0`, or the path of a socket."""
+    try:
+        return _place(url)
+    except ValueError:  # a bare `/` or `[` in a password, for example
+        return "an address that cannot be read"
+
+
+def _place(url: str) -> str:
     parts = urlsplit(url.partition(";")[0])
     query = parse_qs(parts.query)
     db = (query.get("db") or query.get("virtual_host") or [""])[0]
@@ -45,16 +61,47 @@ def place(url: str) -> str:
     return f"{parts.hostname or 'localhost'}{port}/{parts.path.strip('/') or db or 0}"
 
 
-def secrets_of(found_in: Iterable[str]) -> set[str]:
-    """The passwords that URLs hold, as they are written there and as they are meant."""
+def secrets_of(conf: Mapping[str, Any]) -> set[str]:
+    """The passwords in a configuration, as they are written there and as they are meant."""
     found: set[str] = set()
-    for url in found_in:
-        parts = urlsplit(url)
-        query = parse_qs(parts.query)
-        given = [parts.password or "", *(v for name in _SECRETS for v in query.get(name, ()))]
-        for secret in given:
+    for url in configured_urls(conf):
+        for secret in _secrets_in_url(url):
             found |= {secret, unquote(secret), quote(unquote(secret), safe="")}
+    found |= {_text(conf.get(name)) for name in _PASSWORDS}
+    found.update(*(_secrets_in_options(conf.get(name)) for name in _OPTIONS))
     return {secret for secret in found if len(secret) >= _SHORTEST}
+
+
+def _secrets_in_url(url: str) -> Iterator[str]:
+    # A password with a bare `/`, `#` or `[` makes it no URL, and is one all the same.
+    yield url.partition("://")[2].rpartition("@")[0].partition(":")[2]
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return
+    yield parts.password or ""
+    for name, value in parse_qsl(parts.query):
+        if _is_secret(name):
+            yield value
+
+
+def _secrets_in_options(given: Any) -> Iterator[str]:
+    """The secrets in options, however deep: those of Sentinel's servers are one level down."""
+    for name, value in given.items() if isinstance(given, Mapping) else ():
+        if _is_secret(str(name)):
+            yield _text(value)
+        yield from _secrets_in_options(value)
+
+
+def _is_secret(name: str) -> bool:
+    return any(word in name.lower() for word in _SECRET)
+
+
+def _text(value: Any) -> str:
+    """A secret as text; one that is made when it is asked for (a function) is not in here."""
+    if isinstance(value, bytes | bytearray):
+        return value.decode(errors="replace")
+    return value if isinstance(value, str) else ""
 
 
 def masked(text: str, secrets: Iterable[str]) -> str:
