@@ -222,6 +222,14 @@ PLANTS = (
         ("tests/workers/test_raised.py",),
     ),
     Plant(
+        "a busy greenlet loses its lease",
+        "In a pool of greenlets, only a greenlet renews: none runs while a body computes.",
+        "workers/renewal.py",
+        "                store.renew(sorted(self._held()), int(self._lease * 1000))\n",
+        "",
+        ("tests/workers/test_pools.py -k holds_up",),
+    ),
+    Plant(
         "every pool forks",
         "The id of a greenlet is taken for that of a process that has died.",
         "workers/leases.py",

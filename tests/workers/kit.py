@@ -7,9 +7,10 @@ who starts the processes.
 A script maps a step (`pay`, or `pay.undo`) to what its attempts do, one word each, `ok` after the
 last: `raise` and `raise-after` (the effect), `abort`, `abort-clean` (no effect), `kill` and
 `kill-after`, `gate` and `gate-after` (waits until the test opens it), `spin` (never ends), `slow`,
-`large` and `wrong` (outputs that cannot be recorded), and for `weigh` also `nan` and `object`.
-Further ways to end: `exit`, what `_ODD` names, and in a pool of greenlets `gevent` or `eventlet` (a
-time-out of that library strikes) and `killed` (as a greenlet is).
+`hog` (computes for longer than a lease), `large` and `wrong` (outputs that cannot be recorded), and
+for `weigh` also `nan` and `object`.  Further ways to end: `exit`, what `_ODD` names, and in a
+pool of greenlets `gevent` or `eventlet` (a time-out of that library strikes) and `killed` (as a
+greenlet is).
 """
 
 from __future__ import annotations
@@ -259,8 +260,15 @@ def _kill(_: Path) -> None:
     raise import_module("greenlet").GreenletExit
 
 
+def _compute(_: Path) -> None:
+    until = time.monotonic() + 2.5 * LEASE
+    while time.monotonic() < until:
+        pass  # never yields: no greenlet runs beside it
+
+
 # Imported by whoever asks for it: a worker of another pool is to have none of it.
 _GREEN: dict[str, Callable[[Path], None]] = {
+    "hog": _compute,
     "gevent": partial(_strike, "gevent"),
     "eventlet": partial(_strike, "eventlet"),
     "killed": _kill,

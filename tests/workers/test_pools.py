@@ -71,6 +71,18 @@ def test_each_pool_runs_and_undoes_sagas(world: World, options: tuple[str, ...])
     assert not worker.says("lost with their pool child")
 
 
+@pytest.mark.parametrize("pool", ["gevent", "eventlet"])
+def test_a_body_that_holds_up_all_greenlets_keeps_its_lease(world: World, pool: str) -> None:
+    """While one computes, no greenlet of its worker runs; nobody repeats it beside itself."""
+    world.worker("green", args=("--pool", pool, "-Q", "celery", "-X", "celeriac"))
+    world.worker("sweeper", children=1, args=("-Q", "celeriac"))
+    world.beat()
+    run = world.kit.trip.start(Trip(script={"pay": ["hog"]}), id="busy")
+    assert world.rest(run).status == "completed"
+    assert bodies(world, run) == ONCE
+    assert not [event for event in run.history() if event.kind in ("lost", "late")]
+
+
 def test_a_worker_of_one_queue_sweeps_too(world: World) -> None:
     """A worker told to take from `celery` alone sweeps and compensates all the same."""
     world.worker(args=("-Q", "celery"))

@@ -31,10 +31,12 @@ from celeriac.workers import (
     STRATEGY,
     HeartbeatFileStep,
     LeaseKeeper,
+    NativeRenewal,
     SweepWatch,
     Tick,
     check_messages,
     forks,
+    native,
     parse_header,
     redis_url,
     written,
@@ -103,6 +105,7 @@ class _Wiring:
     def __init__(self, app: Celery, runtime: Runtime) -> None:
         self.app, self.runtime = app, runtime
         self.keeper: LeaseKeeper | None = None
+        self.renewal: NativeRenewal | None = None
         self._refuses_queue = False
         # shared=False: another app in this process must not get tasks that work on our store.
         self.sweep = app.task(
@@ -223,6 +226,10 @@ class _Wiring:
             SweepWatch(store, settings.sweep_interval).look,
         )
         self.keeper.start()
+        if (threads := native()) is not None:  # the keeper is a greenlet, which may be held up
+            keeper, new_store = self.keeper, self.runtime.new_store
+            self.renewal = NativeRenewal(new_store, settings.lease, keeper.held, keeper.ran_at)
+            self.renewal.start(threads)
         log.info(
             "celeriac is ready: lease %g s, sweep every %g s, namespace %s",
             settings.lease,
@@ -232,9 +239,10 @@ class _Wiring:
         start_checkup(self.runtime)
 
     def _stop_keeper(self, **_: Any) -> None:
-        if self.keeper is not None:
-            self.keeper.stop()
-            self.keeper = None
+        for each in (self.renewal, self.keeper):
+            if each is not None:
+                each.stop()
+        self.renewal = self.keeper = None
 
     def _tell_unknown(
         self, sender: Any = None, message: Any = None, name: str = "", **_: Any

@@ -5,8 +5,9 @@ defined and steered.
 
 Its files, from the ground up::
 
-    headers | heartbeat | retries | sweep_watch | urls < canvas < intake | leases | queues | tls
-    < preflight < runtime < passage < edge | report < tasks < adoption
+    headers | heartbeat | renewal | retries | sweep_watch | urls
+    < canvas < intake | leases | queues | tls < preflight < runtime < passage < edge | report
+    < tasks < adoption
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from celeriac.workers.intake import STRATEGY
 from celeriac.workers.leases import LeaseKeeper, forks
 from celeriac.workers.preflight import check_messages
 from celeriac.workers.queues import Depth, depths
+from celeriac.workers.renewal import NativeRenewal, native
 from celeriac.workers.report import CALL_SECONDS, Tick, Ticks, Worker, WorkerReports, ask_workers
 from celeriac.workers.retries import classify_celery_error
 from celeriac.workers.runtime import Runtime, redis_url
@@ -37,6 +39,7 @@ __all__ = [
     "Depth",
     "HeartbeatFileStep",
     "LeaseKeeper",
+    "NativeRenewal",
     "Promised",
     "Recruits",
     "Runtime",
@@ -55,6 +58,7 @@ __all__ = [
     "depths",
     "forks",
     "masked",
+    "native",
     "parse_header",
     "place",
     "redis_url",

@@ -26,7 +26,7 @@ from celeriac.workers.headers import HEADER, parse_header
 
 if TYPE_CHECKING:
     from collections import deque
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from celeriac.store import Store
 
@@ -80,11 +80,13 @@ class LeaseKeeper(threading.Thread):
         self._outage = OutageClock()
         self._store_is_away = False  # it was logged
         self._renew_at = 0.0  # by the monotonic clock; 0 is at once
+        self._ran_at = time.monotonic()
 
     def run(self) -> None:
         """Work until the worker stops."""
         tick = min(_LONGEST_TICK, self._lease / 6)
         while not self._stopped.wait(tick):
+            self._ran_at = time.monotonic()
             try:
                 self._beat()
             except StoreError as error:
@@ -100,6 +102,14 @@ class LeaseKeeper(threading.Thread):
     def stop(self) -> None:
         """Renew no more; whatever is still active will be taken over."""
         self._stopped.set()
+
+    def ran_at(self) -> float:
+        """Return when it last ran, by the monotonic clock."""
+        return self._ran_at
+
+    def held(self) -> set[Lease]:
+        """Return the leases of all attempts at work, whatever became of their processes."""
+        return {lease for _, lease in self._at_work()}
 
     def _beat(self) -> None:
         alive, dead = self._attempts()
@@ -138,13 +148,17 @@ class LeaseKeeper(threading.Thread):
         while self._deaths:
             dead.add(self._deaths.popleft())
         forks = self._forks()
+        for request, lease in self._at_work():
+            # In other pools it is the id of a greenlet, and may even be that of a process.
+            pid = getattr(request, "worker_pid", None) if forks else None
+            (dead if pid and has_died(pid) else alive).add(lease)
+        return alive - dead, dead
+
+    def _at_work(self) -> Iterator[tuple[Any, Lease]]:
         for request in list(state.active_requests):
             lease = lease_of(request)
             if lease is not None:
-                # In other pools it is the id of a greenlet, and may even be that of a process.
-                pid = getattr(request, "worker_pid", None) if forks else None
-                (dead if pid and has_died(pid) else alive).add(lease)
-        return alive - dead, dead
+                yield request, lease
 
 
 class SagaRequest(Request):  # type: ignore[misc]  # Celery has no types
