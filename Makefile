@@ -100,7 +100,7 @@ chaos: $(READY) ## kill, stop and cut off everything for MINUTES, then heal and 
 
 .PHONY: bench
 bench: $(READY) ## compare with a bare Celery chain, side by side
-	@$(PY) -m bench.chain $(ARGS)
+	@$(PY) -m bench $(ARGS)
 
 .PHONY: million
 million: $(READY) ## list, count and sweep beside a million runs at rest (3 GB of memory)

@@ -1,43 +1,98 @@
-"""The app that is measured: no-op tasks, once as bare Celery tasks, once as steps of sagas.
+"""The app that is measured: the same work as bare Celery tasks and as steps of sagas.
 
-Owns: the tasks, and telling when the last of a batch has run.  Refuses to know: how it is timed.
+Owns: the tasks, what puts them together on both sides, and telling when what was started has run.
+Refuses to know: how it is timed.
+
+The environment says where and how it runs: `CELERY_BROKER_URL` (Celery's own) names a Redis,
+`BENCH_AHEAD=0` turns running ahead off, `BENCH_PROFILE` is a folder for samples of its workers.
 """
 
 from __future__ import annotations
 
 import os
+import time
+from functools import cache
 from typing import Any
 
 from celery import Celery, chain
 from redis import Redis
 
-from celeriac import Flow, Saga, Sagas
+from bench import sampling
+from celeriac import Abort, Flow, Saga, Sagas
+from celeriac.settings import Settings
 
-URL = os.environ.get("BENCH_URL", "redis://localhost:6379/0")
 LENGTHS = (3, 10, 30, 100)
-DONE, TARGET, READY = "bench:done", "bench:target", "bench:ready"
+SLOW = "bench-slow"  # a queue beside the usual one
+LEFT, ENDED = "bench:left", "bench:ended"
+_HOW_LONG = {"short": 0.02, "slow": 0.1}  # seconds that a step of the mixed load sleeps
 
-app = Celery("bench", broker=URL)
+app = Celery("bench", broker="redis://localhost:6379/0")
 app.conf.update(task_ignore_result=True, worker_prefetch_multiplier=1)
+if os.environ.get("BENCH_AHEAD") == "0" and "run_ahead" in Settings.model_fields:
+    app.conf.saga_run_ahead = 0
+if folder := os.environ.get("BENCH_PROFILE"):
+    sampling.install(folder)
 sagas = Sagas(app)
-redis = Redis.from_url(URL, socket_timeout=None)
 
 
-def tick() -> None:
-    """Count one finished chain or saga; both sides pay for it."""
-    if redis.incr(DONE) == int(redis.get(TARGET) or 0):
-        redis.rpush(READY, 1)
+@cache
+def redis() -> Redis:
+    """Return this process's client of the Redis in which the ends are told."""
+    return Redis.from_url(app.conf.broker_url, socket_timeout=None, decode_responses=True)
 
 
-@app.task(ignore_result=True)  # type: ignore[untyped-decorator]  # Celery has no types
+def count_down() -> None:
+    """Count one end; the last one tells when its body was called.  Both sides pay for it."""
+    now = time.perf_counter()  # on one machine, one clock for all processes
+    if redis().decr(LEFT) == 0:
+        redis().rpush(ENDED, now)
+
+
+# --- bare tasks -----------------------------------------------------------------------------------
+
+
+class Declined(Exception):
+    """What a bare task raises when it has to be given up."""
+
+
+@app.task  # type: ignore[untyped-decorator]  # Celery has no types
 def bare() -> None:
     """Do nothing."""
 
 
-@app.task(ignore_result=True)  # type: ignore[untyped-decorator]  # Celery has no types
+@app.task  # type: ignore[untyped-decorator]  # Celery has no types
 def bare_last() -> None:
     """Do nothing, and be counted."""
-    tick()
+    count_down()
+
+
+@app.task(throws=(Declined,))  # type: ignore[untyped-decorator]  # logged in one line
+def bare_decline() -> None:
+    """Refuse."""
+    raise Declined("card declined")
+
+
+@app.task  # type: ignore[untyped-decorator]  # Celery has no types
+def undo_two(request: Any, error: Any, traceback: Any) -> None:  # noqa: ARG001 -- Celery's three
+    """Undo two tasks, the last one first.
+
+    Celery calls this inside the worker, where whatever it raises is lost; so the undoing goes into
+    tasks of its own, which can be retried.
+    """
+    chain(bare.si(), bare_last.si()).apply_async()
+
+
+def bare_chain(length: int) -> Any:
+    """Return a Celery chain of *length* no-op tasks."""
+    return chain(*[bare.si() for _ in range(length - 1)], bare_last.si())
+
+
+def bare_failing() -> Any:
+    """Return a chain of three whose last task refuses, and whose errback undoes the first two."""
+    return chain(bare.si(), bare.si(), bare_decline.si()).on_error(undo_two.s())
+
+
+# --- sagas ----------------------------------------------------------------------------------------
 
 
 @sagas.step
@@ -48,15 +103,56 @@ def step() -> None:
 @sagas.step
 def step_last() -> None:
     """Do nothing, and be counted."""
-    tick()
+    count_down()
 
 
-def bare_chain(length: int) -> Any:
-    """A Celery chain of *length* no-op tasks."""
-    return chain(*[bare.si() for _ in range(length - 1)], bare_last.si())
+@sagas.step
+def step_undone_last() -> None:
+    """Do nothing."""
 
 
-def _saga(length: int) -> Saga[Any, None]:
+@step_undone_last.compensation
+def undo_last() -> None:
+    """Undo nothing, and be counted."""
+    count_down()
+
+
+@sagas.step
+def step_undone() -> None:
+    """Do nothing."""
+
+
+@step_undone.compensation
+def undo() -> None:
+    """Undo nothing."""
+
+
+@sagas.step
+def decline() -> None:
+    """Refuse."""
+    raise Abort("card declined", code="card_declined", effect=False)
+
+
+@sagas.step
+def nap(kind: str) -> None:
+    """Sleep as long as such a step does."""
+    time.sleep(_HOW_LONG[kind])
+
+
+@sagas.step(queue=SLOW)
+def nap_apart(kind: str) -> None:
+    """Sleep in the slow queue."""
+    time.sleep(_HOW_LONG[kind])
+
+
+@sagas.step
+def nap_last(kind: str, name: str, began: float) -> None:
+    """Sleep, and tell what ended and how long that took."""
+    time.sleep(_HOW_LONG[kind])
+    redis().rpush(ENDED, f"{name} {time.perf_counter() - began}")
+
+
+def _noop(length: int) -> Saga[Any, None]:
     def steps(flow: Flow) -> None:
         for _ in range(length - 1):
             flow.step(step)
@@ -65,4 +161,30 @@ def _saga(length: int) -> Saga[Any, None]:
     return sagas.saga(name=f"noop-{length}")(steps)
 
 
-SAGAS = {length: _saga(length) for length in LENGTHS}
+def _napping(name: str, length: int) -> Saga[float, None]:
+    def steps(flow: Flow, began: float) -> None:
+        for _ in range(length - 1):
+            flow.step(nap, "short")
+        flow.step(nap_last, "short", name, began)
+
+    return sagas.saga(name=name)(steps)
+
+
+SAGAS = {length: _noop(length) for length in LENGTHS}
+short, long = _napping("short", 3), _napping("long", 100)
+
+
+@sagas.saga
+def failing(flow: Flow) -> None:
+    """Two steps that are undone, since the third refuses."""
+    flow.step(step_undone_last)
+    flow.step(step_undone)
+    flow.step(decline)
+
+
+@sagas.saga
+def detour(flow: Flow, began: float) -> None:
+    """Three steps, the second of which is in the slow queue."""
+    flow.step(nap, "short")
+    flow.step(nap_apart, "slow")
+    flow.step(nap_last, "short", "detour", began)

@@ -1,0 +1,178 @@
+"""`make bench`: sagas beside bare Celery chains, on the same Redis and the same worker.
+
+Owns: the order of the parts, and printing what they found.  Refuses to know: how each of them is
+measured.
+
+`--only` names parts to repeat, `--json` prints all figures as one document, `--profile` shows where
+the time goes instead of measuring how long it takes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import platform
+import sys
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from bench import latency, memory, mixed, profiling, recovery, throughput
+from bench.app import LENGTHS
+from bench.round_trips import trips_per_step
+from bench.rows import rows_of, table
+from bench.site import Site
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+#: The parts, in order, and about how many seconds each takes at the default settings.
+PARTS = {
+    "throughput": 70,
+    "lengths": 60,
+    "failing": 60,
+    "latency": 25,
+    "off": 110,
+    "memory": 25,
+    "trips": 1,
+    "recovery": 60,
+    "mixed": 80,
+}
+_AHEAD: dict[str, str] = {}
+_OFF = {"BENCH_AHEAD": "0"}
+
+
+class Options(NamedTuple):
+    """What was asked for."""
+
+    runs: int
+    rounds: int
+    children: int
+    only: Sequence[str]
+    json: bool
+    profile: bool
+
+
+def main() -> None:
+    """Measure, and print."""
+    options = _options()
+    logging.getLogger("celeriac").setLevel(logging.ERROR)  # here; workers have a log of their own
+    with (
+        tempfile.TemporaryDirectory(prefix="celeriac-bench-") as name,
+        Site(Path(name), options.children) as site,
+    ):
+        settings = _settings(site, options)
+        if options.profile:
+            return _print_profile(site, options, settings)
+        minutes = sum(PARTS[part] for part in options.only) / 60
+        _say(f"{settings['cores']} cores, one worker with {options.children} processes")
+        _say(f"at the default settings this takes about {minutes:.0f} minutes")
+        figures = _measured(site, options)
+    rows = rows_of(figures)
+    if options.json:
+        document = {
+            "settings": settings,
+            "rows": [row.document() for row in rows],
+            "figures": figures,
+        }
+        print(json.dumps(document, indent=1))
+    else:
+        print(table(rows))
+    return None
+
+
+def _options() -> Options:
+    parser = argparse.ArgumentParser(
+        prog="make bench", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--runs", type=int, default=1500, help="chains and sagas of each batch")
+    parser.add_argument("--rounds", type=int, default=3, help="batches of each kind")
+    parser.add_argument("--children", type=int, default=2, help="processes of the worker")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), metavar="PART")
+    parser.add_argument("--json", action="store_true", help="print all figures as JSON")
+    parser.add_argument("--profile", action="store_true", help="show where the time goes")
+    return Options(**vars(parser.parse_args()))
+
+
+def _settings(site: Site, options: Options) -> dict[str, Any]:
+    return {
+        **options._asdict(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "redis": ".".join(str(part) for part in site.redis.version),
+        **{name: version(name) for name in ("celeriac", "celery", "kombu", "redis")},
+    }
+
+
+def _measured(site: Site, options: Options) -> dict[str, Any]:
+    figures: dict[str, Any] = {}
+    on = {"throughput", "lengths", "failing", "latency"} & set(options.only)
+    if on:
+        figures["ahead"] = _of_a_worker(site, options, on, _AHEAD)
+    if "off" in options.only:
+        figures["off"] = _of_a_worker(site, options, {"throughput", "lengths", "latency"}, _OFF)
+    if "memory" in options.only:
+        _say("memory")
+        with site.worker():
+            lengths = (min(LENGTHS), max(LENGTHS))
+            figures["memory"] = {
+                str(each): memory.bytes_a_run(site, options.runs, each) for each in lengths
+            }
+    if "trips" in options.only:
+        figures["trips"] = trips_per_step()
+    if "recovery" in options.only:
+        _say("recovery")
+        found = recovery.after_kill(site, min(200, options.runs), options.rounds)
+        figures["recovery"] = {**found, "running": options.children}
+    if "mixed" in options.only:
+        _say("mixed load")
+        figures["mixed"] = mixed.mixed_load(site, min(200, options.runs))
+    return figures
+
+
+def _of_a_worker(
+    site: Site, options: Options, parts: set[str], env: dict[str, str]
+) -> dict[str, Any]:
+    """Measure both sides at one worker; *env* is how it is configured."""
+    found: dict[str, Any] = {}
+    runs, rounds, first = options.runs, options.rounds, min(LENGTHS)
+    with site.worker(env):
+        if "throughput" in parts:
+            _say("throughput")
+            found["throughput"] = throughput.by_length(site, runs, rounds, [first])
+        if "lengths" in parts:
+            _say("lengths")
+            longer = [each for each in LENGTHS if each > first or "throughput" not in parts]
+            more = throughput.by_length(site, runs // 2, min(2, rounds), longer)
+            found["throughput"] = {**found.get("throughput", {}), **more}
+        if "failing" in parts:
+            _say("failing")
+            found["failing"] = throughput.with_failure(site, runs, rounds)
+        if "latency" in parts:
+            _say("latency")
+            found["latency"] = latency.unloaded(site, max(10, runs // 5))
+    return found
+
+
+def _print_profile(site: Site, options: Options, settings: dict[str, Any]) -> None:
+    found = {
+        name: profiling.profile(site, options.runs, env)
+        for name, env in (("ahead", _AHEAD), ("not ahead", _OFF))
+        if name == "ahead" or "off" in options.only
+    }
+    if options.json:
+        print(json.dumps({"settings": settings, "profile": found}, indent=1))
+        return
+    for name, profiles in found.items():
+        print(f"\n{name}\n{profiling.described(profiles)}")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,171 @@
+"""The table: each figure, what it must be, what it should be, and whether it is.
+
+Owns: the bounds, and which figures a row is made of.  Refuses to know: how they were measured.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+LEAST, MOST = ">=", "<="
+#: Whose CPU time: that of worker, children and beat together comes first.
+_CPU = {"celery": "", "redis": " of Redis", "client": " of the client"}
+_LARGE = 100
+_HEADS = ("", "chain", "saga", "today", "must", "aim", "")
+
+
+class Bound(NamedTuple):
+    """What a figure must be, and what it should be."""
+
+    sign: str  # LEAST or MOST
+    must: float
+    aim: float | None = None
+
+    def holds(self, value: float) -> bool:
+        """True if *value* is what it must be."""
+        return value >= self.must if self.sign == LEAST else value <= self.must
+
+
+class Row(NamedTuple):
+    """One line of the table; `unit` is that of `value`, "x" for a ratio to the chain."""
+
+    part: str
+    name: str
+    value: float
+    unit: str
+    chain: float | None = None
+    saga: float | None = None
+    bound: Bound | None = None
+
+    @property
+    def holds(self) -> bool | None:
+        """Whether the bound holds; None where there is none."""
+        return self.bound.holds(self.value) if self.bound else None
+
+    def document(self) -> dict[str, Any]:
+        """Return the row for programs."""
+        bound = self.bound._asdict() if self.bound else None
+        return {**self._asdict(), "bound": bound, "holds": self.holds}
+
+
+def rows_of(figures: Mapping[str, Any]) -> list[Row]:
+    """Return the rows of what was measured; a part that was left out has none."""
+    return [
+        *_worker_rows(figures.get("ahead", {}), _AHEAD),
+        *_worker_rows(figures.get("off", {}), _OFF),
+        *_other_rows(figures),
+    ]
+
+
+#: By configuration: what its rows begin with, and their bounds.
+_AHEAD: tuple[str, Mapping[str, Bound]] = (
+    "",
+    {
+        "per_second 3": Bound(LEAST, 2.0, 2.6),
+        "failing": Bound(LEAST, 2.5, 4.5),
+        "cpu 3": Bound(MOST, 0.6, 0.35),
+        "cpu 100": Bound(MOST, 0.2, 0.07),
+        "p50": Bound(MOST, 0.6, 0.4),
+        "p99": Bound(MOST, 0.6, 0.4),
+    },
+)
+_OFF: tuple[str, Mapping[str, Bound]] = (
+    "not ahead: ",
+    {"per_second 3": Bound(LEAST, 0.92, 1.0), "growth": Bound(MOST, 20, 0)},
+)
+
+
+def _worker_rows(found: Mapping[str, Any], kind: tuple[str, Mapping[str, Bound]]) -> Iterator[Row]:
+    """The rows of both sides beside each other, of one configuration of the worker."""
+    before, bounds = kind
+    lengths = found.get("throughput", {})
+    for length, sides in lengths.items():
+        chain, saga = sides["chain"]["per_second"], sides["saga"]["per_second"]
+        bound = bounds.get(f"per_second {length}")
+        yield _ratio("throughput", f"{before}{length} steps, runs/s", chain, saga, bound)
+    if failing := found.get("failing"):
+        chain, saga = failing["chain"]["per_second"], failing["saga"]["per_second"]
+        name = f"{before}failing, two undone, runs/s"
+        yield _ratio("failing", name, chain, saga, bounds.get("failing"))
+    for length, sides in lengths.items():
+        chain, saga = (sides[side]["cpu_ms_a_step"] for side in ("chain", "saga"))
+        for who, what in _CPU.items():
+            if who == "celery" or length in {"3", "100"}:
+                name = f"{before}{length} steps, CPU{what}, ms a step"
+                most = bounds.get(f"cpu {length}") if who == "celery" else None
+                yield _ratio("throughput", name, chain[who], saga[who], most)
+    if {"3", "100"} <= lengths.keys():
+        chain, saga = (_growth(lengths, side) for side in ("chain", "saga"))
+        name = f"{before}growth of ms a step, 3 to 100"
+        yield Row("throughput", name, saga, "%", chain, saga, bounds.get("growth"))
+    for cut in ("p50", "p95", "p99") if "latency" in found else ():
+        chain, saga = (found["latency"][side][cut] for side in ("chain", "saga"))
+        name = f"{before}one unloaded run, {cut}, ms"
+        yield _ratio("latency", name, chain, saga, bounds.get(cut))
+
+
+def _other_rows(figures: Mapping[str, Any]) -> Iterator[Row]:
+    for length, limit in (("3", 1500), ("100", 12_000)):
+        if length in figures.get("memory", {}):
+            value = figures["memory"][length]
+            name = f"Redis memory of a finished run, {length} steps"
+            yield Row("memory", name, value, "bytes", saga=value, bound=Bound(MOST, limit))
+    if found := figures.get("recovery"):
+        value, name = found["seconds"], f"all workers killed, {found['in_flight']} in flight: done"
+        yield Row("recovery", name, value, "s", saga=value, bound=Bound(MOST, 3, 2))
+        running, value = found["running"], found["repeated"]  # each child was at one
+        name = "attempts repeated then"
+        yield Row("recovery", name, value, "", saga=value, bound=Bound(MOST, running))
+    if found := figures.get("mixed"):
+        alone, beside = found["alone"]["p99"], found["beside"]["p99"]
+        name = f"p99 of a short run: among {found['live']}; with {found['long']} of 100 steps, s"
+        yield Row("mixed", name, beside / alone, "x", alone, beside, Bound(MOST, 2))
+    if found := figures.get("trips"):
+        name = "round trips to Redis for each step"
+        yield Row("trips", name, found, "", saga=found, bound=Bound(MOST, 3, 2))
+
+
+def _ratio(part: str, name: str, chain: float, saga: float, bound: Bound | None) -> Row:
+    return Row(part, name, saga / chain if chain else 0.0, "x", chain, saga, bound)
+
+
+def _growth(lengths: Mapping[str, Any], side: str) -> float:
+    """By how many percent a step costs more in a run of 100 than in one of 3."""
+    short, long = (float(lengths[each][side]["ms_a_step"]) for each in ("3", "100"))
+    return (long / short - 1) * 100
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Return the table as text."""
+    lines = [_HEADS, *(_cells(row) for row in rows)]
+    widths = [max(len(line[n]) for line in lines) for n in range(len(_HEADS))]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if n in {0, len(_HEADS) - 1} else cell.rjust(width)
+            for n, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    bound = row.bound
+    return (
+        row.name,
+        _number(row.chain),
+        _number(row.saga),
+        f"{_number(row.value)}{row.unit if row.unit in {'x', '%'} else ''}",
+        f"{bound.sign} {bound.must:g}" if bound else "",
+        f"{bound.aim:g}" if bound and bound.aim is not None else "",
+        {True: "holds", False: "MISSED", None: ""}[row.holds],
+    )
+
+
+def _number(value: float | None) -> str:
+    """Three figures of a number, and all of a large one."""
+    if value is None:
+        return ""
+    return f"{value:.0f}" if abs(value) >= _LARGE or value == int(value) else f"{value:.3g}"
