@@ -12,6 +12,7 @@ from celeriac.doctor import CHECKS, Severity
 from celeriac.doctor.sweep import _at_once, _is_late
 from celeriac.workers.report import Ticks, ask_workers
 from tests.doctor.examined_app import build
+from tests.doctor.processes import environment
 from tests.processes import until
 
 if TYPE_CHECKING:
@@ -264,13 +265,15 @@ def test_a_worker_tells_once(clean: RedisServer, serve: Serve, ward: Ward) -> No
     assert "CONFIG SET appendonly yes" in text
 
 
-def test_a_doctor_that_cannot_look_stops_no_worker(
-    clean: RedisServer, serve: Serve, ward: Ward
-) -> None:
-    """A worker starts while its state Redis is away, and says so."""
-    gone = serve()
-    url = gone.url
-    gone.kill()
-    worker = ward.worker("w1", broker=clean.url, state=url)
-    worker.await_text("doctor: redis: the state Redis at 127.0.0.1")
+def test_a_worker_waits_for_its_state(clean: RedisServer, serve: Serve, ward: Ward) -> None:
+    """Started beside its state Redis, a worker says what it waits for, and starts then."""
+    late = serve()
+    url = late.url
+    late.kill()
+    env = environment(broker=clean.url, state=url)
+    words = ("worker", "-c", "1", "-n", "w1@test", "-l", "INFO", "--without-mingle")
+    worker = ward.processes.celery("w1", *words, env=env, says="waiting for run state: the state")
+    late.start()
+    worker.await_text("celeriac is ready")
+    worker.await_text("the doctor has looked")
     assert not worker.ended

@@ -131,14 +131,18 @@ class Load:
 
     def lost(self, url: str | None = None) -> Loss:
         """Compare with what a server has now."""
-        store = RedisStore(url or self.url, shards=2)
-        try:
-            versions = {run_id: self._version(store, run_id) for run_id in self._ids()}
-        finally:
-            store.close()
+        versions = self.versions(url)
         gone = [each.told for each in self.acknowledged if versions[each.run.id] < each.run.version]
         last = max((each.told for each in self.acknowledged), default=0.0)
         return Loss(len(gone), self.writes, last - min(gone) if gone else 0.0)
+
+    def versions(self, url: str | None = None) -> dict[str, int]:
+        """Which version of each run a server has now; 0: it has none."""
+        store = RedisStore(url or self.url, shards=2)
+        try:
+            return {run_id: self._version(store, run_id) for run_id in self._ids()}
+        finally:
+            store.close()
 
     def _ids(self) -> set[str]:
         return {each.run.id for each in self.acknowledged}

@@ -27,6 +27,7 @@ from celeriac.engine.repair import Repair
 from celeriac.errors import StoreFull
 from celeriac.store.redis import RedisStore
 from tests.chaos.proxy import Fault, Proxy
+from tests.durability.failovers import failed_over
 from tests.durability.load import Acknowledged, Load, Loss
 from tests.durability.shop import Ledger, Shop
 from tests.engine.driver import TERMS
@@ -259,6 +260,17 @@ def _let_pass(load: Load, *, guarded: bool) -> None:
     until(lambda: load.refusals > 0)
 
 
+def by_sentinels(folder: Path, scale: int, *, kill: bool, guarded: bool = False) -> Measured:
+    """Sentinels let a replica take over; every client follows them."""
+    losses, found, refusals = [], 0, 0
+    for n in range(scale):
+        with failed_over(folder / str(n), kill=kill, guarded=guarded) as done:
+            losses.append(done.loss)
+            refusals += done.refusals
+            found += faults(done.now)
+    return Measured(tuple(losses), faults=found, note=f"{refusals} writes refused meanwhile")
+
+
 # --- the state goes back in time ---------------------------------------------------------------
 
 
@@ -355,6 +367,9 @@ MEASURES: dict[str, Callable[[Path, int], Measured]] = {
     "no-appendfsync-on-rewrite": until_synced_in_rewrite,
     "replica-failover": failover,
     "replica-guarded": lambda folder, scale: failover(folder, scale, guarded=True),
+    "sentinel-kill": lambda folder, scale: by_sentinels(folder, scale, kill=True),
+    "sentinel-failover": lambda folder, scale: by_sentinels(folder, scale, kill=False),
+    "sentinel-guarded": lambda folder, scale: by_sentinels(folder, scale, kill=False, guarded=True),
     "backup-restored": backup,
     "noeviction": full,
     "eviction": evicting,

@@ -20,6 +20,7 @@ from redis.exceptions import NoScriptError
 
 import celeriac.store.redis as redis_store
 from celeriac.engine.engine import Engine
+from celeriac.store.addresses import parse_address
 from celeriac.store.connection import Connection
 from celeriac.store.redis import RedisStore
 from celeriac.store.scripts import COMMIT, WAKE, Script, Scripts
@@ -92,7 +93,7 @@ class Line(Connection):
     """The connection of a store, with one fault to come."""
 
     def __init__(self, server: RedisServer, clock: Clock, journal: Journal) -> None:
-        super().__init__(server.url)
+        super().__init__(parse_address(server.url))
         self.server, self.clock, self.journal = server, clock, journal
         self.fault: tuple[str, int] | None = None  # which, and in how many round trips (1: next)
         self.change: Written | None = None  # the commit on its way
@@ -219,7 +220,7 @@ class LineStore(RedisStore):
         self.line = Line(server, clock, journal)
         with (
             # All its parts share the line: they are put together in the store's own __init__.
-            mock.patch.object(redis_store, "Connection", return_value=self.line),
+            mock.patch.object(redis_store, "connection_to", return_value=self.line),
             mock.patch.object(redis_store, "Scripts", lambda line: DressedScripts(line, spoil)),
         ):
             super().__init__(server.url, shards=2)

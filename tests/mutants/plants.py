@@ -302,4 +302,20 @@ PLANTS = (
         "  if not score or tonumber(score) ~= tonumber(ARGV[5]) then",
         (TORN, MODEL),
     ),
+    Plant(
+        "a primary is never left",
+        "Whoever was the primary is written to for as long as it is up, whatever sentinels say.",
+        "store/sentinel.py",
+        "        return self.place in (None, (host, port))\n",
+        "        return True\n",
+        ("tests/durability/test_measures.py -k sentinel-failover",),
+    ),
+    Plant(
+        "a queue under a prefix is empty",
+        "Messages that wait are taken for lost, and sent again.",
+        "workers/queue_length.py",
+        'if getattr(channel, "global_keyprefix", ""):',
+        'if getattr(channel, "no_such_name", ""):',
+        ("tests/workers/test_redis_url.py -k prefix",),
+    ),
 )

@@ -15,7 +15,7 @@ from celeriac.errors import StoreUnavailable
 from celeriac.observing.metrics import METRICS
 from celeriac.observing.metrics.defined import definitions
 from celeriac.observing.metrics.server import Condition
-from celeriac.store.connection import Connection
+from celeriac.store.connecting import connection_to
 from tests.redis_server import RedisServer
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def app(server: RedisServer) -> Celery:
 
 def told(url: str) -> dict[str, float]:
     """What a server says of itself."""
-    connection = Connection(url)
+    connection = connection_to(url)
     try:
         return {sample.name: sample.value for sample in Condition(connection).samples()}
     finally:
@@ -144,7 +144,7 @@ def test_a_server_that_says_little(server: RedisServer, rights: str, expected: s
 
 def test_what_is_forbidden_is_asked_once(server: RedisServer) -> None:
     """The log in which a server notes who was refused does not fill up with us."""
-    connection = Connection(server.url.replace("//", "//mute:pw@"))
+    connection = connection_to(server.url.replace("//", "//mute:pw@"))
     with server.client() as client:
         client.execute_command("ACL", "SETUSER", "mute", "on", ">pw", "+info")
         condition = Condition(connection)

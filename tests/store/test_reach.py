@@ -13,7 +13,8 @@ import pytest
 
 from celeriac.errors import ConfigurationError, StoreUnavailable
 from celeriac.store import Query, wait_for_rest
-from celeriac.store.connection import CONNECTIONS, Connection
+from celeriac.store.connecting import connection_to
+from celeriac.store.connection import CONNECTIONS
 from celeriac.store.redis import RedisStore
 from celeriac.testing.servers import free_port
 from tests.redis_server import RedisServer
@@ -79,18 +80,18 @@ def test_threads_take_turns(own_server: RedisServer) -> None:
 
 def test_who_gets_no_turn_is_told_why(server: RedisServer) -> None:
     """The number of connections may be chosen; when all are busy for long, the error says so."""
-    connection = Connection(f"{server.url}?max_connections=1&timeout=0.1")
-    taken = connection.client.connection_pool.get_connection()
+    connection = connection_to(f"{server.url}?max_connections=1&timeout=0.1")
+    taken = connection._pool.get_connection()
     with pytest.raises(StoreUnavailable, match="keeps all our connections busy"):
         connection.ask("PING")
-    connection.client.connection_pool.release(taken)
+    connection._pool.release(taken)
     assert connection.ask("PING") == "PONG"
     connection.close()
 
 
 def test_a_connection_to_listen_on_is_not_counted(server: RedisServer) -> None:
     """However often one was opened and lost, there can be another."""
-    connection = Connection(server.url)
+    connection = connection_to(server.url)
     for _ in range(150):
         connection.new_link().disconnect()
     assert connection.ask("PING") == "PONG"
@@ -99,7 +100,7 @@ def test_a_connection_to_listen_on_is_not_counted(server: RedisServer) -> None:
 
 def test_time_outs_are_short() -> None:
     """Nobody waits longer than some seconds for a store that does not answer."""
-    options = Connection("redis://127.0.0.1/0").client.connection_pool.connection_kwargs
+    options = connection_to("redis://127.0.0.1/0")._pool.connection_kwargs
     assert options["socket_connect_timeout"] <= 2
     assert options["socket_timeout"] <= 5
     assert options["retry"].get_retries() == 0
@@ -139,7 +140,7 @@ def test_a_lost_reply_is_harmless(server: RedisServer) -> None:
     store = RedisStore(server.url + "?socket_timeout=0.3")
     run = write(store, moving(write(store, starting(a_run()))))  # and the scripts are loaded
     change = moving(run, fields={"out": "1"})
-    pool = store._redis.client.connection_pool
+    pool = store._redis._pool
     connection = pool.get_connection()
     connection.send_command("CLIENT", "REPLY", "OFF")
     pool.release(connection)

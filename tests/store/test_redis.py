@@ -12,7 +12,7 @@ from celeriac.errors import StoreError, StoreFull
 from celeriac.machine.plans import Node, Plan
 from celeriac.store import Change, Query
 from celeriac.store.commit import spell_change, spell_removal
-from celeriac.store.connection import Connection
+from celeriac.store.connecting import connection_to
 from celeriac.store.keys import Keys
 from celeriac.store.redis import RedisStore
 from celeriac.store.scripts import COMMIT, Script, Scripts
@@ -67,7 +67,7 @@ def test_a_server_that_knows_no_flags_gets_the_plain_script(server: RedisServer)
     script = Script("commit.lua")
     script.beyond_full = "#!lua flags=no-such-flag\n" + script.plain
     script.beyond_full_digest = "0" * 40
-    connection = Connection(server.url)
+    connection = connection_to(server.url)
     call = spell_change(Keys("celeriac", 8).of("order-42"), starting(a_run()), lambda _: "{}")
     scripts = Scripts(connection)
     assert scripts.run(script, call) == 1

@@ -16,6 +16,7 @@ greenlet is).
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -205,6 +206,7 @@ def build(
     *state_url* is a Redis for the runs, where it is not the broker's.
     """
     ledger, limit = Ledger(folder / "ledger.db"), os.environ.get("KIT_RATE_LIMIT")
+    transport = json.loads(os.environ.get("KIT_TRANSPORT", "{}"))
     app = Celery("kit", broker=url, set_as_current=False)
     app.conf.update(
         saga_redis_url=state_url,
@@ -217,7 +219,7 @@ def build(
         worker_send_task_events=True,
         task_send_sent_event=True,
         broker_connection_retry_on_startup=True,
-        broker_transport_options={"socket_timeout": 5, "socket_connect_timeout": 2},
+        broker_transport_options={"socket_timeout": 5, "socket_connect_timeout": 2, **transport},
     )
     sagas = Sagas(app)
     script = Script(sagas, ledger, folder)

@@ -146,6 +146,25 @@ def test_workers_and_beats_do_not_start_in_vain(tmp_path: Path, command: str) ->
     assert "task_protocol: with 1 messages have no headers" in ended.stderr + ended.stdout
 
 
+@pytest.mark.parametrize(
+    ("broker", "conf", "told"),
+    [
+        ("amqp://127.0.0.1:1//", {}, "run state needs a Redis, and the broker is not one"),
+        ("memory://", {"saga_redis_url": "http://h"}, "begins with http"),
+        ("memory://", {"saga_redis_url": "redis://127.0.0.1:1/0"}, "cannot be reached"),
+    ],
+)
+def test_a_worker_ends_without_run_state(
+    tmp_path: Path, broker: str, conf: dict[str, Any], told: str
+) -> None:
+    """It takes no message for which it can do nothing, and renews no lease of."""
+    program = SHOP.format(broker=broker, conf=conf)
+    program += "from celeriac.app import wiring\nwiring._STATE_SECONDS = 0.3\n"
+    ended = run_celery(tmp_path, program, "worker", "--pool", "solo")
+    assert ended.returncode != 0
+    assert told in ended.stderr + ended.stdout
+
+
 def test_a_worker_without_a_redis_works_for_others(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -15,8 +15,9 @@ import pytest
 from celery import Celery
 
 from celeriac import ConfigurationError, Flow, Sagas
+from celeriac.engine.dispatching import Backlog
 from celeriac.testing.servers import LocalRedis, find_embedded_binary, find_redis_binary, free_port
-from celeriac.workers import Runtime, redis_url
+from celeriac.workers import Runtime, depths, redis_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -117,6 +118,120 @@ def test_a_password_with_a_mark_in_it_is_not_told(mark: str) -> None:
         assert "pa55" not in str(caught.value)
     other = url_of(broker_url=url, broker_use_ssl={"ssl_keyfile": "k"}, saga_redis_url=f"{HOST}/0")
     assert other == f"{HOST}/0"
+
+
+MASTER = {"master_name": "state", "sentinel_kwargs": {"password": "p@ss"}}
+SENTINELS = "sentinel://:pw@a:1;sentinel://b:2"
+
+
+@pytest.mark.parametrize(
+    ("conf", "url"),
+    [
+        ({"broker_url": SENTINELS, "broker_transport_options": MASTER}, SENTINELS),
+        (
+            {"broker_url": SENTINELS.split(";"), "broker_transport_options": MASTER},
+            SENTINELS,
+        ),
+        (
+            {
+                "broker_url": SENTINELS,
+                "broker_transport_options": MASTER,
+                "saga_redis_url": "sentinel://b:2/3",
+            },
+            "sentinel://b:2/3",
+        ),
+        (
+            {
+                "broker_url": "amqp://rabbit//",
+                "result_backend": SENTINELS,
+                "result_backend_transport_options": MASTER,
+                "saga_redis_url": "sentinel://b:2/3",
+            },
+            "sentinel://b:2/3",
+        ),
+    ],
+)
+def test_sentinels_are_taken_over(conf: dict[str, Any], url: str) -> None:
+    """What Celery has to be told of sentinels in options of their own holds for the state."""
+    assert url_of(**conf) == f"{url}?sentinel_password=p%40ss&master_name=state"
+
+
+def test_what_is_said_of_other_sentinels_is_not_taken_over() -> None:
+    """A name is known to the sentinels that watch it, and to no others."""
+    conf = {"broker_url": SENTINELS, "broker_transport_options": MASTER}
+    with pytest.raises(ConfigurationError, match="master_name"):
+        url_of(**conf, saga_redis_url="sentinel://c:3")
+    own = "sentinel://c:3?master_name=other"
+    assert url_of(**conf, saga_redis_url=own) == own
+
+
+def test_tls_reaches_servers_behind_sentinels() -> None:
+    """TLS that is said of a broker behind sentinels holds for the state there."""
+    conf = {"broker_url": SENTINELS, "broker_transport_options": MASTER}
+    options = {"ssl_ca_certs": "/ca.pem", "ssl_cert_reqs": ssl.CERT_OPTIONAL}
+    found = url_of(**conf, broker_use_ssl=options)
+    assert found.endswith("&ssl_ca_certs=%2Fca.pem&ssl_cert_reqs=optional")
+    assert url_of(**conf, broker_use_ssl={"ssl_keyfile": None}).endswith("&ssl_cert_reqs=required")
+    cluster = "rediss+cluster://a:1?ssl_cert_reqs=CERT_NONE"
+    assert url_of(saga_redis_url=cluster) == "rediss+cluster://a:1?ssl_cert_reqs=none"
+
+
+@pytest.mark.parametrize(
+    ("conf", "told"),
+    [
+        ({"broker_url": "redis://a:1/0;redis://b:1/0"}, "several brokers"),
+        ({"broker_url": ["redis://a:1/0", "redis://b:1/0"]}, "several brokers"),
+        ({"saga_redis_url": "redis://a:1/0;redis://b:1/0"}, "several servers"),
+        ({"broker_url": "amqp://rabbit//"}, "the broker is not one"),
+        ({"saga_redis_url": "amqp://rabbit//"}, "begins with amqp"),
+    ],
+)
+def test_state_is_in_one_place(conf: dict[str, Any], told: str) -> None:
+    """Several brokers, of which Celery takes whichever answers, hold no state: nobody guesses."""
+    with pytest.raises(ConfigurationError, match=rf"^saga_redis_url: .*{told}"):
+        url_of(**conf)
+
+
+def test_other_spellings_of_a_server() -> None:
+    """Valkey's schemes and kombu's for a socket are understood."""
+    assert url_of(saga_redis_url="valkeys://h:1/2") == "rediss://h:1/2"
+    assert url_of(saga_redis_url="valkey://h:1/2") == "redis://h:1/2"
+    socket = "redis+socket:///run/r.sock?virtual_host=2"
+    assert url_of(broker_url=socket) == socket
+
+
+def test_the_prefix_of_the_broker_is_that_of_its_runs(tmp_path: Path) -> None:
+    """Two applications that share a database by their prefixes do not see each other's runs."""
+    with LocalRedis(tmp_path / "redis") as server, server.client() as client:
+        shops = [shop(server.url, prefix) for prefix in ("a:", "b:")]
+        for app, order in shops:
+            order.start("mug", id="order-1")
+            assert app.celeriac.run("order-1").status == "running"
+            app.celeriac.runtime.close()
+        keys = {key for key in client.scan_iter() if "celeriac:{" in key}
+        assert {key[:11] for key in keys} == {"a:celeriac:", "b:celeriac:"}
+        [waiting] = depths(shops[0][0], ["celery"])
+        assert waiting.messages == 1
+        backlog = shops[0][0].celeriac.runtime.dispatcher.backlog("shop.pack")
+        assert backlog == Backlog("celery", 1)
+        assert [found.run_id for found in waiting.oldest] == ["order-1"]
+
+
+def shop(url: str, prefix: str) -> tuple[Celery, Any]:
+    """An app with a saga, whose broker's keys have a prefix."""
+    app = Celery("shop", broker=url, set_as_current=False)
+    app.conf.broker_transport_options = {"global_keyprefix": prefix}
+    sagas = Sagas(app)
+
+    @sagas.step(name="shop.pack")
+    def pack(sku: str) -> str:
+        return sku
+
+    @sagas.saga(name="order")
+    def order(flow: Flow, sku: str) -> str:
+        return flow.step(pack, sku)
+
+    return app, order
 
 
 @pytest.fixture

@@ -39,7 +39,9 @@ class Settings(BaseModel):
     redis_url: str | None = Field(
         default=None,
         description=(
-            "URL of the Redis that holds run state; the default is the broker, if that is Redis."
+            "URL of the Redis or Valkey for run state: `redis://`, `rediss://`, `unix://` or "
+            "`sentinel://a:26379;sentinel://b:26379/0?master_name=state`.  The default is the "
+            "broker, if that is one of these."
         ),
     )
     namespace: str = Field(

@@ -19,7 +19,7 @@ from celeriac.observing.metrics.exporter import Collector, Endpoint, Exporter
 from celeriac.observing.metrics.gauges import Gauges, StoreGauges
 from celeriac.observing.metrics.server import Condition
 from celeriac.observing.metrics.tally import Tally
-from celeriac.store.connection import Connection
+from celeriac.store.connecting import connection_to
 from celeriac.workers import QUEUE, redis_url
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class Instruments:
 def _gauges(runtime: Runtime) -> tuple[Gauges, ...]:
     """The gauges of the store, of its Redis, and of the app; each answers by itself."""
     app = runtime.app
-    redis = Condition(Connection(redis_url(app, runtime.settings)))
+    redis = Condition(connection_to(redis_url(app, runtime.settings)))
 
     def defined() -> Iterator[Sample]:
         plans = [saga.planned.plan for saga in app.celeriac.defined.values()]

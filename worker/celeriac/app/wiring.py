@@ -12,19 +12,28 @@ from typing import TYPE_CHECKING, Any
 
 from celery import Task, signals
 from celery.bootsteps import RUN, Step
+from celery.platforms import EX_FAILURE
 from celery.utils.text import str_to_list
 
 from celeriac.app.instruments import Instruments
 from celeriac.app.tick_logs import SWEEP, OutageFilter, quieten
 from celeriac.doctor import start_checkup
 from celeriac.engine import Sweep
-from celeriac.errors import CommandRefused, ConfigurationError, SagaError
+from celeriac.errors import (
+    CommandRefused,
+    ConfigurationError,
+    SagaError,
+    StoreError,
+    StoreUnavailable,
+)
 from celeriac.machine import Block
 from celeriac.observing import clean, log
 from celeriac.points import reached
+from celeriac.store.addresses import scheme_of
 from celeriac.workers import (
     ERRBACK,
     HEADER,
+    OF_TESTS,
     OPTION,
     QUEUE,
     SIGNED,
@@ -34,6 +43,7 @@ from celeriac.workers import (
     NativeRenewal,
     SweepWatch,
     Tick,
+    broker_url,
     check_messages,
     forks,
     native,
@@ -47,7 +57,10 @@ if TYPE_CHECKING:
 
     from celeriac.engine import Delivery
     from celeriac.machine import Run
+    from celeriac.store import Store
     from celeriac.workers import Runtime
+
+_STATE_SECONDS = 20.0  # that a worker waits for run state when it starts
 
 
 class OwnTask(Task):  # type: ignore[misc]  # Celery has no types
@@ -73,10 +86,10 @@ class OwnTask(Task):  # type: ignore[misc]  # Celery has no types
 
 
 class Preflight(Step):  # type: ignore[misc]  # Celery has no types
-    """The part of a worker that keeps it from starting where its messages would be lost.
+    """The part of a worker that keeps it from starting where it could do nothing for runs.
 
-    A receiver of a signal could not: Celery logs what it raises, and goes on.  Without a Redis for
-    runs it starts: none can be accepted then, and other tasks need none.
+    A receiver of a signal could not: Celery logs what it raises, and goes on.  With a broker that
+    is made for tests it starts: an application's other tasks may be tested without a Redis.
     """
 
     def __init__(self, worker: Any, **options: Any) -> None:
@@ -86,6 +99,8 @@ class Preflight(Step):  # type: ignore[misc]  # Celery has no types
         try:
             redis_url(worker.app, runtime.settings)
         except ConfigurationError as error:
+            if runtime.settings.redis_url or scheme_of(broker_url(worker.app.conf)) not in OF_TESTS:
+                raise
             log.error("this worker can do nothing for runs: %s", error)
 
 
@@ -216,7 +231,11 @@ class _Wiring:
         if worker is None or not self._mine(worker.app):
             return
         settings = self.runtime.settings
-        store = self.runtime.new_store()
+        try:
+            store = self.runtime.new_store()
+        except ConfigurationError:
+            return  # it was told: see Preflight
+        _await_state(self.runtime, store)
         self.keeper = LeaseKeeper(
             store,
             settings.lease,
@@ -265,6 +284,25 @@ class _Wiring:
         if run.plan != delivery.plan or node is None or node.task_of(delivery.phase) != task:
             raise CommandRefused("stale", f"that is not the task of {delivery.step!r}")
         return Block(delivery.step, why)
+
+
+def _await_state(runtime: Runtime, store: Store) -> None:
+    """Wait a while for the store, which may start at the same time; end the worker without it.
+
+    It would take messages for which it can do nothing, and renew no lease.
+    """
+    try:
+        store.last_sweep()
+    except StoreUnavailable as error:
+        log.warning("waiting for run state: %s", error)
+    except StoreError:
+        pass  # told below
+    try:
+        runtime.engine.retry_while_unavailable(store.last_sweep, _STATE_SECONDS)
+    except StoreError as error:
+        log.critical("this worker ends, since it can do nothing for runs: %s", error)
+        # Celery logs other errors of a receiver, and goes on.
+        raise SystemExit(EX_FAILURE) from error
 
 
 def _consumes(consumer: Any) -> bool:

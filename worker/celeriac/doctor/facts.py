@@ -15,8 +15,17 @@ from celeriac.doctor.server import Server, read_server
 from celeriac.doctor.store_contents import Shelves, read_shelves
 from celeriac.errors import SagaError, StoreError, StoreUnavailable
 from celeriac.store import Keys
-from celeriac.store.connection import Connection
-from celeriac.workers import CALL_SECONDS, WorkerReports, ask_workers, broker_url, redis_url
+from celeriac.store.addresses import SCHEMES, scheme_of
+from celeriac.store.connecting import connection_to
+from celeriac.workers import (
+    CALL_SECONDS,
+    WorkerReports,
+    all_broker_urls,
+    ask_workers,
+    broker_url,
+    completed,
+    redis_url,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -35,7 +44,6 @@ BROKER_SECONDS = 3.0
 #: Tells of nothing: stands for what nobody was asked, because nobody wants to know.
 NOBODY = "-"
 STORE_SECONDS = 7.0  # its client's own time-outs are shorter, but there are several round trips
-_REDIS_SCHEMES = ("redis", "rediss")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +106,7 @@ def _defined(app: Celery) -> dict[str, Plan]:
 
 
 def _ask_state(url: str, settings: Settings) -> tuple[Server, Shelves | Unseen]:
-    connection = Connection(url)
+    connection = connection_to(url)
     try:
         shard = Keys(settings.namespace, settings.shards).shards[0]
         server = read_server(connection, shard.prefix)
@@ -122,17 +130,19 @@ def _ask_broker(app: Celery) -> Broker:
     with app.connection_for_write() as link:
         link.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
         transport = str(link.transport.driver_type)
-        scheme, _, _ = str(link.as_uri()).partition(":")
-    if scheme not in _REDIS_SCHEMES:
+        scheme = scheme_of(str(link.as_uri()))
+        prefix = str(link.transport_options.get("global_keyprefix") or "")
+    if scheme not in SCHEMES:
         return Broker(transport)
-    return Broker(transport, _broker_server(broker_url(app.conf)))
+    urls = all_broker_urls(app.conf) if scheme == "sentinel" else [broker_url(app.conf)]
+    return Broker(transport, _broker_server(";".join(urls), app, f"{prefix}_kombu.celeriac:"))
 
 
-def _broker_server(url: str) -> Server | Unseen:
+def _broker_server(url: str, app: Celery, prefix: str) -> Server | Unseen:
     connection = None
     try:
-        connection = Connection(url)
-        return read_server(connection, "_kombu.celeriac:")
+        connection = connection_to(completed(url, app.conf))
+        return read_server(connection, prefix)
     except SagaError as error:
         return Unseen(str(error))
     finally:

@@ -6,8 +6,9 @@ happen to a run; it compares, writes and announces, and decides nothing.  `Redis
 
 Its files, from the ground up::
 
-    promise | payloads | connection | codec | answers < keys | waiters | subscription
-    < commit | waiting | memory < scripts < listing < inspection | removal < redis
+    addresses | promise | payloads | codec | answers < connection | keys | waiters
+    < sentinel | subscription | commit < connecting | waiting | memory < scripts
+    < listing < inspection | removal < redis
 """
 
 from __future__ import annotations

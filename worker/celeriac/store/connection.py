@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, urlsplit
 
 import redis
 from redis.backoff import NoBackoff
@@ -29,7 +28,9 @@ from celeriac.errors import ConfigurationError, StoreError, StoreFull, StoreUnav
 from celeriac.points import reached
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from celeriac.store.addresses import Address
 
 Command = tuple[str | int, ...]
 
@@ -68,26 +69,20 @@ _MEANINGS: tuple[tuple[type[redis.RedisError] | str, type[StoreError], str], ...
 
 
 class Connection:
-    """A server of state, by URL: `redis://`, `rediss://`, `unix://` or `redis+socket://`."""
+    """A server that holds state, or the one that sentinels name (`sentinel`)."""
 
-    def __init__(self, url: str) -> None:
-        try:
-            # Any: redis-py leaves the types of what we call open.
-            self._pool: Any = redis.BlockingConnectionPool.from_url(
-                _without_celery_forms(url),
-                max_connections=CONNECTIONS,
-                timeout=CONNECT_TIMEOUT + REPLY_TIMEOUT,
-                decode_responses=True,
-                encoding_errors=_FOREIGN_BYTES,
-                protocol=2,
-                retry=Retry(NoBackoff(), 0),
-                health_check_interval=0,
-                socket_connect_timeout=CONNECT_TIMEOUT,
-                socket_timeout=REPLY_TIMEOUT,
-            )
-            self.client: Any = redis.Redis.from_pool(self._pool)
-        except ValueError as error:
-            raise ConfigurationError(f"saga_redis_url is not the URL of a Redis: {error}") from None
+    may_move = False  # whether a connection that is well may come to lead to the wrong server
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        # Any: redis-py leaves the types of what we call open.
+        self._pool: Any = self._new_pool(address)
+
+    def _new_pool(self, address: Address) -> Any:
+        """Return the connections to a server."""
+        [where] = address.nodes or [None]
+        place = where._asdict() if where else {}
+        return new_pool({**place, **address.options})
 
     def ask(self, *command: str | int) -> Any:
         """Send one command and return the answer."""
@@ -105,15 +100,19 @@ class Connection:
         """
         packed = [_packed(command) for command in commands]
         with self.errors():
-            link: Any = self._pool.get_connection()
+            link = self._link()
             try:
-                return _exchanged(link, packed)
+                answers = _exchanged(link, packed)
+                if any(map(is_read_only, answers)):
+                    # It was the primary once.  Whoever is now is found by connecting again.
+                    link.disconnect()
             except BaseException:
                 # Also when a time limit strikes: nobody may get the answers to what we asked.
                 link.disconnect()
                 raise
             finally:
                 self._pool.release(link)
+            return answers
 
     def check(self, answers: list[Any]) -> list[Any]:
         """Return *answers*, or raise the first error among them."""
@@ -143,9 +142,17 @@ class Connection:
             link.connect()
         return link
 
+    def _link(self) -> Any:
+        """Take a connection out of the pool, for a while."""
+        return self._pool.get_connection()
+
+    def leads_on(self, link: Any) -> bool:  # noqa: ARG002 -- others know better
+        """True while *link* leads to where one should listen."""
+        return True
+
     def close(self) -> None:
         """Give back all connections."""
-        self.client.close()
+        self._pool.disconnect()
 
     def _meaning(self, error: Exception) -> StoreError:
         text = str(error) or type(error).__name__
@@ -160,10 +167,37 @@ class Connection:
         return StoreError(f"{self._where()} could not carry out a command: see its log ({text})")
 
     def _where(self) -> str:
-        place = self._pool.connection_kwargs
-        if "path" in place:
-            return f"the state Redis at {place['path']}"
-        return f"the state Redis at {place.get('host', 'localhost')}:{place.get('port', 6379)}"
+        return f"the state Redis at {self.address.server}"
+
+
+def new_pool(options: Mapping[str, Any], **more: Any) -> Any:
+    """Return connections under *options* of redis-py, which win over ours."""
+    ours: dict[str, Any] = {
+        "max_connections": CONNECTIONS,
+        "timeout": CONNECT_TIMEOUT + REPLY_TIMEOUT,
+        "decode_responses": True,
+        "encoding_errors": _FOREIGN_BYTES,
+        "protocol": 2,
+        "retry": Retry(NoBackoff(), 0),
+        "health_check_interval": 0,
+        "socket_connect_timeout": CONNECT_TIMEOUT,
+        "socket_timeout": REPLY_TIMEOUT,
+    }
+    try:
+        made: Any = redis.BlockingConnectionPool
+        pool = made(**{**ours, **options, **more})
+        # Made and thrown away: an option that cannot be is noticed now, not by the first run.
+        pool.connection_class(**pool.connection_kwargs)
+    except (TypeError, ValueError, redis.RedisError) as error:
+        raise ConfigurationError(f"saga_redis_url: an option of it cannot be: {error}") from None
+    return pool
+
+
+def is_read_only(answer: object) -> bool:
+    """True if a server answered that it is a replica."""
+    return isinstance(answer, redis.ReadOnlyError) or (
+        isinstance(answer, redis.ResponseError) and "READONLY" in str(answer)
+    )
 
 
 def _packed(command: Command) -> bytes:
@@ -189,12 +223,3 @@ def _answer(link: Any) -> Any:
         return link.read_response()
     except redis.ResponseError as error:
         return error
-
-
-def _without_celery_forms(url: str) -> str:
-    """Return *url* as redis-py spells it: Celery has a form of its own for sockets."""
-    if not url.startswith("redis+socket://"):
-        return url
-    parts = urlsplit(url)
-    db = parse_qs(parts.query).get("virtual_host", ["0"])[0]
-    return f"unix://{parts.netloc}{parts.path}?db={db}"

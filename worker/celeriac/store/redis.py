@@ -19,7 +19,7 @@ from celeriac.machine import Event, Plan, Run, RunStatus
 from celeriac.store.answers import ms, ripe, scored
 from celeriac.store.codec import dump_plan, load_plan, load_run
 from celeriac.store.commit import FIELD, HEAD, Call, spell_change
-from celeriac.store.connection import Connection
+from celeriac.store.connecting import connection_to
 from celeriac.store.inspection import Inspection
 from celeriac.store.keys import Keys, lease_member, shard_of, split_wake
 from celeriac.store.listing import Listing, read_head
@@ -63,7 +63,7 @@ class RedisStore:
     def __init__(self, url: str, *, namespace: str = "celeriac", shards: int = 8) -> None:
         self.shards = shards
         self._keys = Keys(namespace, shards)
-        self._redis = Connection(url)
+        self._redis = connection_to(url)
         self._scripts = Scripts(self._redis)
         self._listing = Listing(self._redis, self._scripts, self._keys)
         self._removal = Removal(self._redis, self._scripts, self._keys)

@@ -70,6 +70,8 @@ class Subscription:
                     notices.append(Notice(str(answer[0]), str(answer[1])))
             if self.silent_for > REPLY_TIMEOUT:
                 raise redis.TimeoutError("a subscription got no answer")
+            if not self._connection.leads_on(self._link):
+                raise redis.ConnectionError("a subscription is at a server that is not in charge")
         return notices
 
     @property

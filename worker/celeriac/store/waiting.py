@@ -38,7 +38,7 @@ _log = logging.getLogger(__name__)
 PATIENCE = 2.0  # seconds; who could not be looked at for so long is told that Redis is away
 LOOK_AGAIN = 30.0  # seconds; a belt, should a message have been lost
 IDLE = 10.0  # seconds without anybody who waits, after which thread and connection are given up
-_POLL = 1.0  # seconds between two looks while there is no subscription
+_POLL = 1.0  # s between two looks without a subscription, and at whether it is at the right server
 _LOOKS = 500  # runs a second, at most, that such looks may take
 _BATCH = 100  # runs in one look
 _PAUSE = (0.05, 1.0)  # seconds before trying again what failed: first, and at most
@@ -369,6 +369,8 @@ class _Listener(threading.Thread):
         if not self._awaited:
             return self._busy_at + IDLE
         times = [self._belt_at]
+        if self._subscription is not None and self._waiting.connection.may_move:
+            times.append(time.monotonic() + _POLL)
         if self._unseen:
             times.append(self._look_at)
         if self._subscription is None and self._unheard - self._unseen:

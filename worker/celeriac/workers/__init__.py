@@ -5,9 +5,9 @@ defined and steered.
 
 Its files, from the ground up::
 
-    headers | heartbeat | renewal | retries | sweep_watch | urls
-    < canvas < intake | leases | queues | tls < preflight < runtime < passage < edge | report
-    < tasks < adoption
+    headers | heartbeat | queue_length | renewal | retries | sweep_watch | urls
+    < canvas < intake | leases | queues | tls < preflight | whereabouts < runtime < passage
+    < edge | report < tasks < adoption
 """
 
 from __future__ import annotations
@@ -23,15 +23,17 @@ from celeriac.workers.queues import Depth, depths
 from celeriac.workers.renewal import NativeRenewal, native
 from celeriac.workers.report import CALL_SECONDS, Tick, Ticks, Worker, WorkerReports, ask_workers
 from celeriac.workers.retries import classify_celery_error
-from celeriac.workers.runtime import Runtime, redis_url
+from celeriac.workers.runtime import Runtime
 from celeriac.workers.sweep_watch import SweepWatch, sweep_is_down
 from celeriac.workers.tasks import SagaTask, adopt
-from celeriac.workers.urls import broker_url, masked, place, secrets_of
+from celeriac.workers.urls import all_broker_urls, broker_url, masked, place, secrets_of
+from celeriac.workers.whereabouts import OF_TESTS, completed, redis_url
 
 __all__ = [
     "CALL_SECONDS",
     "ERRBACK",
     "HEADER",
+    "OF_TESTS",
     "OPTION",
     "QUEUE",
     "SIGNED",
@@ -51,10 +53,12 @@ __all__ = [
     "WorkerReports",
     "adopt",
     "age",
+    "all_broker_urls",
     "ask_workers",
     "broker_url",
     "check_messages",
     "classify_celery_error",
+    "completed",
     "depths",
     "forks",
     "masked",

@@ -21,6 +21,7 @@ from celeriac.engine import Backlog, BrokerAway
 from celeriac.machine import Dispatch, one_by_one
 from celeriac.observing import clean, log, title
 from celeriac.workers.headers import HEADER, parse_header
+from celeriac.workers.queue_length import queue_length
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -130,8 +131,8 @@ class CeleryDispatcher:
             queue = self.queue_of(task)
             with self._app.connection_or_acquire() as connection:
                 connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
-                declared = connection.default_channel.queue_declare(queue=queue.name, passive=True)
-                return Backlog(queue.routing_key or queue.name, declared.message_count)
+                waiting = queue_length(connection.default_channel, queue.name)
+                return Backlog(queue.routing_key or queue.name, waiting)
         except Exception as error:  # noqa: BLE001 -- a router, too, may raise what it likes
             log.debug("cannot ask how much waits for %s: %s", task, type(error).__name__)
             # Each transport has errors of its own for a queue that does not exist (yet); sending

@@ -9,8 +9,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import redis
+
 from celeriac.observing import log
 from celeriac.workers.headers import HEADER, parse_header
+from celeriac.workers.queue_length import queue_length
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -46,7 +49,7 @@ def depths(app: Celery, queues: Iterable[str]) -> Iterator[Depth]:
 
 def _depth(channel: Any, queue: str) -> Depth:
     try:
-        count = int(channel.queue_declare(queue=queue, passive=True).message_count)
+        count = queue_length(channel, queue)
     except Exception as error:
         if type(error).__name__ in _NO_QUEUE:
             return Depth(queue, 0)
@@ -59,8 +62,11 @@ def _oldest(channel: Any, queue: str) -> Iterator[Delivery]:
     names = getattr(channel, "_q_for_pri", None)
     if names is None or not hasattr(channel, "priority_steps"):
         return  # no Redis
+    # A client of its own: kombu's puts its prefix before the keys of some commands only.
+    client = redis.Redis(connection_pool=channel.client.connection_pool)
+    prefix = getattr(channel, "global_keyprefix", "")
     for priority in channel.priority_steps:
-        text = channel.client.lindex(names(queue, priority), -1)
+        text: Any = client.lindex(f"{prefix}{names(queue, priority)}", -1)
         try:
             found = text and parse_header((json.loads(text).get("headers") or {}).get(HEADER))
         except (ValueError, AttributeError):

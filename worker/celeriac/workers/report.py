@@ -22,8 +22,8 @@ from celery.worker.request import Request
 from pydantic import BaseModel, ValidationError
 
 from celeriac.errors import SagaError
-from celeriac.workers.runtime import redis_url
 from celeriac.workers.urls import place
+from celeriac.workers.whereabouts import redis_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections import deque
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from celery import Celery
 from kombu.utils.json import JSONEncoder, object_hook
@@ -24,7 +23,7 @@ from celeriac.settings import Settings, Terms, read_settings
 from celeriac.store.redis import RedisStore
 from celeriac.workers.canvas import CeleryDispatcher
 from celeriac.workers.preflight import check_messages
-from celeriac.workers.tls import with_tls
+from celeriac.workers.whereabouts import key_prefix, redis_url, whereabouts
 
 if TYPE_CHECKING:
     from celeriac.engine import Archive
@@ -34,10 +33,6 @@ if TYPE_CHECKING:
 
 # Adopted tasks get and return what Celery's own serializer would carry.
 lend(JSONEncoder().default, object_hook)
-
-# What says where runs are kept.
-_WHEREABOUTS = ("saga_redis_url", "broker_url", "saga_namespace", "saga_shards")
-_SCHEMES = ("redis", "rediss", "unix", "redis+socket")
 
 
 class Runtime:
@@ -55,7 +50,7 @@ class Runtime:
         self.observers = Observers(logged, log_context, send_signals)
         self._counts = self._traces = False
         self._settings: Settings | None = None  # those the engine was built with
-        self._whereabouts: tuple[Any, ...] = ()
+        self._whereabouts: dict[str, Any] = {}
         self._engines: dict[int, Engine] = {}  # by process: that of a parent is of no use
         self._archive: Archive | None = None
 
@@ -67,12 +62,14 @@ class Runtime:
         process is at work on.
         """
         if self._settings is None or os.getpid() not in self._engines:
-            return read_settings(self.app.conf)
-        if _whereabouts(self.app) != self._whereabouts:
+            found = read_settings(self.app.conf)
+            prefix = key_prefix(self.app.conf, found)
+            return found.model_copy(update={"namespace": f"{prefix}{found.namespace}"})
+        if whereabouts(self.app) != self._whereabouts:
             raise ConfigurationError(
-                f"one of {', '.join(_WHEREABOUTS)} was changed after this process had begun to "
-                "work on runs: half of them would be kept elsewhere; set it before the first run "
-                "is started or looked for"
+                f"one of {', '.join(self._whereabouts)} was changed after this process had begun "
+                "to work on runs: half of them would be kept elsewhere; set it before the first "
+                "run is started or looked for"
             )
         return self._settings
 
@@ -89,7 +86,7 @@ class Runtime:
         if found is None:
             self.check()
             self._trace()
-            self._settings, self._whereabouts = self.settings, _whereabouts(self.app)
+            self._settings, self._whereabouts = self.settings, whereabouts(self.app)
             terms = Terms.of(self._settings)
             made = Engine(self.new_store(), terms, observers=self.observers)
             found = self._engines.setdefault(pid, made)  # threads that come together share one
@@ -154,44 +151,3 @@ class Runtime:
         engine = self._engines.pop(os.getpid(), None)
         if engine is not None:
             engine.store.close()
-
-
-def _whereabouts(app: Celery) -> tuple[Any, ...]:
-    return tuple(map(app.conf.get, _WHEREABOUTS))
-
-
-def redis_url(app: Celery, settings: Settings) -> str:
-    """The URL of the Redis that holds run state: the setting, else the broker's, if it is one."""
-    found = settings.redis_url or app.conf.broker_url or ""
-    if not isinstance(found, str):
-        raise ConfigurationError(
-            "saga_redis_url: there are several brokers, and run state is in one Redis; set "
-            "app.conf.saga_redis_url to say in which"
-        )
-    scheme = _scheme(found.partition(";")[0])
-    if settings.redis_url and scheme not in _SCHEMES:
-        raise ConfigurationError(
-            f"saga_redis_url: it begins with {scheme or 'no scheme'}, which is not a Redis; write "
-            "app.conf.saga_redis_url = 'redis://host:6379/0'"
-        )
-    if scheme not in _SCHEMES:
-        raise ConfigurationError(
-            "saga_redis_url: run state needs a Redis, and the broker is not one "
-            f"({scheme or 'no scheme'}); set app.conf.saga_redis_url = 'redis://host:6379/0'"
-        )
-    # kombu spells a unix socket `redis+socket://`, redis-py `unix://`.
-    found = found.replace("redis+socket://", "unix://", 1).replace("virtual_host=", "db=")
-    return with_tls(found, app.conf)
-
-
-def _scheme(url: str) -> str:
-    try:
-        parts = urlsplit(url)
-        parts.port  # noqa: B018 -- read when it is asked for
-    except ValueError:
-        # What was found may be a part of the password: it is not repeated here.
-        raise ConfigurationError(
-            "saga_redis_url: the address cannot be read; in a user name or a password, write "
-            "%2F for /, %23 for #, %3F for ?, %40 for @, %5B for [ and %5D for ]"
-        ) from None
-    return parts.scheme

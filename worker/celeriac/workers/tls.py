@@ -10,16 +10,18 @@ state as well where that is the same server, at the same port.
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 from celeriac.errors import ConfigurationError
-from celeriac.workers.urls import broker_url
+from celeriac.store.addresses import nodes_of, scheme_of, with_options
+from celeriac.workers.urls import all_broker_urls
 
 _NETWORK = ("redis", "rediss")
-_DEFAULT_PORT = 6379
+_SOCKETS = ("unix", "redis+socket")
 _CERT_REQS = {
     **{name: name for name in ("none", "optional", "required")},
     "cert_none": "none",
@@ -46,9 +48,9 @@ def with_tls(url: str, conf: Mapping[str, Any]) -> str:
 
     What the URL says itself wins.  Raises ConfigurationError for an option that cannot be used.
     """
+    if scheme_of(url) not in _NETWORK:
+        return url if scheme_of(url) in _SOCKETS else _with_tls_behind(url, conf)
     parts = urlsplit(url)
-    if parts.scheme not in _NETWORK:
-        return url
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
     options = _said_of_the_server(url, conf)
     if options is None and parts.scheme == "redis":
@@ -59,6 +61,18 @@ def with_tls(url: str, conf: Mapping[str, Any]) -> str:
     return urlunsplit(parts._replace(scheme="rediss", query=urlencode(found)))
 
 
+def _with_tls_behind(url: str, conf: Mapping[str, Any]) -> str:
+    """The same for sentinels and clusters, where any option means that servers speak TLS."""
+    options = _said_of_the_server(url, conf)
+    if options is not None:
+        # Without any that says so, redis-py's own: a certificate is required.
+        spelt = {name: _spelt(name, value) for name, value in options.items()}
+        url = with_options(url, spelt or {"ssl_cert_reqs": "required"})
+    return re.sub(
+        r"(?<=ssl_cert_reqs=)[^&;#]*", lambda f: _spelt("ssl_cert_reqs", unquote(f[0])), url
+    )
+
+
 def _said_of_the_server(url: str, conf: Mapping[str, Any]) -> dict[str, Any] | None:
     """The options that are set for the server of *url*, be it as broker or as result backend.
 
@@ -66,12 +80,14 @@ def _said_of_the_server(url: str, conf: Mapping[str, Any]) -> dict[str, Any] | N
     """
     backend = conf.get("result_backend")
     for name, other in (
-        ("broker_use_ssl", broker_url(conf)),
+        ("broker_use_ssl", ";".join(all_broker_urls(conf))),
         ("redis_backend_use_ssl", backend if isinstance(backend, str) else ""),
     ):
         given = conf.get(name)
         # True turns TLS on for other brokers; kombu's Redis wants the options (`rediss://`).
-        if not given or not isinstance(given, Mapping) or _server(other) != _server(url):
+        if not given or not isinstance(given, Mapping):
+            continue
+        if not nodes_of(other) & nodes_of(url):
             continue
         if unknown := sorted(set(given) - _IN_A_URL):
             raise ConfigurationError(
@@ -81,15 +97,6 @@ def _said_of_the_server(url: str, conf: Mapping[str, Any]) -> dict[str, Any] | N
         # For all but this one None is "not set"; here it is CERT_NONE, to redis-py and to kombu.
         return {k: v for k, v in given.items() if v is not None or k == "ssl_cert_reqs"}
     return None
-
-
-def _server(url: str) -> tuple[str, int] | None:
-    try:
-        parts = urlsplit(url.partition(";")[0])
-        where = parts.hostname or "localhost", parts.port or _DEFAULT_PORT
-    except ValueError:
-        return None  # Celery will say so
-    return where if parts.scheme in _NETWORK else None
 
 
 def _spelt(name: str, value: Any) -> str:

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, parse_qsl, quote, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
+
+from celeriac.errors import ConfigurationError
+from celeriac.store.addresses import parse_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -37,28 +40,24 @@ def configured_urls(conf: Mapping[str, Any]) -> list[str]:
     return found
 
 
+def all_broker_urls(conf: Mapping[str, Any]) -> list[str]:
+    """The URLs of the broker, in the order in which Celery tries them."""
+    given = conf.get("broker_url") or ""
+    given = [given] if isinstance(given, str) else given
+    return [url for each in given for url in str(each).split(";") if url.strip()]
+
+
 def broker_url(conf: Mapping[str, Any]) -> str:
     """The first URL of the broker."""
-    given = conf.get("broker_url") or ""
-    return str(given if isinstance(given, str) else given[0]).partition(";")[0]
+    return next(iter(all_broker_urls(conf)), "")
 
 
 def place(url: str) -> str:
     """Name the server and database of *url*: `host:6379/0`, or the path of a socket."""
     try:
-        return _place(url)
-    except ValueError:  # a bare `/` or `[` in a password, for example
+        return parse_address(url).place
+    except ConfigurationError:
         return "an address that cannot be read"
-
-
-def _place(url: str) -> str:
-    parts = urlsplit(url.partition(";")[0])
-    query = parse_qs(parts.query)
-    db = (query.get("db") or query.get("virtual_host") or [""])[0]
-    if "unix" in parts.scheme or "socket" in parts.scheme:
-        return f"{parts.netloc.rpartition('@')[2]}{parts.path} db {db or 0}"
-    port = f":{parts.port}" if parts.port else ""
-    return f"{parts.hostname or 'localhost'}{port}/{parts.path.strip('/') or db or 0}"
 
 
 def secrets_of(conf: Mapping[str, Any]) -> set[str]:
