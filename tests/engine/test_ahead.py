@@ -24,7 +24,7 @@ from tests.machine.story import budget, saga, step
 if TYPE_CHECKING:
     from celeriac.engine.attempts import Attempt
     from celeriac.machine.events import Dispatch
-    from celeriac.machine.plans import Plan
+    from celeriac.machine.plans import Node, Phase, Plan
     from celeriac.machine.runs import Run
 
 DECLINED = Abort("declined", effect=False)
@@ -39,11 +39,11 @@ class Runner:
     willing: bool = True
     asked: list[str] = field(default_factory=list)
 
-    def suits(self, task: str) -> bool:
-        """Whether it could run the task."""
-        return task != self.unsuited
+    def suits(self, node: Node, _phase: Phase) -> bool:
+        """Whether it could run the step."""
+        return node.name != self.unsuited
 
-    def take(self, _run: Run, dispatch: Dispatch) -> str:
+    def take(self, _run: Run, _node: Node, dispatch: Dispatch) -> str:
         """Take what is offered, under a nonce of its own."""
         if not self.willing:
             return ""
@@ -173,7 +173,7 @@ def test_a_worker_that_dies_ahead() -> None:
 
 
 def test_what_is_not_taken_up() -> None:
-    """A fork, another attempt, a step that refuses, one that is not offered, and an unwilling one.
+    """A fork, another attempt, a step that refuses, one that does not suit, an unwilling worker.
 
     Each is sent as a message instead.
     """
@@ -184,6 +184,7 @@ def test_what_is_not_taken_up() -> None:
         (refuses, Runner()),
         (saga("reserve", "charge"), Runner(left=0)),
         (saga("reserve", "charge"), Runner(willing=False)),
+        (saga("reserve", "charge"), Runner(unsuited="charge")),
     ):
         at, first = begun(plan, runner)
         assert at.go_on(first, runner, "reserved") is None

@@ -36,6 +36,8 @@ TORN = "tests/model/test_torn_scripts.py"
 SIMULATION = "tests/testing/test_simulation.py"
 CRASHES = "tests/crash/test_matrix.py"
 ENGINE = "tests/engine"
+AHEAD = "tests/engine/test_ahead.py"
+AHEAD_WORKERS = "tests/workers/test_ahead.py"
 
 PLANTS = (
     Plant(
@@ -110,8 +112,8 @@ PLANTS = (
         "undo beside a live attempt",
         "Nobody waits for the attempt that is at work when the run turns round.",
         "machine/schedule.py",
-        "any(step.do.state is PhaseStatus.RUNNING for step in run.steps.open.values())",
-        "False",
+        "    return any(step.do.state is PhaseStatus.RUNNING for step in run.steps.values())\n",
+        "    return False\n",
         (EXPLORATION, WALKS),
     ),
     Plant(
@@ -280,7 +282,7 @@ PLANTS = (
     Plant(
         "a late report replaces the result",
         "What a late attempt returned is recorded, although another result is in use.",
-        "engine/engine.py",
+        "engine/attempt_work.py",
         "    return any(event.kind is kind for event in events)\n",
         "    return any(event.kind in (kind, EventKind.LATE) for event in events)\n",
         (ENGINE,),
@@ -317,5 +319,77 @@ PLANTS = (
         'if getattr(channel, "global_keyprefix", ""):',
         'if getattr(channel, "no_such_name", ""):',
         ("tests/workers/test_redis_url.py -k prefix",),
+    ),
+    Plant(
+        "ahead past a pause",
+        "A worker takes up what follows in a run that is held.",
+        "machine/attempts.py",
+        "    if run.paused:\n",
+        "    if run.paused and not command.holder.startswith('ahead'):\n",
+        (f"{AHEAD} -k comes_between",),
+    ),
+    Plant(
+        "ahead under another nonce",
+        "A report that is decided anew claims what follows once more.",
+        "engine/onward.py",
+        "        if self.claim is None:\n            self.claim = self._wish(first, now)\n",
+        "        self.claim = self._wish(first, now)\n",
+        (f"{AHEAD} -k lost",),
+    ),
+    Plant(
+        "ahead although refused",
+        "What is to have a message of its own is run ahead.",
+        "engine/onward.py",
+        "or next_.at > now or not node.runs_ahead(next_.phase):\n",
+        "or next_.at > now:\n",
+        (f"{AHEAD} -k not_taken_up", f"{AHEAD_WORKERS} -k refusing"),
+    ),
+    Plant(
+        "ahead past a rate limit",
+        "A step with a rate limit is run ahead.",
+        "workers/ahead.py",
+        "    throttled = task.rate_limit and not runtime.app.conf.worker_disable_rate_limits\n",
+        "    throttled = False\n",
+        (f"{AHEAD_WORKERS} -k throttled",),
+    ),
+    Plant(
+        "ahead past another queue",
+        "A step that is sent to another queue is run where the one before it was.",
+        "workers/ahead.py",
+        "            self._key in place.keys\n",
+        "            bool(place.keys)\n",
+        (f"{AHEAD_WORKERS} -k elsewhere",),
+    ),
+    Plant(
+        "ahead with the old lease",
+        "The main process renews the lease of the attempt that a message began with.",
+        "workers/leases.py",
+        "        return at.leases\n",
+        "        return {lease_of(request)}\n",
+        (f"{AHEAD_WORKERS} -k own_is_kept",),
+    ),
+    Plant(
+        "ahead without a time limit",
+        "An attempt that is run ahead may take as long as it likes.",
+        "workers/ahead.py",
+        "            limits = limits_of(timelimit, task, self._progress.pool)\n",
+        "            limits = Limits()\n",
+        (f"{AHEAD_WORKERS} -k own_limits",),
+    ),
+    Plant(
+        "ahead without hooks",
+        "What is run ahead passes through the tracer of another task.",
+        "workers/edge.py",
+        "_passed(passage, task.saga_tracer)",
+        "_passed(passage, tracer)",
+        (f"{AHEAD_WORKERS} -k sees_what",),
+    ),
+    Plant(
+        "ahead past the end",
+        "A worker that is to end takes up what follows all the same.",
+        "workers/ahead.py",
+        "        if self._progress.held or ",
+        "        if ",
+        (f"{AHEAD_WORKERS} -k is_to_end",),
     ),
 )

@@ -215,6 +215,7 @@ def build(
         saga_sweep_interval=SWEEP,
         saga_grace=GRACE,
         saga_max_payload=10_000,
+        saga_run_ahead=int(os.environ.get("KIT_AHEAD", "0")),
         worker_prefetch_multiplier=1,
         worker_send_task_events=True,
         task_send_sent_event=True,

@@ -80,7 +80,7 @@ def test_a_beat_renews_what_is_at_work_in_any_pool(
     """Only where there are processes does an id that is gone mean a lost attempt."""
     lease, store = Lease("order-42", "pay", "do", 1), _Store()
     monkeypatch.setattr("celeriac.workers.leases.lease_of", lambda request: request.lease)
-    requests = [SimpleNamespace(lease=lease, worker_pid=_gone())]
+    requests = [SimpleNamespace(id="1", lease=lease, worker_pid=_gone())]
     monkeypatch.setattr(state, "active_requests", requests)
     keeper = LeaseKeeper(cast("Store", store), 15, deque(), forks=lambda: forking)
     keeper._beat()

@@ -34,6 +34,12 @@ POINTS = {
     "message.published": Point("workers.tasks:SagaTask.apply_async", "the broker has the message"),
     "step.arrived": Point("workers.edge:attempt", "a message has arrived, nothing is claimed"),
     "step.claimed": Point("workers.edge:attempt", "the attempt is claimed, its body has not begun"),
+    "ahead.told": Point(
+        "workers.ahead:RunAhead.take", "an attempt is to be taken up, nothing is recorded of it"
+    ),
+    "ahead.claimed": Point(
+        "workers.edge:_and_what_follows", "the next attempt is claimed, its body has not begun"
+    ),
     "step.performed": Point(
         "workers.passage:Passage.body", "the body is over, nothing is recorded of it"
     ),

@@ -93,6 +93,15 @@ class Settings(BaseModel):
         le=_LONGEST,
         description="Seconds that a run is kept after it has ended; a saga may set its own.",
     )
+    run_ahead: int = Field(
+        default=0,
+        ge=0,
+        le=1000,
+        description=(
+            "How many steps a worker may take up at once after the one that a message asked for, "
+            "instead of sending a message for each; 0 is none.  After a second it sends one anyway."
+        ),
+    )
     archive: str | Callable[..., Any] | None = Field(
         default=None,
         description=(
@@ -265,6 +274,7 @@ class Terms:
     retention: int
     max_payload: int
     batch: int
+    run_ahead: int = 0
 
     @classmethod
     def of(cls, settings: Settings) -> Terms:
@@ -275,4 +285,5 @@ class Terms:
             retention=int(settings.retention * 1000),
             max_payload=settings.max_payload,
             batch=settings.sweep_batch,
+            run_ahead=settings.run_ahead,
         )

@@ -41,6 +41,7 @@ from celeriac.workers import (
     HeartbeatFileStep,
     LeaseKeeper,
     NativeRenewal,
+    Supervision,
     SweepWatch,
     Tick,
     broker_url,
@@ -49,6 +50,7 @@ from celeriac.workers import (
     native,
     parse_header,
     redis_url,
+    shared_progress,
     written,
 )
 
@@ -98,6 +100,7 @@ class Preflight(Step):  # type: ignore[misc]  # Celery has no types
         check_messages(worker.app)
         try:
             redis_url(worker.app, runtime.settings)
+            runtime.progress = shared_progress(worker) if runtime.settings.run_ahead else None
         except ConfigurationError as error:
             if runtime.settings.redis_url or scheme_of(broker_url(worker.app.conf)) not in OF_TESTS:
                 raise
@@ -121,6 +124,7 @@ class _Wiring:
         self.app, self.runtime = app, runtime
         self.keeper: LeaseKeeper | None = None
         self.renewal: NativeRenewal | None = None
+        self._supervision: Supervision | None = None  # Celery's signals do not keep it
         self._refuses_queue = False
         # shared=False: another app in this process must not get tasks that work on our store.
         self.sweep = app.task(
@@ -148,6 +152,7 @@ class _Wiring:
             self.app.on_after_finalize.connect(self._add_beat_entry, weak=False)
         signals.celeryd_init.connect(self._note_refusal)
         signals.celeryd_after_setup.connect(self._consume_queue)
+        signals.worker_before_create_process.connect(self._allot)
         signals.worker_ready.connect(self._start_keeper)
         signals.worker_shutdown.connect(self._stop_keeper)
         signals.task_unknown.connect(self._tell_unknown)
@@ -226,6 +231,11 @@ class _Wiring:
         if conf.task_serializer != SIGNED and not accepted & {"json", "application/json"}:
             conf.accept_content = [*accepted, "json"]
 
+    def _allot(self, sender: Any = None, **_: Any) -> None:
+        """A child is about to be forked: it gets a place to tell where it has got to."""
+        if self.runtime.progress is not None:
+            self.runtime.progress.allot({each.pid for each in getattr(sender, "_pool", ())})
+
     def _start_keeper(self, sender: Any = None, **_: Any) -> None:
         worker = getattr(sender, "controller", None)
         if worker is None or not self._mine(worker.app):
@@ -243,6 +253,7 @@ class _Wiring:
             lambda: _consumes(worker.consumer),
             lambda: forks(worker.pool),
             SweepWatch(store, settings.sweep_interval).look,
+            self._supervise(worker),
         )
         self.keeper.start()
         if (threads := native()) is not None:  # the keeper is a greenlet, which may be held up
@@ -256,6 +267,12 @@ class _Wiring:
             settings.namespace,
         )
         start_checkup(self.runtime)
+
+    def _supervise(self, worker: Any) -> Supervision | None:
+        """What looks after the messages whose children run ahead, if they may."""
+        progress = self.runtime.progress
+        self._supervision = None if progress is None else Supervision(worker, progress)
+        return self._supervision
 
     def _stop_keeper(self, **_: Any) -> None:
         for each in (self.renewal, self.keeper):

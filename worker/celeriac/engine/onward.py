@@ -30,10 +30,10 @@ class Ahead(Protocol):
     def left(self) -> int:
         """How many more attempts may follow at most."""
 
-    def suits(self, task: str) -> bool:
-        """Whether an attempt of *task* could be run here, as far as that is known beforehand."""
+    def suits(self, node: Node, phase: Phase) -> bool:
+        """Whether an attempt of a step could be run here, as far as that is known beforehand."""
 
-    def take(self, run: Run, dispatch: Dispatch) -> str:
+    def take(self, run: Run, node: Node, dispatch: Dispatch) -> str:
         """Return the nonce under which the attempt is to be claimed, now; empty: not here."""
 
 
@@ -49,7 +49,7 @@ def fields_ahead(plan: Plan, node: Node, phase: Phase, ahead: Ahead) -> Iterator
     made = {payloads.output_field(node.name)}
     left = ahead.left
     for each in _likely(plan, node, phase):
-        if left <= 0 or not (each.runs_ahead(phase) and ahead.suits(each.task_of(phase))):
+        if left <= 0 or not (each.runs_ahead(phase) and ahead.suits(each, phase)):
             return
         left -= 1
         for name in needed(each, phase):
@@ -104,7 +104,9 @@ class Onward:
         # An attempt before it may have left a word for it, and those are not read here.
         if next_.attempt != 1 or next_.at > now or not node.runs_ahead(next_.phase):
             return None
-        holder = self.ahead.take(first.run, next_)
+        if not self.ahead.suits(node, next_.phase):
+            return None
+        holder = self.ahead.take(first.run, node, next_)
         if not holder:
             return None
         return Claim(next_.step, next_.phase, next_.attempt, holder, first.run.epoch)

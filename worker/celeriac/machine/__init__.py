@@ -54,7 +54,6 @@ from celeriac.machine.runs import (
     PhaseStatus,
     Run,
     RunStatus,
-    Steps,
     StepState,
     StepStatus,
 )
@@ -106,7 +105,6 @@ __all__ = [
     "Start",
     "StepState",
     "StepStatus",
-    "Steps",
     "Transition",
     "Unblock",
     "Undo",

@@ -5,9 +5,9 @@ defined and steered.
 
 Its files, from the ground up::
 
-    headers | heartbeat | queue_length | renewal | retries | sweep_watch | urls
-    < canvas < intake | leases | queues | tls < preflight | whereabouts < runtime < passage
-    < edge | report < tasks < adoption
+    headers | heartbeat | limits | queue_length | renewal | retries | sweep_watch | urls
+    < canvas | progress < intake | queues | supervision | tls < leases | preflight | whereabouts
+    < runtime < ahead < passage < edge | report < tasks < adoption
 """
 
 from __future__ import annotations
@@ -19,11 +19,13 @@ from celeriac.workers.heartbeat import OPTION, HeartbeatFileStep, age
 from celeriac.workers.intake import STRATEGY
 from celeriac.workers.leases import LeaseKeeper, forks
 from celeriac.workers.preflight import check_messages
+from celeriac.workers.progress import Position
 from celeriac.workers.queues import Depth, depths
 from celeriac.workers.renewal import NativeRenewal, native
 from celeriac.workers.report import CALL_SECONDS, Tick, Ticks, Worker, WorkerReports, ask_workers
 from celeriac.workers.retries import classify_celery_error
 from celeriac.workers.runtime import Runtime
+from celeriac.workers.supervision import Supervision, shared_progress
 from celeriac.workers.sweep_watch import SweepWatch, sweep_is_down
 from celeriac.workers.tasks import SagaTask, adopt
 from celeriac.workers.urls import all_broker_urls, broker_url, masked, place, secrets_of
@@ -42,10 +44,12 @@ __all__ = [
     "HeartbeatFileStep",
     "LeaseKeeper",
     "NativeRenewal",
+    "Position",
     "Promised",
     "Recruits",
     "Runtime",
     "SagaTask",
+    "Supervision",
     "SweepWatch",
     "Tick",
     "Ticks",
@@ -67,6 +71,7 @@ __all__ = [
     "place",
     "redis_url",
     "secrets_of",
+    "shared_progress",
     "shown",
     "sweep_is_down",
     "task_id",

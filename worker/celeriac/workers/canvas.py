@@ -107,7 +107,7 @@ class CeleryDispatcher:
         make = task.signature if task is not None else self._app.signature
         args = () if task is not None else (name,)
         options = message_options(run, dispatch)
-        options.update(_time_limits(node, dispatch.phase, run.grace))
+        options.update(time_limits(node, dispatch.phase, run.grace))
         options.update(written(self._app))
         options["link_error"] = [self._errback(run)]
         return make(*args, kwargs={GUARD: run.id}, immutable=True, options=options)
@@ -146,10 +146,18 @@ class CeleryDispatcher:
 
         Raises what sending them would: QueueNotFound, or whatever a router does.
         """
+        return self.route_of(task)["queue"]
+
+    def route_of(self, task: str) -> dict[str, Any]:
+        """Return how messages of *task* are sent: `queue` (kombu's), and other options.
+
+        Raises what sending them would: QueueNotFound, or whatever a router does.
+        """
         known = self._app.tasks.get(task)
         # What the task says of itself, as far as this process knows it, comes before all routes.
         own = {"queue": known.queue} if known is not None and getattr(known, "queue", None) else {}
-        return self._app.amqp.router.route(own, task, (), {}, known)["queue"]
+        found: dict[str, Any] = self._app.amqp.router.route(own, task, (), {}, known)
+        return found
 
     def _is_away(self, error: Exception) -> bool:
         """True if the broker is out of reach: the message is not to blame."""
@@ -233,9 +241,8 @@ def window(plan: Plan, run: Run, first: Dispatch) -> Iterator[Dispatch]:
         yield Dispatch(name, first.phase, attempt, first.at)
 
 
-def carries_on(request: Any, dispatch: Dispatch) -> bool:
-    """True if the chain of a running task has the message of *dispatch* as its next link."""
-    rest = getattr(request, "chain", None)
+def carries_on(rest: Any, dispatch: Dispatch) -> bool:
+    """True if *rest*, the chain of a running task, begins with the message of *dispatch*."""
     if not rest:
         return False
     try:
@@ -249,7 +256,8 @@ def carries_on(request: Any, dispatch: Dispatch) -> bool:
     )
 
 
-def _time_limits(node: Node, phase: Phase, grace: int) -> dict[str, float]:
+def time_limits(node: Node, phase: Phase, grace: int) -> dict[str, float]:
+    """The time limits of an attempt, in seconds, as Celery calls them."""
     limit = node.limit(phase)
     if limit is None:
         return {}

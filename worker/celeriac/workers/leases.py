@@ -23,13 +23,17 @@ from celeriac.observing import log
 from celeriac.points import reached
 from celeriac.store import Lease
 from celeriac.workers.headers import HEADER, parse_header
+from celeriac.workers.supervision import Supervision, become, position_of, supervise
 
 if TYPE_CHECKING:
     from collections import deque
     from collections.abc import Callable, Iterator
 
     from celeriac.store import Store
+    from celeriac.workers.progress import Position
 
+#: What Celery is to import for the requests of our messages.
+REQUEST = "celeriac.workers.leases:SagaRequest"
 _LONGEST_TICK = 0.5
 
 
@@ -66,15 +70,18 @@ class LeaseKeeper(threading.Thread):
         consumes: Callable[[], bool] = lambda: True,
         forks: Callable[[], bool] = lambda: True,
         look: Callable[[], object] = lambda: None,
+        supervision: Supervision | None = None,
     ) -> None:
         """*lease* is seconds; *deaths* is where attempts are reported whose child is gone.
 
         *consumes* tells whether the worker is in touch with its broker; *forks*, whether its pool
         is one of processes, whose ids can be asked for.  *look* is called after each renewal.
+        *supervision* looks after children that run ahead.
         """
         super().__init__(name="celeriac-leases", daemon=True)
         self._store, self._lease, self._deaths = store, lease, deaths
         self._consumes, self._forks, self._look = consumes, forks, look
+        self._supervision = supervision
         self._stopped = threading.Event()
         self._given_up: set[Lease] = set()
         self._outage = OutageClock()
@@ -109,9 +116,11 @@ class LeaseKeeper(threading.Thread):
 
     def held(self) -> set[Lease]:
         """Return the leases of all attempts at work, whatever became of their processes."""
-        return {lease for _, lease in self._at_work()}
+        return {lease for _, leases in self._at_work() for lease in leases}
 
     def _beat(self) -> None:
+        if self._supervision is not None:
+            self._supervision.look()
         alive, dead = self._attempts()
         fresh = dead - self._given_up
         if fresh:
@@ -148,17 +157,20 @@ class LeaseKeeper(threading.Thread):
         while self._deaths:
             dead.add(self._deaths.popleft())
         forks = self._forks()
-        for request, lease in self._at_work():
+        for request, leases in self._at_work():
             # In other pools it is the id of a greenlet, and may even be that of a process.
             pid = getattr(request, "worker_pid", None) if forks else None
-            (dead if pid and has_died(pid) else alive).add(lease)
+            (dead if pid and has_died(pid) else alive).update(leases)
         return alive - dead, dead
 
-    def _at_work(self) -> Iterator[tuple[Any, Lease]]:
-        for request in list(state.active_requests):
-            lease = lease_of(request)
-            if lease is not None:
-                yield request, lease
+    def _at_work(self) -> Iterator[tuple[Any, set[Lease]]]:
+        # Read after the requests: one that has ended since then has no position any more.
+        requests = list(state.active_requests)
+        positions = self._supervision.positions() if self._supervision else {}
+        for request in requests:
+            leases = leases_of(request, positions.get(request.id))
+            if leases:
+                yield request, leases
 
 
 class SagaRequest(Request):  # type: ignore[misc]  # Celery has no types
@@ -166,6 +178,10 @@ class SagaRequest(Request):  # type: ignore[misc]  # Celery has no types
 
     Celery often buries a child and clears its request before the lease thread looks again.
     """
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        supervise(cls)
 
     def on_failure(self, exc_info: Any, *args: Any, **kwargs: Any) -> Any:
         """Celery says how a task failed; here it matters only whether its process is gone."""
@@ -182,9 +198,10 @@ class SagaRequest(Request):  # type: ignore[misc]  # Celery has no types
         return super().on_timeout(soft, timeout)
 
     def _report(self) -> None:
-        lease = lease_of(self)
-        if lease is not None:
-            self.task.saga_runtime.deaths.append(lease)
+        at = position_of(self)
+        self.task.saga_runtime.deaths.extend(leases_of(self, at))
+        if at is not None:
+            become(self, at)
 
 
 def lease_of(request: Any) -> Lease | None:
@@ -193,6 +210,14 @@ def lease_of(request: Any) -> Lease | None:
         return None  # a header that was put on another task: that says nothing of the attempt
     hint = parse_header(request.request_dict.get(HEADER))
     return hint and Lease(hint.run_id, hint.step, hint.phase, hint.attempt)
+
+
+def leases_of(request: Any, at: Position | None) -> set[Lease]:
+    """The leases that are those of a worker's request; *at*: where its message has got to."""
+    if at is not None:
+        return at.leases
+    lease = lease_of(request)
+    return set() if lease is None else {lease}
 
 
 def forks(pool: object) -> bool:

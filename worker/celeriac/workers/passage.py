@@ -27,19 +27,21 @@ from celery.states import FAILURE, IGNORED, RETRY
 from celeriac.context import entered
 from celeriac.engine import AttemptFailure, Work, carry_out, prepare, report, taken
 from celeriac.errors import CommandRefused, RunNotFound, StepFailed, StoreError
-from celeriac.machine import SHORT_DELAY
+from celeriac.machine import SHORT_DELAY, Dispatch
 from celeriac.observing import log
 from celeriac.points import reached
-from celeriac.workers.canvas import GUARD, carries_on, message_options
+from celeriac.workers.canvas import GUARD, carries_on, message_options, time_limits
+from celeriac.workers.limits import HANDED, soft_limit
 from celeriac.workers.retries import classify_celery_error, timed_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from celeriac.context import StepContext
-    from celeriac.engine import Prepared
+    from celeriac.engine import Attempt, Ended, Prepared
     from celeriac.failure import Failure
-    from celeriac.machine import Dispatch, Transition
+    from celeriac.machine import Transition
+    from celeriac.workers.ahead import RunAhead
 
     #: `(id, args, kwargs, request) -> (result, info, seconds, text)`, as Celery builds it.
     Tracer = Callable[..., Any]
@@ -61,22 +63,35 @@ def passing(task: Any) -> Passage | None:
 class Passage:
     """One attempt on its way through Celery's tracer."""
 
-    def __init__(self, task: Any, work: Work, uuid: str, request: dict[str, Any]) -> None:
-        self.task, self.work, self.uuid = task, work, uuid
-        self._request = request
+    def __init__(
+        self,
+        task: Any,
+        work: Work,
+        uuid: str,
+        request: dict[str, Any],
+        ahead: RunAhead | None = None,
+    ) -> None:
+        """*ahead*: what may be taken up on the same message, as far as anything may."""
+        self.task, self.work, self.uuid, self.request = task, work, uuid, request
+        self.following: Attempt | None = None  # taken up along with the end of this one
+        self._ahead = ahead
         self._context: StepContext | None = None
         self.begun = False  # its body, or a hook before it, was called
         self._over = False  # its end was recorded, or could not be
 
     def pass_through(self, tracer: Tracer) -> Any:
         """Call the tracer with what the attempt is given, and see that the attempt ends."""
+        soft = None
+        if self._ahead is not None:
+            timelimit = self.request.get("timelimit")
+            soft = self._ahead.begin(self.work.attempt, self.uuid, self.task, timelimit)
         given = prepare(self.work, classify_celery_error, ends_process)
         if isinstance(given, AttemptFailure):
             return self._without_body(given)
         self._context = given.context
         token = _passage.set(self)
         try:
-            with entered(given.context):
+            with entered(given.context), soft_limit.within(soft):
                 told = tracer(self.uuid, given.args, given.kwargs, self._asked(given))
         except BaseException as error:
             if not self._over and not ends_process(error):
@@ -90,14 +105,16 @@ class Passage:
 
     def _asked(self, given: Prepared) -> dict[str, Any]:
         """The request as if the arguments had been in the message."""
-        whence = {**(self._request.get("delivery_info") or {}), "redelivered": False}
-        return {
-            **self._request,
+        whence = {**(self.request.get("delivery_info") or {}), "redelivered": False}
+        asked = {
+            **self.request,
             "args": given.args,
             "kwargs": given.kwargs,
             "retries": self.work.attempt.delivery.attempt - 1,
             "delivery_info": whence,  # whether it came twice was decided at the claim
         }
+        asked.pop(HANDED, None)
+        return asked
 
     # --- inside of the tracer ------------------------------------------------------------------
 
@@ -123,6 +140,8 @@ class Passage:
         ended, result = carry_out(
             self.work, self._context, call, classify_celery_error, ends_process
         )
+        if soft_limit.disarm():
+            log.warning("%s: its soft time limit was exceeded", self.work.name)
         reached("step.performed", self.work.attempt.delivery)
         # Only now, outside of any handler: Celery would show what the body raised, and the payload
         # it may hold, in its events and logs as the context of what is raised here.
@@ -141,7 +160,7 @@ class Passage:
         """Return *ended*, told as a time-out if the pool ended the body at its time limit."""
         if isinstance(ended, str):
             return ended
-        hard = (self._request.get("timelimit") or (None,))[0]  # as Celery's worker chooses it
+        hard = (self.request.get("timelimit") or (None,))[0]  # as Celery's worker chooses it
         limit = hard or self.task.time_limit or self.task.app.conf.task_time_limit
         return timed_out(ended.error, limit) or ended
 
@@ -149,10 +168,10 @@ class Passage:
 
     def _without_body(self, failed: AttemptFailure) -> Any:
         """The arguments could not be put together: nothing of the task was called."""
-        request = Context(self._request, args=[], kwargs={}, called_directly=False)
+        request = Context(self.request, args=[], kwargs={}, called_directly=False)
         told = self._settle(failed, request)
         if isinstance(told, Ignore):
-            return ignored_message(self.task, self._request, told)
+            return ignored_message(self.task, self.request, told)
         state = RETRY if isinstance(told, Retry) else FAILURE
         info = TraceInfo(state, told)
         try:
@@ -200,9 +219,12 @@ class Passage:
 
     def _complete(self, output: str, request: Any) -> None:
         """Record a success; a late one ends its task too, and at most is undone."""
-        done = self.work.engine.complete(self.work.attempt, output).done
+        ended = self.work.engine.complete(self.work.attempt, output, self._ahead)
         reached("step.settled", self.work.attempt.delivery)
-        if len(done.dispatches) == 1 and carries_on(request, done.dispatches[0]):
+        if self._goes_on(ended, request):
+            return
+        done = ended.done
+        if len(done.dispatches) == 1 and carries_on(request.chain, done.dispatches[0]):
             return  # this task's own chain sends it
         request.chain = None  # its next link would not be due
         self._send(done)
@@ -215,10 +237,53 @@ class Passage:
 
     def _fail(self, failed: AttemptFailure, request: Any) -> BaseException:
         recorded = report(self.work, failed)
-        done = self.work.engine.fail(self.work.attempt, *recorded).done
+        if self._ahead:
+            self._ahead.failed(self.uuid)
+        ended = self.work.engine.fail(self.work.attempt, *recorded, ahead=self._ahead)
+        done = ended.done
         reached("failure.settled", self.work.attempt.delivery)
         request.chain = None
+        self._goes_on(ended, request)
         return self._tale(failed, recorded.failure, done, request)
+
+    def _goes_on(self, ended: Ended, request: Any) -> bool:
+        """True if what follows was taken up: then Celery need send nothing."""
+        self.following = ended.following
+        if self.following is None:
+            return False
+        request.chain = request.errbacks = None
+        return True
+
+    def next(self, task: Any, work: Work) -> Passage:
+        """The attempt that was taken up along with the end of this one; Celery is told its own.
+
+        The last one has what is left of the chain, so that Celery passes that on.
+        """
+        d = work.attempt.delivery
+        dispatch = Dispatch(d.step, d.phase, d.attempt, work.attempt.now)
+        options = message_options(work.attempt.run, dispatch)
+        limits = time_limits(work.attempt.node, d.phase, work.attempt.run.grace)
+        whole = self.request.get("chain")
+        request = {
+            **self.request,
+            **options["headers"],
+            "id": options["task_id"],
+            "task": task.name,
+            "argsrepr": options["argsrepr"],
+            "kwargsrepr": options["kwargsrepr"],
+            "correlation_id": options["task_id"],
+            "root_id": self.request.get("root_id") or self.uuid,
+            "parent_id": self.uuid,
+            "retries": 0,
+            "timelimit": [limits.get("time_limit"), limits.get("soft_time_limit")],
+            "chain": whole[:-1] if whole and carries_on(whole, dispatch) else None,
+            "eta": None,
+            "expires": None,
+            "shadow": None,
+        }
+        if self.request.get("headers"):
+            request["headers"] = {**self.request["headers"], **options["headers"]}
+        return Passage(task, work, options["task_id"], request, self._ahead)
 
     def _tale(
         self, failed: AttemptFailure, failure: Failure, done: Transition, request: Any

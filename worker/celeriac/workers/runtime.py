@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from celeriac.machine import Plan
     from celeriac.observing import Observer
     from celeriac.store import Lease, Store
+    from celeriac.workers.progress import Progress
 
 # Adopted tasks get and return what Celery's own serializer would carry.
 lend(JSONEncoder().default, object_hook)
@@ -47,6 +48,8 @@ class Runtime:
         self.app = app
         self.dispatcher = CeleryDispatcher(app)
         self.deaths: deque[Lease] = deque()  # attempts whose pool child is gone; the keeper reads
+        self.progress: Progress | None = None  # of a worker whose children run ahead
+        self.places: dict[str, Any] = {}  # by task, in this process; see `ahead`
         self.observers = Observers(logged, log_context, send_signals)
         self._counts = self._traces = False
         self._settings: Settings | None = None  # those the engine was built with

@@ -31,6 +31,7 @@ from celeriac.workers.canvas import written
 from celeriac.workers.edge import around, attempt
 from celeriac.workers.headers import HEADER, delivery_of
 from celeriac.workers.intake import STRATEGY
+from celeriac.workers.leases import REQUEST
 from celeriac.workers.passage import passing
 from celeriac.workers.retries import ask, asked, is_asking, seconds
 
@@ -41,8 +42,6 @@ if TYPE_CHECKING:
     from celeriac.authoring import Shape
     from celeriac.workers.runtime import Runtime
 
-REQUEST = "celeriac.workers.leases:SagaRequest"
-
 _sending: ContextVar[bool] = ContextVar("celeriac_sending", default=False)
 
 
@@ -50,6 +49,7 @@ class SagaTask(Task):  # type: ignore[misc]  # Celery has no types
     """A task that can be a step of a saga.  Called in any other way it is what it always was."""
 
     abstract = True
+    saga_tracer = None  # Celery's own, in a worker
     saga_adopted = False  # True: it is told, and tells, what it would without us
     if TYPE_CHECKING:  # at run time they would hide the annotations of the task itself
         saga_runtime: Runtime
@@ -65,6 +65,7 @@ class SagaTask(Task):  # type: ignore[misc]  # Celery has no types
     @__trace__.setter
     def __trace__(self, tracer: Any) -> None:
         self.__dict__["_saga_trace"] = tracer and around(self, tracer)
+        self.__dict__["saga_tracer"] = tracer
 
     @__trace__.deleter
     def __trace__(self) -> None:

@@ -1,0 +1,183 @@
+"""What a worker's main process does about messages whose children run ahead.
+
+Owns: leaving time limits to the children and killing those that are over a hard one, holding them
+back, and telling Celery what became of each attempt.  Refuses to know: leases (`leases` asks
+here where a message has got to), and what is run ahead (`ahead`).
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import billiard
+from celery import signals
+from celery.bootsteps import RUN
+from celery.worker import state
+
+from celeriac.observing import log, title
+from celeriac.workers.canvas import shown
+from celeriac.workers.headers import HEADER, parse_header
+from celeriac.workers.limits import HANDED, Limits, limits_of
+from celeriac.workers.progress import Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from celeriac.workers.progress import Position
+
+_NEVER = 10**9  # s: no limit, where Celery would take none for its default
+_ENDED = "celeriac_ended"
+
+
+def shared_progress(worker: Any) -> Progress | None:
+    """What a worker's children tell where they have got to; before there are any.
+
+    None: nothing is to be run ahead in this worker.
+    """
+    # It counts messages: with one for each attempt, it counts attempts.
+    if getattr(worker, "max_tasks_per_child", None):
+        return None
+    progress = Progress()
+    progress.pool = Limits(worker.soft_time_limit or None, worker.time_limit or None)
+    progress.most_memory = getattr(worker, "max_memory_per_child", None) or 0
+    progress.want_events(bool(worker.task_events))
+    return progress
+
+
+class Supervision:
+    """Looks after the messages of one worker, several times a second."""
+
+    def __init__(self, worker: Any, progress: Progress) -> None:
+        self._worker, self._progress = worker, progress
+        self._options = self._told_of_tasks()
+        self._stopping = False
+        signals.worker_shutting_down.connect(self._stop)
+
+    def positions(self) -> Mapping[str, Position]:
+        """What was told last of each message, by its id."""
+        return self._progress.positions()
+
+    def look(self) -> None:
+        """Hold children back where that is due, and end those that are over their limit."""
+        self._progress.hold(self._is_stopping() or self._told_of_tasks() != self._options)
+        dispatcher = self._worker.consumer.event_dispatcher
+        self._progress.want_events(bool(dispatcher and dispatcher.enabled))
+        now = time.monotonic()
+        positions = self._progress.positions()
+        for request in list(state.active_requests):
+            at = positions.get(request.id)
+            if at is not None and at.hard and now >= at.hard and not hasattr(request, _ENDED):
+                setattr(request, _ENDED, True)
+                self._end(request, at)
+
+    def _stop(self, sender: Any = None, **_: Any) -> None:
+        """A signal has asked the worker to end: what runs is the last."""
+        if sender == self._worker.hostname:
+            self._stopping = True
+            self._progress.hold(True)
+
+    def _is_stopping(self) -> bool:
+        asked = state.should_stop is not None or state.should_terminate is not None
+        return self._stopping or asked or self._worker.blueprint.state != RUN
+
+    def _told_of_tasks(self) -> dict[str, Any]:
+        """What operators can change of tasks while a worker runs, which its children do not see."""
+        return {
+            name: (task.rate_limit, task.time_limit, task.soft_time_limit)
+            for name, task in self._worker.app.tasks.items()
+            if hasattr(task, "saga_runtime")
+        }
+
+    def _end(self, request: Any, at: Position) -> None:
+        job = request._apply_result and request._apply_result()  # noqa: SLF001 -- Celery's own
+        if job is None:
+            return
+        job._timeout = at.limit  # noqa: SLF001 -- what the pool says of it
+        self._worker.hub.call_soon(self._worker.pool._pool.on_hard_timeout, job)  # noqa: SLF001
+
+
+# --- a request ---------------------------------------------------------------------------------
+
+
+def supervise(kind: Any) -> None:
+    """Give a worker's class of requests what is ours: Celery makes one for each task."""
+    execute, succeed = kind.execute_using_pool, kind.on_success
+
+    def execute_using_pool(self: Any, pool: Any, **options: Any) -> Any:
+        _hand_limits(self, pool)
+        return execute(self, pool, **options)
+
+    def on_success(self: Any, told: Any, **options: Any) -> Any:
+        done = succeed(self, told, **options)
+        for each in getattr(told[2], "steps", ()):
+            state.total_count.update({each.task: 1})
+            state.all_total_count[0] += 1
+            _send(self, each.events)
+        return done
+
+    kind.execute_using_pool, kind.on_success = execute_using_pool, on_success
+
+
+def _send(request: Any, events: Any) -> None:
+    eventer = request._eventer  # noqa: SLF001 -- Celery's own
+    if eventer and eventer.enabled:
+        for kind, fields in events:
+            eventer.send(kind, **fields)
+
+
+def _hand_limits(request: Any, pool: Any) -> None:
+    """Leave the time limits of a message to the child that gets it, if its pool has any."""
+    progress = request.task.saga_runtime.progress
+    if progress is None or not _forks(pool):
+        return
+    limits = limits_of(request.time_limits, request.task, progress.pool)
+    request.request_dict[HANDED] = list(limits)
+    if limits:
+        request.time_limits = (_NEVER, _NEVER)
+
+
+def _forks(pool: Any) -> bool:
+    """True if the children share memory with the main process, and it can kill them."""
+    kinds = {kind.__module__ for kind in type(getattr(pool, "_pool", None)).__mro__}
+    return "celery.concurrency.asynpool" in kinds and billiard.get_start_method() == "fork"
+
+
+def position_of(request: Any) -> Position | None:
+    """The attempt that a worker's request has got to; None: still its own, as far as is known."""
+    progress = request.task.saga_runtime.progress
+    return None if progress is None else progress.positions().get(request.id)
+
+
+def become(request: Any, at: Position) -> None:
+    """Let what Celery tells of the end of a message's process be said of the attempt it was at.
+
+    The attempts before it have ended well, or at least were recorded.
+    """
+    hint = parse_header(request.request_dict.get(HEADER))
+    if hint is None or at.task_id == request.id:
+        return
+    state.task_ready(request)
+    if at.failed:
+        request.send_event("task-failed", exception="StepFailed", traceback="")
+    else:
+        request.send_event("task-succeeded", result="None", runtime=0.0)
+    d, task = at.lease, request.task.app.tasks[at.task]
+    text = title(d.run_id, d.step, d.phase, d.attempt)
+    way = "forward" if d.phase == "do" else "compensation"
+    kwargs = shown(saga=at.saga, run=d.run_id, step=d.step, phase=way, attempt=d.attempt)
+    changed: Mapping[str, Any] = {
+        "id": at.task_id,
+        "task": at.task,
+        "parent_id": request.id,
+        "argsrepr": text,
+        "kwargsrepr": kwargs,
+        HEADER: [*hint._replace(step=d.step, phase=d.phase, attempt=d.attempt)],
+    }
+    request._request_dict = {**request.request_dict, **changed}  # noqa: SLF001 -- as it reads it
+    request.id, request.name, request._task = at.task_id, at.task, task  # noqa: SLF001
+    request.__dict__.pop("_context", None)
+    request._argsrepr, request._kwargsrepr = text, kwargs  # noqa: SLF001
+    request.send_event("task-received", name=at.task, args=text, kwargs=kwargs, retries=0)
+    request.send_event("task-started")
+    log.debug("%s was run ahead", text)
