@@ -64,13 +64,16 @@ class Crashed(NamedTuple):
 class Arena:
     """A world with workers whose points are armed."""
 
-    def __init__(self, folder: Path, redis: RedisServer, state: RedisServer | None = None) -> None:
+    def __init__(
+        self, folder: Path, redis: RedisServer, state: RedisServer | None = None, *, ahead: int = 0
+    ) -> None:
+        """*ahead* is how many steps the workers run ahead; with 0 there is a message for each."""
         self.world = World(folder, redis, state)
         self.folder, self.redis = folder, redis
         self.saga = extend(self.world.kit)
         self.starts: dict[str, Asked] = {}
         self.workers: list[Process] = []
-        self._made = 0
+        self._made, self._ahead = 0, ahead
         self.beat = self.world.beat()
         self.mend()
 
@@ -95,7 +98,7 @@ class Arena:
         name = f"w{self._made}"
         options = ["worker", "-c", "2", "-n", f"{name}@test", "-l", "INFO"]
         more = ["--without-mingle", "--without-gossip", "-I", "tests.crash.arm_points"]
-        return self.world.celery(name, *options, *more)
+        return self.world.celery(name, *options, *more, KIT_AHEAD=str(self._ahead))
 
     def of(self, trap: Trap) -> Process:
         """The worker in which a trap has sprung."""

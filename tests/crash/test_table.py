@@ -63,6 +63,12 @@ ROWS: dict[str, tuple[str, ...]] = {
         "test_sweeps.test_two_sweeps_at_once",
         "test_sweeps.test_two_sweeps_give_up_one_attempt",
     ),
+    "ahead: told, nothing recorded; settled and claimed, not begun": (
+        "test_ahead.test_children_killed",
+        "test_ahead.test_a_worker_killed",
+        "test_ahead.test_a_worker_stopped",
+        "test_ahead.test_the_one_commit_cut_off",
+    ),
     "Redis: LOADING, OOM, READONLY, NOSCRIPT": ("test_redis_states.test_redis_will_not",),
     "Redis: restarted": (
         "test_matrix.test_redis_restarted",

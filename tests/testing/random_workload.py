@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from celeriac import CommandRefused, RunNotFound, RunStatus, StoreUnavailable
+from celeriac.settings import Settings
 from celeriac.testing import Lab, Odds
 from celeriac.testing.audit import audit
 from tests.testing.sagas import KINDS, fresh, ledger
@@ -40,7 +41,8 @@ class Weather:
     def __init__(self, seed: int, odds: Odds = ROUGH) -> None:
         self.seed, self.odds, self.seen = seed, odds, Counter[str]()
         fresh(tombstones=odds is not GENTLE)
-        self.lab = Lab()
+        # In every third storm, workers run ahead.
+        self.lab = Lab(Settings(run_ahead=5 if seed % 3 == 2 else 0))
         self.runs: dict[str, Saga[str, Any]] = {}
 
     def live(self) -> Weather:

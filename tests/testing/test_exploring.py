@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from celeriac import InputInvalid
+from celeriac.settings import Settings
 from celeriac.testing import BrokenLaw, Lab, check_compensation, explore
 from celeriac.testing.exploration_progress import estimate
 from celeriac.testing.faults import course_of, mishaps, paths_of
@@ -59,6 +60,20 @@ def test_a_mistake_is_found_and_told_as_a_test(mistake: str) -> None:
         test(lab)
     assert found.problem in str(failed.value) or lab.find("run-1").status == "failed"
     assert lab.story() == found.story
+
+
+def test_the_mended_example_passes_ahead() -> None:
+    """The same where workers run ahead: every path and fault, and the new commit among them."""
+    settings = Settings(run_ahead=10)
+    lab = Lab(settings)
+    fresh()
+    lab.start(buy, ORDER)
+    assert len(lab.run().world.record.mail) == 1
+    budget = {"pairs": False, "seconds": A_LONG_TIME, "settings": settings}
+    report = explore(buy, ORDER, check=check, fresh=fresh, **budget)  # type: ignore[arg-type]
+    assert report.ok, report
+    assert all(level.tried == level.possible for level in report.levels)
+    assert report.missed == 0
 
 
 def test_the_mended_example_passes() -> None:

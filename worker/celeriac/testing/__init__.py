@@ -5,7 +5,7 @@ Owns: the names for users; each file here is one tool.  Refuses to know: pytest,
 Its files, from the ground up::
 
     audit | clock | exploration_progress | fault_points | servers | timeline
-    < broker | checked_store | observations < process | virtual_tasks < simulation
+    < broker | checked_store | observations < process | virtual_tasks < lab_attempts < simulation
     < lab_sagas | scripted_faults < random_faults < lab < faults | laws < generated_test < explorer
 """
 

@@ -1,8 +1,8 @@
 """The world of the lab: one thread, in which processes work, die, stop and go on, in virtual time.
 
-Owns: who is at work, what happens next, and the passing of time; the life of an attempt, of a
-sweep and of a late request.  Refuses to know: what goes wrong where: it asks its `Trouble` at every
-contact with the world.
+Owns: who is at work, what happens next, and the passing of time; the life of a sweep and of a late
+request.  Refuses to know: what goes wrong where: it asks its `Trouble` at every contact with the
+world.
 
 The engine, its sweep, the state machine and the bodies are the real ones.  A process that is
 stopped is a call that has not returned yet: meanwhile, inside of it, all others go on.  So those
@@ -12,30 +12,25 @@ that stop later go on earlier, which is one of the orders in which it could happ
 from __future__ import annotations
 
 from contextlib import contextmanager, suppress
-from contextvars import copy_context
-from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from billiard.exceptions import SoftTimeLimitExceeded
 
-from celeriac.engine import AttemptFailure, Delivery, Engine, Sweep, Work, perform, report
-from celeriac.errors import CommandRefused, RunNotFound, StoreError, StoreUnavailable
+from celeriac.engine import Delivery, Engine, Sweep
+from celeriac.errors import RunNotFound, StoreError, StoreUnavailable
 from celeriac.machine import Run, RunStatus
-from celeriac.observing import Observers, title
+from celeriac.observing import Observers
 from celeriac.settings import Settings, Terms
-from celeriac.store import Lease
-from celeriac.testing.broker import QUEUE, Broker
+from celeriac.testing.broker import Broker
 from celeriac.testing.checked_store import CheckedStore
 from celeriac.testing.clock import Clock
+from celeriac.testing.lab_attempts import work_on
 from celeriac.testing.observations import Record
-from celeriac.testing.process import ASIDE, Killed, Process, Stuck, Trouble, leaves_lab
-from celeriac.testing.virtual_tasks import late_request
-from celeriac.workers import classify_celery_error
+from celeriac.testing.process import ASIDE, Killed, Process, Stuck, Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from celeriac.engine import Attempt
     from celeriac.machine import Event
     from celeriac.store import Due, DueBatch
     from celeriac.testing.virtual_tasks import Crew
@@ -77,7 +72,7 @@ class World:
         self._restless: dict[str, Run] = {}
         self.away_until = 0  # ms; nobody reaches the store before
         self._reached = self._swept = self.began
-        self._hired = 0
+        self.hired = 0  # holders of attempts so far
         self._have_been_up()
 
     def _have_been_up(self) -> None:
@@ -240,7 +235,7 @@ class World:
             self.appointments.remove(due[0])
             due[0].act()
         elif ready:
-            self._work_on(self.broker.take(self.trouble.pick(ready)))
+            work_on(self, self.broker.take(self.trouble.pick(ready)))
         elif (at := self._sweep_at()) is not None and at <= now:
             self._sweep()
         else:
@@ -315,67 +310,6 @@ class World:
                 _OpenSweep(self).run()
             except StoreUnavailable:
                 return  # the next one goes on where it stopped
-
-    # --- an attempt ----------------------------------------------------------------------------
-
-    def _work_on(self, delivery: Delivery) -> None:
-        """What a worker does with a message, as the Celery edge does it."""
-        d = delivery
-        who = f"undo {d.step}" if d.phase == "undo" else d.step
-        name = title("", d.step, d.phase, d.attempt).lstrip(" ·")
-        with self.process(Process(who, d.run_id, name, "claim")) as process:
-            attempt = self._claim(process, delivery)
-            if attempt is None:
-                return
-            process.lease = Lease(d.run_id, d.step, d.phase, d.attempt)
-            process.limit = attempt.node.limit(d.phase)
-            work, ended = self._perform(process, attempt)
-            process.stage = "report"
-            self._settle(process, work, ended)
-
-    def _claim(self, process: Process, delivery: Delivery) -> Attempt | None:
-        self._hired += 1
-        try:
-            task = self._task_of(delivery)
-            return self.engine.claim(delivery, f"worker-{self._hired}", QUEUE, task)
-        except (CommandRefused, RunNotFound, StoreError) as error:
-            reason = error.reason if isinstance(error, CommandRefused) else error.code
-            self.record.refused.append(reason)
-            self.tell(process, f"not claimed: {reason}")
-            return None
-
-    def _task_of(self, delivery: Delivery) -> str | None:
-        node = self.store.plan(delivery.run_id, delivery.plan).by_name.get(delivery.step)
-        return None if node is None else node.task_of(delivery.phase)
-
-    def _perform(self, process: Process, attempt: Attempt) -> tuple[Work, str | AttemptFailure]:
-        body = self.crew.body(attempt.node.task_of(attempt.delivery.phase))
-        work = Work(attempt, self.engine, body.name, body.shape, body.adopted)
-
-        def call(*args: Any, **kwargs: Any) -> Any:
-            process.stage = "heartbeat"
-            run = partial(body.call, attempt, *args, **kwargs)
-            # Should it arrive late, it still knows which attempt it is of.
-            process.request = partial(copy_context().run, late_request, body, attempt, args, kwargs)
-            self.record.bodies.append(process.who)
-            return self.trouble.body(process, run)
-
-        return work, perform(work, call, classify_celery_error, leaves_lab)
-
-    def _settle(self, process: Process, work: Work, ended: str | AttemptFailure) -> None:
-        attempt = work.attempt
-        try:
-            if isinstance(ended, AttemptFailure):
-                done = self.engine.fail(attempt, *report(work, ended)).done
-            else:
-                done = self.engine.complete(attempt, ended).done
-        except (CommandRefused, RunNotFound, StoreError) as error:
-            self.tell(process, f"its report was refused: {error.code}")
-            return
-        process.lease = None
-        self.record.reported.append(attempt.delivery)
-        now = done.events[-1].at if done.events else attempt.now
-        self.engine.send(self.broker, attempt.plan, done.run, done.dispatches, now)
 
 
 class _OpenSweep(Sweep):

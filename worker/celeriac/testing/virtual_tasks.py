@@ -67,8 +67,12 @@ class Crew:
 
     @property
     def settings(self) -> Settings:
-        """The settings of the app."""
-        return Settings() if self.sagas is None else read_settings(self.sagas.app.conf)
+        """The settings of the app; but each attempt gets a message, since more can befall it so.
+
+        What a crash leaves of attempts that run ahead is a state that comes about so too (I24).
+        """
+        found = Settings() if self.sagas is None else read_settings(self.sagas.app.conf)
+        return found.model_copy(update={"run_ahead": 0})
 
     def hire(self, saga: Saga[Any, Any]) -> None:
         """Learn the tasks of a saga, and of its app; raise ConfigurationError for another app."""

@@ -18,6 +18,7 @@ from billiard.compat import mem_rss
 from celery.states import FAILURE, RETRY, SUCCESS
 from celery.utils.saferepr import saferepr
 
+from celeriac.engine import Delivery
 from celeriac.observing import log
 from celeriac.points import reached
 from celeriac.store import Lease
@@ -139,7 +140,10 @@ class RunAhead:
         until, limit = (self._at.hard, self._at.limit) if self._at else (0.0, 0.0)
         if not self._tell(uuid, node.task_of(dispatch.phase), before, until, limit):
             return ""
-        reached("ahead.told", dispatch)
+        delivery = Delivery(
+            run.id, run.epoch, dispatch.step, dispatch.phase, dispatch.attempt, run.plan
+        )
+        reached("ahead.told", delivery)
         self.left -= 1
         return os.urandom(4).hex()
 
