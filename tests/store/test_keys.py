@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from celeriac.store import Worker
 from celeriac.store.keys import TABLE, KeyPattern, shard_of
 from celeriac.store.redis import RedisStore
 from celeriac.testing.servers import free_port
@@ -29,6 +30,7 @@ def live(store: RedisStore) -> None:
     store.pulse(1000, outage_ms=5)
     store.swept(lag_ms=5, took_ms=7)
     store.try_lock("archive", 1000)
+    store.presences.announce(Worker("Wanda1", "here", 7, 8, 15_000))
 
 
 def row_of(key: str) -> KeyPattern:

@@ -6,15 +6,16 @@ happen to a run; it compares, writes and announces, and decides nothing.  `Redis
 
 Its files, from the ground up::
 
-    addresses | promise | payloads | codec | answers < connection | keys | waiters
+    addresses | presence | payloads | codec | answers < promise < connection | keys | waiters
     < sentinel | subscription | commit < connecting | waiting | memory < scripts
-    < listing < inspection | removal < redis
+    < links | listing < inspection | removal < redis
 """
 
 from __future__ import annotations
 
 from celeriac.store.keys import Keys, shard_of, split_member
 from celeriac.store.payloads import load_failure
+from celeriac.store.presence import Connected, Presence, Presences, Worker
 from celeriac.store.promise import (
     Change,
     Due,
@@ -36,6 +37,7 @@ from celeriac.store.waiters import await_rest, wait_for_rest
 
 __all__ = [
     "Change",
+    "Connected",
     "Due",
     "DueBatch",
     "Entry",
@@ -43,6 +45,8 @@ __all__ = [
     "IndexedRun",
     "Keys",
     "Lease",
+    "Presence",
+    "Presences",
     "Pulse",
     "Query",
     "Snapshot",
@@ -51,6 +55,7 @@ __all__ = [
     "SweepMark",
     "UnreadableRun",
     "Waiter",
+    "Worker",
     "await_rest",
     "load_failure",
     "shard_of",

@@ -150,6 +150,12 @@ class Connection:
         """True while *link* leads to where one should listen."""
         return True
 
+    def ask_over(self, link: Any, commands: Iterable[Command]) -> list[Any]:
+        """Send commands over a connection of the caller's own, and return their answers."""
+        with self.errors():
+            answers = _exchanged(link, [_packed(command) for command in commands])
+        return self.check(answers)
+
     def close(self) -> None:
         """Give back all connections."""
         self._pool.disconnect()

@@ -80,6 +80,12 @@ TABLE = (
         "outages", "zset", "the newest 100", "`<from>-<to>` by ms: the store was out of reach"
     ),
     KeyPattern(
+        "workers",
+        "hash",
+        "entries: while their workers live, and some minutes",
+        "in the first shard: the newest sign of life of each worker, by its id",
+    ),
+    KeyPattern(
         "sweep",
         "hash",
         "for ever",
@@ -151,6 +157,11 @@ class ShardKeys(NamedTuple):
     def outages(self) -> str:
         """When workers could not reach the store."""
         return self.prefix + "outages"
+
+    @property
+    def workers(self) -> str:
+        """The newest sign of life of each worker; only the first shard's is used."""
+        return self.prefix + "workers"
 
     @property
     def sweep(self) -> str:

@@ -20,6 +20,7 @@ from celeriac.errors import StoreError
 from celeriac.machine import Event, Plan
 from celeriac.store.codec import dump_plan, dump_run, load_plan, load_run, stamp
 from celeriac.store.keys import CUT, shard_of
+from celeriac.store.presence import MemoryPresences
 from celeriac.store.promise import (
     Due,
     DueBatch,
@@ -75,6 +76,7 @@ class MemoryStore:
         self._last = self._since = 0
         self._outages: list[tuple[int, int]] = []
         self._swept: tuple[int, int, int] | None = None
+        self.presences = MemoryPresences(clock)
 
     def shard_of(self, run_id: str) -> int:
         """Return the shard a run belongs to."""
@@ -184,16 +186,14 @@ class MemoryStore:
         """Return up to *limit* entries of a shard's wake index whose time has come."""
         with self._lock:
             now = self._clock()
-            entries = sorted(
-                (
-                    _due(entry, at)
-                    for entry, at in self._wake.items()
-                    if at <= now and self.shard_of(_run_id(entry)) == shard
-                ),
-                key=lambda due: due.at,
-            )
             pulse = Pulse(self._last, self._since, tuple(self._outages))
-            return DueBatch(now, entries[:limit], pulse, dict(self._seen[shard]))
+            entries = self._entries(shard, now)[:limit]
+            return DueBatch(now, entries, pulse, dict(self._seen[shard]))
+
+    def coming(self, shard: int, within_ms: int, skip: int, limit: int) -> list[Due]:
+        """Return entries of a shard's wake index whose time comes within *within_ms*."""
+        with self._lock:
+            return self._entries(shard, self._clock() + within_ms)[skip : skip + limit]
 
     def postpone(self, entries: Mapping[Due, int]) -> None:
         """Move entries to a later time (ms), each only if it still stands where it was found."""
@@ -400,6 +400,15 @@ class MemoryStore:
 
     def close(self) -> None:
         """Do nothing: there are no connections."""
+
+    def _entries(self, shard: int, until: int) -> list[Due]:
+        """What is in the wake index of a shard up to a time, oldest first."""
+        found = (
+            _due(entry, at)
+            for entry, at in self._wake.items()
+            if at <= until and self.shard_of(_run_id(entry)) == shard
+        )
+        return sorted(found, key=lambda due: due.at)
 
     def _runs(self) -> list[Run]:
         with self._lock:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from celeriac.errors import StoreError
     from celeriac.machine import Event, Phase, Plan, Run, RunStatus
+    from celeriac.store.presence import Presences
 
 
 class Lease(NamedTuple):
@@ -199,6 +200,11 @@ class Store(Protocol):
 
     shards: int  # how many there are; a sweep looks at each of them
 
+    @property
+    def presences(self) -> Presences:
+        """Which workers there are."""
+        ...
+
     def shard_of(self, run_id: str) -> int:
         """Return the shard a run belongs to: 0 to `shards` - 1."""
         ...
@@ -245,6 +251,14 @@ class Store(Protocol):
 
         A silence of more than *gap_ms* before it begins a new `since`.  *outage_ms* tells that
         the caller could not reach the store for so long until now: kept as an outage.
+        """
+        ...
+
+    def coming(self, shard: int, within_ms: int, skip: int, limit: int) -> Sequence[Due]:
+        """Return entries of a shard's wake index whose time comes within *within_ms*.
+
+        Those whose time has come are among them.  Oldest first: after the first *skip*, at most
+        *limit*.
         """
         ...
 

@@ -22,6 +22,7 @@ from celeriac.store.commit import FIELD, HEAD, Call, spell_change
 from celeriac.store.connecting import connection_to
 from celeriac.store.inspection import Inspection
 from celeriac.store.keys import Keys, lease_member, shard_of, split_wake
+from celeriac.store.links import RedisPresences
 from celeriac.store.listing import Listing, read_head
 from celeriac.store.promise import Due, DueBatch, Pulse, RunPage, Snapshot, StoreStats, SweepMark
 from celeriac.store.removal import Removal
@@ -68,6 +69,7 @@ class RedisStore:
         self._listing = Listing(self._redis, self._scripts, self._keys)
         self._removal = Removal(self._redis, self._scripts, self._keys)
         self._inspection = Inspection(self._redis, self._scripts, self._keys)
+        self.presences = RedisPresences(self._redis, self._scripts, self._keys.shards[0].workers)
         self._waiting = Waiting(self, self._redis, self._rest_channel)
         self._plans: dict[str, Plan] = {}
         self._plan_texts: dict[str, str] = {}
@@ -184,6 +186,11 @@ class RedisStore:
         arrivals = {queue: int(float(sent)) for queue, sent in scored(seen)}
         return DueBatch(now, due, Pulse(last, since, _spans(outages)), arrivals)
 
+    def coming(self, shard: int, within_ms: int, skip: int, limit: int) -> list[Due]:
+        """Return entries of a shard's wake index whose time comes within *within_ms*."""
+        until = ms(self._redis.ask("TIME")) + within_ms
+        return self._due(shard, until, limit, skip)
+
     def postpone(self, entries: Mapping[Due, int]) -> None:
         """Move entries to a later time (ms), each only if it still stands where it was found."""
         self._move(
@@ -223,9 +230,10 @@ class RedisStore:
         at, lag, took = (int(text) for text in fields)
         return SweepMark(at, lag, took, ms(time))
 
-    def _due(self, shard: int, now: int, limit: int) -> list[Due]:
+    def _due(self, shard: int, until: int, limit: int, skip: int = 0) -> list[Due]:
         wake = self._keys.shards[shard].wake
-        found = self._redis.ask("ZRANGEBYSCORE", wake, "-inf", now, "WITHSCORES", "LIMIT", 0, limit)
+        window = ("WITHSCORES", "LIMIT", skip, limit)
+        found = self._redis.ask("ZRANGEBYSCORE", wake, "-inf", until, *window)
         due, foreign = [], []
         for entry, at in scored(found):
             known = split_wake(entry)
@@ -319,6 +327,7 @@ class RedisStore:
     def close(self) -> None:
         """Give back connections."""
         self._waiting.close()
+        self.presences.close()
         self._redis.close()
 
     def _rest_channel(self, run_id: str) -> str:

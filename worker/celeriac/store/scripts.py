@@ -45,6 +45,7 @@ WAKE = Script("wake.lua")
 PULSE = Script("pulse.lua")
 PAGE = Script("page.lua")
 SWEPT = Script("swept.lua")
+PRESENT = Script("present.lua")
 TURN = Script("turn.lua")
 FORGET = Script("forget.lua")
 
