@@ -83,11 +83,12 @@ class CheckAttempt:
 
 @dataclass(frozen=True, slots=True)
 class Expire:
-    """The lease of an attempt ran out: whoever held it is dead or cut off."""
+    """The lease of an attempt ran out, or its worker died: nobody will report it in time."""
 
     step: str
     phase: Phase
     attempt: int
+    why: Literal["lease", "death"] = "lease"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +105,13 @@ class Wake:
 
 @dataclass(frozen=True, slots=True)
 class Redispatch:
-    """A message seems lost: send it again."""
+    """A message seems lost: send it again.
+
+    `death` is when a worker died (ms; 0: none did): what was sent before it may have died too.
+    """
 
     dispatch: Dispatch
+    death: int = 0
 
 
 @dataclass(frozen=True, slots=True)

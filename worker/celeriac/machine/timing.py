@@ -39,13 +39,21 @@ def due(run: Run) -> set[Dispatch]:
     }
 
 
-def overdue(run: Run, now: int) -> list[Dispatch]:
-    """The messages that should have arrived by now: lost, or waiting in a queue."""
+def overdue(run: Run, now: int, death: int = 0) -> list[Dispatch]:
+    """The messages that should have arrived by now: lost, or waiting in a queue.
+
+    A worker that died (*death*, ms) may have had any in its hands that were sent before: for these
+    there is nothing to be patient about.
+    """
     return [
         Dispatch(name, phase, lane.attempt + 1, lane.at)
         for name, phase, lane in waiting_lanes(run)
-        if lane.sent and now >= lane.at + redispatch_delay(run, name, lane)
+        if lane.sent and now >= _patient_until(run, name, lane, death)
     ]
+
+
+def _patient_until(run: Run, name: str, lane: PhaseState, death: int) -> int:
+    return lane.at if lane.at <= death else lane.at + redispatch_delay(run, name, lane)
 
 
 def redispatch_delay(run: Run, name: str, lane: PhaseState) -> int:

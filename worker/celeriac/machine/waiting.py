@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 
 def expire(draft: Draft, command: Expire) -> None:
-    """Give up an attempt whose lease ran out."""
+    """Give up an attempt that nobody is at any more."""
     lane = draft.lane(command.step, command.phase)
     if draft.run.status.at_rest:
         return  # nobody waits for it any more; if it reports, that is a late report
     if lane.state is PhaseStatus.RUNNING and lane.attempt == command.attempt:
-        _lose(draft, command, "lease", 0)
+        _lose(draft, command, command.why, 0)
 
 
 def _lose(draft: Draft, command: Expire, why: str, delay: int) -> None:
@@ -85,7 +85,7 @@ def _retries_due(draft: Draft) -> list[Dispatch]:
 def redispatch(draft: Draft, command: Redispatch) -> None:
     """Send a message again that should have been claimed by now."""
     lost = command.dispatch
-    if lost in overdue(draft.run, draft.now):
+    if lost in overdue(draft.run, draft.now, command.death):
         again = draft.lane(lost.step, lost.phase).sends + 1
         draft.add(
             EventKind.DISPATCHED, lost.step, lost.phase, lost.attempt, why="unclaimed", again=again
