@@ -154,6 +154,7 @@ class Shop:
         self.ran: list[tuple[str, dict[str, Any]]] = []  # (task, arguments) of each body
         self.refused: Counter[str] = Counter()
         self.at_work: list[Attempt] = []
+        self.worker_id = ""  # of the worker that claims
         self._holders = 0
         self.store.pulse(LEASE)
         self.store._since -= LEASE  # workers have been up for long
@@ -203,7 +204,8 @@ class Shop:
         message = message or self.post.waiting.pop(0)
         self._holders += 1
         try:
-            attempt = self.engine.claim(message, f"worker-{self._holders}", QUEUE, ahead=ahead)
+            holder = f"{self.worker_id}-{self._holders}"
+            attempt = self.engine.claim(message, holder, QUEUE, ahead=ahead)
         except (CommandRefused, RunNotFound) as error:
             self.refused[error.reason if isinstance(error, CommandRefused) else "no run"] += 1
             return None

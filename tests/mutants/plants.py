@@ -38,6 +38,7 @@ CRASHES = "tests/crash/test_matrix.py"
 ENGINE = "tests/engine"
 AHEAD = "tests/engine/test_ahead.py"
 AHEAD_WORKERS = "tests/workers/test_ahead.py"
+DEATHS = "tests/engine/test_deaths.py"
 
 PLANTS = (
     Plant(
@@ -267,9 +268,65 @@ PLANTS = (
         "lost messages stay lost",
         "The sweep never sends again what nobody has claimed.",
         "machine/timing.py",
-        "if lane.sent and now >= lane.at + redispatch_delay(run, name, lane)",
+        "if lane.sent and now >= _patient_until(run, name, lane, death)",
         "if lane.sent and now < 0",
         (WALKS, SIMULATION),
+    ),
+    Plant(
+        "a silence is a death",
+        "Whoever is stopped or cut off for some seconds is taken for dead.",
+        "engine/deaths.py",
+        "            if each.server == connected.server and each.link in connected.links:\n",
+        "            if now < 0:\n",
+        (DEATHS,),
+    ),
+    Plant(
+        "a cut connection is a death",
+        "Whoever has lost its connection gets no time to open another.",
+        "engine/deaths.py",
+        "CHANCE <= now - presence.seen <=",
+        "SILENCE <= now - presence.seen <=",
+        (DEATHS,),
+    ),
+    Plant(
+        "a restart of Redis is a death",
+        "A server that was started anew knows no connection: all are taken for dead.",
+        "engine/deaths.py",
+        "presence.server == connected.server\n        and not",
+        "presence.server\n        and not",
+        (DEATHS,),
+    ),
+    Plant(
+        "who was silent is forgotten",
+        "A worker that was stopped is dead once somebody has closed its connection.",
+        "engine/deaths.py",
+        "presence._replace(silent=True)",
+        "presence",
+        (DEATHS,),
+    ),
+    Plant(
+        "nobody else need be heard",
+        "A worker is dead although perhaps nobody could speak.",
+        "engine/deaths.py",
+        "        and witness\n",
+        "",
+        (DEATHS,),
+    ),
+    Plant(
+        "all leases die with a worker",
+        "What others have at work is given up too.",
+        "engine/sweep.py",
+        "and lane.holder.startswith(dead)",
+        "",
+        (DEATHS,),
+    ),
+    Plant(
+        "a death doubles the backlog",
+        "After a death whatever waits in a queue is sent again.",
+        "engine/sweep.py",
+        "patience = _ORDER if dispatch.at <= self._deaths.newest else",
+        "patience = -(10**13) if dispatch.at <= self._deaths.newest else",
+        (DEATHS,),
     ),
     Plant(
         "outages are not credited",

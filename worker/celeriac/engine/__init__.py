@@ -5,7 +5,8 @@ Refuses to know: Celery; messages are sent by a dispatcher that it is given.
 
 Its files, from the ground up::
 
-    archive | attempts | dispatching < changes | onward | retention < attempt_work < engine
+    archive | attempts | dispatching | processes < changes | deaths | onward | retention
+    < attempt_work < engine
     < bodies | sweep | repair
 """
 
@@ -25,15 +26,18 @@ from celeriac.engine.bodies import (
     report,
     taken,
 )
+from celeriac.engine.deaths import RENEWAL, has_ended
 from celeriac.engine.dispatching import Backlog, BrokerAway, Dispatcher
 from celeriac.engine.engine import Decided, Engine
 from celeriac.engine.onward import Ahead, Ended
+from celeriac.engine.processes import this_process
 from celeriac.engine.repair import FAULTS, Repair, Repaired
 from celeriac.engine.retention import Archivist, Purge
 from celeriac.engine.sweep import Sweep
 
 __all__ = [
     "FAULTS",
+    "RENEWAL",
     "Again",
     "Ahead",
     "Archive",
@@ -57,9 +61,11 @@ __all__ = [
     "Work",
     "carry_out",
     "classify_error",
+    "has_ended",
     "load_archive",
     "perform",
     "prepare",
     "report",
     "taken",
+    "this_process",
 ]

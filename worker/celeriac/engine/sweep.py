@@ -9,9 +9,10 @@ A message may vanish without a crash (F3), so nothing but the sweep promises tha
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from celeriac.engine.changes import LeaseGuard
+from celeriac.engine.deaths import MEMORY, Deaths, find_deaths, note_deaths
 from celeriac.engine.retention import Retention
 from celeriac.errors import CommandRefused, RunNotFound, StoreError, StoreUnavailable
 from celeriac.failure import Failure
@@ -33,6 +34,14 @@ if TYPE_CHECKING:
 _MOST_BATCHES = 50
 # Of the time of a sweep, for removing what has expired.
 _RETENTION_SHARE = 0.1
+# Of two messages to one queue, the one that was sent so many ms before the other is ahead of it.
+_ORDER = 250
+# Entries of the wake index that are read at a time when somebody has died.
+_PAGE = 1_000
+_LOST = {
+    "lease": "its worker gave no sign of life for the length of the lease; outcome unknown",
+    "death": "its worker died; outcome unknown",
+}
 # Some brokers cannot count what waits: after so many graces a message counts as lost there.
 _BLIND_GRACES = 10
 
@@ -53,6 +62,7 @@ class Sweep:
         self._backlogs: dict[str, Backlog | None] = {}  # by task, as the broker said in this sweep
         self._away: Backlog | None = None  # what it said when it turned out to be out of reach
         self._lag = 0  # ms that the entry longest due had waited
+        self._deaths = Deaths()
 
     def run(self, seconds: float = 5.0) -> int:
         """See to every run whose time has come; return how many were looked at.
@@ -61,8 +71,11 @@ class Sweep:
         """
         began, looked, whole = self._engine.clock(), 0, True
         until = began + seconds
+        self._deaths = find_deaths(self._store.presences)
         for shard in range(self._store.shards):
             try:
+                if self._deaths.fresh:
+                    self._bury(shard)
                 looked += self._shard(shard, until)
             except StoreUnavailable:
                 raise
@@ -70,6 +83,7 @@ class Sweep:
                 # Whatever is wrong with its keys must not keep the sweep from the other shards.
                 log.error("shard %d cannot be swept: %s", shard, error)
                 whole = False
+        note_deaths(self._store.presences, self._deaths)
         took = self._engine.clock() - began
         if whole:
             self._note(took)
@@ -130,25 +144,28 @@ class Sweep:
         if decided.events:
             self._engine.send(self._dispatcher, plan, run, decided.dispatches, now)
             return
-        late = overdue(run, now)
+        death = self._deaths.newest
+        late = overdue(run, now, death)
         lost = [d for d in late if self._is_lost(plan, run, d, batch)]
         for dispatch in lost:
-            plan, decided, now = self._engine.command(entry.run_id, Redispatch(dispatch))
+            plan, decided, now = self._engine.command(entry.run_id, Redispatch(dispatch, death))
             self._engine.send(self._dispatcher, plan, decided.run, decided.dispatches, now)
         if not lost:
-            self._store.postpone({entry: _next_look(run, late, now, away=self._away is not None)})
+            waiting = overdue(run, now)
+            next_look = _next_look(run, waiting, now, away=self._away is not None)
+            self._store.postpone({entry: next_look})
 
     def _expire(self, entry: Due, lease: Lease, batch: DueBatch) -> None:
         if not _trusted(batch, self._terms.lease):
             # Nobody could renew just now: a worker that lives gets the time to say so (L5).
             self._store.postpone({entry: batch.now + self._terms.lease // 3})
             return
-        command = Expire(lease.step, lease.phase, lease.attempt)
-        failure = Failure(
-            type="AttemptLost",
-            message="its worker gave no sign of life for the length of the lease; outcome unknown",
-            code="lost",
-        )
+        self._give_up(entry, lease, "lease")
+
+    def _give_up(self, entry: Due, lease: Lease, why: Literal["lease", "death"]) -> None:
+        """Give up an attempt that nobody is at any more."""
+        command = Expire(lease.step, lease.phase, lease.attempt, why)
+        failure = Failure(type="AttemptLost", message=_LOST[why], code="lost")
         text = failure.model_dump_json(exclude_none=True)
         fields = {payloads.error_field(lease.step, lease.phase): text}
         try:
@@ -162,11 +179,40 @@ class Sweep:
         else:
             self._store.postpone({entry: now + PATROL})
 
+    def _bury(self, shard: int) -> None:
+        """Give up the attempts of dead workers, and look now after messages they may have had.
+
+        A worker has the oldest messages in its hands: of those that wait, as many are looked at as
+        a sweep takes at a time, the oldest first.  The rest of a backlog is left alone.
+        """
+        within = max(MEMORY, *(dead.worker.lease for dead in self._deaths.fresh))
+        left, skip, whole = self._terms.batch, 0, False
+        while not whole:
+            page = self._store.coming(shard, within, skip, _PAGE)
+            skip, whole = skip + len(page), len(page) < _PAGE
+            self._give_up_held(page)
+            now = self._deaths.now
+            waiting = [each for each in page if each.lease is None and each.at > now][:left]
+            left -= len(waiting)
+            self._store.postpone(dict.fromkeys(waiting, now))
+
+    def _give_up_held(self, page: Sequence[Due]) -> None:
+        """Give up what dead workers held, of the leases of a *page*."""
+        held = [(entry, entry.lease) for entry in page if entry.lease is not None]
+        runs = self._store.read_all({entry.run_id: () for entry, _ in held})
+        dead = tuple(each.worker.id for each in self._deaths.fresh)
+        for entry, lease in held:
+            run = runs[entry.run_id].run if entry.run_id in runs else None
+            lane = run.step(lease.step).lane(lease.phase) if run else None
+            if lane and lane.attempt == lease.attempt and lane.holder.startswith(dead):
+                self._give_up(entry, lease, "death")
+
     def _is_lost(self, plan: Plan, run: Run, dispatch: Dispatch, batch: DueBatch) -> bool:
         """Tell a message that was lost from one that waits: a backlog must not cause a storm.
 
         It is lost if it was never sent, if its queue is empty, or if a message sent well after it
-        has arrived.  Where the broker cannot say, only much time can tell.
+        has arrived; merely after it, if a worker has died that may have had it.  Where the broker
+        cannot say, only much time can tell.
         """
         task = plan.by_name[dispatch.step].task_of(dispatch.phase)
         backlog = self._backlog(task)
@@ -177,7 +223,8 @@ class Sweep:
         if backlog.away:
             return False  # sent now, it would be lost for certain
         newest = batch.arrivals.get(backlog.queue, 0)
-        return backlog.messages == 0 or newest >= dispatch.at + self._terms.grace
+        patience = _ORDER if dispatch.at <= self._deaths.newest else self._terms.grace
+        return backlog.messages == 0 or newest >= dispatch.at + patience
 
     def _backlog(self, task: str) -> Backlog | None:
         """What the broker says of a task's queue, asked once in a sweep."""

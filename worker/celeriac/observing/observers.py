@@ -266,6 +266,7 @@ def sentence(run_id: str, event: Event) -> str:
 _INTERNAL = ("holder", "plan", "grace", "digest", "starter", "sent", "epoch", "credited")
 _CAUSES = {
     (EventKind.LOST, "lease"): "lease expired",
+    (EventKind.LOST, "death"): "its worker died",
     (EventKind.DISPATCHED, "unclaimed"): "not claimed in time",
     (EventKind.COMPENSATION_STARTED, "deadline"): "deadline passed",
     (EventKind.FINISHED, "unknown"): "outcome unknown",
