@@ -211,7 +211,7 @@ def build(
     app.conf.update(
         saga_redis_url=state_url,
         task_annotations={"*": {"rate_limit": limit}} if limit else None,
-        saga_lease=LEASE,
+        saga_lease=float(os.environ.get("KIT_LEASE", LEASE)),
         saga_sweep_interval=SWEEP,
         saga_grace=GRACE,
         saga_max_payload=10_000,

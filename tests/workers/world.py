@@ -15,7 +15,7 @@ from tests.processes import Processes, environment, until
 from tests.workers.kit import RECOVERY, Kit, build
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from celeriac import RunHandle, RunState
@@ -38,10 +38,16 @@ class World:
     # --- processes -----------------------------------------------------------------------------
 
     def worker(
-        self, name: str = "w1", *, children: int = 2, without: str = "", args: tuple[str, ...] = ()
+        self,
+        name: str = "w1",
+        *,
+        children: int = 2,
+        without: str = "",
+        args: tuple[str, ...] = (),
+        env: Mapping[str, str] | None = None,
     ) -> Process:
-        """Start a worker and wait until it is ready."""
-        env = self._env(KIT_WITHOUT=without)
+        """Start a worker and wait until it is ready; *env* is added to its environment."""
+        env = {**self._env(KIT_WITHOUT=without), **(env or {})}
         return self.processes.worker(name, *args, env=env, children=children)
 
     def supervise(self) -> list[str]:

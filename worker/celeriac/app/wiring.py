@@ -14,6 +14,7 @@ from celery import Task, signals
 from celery.bootsteps import RUN, Step
 from celery.platforms import EX_FAILURE
 from celery.utils.text import str_to_list
+from kombu.exceptions import KombuError
 
 from celeriac.app.instruments import Instruments
 from celeriac.app.tick_logs import SWEEP, OutageFilter, quieten
@@ -41,11 +42,13 @@ from celeriac.workers import (
     HeartbeatFileStep,
     LeaseKeeper,
     NativeRenewal,
+    SignOfLife,
     Supervision,
     SweepWatch,
     Tick,
     broker_url,
     check_messages,
+    dies_as_one,
     forks,
     native,
     parse_header,
@@ -97,6 +100,7 @@ class Preflight(Step):  # type: ignore[misc]  # Celery has no types
     def __init__(self, worker: Any, **options: Any) -> None:
         super().__init__(worker, **options)
         runtime = worker.app.celeriac.runtime
+        runtime.become_worker()
         check_messages(worker.app)
         try:
             redis_url(worker.app, runtime.settings)
@@ -254,6 +258,7 @@ class _Wiring:
             lambda: forks(worker.pool),
             SweepWatch(store, settings.sweep_interval).look,
             self._supervise(worker),
+            self._sign_of_life(store, forks(worker.pool)),
         )
         self.keeper.start()
         if (threads := native()) is not None:  # the keeper is a greenlet, which may be held up
@@ -273,6 +278,19 @@ class _Wiring:
         progress = self.runtime.progress
         self._supervision = None if progress is None else Supervision(worker, progress)
         return self._supervision
+
+    def _sign_of_life(self, store: Store, forking: bool) -> SignOfLife | None:
+        if not dies_as_one(forking):
+            return None
+        lease_ms = self.runtime.settings.lease_ms
+        return SignOfLife(store.presences, self.runtime.worker_id, lease_ms, self._sweep_at_once)
+
+    def _sweep_at_once(self) -> None:
+        """Send a tick of our own: a worker has died, and the next of beat's may be a while."""
+        try:
+            self.sweep.apply_async(**self._beat_entry()["options"])
+        except (KombuError, OSError) as error:
+            log.debug("no tick was sent: %s", type(error).__name__)
 
     def _stop_keeper(self, **_: Any) -> None:
         for each in (self.renewal, self.keeper):

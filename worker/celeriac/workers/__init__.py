@@ -5,7 +5,7 @@ defined and steered.
 
 Its files, from the ground up::
 
-    headers | heartbeat | limits | queue_length | renewal | retries | sweep_watch | urls
+    headers | heartbeat | limits | presence | queue_length | renewal | retries | sweep_watch | urls
     < canvas | progress < intake | queues | supervision | tls < leases | preflight | whereabouts
     < runtime < ahead < passage < edge | report < tasks < adoption
 """
@@ -19,6 +19,7 @@ from celeriac.workers.heartbeat import OPTION, HeartbeatFileStep, age
 from celeriac.workers.intake import STRATEGY
 from celeriac.workers.leases import LeaseKeeper, forks
 from celeriac.workers.preflight import check_messages
+from celeriac.workers.presence import SignOfLife, dies_as_one
 from celeriac.workers.progress import Position
 from celeriac.workers.queues import Depth, depths
 from celeriac.workers.renewal import NativeRenewal, native
@@ -49,6 +50,7 @@ __all__ = [
     "Recruits",
     "Runtime",
     "SagaTask",
+    "SignOfLife",
     "Supervision",
     "SweepWatch",
     "Tick",
@@ -64,6 +66,7 @@ __all__ = [
     "classify_celery_error",
     "completed",
     "depths",
+    "dies_as_one",
     "forks",
     "masked",
     "native",

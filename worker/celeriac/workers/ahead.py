@@ -10,7 +10,6 @@ all the same, so that others on the queue get their turn.
 
 from __future__ import annotations
 
-import os
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -145,7 +144,7 @@ class RunAhead:
         )
         reached("ahead.told", delivery)
         self.left -= 1
-        return os.urandom(4).hex()
+        return self._runtime.new_holder()
 
     def _too_large(self) -> bool:
         most = self._progress.most_memory

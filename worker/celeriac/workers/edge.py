@@ -13,7 +13,6 @@ with the arguments of the attempt, and only if the attempt was granted.
 
 from __future__ import annotations
 
-import os
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -122,7 +121,7 @@ def _claim(
     runtime = task.saga_runtime
     try:
         engine = runtime.engine
-        attempt = engine.claim(delivery, os.urandom(4).hex(), queue, task.name, ahead)
+        attempt = engine.claim(delivery, runtime.new_holder(), queue, task.name, ahead)
     except CommandRefused as refused:
         if refused.reason == "completed":
             return None

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from celeriac.store import Store
+    from celeriac.workers.presence import SignOfLife
     from celeriac.workers.progress import Position
 
 #: What Celery is to import for the requests of our messages.
@@ -71,17 +72,18 @@ class LeaseKeeper(threading.Thread):
         forks: Callable[[], bool] = lambda: True,
         look: Callable[[], object] = lambda: None,
         supervision: Supervision | None = None,
+        sign: SignOfLife | None = None,
     ) -> None:
         """*lease* is seconds; *deaths* is where attempts are reported whose child is gone.
 
         *consumes* tells whether the worker is in touch with its broker; *forks*, whether its pool
-        is one of processes, whose ids can be asked for.  *look* is called after each renewal.
-        *supervision* looks after children that run ahead.
+        is one of processes, whose ids can be asked for.  *look* is called after each renewal, and
+        *sign* given all the time.  *supervision* looks after children that run ahead.
         """
         super().__init__(name="celeriac-leases", daemon=True)
         self._store, self._lease, self._deaths = store, lease, deaths
         self._consumes, self._forks, self._look = consumes, forks, look
-        self._supervision = supervision
+        self._supervision, self._sign = supervision, sign
         self._stopped = threading.Event()
         self._given_up: set[Lease] = set()
         self._outage = OutageClock()
@@ -92,7 +94,7 @@ class LeaseKeeper(threading.Thread):
     def run(self) -> None:
         """Work until the worker stops."""
         tick = min(_LONGEST_TICK, self._lease / 6)
-        while not self._stopped.wait(tick):
+        while not self._stopped.is_set():
             self._ran_at = time.monotonic()
             try:
                 self._beat()
@@ -105,10 +107,15 @@ class LeaseKeeper(threading.Thread):
             except Exception:  # noqa: BLE001 -- it is logged
                 # Nothing that goes wrong here may end the thread: all attempts would be lost.
                 log.exception("lease renewal failed; will retry")
+            self._stopped.wait(tick)
 
     def stop(self) -> None:
         """Renew no more; whatever is still active will be taken over."""
         self._stopped.set()
+        if self.is_alive():
+            self.join(_LONGEST_TICK)  # or it might give another sign
+        if self._sign is not None and not self.held():
+            self._sign.end()
 
     def ran_at(self) -> float:
         """Return when it last ran, by the monotonic clock."""
@@ -121,6 +128,8 @@ class LeaseKeeper(threading.Thread):
     def _beat(self) -> None:
         if self._supervision is not None:
             self._supervision.look()
+        if self._sign is not None:
+            self._sign.give()
         alive, dead = self._attempts()
         fresh = dead - self._given_up
         if fresh:

@@ -7,6 +7,7 @@ are used for.  A pool child is a process of its own: it never shares a connectio
 from __future__ import annotations
 
 import os
+import secrets
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +51,7 @@ class Runtime:
         self.deaths: deque[Lease] = deque()  # attempts whose pool child is gone; the keeper reads
         self.progress: Progress | None = None  # of a worker whose children run ahead
         self.places: dict[str, Any] = {}  # by task, in this process; see `ahead`
+        self.worker_id = ""  # in a worker; its pool children inherit it
         self.observers = Observers(logged, log_context, send_signals)
         self._counts = self._traces = False
         self._settings: Settings | None = None  # those the engine was built with
@@ -104,6 +106,14 @@ class Runtime:
             redis_url(self.app, settings), namespace=settings.namespace, shards=settings.shards
         )
         return watched(store, self.observers) if self._counts else store
+
+    def become_worker(self) -> None:
+        """Take an id for this worker, before its pool is made."""
+        self.worker_id = secrets.token_urlsafe(4)
+
+    def new_holder(self) -> str:
+        """The nonce of a claim; it begins with the id of the worker, if there is one."""
+        return self.worker_id + secrets.token_urlsafe(4)
 
     def count(self, observer: Observer) -> None:
         """Let *observer* hear everything from now on, and also how long the store takes."""
