@@ -137,7 +137,7 @@ def test_a_user_who_may_not_look(examined: Examine, serve: Serve) -> None:
     with server.client() as client:
         client.execute_command(
             "ACL SETUSER sagas on >opensesame ~celeriac:* &celeriac:* +@read +@write +@scripting"
-            " +@pubsub +time +ping"
+            " +@pubsub +time +ping +client|id +client|list"
         )
     found = look(examined, server, f"redis://sagas:opensesame@127.0.0.1:{server.port}/0")
     assert {each.severity for each in found.report.findings} == {Severity.OK, Severity.UNCHECKED}
@@ -154,9 +154,19 @@ def test_a_user_who_may_not_write(examined: Examine, serve: Serve) -> None:
     with server.client() as client:
         client.execute_command(
             "ACL SETUSER reader on >opensesame ~celeriac:* &* +@read +info +config|get +time +ping"
+            " +client|id +client|list"
         )
     found = look(examined, server, f"redis://reader:opensesame@127.0.0.1:{server.port}/0")
     only(found, "permissions", Severity.ERROR, "EVALSHA", "SET", "PUBLISH")
+
+
+def test_a_user_who_may_not_see_connections(examined: Examine, serve: Serve) -> None:
+    """All works, but a worker that died is noticed late: a warning, and no error."""
+    server = serve()
+    with server.client() as client:
+        client.execute_command("ACL SETUSER half on >opensesame ~* &* +@all -client|list")
+    found = look(examined, server, f"redis://half:opensesame@127.0.0.1:{server.port}/0")
+    only(found, "dead-workers", Severity.WARNING, "CLIENT LIST")
 
 
 def test_the_wrong_keys(examined: Examine, serve: Serve) -> None:

@@ -24,6 +24,7 @@ TABLE: Table[Facts] = Table("redis")
 check = TABLE.check
 
 _FLOOR = (6, 2)
+_BY_WHICH_DEATHS_SHOW = ("CLIENT ID", "CLIENT LIST")
 _RECENT = 900  # seconds since a restart in which it is worth telling
 _PLENTY = 64 * 1024 * 1024  # bytes; below, no ratio of memory says anything
 _FULL, _BRIMMING = 0.8, 0.95  # parts of maxmemory
@@ -52,15 +53,33 @@ def redis(facts: Facts) -> Iterator[str | Remark]:
     about="The state Redis allows the commands that sagas need.",
     severity=ERROR,
     advice="Give the user of saga_redis_url what sagas need: ACL SETUSER name ~NAMESPACE:* "
-    "&NAMESPACE:* +@read +@write +@scripting +@pubsub +select +time +info +ping. "
-    "docs/security.md has the whole rule, command by command.",
+    "&NAMESPACE:* +@read +@write +@scripting +@pubsub +select +time +info +ping +client|id "
+    "+client|list. docs/security.md has the whole rule, command by command.",
     by_hand="ACL GETUSER name",
 )
 def permissions(facts: Facts) -> Iterator[str | Remark]:
     """Its ACL lets us work."""
-    refused = seen(facts.server).refuses("NOPERM", "NoPermission")
+    said = seen(facts.server).refuses("NOPERM", "NoPermission")
+    refused = [command for command in said if command not in _BY_WHICH_DEATHS_SHOW]
     if refused:
         yield f"its ACL refuses {', '.join(refused)} on our keys"
+
+
+@check(
+    "dead-workers",
+    about="The state Redis shows which connections stand, and so which worker has died.",
+    severity=WARNING,
+    advice="Give the user of saga_redis_url +client|id +client|list +info, and let no proxy hide "
+    "connections; until then, what a worker was doing that died waits for its leases to run out.",
+    by_hand="CLIENT LIST",
+)
+def dead_workers(facts: Facts) -> Iterator[str | Remark]:
+    """It tells who is connected."""
+    server = seen(facts.server)
+    refused = [command for command in server.refused if command in _BY_WHICH_DEATHS_SHOW]
+    if refused:
+        yield f"it refuses {', '.join(refused)}"
+    server.says("run_id")
 
 
 @check(

@@ -142,10 +142,14 @@ def _refused(connection: Connection, prefix: str) -> dict[str, str]:
         ("PUBLISH", key, ""),
         ("EVALSHA", _NO_SCRIPT, 1, key),
         ("SCRIPT", "LOAD", "return 1"),
+        ("CLIENT", "ID"),
+        ("CLIENT", "LIST", "ID", 1),
     )
     answers = connection.try_all(harmless)
     return {
-        str(command[0]): f"{type(answer).__name__}: {answer}"
+        (
+            str(command[0]) if command[0] != "CLIENT" else f"CLIENT {command[1]}"
+        ): f"{type(answer).__name__}: {answer}"
         for command, answer in zip(harmless, answers, strict=True)
         if isinstance(answer, Exception) and not _is_no_script(answer)
     }
