@@ -176,7 +176,8 @@ def test_a_connection_that_is_closed_at_once(
 ) -> None:
     """Whoever is cut off while it looks for itself tries again: nobody hides anything."""
     links = redis_store.presences
-    looked, seen = links.connected, []
+    looked = links.connected
+    seen: list[int] = []
 
     def cut_first(numbers: Sequence[int]) -> Connected:
         if not seen:
