@@ -15,7 +15,7 @@ from celeriac.engine.sweep import Sweep
 from celeriac.errors import Abort, RunNotFound
 from celeriac.machine.commands import Terminate, Waive
 from celeriac.machine.events import EventKind
-from celeriac.machine.runs import RunStatus
+from celeriac.machine.runs import RunStatus, Steps
 from celeriac.store import Lease
 from tests.engine.driver import GRACE, RETENTION, TERMS, Shop
 from tests.machine.story import saga
@@ -54,7 +54,7 @@ def break_run(at: Shop) -> None:
     """A run holds a step that its plan does not have."""
     at.start("order-bad")
     run = at.run("order-bad")
-    at.store.forge(replace(run, steps={"nothing": run.steps["reserve"]}))
+    at.store.forge(replace(run, steps=Steps({"nothing": run.steps["reserve"]})))
 
 
 def break_dispatcher(at: Shop) -> None:

@@ -110,7 +110,7 @@ def instead(patch: Patch, kind: EventKind, spoil: Callable[[Run, Run, Event], Ru
 
 
 def _with_step(run: Run, name: str, **changes: Any) -> Run:
-    return changed(run, steps={**run.steps, name: changed(run.steps[name], **changes)})
+    return changed(run, steps=run.steps.put({name: changed(run.steps[name], **changes)}))
 
 
 def timed_out_is_not_done(patch: Patch) -> None:

@@ -35,7 +35,7 @@ from celeriac.machine.commands import (
 )
 from celeriac.machine.events import Dispatch, Event, EventKind
 from celeriac.machine.moves import apply, fold
-from celeriac.machine.runs import PhaseState, PhaseStatus, Run, RunStatus, StepState
+from celeriac.machine.runs import PhaseState, PhaseStatus, Run, RunStatus, Steps, StepState
 from celeriac.machine.tables import (
     DO_MOVES,
     RUN_MOVES,
@@ -241,7 +241,7 @@ def test_an_event_moves_a_lane_as_the_table_says(
     status = RunStatus.FAILED if kind in (_RETRIED, _WAIVED) else RunStatus.TERMINATED
     if kind is EventKind.REOPENED and state in (PhaseStatus.DONE, PhaseStatus.WAIVED):
         status = RunStatus.COMPENSATED
-    run = Run("order-42", "place_order", "f", status, NOON, GRACE, steps={"reserve": there})
+    run = Run("order-42", "place_order", "f", status, NOON, GRACE, steps=Steps({"reserve": there}))
     event = Event(NOON, kind, "reserve", phase, 2 if kind is EventKind.CLAIMED else 1, dict(data))
     table = DO_MOVES if phase == "do" else UNDO_MOVES
     text = repr(run)

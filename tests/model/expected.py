@@ -14,7 +14,7 @@ from celeriac.machine.moves import fold
 from celeriac.machine.plans import Plan
 from celeriac.machine.runs import PhaseStatus, RunStatus
 from celeriac.store import Lease
-from celeriac.store.codec import dump_run
+from celeriac.store.codec import load_run
 from celeriac.store.keys import Keys, ShardKeys, lease_member, member, pair
 from tests.engine.driver import TERMS
 from tests.machine.laws import PHASES
@@ -97,7 +97,7 @@ class Expected:
         if run is None:
             return held
         entry = {member(run.started_at, run.id): 0}
-        held[shard.run(run.id)] = {"h": dump_run(run)} | {
+        held[shard.run(run.id)] = {"h": run} | {
             f"f:{name}": text for name, text in self.fields.items()
         }
         held[shard.log(run.id)] = [event.dump() for event in self.history]
@@ -147,7 +147,8 @@ def stored(client: redis.Redis, keys: Keys) -> Held:
     asked = zip(reads, names, strict=True)
     found = _pipelined(client, [(verb, name, *args) for (verb, *args), name in asked])
     return {
-        name: _shaped(kind, value) for name, kind, value in zip(names, kinds, found, strict=True)
+        name: _shaped(name, kind, value)
+        for name, kind, value in zip(names, kinds, found, strict=True)
     }
 
 
@@ -168,7 +169,9 @@ def _pipelined(client: redis.Redis, commands: list[tuple[Any, ...]]) -> list[Any
     return found
 
 
-def _shaped(kind: str, value: Any) -> Any:
+def _shaped(name: str, kind: str, value: Any) -> Any:
+    if kind == "hash" and "h" in value:
+        return {**value, "h": load_run(name.partition(":run:")[2], value["h"])}
     if kind == "string":
         return Plan.model_validate_json(value)  # defaults may be left out
     if kind == "zset":

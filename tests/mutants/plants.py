@@ -113,8 +113,8 @@ PLANTS = (
         "undo beside a live attempt",
         "Nobody waits for the attempt that is at work when the run turns round.",
         "machine/schedule.py",
-        "    return any(step.do.state is PhaseStatus.RUNNING for step in run.steps.values())\n",
-        "    return False\n",
+        "any(step.do.state is PhaseStatus.RUNNING for step in run.steps.open.values())",
+        "False",
         (EXPLORATION, WALKS),
     ),
     Plant(

@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from celeriac.errors import StoreUnavailable
-from celeriac.machine.runs import PhaseState, PhaseStatus, RunStatus, StepState
+from celeriac.machine.runs import PhaseState, PhaseStatus, RunStatus, Steps, StepState
 from celeriac.observing.metrics import METRICS
 from celeriac.observing.metrics.gauges import FRESH, PATIENCE, StoreGauges, all_samples, standing
 from celeriac.store.memory import MemoryStore
@@ -89,7 +89,7 @@ def test_what_is_owed(store: Store) -> None:
     owed = StepState(undo=PhaseState(PhaseStatus.FAILED))
     for number in range(3):
         steps = dict.fromkeys(("a", "b")[: number % 2 + 1], owed)
-        run = write(store, starting(a_run(f"order-{number}", steps=steps)))
+        run = write(store, starting(a_run(f"order-{number}", steps=Steps(steps))))
         write(store, ending(run, RunStatus.FAILED))
     run = write(store, starting(a_run("trip", saga="trip", failed_step="pay")))
     write(store, ending(run, RunStatus.FAILED))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from celeriac.machine.events import Event, EventKind
-from celeriac.machine.runs import PhaseStatus, RunStatus, changed
+from celeriac.machine.runs import PhaseStatus, RunStatus, Steps, changed
 from tests.machine.story import GRACE, NOON, Story, budget, saga, started, step
 from tests.proof.example_runs import (
     STORIES,
@@ -198,10 +198,8 @@ def _i6_forgotten() -> Record:
     story = late_success()
     told = record(story)
     frame = next(f for f in told.frames if f.event.kind is _E.LOST)
-    steps = {
-        **frame.after.steps,
-        "charge": changed(frame.after.step("charge"), may_have_effect=False),
-    }
+    charge = changed(frame.after.step("charge"), may_have_effect=False)
+    steps = frame.after.steps.put({"charge": charge})
     number = frame.number + 1
     forgot = told.frames[number]._replace(after=changed(told.frames[number].after, steps=steps))
     return replace(told, frames=[*told.frames[:number], forgot, *told.frames[number + 1 :]])
@@ -338,7 +336,7 @@ def _l4_nothing_owed() -> Record:
         name: changed(s, undo=changed(s.undo, state=PhaseStatus.DONE))
         for name, s in story.run.steps.items()
     }
-    run = changed(story.run, steps=steps, failed_step="")
+    run = changed(story.run, steps=Steps(steps), failed_step="")
     last = told.frames[-1]._replace(after=run)
     return replace(told, run=run, frames=[*told.frames[:-1], last])
 

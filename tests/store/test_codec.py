@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -11,10 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from celeriac.errors import StoreError
-from celeriac.machine.runs import PhaseState, PhaseStatus, Run, RunStatus, StepState
+from celeriac.machine.runs import (
+    PhaseState,
+    PhaseStatus,
+    Run,
+    RunStatus,
+    Steps,
+    StepState,
+    changed,
+)
 from celeriac.store.codec import LANE_FIELDS, RUN_FIELDS, STEP_FIELDS, dump_run, load_run, stamp
 from tests.store.runs import a_run
 
+NOW = 1_700_000_000_000  # ms, as `a_run` has it
 NUMBERS = st.integers(0, 2**53)
 TEXTS = st.text(max_size=20)
 LANES = st.builds(
@@ -63,7 +73,7 @@ RUNS = st.builds(
     changed_at=NUMBERS,
     ended_at=NUMBERS,
     paused=NUMBERS,
-    steps=st.dictionaries(TEXTS, STEPS, max_size=4),
+    steps=st.dictionaries(TEXTS, STEPS, max_size=4).map(Steps),
 )
 
 
@@ -72,8 +82,8 @@ def exact(value: Any) -> Any:
     if dataclasses.is_dataclass(value):
         names = [field.name for field in dataclasses.fields(value)]
         return type(value), [exact(getattr(value, name)) for name in names]
-    if isinstance(value, dict):
-        return [(name, exact(found)) for name, found in value.items()]
+    if isinstance(value, Mapping):
+        return {name: exact(found) for name, found in value.items()}
     if isinstance(value, tuple):
         return tuple(exact(found) for found in value)
     return type(value), value
@@ -83,6 +93,38 @@ def exact(value: Any) -> Any:
 def test_every_run_is_read_as_it_was_written(run: Run) -> None:
     """Whatever a run holds, its head gives it back, with the type of every value."""
     assert exact(load_run(run.id, dump_run(run))) == exact(run)
+
+
+@given(RUNS, st.dictionaries(TEXTS, STEPS, max_size=3), st.data())
+def test_a_run_that_was_read_is_written_again(
+    run: Run, changes: dict[str, StepState], data: st.DataObject
+) -> None:
+    """What moves after a run was read takes the place of what was read, and nothing else does."""
+    again = st.sampled_from(sorted(run.steps)) if run.steps else TEXTS
+    changes |= data.draw(st.dictionaries(again, STEPS, max_size=2))
+    read = load_run(run.id, dump_run(run))
+    moved = changed(read, steps=read.steps.put(changes))
+    expected = changed(run, steps=Steps({**run.steps, **changes}))
+    written = load_run(run.id, dump_run(moved))
+    assert exact(written) == exact(moved) == exact(expected)
+    assert written == expected
+    assert len(written.steps) == len(moved.steps) == len(expected.steps)
+    assert all(exact(written.step(name)) == exact(expected.step(name)) for name in expected.steps)
+    assert "never" in expected.steps or written.step("never") == StepState()
+
+
+def test_what_is_settled_is_not_read() -> None:
+    """A settled step is carried along as it was written: what a step costs does not grow."""
+    done = StepState(PhaseState(PhaseStatus.DONE, 1, "a1b2c3", NOW + 5), order=1)
+    steps = Steps({f"step-{n}": done for n in range(50)} | {"next": StepState(order=51)})
+    read = load_run("order-42", dump_run(a_run(steps=steps)))
+    assert set(read.steps.open) == {"next"}
+    line = '\n"step-7",1,"a1b2c3",6'
+    forged = dump_run(read).replace(line, '\n"step-7","nothing that could be read"')
+    assert dump_run(load_run("order-42", forged)) == forged
+    for look in (lambda run: run.step("step-7"), lambda run: dict(run.steps)):
+        with pytest.raises(StoreError, match="newer version"):
+            look(load_run("order-42", forged))
 
 
 @pytest.mark.parametrize(
@@ -109,7 +151,7 @@ def test_a_head_stays_small() -> None:
         order=1,
         may_have_effect=True,
     )
-    run = a_run(steps={f"step-{n}": done for n in range(100)})
+    run = a_run(steps=Steps({f"step-{n}": done for n in range(100)}))
     assert len(dump_run(run)) / 100 < 60
     assert len(dump_run(a_run())) < 120
 
@@ -133,7 +175,7 @@ def test_nonsense_is_refused(damage: str) -> None:
 
 def test_a_newer_format_is_refused() -> None:
     """A head with more values than this version knows is not read, lest they be lost."""
-    full = a_run(overdue=True, steps={"reserve": StepState(order=1)})
+    full = a_run(overdue=True, steps=Steps({"reserve": StepState(order=1)}))
     row = json.loads(dump_run(full))
     for newer in ([*row, "new"], _with_step(row, [1, [], False, [], 0, "", "new"])):
         with pytest.raises(StoreError, match="newer version"):

@@ -287,7 +287,7 @@ def test_values_are_not_shared(store: Store) -> None:
     data = {"sku": "tea"}
     run = write(store, starting(a_run(), events=[Event(1, EventKind.STARTED, data=data)]))
     data["sku"] = "gin"
-    store.read(run.id).run.steps["evil"] = None  # type: ignore[union-attr,assignment]
+    store.read(run.id).run.steps.open["evil"] = None  # type: ignore[union-attr,index]
     assert store.history(run.id)[0].data == {"sku": "tea"}
     assert store.read(run.id).run == run
     assert json.loads(json.dumps(store.history(run.id)[0].data)) == {"sku": "tea"}

@@ -116,7 +116,7 @@ def forget_unknown(apply: Callable[..., Run]) -> Callable[..., Run]:
         run = apply(*given)
         event = given[-1]
         step = run.steps[event.step]  # type: ignore[attr-defined]
-        steps = {**run.steps, event.step: changed(step, may_have_effect=False)}  # type: ignore[attr-defined]
+        steps = run.steps.put({event.step: changed(step, may_have_effect=False)})  # type: ignore[attr-defined]
         return changed(run, steps=steps)
 
     return lost

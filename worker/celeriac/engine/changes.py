@@ -84,7 +84,7 @@ def leases_of(run: Run | None) -> set[Lease]:
     phases: tuple[Phase, ...] = ("do", "undo")
     return {
         Lease(run.id, name, phase, step.lane(phase).attempt)
-        for name, step in run.steps.items()
+        for name, step in run.steps.open.items()
         for phase in phases
         if step.lane(phase).state is PhaseStatus.RUNNING
     }

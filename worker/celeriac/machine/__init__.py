@@ -54,6 +54,7 @@ from celeriac.machine.runs import (
     PhaseStatus,
     Run,
     RunStatus,
+    Steps,
     StepState,
     StepStatus,
 )
@@ -105,6 +106,7 @@ __all__ = [
     "Start",
     "StepState",
     "StepStatus",
+    "Steps",
     "Transition",
     "Unblock",
     "Undo",

@@ -105,7 +105,7 @@ def see_to_failures(draft: Draft) -> None:
     One may have given up while the run rested because of another.  It is seen to when the run goes
     on: otherwise the run would go on and have nothing to do.
     """
-    for name, step in draft.run.steps.items():
+    for name, step in draft.run.steps.open.items():
         if draft.run.status is not RunStatus.RUNNING:
             return
         if step.do.state in (PhaseStatus.FAILED, PhaseStatus.UNKNOWN):

@@ -176,7 +176,7 @@ def _compensation_started(_plan: Plan, run: Run, event: Event) -> Run:
         # Who cancels wants it undone now; a paused run that turns round by itself stays paused.
         paused=0 if event.data["why"] == "cancelled" else run.paused,
     )
-    for name, step in run.steps.items():
+    for name, step in run.steps.open.items():
         if step.do.state.claimable:
             at_step = replace(event, step=name)
             run = _move(run, at_step, _effect_so_far(step), at=event.at, sent=False)
@@ -333,4 +333,4 @@ def _put_lane(run: Run, event: Event, lane: PhaseState) -> Run:
 
 
 def _put(run: Run, event: Event, step: StepState) -> Run:
-    return changed(run, steps={**run.steps, event.step: step})
+    return changed(run, steps=run.steps.put({event.step: step}))

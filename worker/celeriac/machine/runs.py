@@ -8,11 +8,14 @@ Frozen values.  Times are integer milliseconds since the epoch, by the clock of 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from celeriac.machine.plans import Phase
 
 T = TypeVar("T", bound="PhaseState | StepState | Run")
@@ -159,12 +162,61 @@ class StepState:
         """The status people are shown."""
         return _BACKWARD.get(self.undo.state) or _FORWARD[self.do.state]
 
+    @property
+    def settled(self) -> bool:
+        """True if nothing is awaited of it, as long as its run does not turn round."""
+        if self.undo.state is PhaseStatus.IDLE:
+            ended = self.do.state in (PhaseStatus.DONE, PhaseStatus.SKIPPED)
+        else:
+            ended = self.undo.state in (PhaseStatus.DONE, PhaseStatus.WAIVED)
+        return ended and not self.blocked
+
     def lane(self, phase: Phase) -> PhaseState:
         """The lane of one direction."""
         return self.do if phase == "do" else self.undo
 
 
 PENDING = StepState()
+
+
+class Steps(Mapping[str, StepState]):
+    """The steps of a run that were ever touched, by name.
+
+    Most steps of a long run are settled, and what happens next asks for few of them.  So they may
+    stay in whatever form they were read in, until somebody asks for one by its name, or for all.
+    """
+
+    __slots__ = ("open", "settled")
+
+    def __init__(
+        self,
+        known: Mapping[str, StepState] | None = None,
+        settled: Mapping[str, StepState] | None = None,
+    ) -> None:
+        """*known* are steps in any state; *settled* holds settled ones, if they are in no other."""
+        #: All that are not settled, and those that have moved since the run was read.
+        self.open: Mapping[str, StepState] = {} if known is None else known
+        #: The others; a name that is in `open` as well means what it means there.
+        self.settled: Mapping[str, StepState] = {} if settled is None else settled
+
+    def put(self, changed: Mapping[str, StepState]) -> Steps:
+        """Return the steps with some *changed*, or added."""
+        return Steps({**self.open, **changed}, self.settled)
+
+    def __getitem__(self, name: str) -> StepState:
+        found = self.open.get(name)
+        return self.settled[name] if found is None else found
+
+    def __iter__(self) -> Iterator[str]:
+        yield from (name for name in self.settled if name not in self.open)
+        yield from self.open
+
+    def __len__(self) -> int:
+        twice = sum(name in self.settled for name in self.open) if self.settled else 0
+        return len(self.open) + len(self.settled) - twice
+
+    def __repr__(self) -> str:
+        return f"Steps({dict(self)!r})"
 
 
 @dataclass(frozen=True)
@@ -193,7 +245,7 @@ class Run:
     changed_at: int = 0
     ended_at: int = 0
     paused: int = 0  # ms since the epoch: an operator holds it since then; 0: nobody does
-    steps: dict[str, StepState] = field(default_factory=dict)
+    steps: Steps = field(default_factory=Steps)
 
     def step(self, name: str) -> StepState:
         """The state of a step; steps that were never touched are not stored."""
@@ -212,6 +264,6 @@ class Run:
     @property
     def owed(self) -> tuple[str, ...]:
         """The steps an operator must see to: an undo that failed, or a step past the pivot."""
-        undone = tuple(n for n, s in self.steps.items() if s.undo.state is PhaseStatus.FAILED)
+        undone = tuple(n for n, s in self.steps.open.items() if s.undo.state is PhaseStatus.FAILED)
         stuck = self.status is RunStatus.FAILED and not undone and self.failed_step
         return (self.failed_step,) if stuck else undone

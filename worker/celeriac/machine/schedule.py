@@ -47,7 +47,7 @@ def _schedule_steps(plan: Plan, run: Run, event: Event) -> Run:
         state = _turn("do", step.do, comes=True)
         if state and all(passed(plan, run, name) for name in node.after):
             steps[node.name] = changed(step, do=PhaseState(state, at=event.at, sent=True))
-    return changed(run, steps={**run.steps, **steps}) if steps else run
+    return changed(run, steps=run.steps.put(steps)) if steps else run
 
 
 def _following(plan: Plan, run: Run, name: str) -> Iterator[Node]:
@@ -71,7 +71,8 @@ def _schedule_undo(plan: Plan, run: Run, event: Event) -> Run:
     at = max(event.at, run.compensate_not_before)
     turn = undo_turn(plan, run)
     steps: dict[str, StepState] = {}
-    for name, step in run.steps.items():
+    for name in {**dict.fromkeys(turn), **run.steps.open}:
+        step = run.steps[name]
         # One that comes before it may have to be undone (once more): then its turn is over (I8).
         state = _turn("undo", step.undo, comes=name in turn)
         if state is PhaseStatus.SCHEDULED:
@@ -79,12 +80,12 @@ def _schedule_undo(plan: Plan, run: Run, event: Event) -> Run:
             steps[name] = changed(step, undo=lane)
         elif state is PhaseStatus.IDLE:
             steps[name] = changed(step, undo=changed(step.undo, state=state, sent=False))
-    return changed(run, steps={**run.steps, **steps}) if steps else run
+    return changed(run, steps=run.steps.put(steps)) if steps else run
 
 
 def live_forward(run: Run) -> bool:
     """True while a forward attempt may still be at work: nothing is undone beside it (I7)."""
-    return any(step.do.state is PhaseStatus.RUNNING for step in run.steps.values())
+    return any(step.do.state is PhaseStatus.RUNNING for step in run.steps.open.values())
 
 
 def to_undo(plan: Plan, run: Run) -> list[str]:
@@ -148,12 +149,15 @@ def turned(run: Run) -> bool:
 def outcome(plan: Plan, run: Run) -> RunStatus | None:
     """The status in which the run comes to rest now; None if there is still something to do."""
     if run.status is RunStatus.RUNNING:
-        return RunStatus.COMPLETED if all(_is_over(run, node) for node in plan.nodes) else None
+        return RunStatus.COMPLETED if _is_done(plan, run) else None
     if run.status is RunStatus.COMPENSATING and not live_forward(run) and not to_undo(plan, run):
-        owed = any(step.undo.state is PhaseStatus.FAILED for step in run.steps.values())
+        owed = any(step.undo.state is PhaseStatus.FAILED for step in run.steps.open.values())
         return RunStatus.FAILED if owed else RunStatus.COMPENSATED
     return None
 
 
-def _is_over(run: Run, node: Node) -> bool:
-    return run.step(node.name).do.state in (PhaseStatus.DONE, PhaseStatus.SKIPPED)
+def _is_done(plan: Plan, run: Run) -> bool:
+    over = (PhaseStatus.DONE, PhaseStatus.SKIPPED)
+    if not all(step.do.state in over for step in run.steps.open.values()):
+        return False
+    return len(run.steps) == len(plan.nodes)  # counted last: it may take a look at all of them

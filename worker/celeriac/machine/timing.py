@@ -76,7 +76,7 @@ def dates(run: Run) -> list[int]:
     """When there will be something to see to, in ms: limits, retries, messages, the deadline."""
     if run.status in AT_REST:
         return []
-    lanes = [lane for step in run.steps.values() for lane in (step.do, step.undo)]
+    lanes = [lane for step in run.steps.open.values() for lane in (step.do, step.undo)]
     times = [lane.limit for lane in lanes if lane.limit]
     times += [
         lane.at + redispatch_delay(run, name, lane) if lane.sent else lane.at
@@ -92,7 +92,7 @@ def waiting_lanes(run: Run) -> Iterator[tuple[str, Phase, PhaseState]]:
     if run.status in AT_REST or run.paused:
         return
     phase: Phase = "do" if run.status is RunStatus.RUNNING else "undo"
-    for name, step in run.steps.items():
+    for name, step in run.steps.open.items():
         lane = step.lane(phase)
         if lane.state.claimable:
             yield name, phase, lane

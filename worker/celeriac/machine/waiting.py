@@ -48,7 +48,7 @@ def wake(draft: Draft, command: Wake) -> None:
 
 def _time_out(draft: Draft) -> None:
     phases: tuple[Phase, ...] = ("do", "undo")
-    for name in list(draft.run.steps):
+    for name in list(draft.run.steps.open):
         for phase in phases:
             lane = draft.run.step(name).lane(phase)
             if lane.state is PhaseStatus.RUNNING and 0 < lane.limit <= draft.now:

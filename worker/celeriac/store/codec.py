@@ -2,10 +2,12 @@
 
 Owns: the form of both.  Refuses to know: where it is kept, and what its values mean.
 
-A head is read and written several times a step, and kept for as long as its run: it is a list of
-values in a fixed order, without what has its default at the end, without steps that were never
-touched and without the id, which is the key it is kept under.  It begins with its stamp, so that
-two heads can be told apart by their first characters.  Times count from the start of the run.
+A head is read and written several times a step, and kept for as long as its run.  Its first line
+is a list of values in a fixed order, without what has its default at the end, without steps that
+were never touched and without the id, which is the key it is kept under.  It begins with its stamp,
+so that two heads can be told apart by their first characters.  Times count from the start of the
+run.  Each step that is settled has a line of its own, which is carried along as it is: what a step
+costs does not grow with the number of those before it.
 
 New fields may only be added at an end; a head that is longer than this version knows is refused,
 since writing it back would lose what a newer version has put there.
@@ -14,16 +16,17 @@ since writing it back would lose what a newer version has put there.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from celeriac.errors import StoreError
-from celeriac.machine import PhaseState, PhaseStatus, Plan, Run, RunStatus, StepState
+from celeriac.machine import PhaseState, PhaseStatus, Plan, Run, RunStatus, Steps, StepState
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 # The order is the format: what is nearly always there comes first, what is rare comes last.
 RUN_FIELDS = (
@@ -55,10 +58,12 @@ _RUN_DEFAULTS = _run_values(Run("", "", "", RunStatus.RUNNING, 0, 0))
 _STEP_DEFAULTS: list[Any] = [0, (), False, (), 0, ""]
 _LANE_DEFAULTS = _lane_values(PhaseState())
 
-_IDLE = PhaseState()
+_IDLE = StepState().do
 _LANE_STATES = {state.value: state for state in PhaseStatus}
 _RUN_STATUSES = {status.value: status for status in RunStatus}
 
+_NEXT = "\n"  # what each line of a settled step begins with
+_MALFORMED = (LookupError, ValueError, TypeError, AttributeError, RecursionError)
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
@@ -75,22 +80,28 @@ def dump_run(run: Run) -> str:
     """Return the head of *run*."""
     start = run.started_at
     row = list(_run_values(run))
-    row[_STEPS] = {name: _step_row(step, start) for name, step in run.steps.items()}
+    steps = {name: step for name, step in run.steps.open.items() if not step.settled}
+    row[_STEPS] = {name: _step_row(step, start) for name, step in steps.items()}
     for place in _TIMES:
         if row[place]:
             row[place] = _since(row[place], start)
-    return _encode(_trimmed(row, _RUN_DEFAULTS, _ALWAYS))
+    return _encode(_trimmed(row, _RUN_DEFAULTS, _ALWAYS)) + _settled_lines(run.steps, start)
 
 
 def load_run(run_id: str, text: str) -> Run:
     """Return the run that `dump_run` wrote; raise StoreError if *text* is nothing of the kind."""
+    first, end, rest = text.partition(_NEXT)
     try:
-        return _run(run_id, json.loads(text))
-    except (LookupError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise StoreError(
-            f"the state of run {run_id!r} cannot be read: it was written by a newer version of "
-            "celeriac, or by something else; upgrade this process, or check saga_namespace"
-        ) from error
+        return _run(run_id, json.loads(first), end + rest)
+    except _MALFORMED as error:
+        raise _unreadable(run_id) from error
+
+
+def _unreadable(run_id: str) -> StoreError:
+    return StoreError(
+        f"the state of run {run_id!r} cannot be read: it was written by a newer version of "
+        "celeriac, or by something else; upgrade this process, or check saga_namespace"
+    )
 
 
 def dump_plan(plan: Plan) -> str:
@@ -112,7 +123,7 @@ def load_plan(run_id: str, text: str) -> Plan:
         ) from error
 
 
-def _run(run_id: str, row: list[Any]) -> Run:
+def _run(run_id: str, row: list[Any], lines: str) -> Run:
     if not _ALWAYS <= len(row) <= len(RUN_FIELDS):
         raise ValueError(f"a run of {len(row)} values")
     start = row[_START]
@@ -121,11 +132,89 @@ def _run(run_id: str, row: list[Any]) -> Run:
             row[place] = _until(row[place], start)
     found = dict(zip(RUN_FIELDS, row, strict=False))
     found["status"] = _RUN_STATUSES[found["status"]]
-    if "steps" in found:
-        found["steps"] = {name: _step(step, start) for name, step in found["steps"].items()}
+    steps = {name: _step(step, start) for name, step in found.get("steps", {}).items()}
+    found["steps"] = Steps(steps, _Lines(run_id, lines, start) if lines else None)
     if "tags" in found:
         found["tags"] = tuple([(name, value) for name, value in found["tags"]])
     return Run(id=run_id, **found)
+
+
+class _Lines(Mapping[str, StepState]):
+    """Settled steps as they are written: a line each, read only if somebody asks for it.
+
+    A line is JSON without its brackets: the name, and either the values of a step, or of what most
+    steps are, done at the first attempt: order, holder and time.
+    """
+
+    def __init__(self, run_id: str, text: str, start: int) -> None:
+        self.text, self.start = text, start
+        self._run_id = run_id
+        self._all: dict[str, StepState] | None = None  # once somebody has asked for all
+
+    def __getitem__(self, name: str) -> StepState:
+        if self._all is None:
+            _, found, rest = self.text.partition(_beginning(name))
+            if found:
+                return self._steps(f"[0,{rest.partition(_NEXT)[0]}]")[0]
+            raise KeyError(name)
+        return self._all[name]
+
+    def __contains__(self, name: object) -> bool:
+        return _beginning(name) in self.text
+
+    def __iter__(self) -> Iterator[str]:
+        if self._all is None:
+            self._all = self._steps(f"[{self.text[1:].replace(_NEXT, '],[')}]")
+        return iter(self._all)
+
+    def __len__(self) -> int:
+        return self.text.count(_NEXT)
+
+    def without(self, names: Iterable[str]) -> str:
+        """The text without the lines of *names*."""
+        text = self.text
+        for name in names:
+            before, found, rest = text.partition(_beginning(name))
+            if found:
+                _, end, after = rest.partition(_NEXT)
+                text = before + end + after
+        return text
+
+    def _steps(self, rows: str) -> dict[Any, StepState]:
+        try:
+            return {name: self._step(*values) for name, *values in json.loads(f"[{rows}]")}
+        except _MALFORMED as error:
+            raise _unreadable(self._run_id) from error
+
+    def _step(self, first: Any, holder: str = "", at: int | None = None) -> StepState:
+        if at is None:
+            return _step(first, self.start)
+        at = _until(at, self.start) if at else at
+        return StepState(PhaseState(PhaseStatus.DONE, 1, holder, at), order=first)
+
+
+def _beginning(name: object) -> str:
+    return f"{_NEXT}{_encode(name)},"
+
+
+def _settled_lines(steps: Steps, start: int) -> str:
+    """The lines of all that are settled: those that were read as they are, then the others."""
+    found, moved = steps.settled, steps.open
+    if isinstance(found, _Lines) and found.start == start:
+        text = found.without(moved)
+    else:
+        left = ((name, step) for name, step in found.items() if name not in moved)
+        text = "".join(_line(name, step, start) for name, step in left)
+    lines = [_line(name, step, start) for name, step in moved.items() if step.settled]
+    return text + "".join(lines)
+
+
+def _line(name: str, step: StepState, start: int) -> str:
+    done, row = step.do, _step_row(step, start)
+    if step == StepState(PhaseState(PhaseStatus.DONE, 1, done.holder, done.at), order=step.order):
+        row = [step.order, done.holder, _since(done.at, start) if done.at else done.at]
+        return _beginning(name) + _encode(row)[1:-1]
+    return _beginning(name) + _encode(row)
 
 
 def _step_row(step: StepState, start: int) -> list[Any]:
@@ -140,7 +229,7 @@ def _step(row: list[Any], start: int) -> StepState:
 
 
 def _lane_row(lane: PhaseState, start: int) -> list[Any] | tuple[()]:
-    if lane == _IDLE:
+    if lane is _IDLE or lane == _IDLE:
         return ()
     row = list(_lane_values(lane))
     for place in _LANE_TIMES:
