@@ -84,12 +84,26 @@ def _check_order(plan: Plan, before: Run, event: Event) -> None:
         return
     sign = 1 if plan.compensation_order == "forward" else -1
     mine = sign * before.step(event.step).order
+    graph = plan.compensation_order == "graph"
     for name, step in before.steps.items():
         settled = step.undo.state in (PhaseStatus.DONE, PhaseStatus.FAILED, PhaseStatus.WAIVED)
         owing = plan.by_name[name].undo and (
             step.may_have_effect or step.do.state is PhaseStatus.DONE
         )
-        assert settled or not owing or sign * step.order >= mine, "undone out of turn (I8)"
+        if settled or not owing:
+            continue
+        if graph:
+            assert event.step not in comes_before(plan, name), "undone before its followers (I8)"
+        else:
+            assert sign * step.order >= mine, "undone out of turn (I8)"
+
+
+def comes_before(plan: Plan, name: str) -> set[str]:
+    """The steps that a step waits for, directly or not."""
+    found: set[str] = set()
+    for each in plan.by_name[name].after:
+        found |= {each} | comes_before(plan, each)
+    return found
 
 
 def _check_rest(done: Transition, now: int) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from celeriac.machine import attempts, moves, schedule
 from celeriac.machine.events import EventKind
+from celeriac.machine.plans import Plan
 from celeriac.machine.runs import PhaseStatus, changed
 from tests.machine.participants import Participant
 from tests.machine.search import WORLDS, Found, explore, small_world
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from celeriac.machine.events import Event
-    from celeriac.machine.plans import Plan
     from celeriac.machine.runs import Run
 
 SAFE = [(Participant.TOMBSTONE, True), (Participant.KEYED, False)]
@@ -51,6 +51,27 @@ def test_the_order_of_the_undo_makes_no_difference(order: Any) -> None:
     plan = saga("reserve", "charge", compensation_order=order)
     found = explore(small_world(faults, Participant.KEYED, plan=plan))
     assert found.problem is None, told(found)
+
+
+@pytest.mark.parametrize("order", ["reverse", "graph"])
+@pytest.mark.parametrize(
+    "faults",
+    [{"cancel": 1, "stall": 1}, {"give up": 1, "fumble": 1}, {"crash in flight": 1}],
+    ids=str,
+)
+def test_all_of_it_holds_for_branches(faults: dict[str, int], order: Any) -> None:
+    """Two steps side by side, one of two attempts, and one that waits for both (I17)."""
+    found = explore(small_world(faults, Participant.TOMBSTONE, plan=_fork(order)))
+    assert found.problem is None, told(found)
+    assert "completed" in found.endings
+    assert found.worlds > 100, "a dead system must not pass"
+
+
+def _fork(order: Any) -> Plan:
+    rules = {"hotel": budget(2, delay=0), "car": budget(1), "confirm": budget(1)}
+    nodes = [step(name, retry=rule) for name, rule in rules.items()]
+    nodes[2] = nodes[2].model_copy(update={"after": ("hotel", "car")})
+    return Plan(saga="trip", nodes=tuple(nodes), compensation_order=order)
 
 
 @pytest.mark.parametrize("name", ["two zombies", "crashes", "failures"])

@@ -378,7 +378,7 @@ def test_a_heartbeat_tells_a_cancelled_step_to_stop() -> None:
     story = started("reserve")
     story.claim("reserve")
     story.cancel()
-    with refused("cancelled"):
+    with refused("stopping"):
         story.heartbeat("reserve")
 
 

@@ -153,7 +153,7 @@ def test_a_deadline_waits_for_the_attempt_at_work() -> None:
     story.claim("reserve")
     story.advance(DEADLINE)
     story.wake()
-    with refused("cancelled"):
+    with refused("stopping"):
         story.heartbeat("reserve")
     assert story["reserve"].undo.state is PhaseStatus.IDLE
     story.complete("reserve")

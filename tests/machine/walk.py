@@ -35,7 +35,7 @@ from celeriac.machine.moves import fold
 from celeriac.machine.plans import Node, Plan, RetryRule, Undo
 from celeriac.machine.runs import NOT_SENT
 from celeriac.machine.timing import due, overdue, wake_at
-from tests.machine.laws import PHASES
+from tests.machine.laws import PHASES, comes_before
 from tests.machine.participants import Participant
 from tests.machine.story import GRACE
 from tests.machine.world import (
@@ -67,28 +67,46 @@ class Chooser(Protocol):
 
 
 def any_plan(choose: Chooser, kind: Participant = Participant.KEYED) -> Plan:
-    """A saga of one to four steps: a sequence, some with a pivot, or a graph without one.
+    """A saga of one to four steps: a sequence or a graph, some with a pivot.
 
     Its steps say no more of their participants than is true of *kind*.
     """
     names = ["reserve", "charge", "pack", "ship"][: choose([1, 2, 2, 3, 4])]
-    graph, pivot = choose([False, False, True]), choose([None, None, *names])
+    graph = choose([False, False, True])
     nodes: list[Node] = []
     for name in names:
-        node = _any_node(choose, kind, name, pivot=name == pivot and not graph)
         before = [node.name for node in nodes]
         after = [b for b in before if choose([True, False])] if graph else before[-1:]
+        node = _any_node(choose, kind, name)
         nodes.append(node.model_copy(update={"after": tuple(after)}))
-    return Plan(
+    plan = Plan(
         saga="place_order",
         nodes=tuple(nodes),
         deadline=choose([None, None, 40_000]),
         on_deadline=choose(["compensate", "compensate", "alert"]),
-        compensation_order=choose(["reverse", "reverse", "forward", "parallel"]),
+        compensation_order=choose(["reverse", "reverse", "forward", "parallel", "graph"]),
     )
+    return with_pivot(plan, choose([None, None, *_alone(plan)]))
 
 
-def _any_node(choose: Chooser, kind: Participant, name: str, *, pivot: bool) -> Node:
+def with_pivot(plan: Plan, name: str | None) -> Plan:
+    """The same plan with a step as its pivot."""
+    nodes = tuple(node.model_copy(update={"pivot": node.name == name}) for node in plan.nodes)
+    return plan.model_copy(update={"nodes": nodes})
+
+
+def _alone(plan: Plan) -> list[str]:
+    """The steps that stand beside no other: only they can be a pivot."""
+    names = set(plan.by_name)
+    before = {name: comes_before(plan, name) for name in names}
+    return [
+        node.name
+        for node in plan.nodes
+        if all(a == node.name or a in before[node.name] or node.name in before[a] for a in names)
+    ]
+
+
+def _any_node(choose: Chooser, kind: Participant, name: str) -> Node:
     closes = kind is Participant.TOMBSTONE
     undo = Undo(task=f"shop.undo_{name}", wants=(), retry=_any_rule(choose), timeout=20_000)
     return Node(
@@ -98,7 +116,6 @@ def _any_node(choose: Chooser, kind: Participant, name: str, *, pivot: bool) -> 
         timeout=choose([None, 20_000]),
         effect=choose(["keyed", "barrier"]) if closes else "keyed",
         on_unknown=choose(["compensate"] * 4 + ["operator"]),
-        pivot=pivot,
         undo=choose([undo, undo, undo, None]),
     )
 

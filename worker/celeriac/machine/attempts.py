@@ -57,10 +57,10 @@ def check(draft: Draft, command: CheckAttempt) -> None:
     _same_epoch(draft, command)
     if not _holds(lane, command) or lane.state is not PhaseStatus.RUNNING:
         raise draft.refuse("stale", f"attempt {command.attempt} no longer holds {command.step!r}")
-    if command.phase == "do" and draft.run.status is not RunStatus.RUNNING:
-        raise draft.refuse("cancelled", f"{command.step!r} will be undone: stop")
     if draft.terminated:
         raise draft.refuse("cancelled", "it was terminated: stop")
+    if command.phase == "do" and turned(draft.run):
+        raise draft.refuse("stopping", f"{command.step!r} will be undone: stop")
 
 
 def complete(draft: Draft, command: Complete) -> None:
@@ -142,8 +142,7 @@ def _late_success(draft: Draft, lane: PhaseState, command: Complete) -> None:
     """An attempt that was given up succeeded after all: use it, or undo it (once more)."""
     run = draft.run
     given_up = lane.state in (PhaseStatus.UNKNOWN, PhaseStatus.FAILED)
-    # It is the answer that an operator was asked for.
-    asked = run.status is RunStatus.FAILED and run.failed_step == command.step
+    asked = command.step in run.owed  # it is the answer that an operator was asked for
     in_time = run.status is RunStatus.RUNNING and lane.state.claimable
     if in_time or (given_up and (_goes_back(run) or asked)):
         draft.add(EventKind.COMPLETED, command.step, "do", command.attempt, late=True)

@@ -14,7 +14,7 @@ from celeriac.errors import CommandRefused
 from celeriac.machine.events import Event, EventKind
 from celeriac.machine.moves import apply
 from celeriac.machine.policy import attempts_left, delay_ms
-from celeriac.machine.runs import PhaseState, PhaseStatus, Run, RunStatus
+from celeriac.machine.runs import GAVE_UP, PhaseState, PhaseStatus, Run, RunStatus
 from celeriac.machine.schedule import outcome, past_pivot
 from celeriac.machine.timing import SHORT_DELAY
 
@@ -96,29 +96,33 @@ def end_attempt(
     if data.get("why") == "timeout":
         data["timeout"] = draft.node(attempt.step).limit(attempt.phase)
     draft.add(kind, attempt.step, attempt.phase, attempt.attempt, **data, retry=retry, sent=sent)
-    see_to_failures(draft)
+    see_to_failures(draft, attempt.step)
 
 
-def see_to_failures(draft: Draft) -> None:
+def see_to_failures(draft: Draft, newest: str = "") -> None:
     """See to the steps that gave up: the run turns round, or rests until an operator has decided.
 
-    One may have given up while the run rested because of another.  It is seen to when the run goes
-    on: otherwise the run would go on and have nothing to do.
+    *newest* has given up just now.  Others may have done so while the run rested because of another
+    branch.  They are seen to when the run goes on; but what an operator has to decide of them can
+    wait as long as there is something else to do.
     """
     for name, step in draft.run.steps.open.items():
         if draft.run.status is not RunStatus.RUNNING:
             return
-        if step.do.state in (PhaseStatus.FAILED, PhaseStatus.UNKNOWN):
-            _give_up(draft, name, unknown=step.do.state is PhaseStatus.UNKNOWN)
+        if step.do.state not in GAVE_UP:
+            continue
+        asks = step.do.state is PhaseStatus.UNKNOWN and _asks_operator(draft, name)
+        if not (asks or past_pivot(draft.plan, draft.run)):
+            draft.add(EventKind.COMPENSATION_STARTED, why="failed", culprit=name)
+        elif name == newest or not _goes_on(draft.run):
+            why = "unknown" if asks else None
+            draft.add(EventKind.FINISHED, outcome=RunStatus.FAILED.value, culprit=name, why=why)
 
 
-def _give_up(draft: Draft, step: str, *, unknown: bool) -> None:
-    asks = unknown and _asks_operator(draft, step)
-    if asks or past_pivot(draft.plan, draft.run):
-        why = "unknown" if asks else None
-        draft.add(EventKind.FINISHED, outcome=RunStatus.FAILED.value, culprit=step, why=why)
-    else:
-        draft.add(EventKind.COMPENSATION_STARTED, why="failed", culprit=step)
+def _goes_on(run: Run) -> bool:
+    """True while an attempt forward is at work, or one will be."""
+    lanes = (step.do for step in run.steps.open.values())
+    return any(lane.state is PhaseStatus.RUNNING or lane.state.claimable for lane in lanes)
 
 
 def may_retry(

@@ -204,7 +204,7 @@ def _reopened(_plan: Plan, run: Run, event: Event) -> Run:
 def _retried(_plan: Plan, run: Run, event: Event) -> Run:
     if event.phase == "undo":
         run = _to(run, event, RunStatus.COMPENSATING, ended_at=0)
-    else:
+    elif run.status is RunStatus.FAILED:
         run = _on(run, event)
     lane = run.step(event.step).lane(event.phase)
     return _move(

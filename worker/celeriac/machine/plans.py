@@ -17,7 +17,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Phase = Literal["do", "undo"]
-CompensationOrder = Literal["reverse", "forward", "parallel"]
+CompensationOrder = Literal["reverse", "forward", "parallel", "graph"]
 OnDeadline = Literal["compensate", "alert"]
 Effect = Literal["keyed", "barrier", "none"]
 OnUnknown = Literal["retry", "compensate", "operator"]
@@ -111,6 +111,8 @@ class Node(Frozen):
     pivot: bool = Field(default=False, description="once it completed, the run only goes forward")
     ahead: bool = Field(default=True, description=_AHEAD)
     undo: Undo | None = None
+    queue: str | None = Field(default=None, description="where it is sent; None: as its task says")
+    priority: int | None = Field(default=None, description="of its messages; None: the task's")
 
     def policy(self, phase: Phase) -> RetryRule:
         """The retry rule of one direction."""
@@ -120,13 +122,22 @@ class Node(Frozen):
         """The Celery task of one direction."""
         return self.undo.task if phase == "undo" and self.undo else self.task
 
+    def queue_of(self, phase: Phase) -> str | None:
+        """The queue that the saga names for one direction; None: wherever its task goes."""
+        return self.queue if phase == "do" else None
+
     def limit(self, phase: Phase) -> int | None:
         """Milliseconds an attempt may take in one direction."""
         return self.undo.timeout if phase == "undo" and self.undo else self.timeout
 
     def runs_ahead(self, phase: Phase) -> bool:
-        """Whether an attempt in one direction may be taken up without a message of its own."""
-        return self.undo.ahead if phase == "undo" and self.undo else self.ahead
+        """Whether an attempt in one direction may be taken up without a message of its own.
+
+        A step for which the saga names a queue or a priority has a message that goes there.
+        """
+        if phase == "undo" and self.undo:
+            return self.undo.ahead
+        return self.ahead and self.queue is None and self.priority is None
 
 
 class Plan(Frozen):
@@ -161,9 +172,22 @@ class Plan(Frozen):
     @cached_property
     def followers(self) -> dict[str, tuple[Node, ...]]:
         """For each step, the steps that wait for it."""
-        return {
-            node.name: tuple(n for n in self.nodes if node.name in n.after) for node in self.nodes
-        }
+        found: dict[str, list[Node]] = {node.name: [] for node in self.nodes}
+        for node in self.nodes:
+            for name in node.after:
+                found[name].append(node)
+        return {name: tuple(nodes) for name, nodes in found.items()}
+
+    @cached_property
+    def addresses(self) -> frozenset[tuple[str, str | None]]:
+        """The tasks that its messages name, each with the queue that the saga names for it."""
+        phases: tuple[Phase, ...] = ("do", "undo")
+        return frozenset(
+            (node.task_of(phase), node.queue_of(phase))
+            for node in self.nodes
+            for phase in phases
+            if phase == "do" or node.undo
+        )
 
     @cached_property
     def pivot(self) -> str | None:

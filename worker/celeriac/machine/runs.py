@@ -96,6 +96,9 @@ class PhaseStatus(StrEnum):
         return self is PhaseStatus.SCHEDULED or self is PhaseStatus.RETRYING
 
 
+#: A direction that ended without success, and has no attempt left.
+GAVE_UP = frozenset({PhaseStatus.FAILED, PhaseStatus.UNKNOWN})
+
 _FORWARD = {
     PhaseStatus.IDLE: StepStatus.PENDING,
     PhaseStatus.SCHEDULED: StepStatus.SCHEDULED,
@@ -251,6 +254,11 @@ class Run:
         """The state of a step; steps that were never touched are not stored."""
         return self.steps.get(name, PENDING)
 
+    def shown_step(self, name: str) -> StepStatus:
+        """The status of a step that people are shown: what will never start is `skipped`."""
+        status = self.step(name).status
+        return StepStatus.SKIPPED if self.why and status is StepStatus.PENDING else status
+
     @property
     def shown(self) -> RunStatus:
         """The status people are shown: one that is held is `paused`, whichever way it goes."""
@@ -263,7 +271,12 @@ class Run:
 
     @property
     def owed(self) -> tuple[str, ...]:
-        """The steps an operator must see to: an undo that failed, or a step past the pivot."""
+        """The steps an operator must see to: undos that failed, or steps that gave up for good.
+
+        Several branches may have given up; the one for which the run came to rest comes first.
+        """
         undone = tuple(n for n, s in self.steps.open.items() if s.undo.state is PhaseStatus.FAILED)
-        stuck = self.status is RunStatus.FAILED and not undone and self.failed_step
-        return (self.failed_step,) if stuck else undone
+        if undone or self.why or self.status is RunStatus.TERMINATED:
+            return undone
+        stuck = [name for name, step in self.steps.open.items() if step.do.state in GAVE_UP]
+        return tuple(sorted(stuck, key=lambda name: name != self.failed_step))

@@ -14,7 +14,7 @@ from celeriac.machine.runs import PhaseState, PhaseStatus, Run, RunStatus, StepS
 from celeriac.machine.tables import SCHEDULING, TURN_COMES, TURN_GOES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from celeriac.machine.events import Event
     from celeriac.machine.plans import Node, Phase, Plan
@@ -52,19 +52,30 @@ def _schedule_steps(plan: Plan, run: Run, event: Event) -> Run:
 
 def _following(plan: Plan, run: Run, name: str) -> Iterator[Node]:
     """The steps that wait for this one, or for one that does and was skipped beforehand."""
-    for node in plan.followers[name]:
-        if run.step(node.name).do.state is PhaseStatus.SKIPPED:
-            yield from _following(plan, run, node.name)
-        else:
-            yield node
+    seen, ahead = {name}, [name]
+    while ahead:
+        for node in plan.followers[ahead.pop()]:
+            if node.name in seen:
+                continue
+            seen.add(node.name)
+            if run.step(node.name).do.state is PhaseStatus.SKIPPED:
+                ahead.append(node.name)
+            else:
+                yield node
 
 
 def passed(plan: Plan, run: Run, name: str) -> bool:
     """True if what waits for a step need wait no longer: it is done, or was skipped in its turn."""
-    state = run.step(name).do.state
-    if state is not PhaseStatus.SKIPPED:
-        return state is PhaseStatus.DONE
-    return all(passed(plan, run, each) for each in plan.by_name[name].after)
+    seen, behind = {name}, [name]
+    while behind:
+        name = behind.pop()
+        state = run.step(name).do.state
+        if state is PhaseStatus.SKIPPED:
+            behind += [each for each in plan.by_name[name].after if each not in seen]
+            seen.update(behind)
+        elif state is not PhaseStatus.DONE:
+            return False
+    return True
 
 
 def _schedule_undo(plan: Plan, run: Run, event: Event) -> Run:
@@ -112,7 +123,21 @@ def undo_turn(plan: Plan, run: Run) -> list[str]:
     if live_forward(run):
         return []
     names = to_undo(plan, run)
-    return names if plan.compensation_order == "parallel" else names[:1]
+    if plan.compensation_order == "parallel":
+        return names
+    if plan.compensation_order == "graph":
+        later = _before(plan, names)
+        return [name for name in names if name not in later]
+    return names[:1]
+
+
+def _before(plan: Plan, names: Collection[str]) -> set[str]:
+    """The steps that one of these waited for, directly or not: they are undone after it."""
+    wanted, found = set(names), set[str]()
+    for node in reversed(plan.nodes):  # in a plan, what a step waits for comes before it
+        if node.name in wanted or node.name in found:
+            found.update(node.after)
+    return found
 
 
 def one_by_one(plan: Plan, run: Run, name: str, phase: Phase) -> Iterator[str]:
@@ -122,7 +147,7 @@ def one_by_one(plan: Plan, run: Run, name: str, phase: Phase) -> Iterator[str]:
     """
     if phase == "do":
         yield from _steps_one_by_one(plan, name)
-    elif plan.compensation_order != "parallel":
+    elif plan.compensation_order not in ("parallel", "graph"):
         names = to_undo(plan, run)
         yield from names[names.index(name) + 1 :] if name in names else ()
 
