@@ -81,6 +81,19 @@ def place_order(flow: Flow, order: Order) -> Receipt:
     return flow.step(ship, order, hold, "fast")
 
 
+@sagas.saga(compensation_order="graph")
+def side_by_side(flow: Flow, order: Order) -> Receipt:
+    """Write blocks and options; a view of the flow keeps the types."""
+    with flow.parallel():
+        hold = flow.options(name="first", queue="stock", priority=3).step(reserve, order)
+        assert_type(hold, Hold)
+        with flow.sequence(), flow.named("inner"):
+            flow.step(count, order.id)
+    with flow.graph():
+        after = flow.options(after=[hold, "first"], timeout="5s", retry=Retry(max_attempts=2))
+        return after.step(ship, order, hold, "fast")
+
+
 def use(context: StepContext, order: Order) -> None:
     """Call steps as plain functions, and as the Celery tasks they are."""
     assert_type(reserve(context, order), Hold)

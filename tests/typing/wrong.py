@@ -77,6 +77,15 @@ def wires(flow: Flow, order: Order) -> str:
     flow.step(ship, order, hold, hold)  # expect-error
     flow.step(3)  # expect-error
     flow.sleep("1h")  # expect-error
+    flow.options(name=3)  # expect-error
+    flow.options(speed=2)  # expect-error
+    flow.options(retry=3)  # expect-error
+    flow.options(name="n").step(reserve, order.id)  # expect-error
+    flow.options(name="n").parallel()  # expect-error
+    with flow.parallel(3):  # expect-error
+        pass
+    with flow.named():  # expect-error
+        pass
     return hold  # expect-error
 
 

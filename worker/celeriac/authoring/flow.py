@@ -1,65 +1,30 @@
-"""The flow: what a saga's function builds its steps with, and the plan that comes of it.
+"""The flow: the words in which a saga's function says what is done, and what it waits for.
 
-Owns: `Flow`, and all checks between the steps of a saga.  Refuses to know: Celery beyond a task's
-name and signature, and the saga's function (`planning`).
+Owns: `Flow` and the views of it, with their types.  Refuses to know: how a plan comes of it
+(`building`, `blocks`).
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
-from celeriac.authoring.adopted import adopted_retry, settled_plan
-from celeriac.authoring.annotations import UNSAID, accepts_none, described
-from celeriac.authoring.compensations import Compensation, R
-from celeriac.authoring.placeholders import Placeholder, annotation_of, express, is_json
-from celeriac.authoring.signatures import Shape
-from celeriac.authoring.steps import P, Step, is_celery_task
-from celeriac.errors import DefinitionError
-from celeriac.machine import Constant, Expression, FromStep, Node, Plan
+from celeriac.authoring.options import StepOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
+
+    from celeriac.authoring.building import Builder
+    from celeriac.authoring.compensations import R
+    from celeriac.authoring.steps import P, Step
+    from celeriac.machine import Duration, Retry
 
 
-@dataclass(frozen=True, eq=False)
-class Planned:
-    """What planning a saga's function gave."""
+class _Adding:
+    """What adds steps."""
 
-    draft: Plan  # without the policies of tasks that are only promised so far
-    shape: Shape  # the inputs, and the type of the result
-    steps: Mapping[str, Any]  # name in the plan -> Step, or the Celery task that was adopted
-    adopted: tuple[Any, ...]  # existing Celery tasks, forward and backward, each once
-
-    @property
-    def name(self) -> str:
-        """The saga's name."""
-        return self.draft.saga
-
-    @cached_property
-    def plan(self) -> Plan:
-        """The plan; asked for the first time, it keeps the promises of tasks."""
-        return settled_plan(self.draft, self.adopted)
-
-    def result(self, text: str | bytes) -> Any:
-        """The result of a run, from JSON, in the type that the saga says, or else its step."""
-        return self.shape.load_result(text)
-
-
-class Flow:
-    """The first parameter of a saga's function, which adds steps with it."""
-
-    def __init__(
-        self,
-        saga: str,
-        undos: Mapping[str, Compensation[..., Any]],
-        look: Callable[[Any], Any] = lambda task: task,
-    ) -> None:
-        """*look* returns the Celery task that something stands for, or what is known of it."""
-        self._saga, self._undos, self._look = saga, undos, look
-        self._nodes: list[Node] = []
-        self._steps: dict[str, Any] = {}
-        self._open = True
+    def __init__(self, builder: Builder, options: StepOptions) -> None:
+        self._builder, self._options = builder, options
 
     @overload
     def step(self, task: Step[P, ..., R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
@@ -74,184 +39,58 @@ class Flow:
         of the saga, results of steps, fields of either, constants, or lists and mappings of them.
         Raises DefinitionError.
         """
-        task = self._look(task)
-        self._check_usable(task)
-        own = isinstance(task, Step)
-        shape = task.shape if own else Shape.of(task.run, strict=False)
-        undo = task.undo if own else self._undos.get(task.name)
-        name = self._free_name(task.name)
-        self._check_shapes(name, shape, undo, as_json=not own)
-        given = self._express(name, shape, args, kwargs, as_json=not own)
-        given |= self._wanted_defaults(name, shape, undo, given, as_json=not own)
-        self._nodes.append(
-            Node(
-                name=name,
-                task=task.name,
-                after=tuple(node.name for node in self._nodes[-1:]),
-                args=given,
-                undo=undo and undo.undo(),
-                **_policy_of(task),
-            )
-        )
-        self._steps[name] = task
-        return Placeholder(FromStep(step=name), shape.returns, self, as_json=not own)
+        return self._builder.step(task, args, kwargs, self._options)
 
-    def _check_usable(self, task: Any) -> None:
-        if not self._open:
-            raise DefinitionError(
-                "the flow is used after the saga was planned; it belongs to the saga's function "
-                "and ends with it",
-                saga=self._saga,
-            )
-        problem = None if isinstance(task, Step) else _not_a_step(task, self._saga)
-        if problem:
-            raise DefinitionError(problem, saga=self._saga)
 
-    def _free_name(self, task: str) -> str:
-        # No ":" in it: keys and task ids put one between the run's id and the step, and keys of
-        # `pay:card` in the run `order-1` would be those of `card` in the run `order-1:pay`.
-        base = name = re.split("[.:]", task.rstrip(".:"))[-1] or "step"
-        count = 1
-        while name in self._steps:
-            count += 1
-            name = f"{base}-{count}"
-        return name
+class FlowOptions(_Adding):
+    """A view of a flow, whose steps have what `flow.options` was given."""
 
-    def _express(
-        self, step: str, shape: Shape, args: Any, kwargs: Any, *, as_json: bool
-    ) -> dict[str, Expression]:
-        try:
-            values = shape.bind(args, kwargs)
-        except DefinitionError as error:
-            raise self._at(step, error.parameter, error) from None
-        found = {}
-        for key, value in values.items():
-            try:
-                found[key] = express(value, shape.parameters[key].said, self, as_json=as_json)
-            except DefinitionError as error:
-                raise self._at(step, key, error) from error.__cause__
-        return found
 
-    def _wanted_defaults(
+class Flow(_Adding):
+    """The first parameter of a saga's function, which adds steps with it."""
+
+    def __init__(self, builder: Builder) -> None:
+        super().__init__(builder, StepOptions())
+
+    def options(
         self,
-        step: str,
-        shape: Shape,
-        undo: Compensation[..., Any] | None,
-        given: Mapping[str, Expression],
         *,
-        as_json: bool,
-    ) -> dict[str, Expression]:
-        """Write down defaults that the compensation asks for: it has to get what the step got."""
-        found: dict[str, Expression] = {}
-        for key in undo.wants if undo else ():
-            each = shape.parameters.get(key)
-            if each is None or key in given:
-                continue
-            if key.startswith("*"):
-                found[key] = Constant(value={} if key.startswith("**") else [])
-                continue
-            try:
-                found[key] = express(each.default, each.said, self, as_json=as_json)
-            except DefinitionError as error:
-                raise self._at(step, key, error) from error.__cause__
-        return found
+        name: str | None = None,
+        after: Sequence[Any] = (),
+        timeout: Duration | None = None,
+        retry: Retry | None = None,
+        queue: str | None = None,
+        priority: int | None = None,
+    ) -> FlowOptions:
+        """Return a view of the flow whose steps have these options, in this saga alone.
 
-    def _check_shapes(
-        self, step: str, shape: Shape, undo: Compensation[..., Any] | None, *, as_json: bool
-    ) -> None:
-        if as_json:
-            if shape.context:
-                raise DefinitionError(
-                    "is the Celery task behind a step: pass the step itself, which knows its "
-                    "context and its policy",
-                    saga=self._saga,
-                    step=step,
-                )
-            return
-        try:
-            shape.prepare()
-            if undo:
-                undo.shape.prepare()
-        except DefinitionError as error:
-            raise self._at(step, error.parameter, error) from error.__cause__
+        *name* is what the step is called in the saga, *after* names steps to wait for (their
+        results, or their names) besides those it waits for anyway.  *timeout* (seconds, or text
+        such as "30s") and *retry* take the place of the step's own; *queue* and *priority* (0 to
+        255) are those of its messages.  Raises DefinitionError.
+        """
+        given = StepOptions(name, after, timeout, retry, queue, priority)
+        return FlowOptions(self._builder, given.checked())
 
-    def _at(
-        self, step: str | None, parameter: str | None, error: DefinitionError
-    ) -> DefinitionError:
-        return DefinitionError(error.problem, saga=self._saga, step=step, parameter=parameter)
+    def parallel(self) -> AbstractContextManager[None]:
+        """Do side by side what is directly inside, step or block; the block ends when all has.
 
-    def close(self, plan: Mapping[str, Any], shape: Shape, returned: Any) -> Planned:
-        """Take no more steps, and put the plan together."""
-        self._open = False
-        if not self._nodes:
-            raise DefinitionError(
-                "has no steps: call flow.step(task, …) in its function", saga=self._saga
-            )
-        pivots = [node.name for node in self._nodes if node.pivot]
-        if len(pivots) > 1:
-            raise DefinitionError(
-                f"has {len(pivots)} pivots ({', '.join(pivots)}); there is one point after which a "
-                "run only goes forward",
-                saga=self._saga,
-            )
-        if shape.said is UNSAID and isinstance(returned, Placeholder) and not is_json(returned):
-            shape = shape.returning(annotation_of(returned))
-        made = Plan(nodes=tuple(self._nodes), result=self._result(shape, returned), **plan)
-        return Planned(made, shape, dict(self._steps), self._adopted())
+        If a branch fails, none starts anything new; what is at work is waited for, and the run is
+        undone.
+        """
+        return self._builder.blocks.region("parallel")
 
-    def _result(self, shape: Shape, returned: Any) -> Expression:
-        if returned is None and not accepts_none(shape.returns):
-            raise DefinitionError(
-                f"returns nothing, and promises {described(shape.returns)}: return the result of "
-                "a step",
-                saga=self._saga,
-            )
-        try:
-            return express(returned, shape.said, self, as_json=False)
-        except DefinitionError as error:
-            problem = f"its result {error.problem}"
-            raise DefinitionError(problem, saga=self._saga) from error.__cause__
+    def sequence(self) -> AbstractContextManager[None]:
+        """Do one after the other what is inside: a branch of several steps."""
+        return self._builder.blocks.region("sequence")
 
-    def _adopted(self) -> tuple[Any, ...]:
-        found = {}
-        for task in self._steps.values():
-            if not isinstance(task, Step):
-                found[task.name] = task
-                if task.name in self._undos:
-                    undo = self._undos[task.name]
-                    found[undo.name] = undo.task
-        return tuple(found.values())
+    def graph(self) -> AbstractContextManager[None]:
+        """Let each step inside wait only for what it uses, and for `flow.options(after=…)`."""
+        return self._builder.blocks.region("graph")
 
+    def named(self, prefix: str) -> AbstractContextManager[None]:
+        """Put *prefix* and a dot before the names of the steps inside: `billing.charge`.
 
-def _not_a_step(task: Any, saga: str) -> str | None:  # noqa: PLR0911 -- one for each mistake
-    """Why *task*, which is no `Step`, cannot be one, if it cannot."""
-    if isinstance(task, Placeholder):
-        return f"flow.step takes a task first, and {task!r} is a value"
-    if isinstance(task, Compensation):
-        return f"{task!r} is run by itself when its step has to be undone; it is no step"
-    planned = getattr(task, "planned", None)
-    if isinstance(planned, Planned):
-        own = planned.name == saga
-        return (
-            f"{'calls itself' if own else f'calls saga {planned.name!r}'} in flow.step, which "
-            "takes tasks: a plan is finite and has one level; start the other run inside a step"
-        )
-    if isinstance(task, Mapping) and "task" in task:
-        return "flow.step takes the task itself and its arguments, not a signature of it (.s, .si)"
-    if is_celery_task(task):
-        if getattr(task, "saga_adopted", True) is False:
-            return f"{task.name} is the Celery task behind a step: pass the step itself"
-        return None
-    return (
-        f"flow.step takes a step or a Celery task, not {task!r}: decorate the function with "
-        "@sagas.step, and do not call it"
-    )
-
-
-def _policy_of(task: Any) -> dict[str, Any]:
-    if not isinstance(task, Step):
-        return {"retry": adopted_retry(task)}
-    return {name: getattr(task, name) for name in _POLICY}
-
-
-_POLICY = ("retry", "timeout", "effect", "on_unknown", "pivot", "ahead")
+        Directly inside of a parallel block it is one branch.
+        """
+        return self._builder.named(prefix)

@@ -7,13 +7,14 @@ know: what the options do.
 from __future__ import annotations
 
 import difflib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
 from celeriac.errors import DefinitionError
 from celeriac.machine import Retry, duration_ms
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
     from celeriac.machine import Duration, RetryRule
 
@@ -38,6 +39,44 @@ _RETRYING = frozenset({
     "autoretry_for", "default_retry_delay", "dont_autoretry_for", "max_retries", "retry_backoff",
     "retry_backoff_max", "retry_jitter", "retry_kwargs", "retry_policy",
 })  # fmt: skip
+
+
+_MOST_PRIORITY = 255  # as AMQP has it
+
+
+@dataclass(frozen=True, slots=True)
+class StepOptions:
+    """What a saga says of one of its steps (`flow.options`)."""
+
+    name: str | None = None
+    after: Sequence[Any] = ()
+    timeout: Duration | None = None
+    retry: Retry | None = None
+    queue: str | None = None
+    priority: int | None = None
+
+    def checked(self) -> StepOptions:
+        """Return the same; raise DefinitionError for what cannot be."""
+        if isinstance(self.after, str) or not hasattr(self.after, "__iter__"):
+            raise DefinitionError(f"after is a list of steps, not {self.after!r}: after=[…]")
+        if self.queue is not None and not (isinstance(self.queue, str) and self.queue):
+            raise DefinitionError(f"queue is the name of a queue, not {self.queue!r}")
+        number = isinstance(self.priority, int) and not isinstance(self.priority, bool)
+        if self.priority is not None and not (number and 0 <= self.priority <= _MOST_PRIORITY):
+            raise DefinitionError(
+                f"priority is a whole number from 0 to {_MOST_PRIORITY}, not {self.priority!r}"
+            )
+        self.policy(self.name or "", after_loss=True)
+        return self
+
+    def policy(self, step: str, *, after_loss: bool) -> dict[str, Any]:
+        """What a node has of it, as far as it was said; *after_loss* is the step's own."""
+        found: dict[str, Any] = {"queue": self.queue, "priority": self.priority}
+        found["timeout"] = optional_ms("timeout", self.timeout, step or None)
+        if self.retry is not None:
+            rule = retry_rule(self.retry, step)
+            found["retry"] = rule.model_copy(update={"after_loss": after_loss})
+        return {name: value for name, value in found.items() if value is not None}
 
 
 def check_task_options(options: Mapping[str, Any], own: Collection[str], step: str) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import reprlib
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any, Literal, NoReturn
 
@@ -204,6 +204,18 @@ def _serializes(annotation: Any, field: str | None = None) -> bool:
         return serializes(adapter_for(annotation).core_schema, field)
     except (DefinitionError, PydanticUserError):
         return False  # a type that nobody describes, or a class that is defined further down
+
+
+def steps_used(expression: Expression) -> Iterator[str]:
+    """The steps whose results an expression needs."""
+    if isinstance(expression, FromStep):
+        yield expression.step
+    elif isinstance(expression, ListOf):
+        for each in expression.items:
+            yield from steps_used(each)
+    elif isinstance(expression, DictOf):
+        for each in expression.entries.values():
+            yield from steps_used(each)
 
 
 def _path_text(path: Path) -> str:

@@ -1,7 +1,7 @@
 """Planning: running a saga's function once, with placeholders, to get its static plan.
 
 Owns: what a saga's function, its inputs and its options may be.  Refuses to know: its steps
-(`flow`), where plans are kept, and how runs are started.
+(`building`), where plans are kept, and how runs are started.
 
 Planning depends on nothing but the code: the same saga gives the same fingerprint in every
 process, which is what lets a plan be stored once and found again.
@@ -13,9 +13,10 @@ import re
 import types
 from typing import TYPE_CHECKING, Any
 
+from celeriac.authoring.building import Builder, Planned
 from celeriac.authoring.calling import planning
 from celeriac.authoring.compensations import Compensation
-from celeriac.authoring.flow import Flow, Planned
+from celeriac.authoring.flow import Flow
 from celeriac.authoring.options import SAGA, one_of, optional_ms, refuse_option
 from celeriac.authoring.placeholders import Placeholder
 from celeriac.authoring.signatures import Shape
@@ -65,8 +66,8 @@ def plan_saga(  # noqa: PLR0913 -- all that can be said of a saga
             ),
             "retention": optional_ms("retention", retention),
         }
-        flow = Flow(name, adopted_undos, look)
-        planned = flow.close(head, shape, _run_once(function, flow, shape, name))
+        builder = Builder(name, adopted_undos, look)
+        planned = builder.close(head, shape, _run_once(function, builder, shape, name))
     except DefinitionError as error:
         if error.saga is not None:
             raise
@@ -126,15 +127,15 @@ def _check_default(shape: Shape, key: str, default: Any) -> None:
         raise DefinitionError(f"its default is not valid: {error}", parameter=key) from None
 
 
-def _run_once(function: Callable[..., Any], flow: Flow, shape: Shape, name: str) -> Any:
+def _run_once(function: Callable[..., Any], builder: Builder, shape: Shape, name: str) -> Any:
     values = {
-        key: Placeholder(FromInput(input=key), each.annotation, flow, as_json=False)
+        key: Placeholder(FromInput(input=key), each.annotation, builder, as_json=False)
         for key, each in shape.parameters.items()
     }
     args, kwargs = shape.arguments(None, values)
     try:
         with planning(name):
-            return function(flow, *args, **kwargs)
+            return function(Flow(builder), *args, **kwargs)
     except DefinitionError:
         raise
     except NameError as error:

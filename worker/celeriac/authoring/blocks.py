@@ -1,0 +1,171 @@
+"""Blocks: which steps a step waits for, by where it is written.
+
+Owns: sequences, parallel blocks and graphs, inside one another, and which steps certainly ended
+before another begins.  Refuses to know: tasks, values, and what a step is called.
+
+In a sequence a step waits for the one before it; in a parallel block for what came before the
+block; in a graph for that, and for what it uses.  After a block comes what waits for its last
+steps: those that no other step inside waits for.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from celeriac.errors import DefinitionError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from contextlib import AbstractContextManager
+
+Kind = Literal["sequence", "parallel", "graph"]
+
+
+@dataclass(eq=False)
+class Block:
+    """A part of a flow."""
+
+    kind: Kind
+    parent: Block | None = None
+    last: tuple[str, ...] = ()  # the steps that the next one inside waits for
+    members: list[str] = field(default_factory=list)  # all steps inside, however deep
+
+    @property
+    def around(self) -> Iterator[Block]:
+        """This block and those that it is in, from the innermost."""
+        block: Block | None = self
+        while block is not None:
+            yield block
+            block = block.parent
+
+
+class Blocks:
+    """The blocks of one flow, and the step that is added next."""
+
+    def __init__(self) -> None:
+        self._here = Block("sequence")
+        self._unused: list[Region] = []
+        self._homes: dict[str, Block] = {}
+        self._after: dict[str, tuple[str, ...]] = {}
+        # Sets of steps are whole numbers with a bit for each: a chain of a thousand stays small.
+        self._bits: dict[str, int] = {}
+        self._before: dict[str, int] = {}  # the steps that ended before a step, as bits
+
+    def region(self, kind: Kind) -> Region:
+        """A block to be entered with `with`."""
+        made = Region(self, kind)
+        self._unused.append(made)
+        return made
+
+    def part(self) -> AbstractContextManager[None]:
+        """A part of the flow that changes no order, but is one branch of a parallel block."""
+        return self.region("sequence") if self._here.kind == "parallel" else nullcontext()
+
+    def add(self, name: str, uses: Iterable[str] = ()) -> tuple[str, ...]:
+        """Add a step that uses the results of others; return the steps it waits for.
+
+        Raises DefinitionError if one of those may still be at work then.
+        """
+        block = self._here
+        after = self._fewest([*block.last, *self._missing(uses)])
+        self._homes[name], self._after[name] = block, after
+        self._bits[name] = 1 << len(self._bits)
+        self._before[name] = self._all_before(after)
+        for each in block.around:
+            each.members.append(name)
+        if block.kind == "sequence":
+            block.last = (name,)
+        return after
+
+    def check(self, uses: Iterable[str]) -> None:
+        """Raise DefinitionError if the next step may begin before one of those has ended."""
+        self._missing(uses)
+
+    def beside(self, name: str) -> list[str]:
+        """The steps that may be at work at the same time as this one."""
+        mine = self._bits[name]
+        return [
+            each
+            for each, bit in self._bits.items()
+            if not (each == name or self._before[each] & mine or self._before[name] & bit)
+        ]
+
+    def close(self) -> None:
+        """Take no more steps; raise DefinitionError for a block that nobody entered."""
+        if self._unused:
+            raise DefinitionError(
+                f"flow.{self._unused[0].kind}() does nothing by itself: write "
+                f"`with flow.{self._unused[0].kind}():` and its steps inside"
+            )
+
+    # --- entering and leaving ------------------------------------------------------------------
+
+    def enter(self, region: Region) -> Block:
+        """Begin a block."""
+        self._unused.remove(region)
+        self._here = Block(region.kind, self._here, self._here.last)
+        return self._here
+
+    def leave(self, block: Block) -> None:
+        """End a block: in a sequence, what comes next waits for its last steps."""
+        assert block.parent is not None
+        self._here = block.parent
+        ends = self._ends(block)
+        if ends and self._here.kind == "sequence":
+            self._here.last = ends
+
+    def _ends(self, block: Block) -> tuple[str, ...]:
+        """The steps of a block that no other of its steps waits for."""
+        waited_for = {each for name in block.members for each in self._after[name]}
+        return tuple(name for name in block.members if name not in waited_for)
+
+    # --- what comes before what ----------------------------------------------------------------
+
+    def _missing(self, uses: Iterable[str]) -> list[str]:
+        """Those of *uses* that the next step does not wait for by its place alone."""
+        certain = self._all_before(self._here.last)
+        missing = [name for name in dict.fromkeys(uses) if not certain & self._bits[name]]
+        for name in missing:
+            inside = set(self._homes[name].around)
+            shared = next(block for block in self._here.around if block in inside)
+            if shared.kind != "graph":
+                raise DefinitionError(
+                    f"{name} runs side by side with this step, and may not have ended when it "
+                    "begins: write this step behind the block, or both inside `with flow.graph():`"
+                )
+        return missing
+
+    def _all_before(self, names: Iterable[str]) -> int:
+        """These steps and all that ended before one of them, as bits."""
+        found = 0
+        for name in names:
+            found |= self._bits[name] | self._before[name]
+        return found
+
+    def _fewest(self, names: Iterable[str]) -> tuple[str, ...]:
+        """*names* without those that others of them wait for anyway, in the order of the plan."""
+        wanted = sorted(dict.fromkeys(names), key=lambda name: self._bits[name])
+        implied = 0
+        for name in wanted:
+            implied |= self._before[name]
+        return tuple(name for name in wanted if not implied & self._bits[name])
+
+
+class Region:
+    """What `flow.parallel()` and its like return: a block, for the length of a `with`."""
+
+    def __init__(self, blocks: Blocks, kind: Kind) -> None:
+        self.kind = kind
+        self._blocks = blocks
+        self._block: Block | None = None
+
+    def __enter__(self) -> None:
+        if self._block is not None:
+            raise DefinitionError(f"a flow.{self.kind}() is entered once: call it for each block")
+        self._block = self._blocks.enter(self)
+
+    def __exit__(self, *_: object) -> None:
+        assert self._block is not None
+        self._blocks.leave(self._block)
