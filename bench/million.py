@@ -156,7 +156,7 @@ class _Nowhere:
     def send(self, *_: Any) -> None:
         """Send nothing."""
 
-    def backlog(self, _: str) -> None:
+    def backlog(self, *_: object) -> None:
         """Say nothing."""
 
 

@@ -133,9 +133,10 @@ class Post:
             if not (self.losing or self.away) and len(self.sent) not in self.lost:
                 self.waiting += [message] * self.copies
 
-    def backlog(self, task: str) -> Backlog | None:
+    def backlog(self, task: str, queue: str | None = None) -> Backlog | None:
         """How much waits; every task has the same queue."""
         assert task.startswith("shop.")
+        assert queue is None
         if self.away:
             return Backlog(QUEUE, 0, away=True)
         return None if self.silent else Backlog(QUEUE, len(self.waiting))

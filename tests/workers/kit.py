@@ -65,6 +65,7 @@ class Kit(NamedTuple):
     march: Saga[Trip, Ticket]  # ten steps: hop, hop-2, … hop-10
     weighing: Saga[Trip, Any]  # book, then weigh, whose output may be anything
     mailing: Saga[Trip, Ticket]  # book, mail (which honours no key), pay
+    tour: Saga[Trip, Ticket]  # first, then left beside (right, further), then last
     ledger: Ledger
     folder: Path
 
@@ -178,6 +179,16 @@ def _define(sagas: Sagas, of: dict[str, Any]) -> dict[str, Saga[Trip, Any]]:
         found: list[Ticket] = [flow.step(of["hop"], trip) for _ in range(10)]
         return found[-1]
 
+    def forked(flow: Flow, trip: Trip) -> Ticket:
+        flow.options(name="first").step(of["hop"], trip)
+        with flow.parallel():
+            flow.options(name="left", queue="elsewhere", priority=3).step(of["hop"], trip)
+            with flow.sequence():
+                flow.options(name="right").step(of["hop"], trip)
+                flow.options(name="further").step(of["hop"], trip)
+        found: Ticket = flow.options(name="last").step(of["hop"], trip)
+        return found
+
     def weighed(flow: Flow, trip: Trip) -> Any:
         flow.step(of["book"], trip)
         return flow.step(of["weigh"], trip)
@@ -195,6 +206,7 @@ def _define(sagas: Sagas, of: dict[str, Any]) -> dict[str, Saga[Trip, Any]]:
         "march": sagas.saga(name="march")(hops),
         "weighing": sagas.saga(name="weighing")(weighed),
         "mailing": sagas.saga(name="mailing")(mailed),
+        "tour": sagas.saga(name="tour")(forked),
     }
 
 

@@ -98,14 +98,15 @@ def _queues(
 ) -> Iterator[Hindrance]:
     reports: WorkerReports | None = None
     for dispatch in late:
-        task = plan.by_name[dispatch.step].task_of(dispatch.phase)
+        node = plan.by_name[dispatch.step]
+        task, named = node.task_of(dispatch.phase), node.queue_of(dispatch.phase)
         waited = span((now - _since(runtime, run, dispatch)) / 1000)
-        backlog = runtime.dispatcher.backlog(task)
+        backlog = runtime.dispatcher.backlog(task, named)
         if backlog is not None and backlog.away:
             yield Hindrance(f"{dispatch.step} waits {waited}; the broker cannot be reached")
             return
         try:
-            queue = clean(str(runtime.dispatcher.queue_of(task).name))
+            queue = clean(str(runtime.dispatcher.queue_of(task, named).name))
             reports = ask_workers(runtime.app) if reports is None else reports
         except Exception as error:  # noqa: BLE001 -- a router's, or the broker's
             log.debug("nobody can tell who takes %s: %s", task, type(error).__name__)

@@ -23,15 +23,9 @@ if TYPE_CHECKING:
 def queue_stats(runtime: Runtime, plans: Iterable[Plan]) -> tuple[QueueStats, ...]:
     """Return the queues of *plans* and Celeriac's own, by name; none if the broker is away."""
     names = {QUEUE}
-    for task in {
-        node.task_of(phase)
-        for plan in plans
-        for node in plan.nodes
-        for phase in ("do", "undo")
-        if phase == "do" or node.undo
-    }:
+    for task, queue in {address for plan in plans for address in plan.addresses}:
         try:
-            names.add(str(runtime.dispatcher.queue_of(task).name))
+            names.add(str(runtime.dispatcher.queue_of(task, queue).name))
         except Exception as error:  # noqa: BLE001 -- it is not declared, or a router fails
             log.debug("the queue of %s is left out: %s", task, type(error).__name__)
     return tuple(_stats(runtime, each) for each in depths(runtime.app, sorted(names)))

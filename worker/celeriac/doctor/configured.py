@@ -217,9 +217,10 @@ def prefetch(facts: Facts) -> Iterator[str | Remark]:
 def routes(facts: Facts) -> Iterator[str | Remark]:
     """No message is refused before it is sent."""
     queue_of = facts.app.celeriac.runtime.dispatcher.queue_of
-    for name in sorted({job.name for job in _jobs(facts)}):
+    addresses = {address for plan in facts.plans.values() for address in plan.addresses}
+    for name, queue in sorted(addresses, key=str):
         try:
-            queue_of(name)
+            queue_of(name, queue)
         except QueueNotFound as error:
             yield f"{name}: {error.args[0]}"
         except Exception as error:  # noqa: BLE001 -- a router is the application's

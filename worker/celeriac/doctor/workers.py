@@ -14,7 +14,7 @@ from celeriac.doctor.durability import NTP, skewed
 from celeriac.doctor.findings import ERROR, INFO, WARNING, Remark, Table, Unseen, seen
 from celeriac.doctor.formatting import names, span
 from celeriac.errors import SagaError
-from celeriac.workers import ERRBACK, QUEUE, place, redis_url
+from celeriac.workers import QUEUE, place, redis_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,8 +85,8 @@ def present_workers(facts: Facts) -> dict[str, Worker]:
 def tasks(facts: Facts) -> Iterator[str | Remark]:
     """No run waits for a worker that does not come (I14)."""
     present = present_workers(facts)
-    for name, live in _wanted(facts).items():
-        takers = _takers(facts, present, name)
+    for (name, queue), live in _wanted(facts).items():
+        takers = _takers(facts, present, name, queue)
         ignorant = {each for each, worker in takers.items() if name not in worker.tasks}
         if not any(name in worker.tasks for worker in present.values()):
             what = "which live runs need" if live else "which this app's sagas need"
@@ -110,8 +110,8 @@ def queues(facts: Facts) -> Iterator[str | Remark]:
     """No message waits for ever."""
     present = present_workers(facts)
     missing: dict[str, bool] = {}
-    for name, live in {**_wanted(facts), ERRBACK: True}.items():
-        queue = QUEUE if name == ERRBACK else _queue(facts, name)
+    wanted = [(_queue(facts, *address), live) for address, live in _wanted(facts).items()]
+    for queue, live in [*wanted, (QUEUE, True)]:
         if queue is not None and not any(queue in worker.queues for worker in present.values()):
             missing[queue] = missing.get(queue, False) or live
     for queue, live in sorted(missing.items()):
@@ -142,27 +142,28 @@ def blocked(facts: Facts) -> Iterator[str | Remark]:
         yield f"{runs[0]}{more} of {shelves.looked_at} live runs looked at: {why}"
 
 
-def _wanted(facts: Facts) -> dict[str, bool]:
-    """The tasks of all plans, and whether live runs need them."""
-    wanted: dict[str, bool] = {}
+def _wanted(facts: Facts) -> dict[tuple[str, str | None], bool]:
+    """The addresses of all plans, and whether live runs need them."""
+    wanted: dict[tuple[str, str | None], bool] = {}
     for plan in facts.plans.values():
         live = facts.is_live(plan)
-        for node in plan.nodes:
-            for name in (node.task, *((node.undo.task,) if node.undo else ())):
-                wanted[name] = wanted.get(name, False) or live
-    return dict(sorted(wanted.items()))
+        for address in plan.addresses:
+            wanted[address] = wanted.get(address, False) or live
+    return dict(sorted(wanted.items(), key=str))
 
 
-def _queue(facts: Facts, task: str) -> str | None:
+def _queue(facts: Facts, task: str, named: str | None = None) -> str | None:
     """Return where messages of *task* wait; None: nowhere, as the check of routes tells."""
     try:
-        return str(facts.app.celeriac.runtime.dispatcher.queue_of(task).name)
+        return str(facts.app.celeriac.runtime.dispatcher.queue_of(task, named).name)
     except Exception:  # noqa: BLE001 -- whatever a router raises
         return None
 
 
-def _takers(facts: Facts, present: dict[str, Worker], task: str) -> dict[str, Worker]:
-    queue = _queue(facts, task)
+def _takers(
+    facts: Facts, present: dict[str, Worker], task: str, named: str | None
+) -> dict[str, Worker]:
+    queue = _queue(facts, task, named)
     return {name: worker for name, worker in present.items() if queue in worker.queues}
 
 

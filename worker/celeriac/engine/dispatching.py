@@ -44,8 +44,8 @@ class Dispatcher(Protocol):
         Raises BrokerAway if the broker is, and whatever else is in the way of a message.
         """
 
-    def backlog(self, task: str) -> Backlog | None:
-        """The queue of a task and how much waits there; None if the broker cannot say."""
+    def backlog(self, task: str, queue: str | None = None) -> Backlog | None:
+        """How much waits where messages of *task* go, or in *queue*; None: nobody can say."""
 
 
 def reason_unsent(error: Exception) -> str:

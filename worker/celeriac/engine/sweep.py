@@ -45,6 +45,8 @@ _LOST = {
 # Some brokers cannot count what waits: after so many graces a message counts as lost there.
 _BLIND_GRACES = 10
 
+_Address = tuple[str, str | None]  # a task, and the queue that the saga names for it
+
 
 class Sweep:
     """One sweep over all shards.  Two at once are harmless: versions decide."""
@@ -59,7 +61,7 @@ class Sweep:
         self._engine, self._dispatcher = engine, dispatcher
         self._store, self._terms = engine.store, engine.terms
         self._retention = Retention(self._store, self._terms, engine.clock, archivist)
-        self._backlogs: dict[str, Backlog | None] = {}  # by task, as the broker said in this sweep
+        self._backlogs: dict[_Address, Backlog | None] = {}  # as the broker said in this sweep
         self._away: Backlog | None = None  # what it said when it turned out to be out of reach
         self._lag = 0  # ms that the entry longest due had waited
         self._deaths = Deaths()
@@ -214,8 +216,8 @@ class Sweep:
         has arrived; merely after it, if a worker has died that may have had it.  Where the broker
         cannot say, only much time can tell.
         """
-        task = plan.by_name[dispatch.step].task_of(dispatch.phase)
-        backlog = self._backlog(task)
+        node = plan.by_name[dispatch.step]
+        backlog = self._backlog((node.task_of(dispatch.phase), node.queue_of(dispatch.phase)))
         if run.step(dispatch.step).unsent:
             return backlog is None or not backlog.away
         if backlog is None:
@@ -226,14 +228,14 @@ class Sweep:
         patience = _ORDER if dispatch.at <= self._deaths.newest else self._terms.grace
         return backlog.messages == 0 or newest >= dispatch.at + patience
 
-    def _backlog(self, task: str) -> Backlog | None:
-        """What the broker says of a task's queue, asked once in a sweep."""
+    def _backlog(self, address: _Address) -> Backlog | None:
+        """What the broker says of the queue of an address, asked once in a sweep."""
         if self._away is not None:
             return self._away
-        if task not in self._backlogs:
-            found = self._backlogs[task] = self._dispatcher.backlog(task)
+        if address not in self._backlogs:
+            found = self._backlogs[address] = self._dispatcher.backlog(*address)
             self._away = found if found is not None and found.away else None
-        return self._backlogs[task]
+        return self._backlogs[address]
 
 
 def _trusted(batch: DueBatch, lease_ms: int) -> bool:

@@ -72,9 +72,9 @@ class Broker:
             counted = later == 0 and at <= self._clock.now
             self.waiting.append(Message(self._sent, who, delivery, at + later, counted))
 
-    def backlog(self, task: str) -> Backlog | None:
+    def backlog(self, task: str, queue: str | None = None) -> Backlog | None:
         """How much waits: what could be delivered at once, and was not yet."""
-        del task  # all have the same queue
+        del task, queue  # there is one for all
         return Backlog(QUEUE, sum(message.counted for message in self.waiting))
 
     def ready(self) -> list[Message]:

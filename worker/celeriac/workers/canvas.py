@@ -65,7 +65,7 @@ class CeleryDispatcher:
                 raise _cause(error) from None
 
     def _publish(self, plan: Plan, run: Run, dispatch: Dispatch, now: int) -> None:
-        links = [self.signature(plan, run, link) for link in window(plan, run, dispatch)]
+        links = self.links(plan, run, dispatch)
         options: dict[str, Any] = {"retry": False}
         # Said by the first link itself: a chain passes on no parent_id.
         root = task_id(run, plan.nodes[0].name, "do", 1)
@@ -98,6 +98,10 @@ class CeleryDispatcher:
         finally:
             del self._here.waiting
 
+    def links(self, plan: Plan, run: Run, dispatch: Dispatch) -> list[Signature]:
+        """The messages that travel in one chain, beginning with that of *dispatch*."""
+        return [self.signature(plan, run, link) for link in window(plan, run, dispatch)]
+
     def signature(self, plan: Plan, run: Run, dispatch: Dispatch) -> Signature:
         """The message of one attempt."""
         node = plan.by_name[dispatch.step]
@@ -107,6 +111,7 @@ class CeleryDispatcher:
         make = task.signature if task is not None else self._app.signature
         args = () if task is not None else (name,)
         options = message_options(run, dispatch)
+        options.update(_sent_as(node, dispatch.phase))
         options.update(time_limits(node, dispatch.phase, run.grace))
         options.update(written(self._app))
         options["link_error"] = [self._errback(run)]
@@ -125,14 +130,14 @@ class CeleryDispatcher:
             },
         )
 
-    def backlog(self, task: str) -> Backlog | None:
-        """How much waits in the queue of *task*; None if the broker cannot say."""
+    def backlog(self, task: str, queue: str | None = None) -> Backlog | None:
+        """How much waits where messages of *task* go, or in *queue*; None: nobody can say."""
         try:
-            queue = self.queue_of(task)
+            found = self.queue_of(task, queue)
             with self._app.connection_or_acquire() as connection:
                 connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
-                waiting = queue_length(connection.default_channel, queue.name)
-                return Backlog(queue.routing_key or queue.name, waiting)
+                waiting = queue_length(connection.default_channel, found.name)
+                return Backlog(found.routing_key or found.name, waiting)
         except Exception as error:  # noqa: BLE001 -- a router, too, may raise what it likes
             log.debug("cannot ask how much waits for %s: %s", task, type(error).__name__)
             # Each transport has errors of its own for a queue that does not exist (yet); sending
@@ -141,21 +146,22 @@ class CeleryDispatcher:
                 return Backlog(QUEUE, 0)
             return Backlog(QUEUE, 0, away=True) if self._is_away(error) else None
 
-    def queue_of(self, task: str) -> Any:
-        """Return the queue (kombu's) that messages of *task* are sent to.
+    def queue_of(self, task: str, queue: str | None = None) -> Any:
+        """Return the queue (kombu's) that messages of *task* are sent to; *queue* names another.
 
         Raises what sending them would: QueueNotFound, or whatever a router does.
         """
-        return self.route_of(task)["queue"]
+        return self.route_of(task, queue)["queue"]
 
-    def route_of(self, task: str) -> dict[str, Any]:
+    def route_of(self, task: str, queue: str | None = None) -> dict[str, Any]:
         """Return how messages of *task* are sent: `queue` (kombu's), and other options.
 
         Raises what sending them would: QueueNotFound, or whatever a router does.
         """
         known = self._app.tasks.get(task)
         # What the task says of itself, as far as this process knows it, comes before all routes.
-        own = {"queue": known.queue} if known is not None and getattr(known, "queue", None) else {}
+        named = queue or (getattr(known, "queue", None) if known is not None else None)
+        own = {"queue": named} if named else {}
         found: dict[str, Any] = self._app.amqp.router.route(own, task, (), {}, known)
         return found
 
@@ -235,7 +241,8 @@ def window(plan: Plan, run: Run, first: Dispatch) -> Iterator[Dispatch]:
     """The attempts that travel in one chain, beginning with *first*."""
     yield first
     for count, name in enumerate(one_by_one(plan, run, first.step, first.phase), start=2):
-        if count > _WINDOW:
+        # A chain passes no priority on: a step that has one is sent by itself.
+        if count > _WINDOW or (first.phase == "do" and plan.by_name[name].priority is not None):
             return
         attempt = run.step(name).lane(first.phase).attempt + 1
         yield Dispatch(name, first.phase, attempt, first.at)
@@ -254,6 +261,14 @@ def carries_on(rest: Any, dispatch: Dispatch) -> bool:
         dispatch.phase,
         dispatch.attempt,
     )
+
+
+def _sent_as(node: Node, phase: Phase) -> dict[str, Any]:
+    """What the saga says of the messages of a step; its compensation goes where its task does."""
+    if phase == "undo":
+        return {}
+    said = {"queue": node.queue, "priority": node.priority}
+    return {name: value for name, value in said.items() if value is not None}
 
 
 def time_limits(node: Node, phase: Phase, grace: int) -> dict[str, float]:

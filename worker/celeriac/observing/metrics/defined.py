@@ -23,11 +23,15 @@ _NO_QUEUE = ("NotFound", "ChannelError")
 
 
 def definitions(
-    app: Celery, plans: Sequence[Plan], own_queue: str, queue_of: Callable[[str], Any]
+    app: Celery,
+    plans: Sequence[Plan],
+    own_queue: str,
+    queue_of: Callable[[str, str | None], Any],
 ) -> Iterator[Sample]:
     """All gauges of an application; *own_queue* is that of Celeriac's own messages.
 
-    *queue_of* returns the queue (kombu's) that messages of a task are sent to.
+    *queue_of* returns the queue (kombu's) that messages of a task are sent to, of the name that a
+    saga gave or None.
     """
     yield from _deadlines(plans)
     yield from _waiting(app, sorted({own_queue, *_queues(queue_of, plans)}))
@@ -39,13 +43,11 @@ def _deadlines(plans: Iterable[Plan]) -> Iterator[Sample]:
             yield Sample("celeriac_deadline_seconds", (plan.saga,), plan.deadline / 1000)
 
 
-def _queues(queue_of: Callable[[str], Any], plans: Iterable[Plan]) -> Iterator[str]:
+def _queues(queue_of: Callable[[str, str | None], Any], plans: Iterable[Plan]) -> Iterator[str]:
     """Where the messages of all steps and compensations are sent."""
-    for task in {
-        node.task_of(phase) for plan in plans for node in plan.nodes for phase in ("do", "undo")
-    }:
+    for task, queue in {address for plan in plans for address in plan.addresses}:
         try:
-            yield str(queue_of(task).name)
+            yield str(queue_of(task, queue).name)
         except Exception as error:  # noqa: BLE001 -- it is not declared, or a router fails
             log.debug("the queue of %s is left out: %s", task, type(error).__name__)
 
