@@ -22,7 +22,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.mutants.plants import PLANTS, Plant, planted
+from tests.mutants.planting import Plant, planted
+from tests.mutants.plants import PLANTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,26 +8,8 @@ A bug that cannot be planted any more, since the code has changed, is an error o
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-
-class Plant(NamedTuple):
-    """A planted bug."""
-
-    name: str
-    meaning: str  # what is wrong then, in a sentence
-    file: str  # in worker/celeriac
-    old: str  # must be there exactly once
-    new: str
-    caught_by: tuple[str, ...]  # words for pytest; tried in this order until one fails
-
-
-def planted(plant: Plant, text: str) -> str:
-    """Return the file's text with the bug in it; raise ValueError if it has no place there."""
-    if text.count(plant.old) != 1:
-        raise ValueError(f"{plant.name}: found {text.count(plant.old)} times in {plant.file}")
-    return text.replace(plant.old, plant.new)
-
+from tests.mutants.flow_plants import FLOWS
+from tests.mutants.planting import Plant
 
 EXPLORATION = "tests/machine/test_exploration.py -k nothing_is_left_over"
 WALKS = "tests/machine/test_machine_properties.py -k any_walk"
@@ -449,4 +431,5 @@ PLANTS = (
         "        if ",
         (f"{AHEAD_WORKERS} -k is_to_end",),
     ),
+    *FLOWS,
 )

@@ -12,7 +12,8 @@ import pytest
 
 import celeriac
 from tests.mutants.__main__ import trial
-from tests.mutants.plants import PLANTS, Plant, planted
+from tests.mutants.planting import Plant, planted
+from tests.mutants.plants import PLANTS
 
 PACKAGE = Path(celeriac.__file__).parent
 

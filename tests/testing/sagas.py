@@ -143,4 +143,30 @@ def by_letter(flow: Flow, order: str) -> str:
     return flow.step(ship, order, flow.step(write, hold))
 
 
-KINDS: tuple[Saga[str, Any], ...] = (backwards, forwards, at_once, past_pivot, by_letter)
+@sagas.saga(name="side_by_side")
+def side_by_side(flow: Flow, order: str) -> str:
+    """Two branches, one of two steps, between a first step and one that needs both."""
+    hold = flow.step(reserve, order)
+    with flow.parallel():
+        amount = flow.step(charge, hold)
+        with flow.sequence():
+            flow.step(reserve, order)
+            flow.options(name="again").step(reserve, order)
+    return flow.step(ship, order, amount)
+
+
+@sagas.saga(name="graph_back", compensation_order="graph", deadline="90s")
+def graph_back(flow: Flow, order: str) -> str:
+    """Each step waits for what it uses alone, both ways."""
+    with flow.graph():
+        hold = flow.step(reserve, order)
+        amount = flow.step(charge, hold)
+        flow.options(name="beside").step(reserve, order)
+        flow.options(name="later", after=["beside", hold]).step(reserve, order)
+    return flow.step(ship, order, amount)
+
+
+KINDS: tuple[Saga[str, Any], ...] = (
+    *(backwards, forwards, at_once, past_pivot, by_letter),
+    *(side_by_side, graph_back),
+)

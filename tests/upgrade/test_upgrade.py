@@ -148,7 +148,13 @@ def test_a_run_is_shown_as_it_was(taken: Processes, version: str, left: Left) ->
     """State, failures, times, what is owed and what a cancel would undo are the same as before."""
     run, known = taken.shop.sagas.run(left.id), shown(version)[left.id]
     state = run.state()
-    assert within(known["state"], state.model_dump(mode="json"))
+    found = state.model_dump(mode="json")
+    for step, shown_now in zip(known["state"]["steps"], found["steps"], strict=True):
+        # What never started, and never will, is called so today.
+        if (step["status"], shown_now["status"]) == ("pending", "skipped"):
+            assert shown_now["because"]
+            step["status"] = "skipped"
+    assert within(known["state"], found)
     undo = run.undo_plan().model_dump(mode="json")
     # Why nothing can be undone is told in today's words.
     assert bool(known["undo"].pop("refused", None)) == bool(undo.pop("refused"))

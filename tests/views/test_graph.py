@@ -27,7 +27,7 @@ def test_a_run_is_drawn_in_two_lanes() -> None:
         "+--------------+     +-------------+     +- - - - - -+",
         "| reserve      | --> | charge      | ..> : ship      :",
         "+--------------+     +-------------+     +- - - - - -+",
-        "  completed            completed           pending",
+        "  completed            completed           skipped",
         "+- - - - - - - +     +-------------+     +- - - - - -+",
         ": undo_reserve : <.. | undo_charge | <.. : undo_ship :",
         "+- - - - - - - +     +-------------+     +- - - - - -+",
@@ -84,7 +84,7 @@ def test_mermaid_draws_solid_and_dashed() -> None:
     text = draw(graph_of(story.plan, story.run), "mermaid")
     assert "flowchart LR" in text
     assert 'do0["reserve<br/>completed"]:::good' in text
-    assert 'do2["ship<br/>pending"]:::plannedplain' in text
+    assert 'do2["ship<br/>skipped"]:::plannedplain' in text
     assert "    do0 --> do1" in text
     assert "    do1 -.-> do2" in text
     assert "    undo1 -.-> undo0" in text

@@ -45,6 +45,7 @@ class StepContext:
         """Say that the attempt is alive, and leave *details* (any JSON) for the next attempt.
 
         Raises LeaseLost when this attempt no longer counts: stop then, without another effect.
+        Raises Stopping when the run has turned round: end soon, since the step will be undone.
         """
         self.on_heartbeat(details)
 

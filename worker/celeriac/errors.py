@@ -24,6 +24,7 @@ are raised.
     │   └── StoreFull            … is out of memory; no new run was accepted
     ├── Abort                    raised *by a step*: give up at once, do not retry
     ├── LeaseLost                raised *in a step* by `heartbeat`: this attempt no longer counts
+    ├── Stopping                 raised *in a step* by `heartbeat`: the step will be undone
     ├── OutputInvalid            a step returned something that cannot be recorded
     └── StepFailed               what Celery is told of a failed attempt; holds no payload
 """
@@ -135,9 +136,9 @@ class CommandRefused(SagaError):
     `no_reason` (the command needs one), `unknown_step`, `not_started` (there is no such run).
 
     Asked by a worker: `stale` (the attempt, the plan or the task is another one by now),
-    `not_due` (it is not its turn yet, or no longer), `paused`, `cancelled` (stop: the step will be
-    undone), `completed`, `superseded` (a doubled message of a step that has its result), `renewed`
-    (the attempt is alive after all).
+    `not_due` (it is not its turn yet, or no longer), `paused`, `cancelled` (stop: the run was
+    terminated), `stopping` (stop: the step will be undone), `completed`, `superseded` (a doubled
+    message of a step that has its result), `renewed` (the attempt is alive after all).
 
     Asked by code in a step: `no_context` (no step is running here), `wrong_direction` (`do` of a
     barrier in a compensation, or `undo` in a step), `executed` (an effect behind a Redis barrier
@@ -238,7 +239,7 @@ def _abort(message: str, code: str, effect: bool | None) -> Abort:
 class LeaseLost(SagaError):
     """This attempt no longer holds its step: stop, its result is kept only as a late report.
 
-    `reason` says why: another attempt took over (`stale`), or the run is undone (`cancelled`).
+    `reason` says why: another attempt took over (`stale`), or the run was terminated (`cancelled`).
     """
 
     code = "lease_lost"
@@ -249,6 +250,16 @@ class LeaseLost(SagaError):
 
     def __reduce__(self) -> tuple[object, ...]:
         return (LeaseLost, (self.reason, str(self)))
+
+
+class Stopping(SagaError):
+    """The run has turned round, perhaps because of another branch: end soon, however that is.
+
+    This attempt still counts.  Whatever it reports is recorded, and its step is undone, once it has
+    ended: let this error out, or return a result if the work is done anyway.
+    """
+
+    code = "stopping"
 
 
 class OutputInvalid(SagaError):

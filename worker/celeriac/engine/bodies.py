@@ -24,6 +24,7 @@ from celeriac.errors import (
     OutputInvalid,
     PayloadTooLarge,
     SagaError,
+    Stopping,
 )
 from celeriac.failure import Failure, class_name, safe_text, safe_traceback
 from celeriac.machine import Fail, RetryRule, retryable
@@ -225,7 +226,7 @@ def classify_error(error: Exception) -> AttemptFailure:
     """Return how an attempt ended that raised *error*, as far as Celeriac's own errors tell."""
     if isinstance(error, Abort):
         return AttemptFailure(error, "abort", effect=error.effect)
-    if isinstance(error, LeaseLost | OutputInvalid | PayloadTooLarge):
+    if isinstance(error, LeaseLost | Stopping | OutputInvalid | PayloadTooLarge):
         return AttemptFailure(error, "abort")
     return AttemptFailure(error)
 
@@ -292,6 +293,8 @@ def _heartbeat(work: Work, details: Any) -> None:
     try:
         work.engine.heartbeat(work.attempt, text)
     except CommandRefused as refused:
+        if refused.reason == "stopping":
+            raise Stopping(str(refused)) from None
         raise LeaseLost(refused.reason, str(refused)) from None
 
 

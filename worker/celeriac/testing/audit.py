@@ -94,10 +94,20 @@ class _Book:
         """The steps that must have been undone before *step* is, and were not."""
         if self.plan.compensation_order == "parallel" or step not in self.order:
             return []
+        if self.plan.compensation_order == "graph":
+            return sorted(self._behind(step) & self._to_undo())
         place = self.order.index(step)
         forward = self.plan.compensation_order == "forward"
         others = self.order[:place] if forward else self.order[place + 1 :]
         return [name for name in others if name in self._to_undo()]
+
+    def _behind(self, step: str) -> set[str]:
+        """The steps that waited for this one, directly or not."""
+        found = {step}
+        for node in self.plan.nodes:  # in a plan, what a step waits for comes before it
+            if found & set(node.after):
+                found.add(node.name)
+        return found - {step}
 
     def _to_undo(self) -> set[str]:
         undoable = {node.name for node in self.plan.nodes if node.undo}

@@ -86,14 +86,19 @@ def paths_of(plan: Plan) -> list[tuple[Mishap, ...]]:
     paths: list[tuple[Mishap, ...]] = [()]
     if plan.pivot is None:
         paths.append((Mishap("cancel in the end", ""),))
+    only_forward = set[str]()  # what comes after the pivot
     for node in plan.nodes:
+        if only_forward & set(node.after):
+            # It is tried until it succeeds, or an operator acts.
+            only_forward.add(node.name)
+            continue
         refused, tried = Abort("forced by the explorer"), {"after": True}
         paths.append((Mishap("fail", node.name, {"error": refused}),))
         paths.append((Mishap("fail", node.name, {"error": refused, **tried}),))
         if (node.retry.max_attempts or FOR_EVER) < _MANY:
             paths.append((Mishap("fail", node.name, tried),))
         if node.pivot:
-            break  # what follows is tried until it succeeds, or an operator acts
+            only_forward.add(node.name)
     return paths
 
 

@@ -54,6 +54,7 @@ def _step_document(step: StepView) -> dict[str, Any]:
         "undo_failure": _failure_document(step.undo_failure),
         "blocked": step.blocked,
         "asks": step.asks,
+        "because": step.because,
     }
 
 

@@ -40,8 +40,8 @@ def _ascii(graph: Graph, width: int) -> Iterator[str]:
         yield ""
         # A line that goes on begins with a gap, for the arrow from the line before.
         ahead: list[Cell | None] = [None] if number else []
-        for row in range(max(map(len, columns))):
-            cells = [column[row] if row < len(column) else None for column in columns]
+        for row in sorted({cell.row for column in columns for cell in column}):
+            cells = [next((c for c in column if c.row == row), None) for column in columns]
             yield from _lanes(graph, [*ahead, *cells], [*(0 for _ in ahead), *map(_width, columns)])
     yield from _joins(graph)
 

@@ -7,11 +7,14 @@ and their places.  Refuses to know: where runs come from, and how it is drawn (`
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import count
 from typing import TYPE_CHECKING
 
 from celeriac.machine import PhaseStatus, StepStatus
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from celeriac.machine import Node, PhaseState, Plan, Run, StepState
 
 _BAD = {StepStatus.FAILED, StepStatus.COMPENSATION_FAILED}
@@ -63,28 +66,36 @@ class Graph:
 def graph_of(plan: Plan, run: Run | None = None) -> Graph:
     """Return what to draw of a saga, or of a run of it."""
     columns: dict[str, int] = {}
+    rows: dict[str, int] = {}
     cells: list[Cell] = []
     for node in plan.nodes:  # what a step waits for comes before it in a plan
         column = max((columns[name] + 1 for name in node.after), default=0)
-        row = sum(1 for taken in columns.values() if taken == column)
-        columns[node.name] = column
-        step = run.step(node.name) if run else None
-        cells.append(
-            Cell(node.name, node.after, column, row, _do_box(node, step), _undo_box(node, step))
-        )
+        row = _row(column, rows[node.after[0]] if node.after else 0, columns, rows)
+        columns[node.name], rows[node.name] = column, row
+        do, undo = _do_box(node, run), _undo_box(node, run.step(node.name) if run else None)
+        cells.append(Cell(node.name, node.after, column, row, do, undo))
     title = f"{plan.saga} (version {plan.version})"
     return Graph(f"{run.id}: {title}, {run.shown}" if run else title, tuple(cells))
+
+
+def _row(column: int, wanted: int, columns: Mapping[str, int], rows: Mapping[str, int]) -> int:
+    """The row of a step: that of the step before it, so that a branch is a line, or the next."""
+    taken = {rows[name] for name, each in columns.items() if each == column}
+    return next(row for row in count(wanted) if row not in taken)
 
 
 # --- what is drawn -----------------------------------------------------------------------------
 
 
-def _do_box(node: Node, step: StepState | None) -> Box:
+def _do_box(node: Node, run: Run | None) -> Box:
     pivot = " (pivot)" if node.pivot else ""
-    if step is None:
+    if run is None:
         return Box(node.name + pivot, "", solid=True)
+    step = run.step(node.name)
     forward = StepStatus(_FORWARD.get(step.do.state, step.do.state.value))
     begun = step.do.attempt > 0 or forward is StepStatus.SKIPPED
+    if forward is StepStatus.PENDING:
+        forward = run.shown_step(node.name)
     return Box(node.name + pivot, _note(forward, step.do), begun, _tone(forward))
 
 
@@ -117,4 +128,4 @@ def _tone(status: StepStatus) -> str:
         return "unsure"
     if status in _BUSY:
         return "busy"
-    return "plain" if status is StepStatus.PENDING else "good"
+    return "plain" if status in (StepStatus.PENDING, StepStatus.SKIPPED) else "good"

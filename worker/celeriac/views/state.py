@@ -37,6 +37,7 @@ class StepView(Frozen):
     asks: bool = Field(
         default=False, description="the run waits for an operator to say what became of it"
     )
+    because: str | None = Field(default=None, description="why it is skipped and never started")
 
 
 class Hold(Frozen):
@@ -145,13 +146,23 @@ def _view(plan: Plan, run: Run, name: str, fields: Mapping[str, str]) -> StepVie
     return StepView(
         name=name,
         task=plan.by_name[name].task,
-        status=step.status,
+        status=run.shown_step(name),
         attempts=step.do.attempt,
         undo_attempts=step.undo.attempt,
         failure=failures[0],
         undo_failure=failures[1],
         blocked=step.blocked or None,
-        asks=run.owed == (name,) and plan.by_name[name].on_unknown == "operator" and not run.why,
+        asks=name in run.owed and plan.by_name[name].on_unknown == "operator" and not run.why,
+        because=_because(run, name),
+    )
+
+
+def _because(run: Run, name: str) -> str | None:
+    """Why a step never started, and never will."""
+    if run.shown_step(name) is run.step(name).status:
+        return None
+    return {"failed": f"{run.failed_step} failed", "deadline": "the deadline passed"}.get(
+        run.why, run.why
     )
 
 

@@ -27,6 +27,8 @@ def tree(plan: Plan, run: Run, now: int) -> list[str]:
         last = number == len(plan.nodes)
         step = run.step(node.name)
         told = _line(run, step, "do", now)
+        if told == _PENDING:
+            told = run.shown_step(node.name).value
         lines.append(f"{'└─' if last else '├─'} {clean(node.name):{width}}  {told}".rstrip())
         if node.undo and step.undo.state is not PhaseStatus.IDLE:
             name = clean(node.undo.task.rpartition(".")[2])
@@ -66,7 +68,7 @@ def _line(run: Run, step: StepState, phase: Phase, now: int) -> str:
 
 def _told(run: Run, lane: PhaseState, now: int) -> Iterator[str]:
     if lane.state is PhaseStatus.IDLE:
-        yield "pending"
+        yield _PENDING
     elif lane.state is PhaseStatus.RUNNING:
         yield f"running  attempt {lane.attempt}, for {_span(now - lane.at)}"
     elif lane.state.claimable and run.paused:
@@ -82,6 +84,7 @@ def _told(run: Run, lane: PhaseState, now: int) -> Iterator[str]:
             yield f" {lane.attempt} attempts"
 
 
+_PENDING = "pending"
 _ENDED = {PhaseStatus.DONE: "completed"}
 
 

@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
 _WRONG = (EventKind.FAILED, EventKind.LOST, EventKind.OVERDUE)
 _REFUSED = 10  # so many runs that refused a command are named
-_AT_EASE = (StepStatus.PENDING, StepStatus.COMPLETED, StepStatus.COMPENSATED)
+_AT_EASE = (
+    *(StepStatus.PENDING, StepStatus.COMPLETED, StepStatus.SKIPPED),
+    StepStatus.COMPENSATED,
+)
 
 
 # --- runs --------------------------------------------------------------------------------------
@@ -57,6 +60,8 @@ def held(hold: Hold | None) -> str:
 def asked(state: RunState) -> str:
     """What an operator is asked, if the run waits for an answer."""
     steps = [step.name for step in state.steps if step.asks]
+    if len(steps) > 1:
+        return f"whether {' and '.join(steps)} took effect: nobody knows, and they honour no key"
     return f"whether {steps[0]} took effect: nobody knows, and it honours no key" if steps else ""
 
 
@@ -121,6 +126,7 @@ def attempts(step: StepView) -> str:
 def trouble(step: StepView) -> str:
     """What went wrong with a step; empty if nothing did."""
     found = [
+        f"not started: {step.because}" if step.because else "",
         step.blocked or "",
         failure(step.failure) if step.failure else "",
         f"undo: {failure(step.undo_failure)}" if step.undo_failure else "",
