@@ -81,10 +81,10 @@ def test_threads_take_turns(own_server: RedisServer) -> None:
 def test_who_gets_no_turn_is_told_why(server: RedisServer) -> None:
     """The number of connections may be chosen; when all are busy for long, the error says so."""
     connection = connection_to(f"{server.url}?max_connections=1&timeout=0.1")
-    taken = connection._pool.get_connection()
+    taken = connection.pool.take()
     with pytest.raises(StoreUnavailable, match="keeps all our connections busy"):
         connection.ask("PING")
-    connection._pool.release(taken)
+    connection.pool.give_back(taken)
     assert connection.ask("PING") == "PONG"
     connection.close()
 
@@ -100,10 +100,10 @@ def test_a_connection_to_listen_on_is_not_counted(server: RedisServer) -> None:
 
 def test_time_outs_are_short() -> None:
     """Nobody waits longer than some seconds for a store that does not answer."""
-    options = connection_to("redis://127.0.0.1/0")._pool.connection_kwargs
-    assert options["socket_connect_timeout"] <= 2
-    assert options["socket_timeout"] <= 5
-    assert options["retry"].get_retries() == 0
+    link = connection_to("redis://127.0.0.1/0").pool.take()
+    assert link.socket_connect_timeout <= 2
+    assert link.socket_timeout <= 5
+    assert link.retry.get_retries() == 0
 
 
 def test_a_wrong_password_is_told(own_server: RedisServer) -> None:
@@ -140,10 +140,10 @@ def test_a_lost_reply_is_harmless(server: RedisServer) -> None:
     store = RedisStore(server.url + "?socket_timeout=0.3")
     run = write(store, moving(write(store, starting(a_run()))))  # and the scripts are loaded
     change = moving(run, fields={"out": "1"})
-    pool = store._redis._pool
-    connection = pool.get_connection()
+    pool = store._redis.pool
+    connection = pool.take()
     connection.send_command("CLIENT", "REPLY", "OFF")
-    pool.release(connection)
+    pool.give_back(connection)
     with pytest.raises(StoreUnavailable):
         store.commit(change)
     assert store.read(run.id, ["out"])[0::2] == (change.run, {"out": "1"})

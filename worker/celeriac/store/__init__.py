@@ -6,8 +6,9 @@ happen to a run; it compares, writes and announces, and decides nothing.  `Redis
 
 Its files, from the ground up::
 
-    addresses | presence | payloads | codec | answers < promise < connection | keys | waiters
-    < sentinel | subscription | commit < connecting | waiting | memory < scripts
+    addresses | presence | payloads | pool | codec | history | answers
+    < promise < connection | keys | waiters < sentinel | subscription | commit
+    < connecting | waiting | memory < scripts
     < links | listing < inspection | removal < redis
 """
 

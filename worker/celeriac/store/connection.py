@@ -26,6 +26,7 @@ from redis.retry import Retry
 
 from celeriac.errors import ConfigurationError, StoreError, StoreFull, StoreUnavailable
 from celeriac.points import reached
+from celeriac.store.pool import Pool
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -40,6 +41,7 @@ REPLY_TIMEOUT = 5.0  # seconds
 
 _FOREIGN_BYTES = "surrogateescape"  # whatever is in an index, it must not break a sweep
 _OUT_OF_REACH = (redis.ConnectionError, redis.TimeoutError, OSError)
+_RAISED = (*_OUT_OF_REACH, redis.RedisError)
 _MEANINGS: tuple[tuple[type[redis.RedisError] | str, type[StoreError], str], ...] = (
     # what Redis answers (redis-py cuts the first word off where it has a class for it)
     (redis.OutOfMemoryError, StoreFull, "is at maxmemory: give it more, or lower saga_retention"),
@@ -76,7 +78,11 @@ class Connection:
     def __init__(self, address: Address) -> None:
         self.address = address
         # Any: redis-py leaves the types of what we call open.
-        self._pool: Any = self._new_pool(address)
+        self._factory: Any = self._new_pool(address)  # of it we use what makes a connection
+        self.pool = Pool(self._new, self._factory.max_connections, self._factory.timeout)
+
+    def _new(self) -> Any:
+        return self._factory.connection_class(**self._factory.connection_kwargs)
 
     def _new_pool(self, address: Address) -> Any:
         """Return the connections to a server."""
@@ -98,27 +104,28 @@ class Connection:
         Speaks through the client's connections but not its pipelines: those cost more than the
         round trip itself, and this is done three times a step.
         """
-        packed = [_packed(command) for command in commands]
-        with self.errors():
+        asked = list(commands)
+        packed = _packed(asked)
+        try:
             link = self._link()
+            broken = True  # also when a time limit strikes: nobody may get what we asked for
             try:
-                answers = _exchanged(link, packed)
+                answers = _exchanged(link, packed, len(asked))
                 if any(map(is_read_only, answers)):
                     # It was the primary once.  Whoever is now is found by connecting again.
                     link.disconnect()
-            except BaseException:
-                # Also when a time limit strikes: nobody may get the answers to what we asked.
-                link.disconnect()
-                raise
+                broken = False
             finally:
-                self._pool.release(link)
-            return answers
+                self.pool.give_back(link, broken=broken)
+        except _RAISED as error:
+            raise self._meaning(error) from error
+        return answers
 
     def check(self, answers: list[Any]) -> list[Any]:
         """Return *answers*, or raise the first error among them."""
-        with self.errors():
-            for answer in answers:
-                if isinstance(answer, Exception):
+        for answer in answers:
+            if isinstance(answer, Exception):
+                with self.errors():
                     raise answer
         return answers
 
@@ -127,24 +134,19 @@ class Connection:
         """Turn what Redis and its client raise into our errors, which never hold a password."""
         try:
             yield
-        except redis.AuthenticationError as error:
-            raise StoreUnavailable(
-                f"{self._where()} refused the login: check user and password in saga_redis_url"
-            ) from error
-        except (*_OUT_OF_REACH, redis.RedisError) as error:
+        except _RAISED as error:
             raise self._meaning(error) from error
 
     def new_link(self) -> Any:
         """Return a connection that is the caller's alone, to listen on and to close."""
         with self.errors():
-            # Not one of the pool's: it would count it for ever.
-            link = self._pool.connection_class(**self._pool.connection_kwargs)
+            link = self._new()
             link.connect()
         return link
 
     def _link(self) -> Any:
-        """Take a connection out of the pool, for a while."""
-        return self._pool.get_connection()
+        """Take a connection, for a while."""
+        return self.pool.take()
 
     def leads_on(self, link: Any) -> bool:  # noqa: ARG002 -- others know better
         """True while *link* leads to where one should listen."""
@@ -152,15 +154,20 @@ class Connection:
 
     def ask_over(self, link: Any, commands: Iterable[Command]) -> list[Any]:
         """Send commands over a connection of the caller's own, and return their answers."""
+        asked = list(commands)
         with self.errors():
-            answers = _exchanged(link, [_packed(command) for command in commands])
+            answers = _exchanged(link, _packed(asked), len(asked))
         return self.check(answers)
 
     def close(self) -> None:
         """Give back all connections."""
-        self._pool.disconnect()
+        self.pool.close()
 
     def _meaning(self, error: Exception) -> StoreError:
+        if isinstance(error, redis.AuthenticationError):
+            return StoreUnavailable(
+                f"{self._where()} refused the login: check user and password in saga_redis_url"
+            )
         text = str(error) or type(error).__name__
         for sign, kind, meaning in _MEANINGS:
             if sign in text if isinstance(sign, str) else isinstance(error, sign):
@@ -177,7 +184,7 @@ class Connection:
 
 
 def new_pool(options: Mapping[str, Any], **more: Any) -> Any:
-    """Return connections under *options* of redis-py, which win over ours."""
+    """Return what makes connections under *options* of redis-py, which win over ours."""
     ours: dict[str, Any] = {
         "max_connections": CONNECTIONS,
         "timeout": CONNECT_TIMEOUT + REPLY_TIMEOUT,
@@ -206,19 +213,22 @@ def is_read_only(answer: object) -> bool:
     )
 
 
-def _packed(command: Command) -> bytes:
-    """Spell a command as Redis reads it."""
-    parts = [b"*%d\r\n" % len(command)]
-    for part in command:
-        data = str(part).encode("utf-8", _FOREIGN_BYTES)
-        parts.append(b"$%d\r\n%b\r\n" % (len(data), data))
-    return b"".join(parts)
+def _packed(commands: Iterable[Command]) -> bytes:
+    """Spell commands as Redis reads them."""
+    parts = []
+    for command in commands:
+        parts.append(f"*{len(command)}\r\n")
+        for part in command:
+            text = part if isinstance(part, str) else str(part)
+            size = len(text) if text.isascii() else len(text.encode("utf-8", _FOREIGN_BYTES))
+            parts.append(f"${size}\r\n{text}\r\n")
+    return "".join(parts).encode("utf-8", _FOREIGN_BYTES)
 
 
-def _exchanged(link: Any, packed: list[bytes]) -> list[Any]:
+def _exchanged(link: Any, packed: bytes, count: int) -> list[Any]:
     reached("store.asking", packed)
-    link.send_packed_command((b"".join(packed),))
-    answers = [_answer(link) for _ in packed]
+    link.send_packed_command((packed,))
+    answers = [_answer(link) for _ in range(count)]
     reached("store.answered", packed)
     return answers
 

@@ -131,7 +131,7 @@ class SentinelConnection(Connection):
                 link.disconnect()
                 link.connect()
             except BaseException:
-                self._pool.release(link)
+                self.pool.give_back(link, broken=True)
                 raise
         return link
 
