@@ -15,7 +15,9 @@ from celeriac.machine.plans import Plan
 from celeriac.machine.runs import PhaseStatus, RunStatus
 from celeriac.store import Lease
 from celeriac.store.codec import load_run
+from celeriac.store.history import load_events
 from celeriac.store.keys import Keys, ShardKeys, lease_member, member, pair
+from celeriac.store.payloads import worth_keeping
 from tests.engine.driver import TERMS
 from tests.machine.laws import PHASES
 
@@ -98,7 +100,7 @@ class Expected:
             return held
         entry = {member(run.started_at, run.id): 0}
         held[shard.run(run.id)] = {"h": run} | {
-            f"f:{name}": text for name, text in self.fields.items()
+            f"f:{name}": text for name, text in worth_keeping(self.fields).items()
         }
         held[shard.log(run.id)] = [event.dump() for event in self.history]
         held[shard.wake] = dict(self.wake)
@@ -172,6 +174,8 @@ def _pipelined(client: redis.Redis, commands: list[tuple[Any, ...]]) -> list[Any
 def _shaped(name: str, kind: str, value: Any) -> Any:
     if kind == "hash" and "h" in value:
         return {**value, "h": load_run(name.partition(":run:")[2], value["h"])}
+    if kind == "list":
+        return [event.dump() for event in load_events(value)]
     if kind == "string":
         return Plan.model_validate_json(value)  # defaults may be left out
     if kind == "zset":

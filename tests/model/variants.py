@@ -160,8 +160,8 @@ SEEN_BY_THE_MODEL = (
     Variant(
         "only the last of several events is kept",
         _SPELLING,
-        "*[event.dump() for event in change.events])",
-        "*[event.dump() for event in change.events[-1:]])",
+        "dump_events(change.events, run.started_at)",
+        "dump_events(change.events[-1:], run.started_at)",
     ),
     Variant(
         "an arrival is noted though a newer one was",

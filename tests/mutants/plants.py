@@ -335,6 +335,22 @@ PLANTS = (
         (MODEL,),
     ),
     Plant(
+        "what moved is written twice",
+        "A settled step that moves again keeps its old line in the head.",
+        "store/codec.py",
+        "        text = found.without(moved)\n",
+        "        text = found.text\n",
+        ("tests/store/test_codec.py",),
+    ),
+    Plant(
+        "times count from a former start",
+        "The history of a run that was started anew is read with the times of its first life.",
+        "store/history.py",
+        "            start = event.at\n",
+        "            start = start or event.at\n",
+        ("tests/store/test_history.py",),
+    ),
+    Plant(
         "writes before the last guard",
         "A commit that is refused has left something behind.",
         "store/commit.lua",

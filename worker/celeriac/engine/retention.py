@@ -19,6 +19,7 @@ from celeriac.failure import class_name, safe_text
 from celeriac.machine import AT_REST, RunStatus
 from celeriac.observing import clean, log
 from celeriac.store import Expired, Query, load_failure
+from celeriac.store.payloads import with_nulls
 from celeriac.views import failure_fields, hold_of, state_of
 
 if TYPE_CHECKING:
@@ -78,7 +79,8 @@ class Archivist(NamedTuple):
     ) -> ArchivedRun:
         told = fields if self.payloads else _reticent(fields)
         state = state_of(plan, run, told, hold_of(history))
-        return ArchivedRun(state, tuple(history), fields if self.payloads else None, cause)
+        recorded = with_nulls(run, fields) if self.payloads else None
+        return ArchivedRun(state, tuple(history), recorded, cause)
 
     def flush(self) -> None:
         """Let the archive force to the disk what it was given, if it can."""

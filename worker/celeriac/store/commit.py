@@ -9,11 +9,13 @@ refused start leaves nothing behind, also where it replaces a run (I12).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from celeriac.errors import StoreError
 from celeriac.store.codec import dump_run, stamp
+from celeriac.store.history import dump_events
 from celeriac.store.keys import CUT, ShardKeys, lease_member, member, pair, plan_member
+from celeriac.store.payloads import worth_keeping
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -44,11 +46,11 @@ def spell_change(keys: ShardKeys, change: Change, dump_plan: Callable[[Plan], st
     if change.fresh:
         writes.add("DEL", keys.run(run.id))
     state = [HEAD, dump_run(run)]
-    for name, text in change.fields.items():
+    for name, text in worth_keeping(change.fields).items():
         state += (FIELD + name, text)
     writes.add("HSET", keys.run(run.id), *state)
     if change.events:
-        writes.add("RPUSH", keys.log(run.id), *[event.dump() for event in change.events])
+        writes.add("RPUSH", keys.log(run.id), *dump_events(change.events, run.started_at))
     _wake(writes, keys, change)
     if change.plan is not None:
         name = change.plan.fingerprint
@@ -100,9 +102,9 @@ def places(keys: ShardKeys, run: Run) -> list[tuple[str, str]]:
 def _list(writes: _Writes, keys: ShardKeys, change: Change) -> None:
     """Add the writes that move a run between the indexes."""
     run, before = change.run, change.before
-    old = places(keys, before) if before and not change.relist else []
-    new = places(keys, run)
-    if old != new:
+    if before is None or change.relist or _listed_as(before) != _listed_as(run):
+        old = places(keys, before) if before and not change.relist else []
+        new = places(keys, run)
         added = [entry for entry in new if entry not in old]
         for key, entry in added:
             writes.add("ZADD", key, 0, entry)
@@ -115,6 +117,11 @@ def _list(writes: _Writes, keys: ShardKeys, change: Change) -> None:
         writes.add("ZADD", keys.expire, change.expire_at, run.id)
     elif before and before.status.at_rest:
         writes.add("ZREM", keys.expire, run.id)
+
+
+def _listed_as(run: Run) -> tuple[Any, ...]:
+    """What the places of a run are made of."""
+    return run.shown, run.tags, run.saga, run.started_at
 
 
 def _wake(writes: _Writes, keys: ShardKeys, change: Change) -> None:

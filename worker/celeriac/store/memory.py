@@ -17,9 +17,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from celeriac.errors import StoreError
-from celeriac.machine import Event, Plan
+from celeriac.machine import Plan
 from celeriac.store.codec import dump_plan, dump_run, load_plan, load_run, stamp
+from celeriac.store.history import dump_events, load_events
 from celeriac.store.keys import CUT, shard_of
+from celeriac.store.payloads import worth_keeping
 from celeriac.store.presence import MemoryPresences
 from celeriac.store.promise import (
     Due,
@@ -38,7 +40,7 @@ from celeriac.store.promise import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from celeriac.machine import Run, RunStatus
+    from celeriac.machine import Event, Run, RunStatus
     from celeriac.store.promise import Change, Query, UnreadableRun, Waiter
 
 OUTAGES_KEPT = 100
@@ -98,7 +100,7 @@ class MemoryStore:
         if change.before is None and CUT in change.run.id:
             raise StoreError(f"run id {change.run.id!r} holds a control character: use another id")
         head = dump_run(change.run)
-        events = [event.dump() for event in change.events]
+        events = dump_events(change.events, change.run.started_at)
         with self._lock:
             if not self._may(change):
                 return False
@@ -119,7 +121,7 @@ class MemoryStore:
         """Return every event of a run, oldest first; empty if there is no such run."""
         with self._lock:
             record = self._records.get(run_id)
-            return [Event.load(text) for text in record.log] if record else []
+            return load_events(record.log) if record else []
 
     def _may(self, change: Change) -> bool:
         record = self._records.get(change.run.id)
@@ -134,7 +136,7 @@ class MemoryStore:
         record.head = head
         if change.fresh:
             record.fields.clear()
-        record.fields.update(change.fields)
+        record.fields.update(worth_keeping(change.fields))
         record.log.extend(events)
         if change.plan is not None:
             name = change.plan.fingerprint

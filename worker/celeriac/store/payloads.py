@@ -22,13 +22,17 @@ from celeriac.machine import (
     ListOf,
     Node,
     Phase,
+    PhaseStatus,
     Plan,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from celeriac.machine import Run
+
 NULL = "null"
+_OUTPUT = "out:"
 #: The failure that made the run turn round.
 CAUSE = "cause"
 
@@ -40,7 +44,24 @@ def input_field(parameter: str) -> str:
 
 def output_field(step: str) -> str:
     """The field of a step's result; written once."""
-    return f"out:{step}"
+    return f"{_OUTPUT}{step}"
+
+
+def worth_keeping(fields: Mapping[str, str]) -> dict[str, str]:
+    """The payloads without results that are null: what is not there is null.
+
+    Many steps return nothing, and a field costs some 70 bytes.  A result is written once (I15), so
+    there is none that this could leave behind.
+    """
+    return {
+        name: text for name, text in fields.items() if text != NULL or not name.startswith(_OUTPUT)
+    }
+
+
+def with_nulls(run: Run, fields: Mapping[str, str]) -> dict[str, str]:
+    """All payloads of a run, with the results that were not worth keeping."""
+    done = (name for name, step in run.steps.items() if step.do.state is PhaseStatus.DONE)
+    return {**{output_field(name): NULL for name in done}, **fields}
 
 
 def error_field(step: str, phase: Phase) -> str:

@@ -15,11 +15,12 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from celeriac.errors import StoreError
-from celeriac.machine import Event, Plan, Run, RunStatus
+from celeriac.machine import Plan, Run, RunStatus
 from celeriac.store.answers import ms, ripe, scored
 from celeriac.store.codec import dump_plan, load_plan, load_run
 from celeriac.store.commit import FIELD, HEAD, Call, spell_change
 from celeriac.store.connecting import connection_to
+from celeriac.store.history import load_events
 from celeriac.store.inspection import Inspection
 from celeriac.store.keys import Keys, lease_member, shard_of, split_wake
 from celeriac.store.links import RedisPresences
@@ -32,6 +33,7 @@ from celeriac.store.waiting import Waiting
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from celeriac.machine import Event
     from celeriac.store.connection import Command
     from celeriac.store.promise import (
         Change,
@@ -112,7 +114,7 @@ class RedisStore:
     def history(self, run_id: str) -> list[Event]:
         """Return every event of a run, oldest first; empty if there is no such run."""
         texts = self._redis.ask("LRANGE", self._keys.of(run_id).log(run_id), 0, -1)
-        return [Event.load(text) for text in texts]
+        return load_events(texts)
 
     # --- several runs ----------------------------------------------------------------------------
 
@@ -152,10 +154,7 @@ class RedisStore:
         answers = self._redis.ask_all(
             ("LRANGE", self._keys.of(run_id).log(run_id), 0, -1) for run_id in run_ids
         )
-        return {
-            run_id: [Event.load(text) for text in texts]
-            for run_id, texts in zip(run_ids, answers, strict=True)
-        }
+        return {run_id: load_events(texts) for run_id, texts in zip(run_ids, answers, strict=True)}
 
     def _reading(self, run_id: str, names: Sequence[str] | None) -> Command:
         key = self._keys.of(run_id).run(run_id)

@@ -12,15 +12,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from celeriac.machine import Event, IllegalMove, apply
+from celeriac.machine import IllegalMove, apply
 from celeriac.store import Lease
 from celeriac.store.codec import load_run
+from celeriac.store.history import load_events
 from celeriac.store.memory import MemoryStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from celeriac.machine import Plan, Run
+    from celeriac.machine import Event, Plan, Run
     from celeriac.store import Change, Due, DueBatch, Snapshot
     from celeriac.testing.clock import Clock
 
@@ -135,8 +136,8 @@ class CheckedStore(MemoryStore):
         written = record.log[len(record.log) - len(change.events) :]
         try:
             plan = self._kept_plan(change.run.id, stored.plan)
-            for text in written:
-                before = apply(plan, change.run.id, before, Event.load(text))
+            for event in load_events(written, stored.started_at):
+                before = apply(plan, change.run.id, before, event)
         except IllegalMove as illegal:
             raise self._broken(
                 f"I9: run {change.run.id!r} made an illegal move: {illegal}"
