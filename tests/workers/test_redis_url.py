@@ -156,6 +156,13 @@ def test_sentinels_are_taken_over(conf: dict[str, Any], url: str) -> None:
     assert url_of(**conf) == f"{url}?sentinel_password=p%40ss&master_name=state"
 
 
+def test_the_environment_names_the_broker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CELERY_BROKER_URL wins over the configuration, as it does for Celery's own messages."""
+    monkeypatch.setenv("CELERY_BROKER_URL", "redis://there:6379/3")
+    assert url_of(broker_url="redis://here:6379/0") == "redis://there:6379/3"
+    assert url_of(saga_redis_url="redis://mine:6379/0") == "redis://mine:6379/0"
+
+
 def test_what_is_said_of_other_sentinels_is_not_taken_over() -> None:
     """A name is known to the sentinels that watch it, and to no others."""
     conf = {"broker_url": SENTINELS, "broker_transport_options": MASTER}

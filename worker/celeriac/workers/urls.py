@@ -34,15 +34,20 @@ def configured_urls(conf: Mapping[str, Any]) -> list[str]:
     """Every URL of a configuration; Celery takes several as a list, or with `;` between them."""
     found: list[str] = []
     for name in _URLS:
-        given = conf.get(name) or ()
+        given = _of(conf, name) or ()
         given = [given] if isinstance(given, str) else given
         found += [url for each in given for url in str(each).split(";")]
     return found
 
 
+def _of(conf: Mapping[str, Any], name: str) -> Any:
+    """A setting; as Celery reads it, which heeds CELERY_BROKER_URL in the environment."""
+    return getattr(conf, name, None) or conf.get(name)
+
+
 def all_broker_urls(conf: Mapping[str, Any]) -> list[str]:
     """The URLs of the broker, in the order in which Celery tries them."""
-    given = conf.get("broker_url") or ""
+    given = _of(conf, "broker_url") or ""
     given = [given] if isinstance(given, str) else given
     return [url for each in given for url in str(each).split(";") if url.strip()]
 
