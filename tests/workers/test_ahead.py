@@ -185,6 +185,25 @@ def test_a_child_that_dies_ahead_is_noticed(place: Place) -> None:
     assert "failed" not in seen.of_task("killed:book:1")
 
 
+def test_a_step_ahead_is_terminated_under_its_own_id(place: Place) -> None:
+    """The red button in Flower ends the child that is at it, and the step is tried again."""
+    world = place.world
+    with Events(world.kit.app) as seen:
+        run = world.kit.trip.start(Trip(script={"pay": ["gate"]}), id="ended")
+        world.reached(run, "pay")
+
+        def is_lost() -> bool:
+            if not events(run, "lost", "pay"):
+                world.kit.app.control.revoke("ended:pay:1", terminate=True, signal="SIGKILL")
+            return bool(events(run, "lost", "pay"))
+
+        world.until(is_lost, "it was found")
+        assert world.rest(run).status == "completed"
+        world.until(lambda: "revoked" in seen.of_task("ended:pay:1"), "Flower has heard")
+    assert claims(run, "pay") == [1, 2]
+    assert "revoked" not in seen.of_task("ended:book:1")
+
+
 def test_each_attempt_has_its_own_limits(place: Place) -> None:
     """The limit of the first does not strike the second; that of the second does, soft and hard."""
     world = place.world

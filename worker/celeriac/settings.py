@@ -94,7 +94,7 @@ class Settings(BaseModel):
         description="Seconds that a run is kept after it has ended; a saga may set its own.",
     )
     run_ahead: int = Field(
-        default=0,
+        default=10,
         ge=0,
         le=1000,
         description=(

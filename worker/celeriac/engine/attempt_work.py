@@ -6,6 +6,7 @@ step, and how a command is committed (`engine`).
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from celeriac.engine.attempts import Attempt, Delivery
@@ -232,15 +233,16 @@ class AttemptWork:
         """Commit a report, and the claim of what follows it, as one change; see `onward`."""
         attempt, claim, read_at = onward.attempt, onward.claim, self.clock()
         assert claim is not None  # or nothing would follow
-        written = change_of(attempt.plan, found, both, fields, self.terms).fields
-        fields_there = {**attempt.fields, **written}
-        known = attempt.known | written.keys()
+        change = change_of(attempt.plan, found, both, fields, self.terms)
+        fields_there = {**attempt.fields, **change.fields}
+        known = attempt.known | change.fields.keys()
         lacking = onward.lacks(known, self.observers.wants(claim.step, claim.phase))
         if lacking:
             fields_there |= self.store.read(attempt.run.id, lacking).fields
         granted = both.events[len(settled.events) :]
         marks = self._marks(settled.run, claim, fields_there) if granted else {}
-        change = change_of(attempt.plan, found, both, {**fields, **marks}, self.terms)
+        if marks:
+            change = replace(change, fields={**change.fields, **marks})
         if both.events and not self.store.commit(change):
             raise Conflict
         if settled.events:

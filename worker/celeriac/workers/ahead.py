@@ -100,7 +100,7 @@ class RunAhead:
         limits = self.limits or Limits()
         if uuid != self._message and self.limits is not None:
             limits = limits_of(timelimit, task, self._progress.pool)
-        if self._at is not None or limits.hard:  # else the message says as much
+        if limits.hard or (self._at is not None and self._at.hard):  # else enough was told
             until = time.monotonic() + limits.hard if limits.hard else 0.0
             self._tell(uuid, task.name, None, until, limits.hard or 0.0)
         return limits.soft
@@ -175,6 +175,11 @@ class RunAhead:
                 "timestamp": began,
             }
             ended = _ended(told)
+            if ended and ended[0] == "task-retried":
+                # Its next attempt has the same id, and may have been received already: what that
+                # is called must not be what this one was.
+                for name in ("args", "kwargs", "retries"):
+                    del received[name]
             events = (
                 ("task-received", received),
                 ("task-started", {**uuid, "timestamp": began}),

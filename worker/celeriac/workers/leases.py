@@ -206,6 +206,13 @@ class SagaRequest(Request):  # type: ignore[misc]  # Celery has no types
             self._report()
         return super().on_timeout(soft, timeout)
 
+    def terminate(self, *args: Any, **kwargs: Any) -> Any:
+        """Somebody ends the process that is at the task."""
+        at = position_of(self)
+        if at is not None:
+            become(self, at)
+        return super().terminate(*args, **kwargs)
+
     def _report(self) -> None:
         at = position_of(self)
         self.task.saga_runtime.deaths.extend(leases_of(self, at))

@@ -52,6 +52,7 @@ class Supervision:
         self._worker, self._progress = worker, progress
         self._options = self._told_of_tasks()
         self._stopping = False
+        self._known: set[str] = set()  # ids of attempts that Celery was told of
         signals.worker_shutting_down.connect(self._stop)
 
     def positions(self) -> Mapping[str, Position]:
@@ -61,15 +62,30 @@ class Supervision:
     def look(self) -> None:
         """Hold children back where that is due, and end those that are over their limit."""
         self._progress.hold(self._is_stopping() or self._told_of_tasks() != self._options)
-        dispatcher = self._worker.consumer.event_dispatcher
-        self._progress.want_events(bool(dispatcher and dispatcher.enabled))
+        self._progress.want_events(_tells_of_tasks(self._worker.consumer.event_dispatcher))
         now = time.monotonic()
         positions = self._progress.positions()
+        self._know(positions)
         for request in list(state.active_requests):
             at = positions.get(request.id)
             if at is not None and at.hard and now >= at.hard and not hasattr(request, _ENDED):
                 setattr(request, _ENDED, True)
                 self._end(request, at)
+
+    def _know(self, positions: Mapping[str, Position]) -> None:
+        """Let Celery find a request under the id of the attempt that its message has got to.
+
+        Whoever terminates that task then ends the child that is at it.
+        """
+        active = {request.id: request for request in list(state.active_requests)}
+        ahead = {
+            at.task_id: active[message] for message, at in positions.items() if message in active
+        }
+        ahead = {task_id: request for task_id, request in ahead.items() if task_id != request.id}
+        for task_id in self._known - ahead.keys():
+            state.requests.pop(task_id, None)
+        state.requests.update(ahead)
+        self._known = set(ahead)
 
     def _stop(self, sender: Any = None, **_: Any) -> None:
         """A signal has asked the worker to end: what runs is the last."""
@@ -117,6 +133,13 @@ def supervise(kind: Any) -> None:
         return done
 
     kind.execute_using_pool, kind.on_success = execute_using_pool, on_success
+
+
+def _tells_of_tasks(dispatcher: Any) -> bool:
+    """True if a worker sends events of tasks, and not only those of itself."""
+    if not (dispatcher and dispatcher.enabled):
+        return False
+    return not dispatcher.groups or "task" in dispatcher.groups
 
 
 def _send(request: Any, events: Any) -> None:
