@@ -61,7 +61,9 @@ def _tasks(kit: Kit) -> tuple[Any, Any, Any]:
     def fetch(self: Any, trip: dict[str, Any]) -> dict[str, int]:
         words = act("fetch", trip)
         if self.request.retries < len(words):
-            raise self.retry(exc=ConnectionError(words[self.request.retries]), countdown=0.1)
+            word = words[self.request.retries]
+            how = {"countdown": 2.5, "queue": "mail"} if word == "elsewhere" else {"countdown": 0.1}
+            raise self.retry(exc=ConnectionError(word), **how)
         return {"tries": self.request.retries + 1}
 
     @_task(

@@ -62,6 +62,15 @@ def test_their_own_retries_are_kept(world: World, tasks: Adopted) -> None:
     assert effects(world, run).count("again fetch") == 2
 
 
+def test_a_retry_elsewhere_after_a_long_wait_is_told(world: World, tasks: Adopted) -> None:
+    """Where another queue is asked for and cannot be had, the log says so; the retry comes."""
+    run = tasks.errand.start(Trip(script={"fetch": ["elsewhere"]}), id="far")
+    worker = world.processes.started[0]
+    worker.await_text("asks for a retry with queue=mail, in 2.5 s")
+    assert run.result(timeout=20) == "hello [2, 1]"
+    world.check(run)
+
+
 @pytest.mark.parametrize("step", ["fetch", "parse"])
 def test_retries_that_are_used_up(world: World, tasks: Adopted, step: str) -> None:
     """A task whose retries are used up fails its run with its own error, and is undone."""

@@ -32,7 +32,7 @@ from celeriac.observing import log
 from celeriac.points import reached
 from celeriac.workers.canvas import GUARD, carries_on, message_options, time_limits
 from celeriac.workers.limits import HANDED, soft_limit
-from celeriac.workers.retries import classify_celery_error, timed_out
+from celeriac.workers.retries import classify_celery_error, tell_unheeded, timed_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -303,6 +303,7 @@ class Passage:
         if retry_at - event.at <= SHORT_DELAY and done.dispatches:
             return self._retry(cause, done.dispatches[0], delay, request, failed)
         # A long wait is the wake index's business; Flower shows RETRY all the same.
+        tell_unheeded(self.work.name, failed.again, delay)
         when = datetime.now(UTC) + timedelta(seconds=delay)
         return _retrying(cause, when, None if self.work.adopted else str(told))
 

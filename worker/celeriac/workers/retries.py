@@ -18,6 +18,8 @@ from celery.canvas import Signature
 from celery.exceptions import Ignore, Reject, Retry
 
 from celeriac.engine import Again, AttemptFailure, classify_error
+from celeriac.machine import SHORT_DELAY
+from celeriac.observing import clean, log
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 _LONGEST_COUNTDOWN = 10 * 366 * 86_400.0
 # What the engine decides by itself, whatever was asked for.
 _DECIDED = ("countdown", "eta", "retries", "headers", "task_id", "ignore_result", "link_error")
+
+_ELSEWHERE = ("queue", "exchange", "routing_key")
 
 _asking: ContextVar[bool] = ContextVar("celeriac_asking", default=False)
 
@@ -71,6 +75,24 @@ def seconds(eta: datetime | None, countdown: float | None, default: float | None
     if math.isnan(found) or found > _LONGEST_COUNTDOWN:
         raise ValueError(f"countdown={countdown!r}: give seconds, at most ten years of them")
     return max(0.0, found)
+
+
+def tell_unheeded(name: str, again: Again | None, delay: float) -> None:
+    """Log that a retry of *name* asks for another queue, and waits too long for that: seconds.
+
+    The run keeps when an attempt is due, not through which queue; the sweep sends it as ever.
+    """
+    wishes = again.options if again else {}
+    found = ", ".join(f"{each}={wishes[each]}" for each in _ELSEWHERE if each in wishes)
+    if found:
+        log.warning(
+            "%s asks for a retry with %s, in %g s: what waits for longer than %g s has no message "
+            "meanwhile, and then goes to its task's own queue",
+            name,
+            clean(found),
+            delay,
+            SHORT_DELAY / 1000,
+        )
 
 
 def classify_celery_error(error: Exception) -> AttemptFailure:
