@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def bytes_a_run(site: Site, runs: int, length: int) -> float:
     """Run sagas of *length* steps to their end, and return how much each of them left."""
-    count = max(4, 3 * runs // length)
+    count = max(4, runs // length)
     SAGAS[length].start(id=f"first-{length}").wait(60)  # what all runs share is there from now on
     await_rest()
     before = _bytes()
