@@ -93,7 +93,7 @@ class Site:
             self.await_worker(name, worker)
             yield worker
         finally:
-            worker.stop(30)
+            worker.stop(60)  # the pool may be slow to end
 
     def launch_worker(
         self, name: str, queues: str, children: int, env: dict[str, str] | None = None
