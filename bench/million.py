@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from redis import Redis
 
-from bench.synthetic_runs import SHARDS, TERMS, Cast, Mould, plan_of
+from bench.synthetic_runs import SHARDS, TERMS, RunTemplate, SyntheticRun, plan_of
 from celeriac.app.pages import states_of
 from celeriac.engine.attempts import Delivery
 from celeriac.engine.engine import Engine
@@ -70,7 +70,7 @@ def main() -> None:
         tempfile.TemporaryDirectory(prefix="celeriac-bench-") as name,
         LocalRedis(Path(name) / "redis", options={"appendonly": "no"}) as server,
     ):
-        logging.getLogger("celeriac").setLevel(logging.CRITICAL)  # the runs of a foundry fail too
+        logging.getLogger("celeriac").setLevel(logging.CRITICAL)  # the runs of a factory fail too
         sys.exit(not measure(server.url, options))
 
 
@@ -95,8 +95,8 @@ def measure(url: str, options: argparse.Namespace) -> bool:
 
 def fill(url: str, client: Any, runs: int, live: int) -> None:
     """Write so many runs at rest, of the last days, and so many live ones."""
-    moulds = {
-        (saga, outcome): Mould(url, client, plan_of(saga), outcome)
+    templates = {
+        (saga, outcome): RunTemplate(url, client, plan_of(saga), outcome)
         for saga in SAGAS
         for outcome in (*OUTCOMES, "running")
     }
@@ -104,23 +104,27 @@ def fill(url: str, client: Any, runs: int, live: int) -> None:
     now = int(time.time() * 1000)
     by_chance = random.Random(4711)  # noqa: S311 -- the same runs each time
     with _unanswered(client) as send:
-        for mould in moulds.values():
-            send(mould.shared(now))
+        for template in templates.values():
+            send(template.shared(now))
         for first in range(0, runs + live, _CHUNK):
             numbers = range(first, min(first + _CHUNK, runs + live))
-            send("".join(_cast(moulds, number, runs, now, by_chance) for number in numbers))
+            send("".join(_copied(templates, number, runs, now, by_chance) for number in numbers))
     assert client.dbsize() > 2 * (runs + live), "something was not written"
 
 
-def _cast(
-    moulds: dict[tuple[str, str], Mould], number: int, runs: int, now: int, by_chance: random.Random
+def _copied(
+    templates: dict[tuple[str, str], RunTemplate],
+    number: int,
+    runs: int,
+    now: int,
+    by_chance: random.Random,
 ) -> str:
     [outcome] = by_chance.choices(list(OUTCOMES), list(OUTCOMES.values()))
     ago = by_chance.randrange(60_000, _SPAN)
     if number >= runs:
         outcome, ago = "running", by_chance.randrange(60_000, 3_600_000)
-    mould = moulds[by_chance.choice(SAGAS), outcome]
-    return mould.cast(Cast(number, now - ago, by_chance.randrange(TENANTS)))
+    template = templates[by_chance.choice(SAGAS), outcome]
+    return template.filled(SyntheticRun(number, now - ago, by_chance.randrange(TENANTS)))
 
 
 @contextmanager

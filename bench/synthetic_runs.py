@@ -1,8 +1,8 @@
-"""Synthetic runs by the million: one is driven by the engine, and the others are cast from it.
+"""Synthetic runs by the million: one is driven by the engine, and the others are copies of it.
 
 Owns: driving a run at any time of one's choice, reading what Redis then holds of it, and writing
 the same for other ids, times and tags.  Refuses to know: what is in a run: a test compares some
-that were cast with some that were driven, byte by byte.
+that were copied with some that were driven, byte by byte.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ _SLOTS = re.compile(r"(order-@{8}|tenant-#{4}|\{\?\}|1000\d{9})")
 _STEP = 125  # ms that a claim takes, and a body: an eighth of a second, exact as a float
 
 
-class Cast(NamedTuple):
-    """What tells a synthetic run from the others of its mould."""
+class SyntheticRun(NamedTuple):
+    """What tells a synthetic run from the others of its template."""
 
     number: int
     started_at: int  # ms
@@ -87,18 +87,18 @@ class Dated(RedisStore):
         return super().read(run_id, fields)._replace(now=self.now)
 
 
-class Foundry:
+class RunFactory:
     """Drives runs with the real engine, at any time."""
 
     def __init__(self, url: str) -> None:
         self.store = Dated(url, shards=SHARDS)
         self.engine = Engine(self.store, TERMS, clock=self.store.seconds)
 
-    def drive(self, plan: Plan, cast: Cast | None, outcome: str) -> Run:
+    def drive(self, plan: Plan, of_run: SyntheticRun | None, outcome: str) -> Run:
         """Bring a run to *outcome*: `completed`, `compensated`, `failed` or `running`."""
-        run_id = cast.run_id if cast else _ID
-        tags = cast.tags if cast else (("region", "europe"), ("tenant", _TENANT))
-        self.store.now = self.store.began = cast.started_at if cast else _TIME
+        run_id = of_run.run_id if of_run else _ID
+        tags = of_run.tags if of_run else (("region", "europe"), ("tenant", _TENANT))
+        self.store.now = self.store.began = of_run.started_at if of_run else _TIME
         start = Start(run_id, "0123456789abcdef", "beefcafe", TERMS.grace, tags=tags)
         self.engine.start(plan, start, {"in:order": '{"sku":"tea","quantity":2,"amount":1999}'})
         for name in ("reserve", "charge") if outcome != "running" else ():
@@ -142,14 +142,14 @@ class Foundry:
         return attempt
 
 
-class Mould:
+class RunTemplate:
     """What Redis holds of one run, with slots for all that differs between runs."""
 
     def __init__(self, url: str, client: Any, plan: Plan, outcome: str) -> None:
         """Drive a run to *outcome* on an empty Redis, and take its form."""
         client.flushall()
-        with closing(Foundry(url)) as foundry:
-            foundry.drive(plan, None, outcome)
+        with closing(RunFactory(url)) as factory:
+            factory.drive(plan, None, outcome)
         shard = f"{{{shard_of(_ID, SHARDS)}}}"
         text = "".join(
             _spelled([part.replace(shard, _SHARD) for part in command])
@@ -168,14 +168,14 @@ class Mould:
         }
 
     def shared(self, newest: int) -> str:
-        """The commands that write, in every shard, what all runs of the mould share."""
+        """The commands that write, in every shard, what all runs of the template share."""
         return "".join(
             _spelled([part.format(shard=f"{{{shard}}}", newest=newest) for part in command])
             for shard in range(SHARDS)
             for command in self._common
         )
 
-    def cast(self, run: Cast) -> str:
+    def filled(self, run: SyntheticRun) -> str:
         """The commands that write *run*, as Redis reads them."""
         parts = self._parts
         values = {

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from celeriac.errors import SagaError
 from celeriac.machine.runs import RunStatus
 from workflows import worker_kill
-from workflows.environment import Premises, Trouble, premises
+from workflows.environment import DemoProcesses, Trouble, processes
 from workflows.progress_display import Progress, Screen, open_screen
 from workflows.reconcile import Books, Ended, demands, money, reconcile, totals
 from workflows.services import bank, ledger, stock
@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run(folder: Path, orders: Path, *, kill: bool) -> bool:
     """Run the *orders* with all files in *folder*; return whether all is right in the end."""
     screen = open_screen()
-    with premises(folder, screen) as place:
+    with processes(folder, screen) as place:
         # Imported this late because it reads its environment when it is imported, as apps do.
         from workflows.order import Order, place_order, sagas  # noqa: PLC0415
 
@@ -93,7 +93,7 @@ class Day:
         orders: Sequence[Order],
         place_order: Any,
         sagas: Any,
-        place: Premises,
+        place: DemoProcesses,
         screen: Screen,
         *,
         kill: bool,
@@ -101,7 +101,7 @@ class Day:
         self.orders, self.kill = orders, kill
         self.accident: Accident | None = None
         self.seconds = 0.0
-        self._place_order, self._sagas, self._premises, self._screen = (
+        self._place_order, self._sagas, self._processes, self._screen = (
             place_order,
             sagas,
             place,
@@ -125,7 +125,7 @@ class Day:
     def _over(self) -> bool:
         """Whether all is at rest: the runs, and whoever may still be in a call for one of them."""
         at_rest = not self._waiting and self._ended >= len(self.orders)
-        return at_rest and not worker_kill.busy(self._premises.worker.pid)
+        return at_rest and not worker_kill.busy(self._processes.worker.pid)
 
     @property
     def _placed(self) -> int:
@@ -145,7 +145,7 @@ class Day:
 
     def _strike(self) -> None:
         if self.kill and self.accident is None and 3 * self._ended >= len(self.orders):
-            self.accident = worker_kill.strike(self._premises.worker.pid)
+            self.accident = worker_kill.strike(self._processes.worker.pid)
             if self.accident is not None:
                 text = f"{self.seconds:5.1f} s  killed with SIGKILL: {self.accident}"
                 self._screen.say(text, "red")
@@ -153,7 +153,7 @@ class Day:
     def _look(self, *, now: bool = False) -> None:
         if not now and self.seconds < self._next_look:
             return
-        self._premises.check()
+        self._processes.check()
         counts: Counter[str] = Counter()
         for (_, status), runs in self._sagas.counts().items():
             counts[str(status)] += runs

@@ -1,4 +1,4 @@
-"""The premises of the demo: a Redis, a real Celery worker of several processes, and beat.
+"""The processes of the demo: a Redis, a real Celery worker of several processes, and beat.
 
 Owns: bringing them, each with its own folder, keys and log; waiting until they work; ending them.
 Refuses to know: what happens there.
@@ -37,7 +37,7 @@ class Trouble(Exception):
     """The demo cannot go on; the text says why."""
 
 
-class Premises(NamedTuple):
+class DemoProcesses(NamedTuple):
     """What is running."""
 
     app: Any  # the Celery app, as this process sees it
@@ -50,7 +50,7 @@ class Premises(NamedTuple):
 
 
 @contextmanager
-def premises(folder: Path, screen: Screen) -> Iterator[Premises]:
+def processes(folder: Path, screen: Screen) -> Iterator[DemoProcesses]:
     """Everything the shop needs, with all files in *folder*; ended in the end, whatever happens."""
     namespace = f"demo-{secrets.token_hex(4)}"
     with ExitStack() as stack:
@@ -66,7 +66,7 @@ def premises(folder: Path, screen: Screen) -> Iterator[Premises]:
         stack.callback(beat.stop, PATIENCE)
         _await_worker(app, worker, beat)
         screen.say(f"Worker: {PROCESSES} processes under process {worker.pid}; beat: {beat.pid}")
-        yield Premises(app, worker, beat)
+        yield DemoProcesses(app, worker, beat)
 
 
 @contextmanager

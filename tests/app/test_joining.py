@@ -62,7 +62,7 @@ def planned(annotation: Any, *, name: str = "order", **defaults: Any) -> Planned
     return plan_saga(function, name=name)
 
 
-class Desk:
+class Starter:
     """Where runs are started."""
 
     def __init__(self) -> None:
@@ -93,11 +93,11 @@ class Desk:
 )
 def test_equal_inputs_join(annotation: Any, text: str, same: str) -> None:
     """Two texts of equal values are one input, whichever process wrote them."""
-    desk, saga = Desk(), planned(annotation)
-    assert desk.start(saga, text)
-    assert not desk.start(saga, same)
+    starter, saga = Starter(), planned(annotation)
+    assert starter.start(saga, text)
+    assert not starter.start(saga, same)
     with pytest.raises(RunExists):
-        desk.start(saga, same, if_exists="fail")
+        starter.start(saga, same, if_exists="fail")
 
 
 @pytest.mark.parametrize(
@@ -113,61 +113,61 @@ def test_equal_inputs_join(annotation: Any, text: str, same: str) -> None:
 )
 def test_other_inputs_conflict(annotation: Any, text: str, other: str) -> None:
     """Whatever the digests: another value is a conflict."""
-    desk, saga = Desk(), planned(annotation)
-    assert desk.start(saga, text)
+    starter, saga = Starter(), planned(annotation)
+    assert starter.start(saga, text)
     with pytest.raises(RunConflict, match="exists with another input"):
-        desk.start(saga, other)
+        starter.start(saga, other)
 
 
 def test_a_deploy_that_adds_an_optional_field_keeps_ids_joined() -> None:
     """The client of the new version asks again for what the old one has started, and back."""
-    desk = Desk()
-    assert desk.start(planned(Order), '{"id":"a"}')
-    assert not desk.start(planned(Annotated), '{"id":"a","note":null}')
-    assert not desk.start(planned(Order), '{"id":"a"}')
+    starter = Starter()
+    assert starter.start(planned(Order), '{"id":"a"}')
+    assert not starter.start(planned(Annotated), '{"id":"a","note":null}')
+    assert not starter.start(planned(Order), '{"id":"a"}')
     with pytest.raises(RunConflict):
-        desk.start(planned(Annotated), '{"id":"a","note":"gift"}')
+        starter.start(planned(Annotated), '{"id":"a","note":"gift"}')
 
 
 def test_a_deploy_that_adds_an_optional_input_keeps_ids_joined() -> None:
     """An input that has its default counts as if it had been given."""
-    desk = Desk()
-    assert desk.start(planned(Order), '{"id":"a"}')
+    starter = Starter()
+    assert starter.start(planned(Order), '{"id":"a"}')
     more = planned(Order, fast=False)
-    assert not desk.start(more, '{"id":"a"}', fast="false")
+    assert not starter.start(more, '{"id":"a"}', fast="false")
     with pytest.raises(RunConflict):
-        desk.start(more, '{"id":"a"}', fast="true")
+        starter.start(more, '{"id":"a"}', fast="true")
 
 
 def test_a_deploy_that_takes_an_input_away_makes_another_input() -> None:
     """What the run was given and the new version does not know cannot be compared."""
-    desk = Desk()
-    assert desk.start(planned(Order, fast=False), '{"id":"a"}', fast="false")
+    starter = Starter()
+    assert starter.start(planned(Order, fast=False), '{"id":"a"}', fast="false")
     with pytest.raises(RunConflict):
-        desk.start(planned(Order), '{"id":"a"}')
+        starter.start(planned(Order), '{"id":"a"}')
 
 
 def test_digests_of_older_versions_still_match() -> None:
     """Whatever an older version made of an input: the input itself decides."""
-    desk, saga = Desk(), planned(Order)
-    assert desk.start(saga, '{"id":"a"}', digest="of long ago")
-    assert not desk.start(saga, '{"id":"a"}')
+    starter, saga = Starter(), planned(Order)
+    assert starter.start(saga, '{"id":"a"}', digest="of long ago")
+    assert not starter.start(saga, '{"id":"a"}')
     with pytest.raises(RunConflict):
-        desk.start(saga, '{"id":"b"}')
+        starter.start(saga, '{"id":"b"}')
     assert payloads.digest("order", {"order": '{"id":"a"}'}) == "dff92e96928051da"
 
 
 def test_an_input_that_cannot_be_read_any_more_conflicts() -> None:
     """A type that has changed since makes another input of it."""
-    desk = Desk()
-    assert desk.start(planned(str), json.dumps("seven"))
+    starter = Starter()
+    assert starter.start(planned(str), json.dumps("seven"))
     with pytest.raises(RunConflict):
-        desk.start(planned(int), "7")
+        starter.start(planned(int), "7")
 
 
 def test_another_saga_is_another_input() -> None:
     """The same input for another saga under the same id is a conflict."""
-    desk = Desk()
-    assert desk.start(planned(str), '"a"')
+    starter = Starter()
+    assert starter.start(planned(str), '"a"')
     with pytest.raises(RunConflict):
-        desk.start(planned(str, name="return"), '"a"')
+        starter.start(planned(str, name="return"), '"a"')

@@ -1,6 +1,6 @@
 """The databases of the tests in this folder.
 
-Owns: a SQLite file for each test, and `desk`, a participant in each kind of database.  Refuses to
+Owns: a SQLite file for each test, and `participant`, one in each kind of database.  Refuses to
 know: what is tested.
 
 `CELERIAC_TEST_DATABASE` names another database by its SQLAlchemy URL, to try the same tests on;
@@ -15,7 +15,12 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import Engine, MetaData, create_engine
 
-from tests.barrier.participants import Desk, RedisDesk, SqlDesk, only_savepoints
+from tests.barrier.participants import (
+    BarrierParticipant,
+    RedisParticipant,
+    SqlParticipant,
+    only_savepoints,
+)
 from tests.redis_server import RedisServer
 
 if TYPE_CHECKING:
@@ -54,15 +59,15 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
 
 
 @pytest.fixture(params=["connection", "session", "savepoint", "redis"])
-def desk(request: pytest.FixtureRequest) -> Iterator[Desk]:
+def participant(request: pytest.FixtureRequest) -> Iterator[BarrierParticipant]:
     """A participant in each kind of database."""
     if request.param == "redis":
         server: RedisServer = request.getfixturevalue("redis_server")
         with server.client() as client:
             client.flushall()
-            yield RedisDesk(client)
+            yield RedisParticipant(client)
         return
     engine: Engine = request.getfixturevalue("engine")
     if request.param == "savepoint":
         only_savepoints(engine)
-    yield SqlDesk(engine, session=request.param == "session")
+    yield SqlParticipant(engine, session=request.param == "session")

@@ -33,7 +33,7 @@ def backward(key: str, generation: int = 0) -> StepContext:
     return StepContext.for_test(idempotency_key=key, reason="cancelled", generation=generation)
 
 
-class Desk(Protocol):
+class BarrierParticipant(Protocol):
     """A participant: what it is asked, and what is in its books."""
 
     def do(self, key: str, result: Any = None) -> Any:
@@ -46,7 +46,7 @@ class Desk(Protocol):
         """How often it was really done, and how often really undone."""
 
 
-class SqlDesk:
+class SqlParticipant:
     """Books in a table."""
 
     def __init__(self, engine: Engine, *, session: bool = False) -> None:
@@ -98,7 +98,7 @@ class SqlDesk:
                 yield connection
 
 
-class RedisDesk:
+class RedisParticipant:
     """Books in two lists."""
 
     def __init__(self, client: redis.Redis) -> None:

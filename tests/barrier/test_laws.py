@@ -16,7 +16,7 @@ from celeriac import Abort
 from tests.machine.participants import Account, Participant
 
 if TYPE_CHECKING:
-    from tests.barrier.participants import Desk
+    from tests.barrier.participants import BarrierParticipant
 
 KEYS = ("order-42:reserve", "order-42:Reserve", "ördér~2:charge ")
 REQUESTS = st.lists(
@@ -49,7 +49,7 @@ def lives() -> list[int]:
 @given(requests=REQUESTS)
 @each
 def test_it_answers_as_a_participant_with_tombstones(
-    desk: Desk, lives: list[int], requests: list[tuple[str, str]]
+    participant: BarrierParticipant, lives: list[int], requests: list[tuple[str, str]]
 ) -> None:
     """After any requests in any order, answers and books are those of the model."""
     lives[0] += 1
@@ -58,18 +58,18 @@ def test_it_answers_as_a_participant_with_tombstones(
         key, before = f"{lives[0]}:{name}", accounts[name]
         if what == "do":
             accounts[name], granted = Participant.TOMBSTONE.do(before)
-            assert _granted(desk, key, number) == granted
+            assert _granted(participant, key, number) == granted
         else:
             accounts[name] = Participant.TOMBSTONE.undo(before, int(what == "undo again"))
             undone = before.standing > accounts[name].standing
-            assert desk.undo(key, int(what == "undo again")) == undone
-        made, gone = desk.books(key)
+            assert participant.undo(key, int(what == "undo again")) == undone
+        made, gone = participant.books(key)
         assert (made, made - gone) == (accounts[name].made, accounts[name].standing)
 
 
-def _granted(desk: Desk, key: str, number: int) -> bool:
+def _granted(participant: BarrierParticipant, key: str, number: int) -> bool:
     try:
-        desk.do(key, number)
+        participant.do(key, number)
     except Abort as refused:
         return (refused.code, refused.effect) != ("undone", False)
     return True
@@ -77,10 +77,12 @@ def _granted(desk: Desk, key: str, number: int) -> bool:
 
 @given(first=JSON, second=JSON)
 @each
-def test_the_result_is_remembered(desk: Desk, lives: list[int], first: Any, second: Any) -> None:
+def test_the_result_is_remembered(
+    participant: BarrierParticipant, lives: list[int], first: Any, second: Any
+) -> None:
     """Whatever an effect returned first is returned again, whatever it would return now."""
     lives[0] += 1
     key = f"result {lives[0]}"
-    assert desk.do(key, first) == first
-    assert desk.do(key, second) == first
-    assert desk.books(key) == (1, 0)
+    assert participant.do(key, first) == first
+    assert participant.do(key, second) == first
+    assert participant.books(key) == (1, 0)

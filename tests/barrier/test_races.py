@@ -19,14 +19,14 @@ from sqlalchemy.exc import DBAPIError
 
 from celeriac import Abort
 from celeriac.barrier import BarrierBusy
-from tests.barrier.participants import SqlDesk, only_savepoints
+from tests.barrier.participants import SqlParticipant, only_savepoints
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sqlalchemy import Engine
 
-    from tests.barrier.participants import Desk
+    from tests.barrier.participants import BarrierParticipant
 
 ROUNDS = 12
 KEY = "order-42:reserve"
@@ -57,27 +57,27 @@ def all_at_once(*asked: Callable[[], Any]) -> list[Any]:
 
 
 @pytest.mark.parametrize("number", range(ROUNDS))
-def test_many_attempts_at_once(desk: Desk, number: int) -> None:
+def test_many_attempts_at_once(participant: BarrierParticipant, number: int) -> None:
     """Of attempts at the same moment one takes effect, and all return its result."""
     key = f"{KEY}-{number}"
-    answers = all_at_once(*[lambda n=n: desk.do(key, n) for n in range(4)])
+    answers = all_at_once(*[lambda n=n: participant.do(key, n) for n in range(4)])
     assert len(set(answers)) == 1, answers
-    assert desk.books(key) == (1, 0)
+    assert participant.books(key) == (1, 0)
 
 
 @pytest.mark.parametrize("number", range(ROUNDS))
-def test_attempts_and_undos_at_once(desk: Desk, number: int) -> None:
+def test_attempts_and_undos_at_once(participant: BarrierParticipant, number: int) -> None:
     """Whoever comes first: in the end nothing stands, and nothing was undone twice."""
     key = f"{KEY}-{number}"
-    attempts = [lambda n=n: desk.do(key, n) for n in range(2)]
-    answers = all_at_once(*attempts, *[lambda n=n: desk.undo(key, n) for n in range(2)])
-    made, gone = desk.books(key)
+    attempts = [lambda n=n: participant.do(key, n) for n in range(2)]
+    answers = all_at_once(*attempts, *[lambda n=n: participant.undo(key, n) for n in range(2)])
+    made, gone = participant.books(key)
     assert made == gone <= 1
     assert answers[2:].count(True) == gone
     granted = {answer for answer in answers[:2] if answer != "undone"}
     assert len(granted) == made
-    assert insisting(lambda: desk.do(key)) == "undone"
-    assert desk.undo(key) is False
+    assert insisting(lambda: participant.do(key)) == "undone"
+    assert participant.undo(key) is False
 
 
 def impatient(url: str) -> Engine:
@@ -101,10 +101,10 @@ def test_a_database_that_does_not_wait(url: str, holder: str, other: str, savepo
     engines = [create_engine(url), impatient(url)]
     if savepoint:
         engines = [only_savepoints(each) for each in engines]
-    first, second = (SqlDesk(each) for each in engines)
-    ask: dict[str, Callable[[SqlDesk], Any]] = {
-        "do": lambda desk: desk.do(KEY, "the first"),
-        "undo": lambda desk: desk.undo(KEY),
+    first, second = (SqlParticipant(each) for each in engines)
+    ask: dict[str, Callable[[SqlParticipant], Any]] = {
+        "do": lambda participant: participant.do(KEY, "the first"),
+        "undo": lambda participant: participant.undo(KEY),
     }
     if holder == "undo":
         assert ask["do"](first) == "the first"
@@ -127,24 +127,24 @@ def test_a_database_that_does_not_wait(url: str, holder: str, other: str, savepo
 
 
 def _dies(url: str, what: str) -> None:
-    desk = SqlDesk(create_engine(url))
-    desk.during = lambda: os.kill(os.getpid(), signal.SIGKILL)
-    desk.do(KEY, "lost") if what == "do" else desk.undo(KEY)
+    participant = SqlParticipant(create_engine(url))
+    participant.during = lambda: os.kill(os.getpid(), signal.SIGKILL)
+    participant.do(KEY, "lost") if what == "do" else participant.undo(KEY)
 
 
 @pytest.mark.parametrize("what", ["do", "undo"])
 def test_a_process_that_dies_before_it_commits(engine: Engine, url: str, what: str) -> None:
     """Killed between effect and commit, it leaves neither the effect nor the mark."""
-    desk = SqlDesk(engine)
+    participant = SqlParticipant(engine)
     if what == "undo":
-        desk.do(KEY, "kept")
-    before = desk.books(KEY)
+        participant.do(KEY, "kept")
+    before = participant.books(KEY)
     dying = get_context("spawn").Process(target=_dies, args=(url, what))
     dying.start()
     dying.join(30)
     assert dying.exitcode == -signal.SIGKILL
-    assert desk.books(KEY) == before
+    assert participant.books(KEY) == before
     if what == "do":
-        assert desk.do(KEY, "second") == "second"
-    assert desk.undo(KEY) is True
-    assert desk.books(KEY) == (1, 1)
+        assert participant.do(KEY, "second") == "second"
+    assert participant.undo(KEY) is True
+    assert participant.books(KEY) == (1, 1)

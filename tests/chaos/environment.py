@@ -37,7 +37,7 @@ RATE, MOST = 4.0, 24  # of each client: starts in a second, and runs under way
 _CONNECT_AGAIN = 8.0  # seconds Celery may take to connect again after a short outage
 
 
-class Stage:
+class Installation:
     """Everything that runs; a context, in which it does."""
 
     def __init__(self, folder: Path, seed: int, bug: str = "") -> None:

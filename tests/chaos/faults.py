@@ -1,4 +1,4 @@
-"""The faults themselves: what each does to the stage, and when it can be said to have happened.
+"""The faults themselves: what each does to the installation, and when it has happened for sure.
 
 Owns: the table of what can be done, one function for each kind of the schedule, which strikes,
 lasts, ends, and tells what it met; here those of processes and servers.  Refuses to know: when it
@@ -24,7 +24,7 @@ from tests.chaos.schedule import USERS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.chaos.environment import Stage
+    from tests.chaos.environment import Installation
     from tests.chaos.fleet import Place
     from tests.chaos.schedule import Planned
 
@@ -32,54 +32,54 @@ _AIM = 2.0  # seconds to wait for the moment at which it hurts most
 _A_WHILE = 0.05  # seconds; most bodies are over by then
 
 
-def strike(stage: Stage, planned: Planned) -> str:
+def strike(installation: Installation, planned: Planned) -> str:
     """Let a fault happen, from its beginning to its end; return what it met."""
     dice = Dice(planned.luck)
-    return DO[planned.kind](stage, planned, dice)
+    return DO[planned.kind](installation, planned, dice)
 
 
 # --- processes -----------------------------------------------------------------------------------
 
 
-def _at_work(stage: Stage, place: Place) -> list[int]:
+def _at_work(installation: Installation, place: Place) -> list[int]:
     """The children of a worker whose newest line in the ledger says that a body began."""
     children = place.children()
     query = (
         "SELECT pid, kind, max(rowid) FROM "
         "(SELECT rowid, pid, kind FROM log ORDER BY rowid DESC LIMIT 200) GROUP BY pid"
     )
-    with contextlib.closing(sqlite3.connect(stage.kit.ledger.path, timeout=5)) as ledger:
+    with contextlib.closing(sqlite3.connect(installation.kit.ledger.path, timeout=5)) as ledger:
         return [
             pid for pid, kind, _ in ledger.execute(query) if kind == "begin" and pid in children
         ]
 
 
-def _ready(stage: Stage, name: str) -> Place:
+def _ready(installation: Installation, name: str) -> Place:
     """The place of that name, once its process is up."""
-    place = stage.fleet.places[name]
+    place = installation.fleet.places[name]
     if not wait(lambda: place.ready and place.status is None, PATIENCE):
         raise Missed(f"{name} was not up")
     return place
 
 
-def _worker(stage: Stage, planned: Planned) -> tuple[Place, list[int]]:
+def _worker(installation: Installation, planned: Planned) -> tuple[Place, list[int]]:
     """A worker that is up, if possible at a moment at which children of it are at work."""
-    place = _ready(stage, planned.where)
-    busy = wait(lambda: _at_work(stage, place), _AIM)
+    place = _ready(installation, planned.where)
+    busy = wait(lambda: _at_work(installation, place), _AIM)
     return place, busy
 
 
-def _child(stage: Stage, planned: Planned, dice: Dice) -> tuple[Place, int, str]:
-    place, busy = _worker(stage, planned)
+def _child(installation: Installation, planned: Planned, dice: Dice) -> tuple[Place, int, str]:
+    place, busy = _worker(installation, planned)
     found = busy or place.children()
     if not found:
         raise Missed(f"{place.process} had no children")
     return place, dice.choice(found), "at work" if busy else "idle"
 
 
-def kill_child(stage: Stage, planned: Planned, dice: Dice) -> str:
+def kill_child(installation: Installation, planned: Planned, dice: Dice) -> str:
     """A pool child is gone, as after the kernel ran out of memory."""
-    place, pid, how = _child(stage, planned, dice)
+    place, pid, how = _child(installation, planned, dice)
     try:
         os.kill(pid, SIGKILL)
     except ProcessLookupError as gone:
@@ -87,47 +87,47 @@ def kill_child(stage: Stage, planned: Planned, dice: Dice) -> str:
     return f"{place.process}, a child {how}"
 
 
-def stop_child(stage: Stage, planned: Planned, dice: Dice) -> str:
+def stop_child(installation: Installation, planned: Planned, dice: Dice) -> str:
     """A pool child hangs, while its parent answers for it."""
-    place, pid, how = _child(stage, planned, dice)
-    with stage.disturbed(planned.where), contextlib.suppress(ProcessLookupError):
+    place, pid, how = _child(installation, planned, dice)
+    with installation.disturbed(planned.where), contextlib.suppress(ProcessLookupError):
         os.kill(pid, SIGSTOP)
         time.sleep(planned.length)
         os.kill(pid, SIGCONT)
     return f"{place.process}, a child {how}"
 
 
-def kill_worker(stage: Stage, planned: Planned, _dice: Dice) -> str:
+def kill_worker(installation: Installation, planned: Planned, _dice: Dice) -> str:
     """A worker is gone with all its children, as after a power cut."""
-    place, busy = _worker(stage, planned)
+    place, busy = _worker(installation, planned)
     name = place.process
     place.dismiss(SIGKILL)
     return f"{name}, {len(busy)} at work"
 
 
-def end_worker(stage: Stage, planned: Planned, _dice: Dice) -> str:
+def end_worker(installation: Installation, planned: Planned, _dice: Dice) -> str:
     """A worker is asked to end, as at a deploy."""
-    place, busy = _worker(stage, planned)
+    place, busy = _worker(installation, planned)
     name = place.process
-    with stage.disturbed(planned.where):
+    with installation.disturbed(planned.where):
         place.dismiss(SIGTERM, everybody=False)
     return f"{name}, {len(busy)} at work"
 
 
-def stop_worker(stage: Stage, planned: Planned, _dice: Dice) -> str:
+def stop_worker(installation: Installation, planned: Planned, _dice: Dice) -> str:
     """A worker hangs as a whole for longer than its leases, and then goes on: a zombie."""
-    return _stopped(stage, planned, everybody=True)
+    return _stopped(installation, planned, everybody=True)
 
 
-def stop_parent(stage: Stage, planned: Planned, _dice: Dice) -> str:
+def stop_parent(installation: Installation, planned: Planned, _dice: Dice) -> str:
     """A worker's main process hangs: its children go on, and nobody renews their leases."""
-    return _stopped(stage, planned, everybody=False)
+    return _stopped(installation, planned, everybody=False)
 
 
-def _stopped(stage: Stage, planned: Planned, *, everybody: bool) -> str:
-    place, busy = _worker(stage, planned)
+def _stopped(installation: Installation, planned: Planned, *, everybody: bool) -> str:
+    place, busy = _worker(installation, planned)
     name = place.process
-    with stage.disturbed(planned.where):
+    with installation.disturbed(planned.where):
         place.signal(SIGSTOP, everybody=everybody)
         time.sleep(planned.length)
         if place.process == name:
@@ -135,17 +135,17 @@ def _stopped(stage: Stage, planned: Planned, *, everybody: bool) -> str:
     return f"{name}, {len(busy)} at work"
 
 
-def kill_process(stage: Stage, planned: Planned, _dice: Dice) -> str:
+def kill_process(installation: Installation, planned: Planned, _dice: Dice) -> str:
     """A beat or a client is gone."""
-    place = _ready(stage, planned.where)
+    place = _ready(installation, planned.where)
     name = place.process
     place.dismiss(SIGKILL)
     return name
 
 
-def stop_beat(stage: Stage, planned: Planned, _dice: Dice) -> str:
+def stop_beat(installation: Installation, planned: Planned, _dice: Dice) -> str:
     """A beat hangs."""
-    place = _ready(stage, planned.where)
+    place = _ready(installation, planned.where)
     name = place.process
     place.signal(SIGSTOP)
     time.sleep(planned.length)
@@ -157,20 +157,20 @@ def stop_beat(stage: Stage, planned: Planned, _dice: Dice) -> str:
 # --- servers -------------------------------------------------------------------------------------
 
 
-def kill_redis(stage: Stage, planned: Planned, _dice: Dice) -> str:
+def kill_redis(installation: Installation, planned: Planned, _dice: Dice) -> str:
     """Redis is gone, and comes back with what its AOF holds."""
-    server = stage.servers[planned.where]
-    with stage.disturbed(*USERS), stage.locks[planned.where]:
+    server = installation.servers[planned.where]
+    with installation.disturbed(*USERS), installation.locks[planned.where]:
         server.kill()
         time.sleep(planned.length)
         server.start()
     return planned.where
 
 
-def stop_redis(stage: Stage, planned: Planned, _dice: Dice) -> str:
+def stop_redis(installation: Installation, planned: Planned, _dice: Dice) -> str:
     """Redis hangs: connections are there, and nobody answers."""
-    server = stage.servers[planned.where]
-    with stage.disturbed(*USERS), stage.locks[planned.where]:
+    server = installation.servers[planned.where]
+    with installation.disturbed(*USERS), installation.locks[planned.where]:
         os.kill(server.pid, SIGSTOP)
         time.sleep(planned.length)
         os.kill(server.pid, SIGCONT)
@@ -178,7 +178,7 @@ def stop_redis(stage: Stage, planned: Planned, _dice: Dice) -> str:
 
 
 def _with_redis(
-    stage: Stage, planned: Planned, act: Callable[[redis.Redis], int], pause: float
+    installation: Installation, planned: Planned, act: Callable[[redis.Redis], int], pause: float
 ) -> int:
     """Do something to a Redis over and over; return what it added up to."""
     total, over = 0, time.monotonic() + planned.length
@@ -187,7 +187,7 @@ def _with_redis(
         # Another fault may be at work on it.
         with (
             contextlib.suppress(redis.RedisError, OSError),
-            stage.servers[planned.where].client(socket_timeout=2) as client,
+            installation.servers[planned.where].client(socket_timeout=2) as client,
         ):
             total += act(client)
         time.sleep(pause)
@@ -196,12 +196,12 @@ def _with_redis(
     return total
 
 
-def fill_redis(stage: Stage, planned: Planned, _dice: Dice) -> str:
+def fill_redis(installation: Installation, planned: Planned, _dice: Dice) -> str:
     """Redis holds twice as much as it may."""
     with (
-        stage.disturbed(*USERS),
-        stage.locks[planned.where],
-        stage.servers[planned.where].client(socket_timeout=5) as client,
+        installation.disturbed(*USERS),
+        installation.locks[planned.where],
+        installation.servers[planned.where].client(socket_timeout=5) as client,
     ):
         told: Any = client.info("memory")
         client.config_set("maxmemory", told["used_memory"] // 2)
@@ -210,17 +210,17 @@ def fill_redis(stage: Stage, planned: Planned, _dice: Dice) -> str:
     return planned.where
 
 
-def flush_scripts(stage: Stage, planned: Planned, _dice: Dice) -> str:
+def flush_scripts(installation: Installation, planned: Planned, _dice: Dice) -> str:
     """Redis forgets its scripts."""
 
     def flush(client: redis.Redis) -> int:
         before = _missed_scripts(client)
         client.script_flush()
         time.sleep(0.02)
-        stage.noscript += max(0, _missed_scripts(client) - before)
+        installation.noscript += max(0, _missed_scripts(client) - before)
         return 1
 
-    return f"{_with_redis(stage, planned, flush, 0.01)} times"
+    return f"{_with_redis(installation, planned, flush, 0.01)} times"
 
 
 def _missed_scripts(client: redis.Redis) -> int:
@@ -228,19 +228,19 @@ def _missed_scripts(client: redis.Redis) -> int:
     return int(told.get("errorstat_NOSCRIPT", {}).get("count", 0))
 
 
-def kill_connections(stage: Stage, planned: Planned, _dice: Dice) -> str:
+def kill_connections(installation: Installation, planned: Planned, _dice: Dice) -> str:
     """Redis ends all connections, those that wait for news too."""
 
     def kill(client: redis.Redis) -> int:
         kinds = ("normal", "pubsub")
         return sum(int(client.client_kill_filter(_type=kind, skipme=True)) for kind in kinds)
 
-    return f"{_with_redis(stage, planned, kill, 0.3)} connections"
+    return f"{_with_redis(installation, planned, kill, 0.3)} connections"
 
 
-def set_clock(stage: Stage, planned: Planned, dice: Dice) -> str:
+def set_clock(installation: Installation, planned: Planned, dice: Dice) -> str:
     """A clock jumps, ahead or back, and jumps again when it is put right."""
-    clock = stage.clocks["state" if planned.kind == "set-state-clock" else planned.where]
+    clock = installation.clocks["state" if planned.kind == "set-state-clock" else planned.where]
     ahead = round(dice.choice((-1, 1)) * dice.uniform(0.5, 3.0), 2)
     clock.set(ahead)
     time.sleep(planned.length)
@@ -248,7 +248,7 @@ def set_clock(stage: Stage, planned: Planned, dice: Dice) -> str:
     return f"{ahead:+.2f} s"
 
 
-DO: dict[str, Callable[[Stage, Planned, Dice], str]] = {
+DO: dict[str, Callable[[Installation, Planned, Dice], str]] = {
     "kill-child": kill_child,
     "kill-worker": kill_worker,
     "end-worker": end_worker,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from celeriac.machine.events import Event
-    from tests.chaos.environment import Stage
+    from tests.chaos.environment import Installation
     from tests.chaos.nemesis import Nemesis, Struck
     from tests.chaos.schedule import Planned
     from tests.chaos.settle import Settled
@@ -69,42 +69,49 @@ class StoreStats:
 
 
 def judge(
-    stage: Stage, seed: int, seconds: float, plan: Sequence[Planned], nemesis: Nemesis, end: Settled
+    installation: Installation,
+    seed: int,
+    seconds: float,
+    plan: Sequence[Planned],
+    nemesis: Nemesis,
+    end: Settled,
 ) -> StoreStats:
     """Read everything, check everything, and return the figures."""
-    store = stage.kit.sagas.runtime.engine.store
-    layout = "one Redis for messages and one for runs" if stage.split else "one Redis for both"
+    store = installation.kit.sagas.runtime.engine.store
+    layout = (
+        "one Redis for messages and one for runs" if installation.split else "one Redis for both"
+    )
     figures = StoreStats(seed, seconds, layout, settled=end)
-    histories = {run_id: store.history(run_id) for run_id in started(stage)}
+    histories = {run_id: store.history(run_id) for run_id in started(installation)}
     histories = {run_id: history for run_id, history in histories.items() if history}
     for run_id in histories:
         run = store.read(run_id).run
         assert run is not None
         figures.ended[shape_of(run_id).name, run.status.value] += 1
         figures.problems += _unexpected(run_id, run.status.value, histories[run_id])
-    _count_starts(figures, stage.folder, histories)
+    _count_starts(figures, installation.folder, histories)
     _count_faults(figures, nemesis.struck, histories)
-    _count_bodies(figures, stage)
-    _count_reports(figures, stage.folder, histories.values())
-    figures.reports["scripts that Redis had forgotten"] = stage.noscript
-    figures.replaced.update(each.cause for each in stage.fleet.replaced)
+    _count_bodies(figures, installation)
+    _count_reports(figures, installation.folder, histories.values())
+    figures.reports["scripts that Redis had forgotten"] = installation.noscript
+    figures.replaced.update(each.cause for each in installation.fleet.replaced)
     figures.stuck = [_story(run_id, histories.get(run_id, ())) for run_id in end.stuck]
     figures.violations = check_runs(
-        stage.kit.sagas,
-        stage.kit.ledger,
-        starts=list(_asked(stage)),
+        installation.kit.sagas,
+        installation.kit.ledger,
+        starts=list(_asked(installation)),
         at_rest=not end.stuck and end.well_after is not None,
     )
-    figures.problems += [*nemesis.trouble, *stage.fleet.trouble, *_too_little(figures, plan)]
+    figures.problems += [*nemesis.trouble, *installation.fleet.trouble, *_too_little(figures, plan)]
     return figures
 
 
-def _asked(stage: Stage) -> Iterator[Asked]:
-    for journal in journals(stage.folder):
+def _asked(installation: Installation) -> Iterator[Asked]:
+    for journal in journals(installation.folder):
         accepted = set(journal.noted(ACCEPTED))
         for run_id in journal.asked():
             shape = shape_of(run_id)
-            saga: Any = getattr(stage.kit, shape.saga)
+            saga: Any = getattr(installation.kit, shape.saga)
             answer: Any = "accepted" if run_id in accepted else "unknown"
             yield asked(saga, Trip(script=shape.script), run_id, answer)
 
@@ -147,8 +154,8 @@ def _count_faults(
     figures.recovery = recoveries(struck, histories)
 
 
-def _count_bodies(figures: StoreStats, stage: Stage) -> None:
-    rows = stage.kit.ledger.rows()
+def _count_bodies(figures: StoreStats, installation: Installation) -> None:
+    rows = installation.kit.ledger.rows()
     begun = Counter((row.key, row.attempt) for row in rows if row.kind == "begin")
     kinds = Counter(row.kind for row in rows)
     figures.bodies.update(

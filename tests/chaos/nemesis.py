@@ -1,4 +1,4 @@
-"""Who strikes: a schedule of faults carried out on a stage, and notes of what happened when.
+"""Who strikes: a schedule of faults, carried out on an installation, and what happened when.
 
 Owns: beginning each fault at its time, several at once where they overlap, and the notes.  Refuses
 to know: how a fault is done (`faults`), and what comes of it.
@@ -16,7 +16,7 @@ from tests.chaos.missed import Missed
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from tests.chaos.environment import Stage
+    from tests.chaos.environment import Installation
     from tests.chaos.schedule import Planned
 
 _TRIES = 3  # to meet somebody
@@ -37,12 +37,15 @@ class Nemesis:
     """Carries out a schedule."""
 
     def __init__(
-        self, stage: Stage, plan: Sequence[Planned], tell: Callable[[str], None] = lambda _: None
+        self,
+        installation: Installation,
+        plan: Sequence[Planned],
+        tell: Callable[[str], None] = lambda _: None,
     ) -> None:
         """*tell* is called with a line for each fault that is over."""
         self.struck: list[Struck] = []
         self.trouble: list[str] = []  # faults that could not be done as they should
-        self._stage, self._plan, self._tell = stage, plan, tell
+        self._installation, self._plan, self._tell = installation, plan, tell
         self._lock = threading.Lock()
 
     def rage(self, seconds: float) -> None:
@@ -63,7 +66,7 @@ class Nemesis:
         for _ in range(_TRIES):
             begun = time.time()
             try:
-                told, missed = strike(self._stage, planned), False
+                told, missed = strike(self._installation, planned), False
             except Missed as nothing:
                 told = str(nothing)  # perhaps another fault has just hit the same
                 continue

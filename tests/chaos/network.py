@@ -14,26 +14,28 @@ from tests.chaos.proxy import Fault
 from tests.chaos.schedule import SERVERS
 
 if TYPE_CHECKING:
-    from tests.chaos.environment import Stage
+    from tests.chaos.environment import Installation
     from tests.chaos.proxy import Proxy
     from tests.chaos.schedule import Planned
 
 _FAR = 400  # bytes; a connection ends within so many
 
 
-def _ways(stage: Stage, planned: Planned, dice: Dice) -> list[Proxy]:
+def _ways(installation: Installation, planned: Planned, dice: Dice) -> list[Proxy]:
     """The proxies of a user: to one server, or to all."""
     names = dice.choice((SERVERS[:1], SERVERS[1:], SERVERS))
-    there = [stage.proxies.get((planned.where, name)) for name in names]
+    there = [installation.proxies.get((planned.where, name)) for name in names]
     found = [proxy for proxy in there if proxy]
     if planned.where == "beats" or not found:  # beats have no business with the state
-        return [stage.proxies[planned.where, SERVERS[0]]]
+        return [installation.proxies[planned.where, SERVERS[0]]]
     return found
 
 
-def _network(stage: Stage, planned: Planned, ways: list[Proxy], fault: Fault, reset: bool) -> str:
+def _network(
+    installation: Installation, planned: Planned, ways: list[Proxy], fault: Fault, reset: bool
+) -> str:
     """Let a fault stand on *ways*, until it has met somebody and its time is over."""
-    with stage.disturbed(planned.where), stage.way_locks[planned.where]:
+    with installation.disturbed(planned.where), installation.way_locks[planned.where]:
         before = _hits(ways)
         for proxy in ways:
             proxy.begin(fault)
@@ -53,7 +55,7 @@ def _hits(ways: list[Proxy]) -> int:
     return sum(proxy.hits for proxy in ways)
 
 
-def break_network(stage: Stage, planned: Planned, dice: Dice) -> str:
+def break_network(installation: Installation, planned: Planned, dice: Dice) -> str:
     """Connections end, are reset, held up, swallowed, slow, or refused."""
     fault = Fault(
         planned.kind,  # type: ignore[arg-type]  # these kinds have the names of the proxy's
@@ -62,10 +64,10 @@ def break_network(stage: Stage, planned: Planned, dice: Dice) -> str:
         dice.uniform(0.02, 0.3),
     )
     reset = planned.kind in ("hold", "refuse") and dice.random() < 0.5
-    return _network(stage, planned, _ways(stage, planned, dice), fault, reset)
+    return _network(installation, planned, _ways(installation, planned, dice), fault, reset)
 
 
-def lose_replies(stage: Stage, planned: Planned, dice: Dice) -> str:
+def lose_replies(installation: Installation, planned: Planned, dice: Dice) -> str:
     """Redis does what it is asked, and whoever asked never hears of it."""
     fault = Fault("cut", "client", dice.choice((0, 0, 1, dice.randrange(_FAR))))
-    return _network(stage, planned, _ways(stage, planned, dice), fault, False)
+    return _network(installation, planned, _ways(installation, planned, dice), fault, False)

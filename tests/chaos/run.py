@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 from tests.chaos import clock
-from tests.chaos.environment import Stage
+from tests.chaos.environment import Installation
 from tests.chaos.figures import StoreStats, judge
 from tests.chaos.nemesis import Nemesis
 from tests.chaos.schedule import schedule
@@ -39,13 +39,13 @@ def chaos(
     plan = schedule(seed, seconds, only, clocks=clock.possible())
     if not clock.possible():
         tell("clocks cannot be set here: they are left alone")
-    with Stage(folder, seed, bug) as stage:
-        _wait_until_ready(stage)
-        nemesis = Nemesis(stage, plan, tell)
+    with Installation(folder, seed, bug) as installation:
+        _wait_until_ready(installation)
+        nemesis = Nemesis(installation, plan, tell)
         nemesis.rage(seconds)
         tell("healing")
-        end = settle(stage)
-        figures = judge(stage, seed, seconds, plan, nemesis, end)
+        end = settle(installation)
+        figures = judge(installation, seed, seconds, plan, nemesis, end)
     figures.bug = bug
     _note(figures)
     return figures
@@ -60,9 +60,11 @@ def _note(figures: StoreStats) -> None:
     sometimes.seen(sometimes.NOSCRIPT, reports["scripts that Redis had forgotten"], "chaos")
 
 
-def _wait_until_ready(stage: Stage) -> None:
+def _wait_until_ready(installation: Installation) -> None:
     begun = time.monotonic()
-    while not stage.well(begun):
+    while not installation.well(begun):
         if time.monotonic() - begun > _READY:
-            raise RuntimeError(f"the workers did not start; their logs are in {stage.folder}")
+            raise RuntimeError(
+                f"the workers did not start; their logs are in {installation.folder}"
+            )
         time.sleep(0.1)

@@ -18,7 +18,7 @@ from tests.workers.kit import GRACE, LEASE, QUICK, SWEEP
 
 if TYPE_CHECKING:
     from celeriac.store import Store
-    from tests.chaos.environment import Stage
+    from tests.chaos.environment import Installation
 
 # A message that was sent again and again is waited for up to 16 times the grace
 # (timing.redispatch_delay).
@@ -45,17 +45,17 @@ class Settled(NamedTuple):
     retried: int  # times that an operator asked for what was owed
 
 
-def settle(stage: Stage) -> Settled:
-    """Heal the stage, and wait until every run has come to rest or is stuck."""
-    stage.heal()
+def settle(installation: Installation) -> Settled:
+    """Heal the installation, and wait until every run has come to rest or is stuck."""
+    installation.heal()
     healed = time.monotonic()
-    if not wait(lambda: stage.well(healed), WELL):
+    if not wait(lambda: installation.well(healed), WELL):
         return Settled(None, 0.0, 0.0, (), 0)
     well = time.monotonic()
     # A client that waits for an answer gets it now; then nobody starts anything any more.
-    wait(lambda: not any(journal.open() for journal in journals(stage.folder)), ALLOWANCE)
-    stage.fleet.retire(*CLIENTS)
-    watch = _Watch(stage)
+    wait(lambda: not any(journal.open() for journal in journals(installation.folder)), ALLOWANCE)
+    installation.fleet.retire(*CLIENTS)
+    watch = _Watch(installation)
     watch.until_rest()
     retried = 0
     for _ in range(_OPERATOR):
@@ -63,40 +63,40 @@ def settle(stage: Stage) -> Settled:
         if not owed:
             break
         for run_id in owed:
-            stage.kit.sagas.run(run_id).retry(reason="chaos is over")
+            installation.kit.sagas.run(run_id).retry(reason="chaos is over")
         retried += len(owed)
         watch.until_rest()
     rest = time.monotonic() - well
     return Settled(well - healed, rest, watch.stillest, tuple(watch.stuck), retried)
 
 
-def started(stage: Stage) -> list[str]:
+def started(installation: Installation) -> list[str]:
     """The ids of all runs that clients asked for."""
-    return [run_id for journal in journals(stage.folder) for run_id in journal.asked()]
+    return [run_id for journal in journals(installation.folder) for run_id in journal.asked()]
 
 
 class _Watch:
     """Every run, how far it had come when last seen, and since when."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, installation: Installation) -> None:
         self.stuck: list[str] = []
         self.stillest = 0.0
-        self._stage = stage
-        self._ids = started(stage)
+        self._installation = installation
+        self._ids = started(installation)
 
     @property
     def _store(self) -> Store:
-        return self._stage.kit.sagas.runtime.engine.store
+        return self._installation.kit.sagas.runtime.engine.store
 
     def until_rest(self) -> None:
         """Wait until all are at rest, but for those that are stuck."""
-        begun, replaced = time.monotonic(), len(self._stage.fleet.replaced)
+        begun, replaced = time.monotonic(), len(self._installation.fleet.replaced)
         seen: dict[str, tuple[int, float]] = {}
         left = [run_id for run_id in self._ids if run_id not in self.stuck]
         while left:
             left = [run_id for run_id in left if self._moves(run_id, seen, begun)]
-            if len(self._stage.fleet.replaced) > replaced:  # not everybody worked after all
-                begun, replaced = time.monotonic(), len(self._stage.fleet.replaced)
+            if len(self._installation.fleet.replaced) > replaced:  # not everybody worked after all
+                begun, replaced = time.monotonic(), len(self._installation.fleet.replaced)
             time.sleep(_TICK)
 
     def _moves(self, run_id: str, seen: dict[str, tuple[int, float]], begun: float) -> bool:

@@ -38,8 +38,8 @@ def _watch(folder: Path, **runs: tuple[int, bool]) -> settle._Watch:
         Journal(folder, "c1").note(TRIED, run_id)
     engine = SimpleNamespace(store=_Store(**runs))
     kit = SimpleNamespace(sagas=SimpleNamespace(runtime=SimpleNamespace(engine=engine)))
-    stage: Any = SimpleNamespace(folder=folder, kit=kit, fleet=SimpleNamespace(replaced=[]))
-    return settle._Watch(stage)
+    installation: Any = SimpleNamespace(folder=folder, kit=kit, fleet=SimpleNamespace(replaced=[]))
+    return settle._Watch(installation)
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,7 @@
 """What the workers of these tests know beside the kit: `celery … worker -I tests.crash.arm_points`.
 
 Owns: arming the points of a worker, and noting what must happen sometimes.  Refuses to know: which
-traps a test sets.
+failpoints a test sets.
 """
 
 from __future__ import annotations

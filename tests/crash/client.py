@@ -13,7 +13,7 @@ from pathlib import Path
 
 from celeriac import SagaError
 from tests.crash import failpoints
-from tests.crash.crash_saga import Journey, extend
+from tests.crash.crash_saga import CrashInput, extend
 from tests.workers.kit import build
 
 
@@ -22,7 +22,7 @@ def main(url: str, folder: str, run_id: str) -> None:
     kit = build(url, Path(folder))
     saga = extend(kit, failpoints.arm(kit.folder))
     try:
-        saga.start(Journey(), id=run_id)
+        saga.start(CrashInput(), id=run_id)
     except SagaError as error:
         print(f"refused: {error.code}", flush=True)  # noqa: T201 -- the test reads it
     else:

@@ -1,9 +1,9 @@
 """The fixtures of the tests that crash processes at named points.
 
-Owns: `arena`, which stays up from test to test and is mended before each, until the next test is
-not from this folder; `split_arena`, whose runs are in another Redis than its messages;
-`ahead_arena`, whose workers run ahead.  With
-`PROVE=1` every case is tried, else the representative ones (`arena.everything`).  Refuses to know:
+Owns: `crash_world`, which stays up from test to test and is mended before each, until the next test is
+not from this folder; `split_crash_world`, whose runs are in another Redis than its messages;
+`ahead_crash_world`, whose workers run ahead.  With
+`PROVE=1` every case is tried, else the representative ones (`environment.everything`).  Refuses to know:
 the cases.
 """
 
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.crash.environment import Arena
+from tests.crash.environment import CrashWorld
 from tests.redis_server import RedisServer
 
 if TYPE_CHECKING:
@@ -23,38 +23,38 @@ if TYPE_CHECKING:
 
 _FOLDER = Path(__file__).parent
 _open = ExitStack()
-_arenas: dict[str, Arena] = {}
+_worlds: dict[str, CrashWorld] = {}
 
 
-def _arena(name: str, folder: Path, *more: str, ahead: int = 0) -> Arena:
-    """The arena of this name, with all its workers up."""
-    if name not in _arenas:
+def _crash_world(name: str, folder: Path, *more: str, ahead: int = 0) -> CrashWorld:
+    """The world of this name, with all its workers up."""
+    if name not in _worlds:
         broker = _open.enter_context(RedisServer(folder / "broker"))
         others = [_open.enter_context(RedisServer(folder / each)) for each in more]
-        made = Arena(folder, broker, *others, ahead=ahead)
-        _open.callback(_arenas.pop, name)
+        made = CrashWorld(folder, broker, *others, ahead=ahead)
+        _open.callback(_worlds.pop, name)
         _open.callback(made.close)
-        _arenas[name] = made
-    _arenas[name].mend()
-    return _arenas[name]
+        _worlds[name] = made
+    _worlds[name].mend()
+    return _worlds[name]
 
 
 @pytest.fixture
-def arena(tmp_path_factory: pytest.TempPathFactory) -> Arena:
-    """An arena with all its workers up."""
-    return _arena("arena", tmp_path_factory.mktemp("arena"))
+def crash_world(tmp_path_factory: pytest.TempPathFactory) -> CrashWorld:
+    """A world with all its workers up."""
+    return _crash_world("crash_world", tmp_path_factory.mktemp("crash_world"))
 
 
 @pytest.fixture
-def split_arena(tmp_path_factory: pytest.TempPathFactory) -> Arena:
-    """An arena whose broker stays up while something is done to the Redis of the runs."""
-    return _arena("split", tmp_path_factory.mktemp("split"), "state")
+def split_crash_world(tmp_path_factory: pytest.TempPathFactory) -> CrashWorld:
+    """A world whose broker stays up while something is done to the Redis of the runs."""
+    return _crash_world("split", tmp_path_factory.mktemp("split"), "state")
 
 
 @pytest.fixture
-def ahead_arena(tmp_path_factory: pytest.TempPathFactory) -> Arena:
-    """An arena whose workers run ahead."""
-    return _arena("ahead", tmp_path_factory.mktemp("ahead"), ahead=5)
+def ahead_crash_world(tmp_path_factory: pytest.TempPathFactory) -> CrashWorld:
+    """A world whose workers run ahead."""
+    return _crash_world("ahead", tmp_path_factory.mktemp("ahead"), ahead=5)
 
 
 @pytest.hookimpl(wrapper=True)

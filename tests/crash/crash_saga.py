@@ -1,6 +1,6 @@
 """The saga that is crashed: book, pay and send, each with an undo, told in the ledger.
 
-Owns: `journey`, whose steps write down what they were given (I15), and whose participant has a
+Owns: `crash_saga`, whose steps write down what they were given (I15), and whose participant has a
 point of its own between the request and the effect.  Refuses to know: what is done to it.
 """
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 SENT, APPLIED = "body.sent", "body.applied"
 
 
-class Journey(BaseModel):
+class CrashInput(BaseModel):
     """The input: which step gives up, once it has had its effect, and from which attempt on."""
 
     fails: str = ""
@@ -36,11 +36,11 @@ class Paper(BaseModel):
 
 def extend(  # noqa: C901 -- not complex, only many: all that the saga consists of
     kit: Kit, reached: Callable[[str, object], object] = lambda _point, _about: None
-) -> Saga[Journey, Paper]:
+) -> Saga[CrashInput, Paper]:
     """Add the saga to the kit's app; *reached* is told of the participant's points."""
     ledger = kit.ledger
 
-    def do(ctx: StepContext, journey: Journey, **seen: Paper) -> Paper:
+    def do(ctx: StepContext, input_: CrashInput, **seen: Paper) -> Paper:
         ledger.begin(f"{ctx.run_id}:{ctx.step}", ctx.attempt)
         if seen:
             text = json.dumps({name: paper.model_dump() for name, paper in seen.items()})
@@ -49,7 +49,7 @@ def extend(  # noqa: C901 -- not complex, only many: all that the saga consists 
         reached(SENT, about)
         ledger.do(ctx.idempotency_key, ctx.attempt)
         reached(APPLIED, about)
-        if journey.fails == ctx.step and ctx.attempt >= journey.since:
+        if input_.fails == ctx.step and ctx.attempt >= input_.since:
             raise Abort("no further", code="no_further")
         # Another number in each attempt: what is recorded is that of one, and stays (I15).
         return Paper(number=f"{ctx.step}-{ctx.run_id}-{ctx.attempt}")
@@ -62,31 +62,31 @@ def extend(  # noqa: C901 -- not complex, only many: all that the saga consists 
         reached(APPLIED, about)
 
     @kit.sagas.step(retry=QUICK)
-    def book(ctx: StepContext, journey: Journey) -> Paper:
-        return do(ctx, journey)
+    def book(ctx: StepContext, input_: CrashInput) -> Paper:
+        return do(ctx, input_)
 
     @book.compensation(retry=QUICK)
     def unbook(ctx: StepContext) -> None:
         undo(ctx)
 
     @kit.sagas.step(retry=QUICK)
-    def pay(ctx: StepContext, journey: Journey, booked: Paper) -> Paper:
-        return do(ctx, journey, book=booked)
+    def pay(ctx: StepContext, input_: CrashInput, booked: Paper) -> Paper:
+        return do(ctx, input_, book=booked)
 
     @pay.compensation(retry=QUICK)
     def refund(ctx: StepContext) -> None:
         undo(ctx)
 
     @kit.sagas.step(retry=QUICK)
-    def send(ctx: StepContext, journey: Journey, paid: Paper) -> Paper:
-        return do(ctx, journey, pay=paid)
+    def send(ctx: StepContext, input_: CrashInput, paid: Paper) -> Paper:
+        return do(ctx, input_, pay=paid)
 
     @send.compensation(retry=QUICK)
     def recall(ctx: StepContext) -> None:
         undo(ctx)
 
-    def journey(flow: Flow, journey: Journey) -> Paper:
-        paid = flow.step(pay, journey, flow.step(book, journey))
-        return flow.step(send, journey, paid)
+    def crash_saga(flow: Flow, input_: CrashInput) -> Paper:
+        paid = flow.step(pay, input_, flow.step(book, input_))
+        return flow.step(send, input_, paid)
 
-    return kit.sagas.saga(journey)
+    return kit.sagas.saga(crash_saga)

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from celeriac.machine.events import EventKind
 from celeriac.machine.runs import AT_REST
-from tests.crash.crash_saga import Journey, extend
-from tests.crash.failpoints import Act, Trap
+from tests.crash.crash_saga import CrashInput, extend
+from tests.crash.failpoints import Act, Failpoint
 from tests.proof import sometimes
 from tests.proof.checker import Asked, asked, check_runs
 from tests.workers.kit import GRACE, LEASE, SWEEP
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tests.processes import Process
     from tests.redis_server import RedisServer
 
-BACKOFF = 0.1  # seconds; of the journey's steps
+BACKOFF = 0.1  # seconds; of the steps of `crash_saga`
 #: L1: without progress for at most the lease, the grace before an undo, two sweeps, the grace of a
 #: message that got lost, and the delay of a retry.
 BOUND = LEASE + GRACE + 2 * SWEEP + GRACE + BACKOFF
@@ -56,12 +56,12 @@ class Crashed(NamedTuple):
     """A run that was hit, how it must end, and since when nothing is done to it any more."""
 
     run: RunHandle[Any]
-    trap: Trap
+    failpoint: Failpoint
     status: str
     since: float  # s since the epoch
 
 
-class Arena:
+class CrashWorld:
     """A world with workers whose points are armed."""
 
     def __init__(
@@ -100,9 +100,9 @@ class Arena:
         more = ["--without-mingle", "--without-gossip", "-I", "tests.crash.arm_points"]
         return self.world.celery(name, *options, *more, KIT_AHEAD=str(self._ahead))
 
-    def of(self, trap: Trap) -> Process:
-        """The worker in which a trap has sprung."""
-        group = trap.hits[0]["group"]
+    def of(self, failpoint: Failpoint) -> Process:
+        """The worker in which a failpoint was reached."""
+        group = failpoint.hits[0]["group"]
         return next(worker for worker in self.workers if worker.pid == group)
 
     def beside(self, *wounded: Process) -> list[Process]:
@@ -112,24 +112,26 @@ class Arena:
     # --- runs ----------------------------------------------------------------------------------
 
     def start(self, run_id: str, fails: str = "", since: int = 1) -> RunHandle[Any]:
-        """Start a journey; see there."""
-        value = Journey(fails=fails, since=since)
+        """Start a run of `crash_saga`; see there."""
+        value = CrashInput(fails=fails, since=since)
         self.starts[run_id] = asked(self.saga, value, run_id)
         return self.saga.start(value, id=run_id)
 
-    def trap(self, point: str, text: str | tuple[str, ...], act: Act, **options: Any) -> Trap:
-        """Set a trap."""
-        return Trap(self.folder, point, text, act, **options)
+    def failpoint(
+        self, point: str, text: str | tuple[str, ...], act: Act, **options: Any
+    ) -> Failpoint:
+        """Set a failpoint."""
+        return Failpoint(self.folder, point, text, act, **options)
 
-    def hit(self, *traps: Trap, timeout: float = 20.0) -> None:
-        """Wait until all traps have sprung."""
-        what = f"sprung: {traps}"
-        self.world.until(lambda: all(trap.hit for trap in traps), what, timeout)
+    def hit(self, *failpoints: Failpoint, timeout: float = 20.0) -> None:
+        """Wait until all failpoints were reached."""
+        what = f"reached: {failpoints}"
+        self.world.until(lambda: all(failpoint.hit for failpoint in failpoints), what, timeout)
 
-    def hit_any(self, traps: Iterable[Trap], timeout: float = 20.0) -> None:
-        """Wait until one of the traps has sprung."""
-        found = list(traps)
-        self.world.until(lambda: any(t.hit for t in found), f"sprung, one of: {found}", timeout)
+    def hit_any(self, failpoints: Iterable[Failpoint], timeout: float = 20.0) -> None:
+        """Wait until one of the failpoints was reached."""
+        found = list(failpoints)
+        self.world.until(lambda: any(t.hit for t in found), f"reached, one of: {found}", timeout)
 
     def events(self, run: RunHandle[Any], kind: str, step: str = "") -> list[Event]:
         """What happened of one kind, in both directions."""
@@ -144,7 +146,7 @@ class Arena:
         """
         crashed = list(crashed)
         bound = BOUND + ALLOWANCE + more
-        self.hit(*(each.trap for each in crashed))
+        self.hit(*(each.failpoint for each in crashed))
         for each in crashed:
             # It may take several steps that each make progress: what is judged is the longest gap.
             self.world.until(
@@ -205,10 +207,10 @@ def now() -> float:
     return time.time()
 
 
-def wait(arena: Arena, seconds: float) -> None:
+def wait(crash_world: CrashWorld, seconds: float) -> None:
     """Wait until some time has passed, as a fault lasts."""
     over = time.monotonic() + seconds
-    arena.world.until(lambda: time.monotonic() > over, "time has passed", seconds + 5)
+    crash_world.world.until(lambda: time.monotonic() > over, "time has passed", seconds + 5)
 
 
 def everything() -> bool:

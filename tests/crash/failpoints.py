@@ -1,9 +1,11 @@
-"""Traps: what a test wants to happen at a point, and proof that it did.
+"""Failpoints: what a test wants to happen at a point, and proof that it did.
 
-Owns: both sides.  A test sets a trap in a folder; the first process that reaches its point with
-its text leaves a mark and does what the trap says.  Refuses to know: what a run should make of it.
+Owns: both sides.  A test sets a failpoint in a folder; the first process that reaches its point
+with its text leaves a mark and does what the failpoint says.  Refuses to know: what a run should
+make of it.
 
-A trap is taken by renaming its file, so that of several processes one takes it.  What can be done:
+A failpoint is taken by renaming its file, so that of several processes one takes it.  What it can
+do:
 
 - `kill` the process, `kill-group` or `stop-group` of a worker: all its children with it,
 - `hold` it until the test says `go`, which is when the test restarts or stops something,
@@ -31,13 +33,13 @@ if TYPE_CHECKING:
 
 Act = Literal["kill", "kill-group", "stop-group", "hold", "lose", "fail", "pass"]
 
-_FOLDER = "traps"
+_FOLDER = "failpoints"
 _LONGEST_HOLD = 60.0  # seconds
 _numbers = itertools.count(1)
 
 
-class Trap:
-    """A trap, in the hands of the test that has set it."""
+class Failpoint:
+    """A failpoint, as the test that has set it sees it."""
 
     def __init__(
         self,
@@ -48,7 +50,7 @@ class Trap:
         *,
         again: bool = False,
     ) -> None:
-        """Set it; with *again* it springs each time, until it is taken away.
+        """Set it; with *again* it acts each time, until it is taken away.
 
         *text* must be in what the point is about; of several, all.
         """
@@ -56,7 +58,7 @@ class Trap:
         self.texts = (text,) if isinstance(text, str) else text
         place = folder / _FOLDER
         place.mkdir(exist_ok=True)
-        self._path = place / f"{next(_numbers):04}-{os.getpid()}.trap"
+        self._path = place / f"{next(_numbers):04}-{os.getpid()}.failpoint"
         order = {"point": point, "texts": self.texts, "act": act, "again": again}
         new = self._path.with_suffix(".new")
         new.write_text(json.dumps(order))
@@ -67,13 +69,13 @@ class Trap:
 
     @property
     def hits(self) -> list[dict[str, Any]]:
-        """Who has sprung it: pid, pgid and time of each."""
+        """Who has reached it: pid, pgid and time of each."""
         mark = self._path.with_suffix(".hit")
         return [json.loads(line) for line in mark.read_text().splitlines()] if mark.exists() else []
 
     @property
     def hit(self) -> bool:
-        """True once it has sprung."""
+        """True once it was reached."""
         return bool(self.hits)
 
     def go(self) -> None:
@@ -86,12 +88,12 @@ class Trap:
 
 
 def arm(folder: Path) -> Callable[[str, object], None]:
-    """Make this process step into the traps in *folder*; return what tells of further points."""
+    """Let the failpoints in *folder* act in this process; return what tells of further points."""
     place = folder / _FOLDER
     place.mkdir(exist_ok=True)
 
     def reached(point: str, about: object = None) -> None:
-        for path in sorted(place.glob("*.trap")):
+        for path in sorted(place.glob("*.failpoint")):
             _look(path, point, about)
 
     points.arm(reached)
@@ -107,7 +109,7 @@ def _look(path: Path, point: str, about: object) -> None:
         return
     if not order["again"]:
         try:
-            path.rename(path.with_suffix(".sprung"))
+            path.rename(path.with_suffix(".reached"))
         except FileNotFoundError:
             return
     mark = {"pid": os.getpid(), "group": os.getpgrp(), "at": time.time()}

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from tests.crash.environment import Arena, Crashed, everything, now, wait
+from tests.crash.environment import CrashWorld, Crashed, everything, now, wait
 from tests.workers.histories import claims
 from tests.workers.kit import LEASE
 
 if TYPE_CHECKING:
     from celeriac import RunHandle
     from celeriac.machine.plans import Phase
-    from tests.crash.failpoints import Act, Trap
+    from tests.crash.failpoints import Act, Failpoint
 
 TOLD, CLAIMED = "ahead.told", "ahead.claimed"
 
@@ -54,10 +54,10 @@ CASES = [Case(point, phase) for point in (TOLD, CLAIMED) for phase in ("do", "un
 REPRESENTATIVE = CASES if everything() else [Case(TOLD, "do"), Case(CLAIMED, "undo")]
 
 
-def _set(arena: Arena, case: Case, act: Act) -> tuple[RunHandle[object], Trap]:
+def _set(crash_world: CrashWorld, case: Case, act: Act) -> tuple[RunHandle[object], Failpoint]:
     run_id = f"{act}-{case.point}-{case.phase}"
-    trap = arena.trap(case.point, f"{run_id}:1:pay:{case.phase}:1:", act)
-    return arena.start(run_id, case.fails), trap
+    failpoint = crash_world.failpoint(case.point, f"{run_id}:1:pay:{case.phase}:1:", act)
+    return crash_world.start(run_id, case.fails), failpoint
 
 
 def _check(run: RunHandle[object], case: Case) -> None:
@@ -66,43 +66,43 @@ def _check(run: RunHandle[object], case: Case) -> None:
     assert claims(run, "book") == ([1] if case.fails or case.point == CLAIMED else [1, 2])
 
 
-def test_children_killed(ahead_arena: Arena) -> None:
+def test_children_killed(ahead_crash_world: CrashWorld) -> None:
     """What is lost is what was at work, and is tried again at once."""
-    hit = [(case, *_set(ahead_arena, case, "kill")) for case in CASES]
-    ahead_arena.hit(*(trap for _, _, trap in hit))
-    ahead_arena.judge(Crashed(run, trap, case.status, now()) for case, run, trap in hit)
+    hit = [(case, *_set(ahead_crash_world, case, "kill")) for case in CASES]
+    ahead_crash_world.hit(*(failpoint for _, _, failpoint in hit))
+    ahead_crash_world.judge(Crashed(run, failpoint, case.status, now()) for case, run, failpoint in hit)
     for case, run, _ in hit:
         _check(run, case)
 
 
 @pytest.mark.parametrize("case", REPRESENTATIVE, ids="-".join)
-def test_a_worker_killed(ahead_arena: Arena, case: Case) -> None:
+def test_a_worker_killed(ahead_crash_world: CrashWorld, case: Case) -> None:
     """A worker that dies with all its children is taken over by another."""
-    run, trap = _set(ahead_arena, case, "kill-group")
-    ahead_arena.hit(trap)
-    ahead_arena.of(trap).kill()  # buries it
-    ahead_arena.judge([Crashed(run, trap, case.status, trap.hits[0]["at"])])
+    run, failpoint = _set(ahead_crash_world, case, "kill-group")
+    ahead_crash_world.hit(failpoint)
+    ahead_crash_world.of(failpoint).kill()  # buries it
+    ahead_crash_world.judge([Crashed(run, failpoint, case.status, failpoint.hits[0]["at"])])
     _check(run, case)
 
 
-def test_a_worker_stopped(ahead_arena: Arena) -> None:
+def test_a_worker_stopped(ahead_crash_world: CrashWorld) -> None:
     """A worker that stands still for two leases, before the commit: its report is late."""
     case = Case(TOLD, "do")
-    run, trap = _set(ahead_arena, case, "stop-group")
-    ahead_arena.hit(trap)
-    wait(ahead_arena, 2 * LEASE)
-    ahead_arena.of(trap).signal_all(SIGCONT)
-    ahead_arena.judge([Crashed(run, trap, case.status, now())])
+    run, failpoint = _set(ahead_crash_world, case, "stop-group")
+    ahead_crash_world.hit(failpoint)
+    wait(ahead_crash_world, 2 * LEASE)
+    ahead_crash_world.of(failpoint).signal_all(SIGCONT)
+    ahead_crash_world.judge([Crashed(run, failpoint, case.status, now())])
     assert claims(run, "book")[:2] == [1, 2]
     assert claims(run, "pay")[0] == 1
 
 
 @pytest.mark.parametrize("point", ["store.asking", "store.answered"])
-def test_the_one_commit_cut_off(ahead_arena: Arena, point: str) -> None:
+def test_the_one_commit_cut_off(ahead_crash_world: CrashWorld, point: str) -> None:
     """A request that is lost is asked again, an answer that is lost decided anew: once (I11)."""
     run_id = f"cut-{point}"
     both = (f"run:{run_id}", '"completed","book","d",1', '"claimed","pay","d",1')
-    trap = ahead_arena.trap(point, both, "lose")
-    run = ahead_arena.start(run_id)
-    ahead_arena.judge([Crashed(run, trap, "completed", now())])
+    failpoint = ahead_crash_world.failpoint(point, both, "lose")
+    run = ahead_crash_world.start(run_id)
+    ahead_crash_world.judge([Crashed(run, failpoint, "completed", now())])
     assert claims(run, "book") == claims(run, "pay") == [1]

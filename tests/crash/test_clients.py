@@ -16,14 +16,22 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from celeriac import RunConflict, RunNotFound
-from tests.crash.crash_saga import Journey
-from tests.crash.environment import AFTER_OUTAGE, RECONNECT, Arena, Crashed, everything, now, wait
+from tests.crash.crash_saga import CrashInput
+from tests.crash.environment import (
+    AFTER_OUTAGE,
+    RECONNECT,
+    Crashed,
+    CrashWorld,
+    everything,
+    now,
+    wait,
+)
 from tests.proof.checker import asked
 from tests.workers.histories import claims
 from tests.workers.kit import LEASE
 
 if TYPE_CHECKING:
-    from tests.crash.failpoints import Act, Trap
+    from tests.crash.failpoints import Act, Failpoint
 
 _ROOT = Path(__file__).parents[2]
 
@@ -39,11 +47,11 @@ REPRESENTATIVE = ("start.asked", "message.publishing")
 
 
 class Client(NamedTuple):
-    """A client at work, and the trap that it will step into."""
+    """A client at work, and the failpoint that it will step into."""
 
     run_id: str
     point: str
-    trap: Trap
+    failpoint: Failpoint
     process: subprocess.Popen[str]
 
     def ends(self) -> tuple[int, str]:
@@ -56,17 +64,26 @@ def _points() -> list[str]:
     return [point for point in POINTS if everything() or point in REPRESENTATIVE]
 
 
-def _client(arena: Arena, name: str, point: str, act: Act) -> Client:
+def _client(crash_world: CrashWorld, name: str, point: str, act: Act) -> Client:
     run_id = f"{name}-{point}"
     text = f"{run_id}:1:book:do:1:" if point.startswith("message.") else run_id
-    return _start(arena, run_id, point, text, act)
+    return _start(crash_world, run_id, point, text, act)
 
 
-def _start(arena: Arena, run_id: str, point: str, text: str | tuple[str, ...], act: Act) -> Client:
-    trap = arena.trap(point, text, act)
+def _start(
+    crash_world: CrashWorld, run_id: str, point: str, text: str | tuple[str, ...], act: Act
+) -> Client:
+    failpoint = crash_world.failpoint(point, text, act)
     paths = os.pathsep.join([str(_ROOT / "worker"), str(_ROOT)])
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.crash.client", arena.redis.url, str(arena.folder), run_id],
+        [
+            sys.executable,
+            "-m",
+            "tests.crash.client",
+            crash_world.redis.url,
+            str(crash_world.folder),
+            run_id,
+        ],
         cwd=_ROOT,
         env={**os.environ, "PYTHONPATH": paths},
         stdout=subprocess.PIPE,
@@ -74,82 +91,90 @@ def _start(arena: Arena, run_id: str, point: str, text: str | tuple[str, ...], a
         text=True,
         start_new_session=True,  # a stop is for it alone
     )
-    arena.starts[run_id] = asked(arena.saga, Journey(), run_id, "unknown")
-    return Client(run_id, point, trap, process)
+    crash_world.starts[run_id] = asked(crash_world.saga, CrashInput(), run_id, "unknown")
+    return Client(run_id, point, failpoint, process)
 
 
-def test_clients_killed(arena: Arena) -> None:
+def test_clients_killed(crash_world: CrashWorld) -> None:
     """A client that dies before its commit leaves nothing; after it, the run is accepted."""
-    clients = [_client(arena, "killed", point, "kill") for point in _points()]
+    clients = [_client(crash_world, "killed", point, "kill") for point in _points()]
     for client in clients:
         assert client.ends()[0] == -signal.SIGKILL, client.point
     for client in clients:
         if client.point == "start.asked":
             with pytest.raises(RunNotFound):
-                arena.world.kit.sagas.run(client.run_id)
+                crash_world.world.kit.sagas.run(client.run_id)
         else:
             with pytest.raises(RunConflict):
-                arena.saga.start(Journey(fails="pay"), id=client.run_id)
+                crash_world.saga.start(CrashInput(fails="pay"), id=client.run_id)
     since = now()
     # Whoever tries again gets the same run.
-    arena.judge(Crashed(arena.start(c.run_id), c.trap, "completed", since) for c in clients)
+    crash_world.judge(
+        Crashed(crash_world.start(c.run_id), c.failpoint, "completed", since) for c in clients
+    )
     for client in clients:
-        run = arena.world.kit.sagas.run(client.run_id)
-        swept = {event.data["why"] for event in arena.events(run, "dispatched", "book")}
+        run = crash_world.world.kit.sagas.run(client.run_id)
+        swept = {event.data["why"] for event in crash_world.events(run, "dispatched", "book")}
         unsent = client.point in ("start.accepted", "message.publishing")
         assert swept == ({"unclaimed"} if unsent else set()), client.point
         assert claims(run, "book") == [1]
-        assert len(arena.events(run, "started")) == 1
+        assert len(crash_world.events(run, "started")) == 1
 
 
-def test_clients_stopped(arena: Arena) -> None:
+def test_clients_stopped(crash_world: CrashWorld) -> None:
     """A client that stands still for two leases after its commit keeps nobody waiting."""
-    clients = [_client(arena, "stopped", point, "stop-group") for point in _points()]
-    arena.hit(*(client.trap for client in clients))
-    kit, since = arena.world.kit, now()
+    clients = [_client(crash_world, "stopped", point, "stop-group") for point in _points()]
+    crash_world.hit(*(client.failpoint for client in clients))
+    kit, since = crash_world.world.kit, now()
     accepted = [client for client in clients if client.point != "start.asked"]
-    arena.judge(Crashed(kit.sagas.run(c.run_id), c.trap, "completed", since) for c in accepted)
-    wait(arena, 2 * LEASE)
+    crash_world.judge(
+        Crashed(kit.sagas.run(c.run_id), c.failpoint, "completed", since) for c in accepted
+    )
+    wait(crash_world, 2 * LEASE)
     for client in clients:
         os.killpg(client.process.pid, signal.SIGCONT)
     for client in clients:
         assert client.ends() == (0, "accepted"), client.point
-    arena.judge(Crashed(kit.sagas.run(c.run_id), c.trap, "completed", now()) for c in clients)
+    crash_world.judge(
+        Crashed(kit.sagas.run(c.run_id), c.failpoint, "completed", now()) for c in clients
+    )
     for client in clients:
         run = kit.sagas.run(client.run_id)
         assert [claims(run, step) for step in ("book", "pay", "send")] == [[1], [1], [1]]
 
 
-def test_redis_restarted_under_clients(arena: Arena) -> None:
+def test_redis_restarted_under_clients(crash_world: CrashWorld) -> None:
     """A client whose Redis is restarted in the middle of a start has its run accepted."""
-    clients = [_client(arena, "restarted", point, "hold") for point in _points()]
-    arena.hit(*(client.trap for client in clients))
-    arena.redis.restart()
+    clients = [_client(crash_world, "restarted", point, "hold") for point in _points()]
+    crash_world.hit(*(client.failpoint for client in clients))
+    crash_world.redis.restart()
     for client in clients:
-        client.trap.go()
+        client.failpoint.go()
     for client in clients:
         assert client.ends() == (0, "accepted"), client.point
-    kit, since = arena.world.kit, now()
-    arena.judge(
-        (Crashed(kit.sagas.run(c.run_id), c.trap, "completed", since) for c in clients),
+    kit, since = crash_world.world.kit, now()
+    crash_world.judge(
+        (Crashed(kit.sagas.run(c.run_id), c.failpoint, "completed", since) for c in clients),
         AFTER_OUTAGE + RECONNECT,
     )
     for client in clients:
-        assert len(arena.events(kit.sagas.run(client.run_id), "started")) == 1
+        assert len(crash_world.events(kit.sagas.run(client.run_id), "started")) == 1
 
 
-def test_requests_and_answers_of_clients_lost(arena: Arena) -> None:
+def test_requests_and_answers_of_clients_lost(crash_world: CrashWorld) -> None:
     """A start whose request or answer is lost is asked for again, and is one start."""
     clients = []
     for point in ("store.asking", "store.answered"):
         run_id = f"lost-{point}"
         text = (f"run:{run_id}", '"started"')
-        clients.append(_start(arena, run_id, point, text, "lose"))
+        clients.append(_start(crash_world, run_id, point, text, "lose"))
     for client in clients:
         assert client.ends() == (0, "accepted"), client.point
-    kit, since = arena.world.kit, now()
-    arena.judge(Crashed(kit.sagas.run(c.run_id), c.trap, "completed", since) for c in clients)
+    kit, since = crash_world.world.kit, now()
+    crash_world.judge(
+        Crashed(kit.sagas.run(c.run_id), c.failpoint, "completed", since) for c in clients
+    )
     for client in clients:
         run = kit.sagas.run(client.run_id)
-        assert len(arena.events(run, "started")) == 1
+        assert len(crash_world.events(run, "started")) == 1
         assert claims(run, "book") == [1]

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from tests.crash.environment import Arena, Crashed, everything, now
+from tests.crash.environment import Crashed, CrashWorld, everything, now
 from tests.workers.histories import claims
 
 if TYPE_CHECKING:
     from celeriac import RunHandle
-    from tests.crash.failpoints import Trap
+    from tests.crash.failpoints import Failpoint
 
 REQUEST, ANSWER = "store.asking", "store.answered"
 
@@ -47,44 +47,48 @@ def _contacts() -> list[Contact]:
     return [each for each in CONTACTS if everything() or each.name in REPRESENTATIVE]
 
 
-def test_each_request_and_each_answer_lost(arena: Arena) -> None:
+def test_each_request_and_each_answer_lost(crash_world: CrashWorld) -> None:
     """What is asked again after a lost answer has happened once, and costs no attempt."""
-    hit: list[tuple[Contact, RunHandle[object], Trap]] = []
+    hit: list[tuple[Contact, RunHandle[object], Failpoint]] = []
     for contact in _contacts():
         for point in (REQUEST, ANSWER):
             run_id = f"{point}-{contact.name}"
-            trap = arena.trap(point, (f"run:{run_id}", contact.sign), "lose")
-            hit.append((contact, arena.start(run_id, contact.fails), trap))
-    arena.hit(*(trap for _, _, trap in hit))
+            failpoint = crash_world.failpoint(point, (f"run:{run_id}", contact.sign), "lose")
+            hit.append((contact, crash_world.start(run_id, contact.fails), failpoint))
+    crash_world.hit(*(failpoint for _, _, failpoint in hit))
     ended = {"": "completed", "send": "compensated"}
-    arena.judge(Crashed(run, trap, ended[contact.fails], now()) for contact, run, trap in hit)
+    crash_world.judge(
+        Crashed(run, failpoint, ended[contact.fails], now()) for contact, run, failpoint in hit
+    )
     for contact, run, _ in hit:
         assert claims(run, "pay") == [1], run.id
         assert claims(run, "pay", "undo") == ([1] if contact.fails else []), run.id
 
 
 @pytest.mark.parametrize("point", [REQUEST, ANSWER])
-def test_the_sweep_cut_off(arena: Arena, point: str) -> None:
+def test_the_sweep_cut_off(crash_world: CrashWorld, point: str) -> None:
     """A sweep that loses its request or its answer has another one after it."""
     run_id = f"swept-{point}"
-    with arena.world.fault("drop", only=f"{run_id}:pay:1"):
-        run = arena.start(run_id)
-        arena.world.until(lambda: arena.world.published(f"{run_id}:pay:1", "-"), "it is lost")
-        look = arena.trap(point, ("ZRANGEBYSCORE", ":wake"), "lose")
-        send = arena.trap(point, (f"run:{run_id}", '"dispatched","pay"'), "lose")
-    arena.hit(look, send)
-    arena.judge([Crashed(run, send, "completed", now())])
+    with crash_world.world.fault("drop", only=f"{run_id}:pay:1"):
+        run = crash_world.start(run_id)
+        crash_world.world.until(
+            lambda: crash_world.world.published(f"{run_id}:pay:1", "-"), "it is lost"
+        )
+        look = crash_world.failpoint(point, ("ZRANGEBYSCORE", ":wake"), "lose")
+        send = crash_world.failpoint(point, (f"run:{run_id}", '"dispatched","pay"'), "lose")
+    crash_world.hit(look, send)
+    crash_world.judge([Crashed(run, send, "completed", now())])
     assert claims(run, "pay") == [1]
 
 
 @pytest.mark.parametrize("point", [REQUEST, ANSWER])
-def test_an_expiry_cut_off(arena: Arena, point: str) -> None:
+def test_an_expiry_cut_off(crash_world: CrashWorld, point: str) -> None:
     """An attempt is given up once, also if the sweep that does it is not told so."""
     run_id = f"expired-{point}"
-    kill = arena.trap("step.claimed", f"{run_id}:1:pay:do:1:", "kill")
-    lose = arena.trap(point, (f"run:{run_id}", '"lost","pay","d",1'), "lose")
-    run = arena.start(run_id)
-    arena.hit(kill, lose)
-    arena.judge([Crashed(run, lose, "completed", now())])
+    kill = crash_world.failpoint("step.claimed", f"{run_id}:1:pay:do:1:", "kill")
+    lose = crash_world.failpoint(point, (f"run:{run_id}", '"lost","pay","d",1'), "lose")
+    run = crash_world.start(run_id)
+    crash_world.hit(kill, lose)
+    crash_world.judge([Crashed(run, lose, "completed", now())])
     assert claims(run, "pay") == [1, 2]
-    assert len(arena.events(run, "lost")) == 1
+    assert len(crash_world.events(run, "lost")) == 1

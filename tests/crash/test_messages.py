@@ -11,7 +11,7 @@ from signal import SIGSTOP
 from typing import TYPE_CHECKING, Any
 
 from tests.crash.crash_saga import SENT
-from tests.crash.environment import Arena, Crashed, now
+from tests.crash.environment import Crashed, CrashWorld, now
 from tests.proof import sometimes
 from tests.workers.histories import bodies, claims
 
@@ -22,78 +22,82 @@ _QUEUE = "celery"
 _ONCE = {"book": 1, "pay": 1, "send": 1}
 
 
-def _nobody_is_up(arena: Arena) -> None:
-    for worker in arena.workers:
+def _nobody_is_up(crash_world: CrashWorld) -> None:
+    for worker in crash_world.workers:
         worker.kill()
 
 
-def test_a_message_popped_and_lost(arena: Arena) -> None:
+def test_a_message_popped_and_lost(crash_world: CrashWorld) -> None:
     """The sweep sends a message again that was popped and lost; the old copy is refused."""
-    _nobody_is_up(arena)
-    run = arena.start("popped")
-    with arena.redis.client() as client:
-        popped = _popped(arena, client, run)
-        trap = arena.trap("sweep.looking", "popped:", "pass")
-        arena.mend()
-        arena.judge([Crashed(run, trap, "completed", now())])
+    _nobody_is_up(crash_world)
+    run = crash_world.start("popped")
+    with crash_world.redis.client() as client:
+        popped = _popped(crash_world, client, run)
+        failpoint = crash_world.failpoint("sweep.looking", "popped:", "pass")
+        crash_world.mend()
+        crash_world.judge([Crashed(run, failpoint, "completed", now())])
         assert claims(run, "book") == [1]
-        assert {e.data["why"] for e in arena.events(run, "dispatched", "book")} == {"unclaimed"}
+        assert {e.data["why"] for e in crash_world.events(run, "dispatched", "book")} == {
+            "unclaimed"
+        }
         # Now the old copy is delivered after all, twice.
-        back = [arena.trap("step.arrived", "popped:1:book:do:1:", "pass") for _ in range(2)]
+        back = [
+            crash_world.failpoint("step.arrived", "popped:1:book:do:1:", "pass") for _ in range(2)
+        ]
         client.lpush(_QUEUE, popped, popped)
-    arena.hit(*back)
+    crash_world.hit(*back)
     sometimes.seen(sometimes.STALE_DELIVERY, len(back))
-    _settled(arena, run)
+    _settled(crash_world, run)
 
 
-def _popped(arena: Arena, client: Any, run: RunHandle[Any]) -> str:
+def _popped(crash_world: CrashWorld, client: Any, run: RunHandle[Any]) -> str:
     """Take the message of a run from the broker, as a worker does whose connection then breaks."""
 
     def waiting() -> list[str]:
         found: list[str] = client.lrange(_QUEUE, 0, -1)
         return [m for m in found if json.loads(m)["headers"]["id"] == f"{run.id}:book:1"]
 
-    [message] = arena.world.until(waiting, "it is in the queue")
+    [message] = crash_world.world.until(waiting, "it is in the queue")
     assert client.lrem(_QUEUE, 1, message) == 1
     return message
 
 
-def _settled(arena: Arena, run: RunHandle[Any]) -> None:
+def _settled(crash_world: CrashWorld, run: RunHandle[Any]) -> None:
     """Nothing follows a message that came too late: the run stays as it was, and so do bodies."""
-    later = arena.start(f"after-{run.id}")
-    arena.world.until(lambda: later.status == "completed", "what came after it is done")
-    assert bodies(arena.world, run) == _ONCE
-    assert arena.violations([run.id, later.id]) == []
+    later = crash_world.start(f"after-{run.id}")
+    crash_world.world.until(lambda: later.status == "completed", "what came after it is done")
+    assert bodies(crash_world.world, run) == _ONCE
+    assert crash_world.violations([run.id, later.id]) == []
 
 
-def test_messages_prefetched_by_a_worker_that_dies(arena: Arena) -> None:
+def test_messages_prefetched_by_a_worker_that_dies(crash_world: CrashWorld) -> None:
     """What a dead worker had in its hands is sent again, and refused when it is restored."""
-    keep = arena.workers.pop()
-    for worker in arena.workers:
+    keep = crash_world.workers.pop()
+    for worker in crash_world.workers:
         worker.kill()
-    arena.workers = [keep]
-    arena.beat.signal(SIGSTOP)  # a tick of its would be taken instead
+    crash_world.workers = [keep]
+    crash_world.beat.signal(SIGSTOP)  # a tick of its would be taken instead
     # Both children are busy: of what comes next, the worker takes some and cannot begin it.
-    held = [arena.trap(SENT, f"busy-{n}:1:book:do:1:", "hold") for n in range(2)]
-    busy = [arena.start(f"busy-{n}") for n in range(2)]
-    arena.hit(*held)
-    waiting = [arena.start(f"waiting-{n}") for n in range(4)]
-    with arena.redis.client() as client:
-        taken = arena.world.until(lambda: _in_hand(client), "the worker has prefetched")
+    held = [crash_world.failpoint(SENT, f"busy-{n}:1:book:do:1:", "hold") for n in range(2)]
+    busy = [crash_world.start(f"busy-{n}") for n in range(2)]
+    crash_world.hit(*held)
+    waiting = [crash_world.start(f"waiting-{n}") for n in range(4)]
+    with crash_world.redis.client() as client:
+        taken = crash_world.world.until(lambda: _in_hand(client), "the worker has prefetched")
         keep.kill()
-        trap = arena.trap("sweep.looking", "waiting-", "pass")
-        arena.mend()
+        failpoint = crash_world.failpoint("sweep.looking", "waiting-", "pass")
+        crash_world.mend()
         since = now()
-        arena.judge(Crashed(run, trap, "completed", since) for run in (*busy, *waiting))
+        crash_world.judge(Crashed(run, failpoint, "completed", since) for run in (*busy, *waiting))
         for run in waiting:
             assert claims(run, "book") == [1]
         # The visibility timeout passes: the broker delivers what the dead worker held once more.
-        back = arena.trap("step.arrived", ":book:do:1:", "pass", again=True)
+        back = crash_world.failpoint("step.arrived", ":book:do:1:", "pass", again=True)
         client.lpush(_QUEUE, *taken)
-    arena.world.until(lambda: len(back.hits) >= len(taken), "all were delivered once more")
+    crash_world.world.until(lambda: len(back.hits) >= len(taken), "all were delivered once more")
     back.take_away()
     for run in waiting:
-        _settled(arena, run)
+        _settled(crash_world, run)
 
 
 def _in_hand(client: Any) -> list[str]:
@@ -103,14 +107,16 @@ def _in_hand(client: Any) -> list[str]:
     return [each for each in messages if "waiting-" in each]
 
 
-def test_a_compensation_that_waits_in_vain(arena: Arena) -> None:
+def test_a_compensation_that_waits_in_vain(crash_world: CrashWorld) -> None:
     """A compensation whose message is lost is in the wake index, and the sweep sends it."""
     run_id = "in-vain"
-    with arena.world.fault("drop", only=f"{run_id}:pay:undo:1"):
-        run = arena.start(run_id, "send")
-        arena.world.until(lambda: arena.world.published(f"{run_id}:pay:undo:1", "-"), "it is lost")
-        trap = arena.trap("sweep.looking", f"{run_id}:", "kill")
-    arena.hit(trap)
-    arena.judge([Crashed(run, trap, "compensated", now())])
+    with crash_world.world.fault("drop", only=f"{run_id}:pay:undo:1"):
+        run = crash_world.start(run_id, "send")
+        crash_world.world.until(
+            lambda: crash_world.world.published(f"{run_id}:pay:undo:1", "-"), "it is lost"
+        )
+        failpoint = crash_world.failpoint("sweep.looking", f"{run_id}:", "kill")
+    crash_world.hit(failpoint)
+    crash_world.judge([Crashed(run, failpoint, "compensated", now())])
     assert claims(run, "pay", "undo") == [1]
-    assert len(arena.events(run, "dispatched", "pay")) == 1
+    assert len(crash_world.events(run, "dispatched", "pay")) == 1

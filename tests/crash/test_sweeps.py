@@ -13,14 +13,22 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from tests.crash.environment import AFTER_OUTAGE, RECONNECT, Arena, Crashed, everything, now, wait
+from tests.crash.environment import (
+    AFTER_OUTAGE,
+    RECONNECT,
+    Crashed,
+    CrashWorld,
+    everything,
+    now,
+    wait,
+)
 from tests.proof import sometimes
 from tests.workers.histories import claims
 from tests.workers.kit import LEASE
 
 if TYPE_CHECKING:
     from celeriac import RunHandle
-    from tests.crash.failpoints import Act, Trap
+    from tests.crash.failpoints import Act, Failpoint
 
 
 class Sweep(NamedTuple):
@@ -45,101 +53,111 @@ FAULTS: tuple[Act, ...] = ("kill", "kill-group", "stop-group", "hold")
 
 @pytest.mark.parametrize("act", FAULTS if everything() else FAULTS[:1])
 @pytest.mark.parametrize("sweep", SWEEPS, ids=lambda sweep: f"{sweep.point}-{sweep.why}")
-def test_a_sweep_crashed(arena: Arena, sweep: Sweep, act: Act) -> None:
+def test_a_sweep_crashed(crash_world: CrashWorld, sweep: Sweep, act: Act) -> None:
     """What a sweep had taken and not seen to is taken again, by another one."""
     run_id = f"{act}-{sweep.point}-{sweep.why}"
-    run, trap = _due(arena, run_id, sweep, act)
-    arena.hit(trap)
-    more = _heal(arena, trap, act)
-    arena.judge([Crashed(run, trap, "completed", now())], more)
+    run, failpoint = _due(crash_world, run_id, sweep, act)
+    crash_world.hit(failpoint)
+    more = _heal(crash_world, failpoint, act)
+    crash_world.judge([Crashed(run, failpoint, "completed", now())], more)
     assert claims(run, "pay") == ([1] if sweep.why == "message" else [1, 2])
 
 
-def _due(arena: Arena, run_id: str, sweep: Sweep, act: Act) -> tuple[RunHandle[object], Trap]:
-    """Start a run that a sweep will have to see to, and set the trap for that sweep."""
+def _due(
+    crash_world: CrashWorld, run_id: str, sweep: Sweep, act: Act
+) -> tuple[RunHandle[object], Failpoint]:
+    """Start a run that a sweep will have to see to, and set the failpoint for that sweep."""
     if sweep.why == "attempt":
-        arena.trap("step.claimed", f"{run_id}:1:pay:do:1:", "kill")
-        trap = arena.trap(sweep.point, sweep.text(run_id), act)
-        return arena.start(run_id), trap
-    with arena.world.fault("drop", only=f"{run_id}:pay:1"):
-        run = arena.start(run_id)
-        arena.world.until(lambda: arena.world.published(f"{run_id}:pay:1", "-"), "it is lost")
-        return run, arena.trap(sweep.point, sweep.text(run_id), act)
+        crash_world.failpoint("step.claimed", f"{run_id}:1:pay:do:1:", "kill")
+        failpoint = crash_world.failpoint(sweep.point, sweep.text(run_id), act)
+        return crash_world.start(run_id), failpoint
+    with crash_world.world.fault("drop", only=f"{run_id}:pay:1"):
+        run = crash_world.start(run_id)
+        crash_world.world.until(
+            lambda: crash_world.world.published(f"{run_id}:pay:1", "-"), "it is lost"
+        )
+        return run, crash_world.failpoint(sweep.point, sweep.text(run_id), act)
 
 
-def _heal(arena: Arena, trap: Trap, act: Act) -> float:
+def _heal(crash_world: CrashWorld, failpoint: Failpoint, act: Act) -> float:
     """End the fault; return by how many seconds that makes the bound longer."""
     if act == "kill-group":
-        arena.of(trap).kill()
+        crash_world.of(failpoint).kill()
     if act == "stop-group":
-        wait(arena, 2 * LEASE)
-        arena.of(trap).signal_all(SIGCONT)
+        wait(crash_world, 2 * LEASE)
+        crash_world.of(failpoint).signal_all(SIGCONT)
     if act != "hold":
         return 0.0
-    arena.redis.restart()
-    trap.go()
+    crash_world.redis.restart()
+    failpoint.go()
     return AFTER_OUTAGE + RECONNECT
 
 
-def test_two_sweeps_at_once(arena: Arena) -> None:
+def test_two_sweeps_at_once(crash_world: CrashWorld) -> None:
     """Two sweeps that see to one entry at the same time send one message."""
     run_id = "two-sweeps"
-    with arena.world.fault("drop", only=f"{run_id}:pay:1"):
-        run = arena.start(run_id)
-        arena.world.until(lambda: arena.world.published(f"{run_id}:pay:1", "-"), "it is lost")
-        traps = [arena.trap("sweep.looking", f"{run_id}:", "hold") for _ in range(2)]
-    arena.hit(*traps)
-    assert len({trap.hits[0]["pid"] for trap in traps}) == 2
+    with crash_world.world.fault("drop", only=f"{run_id}:pay:1"):
+        run = crash_world.start(run_id)
+        crash_world.world.until(
+            lambda: crash_world.world.published(f"{run_id}:pay:1", "-"), "it is lost"
+        )
+        failpoints = [
+            crash_world.failpoint("sweep.looking", f"{run_id}:", "hold") for _ in range(2)
+        ]
+    crash_world.hit(*failpoints)
+    assert len({failpoint.hits[0]["pid"] for failpoint in failpoints}) == 2
     sometimes.seen(sometimes.DOUBLE_SWEEP)
-    for trap in traps:
-        trap.go()
-    arena.judge(Crashed(run, trap, "completed", now()) for trap in traps)
-    assert len(arena.events(run, "dispatched", "pay")) == 1
-    assert len(arena.world.published(f"{run_id}:pay:1")) == 1
+    for failpoint in failpoints:
+        failpoint.go()
+    crash_world.judge(Crashed(run, failpoint, "completed", now()) for failpoint in failpoints)
+    assert len(crash_world.events(run, "dispatched", "pay")) == 1
+    assert len(crash_world.world.published(f"{run_id}:pay:1")) == 1
 
 
-def test_two_sweeps_give_up_one_attempt(arena: Arena) -> None:
+def test_two_sweeps_give_up_one_attempt(crash_world: CrashWorld) -> None:
     """Two sweeps that find the same lease run out give the attempt up once."""
     run_id = "two-expiries"
-    kill = arena.trap("step.claimed", f"{run_id}:1:pay:do:1:", "kill")
-    traps = [arena.trap("sweep.looking", f"{run_id}:pay:do:1", "hold") for _ in range(2)]
-    run = arena.start(run_id)
-    arena.hit(kill, *traps)
+    kill = crash_world.failpoint("step.claimed", f"{run_id}:1:pay:do:1:", "kill")
+    failpoints = [
+        crash_world.failpoint("sweep.looking", f"{run_id}:pay:do:1", "hold") for _ in range(2)
+    ]
+    run = crash_world.start(run_id)
+    crash_world.hit(kill, *failpoints)
     sometimes.seen(sometimes.DOUBLE_SWEEP)
-    for trap in traps:
-        trap.go()
-    arena.judge(Crashed(run, trap, "completed", now()) for trap in traps)
-    assert len(arena.events(run, "lost")) == 1
+    for failpoint in failpoints:
+        failpoint.go()
+    crash_world.judge(Crashed(run, failpoint, "completed", now()) for failpoint in failpoints)
+    assert len(crash_world.events(run, "lost")) == 1
     assert claims(run, "pay") == [1, 2]
 
 
-def test_three_causes_at_once(arena: Arena) -> None:
+def test_three_causes_at_once(crash_world: CrashWorld) -> None:
     """A failure, an expiry and an operator at the same moment: the run turns round once."""
     run_id = "three-causes"
-    performed = arena.trap("step.performed", f"{run_id}:1:send:do:1:", "hold")
-    missed = arena.trap("lease.renewing", f"{run_id}:send:do:1", "fail", again=True)
-    expiry = arena.trap("sweep.looking", f"{run_id}:send:do:1", "hold")
-    run = arena.start(run_id, "send")
-    arena.hit(performed, missed, expiry)
+    performed = crash_world.failpoint("step.performed", f"{run_id}:1:send:do:1:", "hold")
+    missed = crash_world.failpoint("lease.renewing", f"{run_id}:send:do:1", "fail", again=True)
+    expiry = crash_world.failpoint("sweep.looking", f"{run_id}:send:do:1", "hold")
+    run = crash_world.start(run_id, "send")
+    crash_world.hit(performed, missed, expiry)
     operator = Thread(target=run.cancel, kwargs={"reason": "enough"})
     performed.go()
     expiry.go()
     operator.start()
     operator.join(20)
     missed.take_away()
-    arena.judge([Crashed(run, expiry, "compensated", now())])
-    assert len(arena.events(run, "compensation_started")) == 1
+    crash_world.judge([Crashed(run, expiry, "compensated", now())])
+    assert len(crash_world.events(run, "compensation_started")) == 1
     assert [claims(run, step, "undo")[:1] for step in ("send", "pay", "book")] == [[1], [1], [1]]
 
 
-def test_an_errback_and_a_sweep_at_once(arena: Arena) -> None:
+def test_an_errback_and_a_sweep_at_once(crash_world: CrashWorld) -> None:
     """An errback and a sweep that look at the same moment undo each step once."""
     run_id = "errback-and-sweep"
-    errback = arena.trap("errback.called", run_id, "hold")
-    sweep = arena.trap("sweep.looking", f"{run_id}:", "hold")
-    run = arena.start(run_id, "send")
-    arena.hit(errback, sweep)
+    errback = crash_world.failpoint("errback.called", run_id, "hold")
+    sweep = crash_world.failpoint("sweep.looking", f"{run_id}:", "hold")
+    run = crash_world.start(run_id, "send")
+    crash_world.hit(errback, sweep)
     errback.go()
     sweep.go()
-    arena.judge([Crashed(run, sweep, "compensated", now())])
+    crash_world.judge([Crashed(run, sweep, "compensated", now())])
     assert [claims(run, step, "undo") for step in ("send", "pay", "book")] == [[1], [1], [1]]

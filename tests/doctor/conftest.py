@@ -9,7 +9,7 @@ import pytest
 
 from celeriac.doctor import examine
 from tests.doctor.examined_app import build
-from tests.doctor.processes import Ward
+from tests.doctor.processes import ExaminedProcesses
 from tests.redis_server import RedisServer
 
 if TYPE_CHECKING:
@@ -101,9 +101,9 @@ def clean(sound: RedisServer) -> RedisServer:
 
 
 @pytest.fixture
-def ward(tmp_path: Path) -> Iterator[Ward]:
+def processes(tmp_path: Path) -> Iterator[ExaminedProcesses]:
     """Workers and beats that end with the test."""
-    made = Ward(tmp_path)
+    made = ExaminedProcesses(tmp_path)
     try:
         yield made
     finally:

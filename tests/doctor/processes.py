@@ -22,7 +22,7 @@ def environment(**clinic: Any) -> dict[str, str]:
     return processes.environment(**{VARIABLE: json.dumps(clinic)})
 
 
-class Ward:
+class ExaminedProcesses:
     """Starts workers and beats, and ends what it started."""
 
     def __init__(self, folder: Path) -> None:

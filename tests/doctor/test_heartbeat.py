@@ -26,23 +26,27 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.doctor.conftest import Serve
-    from tests.doctor.processes import Ward
+    from tests.doctor.processes import ExaminedProcesses
     from tests.processes import Process
     from tests.redis_server import RedisServer
 
 OLD = 2.5 * INTERVAL  # a living worker's file is younger
 
 
-def test_an_option_of_the_worker(clean: RedisServer, ward: Ward, tmp_path: Path) -> None:
+def test_an_option_of_the_worker(
+    clean: RedisServer, processes: ExaminedProcesses, tmp_path: Path
+) -> None:
     """The file of a command line wins: each of several workers on a machine has its own."""
     conf = {"saga_heartbeat_file": str(tmp_path / "set")}
     option = f"--saga-heartbeat-file={tmp_path / 'told-%n'}"
-    ward.worker("w1", option, broker=clean.url, state=clean.url, conf=conf)
+    processes.worker("w1", option, broker=clean.url, state=clean.url, conf=conf)
     until(lambda: young(tmp_path / "told-w1"), "a touch")
     assert not (tmp_path / "set").exists()
 
 
-def test_a_broker_without_an_event_loop(clean: RedisServer, ward: Ward, tmp_path: Path) -> None:
+def test_a_broker_without_an_event_loop(
+    clean: RedisServer, processes: ExaminedProcesses, tmp_path: Path
+) -> None:
     """Where a worker waits for messages in another way, its loop touches the file all the same."""
     folders = {name: str(tmp_path / "spool") for name in ("data_folder_in", "data_folder_out")}
     conf = {
@@ -50,16 +54,16 @@ def test_a_broker_without_an_event_loop(clean: RedisServer, ward: Ward, tmp_path
         "broker_transport_options": folders | {"control_folder": str(tmp_path / "control")},
     }
     (tmp_path / "spool").mkdir()
-    ward.worker("w1", broker="filesystem://", state=clean.url, conf=conf)
+    processes.worker("w1", broker="filesystem://", state=clean.url, conf=conf)
     until(lambda: young(tmp_path / "alive"), "a touch")
     first = (tmp_path / "alive").stat().st_mtime
     until(lambda: (tmp_path / "alive").stat().st_mtime > first, "another touch")
 
 
-def worker(ward: Ward, server: RedisServer, file: Path, *args: str) -> Process:
+def worker(processes: ExaminedProcesses, server: RedisServer, file: Path, *args: str) -> Process:
     """Start a worker that keeps *file*."""
     conf = {"saga_heartbeat_file": str(file)}
-    return ward.worker("w1", *args, broker=server.url, state=server.url, conf=conf)
+    return processes.worker("w1", *args, broker=server.url, state=server.url, conf=conf)
 
 
 def young(file: Path) -> bool:
@@ -75,12 +79,14 @@ def old(file: Path) -> bool:
 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
-def test_a_worker_that_lives(clean: RedisServer, ward: Ward, tmp_path: Path, pool: str) -> None:
+def test_a_worker_that_lives(
+    clean: RedisServer, processes: ExaminedProcesses, tmp_path: Path, pool: str
+) -> None:
     """The file appears when the worker is ready, is touched again and again, and goes with it."""
     file = tmp_path / "alive"
     file.touch()
     os.utime(file, (1, 1))  # what a worker before it has left
-    process = worker(ward, clean, file, "-P", pool)
+    process = worker(processes, clean, file, "-P", pool)
     until(lambda: young(file), "a touch")
     first = file.stat().st_mtime
     until(lambda: file.stat().st_mtime > first, "another touch")
@@ -89,10 +95,12 @@ def test_a_worker_that_lives(clean: RedisServer, ward: Ward, tmp_path: Path, poo
     assert not file.exists()
 
 
-def test_a_worker_that_hangs(clean: RedisServer, ward: Ward, tmp_path: Path) -> None:
+def test_a_worker_that_hangs(
+    clean: RedisServer, processes: ExaminedProcesses, tmp_path: Path
+) -> None:
     """A main process that stands still touches nothing, and goes on when it can."""
     file = tmp_path / "alive"
-    process = worker(ward, clean, file)
+    process = worker(processes, clean, file)
     until(lambda: young(file), "a touch")
     process.signal(SIGSTOP)
     until(lambda: old(file), "old age")
@@ -100,10 +108,10 @@ def test_a_worker_that_hangs(clean: RedisServer, ward: Ward, tmp_path: Path) -> 
     until(lambda: young(file), "a touch again")
 
 
-def test_a_broker_that_is_gone(serve: Serve, ward: Ward, tmp_path: Path) -> None:
+def test_a_broker_that_is_gone(serve: Serve, processes: ExaminedProcesses, tmp_path: Path) -> None:
     """A worker without its broker grows old, and is young again once it is back."""
     server, file = serve(), tmp_path / "alive"
-    worker(ward, server, file)
+    worker(processes, server, file)
     until(lambda: young(file), "a touch")
     server.kill()
     until(lambda: old(file), "old age")
@@ -111,19 +119,23 @@ def test_a_broker_that_is_gone(serve: Serve, ward: Ward, tmp_path: Path) -> None
     until(lambda: young(file), "a touch again", 60)
 
 
-def test_a_file_that_cannot_be_written(clean: RedisServer, ward: Ward, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_written(
+    clean: RedisServer, processes: ExaminedProcesses, tmp_path: Path
+) -> None:
     """A worker works all the same, and says once what is wrong."""
-    process = worker(ward, clean, tmp_path / "missing" / "alive")
+    process = worker(processes, clean, tmp_path / "missing" / "alive")
     process.await_text("saga_heartbeat_file cannot be written")
     (tmp_path / "missing").mkdir()
     until(lambda: young(tmp_path / "missing" / "alive"), "a touch")
     assert process.text().count("cannot be written") == 1
 
 
-def test_a_worker_that_keeps_none(clean: RedisServer, ward: Ward, tmp_path: Path) -> None:
+def test_a_worker_that_keeps_none(
+    clean: RedisServer, processes: ExaminedProcesses, tmp_path: Path
+) -> None:
     """Without the setting there is no file, and no part of the worker for it."""
     before = set(tmp_path.iterdir())
-    process = ward.worker("w1", broker=clean.url, state=clean.url)
+    process = processes.worker("w1", broker=clean.url, state=clean.url)
     made = {path.name for path in set(tmp_path.iterdir()) - before}
     assert made == {process.log.name}
 

@@ -17,7 +17,7 @@ from celeriac.doctor import CHECKS, Severity, examine, judge
 from celeriac.doctor.facts import Facts, gather
 from celeriac.doctor.findings import Unseen
 from celeriac.doctor.server import Server
-from celeriac.doctor.store_contents import Shelves
+from celeriac.doctor.store_contents import StoreContents
 from celeriac.store import SweepMark
 from tests.doctor.conftest import Examined
 from tests.doctor.examined_app import build
@@ -149,9 +149,9 @@ def test_a_sweep_that_lags(facts: Facts) -> None:
     """What has been due for longer than a lease was not looked at."""
     assert isinstance(facts.server, Server)
     now = facts.server.now
-    late = dataclasses.replace(facts, shelves=Shelves(due=now - 60_000))
+    late = dataclasses.replace(facts, contents=StoreContents(due=now - 60_000))
     assert "60 s" in _crew_checks(late, "sweep-lag").bad["sweep-lag"]
-    soon = dataclasses.replace(facts, shelves=Shelves(due=now - 1_000))
+    soon = dataclasses.replace(facts, contents=StoreContents(due=now - 1_000))
     assert _crew_checks(soon, "sweep-lag").bad == {}
 
 
@@ -159,7 +159,7 @@ def test_runs_that_cannot_go_on(facts: Facts) -> None:
     """Each reason is told once, with a run that has it, and how many others."""
     why = "ship: not sent: QueueNotFound: Queue 'labels' missing from task_queues"
     blocked = {"order-1": why, "order-2": why, "order-3": "pay: worker w1 does not know the task"}
-    held = dataclasses.replace(facts, shelves=Shelves(looked_at=9, blocked=blocked))
+    held = dataclasses.replace(facts, contents=StoreContents(looked_at=9, blocked=blocked))
     findings = _crew_checks(held, "blocked").report.findings
     assert [each.text for each in findings] == [
         f"order-1 and 1 more of 9 live runs looked at: {why}",

@@ -20,19 +20,21 @@ if TYPE_CHECKING:
     from celery import Celery
 
     from tests.doctor.conftest import Examine, Serve
-    from tests.doctor.processes import Ward
+    from tests.doctor.processes import ExaminedProcesses
     from tests.redis_server import RedisServer
 
 WORK = tuple(check.id for check in CHECKS.values() if check.area == "workers")
 CREW = tuple(each for each in WORK if each not in ("sweep", "beat"))
 
 
-def test_a_sound_world(examined: Examine, serve: Serve, clean: RedisServer, ward: Ward) -> None:
+def test_a_sound_world(
+    examined: Examine, serve: Serve, clean: RedisServer, processes: ExaminedProcesses
+) -> None:
     """Broker and runs on servers of their own, a worker and a beat: nothing to say at all."""
     broker = serve()
     clinic = {"broker": broker.url, "state": clean.url}
-    ward.beat("beat", **clinic)
-    ward.worker("w1", **clinic)
+    processes.beat("beat", **clinic)
+    processes.worker("w1", **clinic)
     app = build(broker.url, clean.url)
     app.celeriac.defined["treatment"].start("Ada", id="one").result(30)
     until(lambda: app.celeriac.runtime.engine.store.last_sweep() is not None, "a sweep")
@@ -68,10 +70,12 @@ def test_no_sweep(examined: Examine, clean: RedisServer) -> None:
     assert found.bad == {"sweep": "error: it has never been through"}
 
 
-def test_a_task_that_nobody_knows(examined: Examine, clean: RedisServer, ward: Ward) -> None:
+def test_a_task_that_nobody_knows(
+    examined: Examine, clean: RedisServer, processes: ExaminedProcesses
+) -> None:
     """A task that live runs need is an error; one that only new runs will need, a warning."""
     clinic = {"broker": clean.url, "state": clean.url}
-    ward.worker("w1", **clinic, without=["clinic.apologise"])
+    processes.worker("w1", **clinic, without=["clinic.apologise"])
     app = build(clean.url, clean.url)
     found = examined(app, "tasks", "queues")
     text = "no worker knows clinic.apologise, which this app's sagas need"
@@ -87,22 +91,24 @@ def test_a_task_that_nobody_knows(examined: Examine, clean: RedisServer, ward: W
 
 
 def test_a_worker_that_gets_what_it_does_not_know(
-    examined: Examine, clean: RedisServer, ward: Ward
+    examined: Examine, clean: RedisServer, processes: ExaminedProcesses
 ) -> None:
     """It is not enough that some worker knows a task: each that gets it has to."""
     clinic = {"broker": clean.url, "state": clean.url}
-    ward.worker("w1", **clinic, without=["clinic.operate"])
-    ward.worker("w2", **clinic)
+    processes.worker("w1", **clinic, without=["clinic.operate"])
+    processes.worker("w2", **clinic)
     found = examined(build(clean.url, clean.url), "tasks")
     assert found["tasks"].severity is Severity.WARNING
     assert "w1@test get messages for clinic.operate" in found["tasks"].text
     assert len(found.bad) == 1
 
 
-def test_a_queue_that_nobody_takes_from(examined: Examine, clean: RedisServer, ward: Ward) -> None:
+def test_a_queue_that_nobody_takes_from(
+    examined: Examine, clean: RedisServer, processes: ExaminedProcesses
+) -> None:
     """Routed to where nobody looks, a run would wait for ever."""
     clinic = {"broker": clean.url, "state": clean.url}
-    ward.worker("w1", "-Q", "celery", "-X", "celeriac", **clinic)
+    processes.worker("w1", "-Q", "celery", "-X", "celeriac", **clinic)
     conf = {"task_routes": {"clinic.operate": {"queue": "theatre"}}}
     found = examined(build(clean.url, clean.url, conf=conf), "queues", "tasks")
     told = {each.text: each.severity for each in found.report.shown()}
@@ -113,7 +119,7 @@ def test_a_queue_that_nobody_takes_from(examined: Examine, clean: RedisServer, w
 
 
 def test_a_worker_of_another_mind(
-    examined: Examine, serve: Serve, clean: RedisServer, ward: Ward
+    examined: Examine, serve: Serve, clean: RedisServer, processes: ExaminedProcesses
 ) -> None:
     """Shards, lease and Redis that differ, a solo pool and its reject setting: all are told."""
     elsewhere = serve()
@@ -122,7 +128,7 @@ def test_a_worker_of_another_mind(
         "state": elsewhere.url,
         "conf": {"saga_shards": 4, "saga_lease": 20, "task_reject_on_worker_lost": True},
     }
-    ward.worker("w1", "-P", "solo", **clinic)
+    processes.worker("w1", "-P", "solo", **clinic)
     found = examined(build(clean.url, clean.url), *CREW)
     told = {each.text: each.severity for each in found.report.shown()}
     place = f"127.0.0.1:{elsewhere.port}/0"
@@ -135,12 +141,14 @@ def test_a_worker_of_another_mind(
     }
 
 
-def test_a_clock_that_is_wrong(examined: Examine, clean: RedisServer, ward: Ward) -> None:
+def test_a_clock_that_is_wrong(
+    examined: Examine, clean: RedisServer, processes: ExaminedProcesses
+) -> None:
     """A worker whose clock is ahead is named, with by how much."""
     clinic = {"broker": clean.url, "state": clean.url}
-    ward.worker("w1", **clinic, ahead=90)
-    ward.worker("w2", **clinic, ahead=-0.7)
-    ward.worker("w3", **clinic)
+    processes.worker("w1", **clinic, ahead=90)
+    processes.worker("w2", **clinic, ahead=-0.7)
+    processes.worker("w3", **clinic)
     found = examined(build(clean.url, clean.url), "clocks")
     told = {each.text: each.severity for each in found.report.findings}
     assert told["the clock of w1@test is 90 s ahead of that of Redis"] is Severity.ERROR
@@ -150,29 +158,31 @@ def test_a_clock_that_is_wrong(examined: Examine, clean: RedisServer, ward: Ward
     assert len(told) == 2
 
 
-def test_a_worker_without_celeriac(examined: Examine, clean: RedisServer, ward: Ward) -> None:
+def test_a_worker_without_celeriac(
+    examined: Examine, clean: RedisServer, processes: ExaminedProcesses
+) -> None:
     """A worker of the same broker that did not load the sagas is named."""
-    ward.worker("w1", broker=clean.url, stranger=True)
-    ward.worker("w2", broker=clean.url, state=clean.url)
+    processes.worker("w1", broker=clean.url, stranger=True)
+    processes.worker("w2", broker=clean.url, state=clean.url)
     found = examined(build(clean.url, clean.url), "workers")
     assert "w1@test answered without Celeriac" in found.bad["workers"]
     assert found["workers"].severity is Severity.WARNING
 
 
-def test_two_beats(examined: Examine, clean: RedisServer, ward: Ward) -> None:
+def test_two_beats(examined: Examine, clean: RedisServer, processes: ExaminedProcesses) -> None:
     """Two beats at once are seen by their ticks; one that follows another is not two."""
     conf = {"saga_sweep_interval": 0.3}
     clinic = {"broker": clean.url, "state": clean.url, "conf": conf}
-    ward.worker("w1", **clinic)
-    first = ward.beat("first", **clinic)
+    processes.worker("w1", **clinic)
+    first = processes.beat("first", **clinic)
     app = build(clean.url, clean.url, conf=conf)
     until(lambda: _beats(app), "its ticks")
     assert examined(app, "beat", "sweep").bad == {}
     first.kill()
-    second = ward.beat("second", **clinic)
+    second = processes.beat("second", **clinic)
     until(lambda: len(_beats(app)) == 2, "its ticks")
     assert examined(app, "beat").bad == {}
-    third = ward.beat("third", **clinic)
+    third = processes.beat("third", **clinic)
     until(lambda: "2 of them" in examined(app, "beat").bad.get("beat", ""), "two at once")
     found = examined(app, "beat")
     assert all(f"gen{beat.pid}@" in found["beat"].text for beat in (second, third))
@@ -184,12 +194,14 @@ def _beats(app: Celery) -> dict[str, Ticks]:
     return {name: seen for w in ask_workers(app).workers.values() for name, seen in w.beats.items()}
 
 
-def test_ticks_that_come_too_late(examined: Examine, clean: RedisServer, ward: Ward) -> None:
+def test_ticks_that_come_too_late(
+    examined: Examine, clean: RedisServer, processes: ExaminedProcesses
+) -> None:
     """Ticks that have expired when they arrive sweep nothing: clocks apart by seconds."""
     conf = {"saga_sweep_interval": 0.3}
     clinic = {"broker": clean.url, "state": clean.url, "conf": conf}
-    ward.worker("w1", **clinic, ahead=60)
-    ward.beat("beat", **clinic)
+    processes.worker("w1", **clinic, ahead=60)
+    processes.beat("beat", **clinic)
     app = build(clean.url, clean.url, conf=conf)
     until(lambda: "beat" in examined(app, "beat").bad, "the finding")
     found = examined(app, "beat")
@@ -222,10 +234,13 @@ def test_ticks_that_had_waited_for_a_worker() -> None:
 
 
 def test_another_version(
-    examined: Examine, clean: RedisServer, ward: Ward, monkeypatch: pytest.MonkeyPatch
+    examined: Examine,
+    clean: RedisServer,
+    processes: ExaminedProcesses,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Workers of another version than ours are named."""
-    ward.worker("w1", broker=clean.url, state=clean.url)
+    processes.worker("w1", broker=clean.url, state=clean.url)
     app = build(clean.url, clean.url)
     assert examined(app, "versions").bad == {}
     monkeypatch.setattr(metadata, "version", lambda _: "9.9")
@@ -233,12 +248,12 @@ def test_another_version(
     assert "here: Celeriac 9.9, Celery 9.9" in examined(app, "versions").bad["versions"]
 
 
-def test_what_a_worker_answers(clean: RedisServer, ward: Ward) -> None:
+def test_what_a_worker_answers(clean: RedisServer, processes: ExaminedProcesses) -> None:
     """A worker tells its tasks, queues and pool, and where runs are without the password."""
     with clean.client() as client:
         client.execute_command("ACL SETUSER nurse on >opensesame ~* &* +@all")
     url = f"redis://nurse:opensesame@127.0.0.1:{clean.port}/0"
-    worker = ward.worker("w1", broker=url, state=url)
+    worker = processes.worker("w1", broker=url, state=url)
     app = build(clean.url, clean.url)
     answer = until(lambda: ask_workers(app).workers, "an answer")["w1@test"]
     assert answer.pool == "prefork"
@@ -252,11 +267,13 @@ def test_what_a_worker_answers(clean: RedisServer, ward: Ward) -> None:
 # --- when a worker starts ------------------------------------------------------------------------
 
 
-def test_a_worker_tells_once(clean: RedisServer, serve: Serve, ward: Ward) -> None:
+def test_a_worker_tells_once(
+    clean: RedisServer, serve: Serve, processes: ExaminedProcesses
+) -> None:
     """A worker logs what is wrong when it starts: a line for each, a summary, and nothing again."""
     ill = serve(appendonly="no", maxmemory="0")
     conf = {"task_reject_on_worker_lost": True}
-    worker = ward.worker("w1", broker=clean.url, state=ill.url, conf=conf)
+    worker = processes.worker("w1", broker=clean.url, state=ill.url, conf=conf)
     worker.await_text("the doctor has looked: 1 error, 2 warnings")
     text = worker.text()
     assert text.count("doctor: aof: appendonly is no") == 1
@@ -265,14 +282,14 @@ def test_a_worker_tells_once(clean: RedisServer, serve: Serve, ward: Ward) -> No
     assert "CONFIG SET appendonly yes" in text
 
 
-def test_a_worker_waits_for_its_state(clean: RedisServer, serve: Serve, ward: Ward) -> None:
+def test_a_worker_waits_for_its_state(clean: RedisServer, serve: Serve, processes: ExaminedProcesses) -> None:
     """Started beside its state Redis, a worker says what it waits for, and starts then."""
     late = serve()
     url = late.url
     late.kill()
     env = environment(broker=clean.url, state=url)
     words = ("worker", "-c", "1", "-n", "w1@test", "-l", "INFO", "--without-mingle")
-    worker = ward.processes.celery("w1", *words, env=env, says="waiting for run state: the state")
+    worker = processes.processes.celery("w1", *words, env=env, says="waiting for run state: the state")
     late.start()
     worker.await_text("celeriac is ready")
     worker.await_text("the doctor has looked")

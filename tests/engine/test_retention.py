@@ -41,7 +41,7 @@ PLAN = Plan(
 )
 
 
-class Shelf:
+class FaultyArchive:
     """An archive that may fail; time passes while it works."""
 
     def __init__(self, shop: Shop) -> None:
@@ -88,9 +88,9 @@ def shop() -> Shop:
 
 
 @pytest.fixture
-def shelf(shop: Shop) -> Shelf:
+def archive(shop: Shop) -> FaultyArchive:
     """An archive."""
-    return Shelf(shop)
+    return FaultyArchive(shop)
 
 
 def finish(shop: Shop, *run_ids: str, order: str = "good") -> None:
@@ -107,9 +107,9 @@ def wait(shop: Shop, ms: int = RETENTION) -> None:
     shop.show_life()
 
 
-def sweep(shop: Shop, shelf: Shelf, *, payloads: bool = False) -> None:
+def sweep(shop: Shop, archive: FaultyArchive, *, payloads: bool = False) -> None:
     """One sweep with an archive."""
-    archivist = Archivist(shop.store, shelf, payloads)
+    archivist = Archivist(shop.store, archive, payloads)
     Sweep(shop.engine, shop.post, lambda: archivist).run()
 
 
@@ -132,7 +132,7 @@ def test_runs_go_when_their_retention_is_over(shop: Shop) -> None:
     assert left(shop) == set()
 
 
-def test_what_lives_or_is_owed_never_goes(shop: Shop, shelf: Shelf) -> None:
+def test_what_lives_or_is_owed_never_goes(shop: Shop, archive: FaultyArchive) -> None:
     """However much time passes: a run at work stays, and so does one that owes its undo."""
     finish(shop, "fine")
     shop.bodies["shop.charge"] = lambda order: (_ for _ in ()).throw(Abort(order))
@@ -141,8 +141,8 @@ def test_what_lives_or_is_owed_never_goes(shop: Shop, shelf: Shelf) -> None:
     assert shop.settle_down("owing").status is RunStatus.FAILED
     shop.start("live", order="good")
     wait(shop, 1_000 * RETENTION)
-    sweep(shop, shelf)
-    assert shelf.ids == ["fine"]
+    sweep(shop, archive)
+    assert archive.ids == ["fine"]
     assert left(shop) == {"owing", "live"}
 
 
@@ -212,43 +212,45 @@ def test_plans_nobody_follows_go_with_the_runs(shop: Shop) -> None:
 # --- the archive -------------------------------------------------------------------------------
 
 
-def test_the_archive_gets_a_run_before_it_goes(shop: Shop, shelf: Shelf) -> None:
+def test_the_archive_gets_a_run_before_it_goes(shop: Shop, archive: FaultyArchive) -> None:
     """It gets state and history, while the run is still there."""
     finish(shop, "order-42")
     history = shop.store.history("order-42")
     there: list[bool] = []
-    shelf.refuses = lambda run: there.append(run.state.id in left(shop))
+    archive.refuses = lambda run: there.append(run.state.id in left(shop))
     wait(shop)
-    sweep(shop, shelf)
-    [kept] = shelf.runs
+    sweep(shop, archive)
+    [kept] = archive.runs
     assert there == [True]
     assert left(shop) == set()
     assert kept.state.status is RunStatus.COMPLETED
     assert kept.history == tuple(history)
     assert kept.cause == {"what": "retention"}
-    assert shelf.flushes == 1
+    assert archive.flushes == 1
 
 
-def test_the_archive_gets_no_payload_unless_that_is_wanted(shop: Shop, shelf: Shelf) -> None:
+def test_the_archive_gets_no_payload_unless_that_is_wanted(
+    shop: Shop, archive: FaultyArchive
+) -> None:
     """Neither inputs and outputs, nor the text of an error, which may quote them."""
     finish(shop, "bad", order="bad")
     finish(shop, "good")
     wait(shop)
-    sweep(shop, shelf)
-    assert sorted(shelf.ids) == ["bad", "good"]
-    assert [run.payloads for run in shelf.runs] == [None, None]
-    assert SECRET not in repr(shelf.runs)
-    [bad] = [run for run in shelf.runs if run.state.id == "bad"]
+    sweep(shop, archive)
+    assert sorted(archive.ids) == ["bad", "good"]
+    assert [run.payloads for run in archive.runs] == [None, None]
+    assert SECRET not in repr(archive.runs)
+    [bad] = [run for run in archive.runs if run.state.id == "bad"]
     assert bad.state.failure is not None
     assert bad.state.failure.type == "Abort"
 
 
-def test_the_archive_gets_payloads_where_that_is_wanted(shop: Shop, shelf: Shelf) -> None:
+def test_the_archive_gets_payloads_where_that_is_wanted(shop: Shop, archive: FaultyArchive) -> None:
     """All that was recorded, by its name, as JSON text."""
     finish(shop, "good")
     wait(shop)
-    sweep(shop, shelf, payloads=True)
-    [kept] = shelf.runs
+    sweep(shop, archive, payloads=True)
+    [kept] = archive.runs
     assert kept.payloads == {"in:order": '"good"', "out:charge": f'"{SECRET}"'}
     assert kept.document()["payloads"] == {"in:order": "good", "out:charge": SECRET}
 
@@ -257,18 +259,18 @@ def test_the_archive_gets_payloads_where_that_is_wanted(shop: Shop, shelf: Shelf
 
 
 def test_a_run_stays_until_it_is_archived(
-    shop: Shop, shelf: Shelf, caplog: pytest.LogCaptureFixture
+    shop: Shop, archive: FaultyArchive, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What the archive would not take is told, stays, and is tried more and more rarely."""
     finish(shop, "order-42")
     wait(shop)
-    shelf.refuses = lambda _: True
+    archive.refuses = lambda _: True
     times = []
     began = shop.clock.now
     for _ in range(4 * 60):
-        before = shelf.asked["order-42"]
-        sweep(shop, shelf)
-        if shelf.asked["order-42"] > before:
+        before = archive.asked["order-42"]
+        sweep(shop, archive)
+        if archive.asked["order-42"] > before:
             times.append((shop.clock.now - began) // MINUTE)
         shop.clock.now += MINUTE
     assert left(shop) == {"order-42"}
@@ -276,66 +278,66 @@ def test_a_run_stays_until_it_is_archived(
     assert gaps == sorted(gaps), "more and more rarely"
     assert (gaps[0], gaps[-1]) == (1, 60), "in minutes: but once an hour"
     assert "order-42: not archived, and so not removed: OSError: no space left\\non" in caplog.text
-    shelf.refuses = lambda _: False
+    archive.refuses = lambda _: False
     wait(shop, 60 * MINUTE)
-    sweep(shop, shelf)
+    sweep(shop, archive)
     assert left(shop) == set()
 
 
-def test_one_run_does_not_keep_the_others_waiting(shop: Shop, shelf: Shelf) -> None:
+def test_one_run_does_not_keep_the_others_waiting(shop: Shop, archive: FaultyArchive) -> None:
     """An archive that cannot take one run takes the others."""
     names = {f"order-{n}" for n in range(50)}
     finish(shop, *names)
     wait(shop)
-    shelf.refuses = lambda run: run.state.id == "order-7"
-    sweep(shop, shelf)
+    archive.refuses = lambda run: run.state.id == "order-7"
+    sweep(shop, archive)
     assert left(shop) == {"order-7"}
-    assert set(shelf.ids) == names - {"order-7"}
+    assert set(archive.ids) == names - {"order-7"}
 
 
-def test_an_archive_that_is_down_gets_a_rest(shop: Shop, shelf: Shelf) -> None:
+def test_an_archive_that_is_down_gets_a_rest(shop: Shop, archive: FaultyArchive) -> None:
     """After two failures in a row nobody calls it for half a minute, whichever sweep it is."""
     finish(shop, *[f"order-{n}" for n in range(50)])
     wait(shop)
-    shelf.refuses = lambda _: True
-    sweep(shop, shelf)
-    assert shelf.asked.total() == 2
+    archive.refuses = lambda _: True
+    sweep(shop, archive)
+    assert archive.asked.total() == 2
     for _ in range(25):
         shop.clock.now += 1_000
-        sweep(shop, shelf)
-    assert shelf.asked.total() == 2
+        sweep(shop, archive)
+    assert archive.asked.total() == 2
     assert shop.store.figures().expired >= 48, "that it hangs behind can be seen"
-    shelf.refuses = lambda _: False
+    archive.refuses = lambda _: False
     wait(shop, 2 * MINUTE)
-    sweep(shop, shelf)
+    sweep(shop, archive)
     assert left(shop) == set()
 
 
-def test_what_may_not_last_is_not_removed(shop: Shop, shelf: Shelf) -> None:
+def test_what_may_not_last_is_not_removed(shop: Shop, archive: FaultyArchive) -> None:
     """An archive that cannot flush has nothing: its runs stay, and are given again."""
     finish(shop, "order-42")
     wait(shop)
-    shelf.full = True
-    sweep(shop, shelf)
+    archive.full = True
+    sweep(shop, archive)
     assert left(shop) == {"order-42"}
-    shelf.full = False
+    archive.full = False
     wait(shop, MINUTE)
-    sweep(shop, shelf)
+    sweep(shop, archive)
     assert left(shop) == set()
-    assert shelf.ids == ["order-42", "order-42"], "at least once"
+    assert archive.ids == ["order-42", "order-42"], "at least once"
 
 
-def test_a_slow_archive_is_given_a_share_of_the_sweep(shop: Shop, shelf: Shelf) -> None:
+def test_a_slow_archive_is_given_a_share_of_the_sweep(shop: Shop, archive: FaultyArchive) -> None:
     """It holds up a sweep for no longer than its share, and one run."""
     finish(shop, *[f"order-{n}" for n in range(20)])
     wait(shop)
-    shelf.takes = 0.3
-    sweep(shop, shelf)
-    assert len(shelf.ids) == 2
+    archive.takes = 0.3
+    sweep(shop, archive)
+    assert len(archive.ids) == 2
     assert len(left(shop)) == 18
 
 
-def test_the_rest_of_a_sweep_comes_first(shop: Shop, shelf: Shelf) -> None:
+def test_the_rest_of_a_sweep_comes_first(shop: Shop, archive: FaultyArchive) -> None:
     """Whatever an archive does, what was due has been seen to before it is called."""
     finish(shop, "order-42")
     shop.post.losing = True
@@ -343,19 +345,19 @@ def test_the_rest_of_a_sweep_comes_first(shop: Shop, shelf: Shelf) -> None:
     shop.post.losing = False
     wait(shop)
     sent: list[str] = []
-    shelf.refuses = lambda _: sent.extend(m.run_id for m in shop.post.waiting)
-    sweep(shop, shelf)
+    archive.refuses = lambda _: sent.extend(m.run_id for m in shop.post.waiting)
+    sweep(shop, archive)
     assert sent == ["lost"]
 
 
-def test_one_sweep_at_a_time_archives(shop: Shop, shelf: Shelf) -> None:
+def test_one_sweep_at_a_time_archives(shop: Shop, archive: FaultyArchive) -> None:
     """While one gives runs to the archive, another does not give it the same."""
     finish(shop, "order-42")
     wait(shop)
-    shelf.refuses = lambda _: sweep(shop, shelf)
-    sweep(shop, shelf)
-    assert shelf.ids == ["order-42"]
-    assert shelf.asked.total() == 1
+    archive.refuses = lambda _: sweep(shop, archive)
+    sweep(shop, archive)
+    assert archive.ids == ["order-42"]
+    assert archive.asked.total() == 1
 
 
 def test_without_its_archive_nothing_goes(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
@@ -377,7 +379,7 @@ def test_without_its_archive_nothing_goes(shop: Shop, caplog: pytest.LogCaptureF
 
 
 def test_what_an_archive_says_of_a_payload_is_not_logged(
-    shop: Shop, shelf: Shelf, caplog: pytest.LogCaptureFixture
+    shop: Shop, archive: FaultyArchive, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Its error may quote what it was given: then only the kind of the error is told (X2)."""
     finish(shop, "order-42")
@@ -386,20 +388,20 @@ def test_what_an_archive_says_of_a_payload_is_not_logged(
     def quote(run: ArchivedRun) -> None:
         raise ValueError(f"cannot take {run.payloads}")
 
-    shelf.refuses = quote
-    sweep(shop, shelf, payloads=True)
+    archive.refuses = quote
+    sweep(shop, archive, payloads=True)
     assert "order-42: not archived, and so not removed: ValueError" in caplog.text
     assert SECRET not in caplog.text
 
 
 def test_a_run_whose_plan_is_lost_is_not_in_the_way(
-    shop: Shop, shelf: Shelf, caplog: pytest.LogCaptureFixture
+    shop: Shop, archive: FaultyArchive, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Nobody can tell what it was, so it is not thrown away; the others go."""
     finish(shop, "spoilt", "good")
     shop.store.forge(replace(shop.run("spoilt"), plan="0" * 16))
     wait(shop)
-    sweep(shop, shelf)
+    sweep(shop, archive)
     assert left(shop) == {"spoilt"}
     assert "spoilt: not archived, and so not removed: its plan is lost" in caplog.text
 
@@ -416,25 +418,25 @@ def test_without_an_archive_nothing_is_read(shop: Shop) -> None:
 # --- by hand -----------------------------------------------------------------------------------
 
 
-def purge(shop: Shop, shelf: Shelf | None = None, **values: Any) -> Purge:
+def purge(shop: Shop, archive: FaultyArchive | None = None, **values: Any) -> Purge:
     """A purge of everything at rest that ended before now."""
-    archivist = Archivist(shop.store, shelf) if shelf else None
+    archivist = Archivist(shop.store, archive) if archive else None
     known = {"ended_before": shop.clock.now, "by": "ada", "reason": "moved", **values}
     return Purge(shop.store, archivist, **known)
 
 
 def test_a_purge_removes_what_has_ended_long_ago(
-    shop: Shop, shelf: Shelf, caplog: pytest.LogCaptureFixture
+    shop: Shop, archive: FaultyArchive, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It does not wait for their retention; the archive gets them, with who asked and why."""
     caplog.set_level(logging.INFO, "celeriac")
     finish(shop, *[f"old-{n}" for n in range(45)])
     wait(shop, 10 * MINUTE)
     finish(shop, "new")
-    assert list(purge(shop, shelf, ended_before=shop.clock.now - MINUTE).run())[-1] == 45
+    assert list(purge(shop, archive, ended_before=shop.clock.now - MINUTE).run())[-1] == 45
     assert left(shop) == {"new"}
-    assert len(shelf.runs) == 45
-    assert shelf.runs[0].cause == {"what": "purge", "by": "ada", "why": "moved"}
+    assert len(archive.runs) == 45
+    assert archive.runs[0].cause == {"what": "purge", "by": "ada", "why": "moved"}
     assert "old-7: removed (what: purge, by: ada, why: moved)" in caplog.text
 
 
@@ -486,22 +488,22 @@ def test_a_purge_keeps_to_its_pace(shop: Shop) -> None:
     assert pauses == [pytest.approx(2.0, abs=0.5)]
 
 
-def test_a_purge_ends_where_the_archive_fails(shop: Shop, shelf: Shelf) -> None:
+def test_a_purge_ends_where_the_archive_fails(shop: Shop, archive: FaultyArchive) -> None:
     """What it had taken is removed, the rest stays, and the error is the archive's own."""
     finish(shop, *[f"order-{n:02}" for n in range(30)])
     wait(shop, MINUTE)
-    shelf.refuses = lambda _: len(shelf.runs) == 25
+    archive.refuses = lambda _: len(archive.runs) == 25
     with pytest.raises(OSError, match="no space"):
-        list(purge(shop, shelf).run())
-    assert set(shelf.ids).isdisjoint(left(shop))
-    assert (len(shelf.ids), len(left(shop))) == (25, 5)
+        list(purge(shop, archive).run())
+    assert set(archive.ids).isdisjoint(left(shop))
+    assert (len(archive.ids), len(left(shop))) == (25, 5)
 
 
-def test_a_purge_removes_nothing_that_may_not_last(shop: Shop, shelf: Shelf) -> None:
+def test_a_purge_removes_nothing_that_may_not_last(shop: Shop, archive: FaultyArchive) -> None:
     """An archive that cannot flush ends it, with every run in its place."""
     finish(shop, "order-42")
     wait(shop, MINUTE)
-    shelf.full = True
+    archive.full = True
     with pytest.raises(OSError, match="no space"):
-        list(purge(shop, shelf).run())
+        list(purge(shop, archive).run())
     assert left(shop) == {"order-42"}

@@ -65,7 +65,7 @@ class Given(NamedTuple):
     number: int  # its payload's
 
 
-class Twins:
+class ModelAndStore:
     """A run, a bystander, two engines that share a Redis, and what should be stored of them."""
 
     def __init__(

@@ -22,7 +22,7 @@ from hypothesis.stateful import (
 )
 
 from tests.model.faulty_connection import FAULTS, restart
-from tests.model.pure_and_stored import RUN, Twins
+from tests.model.pure_and_stored import RUN, ModelAndStore
 from tests.redis_server import RedisServer
 
 if TYPE_CHECKING:
@@ -53,70 +53,70 @@ class Machine(RuleBasedStateMachine):
     """A run on a Redis that the machine may harm."""
 
     server: RedisServer
-    twins: Twins
+    both: ModelAndStore
     kills = 0
 
     @initialize(data=st.data())
     def begin(self, data: st.DataObject) -> None:
         """Any saga, on an empty Redis."""
-        self.twins = Twins(self.server, chooser(data))
+        self.both = ModelAndStore(self.server, chooser(data))
 
     @rule(data=st.data())
     def walk(self, data: st.DataObject) -> None:
         """Something happens: well, badly, twice, too late, or by somebody who has no business."""
-        self.twins.step(chooser(data))
+        self.both.step(chooser(data))
 
     @rule(data=st.data(), fault=st.sampled_from(_MILD), trip=trips)
     def walk_on_a_bad_line(self, data: st.DataObject, fault: str, trip: int) -> None:
         """The same, and one of the next round trips goes wrong."""
-        self.twins.stores[0].line.fault = (fault, trip)
-        self.twins.step(chooser(data))
+        self.both.stores[0].line.fault = (fault, trip)
+        self.both.step(chooser(data))
 
     @precondition(lambda self: self.kills < _MOST_KILLS)
     @rule(data=st.data(), fault=st.sampled_from(_KILLS), trip=trips)
     def walk_while_redis_dies(self, data: st.DataObject, fault: str, trip: int) -> None:
         """Redis is killed around one of the next round trips, and starts from its AOF."""
         self.kills += 1
-        self.twins.stores[0].line.fault = (fault, trip)
-        self.twins.step(chooser(data))
+        self.both.stores[0].line.fault = (fault, trip)
+        self.both.step(chooser(data))
 
     @rule(data=st.data(), fault=st.sampled_from([None, None, *_MILD]), trip=trips, engine=engines)
     def race(self, data: st.DataObject, fault: str | None, trip: int, engine: int) -> None:
         """Two engines decide at once."""
-        self.twins.stores[engine].line.fault = (fault, trip) if fault else None
-        self.twins.race(chooser(data))
+        self.both.stores[engine].line.fault = (fault, trip) if fault else None
+        self.both.race(chooser(data))
 
     @rule(data=st.data(), fault=st.sampled_from([None, *_MILD]), trip=trips, twice=st.booleans())
     def sweep(self, data: st.DataObject, fault: str | None, trip: int, *, twice: bool) -> None:
         """A sweep, or two at once."""
-        self.twins.stores[0].line.fault = (fault, trip) if fault else None
-        self.twins.sweep(chooser(data), twice=twice)
+        self.both.stores[0].line.fault = (fault, trip) if fault else None
+        self.both.sweep(chooser(data), twice=twice)
 
     @rule(data=st.data(), fault=st.sampled_from([None, *_MILD]))
     def renew(self, data: st.DataObject, fault: str | None) -> None:
         """Workers renew their leases, or let them lapse."""
-        self.twins.stores[0].line.fault = (fault, 1) if fault else None
-        self.twins.renew(chooser(data))
+        self.both.stores[0].line.fault = (fault, 1) if fault else None
+        self.both.renew(chooser(data))
 
     @rule(data=st.data())
     def expire_in_vain(self, data: st.DataObject) -> None:
         """A lease was renewed just before somebody took it for lapsed."""
-        self.twins.expire_in_vain(chooser(data))
+        self.both.expire_in_vain(chooser(data))
 
     @rule(data=st.data())
     def operate(self, data: st.DataObject) -> None:
         """An operator pauses, resumes or skips."""
-        self.twins.operate(chooser(data))
+        self.both.operate(chooser(data))
 
     @rule()
     def flush(self) -> None:
         """Redis forgets all scripts."""
-        self.twins.client.script_flush()
+        self.both.client.script_flush()
 
     @rule()
     def cut(self) -> None:
         """All connections end while nobody uses them."""
-        self.twins.stores[0].line.cut()
+        self.both.stores[0].line.cut()
 
     @precondition(lambda self: self.kills < _MOST_KILLS)
     @rule()
@@ -128,20 +128,20 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def everything_agrees(self) -> None:
         """Every key is what the pure side says."""
-        if hasattr(self, "twins"):
-            self.twins.check()
+        if hasattr(self, "both"):
+            self.both.check()
 
     def teardown(self) -> None:
         """What has ended is removed in its time, without a trace."""
-        if not hasattr(self, "twins"):
+        if not hasattr(self, "both"):
             return
         try:
-            run = self.twins.expected[RUN].run
+            run = self.both.expected[RUN].run
             event(f"ended {run.status}" if run else "gone")
-            self.twins.come_to_an_end()
+            self.both.come_to_an_end()
         finally:
-            note("\n".join(self.twins.told))
-            self.twins.close()
+            note("\n".join(self.both.told))
+            self.both.close()
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import pytest
 from celeriac.errors import SagaError
 from tests.model import test_torn_scripts as hurting
 from tests.model.faulty_connection import FAULTS
-from tests.model.pure_and_stored import Twins
+from tests.model.pure_and_stored import ModelAndStore
 from tests.model.variants import SEEN_BY_HURTING, SEEN_BY_THE_MODEL, VARIANTS, Variant
 from tests.redis_server import RedisServer
 
@@ -44,32 +44,32 @@ def play_all(server: RedisServer, plays: int = PLAYS) -> None:
 def play(server: RedisServer, seed: int) -> None:
     """Play with faults until something differs: then it raises AssertionError."""
     choose = random.Random(seed).choice  # noqa: S311 -- to be repeated, not to be secret
-    twins = Twins(server, choose)
+    both = ModelAndStore(server, choose)
     try:
         for _ in range(STEPS):
-            _move(twins, choose)
-            twins.check()
-        twins.come_to_an_end()
+            _move(both, choose)
+            both.check()
+        both.come_to_an_end()
     finally:
-        twins.close()
+        both.close()
 
 
-def _move(twins: Twins, choose: Chooser) -> None:
+def _move(both: ModelAndStore, choose: Chooser) -> None:
     if choose([False, False, True]):
-        choose(twins.stores).line.fault = (choose(_MILD), choose([1, 2, 3, 4]))
+        choose(both.stores).line.fault = (choose(_MILD), choose([1, 2, 3, 4]))
     kind = choose(["step"] * 6 + ["race", "race", "operate", "renew", "sweep", "vain"])
     if kind == "step":
-        twins.step(choose)
+        both.step(choose)
     elif kind == "race":
-        twins.race(choose)
+        both.race(choose)
     elif kind == "operate":
-        twins.operate(choose)
+        both.operate(choose)
     elif kind == "renew":
-        twins.renew(choose)
+        both.renew(choose)
     elif kind == "sweep":
-        twins.sweep(choose, twice=choose([True, False]))
+        both.sweep(choose, twice=choose([True, False]))
     else:
-        twins.expire_in_vain(choose)
+        both.expire_in_vain(choose)
 
 
 def test_plays_without_a_mistake_end_well(server: RedisServer) -> None:

@@ -36,7 +36,7 @@ class Order(BaseModel):
     does: list[str] = []
 
 
-class Stage(NamedTuple):
+class Kit(NamedTuple):
     """An app and its saga."""
 
     app: Celery
@@ -44,7 +44,7 @@ class Stage(NamedTuple):
     order: Saga[Order, str]
 
 
-def build(url: str, folder: Path, conf: dict[str, Any]) -> Stage:
+def build(url: str, folder: Path, conf: dict[str, Any]) -> Kit:
     """Make the app; what it leaves for the test is in *folder*."""
     app = Celery("watched", broker=url, set_as_current=False)
     app.conf.update(
@@ -81,7 +81,7 @@ def build(url: str, folder: Path, conf: dict[str, Any]) -> Stage:
     def steps(flow: Flow, order: Order) -> str:
         return flow.step(charge, order, flow.step(reserve, order))
 
-    made = Stage(app, sagas, sagas.saga(name="order")(steps))
+    made = Kit(app, sagas, sagas.saga(name="order")(steps))
     app.finalize()
     if (folder / "signals").exists():
         _note_signals(folder)
@@ -122,10 +122,10 @@ def collect_spans(folder: Path) -> None:
     trace.set_tracer_provider(provider)
 
 
-if "STAGE_BROKER" in os.environ:
-    stage = build(
-        os.environ["STAGE_BROKER"],
-        Path(os.environ["STAGE_FOLDER"]),
-        json.loads(os.environ["STAGE_CONF"]),
+if "KIT_BROKER" in os.environ:
+    kit = build(
+        os.environ["KIT_BROKER"],
+        Path(os.environ["KIT_FOLDER"]),
+        json.loads(os.environ["KIT_CONF"]),
     )
-    app = stage.app
+    app = kit.app

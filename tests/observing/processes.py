@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.observing.app import Order, Stage, build
+from tests.observing.app import Kit, Order, build
 from tests.processes import Processes, environment, until
 
 if TYPE_CHECKING:
@@ -29,12 +29,12 @@ HOST = "127.0.0.1"
 Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
-class Theatre:
+class World:
     """A Redis, a client, and as many workers as a test wants."""
 
     def __init__(self, folder: Path, redis: RedisServer, **conf: Any) -> None:
         self.folder, self.redis, self.conf = folder, redis, conf
-        self.stage: Stage = build(redis.url, folder, conf)
+        self.kit: Kit = build(redis.url, folder, conf)
         self.processes = Processes(folder, "tests.observing.app")
 
     def worker(self, name: str = "w1", *args: str, children: int = 2) -> Process:
@@ -49,14 +49,14 @@ class Theatre:
 
     def _env(self) -> dict[str, str]:
         return environment(
-            STAGE_BROKER=self.redis.url,
-            STAGE_FOLDER=str(self.folder),
-            STAGE_CONF=json.dumps(self.conf),
+            KIT_BROKER=self.redis.url,
+            KIT_FOLDER=str(self.folder),
+            KIT_CONF=json.dumps(self.conf),
         )
 
     def order(self, run_id: str, *does: str) -> RunHandle[str]:
         """Start a run."""
-        return self.stage.order.start(Order(does=list(does)), id=run_id)
+        return self.kit.order.start(Order(does=list(does)), id=run_id)
 
     def until(self, true: Callable[[], T], what: str, timeout: float = 30) -> T:
         """Wait for a condition, and return what it returned."""
@@ -78,7 +78,7 @@ class Theatre:
     def close(self) -> None:
         """End whatever still runs."""
         self.processes.kill()
-        self.stage.sagas.runtime.close()
+        self.kit.sagas.runtime.close()
 
 
 def look(port: int) -> Series:

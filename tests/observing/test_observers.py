@@ -40,7 +40,7 @@ def shop() -> Shop:
 
 
 def test_a_run_is_heard_from_start_to_end() -> None:
-    """Each stage of a run is told once, in the order in which it happens."""
+    """Each kit of a run is told once, in the order in which it happens."""
     at, heard = shop(), list[str]()
     at.engine.observers.add(lambda notice: heard.append(type(notice).__name__))
     at.start()

@@ -16,7 +16,7 @@ import pytest
 
 from celeriac.testing.servers import free_port
 from tests.observing.app import CARD, collect_spans
-from tests.observing.processes import Series, Theatre, look, value
+from tests.observing.processes import Series, World, look, value
 from tests.redis_server import RedisServer
 
 if TYPE_CHECKING:
@@ -29,10 +29,10 @@ BARE = "%(asctime)s %(message)s"
 
 
 @contextmanager
-def theatre(folder: Path, **conf: Any) -> Iterator[Theatre]:
+def world(folder: Path, **conf: Any) -> Iterator[World]:
     """A Redis and an app of the test's own."""
     with RedisServer(folder / "redis") as redis:
-        made = Theatre(folder, redis, **conf)
+        made = World(folder, redis, **conf)
         try:
             yield made
         finally:
@@ -54,7 +54,7 @@ def counters(series: Series) -> Series:
 def test_one_endpoint_for_all_processes(tmp_path: Path) -> None:
     """Every attempt in every child is counted once; gauges of the store are beside them."""
     port = free_port()
-    with theatre(tmp_path, saga_metrics_port=port) as at:
+    with world(tmp_path, saga_metrics_port=port) as at:
         at.worker(children=3)
         for number in range(30):
             at.order(f"order-{number}", *(["abort"] if number % 3 == 0 else []))
@@ -85,7 +85,7 @@ def _standing(port: int) -> dict[str, float]:
 def test_killing_children_loses_no_figure(tmp_path: Path) -> None:
     """Children that are killed in a step, or for no reason, take nothing along that was counted."""
     port = free_port()
-    with theatre(tmp_path, saga_metrics_port=port) as at:
+    with world(tmp_path, saga_metrics_port=port) as at:
         worker = at.worker(children=2)
         before: Series = {}
         for number in range(1, 5):
@@ -110,7 +110,7 @@ def _kill_a_child(worker: Process) -> None:
 def test_redis_away_and_back(tmp_path: Path) -> None:
     """The endpoint still answers quickly, without gauges and with errors counted."""
     port = free_port()
-    with theatre(tmp_path, saga_metrics_port=port) as at:
+    with world(tmp_path, saga_metrics_port=port) as at:
         at.worker()
         assert at.order("order-1").result(timeout=30)
         at.until(lambda: value(look(port), "celeriac_runs", saga="order", status="completed"), "")
@@ -131,7 +131,7 @@ def test_redis_away_and_back(tmp_path: Path) -> None:
 def test_a_second_worker_at_the_same_port(tmp_path: Path) -> None:
     """It says what is wrong and works; the first one's figures stay what they were."""
     port = free_port()
-    with theatre(tmp_path, saga_metrics_port=port) as at:
+    with world(tmp_path, saga_metrics_port=port) as at:
         first = at.worker("w1", children=1)
         second = at.worker("w2", children=1)
         at.until(lambda: second.says("no metrics are served"), "the log says so")
@@ -143,7 +143,7 @@ def test_a_second_worker_at_the_same_port(tmp_path: Path) -> None:
 def test_a_dead_worker_leaves_no_port_behind(tmp_path: Path) -> None:
     """Its children, also those that came later, do not keep the port: the next one has it."""
     port = free_port()
-    with theatre(tmp_path, saga_metrics_port=port) as at:
+    with world(tmp_path, saga_metrics_port=port) as at:
         first = at.worker("w1", children=2)
         _kill_a_child(first)
         run = at.order("order-1", "kill")
@@ -158,7 +158,7 @@ def test_a_dead_worker_leaves_no_port_behind(tmp_path: Path) -> None:
 def test_pools_that_do_not_fork(tmp_path: Path, pool: str) -> None:
     """Where all is one process, it counts all the same."""
     port = free_port()
-    with theatre(tmp_path, saga_metrics_port=port) as at:
+    with world(tmp_path, saga_metrics_port=port) as at:
         at.worker("w1", "-P", pool)
         assert at.order("order-1", "raise").result(timeout=30)
         at.until(lambda: counted(port, "completed") == 1, "it is counted")
@@ -168,7 +168,7 @@ def test_pools_that_do_not_fork(tmp_path: Path, pool: str) -> None:
 def test_children_that_are_not_forked(tmp_path: Path) -> None:
     """They cannot tell the main process what they count: the log says so, and runs go on."""
     port = free_port()
-    with theatre(tmp_path, saga_metrics_port=port, worker_pool_start_method="spawn") as at:
+    with world(tmp_path, saga_metrics_port=port, worker_pool_start_method="spawn") as at:
         worker = at.worker()
         assert worker.says("what pool children count is not served: they are started by spawn")
         assert at.order("order-1").result(timeout=60)
@@ -177,9 +177,9 @@ def test_children_that_are_not_forked(tmp_path: Path) -> None:
 def test_the_store_by_itself(tmp_path: Path) -> None:
     """Where no worker serves them, a command serves the gauges until it is told to end."""
     port = free_port()
-    with theatre(tmp_path) as at:
+    with world(tmp_path) as at:
         at.order("order-1")
-        at.stage.sagas.sweep()
+        at.kit.sagas.sweep()
         command = at.run("metrics", "saga", "metrics", "--port", str(port), says="Metrics are at")
         found = look(port)
         assert value(found, "celeriac_runs", saga="order", status="running") == 1
@@ -191,7 +191,7 @@ def test_the_store_by_itself(tmp_path: Path) -> None:
 def test_children_that_end_leave_nothing_behind(tmp_path: Path) -> None:
     """A child that is replaced after a task has told all it counted, its last questions too."""
     port = free_port()
-    with theatre(tmp_path, saga_metrics_port=port) as at:
+    with world(tmp_path, saga_metrics_port=port) as at:
         at.worker("w1", "--max-tasks-per-child", "1")
         for number in range(4):
             assert at.order(f"order-{number}").result(timeout=60)
@@ -203,7 +203,7 @@ def test_children_that_end_leave_nothing_behind(tmp_path: Path) -> None:
 
 def test_every_record_of_a_step_names_it(tmp_path: Path) -> None:
     """The body's own records, ours, and Celery's of its end: as JSON, with where they belong."""
-    with theatre(tmp_path, saga_log_json=True) as at:
+    with world(tmp_path, saga_log_json=True) as at:
         worker = at.worker()
         run = at.order("order-1", "raise", "abort")
         at.until(lambda: run.status == "compensated", "it is undone")
@@ -228,7 +228,7 @@ def test_every_record_of_a_step_names_it(tmp_path: Path) -> None:
 def test_a_format_may_name_the_attempt(tmp_path: Path) -> None:
     """The default handlers of a worker know run and step, for whoever puts them into the format."""
     form = "%(levelname)s <%(run)s/%(step)s/%(attempt)s> %(message)s"
-    with theatre(tmp_path, worker_log_format=form, worker_task_log_format=form) as at:
+    with world(tmp_path, worker_log_format=form, worker_task_log_format=form) as at:
         worker = at.worker()
         assert at.order("order-1").result(timeout=30)
         at.until(lambda: worker.says("INFO <order-1/charge/1> charging after"), "it is named")
@@ -239,7 +239,7 @@ def test_signals_are_sent_where_it_happens(tmp_path: Path) -> None:
     """Clients and workers send them, once each, and receivers that raise break nothing."""
     path = tmp_path / "signals"
     path.touch()
-    with theatre(tmp_path) as at:
+    with world(tmp_path) as at:
         at.worker()
         run = at.order("order-1", "raise")
         assert run.result(timeout=30)
@@ -253,7 +253,7 @@ def test_signals_are_sent_where_it_happens(tmp_path: Path) -> None:
 
 def test_spans_of_a_run_are_one_trace(tmp_path: Path) -> None:
     """Over client and children, also one that was killed: one trace, and undos linked."""
-    with theatre(tmp_path, saga_traces=True) as at:
+    with world(tmp_path, saga_traces=True) as at:
         at.worker()
         collect_spans(tmp_path)
         run = at.order("order-1", "kill", "raise", "abort")

@@ -38,7 +38,7 @@ TERMS = Terms(lease=15_000, grace=5_000, retention=86_400_000, max_payload=10_00
 _ROOT = Path(__file__).parents[2]
 
 
-class Desk:
+class TamperedStore:
     """A store with a ledger beside it, and hands that tamper with both."""
 
     def __init__(self, server: RedisServer, folder: Path) -> None:
@@ -90,9 +90,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 
 
 @pytest.fixture
-def desk(server: RedisServer, tmp_path: Path) -> Iterator[Desk]:
-    """A desk with three runs in order: one has ended, one is at work, one was undone in part."""
-    made = Desk(server, tmp_path)
+def tampered(server: RedisServer, tmp_path: Path) -> Iterator[TamperedStore]:
+    """Three runs in order: one has ended, one is at work, one was undone in part."""
+    made = TamperedStore(server, tmp_path)
     made.redis.flushall()
     made.completed("done")
     made.start("busy")
@@ -105,54 +105,54 @@ def desk(server: RedisServer, tmp_path: Path) -> Iterator[Desk]:
     made.close()
 
 
-def test_nothing_is_found_where_all_is_well(desk: Desk) -> None:
+def test_nothing_is_found_where_all_is_well(tampered: TamperedStore) -> None:
     """Runs at rest, at work and on their way back are in order, and so is the rest of the store."""
-    assert desk.found() == []
+    assert tampered.found() == []
 
 
 # --- indexes -------------------------------------------------------------------------------------
 
 
-def _forgotten(desk: Desk) -> None:
-    desk.redis.zrem(desk.keys.wake, "busy")
+def _forgotten(tampered: TamperedStore) -> None:
+    tampered.redis.zrem(tampered.keys.wake, "busy")
 
 
-def _without_lease(desk: Desk) -> None:
-    desk.redis.zrem(desk.keys.wake, lease_member(Lease("busy", "reserve", "do", 1)))
+def _without_lease(tampered: TamperedStore) -> None:
+    tampered.redis.zrem(tampered.keys.wake, lease_member(Lease("busy", "reserve", "do", 1)))
 
 
-def _old_lease(desk: Desk) -> None:
-    desk.redis.zadd(desk.keys.wake, {lease_member(Lease("done", "charge", "do", 1)): 1})
+def _old_lease(tampered: TamperedStore) -> None:
+    tampered.redis.zadd(tampered.keys.wake, {lease_member(Lease("done", "charge", "do", 1)): 1})
 
 
-def _awake(desk: Desk) -> None:
-    desk.redis.zadd(desk.keys.wake, {"done": 1})
+def _awake(tampered: TamperedStore) -> None:
+    tampered.redis.zadd(tampered.keys.wake, {"done": 1})
 
 
-def _nobody(desk: Desk) -> None:
-    desk.redis.zadd(desk.keys.wake, {"nobody": 1})
+def _nobody(tampered: TamperedStore) -> None:
+    tampered.redis.zadd(tampered.keys.wake, {"nobody": 1})
 
 
-def _unlisted(desk: Desk) -> None:
-    [entry] = desk.redis.zrange(desk.keys.runs("place_order:completed"), 0, -1)
-    desk.redis.zrem(desk.keys.runs("place_order:completed"), str(entry))
+def _unlisted(tampered: TamperedStore) -> None:
+    [entry] = tampered.redis.zrange(tampered.keys.runs("place_order:completed"), 0, -1)
+    tampered.redis.zrem(tampered.keys.runs("place_order:completed"), str(entry))
 
 
-def _listed_twice(desk: Desk) -> None:
-    [entry] = desk.redis.zrange(desk.keys.runs("place_order:completed"), 0, -1)
-    desk.redis.zadd(desk.keys.runs("place_order:running"), {str(entry): 0})
+def _listed_twice(tampered: TamperedStore) -> None:
+    [entry] = tampered.redis.zrange(tampered.keys.runs("place_order:completed"), 0, -1)
+    tampered.redis.zadd(tampered.keys.runs("place_order:running"), {str(entry): 0})
 
 
-def _without_tag(desk: Desk) -> None:
-    desk.redis.delete(desk.keys.tag("shop", "7"))
+def _without_tag(tampered: TamperedStore) -> None:
+    tampered.redis.delete(tampered.keys.tag("shop", "7"))
 
 
-def _never_expires(desk: Desk) -> None:
-    desk.redis.zrem(desk.keys.expire, "done")
+def _never_expires(tampered: TamperedStore) -> None:
+    tampered.redis.zrem(tampered.keys.expire, "done")
 
 
-def _expires_at_work(desk: Desk) -> None:
-    desk.redis.zadd(desk.keys.expire, {"busy": 1})
+def _expires_at_work(tampered: TamperedStore) -> None:
+    tampered.redis.zadd(tampered.keys.expire, {"busy": 1})
 
 
 @pytest.mark.parametrize(
@@ -171,30 +171,30 @@ def _expires_at_work(desk: Desk) -> None:
     ],
 )
 def test_a_doctored_index_is_found(
-    desk: Desk, tamper: Callable[[Desk], None], expected: set[tuple[str, str]]
+    tampered: TamperedStore, tamper: Callable[[TamperedStore], None], expected: set[tuple[str, str]]
 ) -> None:
     """An index that does not fit its runs is found, whichever it is."""
-    ids = {run_id for run_id, _ in desk.found()} | {"done", "busy", "back"}
-    tamper(desk)
+    ids = {run_id for run_id, _ in tampered.found()} | {"done", "busy", "back"}
+    tamper(tampered)
     # A run that is not listed is found by who knows that it was started.
-    assert set(desk.found()) | set(desk.found(*sorted(ids))) == expected
+    assert set(tampered.found()) | set(tampered.found(*sorted(ids))) == expected
 
 
 # --- starts, ends, strays ------------------------------------------------------------------------
 
 
-def test_a_lost_start_is_found(desk: Desk) -> None:
+def test_a_lost_start_is_found(tampered: TamperedStore) -> None:
     """A run that was accepted and is not there is found (D1)."""
-    assert desk.found(starts=[Asked("gone", "input")]) == [("gone", "D1")]
-    assert desk.found("gone", "done") == [("gone", "D1")]
-    assert desk.found(starts=[Asked("gone", "input", "unknown")]) == []
+    assert tampered.found(starts=[Asked("gone", "input")]) == [("gone", "D1")]
+    assert tampered.found("gone", "done") == [("gone", "D1")]
+    assert tampered.found(starts=[Asked("gone", "input", "unknown")]) == []
 
 
-def test_starts_that_were_told_something_else_are_found(desk: Desk) -> None:
+def test_starts_that_were_told_something_else_are_found(tampered: TamperedStore) -> None:
     """Joining with another input, and being refused with the same one, are found (I10)."""
-    assert desk.found(starts=[Asked("done", "input"), Asked("done", "other", "refused")]) == []
-    assert desk.found(starts=[Asked("done", "other")]) == [("done", "I10")]
-    assert desk.found(starts=[Asked("done", "input", "refused")]) == [("done", "I10")]
+    assert tampered.found(starts=[Asked("done", "input"), Asked("done", "other", "refused")]) == []
+    assert tampered.found(starts=[Asked("done", "other")]) == [("done", "I10")]
+    assert tampered.found(starts=[Asked("done", "input", "refused")]) == [("done", "I10")]
 
 
 def test_asked_tells_inputs_apart_as_a_start_does() -> None:
@@ -214,44 +214,52 @@ def test_asked_tells_inputs_apart_as_a_start_does() -> None:
     assert asked(made, {"n": 2}, "id").digest != start.digest
 
 
-def test_runs_that_do_not_rest_are_found(desk: Desk) -> None:
+def test_runs_that_do_not_rest_are_found(tampered: TamperedStore) -> None:
     """Where all must have come to rest, the ones that have not are found (L1)."""
-    assert sorted(desk.found(at_rest=True)) == [("back", "L1"), ("busy", "L1")]
+    assert sorted(tampered.found(at_rest=True)) == [("back", "L1"), ("busy", "L1")]
 
 
-def test_an_effect_of_no_run_is_found(desk: Desk) -> None:
+def test_an_effect_of_no_run_is_found(tampered: TamperedStore) -> None:
     """What was done under a key of no run is found, if all runs are looked at."""
-    desk.ledger.do("nobody:reserve", 1)
-    assert desk.found("done", "busy") == []
-    assert desk.found() == [("nobody", "I2")]
+    tampered.ledger.do("nobody:reserve", 1)
+    assert tampered.found("done", "busy") == []
+    assert tampered.found() == [("nobody", "I2")]
 
 
-def test_an_output_that_changed_is_found(desk: Desk) -> None:
+def test_an_output_that_changed_is_found(tampered: TamperedStore) -> None:
     """A step that was given something else than what is recorded is found (I15)."""
-    desk.ledger.saw("done:charge", 1, json.dumps({"reserve": 1}))
-    assert desk.found() == []
-    desk.ledger.saw("done:charge", 1, json.dumps({"reserve": 2}))
-    assert desk.found() == [("done", "I15")]
+    tampered.ledger.saw("done:charge", 1, json.dumps({"reserve": 1}))
+    assert tampered.found() == []
+    tampered.ledger.saw("done:charge", 1, json.dumps({"reserve": 2}))
+    assert tampered.found() == [("done", "I15")]
 
 
-def test_a_step_without_a_ledger_is_let_off(desk: Desk) -> None:
+def test_a_step_without_a_ledger_is_let_off(tampered: TamperedStore) -> None:
     """Steps that keep no ledger have no effect to be missed."""
-    desk.start("quiet")
+    tampered.start("quiet")
     for name in ("reserve", "charge"):
-        desk.engine.command("quiet", Claim(name, "do", 1, "worker"))
-        desk.engine.command("quiet", Complete(name, "do", 1, "worker"))
-    assert desk.found() == [("quiet", "I1"), ("quiet", "I1")]
-    assert desk.found(silent=("reserve", "charge")) == []
+        tampered.engine.command("quiet", Claim(name, "do", 1, "worker"))
+        tampered.engine.command("quiet", Complete(name, "do", 1, "worker"))
+    assert tampered.found() == [("quiet", "I1"), ("quiet", "I1")]
+    assert tampered.found(silent=("reserve", "charge")) == []
 
 
 # --- the command ---------------------------------------------------------------------------------
 
 
-def test_the_command_prints_stories(desk: Desk) -> None:
+def test_the_command_prints_stories(tampered: TamperedStore) -> None:
     """It prints a story for each violation and ends with 1; with 0 if there is none."""
 
     def command(*more: str) -> subprocess.CompletedProcess[str]:
-        words = ["--redis", desk.server.url, "--ledger", desk.ledger.path, "--shards", "1", *more]
+        words = [
+            "--redis",
+            tampered.server.url,
+            "--ledger",
+            tampered.ledger.path,
+            "--shards",
+            "1",
+            *more,
+        ]
         return subprocess.run(
             [sys.executable, "-m", "tests.proof.checker", *words],
             cwd=_ROOT,
@@ -263,7 +271,7 @@ def test_the_command_prints_stories(desk: Desk) -> None:
 
     fine = command()
     assert (fine.returncode, fine.stdout) == (0, "0 violations\n"), fine.stderr
-    desk.ledger.undo("done:reserve", 1)
+    tampered.ledger.undo("done:reserve", 1)
     found = command("done")
     assert found.returncode == 1
     assert "I1 · run done: it completed, but 'reserve' was undone" in found.stdout
@@ -274,9 +282,9 @@ def test_the_command_prints_stories(desk: Desk) -> None:
     assert found.stdout.endswith("2 violations\n")
 
 
-def test_the_command_counts(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_counts(tampered: TamperedStore, capsys: pytest.CaptureFixture[str]) -> None:
     """`--at-rest` counts what is still under way."""
-    words = ["--redis", desk.server.url, "--ledger", desk.ledger.path, "--shards", "1"]
+    words = ["--redis", tampered.server.url, "--ledger", tampered.ledger.path, "--shards", "1"]
     assert checker.main([*words, "--at-rest"]) == 1
     assert capsys.readouterr().out.endswith("2 violations\n")
 

@@ -12,7 +12,7 @@ import pytest
 
 from bench.million import OUTCOMES, TENANTS, Shop, fill
 from bench.round_trips import counted
-from bench.synthetic_runs import Cast, Foundry, Mould, plan_of
+from bench.synthetic_runs import RunFactory, RunTemplate, SyntheticRun, plan_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from tests.redis_server import RedisServer
 
 FEW, MANY = 1_000, 20_000
-CASTS = (
-    Cast(7, 1_700_000_000_123, 42),
-    Cast(12_345_678, 1_763_640_000_000, 999),
-    Cast(8, 1_999_999_999_999, 0),
+RUNS = (
+    SyntheticRun(7, 1_700_000_000_123, 42),
+    SyntheticRun(12_345_678, 1_763_640_000_000, 999),
+    SyntheticRun(8, 1_999_999_999_999, 0),
 )
 # Round trips at most.  A sweep asks each of the 8 shards twice: what is due, what has expired.
 TRIPS = {
@@ -51,32 +51,32 @@ def own_keys(client: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("outcome", [*OUTCOMES, "running"])
-def test_a_cast_run_is_like_a_driven_one(server: RedisServer, outcome: str) -> None:
+def test_a_copied_run_is_like_a_driven_one(server: RedisServer, outcome: str) -> None:
     """Whatever Redis holds of a synthetic run, it would hold of a real one, byte by byte."""
     plan = plan_of("place_order")
-    with server.client() as client, closing(Foundry(server.url)) as foundry:
-        mould = Mould(server.url, client, plan, outcome)
+    with server.client() as client, closing(RunFactory(server.url)) as factory:
+        template = RunTemplate(server.url, client, plan, outcome)
         client.flushall()
-        for cast in CASTS:
-            foundry.drive(plan, cast, outcome)
+        for run in RUNS:
+            factory.drive(plan, run, outcome)
         driven = own_keys(client)
         client.flushall()
-        send(client, "".join(mould.cast(cast) for cast in CASTS))
+        send(client, "".join(template.filled(run) for run in RUNS))
         assert own_keys(client) == driven
-        assert len(driven) > 2 * len(CASTS)
+        assert len(driven) > 2 * len(RUNS)
 
 
-def test_a_cast_run_goes_on(server: RedisServer) -> None:
+def test_a_copied_run_goes_on(server: RedisServer) -> None:
     """The engine takes up a live synthetic run, by the plan that is stored with it."""
     plan = plan_of("place_order")
-    with server.client() as client, closing(Foundry(server.url)) as foundry:
-        mould = Mould(server.url, client, plan, "running")
+    with server.client() as client, closing(RunFactory(server.url)) as factory:
+        template = RunTemplate(server.url, client, plan, "running")
         client.flushall()
-        send(client, mould.shared(1) + mould.cast(CASTS[0]))
-        foundry.store.now = CASTS[0].started_at + 1
-        assert foundry.store.plan(CASTS[0].run_id, plan.fingerprint) == plan
-        foundry._do(plan, CASTS[0].run_id, "reserve")
-        assert foundry.store.figures().counts == {("place_order", "running"): 1}
+        send(client, template.shared(1) + template.filled(RUNS[0]))
+        factory.store.now = RUNS[0].started_at + 1
+        assert factory.store.plan(RUNS[0].run_id, plan.fingerprint) == plan
+        factory._do(plan, RUNS[0].run_id, "reserve")
+        assert factory.store.figures().counts == {("place_order", "running"): 1}
 
 
 def send(client: Any, commands: str) -> None:

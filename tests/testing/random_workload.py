@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 LASTS = 120_000  # ms
 RUNS = 4
-# A body, a stopped process and a backoff may each last so long into the fair weather (ms).
+# A body, a stopped process and a backoff may each last so long into the fair workload (ms).
 LEASE, GRACE, SWEEP, BACKOFF, LONGEST_PATIENCE = 15_000, 5_000, 1_000, 5_000, 60_000
 STILL = LEASE + GRACE + 2 * SWEEP + LONGEST_PATIENCE + BACKOFF
 
@@ -35,7 +35,7 @@ TARDY = Odds(late=0.3, abort=0.12)
 GENTLE = Odds(kill=0, late=0, stop=0.12, abort=0.12)
 
 
-class Weather:
+class RandomWorkload:
     """A storm, from its seed; a gentle one is over participants that keep no tombstones."""
 
     def __init__(self, seed: int, odds: Odds = ROUGH) -> None:
@@ -45,7 +45,7 @@ class Weather:
         self.lab = Lab(Settings(run_ahead=5 if seed % 3 == 2 else 0))
         self.runs: dict[str, Saga[str, Any]] = {}
 
-    def live(self) -> Weather:
+    def live(self) -> RandomWorkload:
         """Let the storm rage and pass; raise AssertionError for all that is wrong then."""
         storm = self._begin()
         self.lab.run()
@@ -97,7 +97,7 @@ class Weather:
 
     def _ask(self, run_id: str, verb: str) -> None:
         with suppress(RunNotFound, CommandRefused, StoreUnavailable):
-            self.seen[verb] += getattr(self.lab.find(run_id), verb)(reason="the weather")
+            self.seen[verb] += getattr(self.lab.find(run_id), verb)(reason="the workload")
 
     def _settle_owed(self) -> None:
         """An operator retries what is owed and resumes what is held; one may lead to the other."""

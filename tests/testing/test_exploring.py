@@ -194,11 +194,11 @@ def test_a_plain_assert_is_told_by_its_line() -> None:
     """An assert without a message is told as it is written."""
 
     def plain(run: LabRun[Any]) -> None:
-        assert run.status == "weather"
+        assert run.status == "workload"
 
     report = explore(buy, ORDER, check=plain, fresh=fresh)
     assert report.shortest is not None
-    assert 'run.status == "weather"' in report.shortest.problem or "weather" in str(report)
+    assert 'run.status == "workload"' in report.shortest.problem or "workload" in str(report)
 
 
 def test_the_time_that_is_given_is_kept() -> None:

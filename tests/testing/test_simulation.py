@@ -22,7 +22,7 @@ from celeriac.machine import attempts, moves, schedule
 from celeriac.machine.runs import PhaseState, PhaseStatus, changed
 from tests.house.sources import ROOT
 from tests.testing.ledger import Ledger
-from tests.testing.random_workload import GENTLE, ROUGH, TARDY, Weather
+from tests.testing.random_workload import GENTLE, ROUGH, TARDY, RandomWorkload
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,16 +68,16 @@ def seen() -> Counter[str]:
 def test_every_storm_passes(some: range, seen: Counter[str]) -> None:
     """I1 to I9 and L1 hold, whatever the seed; a failure names its seed and tells its story."""
     for seed in some:
-        seen.update(Weather(seed).live().seen)
+        seen.update(RandomWorkload(seed).live().seen)
         if seed % 2:
-            seen.update(Weather(seed, GENTLE).live().seen)
+            seen.update(RandomWorkload(seed, GENTLE).live().seen)
 
 
 def test_the_storms_did_what_can_happen(seen: Counter[str]) -> None:
     """Sometimes a step succeeds late, a message is stale, a run is owed: and all of it occurred."""
     if seen["in one storm"] < 200:  # each test in a process of its own, or few seeds asked for
         for seed in range(200):
-            seen.update(Weather(seed).live().seen)
+            seen.update(RandomWorkload(seed).live().seen)
     assert [what for what in MUST_HAPPEN if not seen[what]] == []
 
 
@@ -89,9 +89,8 @@ def test_a_seed_is_the_same_storm_every_time() -> None:
 
 def test_a_seed_is_the_same_storm_in_another_process() -> None:
     """Nothing depends on the order in which a set of this process happens to be."""
-    code = (
-        "from tests.testing.random_workload import Weather; print(Weather(11).live().lab.story())"
-    )
+    found = "from tests.testing.random_workload import RandomWorkload as Workload"
+    code = f"{found}; print(Workload(11).live().lab.story())"
     told = {
         subprocess.run(
             [sys.executable, "-c", code],
@@ -139,7 +138,7 @@ def do_again(ledger: Ledger, key: str) -> None:
     ledger.live.add(key)
 
 
-#: What is planted, and the weather that shows it soonest.
+#: What is planted, and the workload that shows it soonest.
 MISTAKES: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], Odds]] = {
     "unknown counts as not done": (
         lambda m: m.setitem(moves._APPLY, EventKind.LOST, forget_unknown(moves._lost)),
@@ -172,9 +171,9 @@ def test_a_planted_mistake_is_found(mistake: str, monkeypatch: pytest.MonkeyPatc
     plant(monkeypatch)
     with pytest.raises(AssertionError, match=r"seed \d+|I9"):  # noqa: PT012 -- any of them
         for seed in range(400):
-            Weather(seed, odds).live()
+            RandomWorkload(seed, odds).live()
 
 
 def story_of(seed: int) -> str:
     """All that happened in a storm."""
-    return Weather(seed).live().lab.story()
+    return RandomWorkload(seed).live().lab.story()

@@ -318,10 +318,10 @@ def connections(facts: Facts) -> Iterator[str | Remark]:
 )
 def restart(facts: Facts) -> Iterator[str | Remark]:
     """Nothing was lost just now."""
-    server, shelves = seen(facts.server), seen(facts.shelves)
+    server, contents = seen(facts.server), seen(facts.contents)
     up = server.number("uptime_in_seconds")
     # Only if there was something before: a new server is no restarted one.
-    if up < _RECENT and 0 < shelves.oldest < server.now - (up + 1) * 1000:
+    if up < _RECENT and 0 < contents.oldest < server.now - (up + 1) * 1000:
         yield f"it was restarted {span(up)} ago, with runs in it"
 
 
@@ -379,18 +379,18 @@ def skewed(who: str, ahead: float) -> Iterator[Remark]:
 )
 def shards(facts: Facts) -> Iterator[str | Remark]:
     """Nobody has changed their number."""
-    shelves, ours = seen(facts.shelves), facts.settings.shards
-    if shelves.misplaced:
+    contents, ours = seen(facts.contents), facts.settings.shards
+    if contents.misplaced:
         yield (
-            f"with saga_shards = {ours}, {shelves.misplaced[0]} and others are not found: they "
+            f"with saga_shards = {ours}, {contents.misplaced[0]} and others are not found: they "
             "were started with another number"
         )
-    if shelves.stranded:
+    if contents.stranded:
         yield (
-            f"{count(shelves.stranded, 'live run')} in shards beyond {ours - 1}: with saga_shards "
+            f"{count(contents.stranded, 'live run')} in shards beyond {ours - 1}: with saga_shards "
             f"= {ours} nobody looks at them"
         )
     now = seen(facts.server).now
-    fresh = [n for n, last in shelves.beyond.items() if now - last < facts.settings.lease_ms]
+    fresh = [n for n, last in contents.beyond.items() if now - last < facts.settings.lease_ms]
     if fresh:
         yield f"other workers use {max(fresh) + 1} shards or more in this namespace, and we {ours}"

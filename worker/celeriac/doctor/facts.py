@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from celeriac.doctor.findings import Unseen
 from celeriac.doctor.server import Server, read_server
-from celeriac.doctor.store_contents import Shelves, read_shelves
+from celeriac.doctor.store_contents import StoreContents, read_contents
 from celeriac.errors import SagaError, StoreError, StoreUnavailable
 from celeriac.store import Keys
 from celeriac.store.addresses import SCHEMES, scheme_of
@@ -62,7 +62,7 @@ class Facts:
     settings: Settings
     defined: Mapping[str, Plan]  # the plans of this app's sagas, by saga
     server: Server | Unseen
-    shelves: Shelves | Unseen
+    contents: StoreContents | Unseen
     sweep: SweepMark | Unseen | None
     broker: Broker | Unseen
     roll: WorkerReports | Unseen
@@ -75,12 +75,12 @@ class Facts:
     @property
     def plans(self) -> dict[str, Plan]:
         """The plans of live runs and of this app's sagas, as far as they could be seen."""
-        live = {} if isinstance(self.shelves, Unseen) else self.shelves.plans
+        live = {} if isinstance(self.contents, Unseen) else self.contents.plans
         return {**{plan.fingerprint: plan for plan in self.defined.values()}, **live}
 
     def is_live(self, plan: Plan) -> bool:
         """True if there are live runs that follow *plan*."""
-        return not isinstance(self.shelves, Unseen) and plan.fingerprint in self.shelves.plans
+        return not isinstance(self.contents, Unseen) and plan.fingerprint in self.contents.plans
 
 
 def gather(runtime: Runtime, areas: frozenset[Area]) -> Facts:
@@ -96,22 +96,22 @@ def gather(runtime: Runtime, areas: frozenset[Area]) -> Facts:
     asked = "workers" in areas and not (isinstance(reached, Unseen) and "broker" in areas)
     roll = _Asked(lambda: ask_workers(app), CALL_SECONDS + BROKER_SECONDS, "workers", asked)
     found = state.answer()
-    server, shelves = (found, found) if isinstance(found, Unseen) else found
+    server, contents = (found, found) if isinstance(found, Unseen) else found
     called = reached if "workers" in areas and not asked else roll.answer()
-    return Facts(app, settings, _defined(app), server, shelves, mark.answer(), reached, called)
+    return Facts(app, settings, _defined(app), server, contents, mark.answer(), reached, called)
 
 
 def _defined(app: Celery) -> dict[str, Plan]:
     return {name: saga.planned.plan for name, saga in app.celeriac.defined.items()}
 
 
-def _ask_state(url: str, settings: Settings) -> tuple[Server, Shelves | Unseen]:
+def _ask_state(url: str, settings: Settings) -> tuple[Server, StoreContents | Unseen]:
     connection = connection_to(url)
     try:
         shard = Keys(settings.namespace, settings.shards).shards[0]
         server = read_server(connection, shard.prefix)
         try:
-            return server, read_shelves(connection, settings, server.now)
+            return server, read_contents(connection, settings, server.now)
         except (StoreError, ValueError) as error:  # forbidden, in a cluster, or not ours
             return server, Unseen(str(error))
     finally:

@@ -38,7 +38,7 @@ class _Index(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Shelves:
+class StoreContents:
     """What the indexes hold."""
 
     live: int = 0  # runs that are not at rest
@@ -53,7 +53,7 @@ class Shelves:
     stranded: int = 0  # live runs in these
 
 
-def read_shelves(connection: Connection, settings: Settings, now: int) -> Shelves:
+def read_contents(connection: Connection, settings: Settings, now: int) -> StoreContents:
     """Read what the indexes say at *now*; raises StoreError where that is forbidden."""
     keys = Keys(settings.namespace, settings.shards)
     wake = _first_scores(connection, (shard.wake for shard in keys.shards))
@@ -64,7 +64,7 @@ def read_shelves(connection: Connection, settings: Settings, now: int) -> Shelve
     runs = _live_runs(connection, keys, members)
     fingerprints = {run.plan: shard for shard, run in reversed(runs)}
     beyond = _beyond(connection, settings)
-    return Shelves(
+    return StoreContents(
         live=_size(connection, keys, live),
         looked_at=len(runs),
         plans=_plans(connection, keys, fingerprints),

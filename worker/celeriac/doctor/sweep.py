@@ -54,8 +54,8 @@ def sweep(facts: Facts) -> Iterator[str | Remark]:
 )
 def sweep_lag(facts: Facts) -> Iterator[str | Remark]:
     """It keeps up."""
-    shelves, now = seen(facts.shelves), seen(facts.server).now
-    late = (now - shelves.due) / 1000 if shelves.due else 0.0
+    contents, now = seen(facts.contents), seen(facts.server).now
+    late = (now - contents.due) / 1000 if contents.due else 0.0
     if late > facts.settings.lease + 2 * facts.settings.sweep_interval:
         yield f"something has been due for {span(late)}, and was not looked at"
 

@@ -57,9 +57,9 @@ def workers(facts: Facts) -> Iterator[str | Remark]:
 
 def _silence(facts: Facts) -> float | None:
     """Seconds since the last sign of life of any worker, if there was one."""
-    if isinstance(facts.shelves, Unseen) or not facts.shelves.pulse:
+    if isinstance(facts.contents, Unseen) or not facts.contents.pulse:
         return None
-    return (seen(facts.server).now - facts.shelves.pulse) / 1000
+    return (seen(facts.server).now - facts.contents.pulse) / 1000
 
 
 def present_workers(facts: Facts) -> dict[str, Worker]:
@@ -133,13 +133,13 @@ def queues(facts: Facts) -> Iterator[str | Remark]:
 )
 def blocked(facts: Facts) -> Iterator[str | Remark]:
     """What stands in the way of a message is seen."""
-    shelves = seen(facts.shelves)
+    contents = seen(facts.contents)
     found: dict[str, list[str]] = {}
-    for run_id, why in shelves.blocked.items():
+    for run_id, why in contents.blocked.items():
         found.setdefault(why, []).append(run_id)
     for why, runs in sorted(found.items(), key=lambda each: -len(each[1])):
         more = f" and {len(runs) - 1} more" if len(runs) > 1 else ""
-        yield f"{runs[0]}{more} of {shelves.looked_at} live runs looked at: {why}"
+        yield f"{runs[0]}{more} of {contents.looked_at} live runs looked at: {why}"
 
 
 def _wanted(facts: Facts) -> dict[tuple[str, str | None], bool]:
