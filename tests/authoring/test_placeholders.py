@@ -1,6 +1,8 @@
 """What stands for values while a saga is planned, and which types fit each other.
 
 Owns: `Placeholder`, `express` and the comparison of annotations.  Refuses to know: flows.
+
+The file is long because each operator, and each pair of types, is a case of its own.
 """
 
 from __future__ import annotations

@@ -2,6 +2,9 @@
 
 Owns: steps, compensations, flows and plans.  Refuses to know: brokers and stores; the Celery
 tasks here are never sent.
+
+The file is long because each definition that is refused stands there as an author would
+write it, with the words that refuse it.
 """
 
 # ruff: noqa: ARG001 -- the sagas here are planned, and most of them are wrong on purpose

@@ -2,6 +2,8 @@
 
 Owns: which values survive being written as JSON, which are refused and with which words, and which
 types are refused when they are planned.  Refuses to know: runs.
+
+The file is long because each kind of value has its types, and a model that spoils it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """Messages that get lost, doubled or late, and workers that die: the sweep repairs all of it.
 
 Owns: each single loss and how long it costs (L1, L2, L3).  Refuses to know: a store that is away.
+
+The file is long because each single loss is one story, told from start to end.
 """
 
 from __future__ import annotations

@@ -1,4 +1,10 @@
-"""Retention: what has expired goes, the archive first, and nothing else waits for that."""
+"""Retention: what has expired goes, the archive first, and nothing else waits for that.
+
+Owns: what is removed and when, and an archive that fails.  Refuses to know: how a store
+forgets a run.
+
+The file is long because an archive can fail at each moment of a removal.
+"""
 
 from __future__ import annotations
 

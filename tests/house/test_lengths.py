@@ -22,12 +22,12 @@ FOLDERS = ("worker", "workflows", "bench", "docs")
 PROGRAMS = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 
-each_program = pytest.mark.parametrize(
-    "path", PROGRAMS, ids=lambda path: str(path.relative_to(ROOT))
+each_file = pytest.mark.parametrize(
+    "path", [*PROGRAMS, *TESTS], ids=lambda path: str(path.relative_to(ROOT))
 )
 
 
-@each_program
+@each_file
 def test_a_long_file_says_why(path: Path) -> None:
     """A file over 400 lines owns two things, or says in its head why it is long."""
     text = path.read_text(encoding="utf-8")
@@ -36,7 +36,7 @@ def test_a_long_file_says_why(path: Path) -> None:
     assert lines <= LONGEST_FILE or "file is long because" in opening, f"{lines} lines"
 
 
-@pytest.mark.parametrize("path", [*PROGRAMS, *TESTS], ids=lambda p: str(p.relative_to(ROOT)))
+@each_file
 def test_functions_are_short(path: Path) -> None:
     """A function is read at one glance: 60 lines at most, with its decorators and docstring."""
     assert list(long_functions(path.read_text(encoding="utf-8"))) == []

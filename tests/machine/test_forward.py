@@ -1,6 +1,8 @@
 """A run on its way forward: start, claim, complete, fail, try again, give up.
 
 Owns: what a step's own attempts lead to.  Refuses to know: how things are undone, and time limits.
+
+The file is long because each answer to each command is a story of its own.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 Owns: what each of them changes, and that it is in the history.  Refuses to know: how a participant
 answers (`participants`).
+
+The file is long because each order in which two attempts can report is a story.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """What time does to a run: leases, time limits, deadlines, outages, messages that do not come.
 
 Owns: every decision in which the clock has a say.  Refuses to know: who looks at the clock.
+
+The file is long because each decision of the clock is shown before and after its moment.
 """
 
 from __future__ import annotations

@@ -9,6 +9,8 @@ doubled or late differs from that only in time.
 
 It shares nothing with the lab of `celeriac.testing`: a state here is a value, which a search
 compares and goes on from in every direction; the lab runs the real engine, once, through time.
+
+The file is long because what can happen and what the books say of it are read together.
 """
 
 from __future__ import annotations

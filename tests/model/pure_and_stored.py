@@ -3,6 +3,8 @@
 Owns: giving both the same commands at the same moment, and comparing all that is stored with all
 that should be.  Refuses to know: which commands (a walk of `tests/machine` chooses them), and what
 the pure side ought to decide (`laws`).
+
+The file is long because each command is given to both sides in one place.
 """
 
 from __future__ import annotations

@@ -6,6 +6,8 @@ Refuses to know: what the scripts are good for.
 
 Redis keeps what a script wrote before it failed (F7), so a script that can fail after its first
 write is found here by comparing the DUMP of every key.
+
+The file is long because each way to hurt a script needs a Redis that is hurt in that way.
 """
 
 from __future__ import annotations

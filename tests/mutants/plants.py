@@ -72,7 +72,7 @@ PLANTS = (
         (EXPLORATION, WALKS),
     ),
     Plant(
-        "last word is trusted",
+        "a definite failure clears an unknown outcome",
         "A definite failure clears what is not known of the attempts before it.",
         "machine/moves.py",
         """    if event.phase == "do" and event.data.get("effect") is not False:
@@ -132,8 +132,8 @@ PLANTS = (
         (EXPLORATION, WALKS),
     ),
     Plant(
-        "a hold does not hold",
-        "A step is taken up although an operator holds the run.",
+        "paused runs are claimed",
+        "A step is taken up although an operator has paused the run.",
         "machine/attempts.py",
         "    if run.paused:\n        raise draft.refuse(",
         "    if run.paused < 0:\n        raise draft.refuse(",
@@ -148,7 +148,7 @@ PLANTS = (
         (EXPLORATION, WALKS),
     ),
     Plant(
-        "nobody is asked",
+        "no operator is asked",
         "An unknown outcome of a step without keys turns the run round.",
         "machine/draft.py",
         '    return draft.node(step).on_unknown == "operator"\n',
@@ -239,7 +239,7 @@ PLANTS = (
         (SIMULATION, CRASHES),
     ),
     Plant(
-        "a run sleeps for ever",
+        "no time to wake is stored",
         "The wake index forgets a run whose step was taken up.",
         "engine/changes.py",
         "wake_at=decided.wake_at,",

@@ -2,6 +2,8 @@
 
 Owns: stories (`example_runs`) that were doctored, one for each way to break a law.  Refuses to
 know: how a run comes about in real processes.
+
+The file is long because there is a doctored story for each law.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 Owns: many who wait, few connections; lost messages, connections and servers; forks.  Refuses to
 know: what waiting promises in every store (`test_rest`).
+
+The file is long because each loss is tried with threads, coroutines and forks.
 """
 
 from __future__ import annotations

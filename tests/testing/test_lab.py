@@ -2,6 +2,8 @@
 
 Owns: the lab's verbs, one by one, over an application with steps of every kind.  Refuses to know:
 storms and explorers.
+
+The file is long because each verb of the lab is shown once.
 """
 
 from __future__ import annotations

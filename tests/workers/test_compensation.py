@@ -2,6 +2,8 @@
 
 Owns: compensation after failures, and what operators ask for: cancel, terminate, retry, waive.
 Refuses to know: processes that die, and time that runs out.
+
+The file is long because each way back is a run of its own, in real workers.
 """
 
 from __future__ import annotations
