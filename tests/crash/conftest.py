@@ -1,10 +1,9 @@
 """The fixtures of the tests that crash processes at named points.
 
-Owns: `crash_world`, which stays up from test to test and is mended before each, until the next test is
-not from this folder; `split_crash_world`, whose runs are in another Redis than its messages;
-`ahead_crash_world`, whose workers run ahead.  With
-`PROVE=1` every case is tried, else the representative ones (`environment.everything`).  Refuses to know:
-the cases.
+Owns: `crash_world`, which stays up from test to test and is mended before each, until the next test
+is not from this folder; `split_crash_world`, whose runs are in another Redis than its messages;
+`ahead_crash_world`, whose workers run ahead.  With `PROVE=1` every case is tried, else the
+representative ones (`environment.everything`).  Refuses to know: the cases.
 """
 
 from __future__ import annotations

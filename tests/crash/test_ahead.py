@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from tests.crash.environment import CrashWorld, Crashed, everything, now, wait
+from tests.crash.environment import Crashed, CrashWorld, everything, now, wait
 from tests.workers.histories import claims
 from tests.workers.kit import LEASE
 
@@ -70,7 +70,9 @@ def test_children_killed(ahead_crash_world: CrashWorld) -> None:
     """What is lost is what was at work, and is tried again at once."""
     hit = [(case, *_set(ahead_crash_world, case, "kill")) for case in CASES]
     ahead_crash_world.hit(*(failpoint for _, _, failpoint in hit))
-    ahead_crash_world.judge(Crashed(run, failpoint, case.status, now()) for case, run, failpoint in hit)
+    ahead_crash_world.judge(
+        Crashed(run, failpoint, case.status, now()) for case, run, failpoint in hit
+    )
     for case, run, _ in hit:
         _check(run, case)
 

@@ -282,14 +282,18 @@ def test_a_worker_tells_once(
     assert "CONFIG SET appendonly yes" in text
 
 
-def test_a_worker_waits_for_its_state(clean: RedisServer, serve: Serve, processes: ExaminedProcesses) -> None:
+def test_a_worker_waits_for_its_state(
+    clean: RedisServer, serve: Serve, processes: ExaminedProcesses
+) -> None:
     """Started beside its state Redis, a worker says what it waits for, and starts then."""
     late = serve()
     url = late.url
     late.kill()
     env = environment(broker=clean.url, state=url)
     words = ("worker", "-c", "1", "-n", "w1@test", "-l", "INFO", "--without-mingle")
-    worker = processes.processes.celery("w1", *words, env=env, says="waiting for run state: the state")
+    worker = processes.processes.celery(
+        "w1", *words, env=env, says="waiting for run state: the state"
+    )
     late.start()
     worker.await_text("celeriac is ready")
     worker.await_text("the doctor has looked")
