@@ -4,6 +4,8 @@ Owns: the table.  Refuses to know: how a bug is planted and tried (`__main__`).
 
 A bug that cannot be planted any more, since the code has changed, is an error of this table
 (`test_plants`): mend it there, so that the list stays what it says.
+
+The file is long because it is a table: one bug for each rule that matters.
 """
 
 from __future__ import annotations

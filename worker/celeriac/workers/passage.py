@@ -32,7 +32,13 @@ from celeriac.observing import log
 from celeriac.points import reached
 from celeriac.workers.canvas import GUARD, carries_on, message_options, time_limits
 from celeriac.workers.limits import HANDED, soft_limit
-from celeriac.workers.retries import classify_celery_error, tell_unheeded, timed_out
+from celeriac.workers.retries import (
+    classify_celery_error,
+    rejected,
+    retrying,
+    tell_unheeded,
+    timed_out,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -299,13 +305,13 @@ class Passage:
         delay = (retry_at - event.at) / 1000
         if request.is_eager:
             self._send(done)  # in this process, once this attempt is over
-            return _retrying(cause, delay, str(told))
+            return retrying(cause, delay, str(told))
         if retry_at - event.at <= SHORT_DELAY and done.dispatches:
             return self._retry(cause, done.dispatches[0], delay, request, failed)
         # A long wait is the wake index's business; Flower shows RETRY all the same.
         tell_unheeded(self.work.name, failed.again, delay)
         when = datetime.now(UTC) + timedelta(seconds=delay)
-        return _retrying(cause, when, None if self.work.adopted else str(told))
+        return retrying(cause, when, None if self.work.adopted else str(told))
 
     def _error(self, failed: AttemptFailure, failure: Failure) -> BaseException:
         """What Celery is told: an adopted task's error itself, and only the kind of a step's."""
@@ -346,25 +352,8 @@ class Passage:
             message.apply_async()
         except Exception as error:  # noqa: BLE001 -- the state says what should be on its way
             log.warning("%s not sent again (%s)", self.work.name, type(error).__name__)
-            return _rejected(error)
-        return _retrying(cause, delay, sig=message)
-
-
-# Celery has no types: one place for each that says what they are.
-
-
-def _retrying(
-    cause: BaseException | None, when: Any, text: str | None = None, sig: Any = None
-) -> Exception:
-    made: Exception = Retry(
-        text, exc=cause if isinstance(cause, Exception) else None, when=when, sig=sig
-    )
-    return made
-
-
-def _rejected(error: Exception) -> Exception:
-    made: Exception = Reject(error, requeue=False)
-    return made
+            return rejected(error)
+        return retrying(cause, delay, sig=message)
 
 
 def _ignore(why: str) -> Exception:

@@ -110,6 +110,24 @@ def classify_celery_error(error: Exception) -> AttemptFailure:
     return classify_error(error)
 
 
+def retrying(
+    cause: BaseException | None, when: Any, text: str | None = None, sig: Any = None
+) -> Exception:
+    """Return Celery's `Retry`: another attempt is coming, and *sig* is its message, if it has one.
+
+    *when* is a delay in seconds, or a date.
+    """
+    exc = cause if isinstance(cause, Exception) else None
+    made: Exception = Retry(text, exc=exc, when=when, sig=sig)  # Celery has no types
+    return made
+
+
+def rejected(error: Exception) -> Exception:
+    """Return Celery's `Reject`: the message that could not be sent again is done with."""
+    made: Exception = Reject(error, requeue=False)
+    return made
+
+
 def timed_out(error: BaseException, limit: float | None) -> AttemptFailure | None:
     """Return how an attempt ended whose body gevent's pool stopped at *limit*, in seconds.
 
