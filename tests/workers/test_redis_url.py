@@ -17,7 +17,7 @@ from celery import Celery
 from celeriac import ConfigurationError, Flow, Sagas
 from celeriac.engine.dispatching import Backlog
 from celeriac.testing.servers import LocalRedis, find_embedded_binary, find_redis_binary, free_port
-from celeriac.workers import Runtime, depths, redis_url
+from celeriac.workers import Runtime, broker_url, depths, place, redis_url, secrets_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -161,6 +161,10 @@ def test_the_environment_names_the_broker(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("CELERY_BROKER_URL", "redis://there:6379/3")
     assert url_of(broker_url="redis://here:6379/0") == "redis://there:6379/3"
     assert url_of(saga_redis_url="redis://mine:6379/0") == "redis://mine:6379/0"
+    monkeypatch.setenv("CELERY_BROKER_URL", "redis://:qwerty@there:6379/3")
+    conf = Celery("shop", broker="redis://here:6379/0", set_as_current=False).conf
+    assert place(broker_url(conf)) == "there:6379/3"
+    assert "qwerty" in secrets_of(conf)
 
 
 def test_what_is_said_of_other_sentinels_is_not_taken_over() -> None:

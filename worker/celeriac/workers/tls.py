@@ -18,7 +18,7 @@ from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 from celeriac.errors import ConfigurationError
 from celeriac.store.addresses import nodes_of, scheme_of, with_options
-from celeriac.workers.urls import all_broker_urls
+from celeriac.workers.urls import all_broker_urls, setting
 
 _NETWORK = ("redis", "rediss")
 _SOCKETS = ("unix", "redis+socket")
@@ -78,7 +78,7 @@ def _said_of_the_server(url: str, conf: Mapping[str, Any]) -> dict[str, Any] | N
 
     None: it is not said of this server that it speaks TLS.
     """
-    backend = conf.get("result_backend")
+    backend = setting(conf, "result_backend")
     for name, other in (
         ("broker_use_ssl", ";".join(all_broker_urls(conf))),
         ("redis_backend_use_ssl", backend if isinstance(backend, str) else ""),

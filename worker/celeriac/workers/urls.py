@@ -30,24 +30,25 @@ _OPTIONS = (
 _PASSWORDS = ("broker_password", "redis_password", "security_key_password")
 
 
+def setting(conf: Mapping[str, Any], name: str) -> Any:
+    """A setting as Celery takes it: some come from the environment, such as CELERY_BROKER_URL."""
+    computed = isinstance(getattr(type(conf), name, None), property)
+    return getattr(conf, name) if computed else conf.get(name)
+
+
 def configured_urls(conf: Mapping[str, Any]) -> list[str]:
     """Every URL of a configuration; Celery takes several as a list, or with `;` between them."""
     found: list[str] = []
     for name in _URLS:
-        given = _of(conf, name) or ()
+        given = setting(conf, name) or ()
         given = [given] if isinstance(given, str) else given
         found += [url for each in given for url in str(each).split(";")]
     return found
 
 
-def _of(conf: Mapping[str, Any], name: str) -> Any:
-    """A setting; as Celery reads it, which heeds CELERY_BROKER_URL in the environment."""
-    return getattr(conf, name, None) or conf.get(name)
-
-
 def all_broker_urls(conf: Mapping[str, Any]) -> list[str]:
     """The URLs of the broker, in the order in which Celery tries them."""
-    given = _of(conf, "broker_url") or ""
+    given = setting(conf, "broker_url") or ""
     given = [given] if isinstance(given, str) else given
     return [url for each in given for url in str(each).split(";") if url.strip()]
 

@@ -21,7 +21,7 @@ from celeriac.store.addresses import (
     with_options,
 )
 from celeriac.workers.tls import with_tls
-from celeriac.workers.urls import all_broker_urls
+from celeriac.workers.urls import all_broker_urls, setting
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -40,7 +40,7 @@ _NAMES = (
 
 def whereabouts(app: Celery) -> dict[str, Any]:
     """What the configuration says now of where runs are kept, by setting."""
-    return {name: repr(app.conf.get(name)) for name in _NAMES}
+    return {name: repr(setting(app.conf, name)) for name in _NAMES}
 
 
 def redis_url(app: Celery, settings: Settings) -> str:
@@ -88,7 +88,7 @@ def _said_of_sentinels(url: str, conf: Mapping[str, Any]) -> dict[str, Any]:
 
     That is the primary's name, and what the sentinels themselves want to know of their clients.
     """
-    backend = conf.get("result_backend")
+    backend = setting(conf, "result_backend")
     found: dict[str, Any] = {}
     for name, other in (
         ("result_backend_transport_options", backend if isinstance(backend, str) else ""),
