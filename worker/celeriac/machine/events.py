@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from celeriac.machine.plans import Phase
@@ -76,8 +76,7 @@ class Event:
         return cls(at, EventKind(kind), step, "do" if phase == "d" else "undo", attempt, data)
 
 
-@dataclass(frozen=True, slots=True)
-class Dispatch:
+class Dispatch(NamedTuple):
     """A message that should be on its way: this attempt of this step, not before `at`."""
 
     step: str

@@ -215,14 +215,19 @@ def is_read_only(answer: object) -> bool:
 
 def _packed(commands: Iterable[Command]) -> bytes:
     """Spell commands as Redis reads them."""
-    parts = []
-    for command in commands:
-        parts.append(f"*{len(command)}\r\n")
-        for part in command:
-            text = part if isinstance(part, str) else str(part)
-            size = len(text) if text.isascii() else len(text.encode("utf-8", _FOREIGN_BYTES))
-            parts.append(f"${size}\r\n{text}\r\n")
-    return "".join(parts).encode("utf-8", _FOREIGN_BYTES)
+    texts = [[str(part) for part in command] for command in commands]
+    packed = "".join(
+        f"*{len(words)}\r\n" + "".join([f"${len(word)}\r\n{word}\r\n" for word in words])
+        for words in texts
+    )
+    if packed.isascii():
+        return packed.encode()
+    # Lengths are of bytes: each word has to be encoded by itself.
+    datas = [[word.encode("utf-8", _FOREIGN_BYTES) for word in words] for words in texts]
+    return b"".join(
+        b"*%d\r\n" % len(words) + b"".join([b"$%d\r\n%b\r\n" % (len(word), word) for word in words])
+        for words in datas
+    )
 
 
 def _exchanged(link: Any, packed: bytes, count: int) -> list[Any]:

@@ -14,7 +14,6 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from celery import chain
 from kombu.exceptions import OperationalError
 
 from celeriac.engine import Backlog, BrokerAway
@@ -77,11 +76,16 @@ class CeleryDispatcher:
         if self._app.conf.task_always_eager:
             self._run_here(links[0], options.get("countdown", 0))
             return
-        sent = chain(*links) if len(links) > 1 else links[0]
+        first, *rest = links
+        if rest:
+            # What Celery's `chain(...)` makes of these, without copying each of them twice.
+            for link in links:
+                link.options["reply_to"] = self._app.thread_oid
+            options["chain"] = rest[::-1]
         with self._app.producer_or_acquire() as producer:
             # Celery would try for six seconds (F15), in a web handler, what the sweep does anyway.
             producer.connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
-            sent.apply_async(producer=producer, **options)
+            first.apply_async(producer=producer, **options)
 
     def _run_here(self, link: Signature, countdown: float) -> None:
         """Run an attempt in this process, after those that were to be run before."""
@@ -100,10 +104,13 @@ class CeleryDispatcher:
 
     def links(self, plan: Plan, run: Run, dispatch: Dispatch) -> list[Signature]:
         """The messages that travel in one chain, beginning with that of *dispatch*."""
-        return [self.signature(plan, run, link) for link in window(plan, run, dispatch)]
+        errback = self._errback(run)
+        return [self.signature(plan, run, link, errback) for link in window(plan, run, dispatch)]
 
-    def signature(self, plan: Plan, run: Run, dispatch: Dispatch) -> Signature:
-        """The message of one attempt."""
+    def signature(
+        self, plan: Plan, run: Run, dispatch: Dispatch, errback: Signature | None = None
+    ) -> Signature:
+        """The message of one attempt; *errback* is that of its run, if it was made already."""
         node = plan.by_name[dispatch.step]
         name = node.task_of(dispatch.phase)
         # A sweeper need not know the task: its name is enough to route and send it.
@@ -114,7 +121,7 @@ class CeleryDispatcher:
         options.update(_sent_as(node, dispatch.phase))
         options.update(time_limits(node, dispatch.phase, run.grace))
         options.update(written(self._app))
-        options["link_error"] = [self._errback(run)]
+        options["link_error"] = [self._errback(run) if errback is None else errback]
         return make(*args, kwargs={GUARD: run.id}, immutable=True, options=options)
 
     def _errback(self, run: Run) -> Signature:
