@@ -1,4 +1,4 @@
-"""What a failover by sentinels loses: where a primary dies, and where it is only replaced.
+"""What a failover loses, by sentinels or in a cluster: a primary dies, or is only replaced.
 
 Owns: these accidents, under load.  Refuses to know: what is promised, and how it is told.
 """
@@ -9,6 +9,8 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
+from celeriac.store.keys import Keys
+from tests.cluster import Cluster
 from tests.durability.load import Load, Loss
 from tests.processes import until
 from tests.sentinels import Watched
@@ -17,8 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.redis_server import RedisServer
-
 #: After this many seconds everybody has asked the sentinels again, and has gone on elsewhere.
 _SETTLED = 2.5
 
@@ -26,13 +26,13 @@ _SETTLED = 2.5
 class Outcome(NamedTuple):
     """What a failover cost."""
 
-    now: RedisServer  # the primary since then
+    url: str  # where the state is since then
     loss: Loss
     refusals: int
 
 
 @contextmanager
-def failed_over(folder: Path, *, kill: bool, guarded: bool) -> Iterator[Outcome]:
+def failed_over(folder: Path, *, kill: bool, guarded: bool = False) -> Iterator[Outcome]:
     """A failover under load; what is left is there until the block ends."""
     options: dict[str, str | int] = {"appendfsync": "everysec"}
     if guarded:
@@ -52,7 +52,27 @@ def failed_over(folder: Path, *, kill: bool, guarded: bool) -> Iterator[Outcome]
             if not guarded:  # who is guarded waits for a replica, which takes its time
                 load.wait_for(20)
         now = watched.primary
-        yield Outcome(now, _window(load, now.url), load.refusals)
+        yield Outcome(now.url, _window(load, now.url), load.refusals)
+
+
+@contextmanager
+def cluster_failed_over(folder: Path, *, kill: bool) -> Iterator[Outcome]:
+    """The same in a cluster: the primary of one of two shards dies, or its replica is told to."""
+    wake = Keys("celeriac", 2).shards[0].wake
+    with Cluster(folder) as cluster:
+        first = cluster.owner(wake)
+        load = Load(cluster.url)
+        with load.running():
+            load.wait_for(100)
+            if kill:
+                cluster.kill(first)
+            else:
+                cluster.ask(cluster.replica_of(first), "CLUSTER", "FAILOVER")
+                until(lambda: cluster.owner(wake) is not first, "the replica has taken over")
+            moved = time.monotonic()
+            until(lambda: time.monotonic() > moved + _SETTLED, "everybody has gone on")
+            load.wait_for(20)
+        yield Outcome(cluster.url, _window(load, cluster.url), load.refusals)
 
 
 def _window(load: Load, url: str) -> Loss:

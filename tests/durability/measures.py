@@ -1,8 +1,7 @@
 """What Redis may lose, setting by setting: one measure for each, on servers of one's own.
 
 Owns: the accidents (a kill, a cut of the power, a failover, a backup, an eviction), and the figures
-they give.  Refuses to know: what is promised (`test_measures`), and how it is told
-(`docs/durability.md`).
+they give.  Refuses to know: what is promised (`test_measures`), and the page that tells of it.
 
 ``python -m tests.durability.measures`` prints the figures of the page.
 """
@@ -27,7 +26,7 @@ from celeriac.engine.repair import Repair
 from celeriac.errors import StoreFull
 from celeriac.store.redis import RedisStore
 from tests.chaos.proxy import Fault, Proxy
-from tests.durability.failovers import failed_over
+from tests.durability.failovers import cluster_failed_over, failed_over
 from tests.durability.load import Acknowledged, Load, Loss
 from tests.durability.shop import Ledger, Shop
 from tests.engine.driver import TERMS
@@ -36,6 +35,9 @@ from tests.redis_server import RedisServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
+
+    from tests.durability.failovers import Outcome
 
 Options = dict[str, str | int]
 
@@ -260,15 +262,20 @@ def _let_pass(load: Load, *, guarded: bool) -> None:
     until(lambda: load.refusals > 0)
 
 
-def by_sentinels(folder: Path, scale: int, *, kill: bool, guarded: bool = False) -> Measured:
-    """Sentinels let a replica take over; every client follows them."""
+def followed(scale: int, failover: Callable[[int], AbstractContextManager[Outcome]]) -> Measured:
+    """A replica takes over, and every client follows."""
     losses, found, refusals = [], 0, 0
     for n in range(scale):
-        with failed_over(folder / str(n), kill=kill, guarded=guarded) as done:
+        with failover(n) as done:
             losses.append(done.loss)
             refusals += done.refusals
-            found += faults(done.now)
+            found += faults(done)
     return Measured(tuple(losses), faults=found, note=f"{refusals} writes refused meanwhile")
+
+
+def by_sentinels(folder: Path, scale: int, **how: bool) -> Measured:
+    """Sentinels let a replica take over."""
+    return followed(scale, lambda n: failed_over(folder / str(n), **how))
 
 
 # --- the state goes back in time ---------------------------------------------------------------
@@ -346,7 +353,7 @@ def evicting(folder: Path, scale: int) -> Measured:
 # --- parts -------------------------------------------------------------------------------------
 
 
-def faults(server: RedisServer) -> int:
+def faults(server: RedisServer | Outcome) -> int:
     """How many faults the repair tool finds; it mends nothing."""
     store = RedisStore(server.url, shards=2)
     try:
@@ -370,6 +377,12 @@ MEASURES: dict[str, Callable[[Path, int], Measured]] = {
     "sentinel-kill": lambda folder, scale: by_sentinels(folder, scale, kill=True),
     "sentinel-failover": lambda folder, scale: by_sentinels(folder, scale, kill=False),
     "sentinel-guarded": lambda folder, scale: by_sentinels(folder, scale, kill=False, guarded=True),
+    "cluster-kill": lambda folder, scale: followed(
+        scale, lambda n: cluster_failed_over(folder / str(n), kill=True)
+    ),
+    "cluster-failover": lambda folder, scale: followed(
+        scale, lambda n: cluster_failed_over(folder / str(n), kill=False)
+    ),
     "backup-restored": backup,
     "noeviction": full,
     "eviction": evicting,

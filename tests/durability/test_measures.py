@@ -19,9 +19,9 @@ PAGE = ROOT / "docs" / "durability.md"
 
 #: Where nothing that was acknowledged may be lost, and where something must be, or the accident
 #: did not happen.
-SAFE = {"aof-always", "power-always", "noeviction"}
+SAFE = {"aof-always", "power-always", "cluster-failover", "noeviction"}
 #: Safe but for bad luck: a slow disk, or a write that was under way to the replica.
-LUCKY = {"aof-everysec", "sentinel-kill", "sentinel-guarded"}
+LUCKY = {"aof-everysec", "sentinel-kill", "sentinel-guarded", "cluster-kill"}
 LOSING = set(MEASURES) - SAFE - LUCKY
 TRACED = {"slow-disk", "power-everysec", "power-always", "no-appendfsync-on-rewrite"}
 
@@ -50,6 +50,7 @@ LIMITS = {
     "sentinel-kill": 0.5,
     "sentinel-failover": 4.0,
     "sentinel-guarded": 1.0,
+    "cluster-kill": 0.5,
 }
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from celeriac.engine.sweep import Sweep
-from celeriac.errors import Abort, RunNotFound
+from celeriac.errors import Abort, RunNotFound, StoreUnavailable
 from celeriac.machine.commands import Terminate, Waive
 from celeriac.machine.events import EventKind
 from celeriac.machine.runs import RunStatus, Steps
@@ -22,6 +22,8 @@ from tests.machine.story import saga
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from celeriac.store import DueBatch
 
 SWEEP = 1_000
 
@@ -233,3 +235,31 @@ def test_a_run_is_read_with_the_plan_it_was_started_with() -> None:
     assert at.tasks.count("ship") == 1
     assert at.run("order-42").plan == at.plan.fingerprint
     assert at.run("order-43").plan == newer.fingerprint
+
+
+@pytest.mark.parametrize("gone", [{0}, {0, 3, 7}, set(range(8))])
+def test_a_shard_that_is_away_does_not_stop_the_others(
+    monkeypatch: pytest.MonkeyPatch, gone: set[int]
+) -> None:
+    """Where shards are at several servers, all that can be reached are swept; then it is told."""
+    at = many(20)
+    at.store.apart = True
+    due = at.store.due
+
+    def reached(shard: int, limit: int) -> DueBatch:
+        if shard in gone:
+            raise StoreUnavailable("this shard is away")
+        return due(shard, limit)
+
+    monkeypatch.setattr(at.store, "due", reached)
+    with pytest.raises(StoreUnavailable, match="this shard is away"):
+        Sweep(at.engine, at.post).run()
+    sent = {message.run_id for message in at.post.waiting}
+    shards = {at.store.shard_of(run_id) for run_id in sent}
+    assert shards == set(range(at.store.shards)) - gone
+    assert at.store.last_sweep() is None, "it did not get through every shard"
+    gone.clear()
+    at.post.waiting.clear()  # or what was not sent would be taken for waiting behind it
+    Sweep(at.engine, at.post).run()
+    assert len(sent | {message.run_id for message in at.post.waiting}) == 20
+    assert at.store.last_sweep() is not None

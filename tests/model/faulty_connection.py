@@ -187,7 +187,7 @@ class DressedScripts(Scripts):
         super().__init__(line)
         self._line, self._spoil = line, spoil
 
-    def run_all(
+    def try_all(
         self, script: Script, calls: Sequence[Call], *, beyond_full: bool = True
     ) -> list[Any]:
         """Run the script as it is at this hour."""
@@ -200,7 +200,7 @@ class DressedScripts(Scripts):
             self._line.commits |= digests
         if script is WAKE:
             self._line.moves |= digests
-        return super().run_all(dressed, calls, beyond_full=beyond_full)
+        return super().try_all(dressed, calls, beyond_full=beyond_full)
 
 
 def _as_it_is(_: Script, text: str) -> str:

@@ -1,4 +1,4 @@
-"""The stores under test: memory, and Redis on a private server."""
+"""The stores under test: memory, and Redis on a private server and on a private cluster."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 
 from celeriac.store.memory import MemoryStore
 from celeriac.store.redis import RedisStore
+from tests.cluster import Cluster
 from tests.redis_server import RedisServer
 
 if TYPE_CHECKING:
@@ -47,12 +48,41 @@ def redis_store(server: RedisServer) -> Iterator[RedisStore]:
     store.close()
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(scope="session")
+def shared_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A cluster for all tests that do not harm it."""
+    with Cluster(tmp_path_factory.mktemp("cluster")) as found:
+        yield found
+
+
+@pytest.fixture
+def cluster(shared_cluster: Cluster) -> Cluster:
+    """The shared cluster, empty."""
+    shared_cluster.flush()
+    return shared_cluster
+
+
+@pytest.fixture
+def own_cluster(tmp_path: Path) -> Iterator[Cluster]:
+    """A cluster whose nodes the test may kill."""
+    with Cluster(tmp_path / "cluster") as found:
+        yield found
+
+
+@pytest.fixture
+def cluster_store(cluster: Cluster) -> Iterator[RedisStore]:
+    """An empty store on a cluster."""
+    store = RedisStore(cluster.url)
+    yield store
+    store.close()
+
+
+@pytest.fixture(params=["memory", "redis", "cluster"])
 def store(request: pytest.FixtureRequest) -> Store:
     """An empty store of each kind."""
     if request.param == "memory":
         return MemoryStore()
-    found: RedisStore = request.getfixturevalue("redis_store")
+    found: RedisStore = request.getfixturevalue(f"{request.param}_store")
     return found
 
 

@@ -125,7 +125,7 @@ def test_an_interrupted_call_leaves_no_answer_behind(
         raise TimeLimit
 
     with monkeypatch.context() as patched:
-        patched.setattr("celeriac.store.connection._answer", strike)
+        patched.setattr("celeriac.store.connection.read_answer", strike)
         with pytest.raises(TimeLimit):
             redis_store.history(run.id)
     assert redis_store.read(run.id).run == run

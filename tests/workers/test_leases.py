@@ -16,6 +16,7 @@ from celery.concurrency import prefork, solo
 from celery.concurrency import thread as threads
 from celery.worker import state
 
+from celeriac.errors import StoreUnavailable
 from celeriac.store import Lease
 from celeriac.workers import LeaseKeeper, forks
 from celeriac.workers.leases import has_died
@@ -31,18 +32,39 @@ class _Autoscaled(prefork.TaskPool):  # type: ignore[misc]  # Celery has no type
 
 
 class _Store:
+    """Two shards, of which one may be away."""
+
+    shards = 2
+
     def __init__(self) -> None:
         self.renewed: list[Lease] = []
         self.lapsed: list[Lease] = []
+        self.pulses: list[tuple[set[int], int]] = []
+        self.away: set[int] = set()
 
     def renew(self, leases: list[Lease], _: int) -> None:
-        self.renewed += leases
+        self._do(self.renewed, leases)
 
     def lapse(self, leases: list[Lease]) -> None:
-        self.lapsed += leases
+        self._do(self.lapsed, leases)
 
-    def pulse(self, *_: int) -> None:
-        """Nobody asks."""
+    def shard_of(self, run_id: str) -> int:
+        return len(run_id) % self.shards
+
+    def pulse(self, _: int, outage: int, shards: set[int]) -> None:
+        if shards - self.away:
+            self.pulses.append((shards - self.away, outage))
+        self._tell(shards & self.away)
+
+    def _do(self, done: list[Lease], leases: list[Lease]) -> None:
+        done += [each for each in leases if self.shard_of(each.run_id) not in self.away]
+        self._tell({self.shard_of(each.run_id) for each in leases})
+
+    def _tell(self, shards: set[int]) -> None:
+        if shards & self.away:
+            error = StoreUnavailable("away")
+            error.shards = frozenset(shards & self.away)
+            raise error
 
 
 def _gone() -> int:
@@ -85,3 +107,41 @@ def test_a_beat_renews_what_is_at_work_in_any_pool(
     keeper = LeaseKeeper(cast("Store", store), 15, deque(), forks=lambda: forking)
     keeper._beat()
     assert (store.lapsed, store.renewed) == (([lease], []) if dies else ([], [lease]))
+
+
+def test_a_shard_that_is_away_costs_the_others_nothing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each shard is renewed in its own time, hears of its own outage, and is told of once."""
+    even, odd = Lease("even", "pay", "do", 1), Lease("odd", "pay", "do", 1)
+    store, now = _Store(), [100.0]
+    monkeypatch.setattr("celeriac.workers.leases.lease_of", lambda request: request.lease)
+    monkeypatch.setattr("celeriac.workers.leases.time.monotonic", lambda: now[0])
+    requests = [
+        SimpleNamespace(id=each.run_id, lease=each, worker_pid=None) for each in (even, odd)
+    ]
+    monkeypatch.setattr(state, "active_requests", requests)
+    deaths: deque[Lease] = deque()
+    keeper = LeaseKeeper(cast("Store", store), 15, deaths)
+
+    def beat(at: float) -> tuple[list[Lease], list[tuple[set[int], int]]]:
+        now[0] = at
+        store.renewed, store.pulses = [], []
+        keeper._beat()
+        return store.renewed, store.pulses
+
+    assert beat(100) == ([even, odd], [({0, 1}, 0)])
+    store.away = {0}
+    assert beat(104) == ([], [])  # nothing is due yet
+    assert beat(105) == ([odd], [({1}, 0)])
+    assert beat(107) == ([], [])  # the one that is away is tried at each beat
+    deaths.extend((even, odd))
+    requests.clear()
+    assert beat(110) == ([], [({1}, 0)])
+    assert store.lapsed == [odd]
+    store.away = set()
+    assert beat(112) == ([], [({0}, 12_000)])
+    assert store.lapsed == [odd, even]
+    assert beat(115.1) == ([], [({1}, 0)])
+    assert beat(117) == ([], [({0}, 0)])
+    assert len([each for each in caplog.records if "cannot renew" in each.message]) == 1

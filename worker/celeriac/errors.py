@@ -203,9 +203,13 @@ class StoreError(SagaError):
 
 
 class StoreUnavailable(StoreError):
-    """The state Redis cannot be reached, or is loading, failing over or read-only."""
+    """The state Redis cannot be reached, or is loading, failing over or read-only.
+
+    In a cluster that may concern some shards only: then `shards` says which.
+    """
 
     code = "store_unavailable"
+    shards: frozenset[int] | None = None
 
 
 class StoreFull(StoreError):

@@ -55,7 +55,7 @@ POINTS = {
     "lease.renewing": Point("workers.leases:LeaseKeeper._renew", "leases are about to be renewed"),
     "store.asking": Point("store.connection:_exchanged", "nothing is sent to Redis yet"),
     "store.answered": Point("store.connection:_exchanged", "Redis has done it"),
-    "store.forgotten": Point("store.scripts:Scripts.run_all", "Redis has forgotten a script"),
+    "store.forgotten": Point("store.scripts:Scripts.try_all", "Redis has forgotten a script"),
 }
 
 _ROOT = Path(__file__).resolve().parents[2]

@@ -39,9 +39,9 @@ class Settings(BaseModel):
     redis_url: str | None = Field(
         default=None,
         description=(
-            "URL of the Redis or Valkey for run state: `redis://`, `rediss://`, `unix://` or "
-            "`sentinel://a:26379;sentinel://b:26379/0?master_name=state`.  The default is the "
-            "broker, if that is one of these."
+            "URL of the Redis or Valkey for run state: `redis://`, `rediss://`, `unix://`, "
+            "`sentinel://a:26379;sentinel://b:26379/0?master_name=state` or "
+            "`redis+cluster://a:7000,b:7001`.  The default is the broker, if that is one of these."
         ),
     )
     namespace: str = Field(
@@ -56,7 +56,8 @@ class Settings(BaseModel):
         ge=1,
         le=1024,
         description=(
-            "Number of hash tags that runs are spread over; never change it for a namespace."
+            "Number of hash tags that runs are spread over; never change it for a namespace.  "
+            "For a cluster of more than three primaries, begin with 64."
         ),
     )
     lease: float = Field(

@@ -11,6 +11,7 @@ The mark then says `broken`: `do` gives up for good, and `undo` is called for wh
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
 
 from redis.exceptions import ResponseError, WatchError
@@ -20,10 +21,11 @@ from celeriac.errors import Abort, CommandRefused
 from celeriac.machine import Duration, duration_ms
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import redis
     from redis.client import Pipeline
+    from redis.cluster import RedisCluster
 
     from celeriac.context import StepContext
 
@@ -61,9 +63,15 @@ class RedisBarrier:
     """
 
     def __init__(
-        self, client: redis.Redis, *, prefix: str = "celeriac-barrier:", keep: Duration = "90d"
+        self,
+        client: redis.Redis | RedisCluster,
+        *,
+        prefix: str = "celeriac-barrier:",
+        keep: Duration = "90d",
     ) -> None:
-        self._client, self._prefix, self._keep = client, prefix, duration_ms(keep)
+        # Any: the two kinds of clients share what is used here, but no type.
+        self._client: Any = client
+        self._prefix, self._keep = prefix, duration_ms(keep)
 
     @overload
     def do(
@@ -156,8 +164,10 @@ class RedisBarrier:
         for _ in range(_TRIES):
             with self._client.pipeline(transaction=True) as tx:
                 try:
-                    tx.watch(key, *watch)  # type: ignore[no-untyped-call]  # of redis-py
-                    decided = decide(_Mark.of(tx.hgetall(key)), tx)
+                    tx.watch(key, *watch)
+                    mark = _Mark.of(tx.hgetall(key))
+                    with _only_queueing(tx):
+                        decided = decide(mark, tx)
                     if decided.mark:
                         self._write(tx, key, decided.mark)
                 except WatchError:
@@ -166,16 +176,28 @@ class RedisBarrier:
         raise busy(ctx, f"{_TRIES} tries")
 
     def _write(self, tx: Pipeline, key: str, mark: dict[str, str]) -> None:
-        if not tx.explicit_transaction:
-            raise CommandRefused(
-                "executed", "the effect called execute() itself: it only queues, the barrier does"
-            )
         tx.hset(key, items=[part for pair in mark.items() for part in pair])
         tx.pexpire(key, self._keep)
         refused = [each for each in tx.execute(raise_on_error=False) if _is_error(each)]
         if refused:
             self._client.hset(key, "broken", str(refused[0]))
             raise refused[0]
+
+
+@contextmanager
+def _only_queueing(tx: Any) -> Iterator[None]:
+    """Let nobody but the barrier execute what is queued: the mark would be missing."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise CommandRefused(
+            "executed", "the effect called execute() itself: it only queues, the barrier does"
+        )
+
+    tx.execute = refuse
+    try:
+        yield
+    finally:
+        del tx.execute  # of this object only; its class has the real one
 
 
 class _Mark(NamedTuple):

@@ -9,16 +9,16 @@ facts, so it cannot hang, and a fact that nobody may see is a finding and no cra
 Its files, from the ground up::
 
     findings | formatting | store_contents < server < facts
-    < broker | configured | durability < workers < sweep
+    < broker | clusters | configured | durability < workers < sweep
 """
 
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from celeriac.doctor import broker, configured, durability, sweep, workers
+from celeriac.doctor import broker, clusters, configured, durability, sweep, workers
 from celeriac.doctor.facts import NOBODY, gather
 from celeriac.doctor.findings import Check, Finding, Severity, all_checks
 from celeriac.observing import clean, log
@@ -35,7 +35,7 @@ __all__ = ["CHECKS", "Check", "Finding", "Report", "Severity", "examine", "judge
 
 #: Every check by its id: first what would be in the way of all others.
 CHECKS: dict[str, Check[Facts]] = all_checks(
-    durability.TABLE, configured.TABLE, broker.BROKER, workers.WORKERS, sweep.SWEEP
+    durability.TABLE, clusters.TABLE, configured.TABLE, broker.BROKER, workers.WORKERS, sweep.SWEEP
 )
 _ORDER = list(Severity)
 _SERVERS = ("redis", "broker")
@@ -109,9 +109,27 @@ def _examine(runtime: Runtime, checks: Sequence[Check[Facts]]) -> Report:
 def judge(facts: Facts, checks: Sequence[Check[Facts]] = tuple(CHECKS.values())) -> Report:
     """Let *checks* look at *facts*."""
     hidden = secrets_of(facts.conf)
-    findings = [finding for check in checks for finding in check.findings(facts)]
+    findings = [finding for check in checks for finding in _found(check, facts)]
     told = [_told(finding, lambda text: clean(masked(text, hidden))) for finding in findings]
     return Report(sorted(told, key=lambda finding: _ORDER.index(finding.severity)))
+
+
+def _found(check: Check[Facts], facts: Facts) -> list[Finding]:
+    """What a check finds; of a cluster, at each node of it."""
+    if check.area != "redis" or not facts.nodes:
+        return check.findings(facts)
+    by_node = {
+        name: check.findings(replace(facts, server=server)) for name, server in facts.nodes.items()
+    }
+    first = next(iter(by_node.values()))
+    if all(found == first for found in by_node.values()):
+        return first  # it is not about a node
+    return [
+        replace(each, text=f"{name}: {each.text}")
+        for name, found in by_node.items()
+        for each in found
+        if each.severity is not Severity.OK
+    ]
 
 
 def _told(finding: Finding, safe: Callable[[str], str]) -> Finding:

@@ -8,11 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from redis.crc import key_slot
-
 from celeriac.doctor.findings import ERROR, INFO, WARNING, Remark, Table, Unseen, seen
 from celeriac.doctor.formatting import count, size, span
-from celeriac.store import Keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -109,36 +106,6 @@ def primary(facts: Facts) -> Iterator[str | Remark]:
     server = seen(facts.server)
     if server.refuses("READONLY", "ReadOnly") or server.says("role") != "master":
         yield "it is a replica: writes are refused, or lost with the next synchronisation"
-
-
-@check(
-    "cluster",
-    about="The state Redis is not a Redis Cluster.",
-    severity=ERROR,
-    advice="Use a server without cluster-enabled: keys are laid out for a cluster, but this "
-    "version's client does not speak to one.",
-    by_hand="INFO cluster: cluster_enabled",
-)
-def cluster(facts: Facts) -> Iterator[str | Remark]:
-    """It is one server."""
-    server = seen(facts.server)
-    if server.refuses("Moved", "ClusterDown") or server.says("cluster_enabled") == "1":
-        yield "it is a node of a Redis Cluster: keys of other nodes' slots are refused (MOVED)"
-
-
-@check(
-    "hash-tags",
-    about="All keys of a shard share a slot of a Redis Cluster.",
-    severity=ERROR,
-    advice="Use another saga_namespace: one without braces.",
-    by_hand="CLUSTER KEYSLOT key",
-)
-def hash_tags(facts: Facts) -> Iterator[str | Remark]:
-    """A cluster could hold them."""
-    for shard in Keys(facts.settings.namespace, facts.settings.shards).shards:
-        names = (shard.wake, shard.sets, shard.run("a"), shard.log("b"), shard.tag("c", "{d}"))
-        if len({key_slot(name.encode()) for name in names}) > 1:
-            yield f"the keys that begin with {shard.prefix} are spread over several slots"
 
 
 @check(

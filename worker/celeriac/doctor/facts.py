@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from celeriac.doctor.findings import Unseen
 from celeriac.doctor.server import Server, read_server
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from celeriac.machine import Plan
     from celeriac.settings import Settings
     from celeriac.store import SweepMark
+    from celeriac.store.connection import Connection
     from celeriac.workers import Runtime
 
 T = TypeVar("T")
@@ -66,6 +67,8 @@ class Facts:
     sweep: SweepMark | Unseen | None
     broker: Broker | Unseen
     roll: WorkerReports | Unseen
+    nodes: Mapping[str, Server | Unseen] = field(default_factory=dict)  # of a cluster, by name
+    held: Mapping[str, int] = field(default_factory=dict)  # how many shards each of them has
 
     @property
     def conf(self) -> Any:
@@ -96,26 +99,60 @@ def gather(runtime: Runtime, areas: frozenset[Area]) -> Facts:
     asked = "workers" in areas and not (isinstance(reached, Unseen) and "broker" in areas)
     roll = _Asked(lambda: ask_workers(app), CALL_SECONDS + BROKER_SECONDS, "workers", asked)
     found = state.answer()
-    server, contents = (found, found) if isinstance(found, Unseen) else found
+    seen = _State(found, found) if isinstance(found, Unseen) else found
     called = reached if "workers" in areas and not asked else roll.answer()
-    return Facts(app, settings, _defined(app), server, contents, mark.answer(), reached, called)
+    said = (seen.server, seen.contents, mark.answer(), reached, called, seen.nodes, seen.held)
+    return Facts(app, settings, _defined(app), *said)
 
 
 def _defined(app: Celery) -> dict[str, Plan]:
     return {name: saga.planned.plan for name, saga in app.celeriac.defined.items()}
 
 
-def _ask_state(url: str, settings: Settings) -> tuple[Server, StoreContents | Unseen]:
+class _State(NamedTuple):
+    """What the state Redis says, or each node of it."""
+
+    server: Server | Unseen  # of a cluster, one of them
+    contents: StoreContents | Unseen
+    nodes: Mapping[str, Server | Unseen] = {}
+    held: Mapping[str, int] = {}
+
+
+def _ask_state(url: str, settings: Settings) -> _State:
     connection = connection_to(url)
     try:
-        shard = Keys(settings.namespace, settings.shards).shards[0]
-        server = read_server(connection, shard.prefix)
+        keys = Keys(settings.namespace, settings.shards)
+        nodes, held = _ask_nodes(connection, keys) if connection.apart else ({}, {})
+        well = [each for each in nodes.values() if isinstance(each, Server)]
+        server = well[0] if well else read_server(connection, keys.shards[0].prefix)
         try:
-            return server, read_contents(connection, settings, server.now)
+            contents: StoreContents | Unseen = read_contents(connection, settings, server.now)
         except (StoreError, ValueError) as error:  # forbidden, in a cluster, or not ours
-            return server, Unseen(str(error))
+            contents = Unseen(str(error))
+        return _State(server, contents, nodes, held)
     finally:
         connection.close()
+
+
+def _ask_nodes(
+    connection: Connection, keys: Keys
+) -> tuple[dict[str, Server | Unseen], dict[str, int]]:
+    """What each node of a cluster says of itself, and how many shards it has."""
+    found: dict[str, Server | Unseen] = {}
+    held: dict[str, int] = {}
+    for name, node in connection.members().items():
+        try:
+            asked = node.try_all(("EXISTS", shard.wake) for shard in keys.shards)
+            own = [
+                shard.prefix
+                for shard, answer in zip(keys.shards, asked, strict=True)
+                if not isinstance(answer, Exception)
+            ]
+            held[name] = len(own)
+            found[name] = read_server(node, own[0] if own else keys.shards[0].prefix)
+        except StoreUnavailable as error:
+            found[name] = Unseen(str(error), "redis")
+    return found, held
 
 
 def _ask_mark(runtime: Runtime) -> SweepMark | None:

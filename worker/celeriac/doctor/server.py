@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 SETTINGS = (
     "appendonly",
     "appendfsync",
+    "cluster-require-full-coverage",
     "no-appendfsync-on-rewrite",
     "maxmemory",
     "maxmemory-policy",

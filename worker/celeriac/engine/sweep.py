@@ -72,27 +72,47 @@ class Sweep:
         Takes a bounded batch at a time, and leaves what is not done after *seconds* to the next.
         """
         began, looked, whole = self._engine.clock(), 0, True
-        until = began + seconds
-        self._deaths = find_deaths(self._store.presences)
+        until, away = began + seconds, []
+        self._deaths = self._found_deaths()
         for shard in range(self._store.shards):
             try:
                 if self._deaths.fresh:
                     self._bury(shard)
                 looked += self._shard(shard, until)
-            except StoreUnavailable:
-                raise
+            except StoreUnavailable as error:
+                if not self._store.apart:
+                    raise
+                away.append(error)  # the other shards may be within reach
             except StoreError as error:
                 # Whatever is wrong with its keys must not keep the sweep from the other shards.
                 log.error("shard %d cannot be swept: %s", shard, error)
                 whole = False
-        note_deaths(self._store.presences, self._deaths)
+        self._note_deaths()
         took = self._engine.clock() - began
-        if whole:
+        if whole and not away:
             self._note(took)
         self._engine.observers.tell(Swept(took, looked))
         # Last, and briefly: nobody waits for it, and an archive may be slow.
         self._retention.run(seconds * _RETENTION_SHARE)
+        if away:
+            raise away[0]
         return looked
+
+    def _found_deaths(self) -> Deaths:
+        """Which workers have died; nobody knows while the shard is away that knows of workers."""
+        try:
+            return find_deaths(self._store.presences)
+        except StoreUnavailable:
+            if not self._store.apart:
+                raise
+            return Deaths()
+
+    def _note_deaths(self) -> None:
+        try:
+            note_deaths(self._store.presences, self._deaths)
+        except StoreUnavailable:
+            if not self._store.apart:
+                raise
 
     def _note(self, seconds: float) -> None:
         """Leave a mark by which anybody can tell that there are sweeps."""

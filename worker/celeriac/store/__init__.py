@@ -7,9 +7,9 @@ happen to a run; it compares, writes and announces, and decides nothing.  `Redis
 Its files, from the ground up::
 
     addresses | presence | payloads | pool | codec | history | answers
-    < promise < connection | keys | waiters < sentinel | subscription | commit
+    < promise < connection | keys | slots | waiters < cluster | sentinel | subscription | commit
     < connecting | waiting | memory < scripts
-    < links | listing < inspection | removal < redis
+    < links | listing | wake < inspection | removal < redis
 """
 
 from __future__ import annotations

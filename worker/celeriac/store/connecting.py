@@ -6,10 +6,15 @@ Owns: which kind of address takes which kind of connection.  Refuses to know: al
 from __future__ import annotations
 
 from celeriac.store.addresses import Kind, parse_address
+from celeriac.store.cluster import ClusterConnection
 from celeriac.store.connection import Connection
 from celeriac.store.sentinel import SentinelConnection
 
-_KINDS = {Kind.SERVER: Connection, Kind.SENTINELS: SentinelConnection}
+_KINDS = {
+    Kind.SERVER: Connection,
+    Kind.SENTINELS: SentinelConnection,
+    Kind.CLUSTER: ClusterConnection,
+}
 
 
 def connection_to(url: str) -> Connection:

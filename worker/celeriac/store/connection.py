@@ -29,7 +29,7 @@ from celeriac.points import reached
 from celeriac.store.pool import Pool
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from celeriac.store.addresses import Address
 
@@ -40,8 +40,8 @@ CONNECT_TIMEOUT = 2.0  # seconds
 REPLY_TIMEOUT = 5.0  # seconds
 
 _FOREIGN_BYTES = "surrogateescape"  # whatever is in an index, it must not break a sweep
-_OUT_OF_REACH = (redis.ConnectionError, redis.TimeoutError, OSError)
-_RAISED = (*_OUT_OF_REACH, redis.RedisError)
+OUT_OF_REACH = (redis.ConnectionError, redis.TimeoutError, OSError)
+_RAISED = (*OUT_OF_REACH, redis.RedisError)
 _MEANINGS: tuple[tuple[type[redis.RedisError] | str, type[StoreError], str], ...] = (
     # what Redis answers (redis-py cuts the first word off where it has a class for it)
     (redis.OutOfMemoryError, StoreFull, "is at maxmemory: give it more, or lower saga_retention"),
@@ -62,7 +62,7 @@ _MEANINGS: tuple[tuple[type[redis.RedisError] | str, type[StoreError], str], ...
     ("NOREPLICAS", StoreUnavailable, "has too few replicas to accept writes: look at them"),
     ("MISCONF", StoreUnavailable, "cannot write to its disk: look at its log"),
     ("BUSY", StoreUnavailable, "is kept busy by a script: wait, or SCRIPT KILL"),
-    (MovedError, StoreError, "is a node of a cluster, which saga_redis_url cannot name yet"),
+    (MovedError, StoreError, "is a node of a cluster: write redis+cluster:// in saga_redis_url"),
     (NoPermissionError, StoreError, "forbids it by its ACL: allow what sagas need"),
     ("NOPERM", StoreError, "forbids it by its ACL: allow what sagas need"),
     ("The user executing the script", StoreError, "forbids it by its ACL: allow what sagas need"),
@@ -73,6 +73,7 @@ _MEANINGS: tuple[tuple[type[redis.RedisError] | str, type[StoreError], str], ...
 class Connection:
     """A server that holds state, or the one that sentinels name (`sentinel`)."""
 
+    apart = False  # whether it leads to several servers, each with a part of all keys
     may_move = False  # whether a connection that is well may come to lead to the wrong server
 
     def __init__(self, address: Address) -> None:
@@ -105,12 +106,12 @@ class Connection:
         round trip itself, and this is done three times a step.
         """
         asked = list(commands)
-        packed = _packed(asked)
+        text = packed(asked)
         try:
             link = self._link()
             broken = True  # also when a time limit strikes: nobody may get what we asked for
             try:
-                answers = _exchanged(link, packed, len(asked))
+                answers = _exchanged(link, text, len(asked))
                 if any(map(is_read_only, answers)):
                     # It was the primary once.  Whoever is now is found by connecting again.
                     link.disconnect()
@@ -137,8 +138,19 @@ class Connection:
         except _RAISED as error:
             raise self._meaning(error) from error
 
-    def new_link(self) -> Any:
-        """Return a connection that is the caller's alone, to listen on and to close."""
+    def one_of_each(self, keys: Sequence[str]) -> list[int]:
+        """Return which of *keys* are the first for their server."""
+        return [0] if keys else []
+
+    def members(self) -> dict[str, Connection]:
+        """Return a connection to each server that holds a part, by its name; '' if it is one."""
+        return {"": self}
+
+    def new_link(self, key: str = "") -> Any:  # noqa: ARG002 -- all keys are at one place here
+        """Return a connection that is the caller's alone, to listen on and to close.
+
+        It leads to where *key* is, or else to any server.
+        """
         with self.errors():
             link = self._new()
             link.connect()
@@ -148,15 +160,15 @@ class Connection:
         """Take a connection, for a while."""
         return self.pool.take()
 
-    def leads_on(self, link: Any) -> bool:  # noqa: ARG002 -- others know better
-        """True while *link* leads to where one should listen."""
+    def leads_on(self, link: Any, key: str = "") -> bool:  # noqa: ARG002 -- others know better
+        """True while *link* leads to where one should listen, or to where *key* is."""
         return True
 
     def ask_over(self, link: Any, commands: Iterable[Command]) -> list[Any]:
         """Send commands over a connection of the caller's own, and return their answers."""
         asked = list(commands)
         with self.errors():
-            answers = _exchanged(link, _packed(asked), len(asked))
+            answers = _exchanged(link, packed(asked), len(asked))
         return self.check(answers)
 
     def close(self) -> None:
@@ -172,7 +184,7 @@ class Connection:
         for sign, kind, meaning in _MEANINGS:
             if sign in text if isinstance(sign, str) else isinstance(error, sign):
                 return kind(f"{self._where()} {meaning} ({text})")
-        if isinstance(error, _OUT_OF_REACH):
+        if isinstance(error, OUT_OF_REACH):
             return StoreUnavailable(
                 f"{self._where()} cannot be reached: see that it is up and that saga_redis_url "
                 f"is right ({text})"
@@ -213,7 +225,7 @@ def is_read_only(answer: object) -> bool:
     )
 
 
-def _packed(commands: Iterable[Command]) -> bytes:
+def packed(commands: Iterable[Command]) -> bytes:
     """Spell commands as Redis reads them."""
     texts = [[str(part) for part in command] for command in commands]
     packed = "".join(
@@ -230,15 +242,15 @@ def _packed(commands: Iterable[Command]) -> bytes:
     )
 
 
-def _exchanged(link: Any, packed: bytes, count: int) -> list[Any]:
-    reached("store.asking", packed)
-    link.send_packed_command((packed,))
-    answers = [_answer(link) for _ in range(count)]
-    reached("store.answered", packed)
+def _exchanged(link: Any, text: bytes, count: int) -> list[Any]:
+    reached("store.asking", text)
+    link.send_packed_command((text,))
+    answers = [read_answer(link) for _ in range(count)]
+    reached("store.answered", text)
     return answers
 
 
-def _answer(link: Any) -> Any:
+def read_answer(link: Any) -> Any:
     """Read one answer; an error that concerns only this command is an answer too."""
     try:
         return link.read_response()

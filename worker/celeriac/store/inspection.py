@@ -69,7 +69,9 @@ class Inspection:
 
     def drop(self, entry: Entry) -> bool:
         """Remove an entry, if its run is still as it was."""
-        call = spell_drop(self._keys.of(entry.run_id), entry)
+        # The shard of the index, where its run was looked for: an entry may be in a wrong one.
+        place = next(keys for keys in self._keys.shards if entry.place.startswith(keys.prefix))
+        call = spell_drop(place, entry)
         return bool(self._scripts.run(COMMIT, call))
 
     # --- runs ----------------------------------------------------------------------------------

@@ -14,6 +14,8 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
+from redis.exceptions import AskError
+
 from celeriac.errors import StoreError, StoreUnavailable
 from celeriac.store.answers import ms, scored
 from celeriac.store.commit import Call
@@ -23,7 +25,7 @@ from celeriac.store.scripts import PRESENT
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from celeriac.store.connection import Connection
+    from celeriac.store.connection import Command, Connection
     from celeriac.store.scripts import Scripts
 
 
@@ -56,9 +58,9 @@ class RedisPresences:
 
     def connected(self, links: Sequence[int]) -> Connected:
         """Return which of the connections with these numbers stand."""
-        info, clients = self._redis.ask_all(
-            (("INFO", "server"), ("CLIENT", "LIST", "ID", *(links or (0,))))
-        )
+        asked: Command = ("CLIENT", "LIST", "ID", *(links or (0,)))
+        # The key leads to the server that has it, in a cluster.
+        info, clients, _ = self._redis.ask_all((("INFO", "server"), asked, ("EXISTS", self._key)))
         return Connected(_server(info), frozenset(_numbers(clients)))
 
     def note(self, found: Presence, changed: Presence | None) -> bool:
@@ -76,20 +78,31 @@ class RedisPresences:
 
     def _announce(self, worker: Worker) -> None:
         try:
-            if self._link is not None and not self._redis.leads_on(self._link):
+            if self._link is not None and not self._redis.leads_on(self._link, self._key):
                 self.close()  # there is another primary now
             if self._link is None:
                 self._open()
             server, number, since = self._about
             text = _dump(Presence(worker, 0, since, server, number))
-            call = ("EVALSHA", PRESENT.plain_digest, 1, self._key, worker.id, text, "")
-            self._redis.ask_over(self._link, (call,))
+            self._keep(worker.id, text)
         except BaseException:
             self.close()
             raise
 
+    def _keep(self, worker_id: str, text: str) -> None:
+        call = Call((self._key,), (worker_id, text, ""))
+        try:
+            spelt = ("EVALSHA", PRESENT.plain_digest, len(call.keys), *call.keys, *call.args)
+            self._redis.ask_over(self._link, (spelt,))
+        except StoreError as error:
+            if not isinstance(error.__cause__, AskError):
+                raise
+            # The key is on its way to another node of a cluster; until all of its slot has moved,
+            # that is no reason to leave this one.
+            self._scripts.run(PRESENT, call)
+
     def _open(self) -> None:
-        self._link = self._redis.new_link()
+        self._link = self._redis.new_link(self._key)
         number, info, time, _ = self._redis.ask_over(
             self._link,
             (("CLIENT", "ID"), ("INFO", "server"), ("TIME",), ("SCRIPT", "LOAD", PRESENT.plain)),
@@ -101,7 +114,7 @@ class RedisPresences:
         """Raise an error if others cannot see our connection."""
         if self.connected((number,)) == Connected(server, frozenset((number,))):
             return
-        if not self._redis.leads_on(self._link):
+        if not self._redis.leads_on(self._link, self._key):
             raise StoreUnavailable("the state Redis has another primary now")
         self._redis.ask_over(self._link, (("CLIENT", "ID"),))  # an error, if it was just closed
         raise StoreError("the state Redis hides which connections stand; is it behind a proxy?")

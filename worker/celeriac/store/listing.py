@@ -15,7 +15,7 @@ from itertools import chain
 from math import ceil, sqrt
 from typing import TYPE_CHECKING, NamedTuple
 
-from celeriac.errors import StoreError
+from celeriac.errors import StoreError, StoreUnavailable
 from celeriac.machine import AT_REST, Run, RunStatus
 from celeriac.store.answers import ms, ripe
 from celeriac.store.codec import load_run
@@ -98,6 +98,9 @@ class Listing:
         heads = self._connection.try_all(
             ("HGET", self._keys.of(run_id).run(run_id), HEAD) for run_id in ids
         )
+        for head in heads:
+            if isinstance(head, StoreUnavailable):
+                raise head
         found = [read_head(run_id, head) for run_id, head in zip(ids, heads, strict=True)]
         return [run for run in found if isinstance(run, Run)]
 
@@ -151,25 +154,35 @@ class Listing:
     def figures(self, since: int) -> StoreStats:
         """Return how the runs stand as a whole; takes two round trips."""
         shards, from_here = self._keys.shards, f"[{bound(since)}"
-        now = ms(self._connection.ask("TIME"))
+        # Each shard by its own clock: in a cluster they may be at several servers.
+        asked_times = (each for shard in shards for each in (("TIME",), ("EXISTS", shard.wake)))
+        times = [ms(time) for time in self._connection.ask_all(asked_times)[::2]]
         places = list(chain(*self._places()))
         active = [place for place in places if place.status not in AT_REST]
         asked: tuple[list[Command], ...] = (
             [("ZCARD", place.key) for place in places],
             [("ZLEXCOUNT", place.key, from_here, "+") for place in places],
             [("ZRANGE", place.key, 0, 0) for place in active],
-            [command for shard in shards for command in _ripe_in(shard.wake, now)],
-            [command for shard in shards for command in _ripe_in(shard.expire, now)],
+            [
+                each
+                for at, now in zip(shards, times, strict=True)
+                for each in _ripe_in(at.wake, now)
+            ],
+            [
+                each
+                for at, now in zip(shards, times, strict=True)
+                for each in _ripe_in(at.expire, now)
+            ],
         )
         answers = iter(self._connection.ask_all(chain(*asked)))
         sizes, recent, firsts, wake, expire = [[next(answers) for _ in part] for part in asked]
         return StoreStats(
-            now,
+            max(times),
             _counted(places, sizes),
             _by_saga(places, recent),
             _oldest(active, firsts),
-            *_overdue(wake, now),
-            *_overdue(expire, now),
+            *_overdue(wake, times),
+            *_overdue(expire, times),
         )
 
 
@@ -177,6 +190,8 @@ def read_head(run_id: str, answer: str | Exception | None) -> Run | StoreError |
     """Return the run that Redis answered with, None if there is none, or why it cannot be read."""
     try:
         return _head(run_id, answer)
+    except StoreUnavailable as error:
+        return error
     except StoreError as error:
         _log.warning("left out: %s", error)
         return error
@@ -261,10 +276,10 @@ def _ripe_in(key: str, now: int) -> Iterator[Command]:
     yield ("ZRANGE", key, 0, 0, "WITHSCORES")
 
 
-def _overdue(answers: Sequence[int | list[str]], now: int) -> tuple[int, int | None]:
+def _overdue(answers: Sequence[int | list[str]], times: Sequence[int]) -> tuple[int, int | None]:
     """Add up what `_ripe_in` asked of the shards: how many entries, and since when the oldest."""
     total, since = 0, None
-    for count, first in zip(answers[::2], answers[1::2], strict=True):
+    for count, first, now in zip(answers[::2], answers[1::2], times, strict=True):
         assert isinstance(count, int)
         assert isinstance(first, list)
         if ripe(first, now):

@@ -38,7 +38,7 @@ from celeriac.store.promise import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from celeriac.machine import Event, Run, RunStatus
     from celeriac.store.promise import Change, Query, UnreadableRun, Waiter
@@ -63,6 +63,8 @@ class _Record:
 
 class MemoryStore:
     """Runs in memory; *clock* returns the time in milliseconds.  Safe to share among threads."""
+
+    apart = False
 
     def __init__(self, clock: Callable[[], int] = wall_clock, shards: int = 8) -> None:
         self.shards = shards
@@ -217,7 +219,12 @@ class MemoryStore:
         """Let *leases* run out now: whoever held them is known to be dead."""
         self.renew(leases, 0)
 
-    def pulse(self, gap_ms: int, outage_ms: int = 0) -> None:
+    def pulse(
+        self,
+        gap_ms: int,
+        outage_ms: int = 0,
+        shards: Collection[int] | None = None,  # noqa: ARG002 -- none of them can be away alone
+    ) -> None:
         """Note a sign of life of a worker, in every shard."""
         with self._lock:
             now = self._clock()

@@ -15,7 +15,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from celeriac.errors import StoreError
     from celeriac.machine import Event, Phase, Plan, Run, RunStatus
@@ -195,10 +195,13 @@ class Store(Protocol):
     """Where runs live.  Every method is one or two round trips; none of them retries.
 
     All raise StoreUnavailable when the store cannot be reached (a commit may or may not have been
-    written then: read again), and StoreFull when it is out of memory.
+    written then: read again), and StoreFull when it is out of memory.  Where several shards are
+    asked at once and some of them are out of reach, it is done in the others first; the error names
+    those.
     """
 
     shards: int  # how many there are; a sweep looks at each of them
+    apart: bool  # whether one may be out of reach while others are not: they are at several servers
 
     @property
     def presences(self) -> Presences:
@@ -246,8 +249,8 @@ class Store(Protocol):
         """Let *leases* run out now: whoever held them is known to be dead."""
         ...
 
-    def pulse(self, gap_ms: int, outage_ms: int = 0) -> None:
-        """Note a sign of life of a worker, in every shard.
+    def pulse(self, gap_ms: int, outage_ms: int = 0, shards: Collection[int] | None = None) -> None:
+        """Note a sign of life of a worker, in every shard or in *shards*.
 
         A silence of more than *gap_ms* before it begins a new `since`.  *outage_ms* tells that
         the caller could not reach the store for so long until now: kept as an outage.

@@ -10,28 +10,27 @@ reads again and decides anew.
 
 from __future__ import annotations
 
-import logging
-from itertools import chain
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from celeriac.errors import StoreError
+from celeriac.errors import StoreError, StoreUnavailable
 from celeriac.machine import Plan, Run, RunStatus
-from celeriac.store.answers import ms, ripe, scored
+from celeriac.store.answers import ms, scored
 from celeriac.store.codec import dump_plan, load_plan, load_run
 from celeriac.store.commit import FIELD, HEAD, Call, spell_change
 from celeriac.store.connecting import connection_to
 from celeriac.store.history import load_events
 from celeriac.store.inspection import Inspection
-from celeriac.store.keys import Keys, lease_member, shard_of, split_wake
+from celeriac.store.keys import Keys, shard_of
 from celeriac.store.links import RedisPresences
 from celeriac.store.listing import Listing, read_head
-from celeriac.store.promise import Due, DueBatch, Pulse, RunPage, Snapshot, StoreStats, SweepMark
+from celeriac.store.promise import Due, DueBatch, RunPage, Snapshot, StoreStats, SweepMark
 from celeriac.store.removal import Removal
-from celeriac.store.scripts import COMMIT, PULSE, SWEPT, WAKE, Scripts
+from celeriac.store.scripts import COMMIT, SWEPT, Scripts
 from celeriac.store.waiting import Waiting
+from celeriac.store.wake import WakeIndex
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from celeriac.machine import Event
     from celeriac.store.connection import Command
@@ -47,17 +46,8 @@ if TYPE_CHECKING:
     )
 
 _T = TypeVar("_T")
-_log = logging.getLogger(__name__)
 
 _PLANS_KEPT = 1000  # in this process; plans never change
-
-
-class _Move(NamedTuple):
-    """What `wake.lua` is told of an entry."""
-
-    member: str
-    found: int | str  # ms, where it must be; '' is anywhere
-    to: int | str  # ms, or '+' and ms from now
 
 
 class RedisStore:
@@ -67,10 +57,12 @@ class RedisStore:
         self.shards = shards
         self._keys = Keys(namespace, shards)
         self._redis = connection_to(url)
+        self.apart = self._redis.apart
         self._scripts = Scripts(self._redis)
         self._listing = Listing(self._redis, self._scripts, self._keys)
         self._removal = Removal(self._redis, self._scripts, self._keys)
         self._inspection = Inspection(self._redis, self._scripts, self._keys)
+        self._wake = WakeIndex(self._redis, self._scripts, self._keys)
         self.presences = RedisPresences(self._redis, self._scripts, self._keys.shards[0].workers)
         self._waiting = Waiting(self, self._redis, self._rest_channel)
         self._plans: dict[str, Plan] = {}
@@ -120,17 +112,27 @@ class RedisStore:
 
     def read_all(self, wanted: Mapping[str, Sequence[str] | None]) -> dict[str, Snapshot]:
         """Read several runs by id, each with the payload fields named (None: all), in one go."""
-        time, *answers = self._redis.try_all(
-            chain((("TIME",),), (self._reading(*each) for each in wanted.items()))
-        )
-        [time] = self._redis.check([time])
-        found = {}
-        for (run_id, names), answer in zip(wanted.items(), answers, strict=True):
-            head, fields = _parted(names, answer)
-            run = read_head(run_id, head)
-            if isinstance(run, Run):
-                found[run_id] = Snapshot(run, ms(time), fields)
-        return found
+        if not wanted:
+            return {}
+        shards: dict[int, list[str]] = {}
+        for run_id in wanted:
+            shards.setdefault(self.shard_of(run_id), []).append(run_id)
+        # Each shard is asked for the time as well: in a cluster they may be at several servers.
+        asked: list[Command] = []
+        for run_ids in shards.values():
+            asked += (("TIME",), *(self._reading(run_id, wanted[run_id]) for run_id in run_ids))
+        answers = iter(self._redis.try_all(asked))
+        read: dict[str, Snapshot] = {}
+        for run_ids in shards.values():
+            time = next(answers)
+            if not isinstance(time, StoreUnavailable):  # then its runs could not be read either
+                self._redis.check([time])
+            for run_id in run_ids:
+                head, fields = _parted(wanted[run_id], next(answers))
+                run = read_head(run_id, head)
+                if isinstance(run, Run):
+                    read[run_id] = Snapshot(run, ms(time), fields)
+        return {run_id: read[run_id] for run_id in wanted if run_id in read}
 
     def plans(self, runs: Iterable[Run]) -> dict[str, Plan]:
         """Return the plans that *runs* follow, by fingerprint; those that are lost are left out."""
@@ -165,55 +167,28 @@ class RedisStore:
     # --- the wake index ------------------------------------------------------------------------
 
     def due(self, shard: int, limit: int) -> DueBatch:
-        """Return up to *limit* entries of a shard's wake index whose time has come.
-
-        One round trip when nothing is due, two otherwise.
-        """
-        keys = self._keys.shards[shard]
-        time, first, signs, outages, seen = self._redis.ask_all(
-            (
-                ("TIME",),
-                ("ZRANGE", keys.wake, 0, 0, "WITHSCORES"),
-                ("HMGET", keys.pulse, "last", "since"),
-                ("ZRANGE", keys.outages, 0, -1),
-                ("ZRANGE", keys.seen, 0, -1, "WITHSCORES"),
-            )
-        )
-        now = ms(time)
-        due = self._due(shard, now, limit) if ripe(first, now) else []
-        last, since = (int(text or 0) for text in signs)
-        arrivals = {queue: int(float(sent)) for queue, sent in scored(seen)}
-        return DueBatch(now, due, Pulse(last, since, _spans(outages)), arrivals)
+        """Return up to *limit* entries of a shard's wake index whose time has come."""
+        return self._wake.due(shard, limit)
 
     def coming(self, shard: int, within_ms: int, skip: int, limit: int) -> list[Due]:
         """Return entries of a shard's wake index whose time comes within *within_ms*."""
-        until = ms(self._redis.ask("TIME")) + within_ms
-        return self._due(shard, until, limit, skip)
+        return self._wake.coming(shard, within_ms, skip, limit)
 
     def postpone(self, entries: Mapping[Due, int]) -> None:
         """Move entries to a later time (ms), each only if it still stands where it was found."""
-        self._move(
-            (due.run_id, _Move(_wake_member(due), due.at, later)) for due, later in entries.items()
-        )
+        self._wake.postpone(entries)
 
     def renew(self, leases: Sequence[Lease], lease_ms: int) -> set[Lease]:
         """Extend *leases* to *lease_ms* from now; return those that no longer exist."""
-        known = {lease_member(lease): lease for lease in leases}
-        moved = self._move(
-            (lease.run_id, _Move(entry, "", f"+{lease_ms}")) for entry, lease in known.items()
-        )
-        return {lease for entry, lease in known.items() if not moved[entry]}
+        return self._wake.renew(leases, lease_ms)
 
     def lapse(self, leases: Sequence[Lease]) -> None:
         """Let *leases* run out now: whoever held them is known to be dead."""
-        self._move((lease.run_id, _Move(lease_member(lease), "", "+0")) for lease in leases)
+        self._wake.lapse(leases)
 
-    def pulse(self, gap_ms: int, outage_ms: int = 0) -> None:
-        """Note a sign of life of a worker, in every shard."""
-        calls = [
-            Call((keys.pulse, keys.outages), (gap_ms, outage_ms)) for keys in self._keys.shards
-        ]
-        self._scripts.run_all(PULSE, calls)
+    def pulse(self, gap_ms: int, outage_ms: int = 0, shards: Collection[int] | None = None) -> None:
+        """Note a sign of life of a worker, in every shard or in *shards*."""
+        self._wake.pulse(gap_ms, outage_ms, shards)
 
     def swept(self, lag_ms: int, took_ms: int) -> None:
         """Note that a sweep got through every shard, now."""
@@ -228,38 +203,6 @@ class RedisStore:
             return None
         at, lag, took = (int(text) for text in fields)
         return SweepMark(at, lag, took, ms(time))
-
-    def _due(self, shard: int, until: int, limit: int, skip: int = 0) -> list[Due]:
-        wake = self._keys.shards[shard].wake
-        window = ("WITHSCORES", "LIMIT", skip, limit)
-        found = self._redis.ask("ZRANGEBYSCORE", wake, "-inf", until, *window)
-        due, foreign = [], []
-        for entry, at in scored(found):
-            known = split_wake(entry)
-            if known is None or abs(float(at)) == float("inf"):
-                foreign.append(entry)
-            else:
-                due.append(Due(known[0], int(float(at)), known[1]))
-        if foreign:  # or a few of them would fill every batch
-            _log.warning("removing %d entries from %s that are not ours", len(foreign), wake)
-            self._redis.ask("ZREM", wake, *foreign)
-        return due
-
-    def _move(self, moves: Iterable[tuple[str, _Move]]) -> dict[str, bool]:
-        """Move entries of the wake index, by run id; return which members were moved."""
-        shards: dict[int, list[_Move]] = {}
-        for run_id, move in moves:
-            shards.setdefault(self.shard_of(run_id), []).append(move)
-        calls = [
-            Call((self._keys.shards[shard].wake,), [part for move in found for part in move])
-            for shard, found in shards.items()
-        ]
-        answers = self._scripts.run_all(WAKE, calls)
-        return {
-            move.member: bool(moved)
-            for found, answer in zip(shards.values(), answers, strict=True)
-            for move, moved in zip(found, answer, strict=True)
-        }
 
     # --- everything else -----------------------------------------------------------------------
 
@@ -350,22 +293,6 @@ def _parted(names: Sequence[str] | None, answer: Any) -> tuple[Any, dict[str, st
         return head, {name.removeprefix(FIELD): text for name, text in known.items()}
     head, *texts = answer
     return head, {name: text for name, text in zip(names, texts, strict=True) if text is not None}
-
-
-def _wake_member(due: Due) -> str:
-    return lease_member(due.lease) if due.lease else due.run_id
-
-
-def _spans(entries: Sequence[str]) -> tuple[tuple[int, int], ...]:
-    """Read `<from>-<to>` entries, sorted; what is none is left out."""
-    spans = [entry.partition("-") for entry in entries]
-    return tuple(
-        sorted(
-            (int(first), int(last))
-            for first, _, last in spans
-            if first.isdecimal() and last.isdecimal()
-        )
-    )
 
 
 def _keep(kept: dict[str, _T], name: str, value: _T) -> None:

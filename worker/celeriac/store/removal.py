@@ -99,7 +99,10 @@ class Removal:
         far, none of them does.
         """
         keys = self._keys.shards[shard]
-        until = ms(self._redis.ask("TIME")) - unused_ms
+        time, first = self._redis.ask_all((("TIME",), ("ZRANGE", keys.plans, 0, 0, "WITHSCORES")))
+        until = ms(time) - unused_ms
+        if not ripe(first, until):
+            return 0
         entries = self._redis.ask(
             "ZRANGEBYSCORE", keys.plans, "-inf", until, "WITHSCORES", "LIMIT", 0, _PLANS
         )

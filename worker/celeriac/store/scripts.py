@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from redis.exceptions import NoScriptError, ResponseError
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from celeriac.store.commit import Call
     from celeriac.store.connection import Command, Connection
 
+# A server may turn out not to read flags; a slot may move, or a replica take over, in between.
+_LOADS = 3
 _BEYOND_FULL = "#!lua flags=allow-oom\n"
 
 
@@ -51,7 +53,7 @@ FORGET = Script("forget.lua")
 
 
 class Scripts:
-    """The scripts of one server."""
+    """The scripts of a server, or of all nodes of a cluster."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -65,39 +67,60 @@ class Scripts:
         self, script: Script, calls: Sequence[Call], *, beyond_full: bool = True
     ) -> list[Any]:
         """Run *script* once per call, in one round trip, and return the answers."""
-        if not calls:
-            return []
-        answers = self._try(script, calls, beyond_full)
-        if any(isinstance(answer, NoScriptError) for answer in answers):
+        return self._connection.check(self.try_all(script, calls, beyond_full=beyond_full))
+
+    def try_all(
+        self, script: Script, calls: Sequence[Call], *, beyond_full: bool = True
+    ) -> list[Any]:
+        """Do the same; errors of single calls are among the answers."""
+        answers = self._try(script, calls, beyond_full) if calls else []
+        for _ in range(_LOADS):
+            # Nothing of these was done.
+            missed = [n for n, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+            if not missed:
+                break
             reached("store.forgotten", script)
-            self._load(script, beyond_full)
-            answers = self._again(script, calls, answers, beyond_full)
-        return self._connection.check(answers)
+            again = self._load_and_try(script, [calls[n] for n in missed], beyond_full)
+            for n, answer in zip(missed, again, strict=True):
+                answers[n] = answer
+        return answers
 
     def _try(self, script: Script, calls: Sequence[Call], beyond_full: bool) -> list[Any]:
-        flagged = beyond_full and self._flags
-        digest = script.beyond_full_digest if flagged else script.plain_digest
+        digest = self._of(script, beyond_full).digest
         return self._connection.try_all(_evalsha(digest, call) for call in calls)
 
-    def _again(
-        self, script: Script, calls: Sequence[Call], answers: Sequence[Any], beyond_full: bool
-    ) -> list[Any]:
-        """Repeat the calls that found no script: nothing of them was done."""
-        missed = [n for n, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
-        again = self._try(script, [calls[n] for n in missed], beyond_full)
-        found = list(answers)
-        for n, answer in zip(missed, again, strict=True):
-            found[n] = answer
-        return found
+    def _load_and_try(self, script: Script, calls: Sequence[Call], beyond_full: bool) -> list[Any]:
+        """Load *script* where each call goes to, and run it there, all in one round trip."""
+        text, digest = self._of(script, beyond_full)
+        loading = set(self._connection.one_of_each([call.keys[0] for call in calls]))
+        commands: list[Command] = []
+        for n, call in enumerate(calls):
+            if n in loading:
+                commands.append(("SCRIPT", "LOAD", text))
+            commands.append(_evalsha(digest, call))
+        answers = self._connection.try_all(commands)
+        for command, answer in zip(commands, answers, strict=True):
+            if command[0] == "SCRIPT" and isinstance(answer, ResponseError):
+                if not (beyond_full and self._flags and _cannot_read_flags(answer)):
+                    self._connection.check([answer])
+                self._flags = False
+        return [
+            answer
+            for command, answer in zip(commands, answers, strict=True)
+            if command[0] != "SCRIPT"
+        ]
 
-    def _load(self, script: Script, beyond_full: bool) -> None:
+    def _of(self, script: Script, beyond_full: bool) -> _Variant:
         if beyond_full and self._flags:
-            [answer] = self._connection.try_all([("SCRIPT", "LOAD", script.beyond_full)])
-            self._flags = not _cannot_read_flags(answer)
-            if self._flags:
-                self._connection.check([answer])
-                return
-        self._connection.ask("SCRIPT", "LOAD", script.plain)
+            return _Variant(script.beyond_full, script.beyond_full_digest)
+        return _Variant(script.plain, script.plain_digest)
+
+
+class _Variant(NamedTuple):
+    """A script as a server gets it."""
+
+    text: str
+    digest: str
 
 
 def _cannot_read_flags(answer: object) -> bool:

@@ -135,7 +135,7 @@ class SentinelConnection(Connection):
                 raise
         return link
 
-    def leads_on(self, link: Any) -> bool:
+    def leads_on(self, link: Any, key: str = "") -> bool:  # noqa: ARG002 -- all are there
         """False if *link* leads to who was the primary once."""
         return self._primary.is_at(link.host, link.port)
 

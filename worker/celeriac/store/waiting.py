@@ -7,6 +7,8 @@ does, and who it is that waits (`waiters`).
 A run is looked at first; then its end is subscribed to; and once Redis has agreed, it is looked at
 again: what ended before is seen, what ends later is heard.  Whatever happens to the subscription,
 all runs are looked at when it is back, and now and then while it is there or away.
+
+The file is long because the thread and those it serves share one state, under one lock.
 """
 
 from __future__ import annotations
@@ -171,6 +173,8 @@ class _Listener(threading.Thread):
         self._subscription: Subscription | None = None
         self._awaited: set[str] = set()
         self._unseen: set[str] = set()  # to be looked at
+        self._later: set[str] = set()  # to be looked at, when their shard may be within reach
+        self._later_at = 0.0  # monotonic
         self._unheard: set[str] = set()  # to be subscribed to
         self._heard_of: dict[str, str] = {}  # channel: run; subscribed to
         self._look_at = self._connect_at = 0.0  # monotonic: not before
@@ -214,6 +218,9 @@ class _Listener(threading.Thread):
             return
         if now >= self._belt_at:
             self._buckle()
+        if self._later and now >= self._later_at:
+            self._unseen |= self._later
+            self._later.clear()
         if self._unseen and now >= self._look_at:
             self._look()
             self._note_changes()
@@ -226,6 +233,7 @@ class _Listener(threading.Thread):
         for runs in (self._awaited, self._unseen, self._unheard):
             runs.update(awaited)
             runs.difference_update(left)
+        self._later -= left
         channels = [self._waiting.channel(run_id) for run_id in left]
         known = [channel for channel in channels if self._heard_of.pop(channel, None)]
         if known:
@@ -264,8 +272,13 @@ class _Listener(threading.Thread):
                 elif found.run.status.at_rest:
                     fields = [name for waiter in waiters for name in waiter.wanted(found.run)]
                     resting[run_id] = (waiters, list(dict.fromkeys(fields)))
-            except StoreUnavailable:
-                raise
+            except StoreUnavailable as error:
+                if not self._waiting.store.apart:
+                    raise
+                # Its shard alone is out of reach: it must hold up nobody else.
+                self._put_off(waiters, error)
+                self._later.add(run_id)
+                self._later_at = time.monotonic() + _POLL
             except Exception as error:  # noqa: BLE001 -- whoever waits hears of it
                 self._waiting.tell(waiters, error)
         ends = self._waiting.store.read_all(
@@ -278,11 +291,15 @@ class _Listener(threading.Thread):
 
     def _lost(self, error: StoreUnavailable) -> None:
         """Redis did not answer: everybody is looked at again; who had no luck so far is told."""
-        now = time.monotonic()
         self._look_pause = _longer(self._look_pause)
-        self._look_at = now + self._look_pause
+        self._look_at = time.monotonic() + self._look_pause
         self._unseen = set(self._awaited)
-        for waiter in self._waiting.everybody():
+        self._put_off(self._waiting.everybody(), error)
+
+    def _put_off(self, waiters: Iterable[Waiter], error: StoreUnavailable) -> None:
+        """Let those wait who have seen their run; tell the others, once their patience is over."""
+        now = time.monotonic()
+        for waiter in waiters:
             waiter.trouble = error
             if waiter.seen is None and now - waiter.since >= PATIENCE:
                 self._waiting.tell([waiter], error)
@@ -373,6 +390,8 @@ class _Listener(threading.Thread):
             times.append(time.monotonic() + _POLL)
         if self._unseen:
             times.append(self._look_at)
+        if self._later:
+            times.append(self._later_at)
         if self._subscription is None and self._unheard - self._unseen:
             times.append(self._connect_at)
         if self._subscription is not None and self._subscription.silent_for:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from billiard.einfo import ExceptionWithTraceback
@@ -18,7 +19,7 @@ from billiard.exceptions import WorkerLostError
 from celery.worker import state
 from celery.worker.request import Request
 
-from celeriac.errors import StoreError
+from celeriac.errors import StoreError, StoreUnavailable
 from celeriac.observing import log
 from celeriac.points import reached
 from celeriac.store import Lease
@@ -84,11 +85,12 @@ class LeaseKeeper(threading.Thread):
         self._store, self._lease, self._deaths = store, lease, deaths
         self._consumes, self._forks, self._look = consumes, forks, look
         self._supervision, self._sign = supervision, sign
+        self._gap = int(lease * 2000 / 3)  # ms
         self._stopped = threading.Event()
         self._given_up: set[Lease] = set()
-        self._outage = OutageClock()
-        self._store_is_away = False  # it was logged
-        self._renew_at = 0.0  # by the monotonic clock; 0 is at once
+        self._outages = [OutageClock() for _ in range(store.shards)]  # each may be away alone
+        self._away: set[int] = set()  # shards that are out of reach; it was logged
+        self._renew_at = [0.0] * store.shards  # by the monotonic clock; 0 is at once
         self._ran_at = time.monotonic()
 
     def run(self) -> None:
@@ -99,11 +101,11 @@ class LeaseKeeper(threading.Thread):
             try:
                 self._beat()
             except StoreError as error:
-                if not self._store_is_away:
+                everywhere = set(range(self._store.shards))
+                if everywhere - self._away:
                     log.warning("cannot renew leases: %s", error)
-                self._store_is_away = True
-                self._outage.cut_off()
-                self._renew_at = 0.0  # as soon as it is back
+                self._away = everywhere
+                self._cut_off()
             except Exception:  # noqa: BLE001 -- it is logged
                 # Nothing that goes wrong here may end the thread: all attempts would be lost.
                 log.exception("lease renewal failed; will retry")
@@ -129,35 +131,73 @@ class LeaseKeeper(threading.Thread):
         if self._supervision is not None:
             self._supervision.look()
         if self._sign is not None:
-            self._sign.give()
+            self._tried({0}, self._sign.give)  # it is kept in the first shard
         alive, dead = self._attempts()
         fresh = dead - self._given_up
-        if fresh:
-            try:
-                self._store.lapse(sorted(fresh))
-            except StoreError:
-                self._deaths.extend(fresh)  # nobody will report them again
-                raise
-            log.warning("attempts lost with their pool child: %d", len(fresh))
-        self._given_up = dead
+        left = self._let_lapse(fresh) if fresh else set()
+        self._given_up = dead - left
         if not self._consumes():
             # Celery waits up to half a minute between two tries to connect again.  Runs make no
             # progress until it has, and must not pay for that with their deadlines (L5).
-            self._outage.cut_off()
-            self._renew_at = 0.0
-        if time.monotonic() >= self._renew_at:
-            self._renew(alive)
+            self._cut_off()
+        due = {n for n, at in enumerate(self._renew_at) if time.monotonic() >= at}
+        if due:
+            self._renew(alive, due)
 
-    def _renew(self, alive: set[Lease]) -> None:
-        outage = self._outage.seconds
+    def _let_lapse(self, fresh: set[Lease]) -> set[Lease]:
+        """Report attempts whose child is gone; return those that could not be."""
+        everywhere = set(range(self._store.shards))
+        try:
+            away = self._tried(everywhere, lambda: self._store.lapse(sorted(fresh)))
+        except StoreError:
+            self._deaths.extend(fresh)  # nobody will report them again
+            raise
+        left = {each for each in fresh if self._store.shard_of(each.run_id) in away}
+        self._deaths.extend(left)
+        if len(left) < len(fresh):
+            log.warning("attempts lost with their pool child: %d", len(fresh) - len(left))
+        for shard in away:
+            self._renew_at[shard] = 0.0  # and see how long it is away
+        return left
+
+    def _renew(self, alive: set[Lease], due: set[int]) -> None:
+        """Renew what is at work in the shards *due*; one that is away holds up no other."""
+        lengths: dict[int, set[int]] = {}  # ms of an outage: the shards it was in
+        for shard in due:
+            lengths.setdefault(int(self._outages[shard].seconds * 1000), set()).add(shard)
+        leases = sorted(each for each in alive if self._store.shard_of(each.run_id) in due)
         reached("lease.renewing", alive)
-        self._store.renew(sorted(alive), int(self._lease * 1000))
-        self._store.pulse(int(self._lease * 2000 / 3), int(outage * 1000))
-        self._store_is_away = False
-        if self._consumes():
-            self._outage.within_reach()
-            self._renew_at = time.monotonic() + self._lease / 3
-        self._look()
+        away = self._tried(due, lambda: self._store.renew(leases, int(self._lease * 1000)))
+        for outage, shards in lengths.items():
+            # Where no lease could be renewed there is no sign of life either: all would lapse.
+            here = shards - away
+            if here:
+                away |= self._tried(here, partial(self._store.pulse, self._gap, outage, here))
+        self._away = (self._away - due) | away
+        for shard in due:
+            if shard in away:
+                self._outages[shard].cut_off()
+            elif self._consumes():
+                self._outages[shard].within_reach()
+                self._renew_at[shard] = time.monotonic() + self._lease / 3
+        self._tried({0}, self._look)
+
+    def _tried(self, shards: set[int], ask: Callable[[], object]) -> set[int]:
+        """Ask the store about *shards*; return those that are out of reach, and say so once."""
+        try:
+            ask()
+        except StoreUnavailable as error:
+            away = shards if error.shards is None else shards & error.shards
+            if away - self._away:
+                log.warning("cannot renew leases: %s", error)
+            return set(away)
+        return set()
+
+    def _cut_off(self) -> None:
+        """No run makes progress; renew as soon as that is over."""
+        for outage in self._outages:
+            outage.cut_off()
+        self._renew_at = [0.0] * self._store.shards
 
     def _attempts(self) -> tuple[set[Lease], set[Lease]]:
         """The attempts of living and of dead pool children."""

@@ -15,10 +15,12 @@ from celeriac.observing.metrics.gauges import Sample
 from celeriac.observing.observers import log
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from celeriac.store.connection import Command, Connection
 
+_OF_THE_FULLEST = ("celeriac_redis_memory_bytes", "celeriac_redis_memory_limit_bytes")
+_LEAST = ("celeriac_redis_aof_ok", "celeriac_redis_uptime_seconds")
 _INFO: Command = ("INFO",)
 _SLOW: Command = ("SLOWLOG", "GET", 1)
 _FORBIDDEN = "NoPermissionError"
@@ -33,7 +35,10 @@ _NUMBERS = {
 
 
 class Condition:
-    """Tells all gauges of the server at *connection*; asked again and again, for months."""
+    """Tells all gauges of the servers at *connection*; asked again and again, for months.
+
+    Of the nodes of a cluster, numbers are added up; of what is good or bad it tells the worst.
+    """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -41,8 +46,22 @@ class Condition:
         self._asked = {_INFO: _told, _SLOW: _slow}
 
     def samples(self) -> Iterator[Sample]:
-        """All gauges, in one round trip; raises StoreUnavailable if the server is away."""
-        answers = self._connection.try_all(tuple(self._asked))
+        """All gauges, in one round trip; raises StoreUnavailable if a server is away."""
+        told = [{each.name: each for each in self._of(at)} for at in self._members()]
+        fullest = max(told, key=_fullness, default={})
+        for name in dict.fromkeys(name for each in told for name in each):
+            found = [each[name] for each in told if name in each]
+            if name in _OF_THE_FULLEST:
+                yield fullest.get(name, found[0])
+            else:
+                values = [each.value for each in found]
+                yield found[0]._replace(value=min(values) if name in _LEAST else sum(values))
+
+    def _members(self) -> Iterable[Connection]:
+        return self._connection.members().values()
+
+    def _of(self, server: Connection) -> Iterator[Sample]:
+        answers = server.try_all(tuple(self._asked))
         for (command, read), answer in zip(list(self._asked.items()), answers, strict=True):
             if isinstance(answer, Exception):
                 log.debug("%s tells no gauges: %s", command[0], answer)
@@ -50,6 +69,12 @@ class Condition:
                     del self._asked[command]
             else:
                 yield from read(answer)
+
+
+def _fullness(told: Mapping[str, Sample]) -> float:
+    """How full the memory of a server is; one without a limit counts by what it uses."""
+    used, most = (told[name].value if name in told else 0.0 for name in _OF_THE_FULLEST)
+    return used / (most or 2**60)
 
 
 def _slow(entries: Any) -> Iterator[Sample]:
