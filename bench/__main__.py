@@ -124,7 +124,8 @@ def _measured(site: Site, options: Options) -> dict[str, Any]:
                 str(each): memory.bytes_a_run(site, options.runs, each) for each in lengths
             }
     if "trips" in options.only:
-        figures["trips"] = trips_per_step()
+        ways = {"ahead": True, "off": False}
+        figures["trips"] = {name: trips_per_step(ahead=ahead) for name, ahead in ways.items()}
     if "recovery" in options.only:
         _say("recovery")
         found = recovery.after_kill(site, min(200, options.runs), options.rounds)

@@ -19,7 +19,6 @@ from redis import Redis
 
 from bench import sampling
 from celeriac import Abort, Flow, Saga, Sagas
-from celeriac.settings import Settings
 
 LENGTHS = (3, 10, 30, 100)
 SLOW = "bench-slow"  # a queue beside the usual one
@@ -28,7 +27,7 @@ _HOW_LONG = {"short": 0.02, "slow": 0.1}  # seconds that a step of the mixed loa
 
 app = Celery("bench", broker="redis://localhost:6379/0")
 app.conf.update(task_ignore_result=True, worker_prefetch_multiplier=1)
-if os.environ.get("BENCH_AHEAD") == "0" and "run_ahead" in Settings.model_fields:
+if os.environ.get("BENCH_AHEAD") == "0":
     app.conf.saga_run_ahead = 0
 if folder := os.environ.get("BENCH_PROFILE"):
     sampling.install(folder)

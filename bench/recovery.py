@@ -27,6 +27,7 @@ def after_kill(site: Site, runs: int, rounds: int) -> dict[str, Any]:
     return {
         "in_flight": min(each["in_flight"] for each in found),
         "seconds": statistics.median(seconds),
+        "resumed": statistics.median([each["resumed"] for each in found]),
         "repeated": max(each["repeated"] for each in found),
         "rounds": found,
     }
@@ -45,6 +46,8 @@ def _killed_once(site: Site, runs: int) -> dict[str, Any]:
     in_flight = live_runs()
     again = site.launch_worker("main", QUEUES, site.children)
     try:
+        await_rest(120, most=in_flight - 1)
+        resumed = time.perf_counter()
         await_rest(120)
         done = time.perf_counter()
     finally:
@@ -53,5 +56,6 @@ def _killed_once(site: Site, runs: int) -> dict[str, Any]:
     return {
         "in_flight": in_flight,
         "seconds": done - killed,
+        "resumed": resumed - killed,
         "repeated": sum(step.attempts - 1 for step in steps),
     }

@@ -114,8 +114,13 @@ def _other_rows(figures: Mapping[str, Any]) -> Iterator[Row]:
             name = f"Redis memory of a finished run, {length} steps"
             yield Row("memory", name, value, "bytes", saga=value, bound=Bound(MOST, limit))
     if found := figures.get("recovery"):
-        value, name = found["seconds"], f"all workers killed, {found['in_flight']} in flight: done"
+        value, name = (
+            found["seconds"],
+            f"all workers killed, {found['in_flight']} in flight: done, s",
+        )
         yield Row("recovery", name, value, "s", saga=value, bound=Bound(MOST, 3, 2))
+        value, name = found["resumed"], "the first of them done, s"
+        yield Row("recovery", name, value, "s", saga=value)
         running, value = found["running"], found["repeated"]  # each child was at one
         name = "attempts repeated then"
         yield Row("recovery", name, value, "", saga=value, bound=Bound(MOST, running))
@@ -123,9 +128,13 @@ def _other_rows(figures: Mapping[str, Any]) -> Iterator[Row]:
         alone, beside = found["alone"]["p99"], found["beside"]["p99"]
         name = f"p99 of a short run: among {found['live']}; with {found['long']} of 100 steps, s"
         yield Row("mixed", name, beside / alone, "x", alone, beside, Bound(MOST, 2))
-    if found := figures.get("trips"):
-        name = "round trips to Redis for each step"
-        yield Row("trips", name, found, "", saga=found, bound=Bound(MOST, 3, 2))
+    for before, way, aim in (("", "ahead", 1), (_OFF[0], "off", 2)):
+        if "trips" in figures:
+            value, name = (
+                figures["trips"][way],
+                f"{before}round trips to Redis for each of 10 steps",
+            )
+            yield Row("trips", name, value, "", saga=value, bound=Bound(MOST, aim + 1, aim))
 
 
 def _ratio(part: str, name: str, chain: float, saga: float, bound: Bound | None) -> Row:
