@@ -263,18 +263,21 @@ def test_a_backlog_is_not_sent_again_after_a_death() -> None:
     assert crew.post.sent[5:] == [lost]
 
 
-def test_what_is_sent_after_a_death_has_its_grace() -> None:
-    """The dead cannot have had it: a message that is on its way is not doubled."""
+@pytest.mark.parametrize(("after", "sent"), [(CHANCE, 1), (CHANCE + 1, 0)])
+def test_what_is_sent_after_a_death_has_its_grace(after: int, sent: int) -> None:
+    """Only who was never silent for so long can have had a message, or died before it was sent."""
     crew = Crew()
     crew.die()
-    for _ in range(CHANCE // RENEWAL - 1):
-        crew.tick(sweeping=True)
+    crew.clock.now += after
     crew.start()
     crew.post.waiting.clear()
-    crew.tick(sweeping=True)
-    assert crew.presence().died
-    crew.tick(sweeping=True)
-    assert not crew.post.waiting
+    crew.presences.announce(OTTO)
+    for _ in range(2):
+        crew.sweep()
+        assert crew.presence().died
+    crew.clock.now += 1
+    crew.sweep()
+    assert len(crew.post.waiting) == sent
 
 
 def test_only_so_many_are_looked_at() -> None:

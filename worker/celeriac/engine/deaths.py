@@ -127,5 +127,6 @@ def _is_history(presence: Presence, now: int) -> bool:
 
 
 def _last_words(presence: Presence, now: int) -> int:
-    """The latest at which a worker that died may have taken a message."""
-    return min(presence.died or now, presence.seen + SILENCE)
+    """The latest at which a worker that died may have taken a message, or owed one."""
+    # A busy one that lived may have been silent for longer than it should.
+    return min(presence.died or now, presence.seen + CHANCE)
