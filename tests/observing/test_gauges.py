@@ -14,13 +14,29 @@ from celeriac.machine.runs import PhaseState, PhaseStatus, RunStatus, Steps, Ste
 from celeriac.observing.metrics import METRICS
 from celeriac.observing.metrics.gauges import FRESH, PATIENCE, StoreGauges, all_samples, standing
 from celeriac.store.memory import MemoryStore
-from tests.store.conftest import redis_store, server, shared_server, store
+from tests.store.conftest import (
+    cluster,
+    cluster_store,
+    redis_store,
+    server,
+    shared_cluster,
+    shared_server,
+    store,
+)
 from tests.store.runs import a_run, ending, now, starting, write
 
 if TYPE_CHECKING:
     from celeriac.store import Store, StoreStats
 
-__all__ = ["redis_store", "server", "shared_server", "store"]
+__all__ = [
+    "cluster",
+    "cluster_store",
+    "redis_store",
+    "server",
+    "shared_cluster",
+    "shared_server",
+    "store",
+]
 
 FAR = 10**12  # ms
 

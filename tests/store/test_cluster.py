@@ -7,6 +7,7 @@ its own shards.  Refuses to know: what every store promises (`test_commit` and t
 from __future__ import annotations
 
 import os
+import re
 import signal
 import threading
 import time
@@ -22,6 +23,7 @@ from celeriac.store.keys import Keys
 from celeriac.store.redis import RedisStore
 from celeriac.store.slots import SLOTS, SlotMap, guides_of, slot_of, slot_of_command
 from tests.engine.driver import TERMS
+from tests.house.sources import ROOT
 from tests.processes import until
 from tests.store.runs import a_run, due, ending, lease, moving, starting, write
 from tests.store.test_rest import Waiting
@@ -309,3 +311,33 @@ def test_signs_of_life_follow_their_shard(cluster: Cluster, cluster_store: Redis
     assert stands()
     presences.withdraw("w1")
     assert presences.known()[1] == []
+
+
+def test_the_rights_on_the_page_are_enough(cluster: Cluster) -> None:
+    """The user of docs/security.md may do everything, with what the page adds for a cluster."""
+    page = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
+    rules = re.search(r"^user celeriac (.+)$", page, re.MULTILINE)
+    added = re.search(r"In a Redis Cluster add `([^`]+)`", page)
+    assert rules
+    assert added
+    for node in cluster.nodes:
+        cluster.ask(node, "ACL", "SETUSER", "celeriac", *rules[1].split(), *added[1].split())
+    store = RedisStore(cluster.url.replace("//", "//celeriac:change-me@"))
+    for run in live(store):
+        write(store, ending(run, released=[lease(run)]))
+    store.pulse(1_000)
+    store.presences.announce(Worker("w1", "here", 1, 1, 15_000))
+    assert sum(store.counts().values()) == 16
+    assert store.figures().now
+    slot, owner = slot_of(WAKES[3]), cluster.owner(WAKES[3])
+    there = next(node for node in cluster.primaries() if node is not owner)
+    cluster.begin_move(slot, there)
+    while cluster.move_keys(slot, owner, there):
+        pass
+    assert store.due(3, 10).now
+    cluster.end_move(slot, there)
+    assert store.due(3, 10).now
+    store.close()
+    cluster.move(slot, owner)
+    for node in cluster.nodes:
+        cluster.ask(node, "ACL", "DELUSER", "celeriac")

@@ -246,7 +246,8 @@ class _Wiring:
             return
         settings = self.runtime.settings
         try:
-            store = self.runtime.new_store()
+            # A node that does not answer must not keep it from the others for as long as a lease.
+            store = self.runtime.new_store(patience=settings.lease / 3)
         except ConfigurationError:
             return  # it was told: see Preflight
         _await_state(self.runtime, store)

@@ -21,6 +21,8 @@ from celeriac.observing import Observers, log, log_context, logged, send_signals
 from celeriac.observing.metrics.watched import watched
 from celeriac.observing.traces import Tracing, wants
 from celeriac.settings import Settings, Terms, read_settings
+from celeriac.store.addresses import Kind, parse_address, with_options
+from celeriac.store.connection import REPLY_TIMEOUT
 from celeriac.store.redis import RedisStore
 from celeriac.workers.canvas import CeleryDispatcher
 from celeriac.workers.preflight import check_messages
@@ -99,12 +101,18 @@ class Runtime:
                 self._engines.pop(other, None)
         return found
 
-    def new_store(self) -> Store:
-        """A store with connections of its own."""
+    def new_store(self, patience: float | None = None) -> Store:
+        """A store with connections of its own.
+
+        *patience* is for how many seconds one node of a cluster may keep it from the others.
+        """
         settings = self.settings
-        store = RedisStore(
-            redis_url(self.app, settings), namespace=settings.namespace, shards=settings.shards
-        )
+        url = redis_url(self.app, settings)
+        apart = parse_address(url).kind is Kind.CLUSTER
+        if apart and patience is not None and patience < REPLY_TIMEOUT:
+            shorter = {"socket_timeout": patience, "socket_connect_timeout": patience}
+            url = with_options(url, shorter)
+        store = RedisStore(url, namespace=settings.namespace, shards=settings.shards)
         return watched(store, self.observers) if self._counts else store
 
     def become_worker(self) -> None:
