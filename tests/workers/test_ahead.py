@@ -8,6 +8,7 @@ it runs so: identity, hooks, events, leases, limits.  Refuses to know: what the 
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from signal import SIGTERM
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,7 +16,7 @@ import pytest
 
 from celeriac.store import IndexedRun, Lease
 from tests.redis_server import RedisServer
-from tests.workers import ahead_steps
+from tests.workers import ahead_steps, edge_case_steps
 from tests.workers.histories import bodies, claimed_after, claims, events
 from tests.workers.kit import LEASE, Trip
 from tests.workers.monitors import Events
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from celeriac import RunHandle
     from tests.processes import Process
     from tests.workers.ahead_steps import AheadSagas
+    from tests.workers.edge_case_steps import Odd
 
 SPIN = ["spin"] * 3
 
@@ -38,6 +40,7 @@ class Place(NamedTuple):
     world: World
     worker: Process
     sagas: AheadSagas
+    odd: Odd
 
     def sent(self, run: RunHandle[Any]) -> list[str]:
         """The steps of a run that messages were sent for, in order; undos as `step:undo`."""
@@ -53,11 +56,11 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         patch.setenv("KIT_AHEAD", "5")
         world = World(folder, redis)
         try:
-            sagas = ahead_steps.extend(world.kit)
+            sagas, odd = ahead_steps.extend(world.kit), edge_case_steps.extend(world.kit)
             words = ("-I", "tests.workers.ahead_worker", "-Q", "celery,other")
             worker = world.worker(children=4, args=words)
             world.beat()
-            yield Place(world, worker, sagas)
+            yield Place(world, worker, sagas, odd)
         finally:
             world.close()
 
@@ -214,10 +217,20 @@ def test_each_attempt_has_its_own_limits(place: Place) -> None:
     assert place.sent(soft)[:2] == ["start", "then"]  # the second attempt of it is a message
     ended = events(soft, "failed", "then")
     assert {event.data["error"] for event in ended} <= {"SoftTimeLimitExceeded"}
-    assert len(ended) > 1
+    assert ended[0].attempt == 1  # the one that was run ahead, and not only those with a message
     world.open(calm, "then")
     assert world.rest(calm).status == "completed"
     assert bodies(world, calm) == {"start": 1, "then": 1}
+
+
+def test_a_step_that_ignores_its_soft_limit_is_killed(place: Place) -> None:
+    """By the main process, which the child has told until when; each attempt anew."""
+    world = place.world
+    run = place.odd.stubborn.start(Trip(script={"insist": []}), id="stubborn")
+    assert world.rest(run).status == "compensated"
+    killed = {row.pid for row in world.ledger.rows("stubborn:insist", "begin")}
+    assert len(killed) == 3
+    world.until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in killed), "all are gone")
 
 
 def test_what_an_operator_says_of_a_task_counts(place: Place) -> None:
