@@ -156,12 +156,17 @@ def _story(world: World, task_id: str) -> list[tuple[str, ...]]:
 
 
 def test_a_lease_of_its_own_is_kept(place: Place) -> None:
-    """A step run ahead may take longer than its lease; the one before holds none any more."""
+    """A step run ahead may take longer than its lease; the one before holds none any more.
+
+    Flower shows it while it runs.
+    """
     world = place.world
-    run = world.kit.trip.start(Trip(script={"pay": ["gate"]}), id="leased")
-    world.reached(run, "pay")
-    began = time.monotonic()
-    world.until(lambda: time.monotonic() - began > 1.5 * LEASE, "longer than a lease")
+    with Events(world.kit.app) as seen:
+        run = world.kit.trip.start(Trip(script={"pay": ["gate"]}), id="leased")
+        world.reached(run, "pay")
+        began = time.monotonic()
+        world.until(lambda: time.monotonic() - began > 1.5 * LEASE, "longer than a lease")
+        assert seen.of_task("leased:pay:1") == ["received", "started"]  # while it runs
     store = world.kit.sagas.runtime.engine.store
     found = [
         set(each.leases)
@@ -169,8 +174,11 @@ def test_a_lease_of_its_own_is_kept(place: Place) -> None:
         if isinstance(each, IndexedRun) and each.run.id == run.id
     ]
     assert found == [{Lease(run.id, "pay", "do", 1)}]
-    world.open(run, "pay")
-    assert world.rest(run).status == "completed"
+    with Events(world.kit.app) as seen:
+        world.open(run, "pay")
+        assert world.rest(run).status == "completed"
+        world.until(lambda: "succeeded" in seen.of_task("leased:pay:1"), "Flower has heard")
+    assert "received" not in seen.of_task("leased:pay:1")  # nothing is told twice
     assert claims(run, "pay") == [1]
 
 

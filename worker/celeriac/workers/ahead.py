@@ -80,10 +80,10 @@ class RunAhead:
         self.left = runtime.engine.terms.run_ahead
         self.limits = limits  # of the first attempt; None: the pool sees to limits
         self.told: list[Told] = []
-        self._lease, self._saga = _NOBODY, ""
         self._runtime, self._progress = runtime, progress
         self._until = time.monotonic() + _LONGEST
-        self._message = request["id"]
+        self._message = self._uuid = request["id"]
+        self._lease, self._saga, self._parent = _NOBODY, "", ""
         whence = request.get("delivery_info") or {}
         self._key, self._priority = whence.get("routing_key"), whence.get("priority") or 0
         self._at: Position | None = None
@@ -107,7 +107,8 @@ class RunAhead:
 
     def _tell(self, uuid: str, task: str, before: Lease | None, until: float, limit: float) -> bool:
         place = self._message, uuid, task, self._saga
-        self._at = Position(*place, self._lease, before, until, limit, self._failed)
+        times = until, limit, self._failed
+        self._at = Position(*place, self._lease, before, *times, self._parent)
         return self._progress.tell(self._at)
 
     def failed(self, uuid: str) -> None:
@@ -132,9 +133,9 @@ class RunAhead:
         """
         if self._progress.held or time.monotonic() > self._until or self._too_large():
             return ""
-        before = self._lease
+        before, self._parent = self._lease, self._uuid
         self._lease = Lease(run.id, dispatch.step, dispatch.phase, dispatch.attempt)
-        uuid = task_id(run, dispatch.step, dispatch.phase, dispatch.attempt)
+        self._uuid = uuid = task_id(run, dispatch.step, dispatch.phase, dispatch.attempt)
         # What is left of the attempt before it is still under that one's limit.
         until, limit = (self._at.hard, self._at.limit) if self._at else (0.0, 0.0)
         if not self._tell(uuid, node.task_of(dispatch.phase), before, until, limit):

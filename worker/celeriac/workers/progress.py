@@ -42,6 +42,7 @@ class Position(NamedTuple):
     hard: float = 0.0  # s, the monotonic clock: when the child is to be killed; 0 is never
     limit: float = 0.0  # s: the hard limit itself
     failed: bool = False  # the message's own attempt has failed, and is being undone
+    parent: str = ""  # the id of the attempt before it
 
     @property
     def leases(self) -> set[Lease]:

@@ -22,12 +22,13 @@ from celeriac.workers.limits import HANDED, Limits, limits_of
 from celeriac.workers.progress import Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from celeriac.workers.progress import Position
 
 _NEVER = 10**9  # s: no limit, where Celery would take none for its default
 _ENDED = "celeriac_ended"
+_BEGINNING = ("task-received", "task-started")
 
 
 def shared_progress(worker: Any) -> Progress | None:
@@ -75,7 +76,8 @@ class Supervision:
     def _know(self, positions: Mapping[str, Position]) -> None:
         """Let Celery find a request under the id of the attempt that its message has got to.
 
-        Whoever terminates that task then ends the child that is at it.
+        Whoever terminates that task then ends the child that is at it.  What takes so long that it
+        is seen here is told of now, and not only when the message is over.
         """
         active = {request.id: request for request in list(state.active_requests)}
         ahead = {
@@ -85,7 +87,16 @@ class Supervision:
         for task_id in self._known - ahead.keys():
             state.requests.pop(task_id, None)
         state.requests.update(ahead)
+        for task_id in ahead.keys() - self._known:
+            self._soon(_tell_begun, ahead[task_id], positions[ahead[task_id].id])
         self._known = set(ahead)
+
+    def _soon(self, act: Callable[..., object], *about: Any) -> None:
+        """Let the worker's main loop do it, which alone may; without one, do it here."""
+        if self._worker.hub is None:
+            act(*about)
+        else:
+            self._worker.hub.call_soon(act, *about)
 
     def _stop(self, sender: Any = None, **_: Any) -> None:
         """A signal has asked the worker to end: what runs is the last."""
@@ -110,7 +121,7 @@ class Supervision:
         if job is None:
             return
         job._timeout = at.limit  # noqa: SLF001 -- what the pool says of it
-        self._worker.hub.call_soon(self._worker.pool._pool.on_hard_timeout, job)  # noqa: SLF001
+        self._soon(self._worker.pool._pool.on_hard_timeout, job)  # noqa: SLF001
 
 
 # --- a request ---------------------------------------------------------------------------------
@@ -146,7 +157,36 @@ def _send(request: Any, events: Any) -> None:
     eventer = request._eventer  # noqa: SLF001 -- Celery's own
     if eventer and eventer.enabled:
         for kind, fields in events:
-            eventer.send(kind, **fields)
+            if not (fields["uuid"] in _begun(request) and kind in _BEGINNING):
+                eventer.send(kind, **fields)
+
+
+def _begun(request: Any) -> set[str]:
+    """The attempts of a message of which it was told already that they have begun."""
+    found: set[str] = request.__dict__.setdefault("celeriac_begun", set())
+    return found
+
+
+def _tell_begun(request: Any, at: Position) -> None:
+    """Tell that the attempt that a message has got to was received, and has begun."""
+    task = request.task.app.tasks[at.task]
+    eventer = request._eventer  # noqa: SLF001 -- Celery's own
+    if not (eventer and eventer.enabled and task.send_events) or at.task_id in _begun(request):
+        return
+    _begun(request).add(at.task_id)
+    args, kwargs = _shown(at)
+    root = request.root_id or request.id
+    whose = {"name": at.task, "root_id": root, "parent_id": at.parent, "retries": 0}
+    eventer.send("task-received", uuid=at.task_id, args=args, kwargs=kwargs, **whose)
+    eventer.send("task-started", uuid=at.task_id)
+
+
+def _shown(at: Position) -> tuple[str, str]:
+    """What is told of an attempt in the place of its arguments."""
+    d = at.lease
+    way = "forward" if d.phase == "do" else "compensation"
+    kwargs = shown(saga=at.saga, run=d.run_id, step=d.step, phase=way, attempt=d.attempt)
+    return title(d.run_id, d.step, d.phase, d.attempt), kwargs
 
 
 def _hand_limits(request: Any, pool: Any) -> None:
@@ -185,14 +225,13 @@ def become(request: Any, at: Position) -> None:
         request.send_event("task-failed", exception="StepFailed", traceback="")
     else:
         request.send_event("task-succeeded", result="None", runtime=0.0)
+    _tell_begun(request, at)
     d, task = at.lease, request.task.app.tasks[at.task]
-    text = title(d.run_id, d.step, d.phase, d.attempt)
-    way = "forward" if d.phase == "do" else "compensation"
-    kwargs = shown(saga=at.saga, run=d.run_id, step=d.step, phase=way, attempt=d.attempt)
+    text, kwargs = _shown(at)
     changed: Mapping[str, Any] = {
         "id": at.task_id,
         "task": at.task,
-        "parent_id": request.id,
+        "parent_id": at.parent,
         "argsrepr": text,
         "kwargsrepr": kwargs,
         HEADER: [*hint._replace(step=d.step, phase=d.phase, attempt=d.attempt)],
@@ -201,6 +240,4 @@ def become(request: Any, at: Position) -> None:
     request.id, request.name, request._task = at.task_id, at.task, task  # noqa: SLF001
     request.__dict__.pop("_context", None)
     request._argsrepr, request._kwargsrepr = text, kwargs  # noqa: SLF001
-    request.send_event("task-received", name=at.task, args=text, kwargs=kwargs, retries=0)
-    request.send_event("task-started")
     log.debug("%s was run ahead", text)
