@@ -15,7 +15,7 @@ import pytest
 from billiard.exceptions import SoftTimeLimitExceeded
 
 from celeriac.store import Lease
-from celeriac.workers.limits import Limits, SoftLimit, limits_of
+from celeriac.workers.limits import HANDED, Limits, SoftLimit, handed, limits_of
 from celeriac.workers.progress import Position, Progress
 from tests.processes import until
 
@@ -129,6 +129,13 @@ def test_a_signal_that_comes_too_late_does_nothing(soft: SoftLimit) -> None:
     assert not heard
     os.kill(os.getpid(), signal.SIGUSR1)  # somebody else's
     until(lambda: bool(heard), "it was passed on", 20)
+
+
+@pytest.mark.parametrize("odd", [None, 5, [1], [1, 2, 3], ["1", 2], {"soft": 1}])
+def test_limits_that_nobody_handed(odd: object) -> None:
+    """Whoever can write to the broker can write anything there; it counts for nothing."""
+    assert handed({HANDED: odd}) is None
+    assert handed({HANDED: [None, 2.5]}) == Limits(None, 2.5)
 
 
 def test_whose_limit_counts() -> None:

@@ -209,7 +209,8 @@ def may_run_ahead(task: Any, request: Mapping[str, Any]) -> RunAhead | None:
     progress = runtime.progress
     if progress is None or (request.get("delivery_info") or {}).get("is_eager"):
         return None
-    limits = handed(request)
+    # Whatever a message says of it: only a main process of ours hands limits, and only to a child.
+    limits = handed(request) if progress.forked and task.Request == REQUEST else None
     if limits is None and limits_of(request.get("timelimit"), task, progress.pool):
         return None  # the pool would end a later attempt at the limit of the first
     if limits is None and not _is_ours(task):

@@ -26,6 +26,7 @@ from celeriac.observing import log, title
 from celeriac.points import reached
 from celeriac.workers.ahead import Tale, may_run_ahead
 from celeriac.workers.headers import header_in, parse_header
+from celeriac.workers.limits import HANDED
 from celeriac.workers.passage import Passage, ignored_message
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def attempt(task: Any, tracer: Tracer, uuid: str, request: dict[str, Any]) -> An
         return ignored_message(task, request, Ignore(f"{task.name}: its saga header is malformed"))
     reached("step.arrived", delivery)
     ahead = may_run_ahead(task, request)
+    request.pop(HANDED, None)  # between the main process and us
     try:
         work = _claim(task, delivery, request, ahead)
     except Ignore as ignored:

@@ -128,8 +128,7 @@ class LeaseKeeper(threading.Thread):
         return {lease for _, leases in self._at_work() for lease in leases}
 
     def _beat(self) -> None:
-        if self._supervision is not None:
-            self._supervision.look()
+        self._supervise()
         if self._sign is not None:
             self._tried({0}, self._sign.give)  # it is kept in the first shard
         alive, dead = self._attempts()
@@ -143,6 +142,13 @@ class LeaseKeeper(threading.Thread):
         due = {n for n, at in enumerate(self._renew_at) if time.monotonic() >= at}
         if due:
             self._renew(alive, due)
+
+    def _supervise(self) -> None:
+        try:
+            if self._supervision is not None:
+                self._supervision.look()
+        except Exception:  # noqa: BLE001 -- it is logged
+            log.exception("looking after children failed; will retry")  # leases come first
 
     def _let_lapse(self, fresh: set[Lease]) -> set[Lease]:
         """Report attempts whose child is gone; return those that could not be."""

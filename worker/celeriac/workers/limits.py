@@ -50,7 +50,11 @@ def limits_of(timelimit: Any, task: Any, pool: Limits) -> Limits:
 def handed(request: Mapping[str, Any]) -> Limits | None:
     """The limits that the main process has left to the child; None: the pool sees to them."""
     found = request.get(HANDED)
-    return None if found is None else Limits(*found)
+    if not isinstance(found, list) or len(found) != len(Limits._fields):
+        return None
+    if not all(each is None or isinstance(each, int | float) for each in found):
+        return None  # somebody else has put it there
+    return Limits(*found)
 
 
 class SoftLimit:

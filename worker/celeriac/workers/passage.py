@@ -31,7 +31,7 @@ from celeriac.machine import SHORT_DELAY, Dispatch
 from celeriac.observing import log
 from celeriac.points import reached
 from celeriac.workers.canvas import GUARD, carries_on, message_options, time_limits
-from celeriac.workers.limits import HANDED, soft_limit
+from celeriac.workers.limits import soft_limit
 from celeriac.workers.retries import (
     classify_celery_error,
     rejected,
@@ -112,15 +112,13 @@ class Passage:
     def _asked(self, given: Prepared) -> dict[str, Any]:
         """The request as if the arguments had been in the message."""
         whence = {**(self.request.get("delivery_info") or {}), "redelivered": False}
-        asked = {
+        return {
             **self.request,
             "args": given.args,
             "kwargs": given.kwargs,
             "retries": self.work.attempt.delivery.attempt - 1,
             "delivery_info": whence,  # whether it came twice was decided at the claim
         }
-        asked.pop(HANDED, None)
-        return asked
 
     # --- inside of the tracer ------------------------------------------------------------------
 

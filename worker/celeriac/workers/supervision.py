@@ -93,10 +93,13 @@ class Supervision:
 
     def _soon(self, act: Callable[..., object], *about: Any) -> None:
         """Let the worker's main loop do it, which alone may; without one, do it here."""
-        if self._worker.hub is None:
+        hub = self._worker.hub
+        if hub is None:
             act(*about)
+        elif self._is_stopping():
+            hub.call_later(0, act, *about)  # all that still happens while its children end
         else:
-            self._worker.hub.call_soon(act, *about)
+            hub.call_soon(act, *about)
 
     def _stop(self, sender: Any = None, **_: Any) -> None:
         """A signal has asked the worker to end: what runs is the last."""
