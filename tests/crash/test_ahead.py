@@ -103,7 +103,7 @@ def test_a_worker_stopped(ahead_crash_world: CrashWorld) -> None:
 def test_the_one_commit_cut_off(ahead_crash_world: CrashWorld, point: str) -> None:
     """A request that is lost is asked again, an answer that is lost decided anew: once (I11)."""
     run_id = f"cut-{point}"
-    both = (f"run:{run_id}", '"completed","book","d",1', '"claimed","pay","d",1')
+    both = (f"run:{run_id}", '"d","book"', '"c","pay"')
     failpoint = ahead_crash_world.failpoint(point, both, "lose")
     run = ahead_crash_world.start(run_id)
     ahead_crash_world.judge([Crashed(run, failpoint, "completed", now())])

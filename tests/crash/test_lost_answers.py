@@ -31,14 +31,14 @@ class Contact(NamedTuple):
 #: Each contact of an attempt with the store.  The sign of a commit is the event it writes.
 CONTACTS = (
     Contact("read-to-claim", "f:beat:pay"),
-    Contact("claim", '"claimed","pay","d",1'),
-    Contact("settle", '"completed","pay","d",1'),
-    Contact("settle-the-last", '"completed","send","d",1'),
+    Contact("claim", '"c","pay"'),
+    Contact("settle", '"d","pay"'),
+    Contact("settle-the-last", '"d","send"'),
     Contact("fail", '"failed","send","d",1', "send"),
     Contact("read-to-undo", "f:ubeat:pay", "send"),
-    Contact("claim-an-undo", '"claimed","pay","u",1', "send"),
-    Contact("settle-an-undo", '"completed","pay","u",1', "send"),
-    Contact("settle-the-last-undo", '"completed","book","u",1', "send"),
+    Contact("claim-an-undo", '"uc","pay"', "send"),
+    Contact("settle-an-undo", '"ud","pay"', "send"),
+    Contact("settle-the-last-undo", '"ud","book"', "send"),
 )
 REPRESENTATIVE = ("claim", "settle", "fail", "settle-the-last-undo")
 
