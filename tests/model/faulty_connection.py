@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from unittest import mock
 
 import redis
+from redis.cluster import RedisCluster
 from redis.exceptions import NoScriptError
 
 import celeriac.store.redis as redis_store
 from celeriac.engine.engine import Engine
-from celeriac.store.addresses import parse_address
+from celeriac.store.addresses import parse_address, scheme_of
+from celeriac.store.cluster import ClusterConnection
 from celeriac.store.connection import Connection
 from celeriac.store.redis import RedisStore
 from celeriac.store.scripts import COMMIT, WAKE, Script, Scripts
@@ -111,9 +113,9 @@ class Line(Connection):
                 admin.script_flush()
         if fault == "connections cut":
             self.cut()
-        answers = self._send(words)
+        answers = self._carry(words)
         if fault == "sent twice":
-            return self._send(words)
+            return self._carry(words)
         if fault in ("reply lost", "killed after"):
             self._break(fault)
         return answers
@@ -136,7 +138,7 @@ class Line(Connection):
         with self.errors():
             raise redis.ConnectionError(f"connection reset: {fault}")
 
-    def _send(self, words: list[Words]) -> list[Any]:
+    def _carry(self, words: list[Words]) -> list[Any]:
         answers = super().try_all(words)
         seen(NOSCRIPT, sum(isinstance(answer, NoScriptError) for answer in answers))
         for sent, answer in zip(words, answers, strict=True):
@@ -156,6 +158,16 @@ class Line(Connection):
 
     def _hour(self) -> tuple[int, int]:
         return self.clock.now // 1000, self.clock.now % 1000 * 1000
+
+
+class ClusterLine(Line, ClusterConnection):
+    """The same to a cluster, whose nodes share the fault."""
+
+    def cut(self) -> None:
+        """End every connection to every node."""
+        with self.server.client() as admin:
+            words = ("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+            admin.execute_command(*words, target_nodes=RedisCluster.ALL_NODES)
 
 
 def restart(server: RedisServer) -> None:
@@ -217,7 +229,8 @@ class LineStore(RedisStore):
         journal: Journal,
         spoil: Callable[[Script, str], str] = _as_it_is,
     ) -> None:
-        self.line = Line(server, clock, journal)
+        kind = ClusterLine if scheme_of(server.url) == "redis+cluster" else Line
+        self.line = kind(server, clock, journal)
         with (
             # All its parts share the line: they are put together in the store's own __init__.
             mock.patch.object(redis_store, "connection_to", return_value=self.line),
