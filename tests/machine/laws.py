@@ -53,11 +53,23 @@ def _check_event(plan: Plan, before: Run | None, after: Run, event: Event) -> No
         assert step.may_have_effect >= old.may_have_effect, "unknown is sticky (I6)"
         assert step.generation >= old.generation
         assert step.order == old.order or not old.order
+        assert step.choice == old.choice or not old.choice, "a choice never changes (I15)"
+        if step.do.state is PhaseStatus.SKIPPED is not old.do.state and event.step != name:
+            _check_guarded_out(plan, after, name)
         for phase in PHASES:
             assert step.lane(phase).attempt >= old.lane(phase).attempt
         # An output is recorded once, and stays (I15).
         for settled in (PhaseStatus.DONE, PhaseStatus.SKIPPED):
             assert old.do.state is not settled or step.do.state is settled
+
+
+def _check_guarded_out(plan: Plan, run: Run, name: str) -> None:
+    """A step is skipped in its turn, because of a choice that was made, and for good (I16)."""
+    node = plan.by_name[name]
+    assert run.step(name).order == 0, "what was started is not guarded out"
+    assert all(passed(plan, run, each) for each in node.after), "skipped before its turn (I16)"
+    assert any(passed(plan, run, guard.step) for guard in node.guards)
+    assert not all(guard.holds(run.step(guard.step).choice) for guard in node.guards)
 
 
 def _check_claim(plan: Plan, before: Run, event: Event) -> None:
@@ -69,6 +81,8 @@ def _check_claim(plan: Plan, before: Run, event: Event) -> None:
         assert before.status is RunStatus.RUNNING, "nothing forward while compensating (I8)"
         waited_for = plan.by_name[event.step].after
         assert all(passed(plan, before, name) for name in waited_for), "I8"
+        for guard in plan.by_name[event.step].guards:
+            assert guard.holds(before.step(guard.step).choice), "nobody has chosen it (I16)"
     else:
         assert before.status is RunStatus.COMPENSATING
         assert not live_forward(before), "no undo beside a live forward attempt (I7)"
@@ -76,6 +90,7 @@ def _check_claim(plan: Plan, before: Run, event: Event) -> None:
             "no undo while an effect may still land (I7)"
         )
         _check_order(plan, before, event)
+        assert before.step(event.step).do.attempt, "what never started is never undone (I16)"
 
 
 def _check_order(plan: Plan, before: Run, event: Event) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 FAULTS = (
     *("cancel", "stall", "crash", "crash in flight", "cut"),
     *("decline", "give up", "fumble", "retry", "waive", "terminate"),
-    *("pause", "resume", "skip", "stray", "restart"),
+    *("pause", "resume", "skip", "stray", "restart", "find nothing"),
 )
 #: What may go wrong in one world, and how often.  `stall` makes a zombie; `cut` is a step that
 #: reports its own timeout while its request is in the air; `fumble` fails after the effect.

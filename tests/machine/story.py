@@ -143,9 +143,16 @@ class Story:
         self._holders[self.run.epoch, name, phase, number] = holder
         return done
 
-    def complete(self, name: str, phase: Phase = "do", attempt: int | None = None) -> Transition:
+    def complete(
+        self, name: str, phase: Phase = "do", attempt: int | None = None, **values: Any
+    ) -> Transition:
         """Report success, as whoever was granted the attempt (the newest, unless given)."""
-        return self.give(Complete(*self._token(name, phase, attempt)))
+        return self.give(Complete(*self._token(name, phase, attempt), **values))
+
+    def choose(self, name: str, choice: str) -> Transition:
+        """Take and complete a step that chooses."""
+        self.claim(name)
+        return self.complete(name, choice=choice)
 
     def fail(
         self, name: str, phase: Phase = "do", attempt: int | None = None, **values: Any
@@ -192,9 +199,9 @@ class Story:
         """Let the run go on."""
         return self.give(Resume("it is back", by="ada"))
 
-    def skip(self, name: str) -> Transition:
+    def skip(self, name: str, choice: str = "") -> Transition:
         """Go on as if a step had completed."""
-        return self.give(Skip(name, "done by hand", by="ada"))
+        return self.give(Skip(name, "done by hand", by="ada", choice=choice))
 
     # --- several at once -----------------------------------------------------------------------
 

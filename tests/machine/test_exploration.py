@@ -12,7 +12,7 @@ import pytest
 
 from celeriac.machine import attempts, moves, schedule
 from celeriac.machine.events import EventKind
-from celeriac.machine.plans import Plan
+from celeriac.machine.plans import Choice, Guard, Plan
 from celeriac.machine.runs import PhaseStatus, changed
 from tests.machine.participants import Participant
 from tests.machine.search import WORLDS, Found, explore, small_world
@@ -65,6 +65,34 @@ def test_all_of_it_holds_for_branches(faults: dict[str, int], order: Any) -> Non
     assert found.problem is None, told(found)
     assert "completed" in found.endings
     assert found.worlds > 100, "a dead system must not pass"
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        {"cancel": 1, "stall": 1},
+        {"fumble": 2, "find nothing": 1, "cancel": 1},
+        {"skip": 1, "cancel": 1},
+    ],
+    ids=str,
+)
+def test_all_of_it_holds_for_conditions(faults: dict[str, int]) -> None:
+    """A step that chooses, one that depends on it, one inside of that, and one behind (I16)."""
+    found = explore(small_world(faults, Participant.TOMBSTONE, plan=_conditions()))
+    assert found.problem is None, told(found)
+    assert {"completed"} <= found.endings
+    assert found.worlds > 100, "a dead system must not pass"
+
+
+def _conditions() -> Plan:
+    choice, rule = Choice(labels=("yes", "no")), budget(1)
+    yes = Guard(step="ask", among=("yes",))
+    ask = step("ask", undo=None, choice=choice, retry=budget(2, delay=0))
+    inner = step("inner", undo=None, choice=choice, retry=rule, guards=(yes,), after=("ask",))
+    both = (yes, Guard(step="inner", among=("yes",), but=True))
+    deep = step("deep", retry=rule, guards=both, after=("inner",))
+    last = step("last", retry=rule, after=("deep",))
+    return Plan(saga="trip", nodes=(ask, inner, deep, last))
 
 
 def _fork(order: Any) -> Plan:

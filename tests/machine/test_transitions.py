@@ -40,13 +40,13 @@ from celeriac.machine.tables import (
     DO_MOVES,
     RUN_MOVES,
     SCHEDULING,
-    TURN_COMES,
-    TURN_GOES,
     UNDO_MOVES,
     IllegalMove,
 )
 from celeriac.machine.transitions import transition
 from tests.machine import (
+    test_branches,
+    test_choices,
     test_compensation,
     test_effects,
     test_forward,
@@ -149,7 +149,7 @@ def standing() -> dict[str, Run]:
 STANDING = standing()
 THEMES = (
     *(test_forward, test_compensation, test_time, test_late_reports, test_operators),
-    *(test_effects, test_holding, test_skipping),
+    *(test_effects, test_holding, test_skipping, test_branches, test_choices),
 )
 
 each_command = pytest.mark.parametrize("command", EVERY_COMMAND, ids=str)
@@ -319,9 +319,9 @@ def watched(patch: pytest.MonkeyPatch) -> set[Any]:
         made.add(("run", status, what.kind))
         check_run(status, what, to)
 
-    def see_turn(phase: Phase, lane: PhaseState, comes: bool) -> PhaseStatus | None:
-        made.add(("turn", phase, lane.state, TURN_COMES if comes else TURN_GOES))
-        return turn(phase, lane, comes=comes)
+    def see_turn(phase: Phase, lane: PhaseState, whose: str) -> PhaseStatus | None:
+        made.add(("turn", phase, lane.state, whose))
+        return turn(phase, lane, whose)
 
     patch.setattr(schedule, "_turn", see_turn)
     patch.setattr(moves, "_next", see_lane)

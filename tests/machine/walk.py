@@ -32,7 +32,7 @@ from celeriac.machine.commands import (
 )
 from celeriac.machine.events import Dispatch
 from celeriac.machine.moves import fold
-from celeriac.machine.plans import Node, Plan, RetryRule, Undo
+from celeriac.machine.plans import Choice, Guard, Node, Plan, RetryRule, Undo
 from celeriac.machine.runs import NOT_SENT
 from celeriac.machine.timing import due, overdue, wake_at
 from tests.machine.laws import PHASES, comes_before
@@ -81,12 +81,36 @@ def any_plan(choose: Chooser, kind: Participant = Participant.KEYED) -> Plan:
         nodes.append(node.model_copy(update={"after": tuple(after)}))
     plan = Plan(
         saga="place_order",
-        nodes=tuple(nodes),
+        nodes=tuple(_guarded(choose, nodes)),
         deadline=choose([None, None, 40_000]),
         on_deadline=choose(["compensate", "compensate", "alert"]),
         compensation_order=choose(["reverse", "reverse", "forward", "parallel", "graph"]),
     )
     return with_pivot(plan, choose([None, None, *_alone(plan)]))
+
+
+def _guarded(choose: Chooser, nodes: list[Node]) -> list[Node]:
+    """Let some steps choose, and some of those behind them depend on that."""
+    if choose([True, True, False]) or len(nodes) == 1:
+        return nodes
+    Plan(saga="place_order", nodes=tuple(nodes))
+    plan = Plan(saga="place_order", nodes=tuple(nodes))
+    choosers: list[str] = []
+    for place, node in enumerate(nodes):
+        update: dict[str, object] = {}
+        behind = comes_before(plan, node.name)
+        known = [name for name in choosers if name in behind]
+        depends: bool = choose([True, True, False])
+        if known and depends:
+            guard = Guard(step=choose(known), among=("yes",), but=choose([True, False]))
+            outer = next(each for each in nodes if each.name == guard.step).guards
+            update["guards"] = (*outer, guard)
+        if place == 0 or choose([True, False, False]):
+            update["choice"] = Choice(labels=("yes", "no"), default=choose([True, False]))
+            update["undo"] = None
+            choosers.append(node.name)
+        nodes[place] = node.model_copy(update=update)
+    return nodes
 
 
 def with_pivot(plan: Plan, name: str | None) -> Plan:
@@ -232,7 +256,7 @@ class Walk:
             Waive(name, "noise"),
             Pause("noise"),
             Resume(),
-            Skip(name, "noise"),
+            Skip(name, "noise", choice="yes" if self._chooses(name) else ""),
             Start(run.id, "input", choose(["call-1", "call-2"]), GRACE),
             Start(run.id, "other", "call-3", GRACE),
             Start(run.id, "input", "call-4", GRACE, if_exists="fail"),
@@ -240,6 +264,10 @@ class Walk:
             *([Terminate("noise")] if choose([False, False, False, True]) else []),
             *self._forgeries(),
         ]
+
+    def _chooses(self, name: str) -> bool:
+        node = self.rules.plan.by_name.get(name)
+        return node is not None and node.choice is not None
 
     def _forgeries(self) -> list[Command]:
         """Reports of attempts by somebody who was not granted them."""

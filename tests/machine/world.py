@@ -76,6 +76,7 @@ class Action(NamedTuple):
     body: Body | None = None
     step: str = ""
     phase: Phase = "do"
+    choice: str = ""  # what a report answers
 
     def __str__(self) -> str:
         what = self.body or self
@@ -212,14 +213,24 @@ def _of_body(world: World, body: Body) -> Iterator[Action]:
         if body.phase == "do":
             yield Action("decline", body)
             yield Action("give up", body)
+            if world.rules.plan.by_name[body.step].choice is None:
+                yield Action("find nothing", body)
     else:
-        yield Action("report", body)
+        yield from (Action("report", body, choice=each) for each in _answers(world, body))
     if body.phase == "undo" or body.stage == "granted":
         yield Action("fumble", body)
     if world.rules.zombies_die or body.phase == "undo" or not is_zombie(world.run, body):
         yield Action("crash", body)
         if (body.phase, body.stage) == ("do", "claimed"):
             yield Action("crash in flight", body)
+
+
+def _answers(world: World, body: Body) -> tuple[str, ...]:
+    """What an attempt that succeeded may answer."""
+    choice = world.rules.plan.by_name[body.step].choice
+    if choice is None or body.phase == "undo":
+        return ("",)
+    return (*choice.labels, *(("something else",) if choice.default else ()))
 
 
 def _losses(world: World) -> Iterator[Action]:
@@ -313,7 +324,12 @@ def _report(world: World, action: Action) -> World:
     body = _the(action)
     if body.stage == "declined":
         return settled(world, body, _failure(body, kind="abort", effect=False))
-    return settled(world, body, Complete(*_token(body)))
+    return settled(world, body, Complete(*_token(body), choice=action.choice))
+
+
+def _find_nothing(world: World, action: Action) -> World:
+    body = _the(action)
+    return settled(world, body, Complete(*_token(body), skips=True))
 
 
 def _decline(world: World, action: Action) -> World:
@@ -375,6 +391,7 @@ _VERBS = {
     "act": _act,
     "report": _report,
     "decline": _decline,
+    "find nothing": _find_nothing,
     "give up": _give_up,
     "fumble": _fumble,
     "cut": _cut,
@@ -390,10 +407,15 @@ _VERBS = {
     "restart": _restart,
     "pause": lambda world, _: decide(world, Pause("hold on"))[0],
     "resume": lambda world, _: decide(world, Resume())[0],
-    "skip": lambda world, action: decide(world, Skip(action.step, "by hand"))[0],
+    "skip": lambda world, action: decide(world, _skip(world, action))[0],
     "terminate": lambda world, _: decide(world, Terminate("enough"))[0],
     "pass time": _pass_time,
 }
+
+
+def _skip(world: World, action: Action) -> Skip:
+    choice = world.rules.plan.by_name[action.step].choice
+    return Skip(action.step, "by hand", choice=choice.labels[0] if choice else "")
 
 
 def _the(action: Action) -> Body:

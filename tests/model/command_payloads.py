@@ -43,7 +43,7 @@ def token(command: Command) -> tuple[Any, ...]:
 def report(engine: Engine, attempt: Attempt, command: Command, number: int) -> None:
     """Tell the engine how an attempt fares, as a worker does."""
     if isinstance(command, Complete):
-        engine.complete(attempt, json.dumps(number))
+        engine.complete(attempt, _output(command, number))
     elif isinstance(command, Fail):
         engine.fail(attempt, command, _failure(number))
     else:
@@ -68,13 +68,18 @@ def fields_left(
         return {input_field(name): text for name, text in INPUT.items()} if events else {}
     if isinstance(command, Complete) and granted:
         used = command.phase == "do" and EventKind.COMPLETED in happened
-        return {output_field(command.step): json.dumps(number)} if used else {}
+        return {output_field(command.step): _output(command, number) or ""} if used else {}
     if isinstance(command, Fail) and granted:
         text = _failure(number).model_dump_json(exclude_none=True)
         used = EventKind.FAILED in happened
         return {error_field(command.step, command.phase): text} if used else {}
     told = fields_told(command, number)
     return told if events or isinstance(command, CheckAttempt) else {}
+
+
+def _output(command: Complete, number: int) -> str | None:
+    """What an attempt returned: what it chose, a number, or nothing if it skipped itself."""
+    return None if command.skips else json.dumps(command.choice or number)
 
 
 def _failure(number: int) -> Failure:

@@ -48,6 +48,7 @@ STEPS = st.builds(
     may_have_effect=st.booleans(),
     generation=NUMBERS,
     blocked=TEXTS,
+    choice=TEXTS,
 )
 RUNS = st.builds(
     Run,
@@ -177,7 +178,7 @@ def test_a_newer_format_is_refused() -> None:
     """A head with more values than this version knows is not read, lest they be lost."""
     full = a_run(overdue=True, steps=Steps({"reserve": StepState(order=1)}))
     row = json.loads(dump_run(full))
-    for newer in ([*row, "new"], _with_step(row, [1, [], False, [], 0, "", "new"])):
+    for newer in ([*row, "new"], _with_step(row, [1, [], False, [], 0, "", "yes", "new"])):
         with pytest.raises(StoreError, match="newer version"):
             load_run("order-42", json.dumps(newer))
 

@@ -36,7 +36,9 @@ from celeriac.store.payloads import (
     result_fields,
     wanted,
 )
+from tests.machine.story import started
 
+RUN = started("reserve").run  # it matters where a value may be one of several
 FIELDS = {
     "in:order": json.dumps({"id": "order-42", "lines": [{"sku": "A"}, {"sku": "B"}], "note": None}),
     "out:reserve": json.dumps({"hold": "hold-1", "amount": 12345678901234567890, "rate": 0.1}),
@@ -77,7 +79,7 @@ json_values = st.recursive(
 )
 def test_an_expression_takes_its_value_from_the_record(expression: Expression, value: Any) -> None:
     """Inputs, results, constants, and lists and mappings of them, as deep as they go."""
-    assert json.loads(resolve(expression, FIELDS)) == value
+    assert json.loads(resolve(expression, FIELDS, RUN)) == value
 
 
 @given(json_values)
@@ -86,8 +88,8 @@ def test_a_recorded_value_is_passed_on_as_it_is(value: Any) -> None:
     fields = {"out:reserve": json.dumps(value), "in:order": json.dumps({"deep": [value]})}
     deep = FromInput(input="order", path=("deep", 0))
     both = ListOf(items=(HOLD, deep, Constant(value=value), DictOf(entries={"k": HOLD})))
-    assert resolve(HOLD, fields) == fields["out:reserve"]
-    assert json.loads(resolve(both, fields)) == [value, value, value, {"k": value}]
+    assert resolve(HOLD, fields, RUN) == fields["out:reserve"]
+    assert json.loads(resolve(both, fields, RUN)) == [value, value, value, {"k": value}]
 
 
 @pytest.mark.parametrize(
@@ -105,7 +107,7 @@ def test_a_recorded_value_is_passed_on_as_it_is(value: Any) -> None:
 def test_a_path_that_leads_nowhere_names_itself(path: tuple[str | int, ...], shown: str) -> None:
     """A value that was recorded by an older version of a step is a clear error, not a crash."""
     with pytest.raises(OutputInvalid, match=f"there is no '{shown}' in the recorded value"):
-        resolve(FromInput(input="order", path=path), FIELDS)
+        resolve(FromInput(input="order", path=path), FIELDS, RUN)
 
 
 def node(**values: Any) -> Node:
@@ -127,11 +129,12 @@ def test_an_attempt_reads_what_it_needs_and_no_more() -> None:
 def test_a_compensation_reads_what_it_asks_for() -> None:
     """Parameters it does not name are not read, nor sent to it."""
     assert wanted(node(), "undo") == ("ubeat:charge",)
-    assert arguments(node(), "undo", FIELDS) == {}
+    assert arguments(node(), "undo", FIELDS, RUN) == {}
 
     asking = node(wants=("order", "result", "error"))
     assert wanted(asking, "undo") == ("ubeat:charge", "in:order", "out:charge", CAUSE)
-    assert arguments(asking, "undo", {**FIELDS, "out:charge": '"p-1"', CAUSE: '{"type":"X"}'}) == {
+    fields = {**FIELDS, "out:charge": '"p-1"', CAUSE: '{"type":"X"}'}
+    assert arguments(asking, "undo", fields, RUN) == {
         "order": FIELDS["in:order"],
         "result": '"p-1"',
         "error": '{"type":"X"}',
@@ -141,7 +144,7 @@ def test_a_compensation_reads_what_it_asks_for() -> None:
 def test_a_compensation_without_result_and_error_gets_null() -> None:
     """An unknown outcome has no result, and a cancelled run no error."""
     asking = node(wants=("result", "error"))
-    assert arguments(asking, "undo", FIELDS) == {"result": "null", "error": "null"}
+    assert arguments(asking, "undo", FIELDS, RUN) == {"result": "null", "error": "null"}
 
 
 @pytest.mark.parametrize("name", ["result", "error"])
@@ -149,7 +152,7 @@ def test_a_forward_parameter_comes_before_a_word_of_ours(name: str) -> None:
     """A step may have a parameter called `error` or `result`; its undo gets that one."""
     asking = node(args={name: HOLD}, wants=(name,))
     fields = {**FIELDS, "out:charge": '"of charge"', CAUSE: '"the cause"'}
-    assert arguments(asking, "undo", fields) == {name: FIELDS["out:reserve"]}
+    assert arguments(asking, "undo", fields, RUN) == {name: FIELDS["out:reserve"]}
     assert "out:reserve" in wanted(asking, "undo")
 
 

@@ -64,7 +64,7 @@ def _likely(plan: Plan, node: Node, phase: Phase) -> Iterator[Node]:
         nodes = plan.nodes if plan.compensation_order == "forward" else plan.nodes[::-1]
         yield from (each for each in nodes[nodes.index(node) + 1 :] if each.undo)
         return
-    while len(plan.followers[node.name]) == 1:
+    while len(plan.followers[node.name]) == 1 and node.choice is None:
         (node,) = plan.followers[node.name]
         if len(node.after) != 1:
             return

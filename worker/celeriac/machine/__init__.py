@@ -29,14 +29,17 @@ from celeriac.machine.commands import (
 from celeriac.machine.events import Dispatch, Event, EventKind
 from celeriac.machine.moves import apply, fold
 from celeriac.machine.plans import (
+    Choice,
     CompensationOrder,
     Constant,
     DictOf,
     Effect,
     Expression,
+    FirstOf,
     FromInput,
     FromStep,
     Frozen,
+    Guard,
     ListOf,
     Node,
     OnDeadline,
@@ -58,7 +61,7 @@ from celeriac.machine.runs import (
     StepState,
     StepStatus,
 )
-from celeriac.machine.schedule import in_undo_order, one_by_one, to_undo
+from celeriac.machine.schedule import in_undo_order, is_chosen, one_by_one, to_undo
 from celeriac.machine.tables import IllegalMove
 from celeriac.machine.timing import PATROL, SHORT_DELAY, dates, due, overdue, wake_at
 from celeriac.machine.transitions import Transition, followed, transition
@@ -72,6 +75,7 @@ __all__ = [
     "Block",
     "Cancel",
     "CheckAttempt",
+    "Choice",
     "Claim",
     "Command",
     "CompensationOrder",
@@ -86,9 +90,11 @@ __all__ = [
     "Expire",
     "Expression",
     "Fail",
+    "FirstOf",
     "FromInput",
     "FromStep",
     "Frozen",
+    "Guard",
     "IllegalMove",
     "ListOf",
     "Node",
@@ -118,6 +124,7 @@ __all__ = [
     "fold",
     "followed",
     "in_undo_order",
+    "is_chosen",
     "one_by_one",
     "overdue",
     "retryable",

@@ -67,10 +67,20 @@ def complete(draft: Draft, command: Complete) -> None:
     """Settle an attempt as done; what comes late is used, or undone."""
     lane = draft.lane(command.step, command.phase)
     if _settles(draft, lane, command):
-        draft.add(EventKind.COMPLETED, command.step, command.phase, command.attempt)
+        _succeeded(draft, command)
+    elif _is_late(draft, lane, command) and command.skips:
+        _note_late(draft, command, "skipped")
     elif _is_late(draft, lane, command):
         late = _late_success if command.phase == "do" else _late_undo
         late(draft, lane, command)
+
+
+def _succeeded(draft: Draft, command: Complete, **data: Any) -> None:
+    token = (command.step, command.phase, command.attempt)
+    if command.skips:
+        draft.add(EventKind.SKIPPED, *token)
+    else:
+        draft.add(EventKind.COMPLETED, *token, choice=command.choice, **data)
 
 
 def fail(draft: Draft, command: Fail) -> None:
@@ -145,7 +155,7 @@ def _late_success(draft: Draft, lane: PhaseState, command: Complete) -> None:
     asked = command.step in run.owed  # it is the answer that an operator was asked for
     in_time = run.status is RunStatus.RUNNING and lane.state.claimable
     if in_time or (given_up and (_goes_back(run) or asked)):
-        draft.add(EventKind.COMPLETED, command.step, "do", command.attempt, late=True)
+        _succeeded(draft, command, late=True)
     else:
         _note_late(draft, command, "completed")
     _undo_again(draft, command)

@@ -39,13 +39,19 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Complete:
-    """Record that an attempt succeeded."""
+    """Record that an attempt succeeded.
+
+    `choice` is what it answered, of a step whose answer guards others; `skips`: the step said that
+    there was nothing to do, so it has no result, and of this attempt there is nothing to undo.
+    """
 
     step: str
     phase: Phase
     attempt: int
     holder: str
     epoch: int = 1
+    choice: str = ""
+    skips: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +192,7 @@ class Skip:
     step: str
     reason: str
     by: str = ""
+    choice: str = ""  # what the result says, of a step whose answer guards others
 
 
 Command = (

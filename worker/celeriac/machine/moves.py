@@ -112,7 +112,14 @@ def _completed(_plan: Plan, run: Run, event: Event) -> Run:
     elif run.status is RunStatus.FAILED and late:  # what an operator was asked for
         run = _on(run, event)
     known = (*lane.late, event.attempt) if late else lane.late
-    return _move(run, event, "late" if late else "", at=event.at, sent=False, limit=0, late=known)
+    run = _move(run, event, "late" if late else "", at=event.at, sent=False, limit=0, late=known)
+    return _chosen(run, event)
+
+
+def _chosen(run: Run, event: Event) -> Run:
+    """Note what a step answered, if others are guarded by that."""
+    choice = event.data.get("choice")
+    return _put(run, event, changed(run.steps[event.step], choice=choice)) if choice else run
 
 
 def _failed(plan: Plan, run: Run, event: Event) -> Run:
@@ -223,9 +230,11 @@ def _waived(_plan: Plan, run: Run, event: Event) -> Run:
 
 
 def _skipped(_plan: Plan, run: Run, event: Event) -> Run:
+    if event.attempt:  # the step itself says so
+        return _move(run, event, "itself", at=event.at, sent=False, limit=0)
     if run.status is RunStatus.FAILED:
         run = _on(run, event)
-    return _move(run, event, at=event.at, sent=False)
+    return _chosen(_move(run, event, at=event.at, sent=False), event)
 
 
 def _on(run: Run, event: Event) -> Run:

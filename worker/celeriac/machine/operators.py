@@ -117,4 +117,10 @@ def skip(draft: Draft, command: Skip) -> None:
         raise draft.refuse(
             "at_work", f"an attempt of {command.step!r} is running: skip the step once it has ended"
         )
-    draft.add(EventKind.SKIPPED, command.step, reason=command.reason, by=command.by)
+    draft.add(
+        EventKind.SKIPPED,
+        command.step,
+        reason=command.reason,
+        by=command.by,
+        choice=command.choice,
+    )

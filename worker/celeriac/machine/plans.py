@@ -43,6 +43,16 @@ class FromStep(Frozen):
     path: tuple[str | int, ...] = Field(default=(), description="keys to follow inside it")
 
 
+class FirstOf(Frozen):
+    """An argument taken from the first of several places that has a value, or from inside it.
+
+    A step that was guarded out, or skipped itself, has none; one that returned None has.
+    """
+
+    first: tuple[Expression, ...]
+    path: tuple[str | int, ...] = Field(default=(), description="keys to follow inside it")
+
+
 class Constant(Frozen):
     """An argument written in the saga itself."""
 
@@ -61,7 +71,7 @@ class DictOf(Frozen):
     entries: dict[str, Expression]
 
 
-Expression = FromInput | FromStep | Constant | ListOf | DictOf
+Expression = FromInput | FromStep | FirstOf | Constant | ListOf | DictOf
 
 
 class RetryRule(Frozen):
@@ -94,6 +104,29 @@ class Undo(Frozen):
     ahead: bool = Field(default=True, description=_AHEAD)
 
 
+class Choice(Frozen):
+    """What the answer of a node decides: which of the nodes that are guarded by it run."""
+
+    labels: tuple[str, ...] = Field(description="the answers there are cases for")
+    default: bool = Field(default=False, description="any other answer will do as well")
+
+    def knows(self, label: str) -> bool:
+        """True if something follows this answer, be it nothing at all."""
+        return bool(label) and (self.default or label in self.labels)
+
+
+class Guard(Frozen):
+    """A node runs only if an earlier one has chosen one of these labels, or any `but` these."""
+
+    step: str = Field(description="name of the node that chooses")
+    among: tuple[str, ...]
+    but: bool = False
+
+    def holds(self, choice: str) -> bool:
+        """True if this choice lets the node run; empty is a choice that was never made."""
+        return bool(choice) and (choice in self.among) is not self.but
+
+
 class Node(Frozen):
     """A step of a plan: a Celery task, its arguments, its policy and how it is undone."""
 
@@ -111,6 +144,8 @@ class Node(Frozen):
     pivot: bool = Field(default=False, description="once it completed, the run only goes forward")
     ahead: bool = Field(default=True, description=_AHEAD)
     undo: Undo | None = None
+    guards: tuple[Guard, ...] = Field(default=(), description="all must hold, or it is skipped")
+    choice: Choice | None = Field(default=None, description="what its answer decides, if anything")
     queue: str | None = Field(default=None, description="where it is sent; None: as its task says")
     priority: int | None = Field(default=None, description="of its messages; None: the task's")
 

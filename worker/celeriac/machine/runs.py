@@ -154,6 +154,7 @@ class StepState:
     may_have_effect: bool = False  # an attempt may have taken effect; sticky (I6)
     generation: int = 0  # how often its effect came back after it had been undone
     blocked: str = ""  # why nobody can run it, or why its message cannot be sent
+    choice: str = ""  # what it answered, if others are guarded by that
 
     @property
     def unsent(self) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from celeriac.machine.events import EventKind
 from celeriac.machine.runs import PhaseState, PhaseStatus, Run, RunStatus, StepState, changed
-from celeriac.machine.tables import SCHEDULING, TURN_COMES, TURN_GOES
+from celeriac.machine.tables import NOT_CHOSEN, SCHEDULING, TURN_COMES, TURN_GOES
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -29,9 +29,9 @@ def schedule(plan: Plan, run: Run, event: Event) -> Run:
     return run
 
 
-def _turn(phase: Phase, lane: PhaseState, comes: bool) -> PhaseStatus | None:
+def _turn(phase: Phase, lane: PhaseState, whose: str) -> PhaseStatus | None:
     """The state that a lane gets when its turn comes, or another comes first; None: no change."""
-    return SCHEDULING.get((phase, lane.state, TURN_COMES if comes else TURN_GOES))
+    return SCHEDULING.get((phase, lane.state, whose))
 
 
 def _schedule_steps(plan: Plan, run: Run, event: Event) -> Run:
@@ -41,13 +41,23 @@ def _schedule_steps(plan: Plan, run: Run, event: Event) -> Run:
         candidates = _following(plan, run, event.step)
     else:
         return run
-    steps: dict[str, StepState] = {}
-    for node in candidates:
-        step = run.step(node.name)
-        state = _turn("do", step.do, comes=True)
-        if state and all(passed(plan, run, name) for name in node.after):
-            steps[node.name] = changed(step, do=PhaseState(state, at=event.at, sent=True))
-    return changed(run, steps=run.steps.put(steps)) if steps else run
+    waiting = list(candidates)
+    while waiting:
+        node = waiting.pop(0)
+        if not all(passed(plan, run, name) for name in node.after):
+            continue  # its guards may be about what has not settled yet
+        step, chosen = run.step(node.name), is_chosen(run, node)
+        state = _turn("do", step.do, TURN_COMES if chosen else NOT_CHOSEN)
+        if state:
+            lane = PhaseState(state, at=event.at, sent=chosen)
+            run = changed(run, steps=run.steps.put({node.name: changed(step, do=lane)}))
+            waiting += () if chosen else _following(plan, run, node.name)
+    return run
+
+
+def is_chosen(run: Run, node: Node) -> bool:
+    """True if all that a step is guarded by was chosen: one that chose nothing chose otherwise."""
+    return all(guard.holds(run.step(guard.step).choice) for guard in node.guards)
 
 
 def _following(plan: Plan, run: Run, name: str) -> Iterator[Node]:
@@ -85,7 +95,7 @@ def _schedule_undo(plan: Plan, run: Run, event: Event) -> Run:
     for name in {**dict.fromkeys(turn), **run.steps.open}:
         step = run.steps[name]
         # One that comes before it may have to be undone (once more): then its turn is over (I8).
-        state = _turn("undo", step.undo, comes=name in turn)
+        state = _turn("undo", step.undo, TURN_COMES if name in turn else TURN_GOES)
         if state is PhaseStatus.SCHEDULED:
             lane = changed(step.undo, state=state, at=at, sent=at <= event.at, sends=0)
             steps[name] = changed(step, undo=lane)
@@ -143,7 +153,7 @@ def _before(plan: Plan, names: Collection[str]) -> set[str]:
 def one_by_one(plan: Plan, run: Run, name: str, phase: Phase) -> Iterator[str]:
     """The steps that follow a step one by one, in the direction of *phase*.
 
-    Forward, up to the next fork or join; backward, as far as the run has something to undo.
+    Forward, up to the next fork, join or choice; backward, as far as the run has something to undo.
     """
     if phase == "do":
         yield from _steps_one_by_one(plan, name)
@@ -155,7 +165,7 @@ def one_by_one(plan: Plan, run: Run, name: str, phase: Phase) -> Iterator[str]:
 def _steps_one_by_one(plan: Plan, name: str) -> Iterator[str]:
     while True:
         followers = plan.followers[name]
-        if len(followers) != 1 or len(followers[0].after) != 1:
+        if len(followers) != 1 or len(followers[0].after) != 1 or plan.by_name[name].choice:
             return
         name = followers[0].name
         yield name
@@ -163,7 +173,9 @@ def _steps_one_by_one(plan: Plan, name: str) -> Iterator[str]:
 
 def past_pivot(plan: Plan, run: Run) -> bool:
     """True once the run may only go forward."""
-    return plan.pivot is not None and passed(plan, run, plan.pivot)
+    if plan.pivot is None or not is_chosen(run, plan.by_name[plan.pivot]):
+        return False  # a pivot that was not chosen is no point of no return
+    return passed(plan, run, plan.pivot)
 
 
 def turned(run: Run) -> bool:

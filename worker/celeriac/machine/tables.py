@@ -56,6 +56,8 @@ DO_MOVES: dict[tuple[PhaseStatus, EventKind, str], PhaseStatus] = {
     (_S.RETRYING, _E.SKIPPED, ""): _S.SKIPPED,
     (_S.FAILED, _E.SKIPPED, ""): _S.SKIPPED,
     (_S.UNKNOWN, _E.SKIPPED, ""): _S.SKIPPED,
+    # The step itself says that there is nothing to do.
+    (_S.RUNNING, _E.SKIPPED, "itself"): _S.SKIPPED,
 }
 
 #: The same for the compensation of a step.
@@ -87,11 +89,14 @@ UNDO_MOVES: dict[tuple[PhaseStatus, EventKind, str], PhaseStatus] = {
 }
 
 TURN_COMES, TURN_GOES = "its turn comes", "another comes first"
+#: Its turn comes, and an earlier step has chosen otherwise.
+NOT_CHOSEN = "its turn comes (not chosen)"
 
 #: (direction, state of the lane, whose turn it is) -> next state.  What an event to one step makes
 #: of the others; only a compensation loses its turn, to one that has to come before it.
 SCHEDULING: dict[tuple[Phase, PhaseStatus, str], PhaseStatus] = {
     ("do", _S.IDLE, TURN_COMES): _S.SCHEDULED,
+    ("do", _S.IDLE, NOT_CHOSEN): _S.SKIPPED,
     ("undo", _S.IDLE, TURN_COMES): _S.SCHEDULED,
     ("undo", _S.SCHEDULED, TURN_GOES): _S.IDLE,
     ("undo", _S.RETRYING, TURN_GOES): _S.IDLE,

@@ -35,7 +35,7 @@ RUN_FIELDS = (
     *("why", "failed_step", "reason", "tags", "compensate_not_before", "credited", "overdue"),
     "paused",
 )
-STEP_FIELDS = ("order", "do", "may_have_effect", "undo", "generation", "blocked")
+STEP_FIELDS = ("order", "do", "may_have_effect", "undo", "generation", "blocked", "choice")
 LANE_FIELDS = (
     *("state", "attempt", "holder", "at", "sent", "sends", "limit"),
     *("attempts_before_budget", "recompensate", "late"),
@@ -55,7 +55,7 @@ _run_values = attrgetter(*RUN_FIELDS)
 _step_values = attrgetter(*STEP_FIELDS)
 _lane_values = attrgetter(*LANE_FIELDS)
 _RUN_DEFAULTS = _run_values(Run("", "", "", RunStatus.RUNNING, 0, 0))
-_STEP_DEFAULTS: list[Any] = [0, (), False, (), 0, ""]
+_STEP_DEFAULTS: list[Any] = [0, (), False, (), 0, "", ""]
 _LANE_DEFAULTS = _lane_values(PhaseState())
 
 _IDLE = StepState().do
@@ -218,14 +218,14 @@ def _line(name: str, step: StepState, start: int) -> str:
 
 
 def _step_row(step: StepState, start: int) -> list[Any]:
-    order, do, maybe, undo, generation, blocked = _step_values(step)
-    row = [order, _lane_row(do, start), maybe, _lane_row(undo, start), generation, blocked]
+    order, do, maybe, undo, *rest = _step_values(step)
+    row = [order, _lane_row(do, start), maybe, _lane_row(undo, start), *rest]
     return _trimmed(row, _STEP_DEFAULTS)
 
 
 def _step(row: list[Any], start: int) -> StepState:
-    order, do, maybe, undo, generation, blocked = row + _STEP_DEFAULTS[len(row) :]
-    return StepState(_lane(do, start), _lane(undo, start), order, maybe, generation, blocked)
+    order, do, maybe, undo, *rest = row + _STEP_DEFAULTS[len(row) :]
+    return StepState(_lane(do, start), _lane(undo, start), order, maybe, *rest)
 
 
 def _lane_row(lane: PhaseState, start: int) -> list[Any] | tuple[()]:

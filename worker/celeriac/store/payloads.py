@@ -11,12 +11,13 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
-from celeriac.errors import OutputInvalid, PayloadTooLarge
+from celeriac.errors import OutputInvalid, PayloadTooLarge, SagaError
 from celeriac.failure import Failure
 from celeriac.machine import (
     Constant,
     DictOf,
     Expression,
+    FirstOf,
     FromInput,
     FromStep,
     ListOf,
@@ -85,6 +86,9 @@ def fields_of(expression: Expression) -> Iterator[str]:
         yield input_field(expression.input)
     elif isinstance(expression, FromStep):
         yield output_field(expression.step)
+    elif isinstance(expression, FirstOf):
+        for item in expression.first:
+            yield from fields_of(item)
     elif isinstance(expression, ListOf):
         for item in expression.items:
             yield from fields_of(item)
@@ -105,16 +109,16 @@ def wanted(node: Node, phase: Phase) -> tuple[str, ...]:
     return tuple(found)
 
 
-def arguments(node: Node, phase: Phase, fields: Mapping[str, str]) -> dict[str, str]:
-    """The arguments of an attempt by parameter name, as JSON text."""
+def arguments(node: Node, phase: Phase, fields: Mapping[str, str], run: Run) -> dict[str, str]:
+    """The arguments of an attempt of *run* by parameter name, as JSON text."""
     if phase == "do":
-        return {name: resolve(expression, fields) for name, expression in node.args.items()}
+        return {name: resolve(expression, fields, run) for name, expression in node.args.items()}
     assert node.undo is not None
     found = {}
     for name in node.undo.wants:
         # A forward parameter comes first: a step may well have one that is called `error`.
         if name in node.args:
-            found[name] = resolve(node.args[name], fields)
+            found[name] = resolve(node.args[name], fields, run)
         elif name == "result":
             found[name] = fields.get(output_field(node.name), NULL)
         elif name == "error":
@@ -122,17 +126,30 @@ def arguments(node: Node, phase: Phase, fields: Mapping[str, str]) -> dict[str, 
     return found
 
 
-def resolve(expression: Expression, fields: Mapping[str, str]) -> str:
-    """The value of an expression as JSON text; a payload that is not there is null."""
+def resolve(expression: Expression, fields: Mapping[str, str], run: Run) -> str:
+    """The value of an expression in *run* as JSON text; a payload that is not there is null."""
     if isinstance(expression, Constant):
         return json.dumps(expression.value)
     if isinstance(expression, ListOf):
-        return "[" + ",".join(resolve(item, fields) for item in expression.items) + "]"
+        return "[" + ",".join(resolve(item, fields, run) for item in expression.items) + "]"
     if isinstance(expression, DictOf):
-        pairs = (f"{json.dumps(k)}:{resolve(v, fields)}" for k, v in expression.entries.items())
+        entries = expression.entries.items()
+        pairs = (f"{json.dumps(key)}:{resolve(each, fields, run)}" for key, each in entries)
         return "{" + ",".join(pairs) + "}"
-    text = fields.get(next(fields_of(expression)), NULL)
+    if isinstance(expression, FirstOf):
+        found = next((each for each in expression.first if _exists(each, fields, run)), None)
+        text = NULL if found is None else resolve(found, fields, run)
+    else:
+        text = fields.get(next(fields_of(expression)), NULL)
     return _follow(text, expression.path) if expression.path else text
+
+
+def _exists(expression: Expression, fields: Mapping[str, str], run: Run) -> bool:
+    """True unless it is the result of a step that has none: it was skipped."""
+    if not isinstance(expression, FromStep):
+        return True
+    done = run.step(expression.step).do.state is PhaseStatus.DONE
+    return done or output_field(expression.step) in fields
 
 
 def _follow(text: str, path: tuple[str | int, ...]) -> str:
@@ -148,6 +165,23 @@ def _follow(text: str, path: tuple[str | int, ...]) -> str:
                 "does its type still fit the saga?"
             ) from None
     return json.dumps(value)
+
+
+def choice_of(node: Node, output: str, wrong: type[SagaError]) -> str:
+    """What the result of a step (JSON text) chooses, if others are guarded by it; else nothing.
+
+    Raises *wrong* for an answer that there is no case for.
+    """
+    if node.choice is None:
+        return ""
+    value = json.loads(output)
+    label = value if isinstance(value, str) else output
+    if not node.choice.knows(label):
+        raise wrong(
+            f"{node.name} answered {label!r}; there are cases for "
+            f"{', '.join(map(repr, node.choice.labels))}, and no default"
+        )
+    return label
 
 
 def result_fields(plan: Plan) -> tuple[str, ...]:
