@@ -6,7 +6,8 @@ this file is only type-checked, by mypy and by pyright.
 
 from __future__ import annotations
 
-from typing import Any, assert_type
+from enum import Enum
+from typing import Any, Literal, assert_type
 
 from pydantic import BaseModel
 
@@ -92,6 +93,49 @@ def side_by_side(flow: Flow, order: Order) -> Receipt:
     with flow.graph():
         after = flow.options(after=[hold, "first"], timeout="5s", retry=Retry(max_attempts=2))
         return after.step(ship, order, hold, "fast")
+
+
+def is_large(order: Order) -> bool:
+    """Decide."""
+    return order.amount > 100
+
+
+def speed_of(order: Order) -> Literal["fast", "slow"]:
+    """Choose."""
+    return "fast" if is_large(order) else "slow"
+
+
+class Colour(Enum):
+    """What an Enum may say."""
+
+    RED = "red"
+
+
+def colour_of(order: Order) -> Colour:
+    """Choose, too."""
+    return Colour(order.id)
+
+
+@sagas.saga
+def depending(flow: Flow, order: Order) -> Receipt | None:
+    """Write conditions; values leave them through either, as what they have in common."""
+    with flow.when(is_large, order):
+        hold = flow.step(reserve, order)
+    with flow.otherwise():
+        words = flow.step(count, order.id)
+    assert_type(flow.either(hold, words), Hold | int)
+    assert_type(flow.either(hold, None), Hold | None)
+    route = flow.choose(speed_of, order)
+    with route.case("fast"):
+        receipt = flow.step(ship, order, Hold(hold_id="a"))
+    with route.case("slow"):
+        flow.step(count)
+    colour = flow.choose(colour_of, order)
+    with colour.case(Colour.RED):
+        flow.step(count)
+    with colour.default():
+        flow.step(count)
+    return flow.either(receipt, None)
 
 
 def use(context: StepContext, order: Order) -> None:

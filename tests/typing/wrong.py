@@ -10,7 +10,7 @@ keep the gate green; `test_typing` takes them away.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel
 
@@ -65,6 +65,21 @@ def again(order: Order) -> None:
     """Have a policy that is none."""
 
 
+def is_large(order: Order) -> bool:
+    """Decide."""
+    return order.amount > 100
+
+
+def size_of(order: Order) -> Literal["small", "large"]:
+    """Choose."""
+    return "large" if is_large(order) else "small"
+
+
+def amount_of(order: Order) -> int:
+    """Choose by what is no label."""
+    return order.amount
+
+
 def wires(flow: Flow, order: Order) -> str:
     """Wire steps wrongly."""
     flow.step(reserve)  # expect-error
@@ -86,6 +101,17 @@ def wires(flow: Flow, order: Order) -> str:
         pass
     with flow.named():  # expect-error
         pass
+    with flow.when(size_of, order):  # expect-error
+        pass
+    with flow.when(is_large, 3):  # expect-error
+        pass
+    with flow.when(True):  # expect-error
+        pass
+    route = flow.choose(size_of, order)
+    with route.case("tiny"):  # expect-error
+        pass
+    flow.choose(amount_of, order)  # expect-error
+    flow.step(ship, order, flow.either(hold, None))  # expect-error
     return hold  # expect-error
 
 

@@ -27,6 +27,7 @@ class Definitions:
         self._recruits = Recruits(runtime.app, runtime)
         self._names: dict[str, str] = {}  # task name -> the function it was made of
         self._planned: dict[str, Planned] = {}  # by the name of the saga
+        self._deciders: dict[Any, Step[Any, Any, Any]] = {}  # by the function of a condition
         self._adopted_undos: dict[str, Compensation[Any, Any]] = {}
 
     def step(self, function: Any, options: Mapping[str, Any]) -> Step[Any, Any, Any]:
@@ -44,12 +45,23 @@ class Definitions:
         rest = {key: value for key, value in options.items() if key != "name"}
         look = self._recruits.look
         planned = plan_saga(
-            function, name=name, adopted_undos=self._adopted_undos, look=look, **rest
+            function,
+            name=name,
+            adopted_undos=self._adopted_undos,
+            look=look,
+            define=self._decider,
+            **rest,
         )
         for task in planned.adopted:
             self._recruits.take(task, Shape.of(task.run, strict=False))
         self._planned[name] = planned
         return planned
+
+    def _decider(self, function: Any) -> Step[Any, Any, Any]:
+        """Make a step of the plain function of a condition, once for all sagas of the app."""
+        if function not in self._deciders:
+            self._deciders[function] = self.step(function, {})
+        return self._deciders[function]
 
     def compensate(self, existing_task: Any, undo_task: Any) -> None:
         """Note the compensation of an adopted task, before the sagas that use it."""

@@ -125,7 +125,9 @@ class RunHandle(Generic[R]):
         if found.run is None:
             raise RunNotFound(self.id)
         if found.run.status is RunStatus.COMPLETED:
-            return self._decode(payloads.resolve(reading.plan_of(found.run).result, found.fields))
+            return self._decode(
+                payloads.resolve(reading.plan_of(found.run).result, found.fields, found.run)
+            )
         raise _unsuccessful(found.run, payloads.load_failure(found.fields.get(payloads.CAUSE)))
 
     def undo_plan(self) -> UndoPlan:
@@ -218,12 +220,13 @@ class RunHandle(Generic[R]):
         """
         _, plan = self._planned()
         node = plan.by_name.get(step)
-        fields = {}
+        fields, choice = {}, ""
         if node is not None:  # if it is none, the state machine says so best
             text = self._dump(node.task, result)
             limit = self._engine.terms.max_payload
             fields[payloads.output_field(step)] = payloads.checked(f"result of {step}", text, limit)
-        return self._do(commands.Skip(step, reason, by), fields)
+            choice = payloads.choice_of(node, text, InputInvalid)
+        return self._do(commands.Skip(step, reason, by, choice), fields)
 
     def _do(self, command: Command, fields: Mapping[str, str] | None = None) -> bool:
         plan, decided, now = self._engine.command(self.id, command, fields=fields)

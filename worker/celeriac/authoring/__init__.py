@@ -7,18 +7,20 @@ Its files, from the ground up::
 
     annotations | carried | options | unreadable | comparison < proven < codecs < signatures
     < placeholders
-    < calling < compensations < steps < adopted < blocks < building < flow < planning
+    < calling < compensations < steps < adopted < planned < usable < conditions < blocks < building
+    < choosing < flow < planning
 """
 
 from __future__ import annotations
 
 from celeriac.authoring.adopted import define_adopted_compensation
-from celeriac.authoring.building import Planned
+from celeriac.authoring.annotations import accepts_none
 from celeriac.authoring.carried import lend, read_carried, write_carried
 from celeriac.authoring.codecs import ANYTHING, Codec, write
 from celeriac.authoring.compensations import Compensation
 from celeriac.authoring.flow import Flow
 from celeriac.authoring.options import STEP
+from celeriac.authoring.planned import Planned
 from celeriac.authoring.planning import plan_saga
 from celeriac.authoring.signatures import Shape
 from celeriac.authoring.steps import Step, define_step
@@ -32,6 +34,7 @@ __all__ = [
     "Planned",
     "Shape",
     "Step",
+    "accepts_none",
     "define_adopted_compensation",
     "define_step",
     "lend",

@@ -1,26 +1,39 @@
-"""Blocks: which steps a step waits for, by where it is written.
+"""Blocks: which steps a step waits for, by where it is written, and under which conditions.
 
-Owns: sequences, parallel blocks and graphs, inside one another, and which steps certainly ended
-before another begins.  Refuses to know: tasks, values, and what a step is called.
+Owns: sequences, parallel blocks, graphs and cases, inside one another, and which steps certainly
+ended before another begins.  Refuses to know: tasks, values, and what a step is called.
 
 In a sequence a step waits for the one before it; in a parallel block for what came before the
 block; in a graph for that, and for what it uses.  After a block comes what waits for its last
-steps: those that no other step inside waits for.
+steps: those that no other step inside waits for.  The cases of one choice, written one after the
+other, stand beside each other: at most one of them is done.
 """
 
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
+from celeriac.authoring.conditions import Guards, excludes
 from celeriac.errors import DefinitionError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from contextlib import AbstractContextManager
 
+    from celeriac.machine import Guard
+
 Kind = Literal["sequence", "parallel", "graph"]
+
+
+@dataclass(frozen=True)
+class Cases:
+    """The cases of one choice that were written so far."""
+
+    chooser: str
+    entry: tuple[str, ...]  # the steps that each of them waits for
+    ends: tuple[str, ...] = ()  # their last steps
 
 
 @dataclass(eq=False)
@@ -30,7 +43,10 @@ class Block:
     kind: Kind
     parent: Block | None = None
     last: tuple[str, ...] = ()  # the steps that the next one inside waits for
+    guards: Guards = ()  # what all inside are guarded by
     members: list[str] = field(default_factory=list)  # all steps inside, however deep
+    cases: Cases | None = None  # those of a choice that ended just now, directly inside
+    of: Cases | None = None  # those that came before this one, if it is a case
 
     @property
     def around(self) -> Iterator[Block]:
@@ -55,9 +71,29 @@ class Blocks:
 
     def region(self, kind: Kind) -> Region:
         """A block to be entered with `with`."""
-        made = Region(self, kind)
+        return self._noted(Region(self, kind, f"flow.{kind}"))
+
+    def case(self, word: str, guard: Guard) -> Region:
+        """A block whose steps are guarded; *word* is how an author calls it."""
+        return self._noted(Region(self, "sequence", word, guard))
+
+    def _noted(self, made: Region) -> Region:
         self._unused.append(made)
         return made
+
+    @property
+    def guards(self) -> Guards:
+        """What the next step is guarded by, from the outermost."""
+        return self._here.guards
+
+    @property
+    def just_ended(self) -> str | None:
+        """The choice whose case was the last thing written here, if one was."""
+        return self._here.cases.chooser if self._here.cases else None
+
+    def guards_of(self, name: str) -> Guards:
+        """What a step is guarded by."""
+        return self._homes[name].guards
 
     def part(self) -> AbstractContextManager[None]:
         """A part of the flow that changes no order, but is one branch of a parallel block."""
@@ -77,6 +113,7 @@ class Blocks:
             each.members.append(name)
         if block.kind == "sequence":
             block.last = (name,)
+        block.cases = None
         return after
 
     def check(self, uses: Iterable[str]) -> None:
@@ -90,14 +127,15 @@ class Blocks:
             each
             for each, bit in self._bits.items()
             if not (each == name or self._before[each] & mine or self._before[name] & bit)
+            and not excludes(self.guards_of(each), self.guards_of(name))
         ]
 
     def close(self) -> None:
         """Take no more steps; raise DefinitionError for a block that nobody entered."""
         if self._unused:
+            word = self._unused[0].word
             raise DefinitionError(
-                f"flow.{self._unused[0].kind}() does nothing by itself: write "
-                f"`with flow.{self._unused[0].kind}():` and its steps inside"
+                f"{word}() does nothing by itself: write `with {word}(…):` and its steps inside"
             )
 
     # --- entering and leaving ------------------------------------------------------------------
@@ -105,16 +143,34 @@ class Blocks:
     def enter(self, region: Region) -> Block:
         """Begin a block."""
         self._unused.remove(region)
-        self._here = Block(region.kind, self._here, self._here.last)
+        around = self._here
+        if region.guard is None:
+            self._here = Block(region.kind, around, around.last, around.guards)
+            return self._here
+        cases = around.cases
+        if cases is None or cases.chooser != region.guard.step:
+            cases = Cases(region.guard.step, self._entry(region.guard.step))
+        guards = (*around.guards, region.guard)
+        self._here = Block("sequence", around, cases.entry, guards, of=cases)
         return self._here
+
+    def _entry(self, chooser: str) -> tuple[str, ...]:
+        """What the cases of a choice wait for, if the first of them is written here."""
+        if self._homes[chooser] is self._here:
+            return self._fewest([*self._here.last, chooser])  # also in a parallel block
+        return self._fewest([*self._here.last, *self._missing([chooser])])
 
     def leave(self, block: Block) -> None:
         """End a block: in a sequence, what comes next waits for its last steps."""
         assert block.parent is not None
-        self._here = block.parent
+        self._here = around = block.parent
         ends = self._ends(block)
-        if ends and self._here.kind == "sequence":
-            self._here.last = ends
+        around.cases = None
+        if block.of is not None:
+            ends = self._fewest([*block.of.ends, *ends])
+            around.cases = replace(block.of, ends=ends)
+        if ends and around.kind == "sequence":
+            around.last = ends
 
     def _ends(self, block: Block) -> tuple[str, ...]:
         """The steps of a block that no other of its steps waits for."""
@@ -156,14 +212,14 @@ class Blocks:
 class Region:
     """What `flow.parallel()` and its like return: a block, for the length of a `with`."""
 
-    def __init__(self, blocks: Blocks, kind: Kind) -> None:
-        self.kind = kind
+    def __init__(self, blocks: Blocks, kind: Kind, word: str, guard: Guard | None = None) -> None:
+        self.kind, self.word, self.guard = kind, word, guard
         self._blocks = blocks
         self._block: Block | None = None
 
     def __enter__(self) -> None:
         if self._block is not None:
-            raise DefinitionError(f"a flow.{self.kind}() is entered once: call it for each block")
+            raise DefinitionError(f"a {self.word}() is entered once: call it for each block")
         self._block = self._blocks.enter(self)
 
     def __exit__(self, *_: object) -> None:

@@ -8,16 +8,12 @@ of an author (`flow`), and the saga's function (`planning`).
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from celeriac.authoring.adopted import adopted_retry, settled_plan
 from celeriac.authoring.annotations import UNSAID, accepts_none, described
 from celeriac.authoring.blocks import Blocks
-from celeriac.authoring.compensations import Compensation
+from celeriac.authoring.conditions import covers
 from celeriac.authoring.options import StepOptions
 from celeriac.authoring.placeholders import (
     Placeholder,
@@ -28,37 +24,28 @@ from celeriac.authoring.placeholders import (
     source_of,
     steps_used,
 )
+from celeriac.authoring.planned import Planned
 from celeriac.authoring.signatures import Shape
-from celeriac.authoring.steps import Step, is_celery_task
+from celeriac.authoring.steps import Step
+from celeriac.authoring.usable import after_loss, checked_name, not_a_step, policy_of
 from celeriac.errors import DefinitionError
-from celeriac.machine import Constant, Expression, FromStep, Node, Plan
+from celeriac.machine import (
+    Choice,
+    Constant,
+    DictOf,
+    Expression,
+    FirstOf,
+    FromStep,
+    ListOf,
+    Node,
+    Plan,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
-
-@dataclass(frozen=True, eq=False)
-class Planned:
-    """What planning a saga's function gave."""
-
-    draft: Plan  # without the policies of tasks that are only promised so far
-    shape: Shape  # the inputs, and the type of the result
-    steps: Mapping[str, Any]  # name in the plan -> Step, or the Celery task that was adopted
-    adopted: tuple[Any, ...]  # existing Celery tasks, forward and backward, each once
-
-    @property
-    def name(self) -> str:
-        """The saga's name."""
-        return self.draft.saga
-
-    @cached_property
-    def plan(self) -> Plan:
-        """The plan; asked for the first time, it keeps the promises of tasks."""
-        return settled_plan(self.draft, self.adopted)
-
-    def result(self, text: str | bytes) -> Any:
-        """The result of a run, from JSON, in the type that the saga says, or else its step."""
-        return self.shape.load_result(text)
+    from celeriac.authoring.compensations import Compensation
+    from celeriac.authoring.conditions import Guards
 
 
 class Builder:
@@ -69,10 +56,16 @@ class Builder:
         saga: str,
         undos: Mapping[str, Compensation[..., Any]],
         look: Callable[[Any], Any] = lambda task: task,
+        define: Callable[[Any], Any] = lambda function: function,
     ) -> None:
-        """*look* returns the Celery task that something stands for, or what is known of it."""
+        """*look* returns the Celery task that something stands for, or what is known of it.
+
+        *define* makes a step of the plain function of a condition.
+        """
         self.blocks = Blocks()
-        self._saga, self._undos, self._look = saga, undos, look
+        self.saga, self.look, self.define = saga, look, define
+        self._undos = undos
+        self.choices: dict[str, Choice] = {}  # of the steps whose answers guard others
         self._nodes: list[Node] = []
         self._steps: dict[str, Any] = {}
         self._prefix = ""
@@ -83,7 +76,7 @@ class Builder:
     ) -> Placeholder:
         """Add a step, and return the placeholder of its result; raise DefinitionError."""
         given = given or StepOptions()
-        task = self._look(task)
+        task = self.look(task)
         self._check_usable(task)
         own = isinstance(task, Step)
         shape = task.shape if own else Shape.of(task.run, strict=False)
@@ -92,7 +85,7 @@ class Builder:
         self._check_shapes(name, shape, undo, as_json=not own)
         values = self._express(name, shape, args, kwargs, as_json=not own)
         values |= self._wanted_defaults(name, shape, undo, values, as_json=not own)
-        policy = _policy_of(task) | given.policy(name, after_loss=_after_loss(task))
+        policy = policy_of(task) | given.policy(name, after_loss=after_loss(task))
         self._nodes.append(
             Node(
                 name=name,
@@ -100,6 +93,7 @@ class Builder:
                 after=self._placed(name, values, given.after),
                 args=values,
                 undo=undo and undo.undo(),
+                guards=self.blocks.guards,
                 **policy,
             )
         )
@@ -112,15 +106,16 @@ class Builder:
         """What the step waits for: by where it stands, by what it uses, and by what is said."""
         for key, value in values.items():
             try:
+                self.check_there(value, self.blocks.guards)
                 self.blocks.check(steps_used(value))
             except DefinitionError as error:
-                raise self._at(name, key, error) from None
+                raise self.at(name, key, error) from None
         try:
             said = [step for each in after for step in self._named_steps(each)]
             uses = [step for value in values.values() for step in steps_used(value)]
             return self.blocks.add(name, [*uses, *said])
         except DefinitionError as error:
-            raise self._at(name, "after", error) from None
+            raise self.at(name, "after", error) from None
 
     def _named_steps(self, each: Any) -> Iterator[str]:
         """The steps that *each* of `after` stands for: a result, or a name."""
@@ -134,6 +129,29 @@ class Builder:
                 f"are {', '.join(self._steps) or 'none yet'}"
             )
 
+    def check_there(self, value: Expression, given: Guards) -> None:
+        """Raise DefinitionError unless a value exists wherever all that is *given* holds."""
+        if isinstance(value, FromStep):
+            if not set(self.blocks.guards_of(value.step)) <= set(given):
+                raise DefinitionError(
+                    f"the result of {value.step} is made inside of a condition and leaves it, so "
+                    "it may not be there: write flow.either(…) of the values that there may be, "
+                    "or flow.either(value, None)"
+                )
+        elif isinstance(value, FirstOf):
+            if not covers([self._needs(each) for each in value.first], given, self.choices):
+                raise DefinitionError(
+                    f"none of {', '.join(steps_used(value))} may be there: add another value to "
+                    "flow.either(…), such as None"
+                )
+        elif isinstance(value, ListOf | DictOf):
+            inside = value.items if isinstance(value, ListOf) else value.entries.values()
+            for each in inside:
+                self.check_there(each, given)
+
+    def _needs(self, value: Expression) -> Guards:
+        return self.blocks.guards_of(value.step) if isinstance(value, FromStep) else ()
+
     @contextmanager
     def named(self, prefix: str) -> Iterator[None]:
         """Put a prefix before the names of the steps inside of a `with`."""
@@ -141,7 +159,7 @@ class Builder:
         try:
             self._prefix = f"{before}{checked_name(prefix)}."
         except DefinitionError as error:
-            raise self._at(None, None, error) from None
+            raise self.at(None, None, error) from None
         try:
             with self.blocks.part():
                 yield
@@ -153,11 +171,11 @@ class Builder:
             raise DefinitionError(
                 "the flow is used after the saga was planned; it belongs to the saga's function "
                 "and ends with it",
-                saga=self._saga,
+                saga=self.saga,
             )
-        problem = None if isinstance(task, Step) else _not_a_step(task, self._saga)
+        problem = None if isinstance(task, Step) else not_a_step(task, self.saga)
         if problem:
-            raise DefinitionError(problem, saga=self._saga)
+            raise DefinitionError(problem, saga=self.saga)
 
     def _free_name(self, task: str) -> str:
         # No ":" in it: keys and task ids put one between the run's id and the step, and keys of
@@ -175,11 +193,11 @@ class Builder:
         try:
             name = self._prefix + checked_name(given)
         except DefinitionError as error:
-            raise self._at(None, None, error) from None
+            raise self.at(None, None, error) from None
         if name in self._steps:
             raise DefinitionError(
                 "the name is taken by another step of the saga: give another name, or leave it out",
-                saga=self._saga,
+                saga=self.saga,
                 step=name,
             )
         return name
@@ -190,13 +208,13 @@ class Builder:
         try:
             values = shape.bind(args, kwargs)
         except DefinitionError as error:
-            raise self._at(step, error.parameter, error) from None
+            raise self.at(step, error.parameter, error) from None
         found = {}
         for key, value in values.items():
             try:
                 found[key] = express(value, shape.parameters[key].said, self, as_json=as_json)
             except DefinitionError as error:
-                raise self._at(step, key, error) from error.__cause__
+                raise self.at(step, key, error) from error.__cause__
         return found
 
     def _wanted_defaults(
@@ -220,7 +238,7 @@ class Builder:
             try:
                 found[key] = express(each.default, each.said, self, as_json=as_json)
             except DefinitionError as error:
-                raise self._at(step, key, error) from error.__cause__
+                raise self.at(step, key, error) from error.__cause__
         return found
 
     def _check_shapes(
@@ -231,7 +249,7 @@ class Builder:
                 raise DefinitionError(
                     "is the Celery task behind a step: pass the step itself, which knows its "
                     "context and its policy",
-                    saga=self._saga,
+                    saga=self.saga,
                     step=step,
                 )
             return
@@ -240,29 +258,39 @@ class Builder:
             if undo:
                 undo.shape.prepare()
         except DefinitionError as error:
-            raise self._at(step, error.parameter, error) from error.__cause__
+            raise self.at(step, error.parameter, error) from error.__cause__
 
-    def _at(
+    def at(
         self, step: str | None, parameter: str | None, error: DefinitionError
     ) -> DefinitionError:
-        return DefinitionError(error.problem, saga=self._saga, step=step, parameter=parameter)
+        """The same mistake, with the place it is in."""
+        return DefinitionError(error.problem, saga=self.saga, step=step, parameter=parameter)
 
     def close(self, plan: Mapping[str, Any], shape: Shape, returned: Any) -> Planned:
         """Take no more steps, and put the plan together."""
         self._open = False
         if not self._nodes:
             raise DefinitionError(
-                "has no steps: call flow.step(task, …) in its function", saga=self._saga
+                "has no steps: call flow.step(task, …) in its function", saga=self.saga
             )
         try:
             self.blocks.close()
         except DefinitionError as error:
-            raise self._at(None, None, error) from None
+            raise self.at(None, None, error) from None
         self._check_pivot()
         if shape.said is UNSAID and isinstance(returned, Placeholder) and not is_json(returned):
             shape = shape.returning(annotation_of(returned))
-        made = Plan(nodes=tuple(self._nodes), result=self._result(shape, returned), **plan)
+        made = Plan(nodes=self._final_nodes(), result=self._result(shape, returned), **plan)
         return Planned(made, shape, dict(self._steps), self._adopted())
+
+    def _final_nodes(self) -> tuple[Node, ...]:
+        """The nodes, with what each answer may be, now that all cases are there."""
+        return tuple(
+            node.model_copy(update={"choice": self.choices[node.name]})
+            if node.name in self.choices
+            else node
+            for node in self._nodes
+        )
 
     def _check_pivot(self) -> None:
         pivots = [node.name for node in self._nodes if node.pivot]
@@ -270,14 +298,14 @@ class Builder:
             raise DefinitionError(
                 f"has {len(pivots)} pivots ({', '.join(pivots)}); there is one point after which a "
                 "run only goes forward",
-                saga=self._saga,
+                saga=self.saga,
             )
         beside = self.blocks.beside(pivots[0]) if pivots else []
         if beside:
             raise DefinitionError(
                 f"is the pivot, and {', '.join(beside)} may still be at work when it ends: nothing "
                 "stands beside a pivot; move it before or behind the block",
-                saga=self._saga,
+                saga=self.saga,
                 step=pivots[0],
             )
 
@@ -286,13 +314,15 @@ class Builder:
             raise DefinitionError(
                 f"returns nothing, and promises {described(shape.returns)}: return the result of "
                 "a step",
-                saga=self._saga,
+                saga=self.saga,
             )
         try:
-            return express(returned, shape.said, self, as_json=False)
+            result = express(returned, shape.said, self, as_json=False)
+            self.check_there(result, ())
         except DefinitionError as error:
             problem = f"its result {error.problem}"
-            raise DefinitionError(problem, saga=self._saga) from error.__cause__
+            raise DefinitionError(problem, saga=self.saga) from error.__cause__
+        return result
 
     def _adopted(self) -> tuple[Any, ...]:
         found = {}
@@ -303,50 +333,3 @@ class Builder:
                     undo = self._undos[task.name]
                     found[undo.name] = undo.task
         return tuple(found.values())
-
-
-def _not_a_step(task: Any, saga: str) -> str | None:  # noqa: PLR0911 -- one for each mistake
-    """Why *task*, which is no `Step`, cannot be one, if it cannot."""
-    if isinstance(task, Placeholder):
-        return f"flow.step takes a task first, and {task!r} is a value"
-    if isinstance(task, Compensation):
-        return f"{task!r} is run by itself when its step has to be undone; it is no step"
-    planned = getattr(task, "planned", None)
-    if isinstance(planned, Planned):
-        own = planned.name == saga
-        return (
-            f"{'calls itself' if own else f'calls saga {planned.name!r}'} in flow.step, which "
-            "takes tasks: a plan is finite and has one level; start the other run inside a step"
-        )
-    if isinstance(task, Mapping) and "task" in task:
-        return "flow.step takes the task itself and its arguments, not a signature of it (.s, .si)"
-    if is_celery_task(task):
-        if getattr(task, "saga_adopted", True) is False:
-            return f"{task.name} is the Celery task behind a step: pass the step itself"
-        return None
-    return (
-        f"flow.step takes a step or a Celery task, not {task!r}: decorate the function with "
-        "@sagas.step, and do not call it"
-    )
-
-
-def _policy_of(task: Any) -> dict[str, Any]:
-    if not isinstance(task, Step):
-        return {"retry": adopted_retry(task)}
-    return {name: getattr(task, name) for name in _POLICY}
-
-
-_POLICY = ("retry", "timeout", "effect", "on_unknown", "pivot", "ahead")
-
-
-def _after_loss(task: Any) -> bool:
-    return bool(_policy_of(task)["retry"].after_loss)
-
-
-def checked_name(name: Any) -> str:
-    """Return the name of a step, or what stands before one; raise DefinitionError otherwise."""
-    if not isinstance(name, str) or not re.fullmatch(r"[^\s.:~\[\]/\\]+", name):
-        raise DefinitionError(
-            f"a name is text without spaces and without any of . : ~ [ ] / \\, not {name!r}"
-        )
-    return name

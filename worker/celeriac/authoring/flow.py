@@ -6,7 +6,8 @@ Owns: `Flow` and the views of it, with their types.  Refuses to know: how a plan
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, overload
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from celeriac.authoring.options import StepOptions
 
@@ -14,16 +15,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
 
-    from celeriac.authoring.building import Builder
+    from celeriac.authoring.choosing import Chooser
     from celeriac.authoring.compensations import R
     from celeriac.authoring.steps import P, Step
     from celeriac.machine import Duration, Retry
 
 
+A = TypeVar("A")
+B = TypeVar("B")
+D = TypeVar("D")
+L = TypeVar("L", bound=str | Enum)
+
+
 class _Adding:
     """What adds steps."""
 
-    def __init__(self, builder: Builder, options: StepOptions) -> None:
+    def __init__(self, builder: Chooser, options: StepOptions) -> None:
         self._builder, self._options = builder, options
 
     @overload
@@ -42,6 +49,21 @@ class _Adding:
         return self._builder.step(task, args, kwargs, self._options)
 
 
+class Route(Generic[L]):
+    """A choice between cases: what `flow.choose` returns."""
+
+    def __init__(self, builder: Chooser, router: str) -> None:
+        self._builder, self._router = builder, router
+
+    def case(self, *labels: L) -> AbstractContextManager[None]:
+        """Do what is inside only if the answer is one of these labels."""
+        return self._builder.case(self._router, labels)
+
+    def default(self) -> AbstractContextManager[None]:
+        """Do what is inside only if there is no case for the answer; comes last."""
+        return self._builder.default(self._router)
+
+
 class FlowOptions(_Adding):
     """A view of a flow, whose steps have what `flow.options` was given."""
 
@@ -49,7 +71,7 @@ class FlowOptions(_Adding):
 class Flow(_Adding):
     """The first parameter of a saga's function, which adds steps with it."""
 
-    def __init__(self, builder: Builder) -> None:
+    def __init__(self, builder: Chooser) -> None:
         super().__init__(builder, StepOptions())
 
     def options(
@@ -87,6 +109,61 @@ class Flow(_Adding):
     def graph(self) -> AbstractContextManager[None]:
         """Let each step inside wait only for what it uses, and for `flow.options(after=…)`."""
         return self._builder.blocks.region("graph")
+
+    @overload
+    def when(
+        self, predicate: Step[P, ..., bool], /, *args: P.args, **kwargs: P.kwargs
+    ) -> AbstractContextManager[None]: ...
+
+    @overload
+    def when(
+        self, predicate: Callable[P, bool], /, *args: P.args, **kwargs: P.kwargs
+    ) -> AbstractContextManager[None]: ...
+
+    def when(self, predicate: Any, /, *args: Any, **kwargs: Any) -> AbstractContextManager[None]:
+        """Do what is inside only if *predicate* says so, given these arguments.
+
+        It is a function of a module that returns bool.  A worker runs it, as a step of its own name
+        that is tried again like any other and has nothing to undo; its answer is in the history.
+        Raises DefinitionError.
+        """
+        return self._builder.when(predicate, args, kwargs)
+
+    def otherwise(self) -> AbstractContextManager[None]:
+        """Do what is inside only if the predicate of the block just before said no."""
+        return self._builder.otherwise()
+
+    @overload
+    def choose(self, router: Step[P, ..., L], /, *args: P.args, **kwargs: P.kwargs) -> Route[L]: ...
+
+    @overload
+    def choose(self, router: Callable[P, L], /, *args: P.args, **kwargs: P.kwargs) -> Route[L]: ...
+
+    def choose(self, router: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """Ask *router* which of several cases is to be done; it answers with a label.
+
+        It is a function of a module that returns `str`, a `Literal` of text or an `Enum` of text,
+        run like a predicate.  For the last two, a case that is missing or impossible is an error
+        here; a label without a case fails the run.  Raises DefinitionError.
+        """
+        return Route(self._builder, self._builder.choose(router, args, kwargs))
+
+    @overload
+    def either(self, first: A, second: B, /) -> A | B: ...
+
+    @overload
+    def either(self, first: A, second: B, third: D, /) -> A | B | D: ...
+
+    @overload
+    def either(self, *values: A) -> A: ...
+
+    def either(self, *values: Any) -> Any:
+        """Return the first of these values that exists: its step has completed, even with None.
+
+        So values leave the conditions they are made in.  The last may be a constant.  Raises
+        DefinitionError if there is a way through the saga in which none of them exists.
+        """
+        return self._builder.either(values)
 
     def named(self, prefix: str) -> AbstractContextManager[None]:
         """Put *prefix* and a dot before the names of the steps inside: `billing.charge`.

@@ -37,7 +37,9 @@ from celeriac.authoring.carried import write_carried
 from celeriac.authoring.codecs import ANYTHING, Codec, adapter_for
 from celeriac.authoring.unreadable import serializes
 from celeriac.errors import DefinitionError, InputInvalid
-from celeriac.machine import Constant, DictOf, Expression, FromInput, FromStep, ListOf
+from celeriac.machine import Constant, DictOf, Expression, FirstOf, FromInput, FromStep, ListOf
+
+Source = FromInput | FromStep | FirstOf
 
 
 class Placeholder:
@@ -49,9 +51,7 @@ class Placeholder:
 
     __slots__ = ("_annotation", "_json", "_owner", "_source")
 
-    def __init__(
-        self, source: FromInput | FromStep, annotation: Any, owner: object, *, as_json: bool
-    ) -> None:
+    def __init__(self, source: Source, annotation: Any, owner: object, *, as_json: bool) -> None:
         for slot, value in zip(self.__slots__, (annotation, as_json, owner, source), strict=True):
             object.__setattr__(self, slot, value)
 
@@ -71,9 +71,15 @@ class Placeholder:
 
     def __repr__(self) -> str:
         source = object.__getattribute__(self, "_source")
-        step = isinstance(source, FromStep)
-        what = f"result of {source.step}" if step else f"input {source.input}"
-        return f"<{what}{_path_text(source.path)}>"
+        return f"<{_what(source)}{_path_text(source.path)}>"
+
+
+def _what(source: Source) -> str:
+    if isinstance(source, FirstOf):
+        return f"first of {', '.join(dict.fromkeys(steps_used(source)))}"
+    if isinstance(source, FromStep):
+        return f"result of {source.step}"
+    return f"input {source.input}"
 
 
 _IN_A_STEP = "a saga is planned once, before there are values; do this inside a step"
@@ -92,7 +98,7 @@ _REFUSED = {
     "ge": ("cannot be compared (>=)", _IN_A_STEP),
     "bool": (
         "has no truth value yet (if, and, or, not)",
-        "let the step decide: pass the value to it, and return early there",
+        "write `with flow.when(predicate, value):`, with a function that returns bool",
     ),
     "hash": (
         "cannot be a key of a mapping or an element of a set",
@@ -158,9 +164,9 @@ def owner_of(placeholder: Placeholder) -> object:
     return owner
 
 
-def source_of(placeholder: Placeholder) -> FromInput | FromStep:
+def source_of(placeholder: Placeholder) -> Source:
     """The expression that the placeholder stands for."""
-    source: FromInput | FromStep = object.__getattribute__(placeholder, "_source")
+    source: Source = object.__getattribute__(placeholder, "_source")
     return source
 
 
@@ -210,6 +216,9 @@ def steps_used(expression: Expression) -> Iterator[str]:
     """The steps whose results an expression needs."""
     if isinstance(expression, FromStep):
         yield expression.step
+    elif isinstance(expression, FirstOf):
+        for each in expression.first:
+            yield from steps_used(each)
     elif isinstance(expression, ListOf):
         for each in expression.items:
             yield from steps_used(each)

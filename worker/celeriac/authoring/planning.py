@@ -13,8 +13,8 @@ import re
 import types
 from typing import TYPE_CHECKING, Any
 
-from celeriac.authoring.building import Builder, Planned
 from celeriac.authoring.calling import planning
+from celeriac.authoring.choosing import Chooser
 from celeriac.authoring.compensations import Compensation
 from celeriac.authoring.flow import Flow
 from celeriac.authoring.options import SAGA, one_of, optional_ms, refuse_option
@@ -27,6 +27,7 @@ from celeriac.machine import CompensationOrder, FromInput, OnDeadline
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from celeriac.authoring.planned import Planned
     from celeriac.machine import Duration
 
 RESERVED_INPUTS = ("id", "tags", "if_exists")  # keyword arguments of `start`
@@ -43,12 +44,14 @@ def plan_saga(  # noqa: PLR0913 -- all that can be said of a saga
     retention: Duration | None = None,
     adopted_undos: Mapping[str, Compensation[..., Any]] = types.MappingProxyType({}),
     look: Callable[[Any], Any] = lambda task: task,
+    define: Callable[[Any], Any] = lambda function: function,
     **unknown: Any,
 ) -> Planned:
     """Call *function* once, with a Flow and placeholders for its inputs; return what it built.
 
     *adopted_undos* are the compensations of existing Celery tasks, by the task's name; *look* gives
-    the task that something stands for, or what is known of it.  Raises DefinitionError, with saga,
+    the task that something stands for, or what is known of it; *define* makes a step of the
+    plain function of a condition.  Raises DefinitionError, with saga,
     step and parameter, for everything that is wrong.
     """
     for option in unknown:
@@ -66,7 +69,7 @@ def plan_saga(  # noqa: PLR0913 -- all that can be said of a saga
             ),
             "retention": optional_ms("retention", retention),
         }
-        builder = Builder(name, adopted_undos, look)
+        builder = Chooser(name, adopted_undos, look, define)
         planned = builder.close(head, shape, _run_once(function, builder, shape, name))
     except DefinitionError as error:
         if error.saga is not None:
@@ -127,7 +130,7 @@ def _check_default(shape: Shape, key: str, default: Any) -> None:
         raise DefinitionError(f"its default is not valid: {error}", parameter=key) from None
 
 
-def _run_once(function: Callable[..., Any], builder: Builder, shape: Shape, name: str) -> Any:
+def _run_once(function: Callable[..., Any], builder: Chooser, shape: Shape, name: str) -> Any:
     values = {
         key: Placeholder(FromInput(input=key), each.annotation, builder, as_json=False)
         for key, each in shape.parameters.items()

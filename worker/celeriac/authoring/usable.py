@@ -1,0 +1,66 @@
+"""What can be a step: which tasks, what policy each brings along, and how it may be called.
+
+Owns: the words for what cannot.  Refuses to know: the saga that it is for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from celeriac.authoring.adopted import adopted_retry
+from celeriac.authoring.compensations import Compensation
+from celeriac.authoring.placeholders import Placeholder
+from celeriac.authoring.planned import Planned
+from celeriac.authoring.steps import Step, is_celery_task
+from celeriac.errors import DefinitionError
+
+
+def not_a_step(task: Any, saga: str) -> str | None:  # noqa: PLR0911 -- one for each mistake
+    """Why *task*, which is no `Step`, cannot be one, if it cannot."""
+    if isinstance(task, Placeholder):
+        return f"flow.step takes a task first, and {task!r} is a value"
+    if isinstance(task, Compensation):
+        return f"{task!r} is run by itself when its step has to be undone; it is no step"
+    planned = getattr(task, "planned", None)
+    if isinstance(planned, Planned):
+        own = planned.name == saga
+        return (
+            f"{'calls itself' if own else f'calls saga {planned.name!r}'} in flow.step, which "
+            "takes tasks: a plan is finite and has one level; start the other run inside a step"
+        )
+    if isinstance(task, Mapping) and "task" in task:
+        return "flow.step takes the task itself and its arguments, not a signature of it (.s, .si)"
+    if is_celery_task(task):
+        if getattr(task, "saga_adopted", True) is False:
+            return f"{task.name} is the Celery task behind a step: pass the step itself"
+        return None
+    return (
+        f"flow.step takes a step or a Celery task, not {task!r}: decorate the function with "
+        "@sagas.step, and do not call it"
+    )
+
+
+def policy_of(task: Any) -> dict[str, Any]:
+    """What a node has of its task's own policy."""
+    if not isinstance(task, Step):
+        return {"retry": adopted_retry(task)}
+    return {name: getattr(task, name) for name in _POLICY}
+
+
+_POLICY = ("retry", "timeout", "effect", "on_unknown", "pivot", "ahead")
+
+
+def after_loss(task: Any) -> bool:
+    """Whether a task may be tried again after an attempt whose outcome is unknown."""
+    return bool(policy_of(task)["retry"].after_loss)
+
+
+def checked_name(name: Any) -> str:
+    """Return the name of a step, or what stands before one; raise DefinitionError otherwise."""
+    if not isinstance(name, str) or not re.fullmatch(r"[^\s.:~\[\]/\\]+", name):
+        raise DefinitionError(
+            f"a name is text without spaces and without any of . : ~ [ ] / \\, not {name!r}"
+        )
+    return name
