@@ -5,11 +5,11 @@ Owns: their steps, whose effects all go to one ledger.  Refuses to know: what go
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from celery import Celery
 
-from celeriac import Flow, Retry, Sagas, StepContext
+from celeriac import Flow, Retry, Sagas, Skip, StepContext
 from tests.testing.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -166,7 +166,51 @@ def graph_back(flow: Flow, order: str) -> str:
     return flow.step(ship, order, amount)
 
 
+def is_long(order: str) -> bool:
+    """Whether an order is a long one."""
+    return len(order) > LONG
+
+
+LONG = 4
+
+
+def size_of(hold: str) -> Literal["small", "large", "huge"]:
+    """How large a hold is, in a word."""
+    return "small" if len(hold) < 2 * LONG + len("hold of ") else "large"
+
+
+@sagas.step(name="storms.wrap", retry=QUICK)
+def wrap(ctx: StepContext, order: str) -> str | None:
+    """Wrap what has an even number of letters, and find nothing to do about others."""
+    if len(order) % 2:
+        raise Skip("odd")
+    ledger.do(ctx.idempotency_key)
+    return order
+
+
+@wrap.compensation(name="storms.unwrap", retry=STUBBORN)
+def unwrap(ctx: StepContext) -> None:
+    """Take the paper off."""
+    ledger.undo(ctx.idempotency_key)
+
+
+@sagas.saga(name="by_choice")
+def by_choice(flow: Flow, order: str) -> str:
+    """What is done depends on answers, one of them asked for only after another."""
+    hold = flow.step(reserve, order)
+    with flow.when(is_long, order), flow.when(is_long, hold):
+        amount = flow.step(charge, hold)
+    with flow.otherwise():
+        flow.step(wrap, order)
+    size = flow.choose(size_of, hold)
+    with size.case("small"):
+        flow.step(wrap, order)
+    with size.case("large", "huge"):
+        flow.options(name="large").step(reserve, order)
+    return flow.step(ship, order, flow.either(amount, 1))
+
+
 KINDS: tuple[Saga[str, Any], ...] = (
     *(backwards, forwards, at_once, past_pivot, by_letter),
-    *(side_by_side, graph_back),
+    *(side_by_side, graph_back, by_choice),
 )

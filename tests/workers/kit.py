@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from celery import Celery
 from pydantic import BaseModel
 
-from celeriac import Abort, Flow, Retry, Saga, Sagas, StepContext
+from celeriac import Abort, Flow, Retry, Saga, Sagas, Skip, StepContext
 from tests.workers.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -53,6 +53,11 @@ class Ticket(BaseModel):
     number: str
 
 
+def is_long(trip: Trip) -> bool:
+    """Whether a trip is a long one, as its script says."""
+    return "long" in trip.script.get("is_long", [])
+
+
 class Kit(NamedTuple):
     """An app and what was defined in it."""
 
@@ -66,6 +71,7 @@ class Kit(NamedTuple):
     weighing: Saga[Trip, Any]  # book, then weigh, whose output may be anything
     mailing: Saga[Trip, Ticket]  # book, mail (which honours no key), pay
     tour: Saga[Trip, Ticket]  # first, then left beside (right, further), then last
+    asking: Saga[Trip, Ticket]  # first; long way or short way, as `is_long` answers; last
     ledger: Ledger
     folder: Path
 
@@ -118,7 +124,17 @@ def _trip_steps(script: Script) -> dict[str, Any]:
     def recall(ctx: StepContext, trip: Trip) -> None:
         act(ctx, trip, "send.undo")
 
-    return {"book": book, "pay": pay, "send": send}
+    @sagas.step(retry=QUICK)
+    def idle(ctx: StepContext, trip: Trip) -> Ticket | None:
+        if trip.script.get("idle"):
+            raise Skip("nothing to do")
+        return act(ctx, trip, ctx.step)
+
+    @idle.compensation(retry=QUICK)
+    def unidle(ctx: StepContext, trip: Trip) -> None:
+        act(ctx, trip, f"{ctx.step}.undo")
+
+    return {"book": book, "pay": pay, "send": send, "idle": idle}
 
 
 def _other_steps(script: Script) -> dict[str, Any]:
@@ -189,6 +205,16 @@ def _define(sagas: Sagas, of: dict[str, Any]) -> dict[str, Saga[Trip, Any]]:
         found: Ticket = flow.options(name="last").step(of["hop"], trip)
         return found
 
+    def asked(flow: Flow, trip: Trip) -> Ticket:
+        flow.options(name="first").step(of["hop"], trip)
+        with flow.when(is_long, trip):
+            flow.options(name="long").step(of["hop"], trip)
+            flow.options(name="longer").step(of["hop"], trip)
+        with flow.otherwise():
+            flow.options(name="short").step(of["idle"], trip)
+        found: Ticket = flow.options(name="last").step(of["hop"], trip)
+        return found
+
     def weighed(flow: Flow, trip: Trip) -> Any:
         flow.step(of["book"], trip)
         return flow.step(of["weigh"], trip)
@@ -207,6 +233,7 @@ def _define(sagas: Sagas, of: dict[str, Any]) -> dict[str, Saga[Trip, Any]]:
         "weighing": sagas.saga(name="weighing")(weighed),
         "mailing": sagas.saga(name="mailing")(mailed),
         "tour": sagas.saga(name="tour")(forked),
+        "asking": sagas.saga(name="asking")(asked),
     }
 
 

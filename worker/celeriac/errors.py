@@ -23,6 +23,7 @@ are raised.
     │   ├── StoreUnavailable     … cannot be reached
     │   └── StoreFull            … is out of memory; no new run was accepted
     ├── Abort                    raised *by a step*: give up at once, do not retry
+    ├── Skip                     raised *by a step*: there is nothing to do, and nothing to undo
     ├── LeaseLost                raised *in a step* by `heartbeat`: this attempt no longer counts
     ├── Stopping                 raised *in a step* by `heartbeat`: the step will be undone
     ├── OutputInvalid            a step returned something that cannot be recorded
@@ -238,6 +239,16 @@ class Abort(SagaError):
 
 def _abort(message: str, code: str, effect: bool | None) -> Abort:
     return Abort(message, code=code, effect=effect)
+
+
+class Skip(SagaError):
+    """Raised by a step that finds nothing to do: it is skipped, and the run goes on.
+
+    Its result is None, so its annotation must allow that; there is nothing to undo, unless an
+    attempt before this one may have had an effect.
+    """
+
+    code = "skip"
 
 
 class LeaseLost(SagaError):

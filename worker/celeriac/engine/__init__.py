@@ -5,13 +5,14 @@ Refuses to know: Celery; messages are sent by a dispatcher that it is given.
 
 Its files, from the ground up::
 
-    archive | attempts | dispatching | processes < changes | deaths | onward | retention
+    answers | archive | attempts | dispatching | processes < changes | deaths | onward | retention
     < attempt_work < engine
     < bodies | sweep | repair
 """
 
 from __future__ import annotations
 
+from celeriac.engine.answers import Output
 from celeriac.engine.archive import Archive, ArchivedRun, JsonLines, load_archive
 from celeriac.engine.attempts import Attempt, Delivery
 from celeriac.engine.bodies import (
@@ -53,6 +54,7 @@ __all__ = [
     "Ended",
     "Engine",
     "JsonLines",
+    "Output",
     "Prepared",
     "Purge",
     "Repair",

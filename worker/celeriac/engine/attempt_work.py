@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from celeriac.engine.attempts import Attempt, Delivery
 from celeriac.engine.changes import Arrival, Conflict, LeaseGuard, change_of
 from celeriac.engine.onward import Ahead, Ended, Onward, fields_ahead
-from celeriac.errors import CommandRefused, RunNotFound, StoreError, StoreUnavailable
+from celeriac.errors import (
+    CommandRefused,
+    OutputInvalid,
+    RunNotFound,
+    StoreError,
+    StoreUnavailable,
+)
 from celeriac.machine import (
     CheckAttempt,
     Claim,
@@ -152,14 +158,20 @@ class AttemptWork:
             return Refused(reason, "", "", delivery.phase)
         return Refused(reason, plan.saga, delivery.step, delivery.phase)
 
-    def complete(self, attempt: Attempt, output: str, ahead: Ahead | None = None) -> Ended:
-        """Record a success, and with it the step's result (JSON text).
+    def complete(self, attempt: Attempt, output: str | None, ahead: Ahead | None = None) -> Ended:
+        """Record a success, and with it the step's result: JSON text, or None if it was skipped.
 
         *ahead* may take up what follows, in the same commit.
         """
         d = attempt.delivery
+        token = (d.step, d.phase, d.attempt, attempt.holder, d.epoch)
+        if output is None:
+            return self._settle(attempt, Complete(*token, skips=True), {}, ahead)
         fields = {payloads.output_field(d.step): output} if d.phase == "do" else {}
-        command = Complete(d.step, d.phase, d.attempt, attempt.holder, d.epoch)
+        choice = ""
+        if d.phase == "do":
+            choice = payloads.choice_of(attempt.node, output, OutputInvalid)
+        command = Complete(*token, choice=choice)
         return self._settle(attempt, command, fields, ahead)
 
     def fail(

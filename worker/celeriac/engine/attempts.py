@@ -49,7 +49,7 @@ class Attempt:
         fields = self.fields
         if typed is not None:
             fields = {name: typed(name, text) for name, text in fields.items()}
-        return payloads.arguments(self.node, self.delivery.phase, fields)
+        return payloads.arguments(self.node, self.delivery.phase, fields, self.run)
 
     @property
     def key(self) -> str:

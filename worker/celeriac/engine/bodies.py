@@ -17,6 +17,7 @@ from pydantic_core import from_json
 
 from celeriac.authoring import ANYTHING, read_carried, write_carried
 from celeriac.context import StepContext, entered
+from celeriac.engine.answers import Output, no_skip
 from celeriac.errors import (
     Abort,
     CommandRefused,
@@ -24,6 +25,7 @@ from celeriac.errors import (
     OutputInvalid,
     PayloadTooLarge,
     SagaError,
+    Skip,
     Stopping,
 )
 from celeriac.failure import Failure, class_name, safe_text, safe_traceback
@@ -119,7 +121,7 @@ def perform(
     body: Callable[..., Any],
     classify: Callable[[Exception], AttemptFailure],
     ends: Callable[[BaseException], bool] = ends_process,
-) -> str | AttemptFailure:
+) -> Output | AttemptFailure:
     """Prepare and run the body; return its output as JSON text, or how the attempt failed."""
     given = prepare(work, classify, ends)
     if isinstance(given, AttemptFailure):
@@ -153,13 +155,13 @@ def carry_out(
     call: Callable[[], Any],
     classify: Callable[[Exception], AttemptFailure],
     ends: Callable[[BaseException], bool] = ends_process,
-) -> tuple[str | AttemptFailure, Any]:
+) -> tuple[Output | AttemptFailure, Any]:
     """Run the body; return its output as JSON text and as it is, or what *classify* says.
 
     Nothing that is raised in here leaves the attempt open, whatever its class, except what *ends*
     the process: then the attempt is lost with it.
     """
-    ended: tuple[str | AttemptFailure, Any] | None = None
+    ended: tuple[Output | AttemptFailure, Any] | None = None
     try:
         with _told(work):
             ended = _carried_out(work, context, call, classify, ends)
@@ -185,7 +187,7 @@ def _carried_out(
     call: Callable[[], Any],
     classify: Callable[[Exception], AttemptFailure],
     ends: Callable[[BaseException], bool],
-) -> tuple[str | AttemptFailure, Any]:
+) -> tuple[Output | AttemptFailure, Any]:
     try:
         with entered(context):
             result = call()
@@ -193,14 +195,24 @@ def _carried_out(
     except BaseException as error:
         if ends(error):
             raise  # a child ends, or is ended at its time limit: what it was at is lost with it
+        if isinstance(error, Skip):
+            return _skipped(work), None
         return _taken(error, classify), None
+
+
+def _skipped(work: Work) -> Output | AttemptFailure:
+    """Return how an attempt ended that raised Skip; not everybody may."""
+    attempt, returns = work.attempt, None if work.adopted else work.shape
+    problem = no_skip(attempt.node, attempt.delivery.phase, returns)
+    error = problem and Abort(problem, code="misplaced_answer")
+    return AttemptFailure(error, "abort") if error else None
 
 
 def taken(
     work: Work,
     result: Any,
     classify: Callable[[Exception], AttemptFailure],
-) -> str | AttemptFailure:
+) -> Output | AttemptFailure:
     """Return how an attempt ended that returned *result*, or raised it."""
     if isinstance(result, BaseException):
         return _taken(result, classify)
@@ -335,6 +347,7 @@ def output_of(work: Work, result: Any) -> str:
         text = write_carried(result, f"what {work.task} returned", OutputInvalid)
     else:
         text = work.shape.dump(result)
+    payloads.choice_of(work.attempt.node, text, OutputInvalid)  # or there is no such case
     return _checked(work, "the output", text)
 
 

@@ -38,6 +38,8 @@ class _Book:
         self.at_work: dict[tuple[str, Phase], int] = {}  # attempts that were claimed, not ended
         self.claims: Counter[tuple[str, Phase]] = Counter()  # since the budget began
         self.done: set[str] = set()
+        self.skipped: set[str] = set()  # by an operator, or by the step itself
+        self.chosen: dict[str, str] = {}  # what was answered, by step
         self.maybe: set[str] = set()  # an attempt may have had its effect
         self.settled: set[str] = set()  # undone, waived, or given up
         self.order: list[str] = []  # steps in the order of their first claim
@@ -67,18 +69,35 @@ class _Book:
         self.at_work[lane] = event.attempt
         self.claims[lane] += 1
         most = node.policy(event.phase).max_attempts
-        only_forward = event.phase == "do" and self.plan.pivot in self.done
+        only_forward = event.phase == "do" and self.plan.pivot in self.done | self.skipped
         if most is not None and self.claims[lane] > most and not only_forward:
             self._breaks("L3", event, f"is one more than the {most} it may have")
 
     def _may_do(self, event: Event, node: Node) -> None:
         if self.turned:
             self._breaks("I8", event, "goes forward in a run that has turned round")
-        missing = set(node.after) - self.done
+        for guard in node.guards:
+            if not guard.holds(self.chosen.get(guard.step, "")):
+                self._breaks("I16", event, f"although {guard.step} has chosen otherwise")
+        missing = {name for name in node.after if not self._passed(name)}
         if missing:
             self._breaks("I8", event, f"comes before {', '.join(sorted(missing))} completed")
         if event.step not in self.order:
             self.order.append(event.step)
+
+    def _passed(self, name: str) -> bool:
+        """True if nobody need wait for a step any more."""
+        return name in self.done or name in self.skipped or not self._is_chosen(name)
+
+    def _is_chosen(self, name: str) -> bool:
+        """False if the choice that a step depends on was made, and is another, or is none."""
+        guards = self.plan.by_name[name].guards
+        return all(
+            guard.holds(self.chosen[guard.step])
+            if guard.step in self.chosen
+            else not self._passed(guard.step)
+            for guard in guards
+        )
 
     def _may_undo(self, event: Event) -> None:
         if not self.turned:
@@ -117,6 +136,7 @@ class _Book:
         """An attempt succeeded, perhaps late."""
         self._ended(event)
         (self.done if event.phase == "do" else self.settled).add(event.step)
+        self.chosen.update({event.step: event.data["choice"]} if "choice" in event.data else {})
 
     def failed(self, event: Event) -> None:
         """An attempt failed, or nobody knows what became of it."""
@@ -140,7 +160,7 @@ class _Book:
         culprit = event.data.get("culprit")
         if event.data.get("why") == "failed" and culprit in self.done:
             self._breaks("I5", event, f"turns round for {culprit}, which completed")
-        if self.plan.pivot in self.done:
+        if self.plan.pivot in self.done | self.skipped:
             self._breaks("I8", event, "goes back past the pivot")
         self.turned = True
 
@@ -152,12 +172,19 @@ class _Book:
 
     def settles(self, event: Event) -> None:
         """An operator has seen to it."""
-        (self.settled if event.phase == "undo" else self.done).add(event.step)
+        self.settled.add(event.step)
+
+    def passed_over(self, event: Event) -> None:
+        """An operator, or the step itself, says that there is nothing to do."""
+        if event.attempt:
+            self._ended(event)
+        self.skipped.add(event.step)
+        self.chosen.update({event.step: event.data["choice"]} if "choice" in event.data else {})
 
     def finished(self, event: Event) -> None:
         """The run has come to rest."""
         outcome = event.data["outcome"]
-        missing = {node.name for node in self.plan.nodes} - self.done
+        missing = {node.name for node in self.plan.nodes if not self._passed(node.name)}
         if outcome == "completed" and missing:
             self._breaks("I1", event, f"completed without {', '.join(sorted(missing))}")
         if outcome == "compensated" and self._to_undo():
@@ -179,6 +206,6 @@ _READ: dict[EventKind, Callable[[_Book, Event], None]] = {
     EventKind.REOPENED: _Book.anew,
     EventKind.RETRIED: _Book.anew,
     EventKind.WAIVED: _Book.settles,
-    EventKind.SKIPPED: _Book.settles,
+    EventKind.SKIPPED: _Book.passed_over,
     EventKind.FINISHED: _Book.finished,
 }

@@ -10,7 +10,7 @@ from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
-from celeriac.engine import AttemptFailure, Delivery, Work, perform, report
+from celeriac.engine import AttemptFailure, Delivery, Output, Work, perform, report
 from celeriac.errors import CommandRefused, RunNotFound, StoreError
 from celeriac.observing import title
 from celeriac.store import Lease
@@ -120,7 +120,7 @@ def _task_of(world: Surroundings, delivery: Delivery) -> str | None:
 
 def _perform(
     world: Surroundings, process: Process, attempt: Attempt
-) -> tuple[Work, str | AttemptFailure]:
+) -> tuple[Work, Output | AttemptFailure]:
     body = world.crew.body(attempt.node.task_of(attempt.delivery.phase))
     work = Work(attempt, world.engine, body.name, body.shape, body.adopted)
 
@@ -139,7 +139,7 @@ def _settle(
     world: Surroundings,
     process: Process,
     work: Work,
-    ended: str | AttemptFailure,
+    ended: Output | AttemptFailure,
     ahead: RunsAhead,
 ) -> Attempt | None:
     """Report; return what was taken up along with that."""

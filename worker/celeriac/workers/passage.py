@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from celeriac.context import StepContext
-    from celeriac.engine import Attempt, Ended, Prepared
+    from celeriac.engine import Attempt, Ended, Output, Prepared
     from celeriac.failure import Failure
     from celeriac.machine import Transition
     from celeriac.workers.ahead import RunAhead
@@ -151,7 +151,7 @@ class Passage:
         # it may hold, in its events and logs as the context of what is raised here.
         return self._end_inside(ended, result)
 
-    def _end_inside(self, ended: str | AttemptFailure, result: Any) -> Any:
+    def _end_inside(self, ended: Output | AttemptFailure, result: Any) -> Any:
         ended = self._in_time(ended)
         told = self._settle(ended, self.task.request)
         if told is None:
@@ -160,9 +160,9 @@ class Passage:
             raise told
         raise told from None
 
-    def _in_time(self, ended: str | AttemptFailure) -> str | AttemptFailure:
+    def _in_time(self, ended: Output | AttemptFailure) -> Output | AttemptFailure:
         """Return *ended*, told as a time-out if the pool ended the body at its time limit."""
-        if isinstance(ended, str):
+        if not isinstance(ended, AttemptFailure):
             return ended
         hard = (self.request.get("timelimit") or (None,))[0]  # as Celery's worker chooses it
         limit = hard or self.task.time_limit or self.task.app.conf.task_time_limit
@@ -191,7 +191,7 @@ class Passage:
             log.exception("%s: a hook raised", self.work.name)
             return ExceptionInfo()
 
-    def _end_outside(self, ended: str | AttemptFailure) -> None:
+    def _end_outside(self, ended: Output | AttemptFailure) -> None:
         """Record an end that Celery has made known already, and send what follows from it."""
         self._over = True
         ended = self._in_time(ended)
@@ -208,7 +208,7 @@ class Passage:
 
     # --- settling ------------------------------------------------------------------------------
 
-    def _settle(self, ended: str | AttemptFailure, request: Any) -> BaseException | None:
+    def _settle(self, ended: Output | AttemptFailure, request: Any) -> BaseException | None:
         """Record the end of the attempt; return what Celery is to be told by raising it."""
         self._over = True
         try:
@@ -221,7 +221,7 @@ class Passage:
             return _ignore(f"{self.work.name}: {refused.code}")
         return None
 
-    def _complete(self, output: str, request: Any) -> None:
+    def _complete(self, output: Output, request: Any) -> None:
         """Record a success; a late one ends its task too, and at most is undone."""
         ended = self.work.engine.complete(self.work.attempt, output, self._ahead)
         reached("step.settled", self.work.attempt.delivery)
