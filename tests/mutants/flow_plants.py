@@ -1,4 +1,4 @@
-"""The planted bugs of flows: branches.
+"""The planted bugs of flows: branches, conditions.
 
 Owns: the table.  Refuses to know: how a bug is planted and tried (`__main__`).
 """
@@ -8,22 +8,24 @@ from __future__ import annotations
 from tests.mutants.planting import Plant
 
 BRANCHES = "tests/machine/test_branches.py"
+CHOICES = "tests/machine/test_choices.py"
+IN_THE_LAB = "tests/testing/test_conditions.py"
 
 FLOWS = (
     Plant(
         "a join fires early",
         "A step starts when the first of those that it waits for has ended.",
         "machine/schedule.py",
-        "        if state and all(passed(plan, run, name) for name in node.after):\n",
-        "        if state and (not node.after or any(passed(plan, run, n) for n in node.after)):\n",
+        "        if not all(passed(plan, run, name) for name in node.after):\n",
+        "        if node.after and not any(passed(plan, run, name) for name in node.after):\n",
         (BRANCHES,),
     ),
     Plant(
         "a join fires twice",
         "A step is sent again although it has been, when the run goes on for another branch.",
         "machine/schedule.py",
-        '        state = _turn("do", step.do, comes=True)\n',
-        "        state = PhaseStatus.SCHEDULED\n",
+        '        state = _turn("do", step.do, TURN_COMES if chosen else NOT_CHOSEN)\n',
+        "        state = PhaseStatus.SCHEDULED if chosen else PhaseStatus.SKIPPED\n",
         (BRANCHES,),
     ),
     Plant(
@@ -50,5 +52,61 @@ FLOWS = (
         "        return tuple(sorted(stuck, key=lambda name: name != self.failed_step))\n",
         "        return tuple(name for name in stuck if name == self.failed_step)\n",
         (BRANCHES,),
+    ),
+    Plant(
+        "guards are read too early",
+        "A step is skipped because of an answer that nobody has given yet.",
+        "machine/schedule.py",
+        "            continue  # its guards may be about what has not settled yet\n",
+        "            if is_chosen(run, node):\n                continue\n",
+        (CHOICES,),
+    ),
+    Plant(
+        "no answer is an answer",
+        "What is inside of a condition that was never asked is done as its default.",
+        "machine/plans.py",
+        "return bool(choice) and (choice in self.among) is not self.but",
+        "return (choice in self.among) is not self.but",
+        (CHOICES,),
+    ),
+    Plant(
+        "the outer condition is forgotten",
+        "Only the innermost of several conditions has to hold.",
+        "machine/schedule.py",
+        "for guard in node.guards)",
+        "for guard in node.guards[-1:])",
+        (CHOICES,),
+    ),
+    Plant(
+        "what was guarded out is waited for",
+        "What follows a step that nobody chose never starts.",
+        "machine/schedule.py",
+        "            waiting += () if chosen else _following(plan, run, node.name)\n",
+        "",
+        (CHOICES,),
+    ),
+    Plant(
+        "a skipped step is undone",
+        "A step that never started is undone with the others.",
+        "machine/schedule.py",
+        "step.do.state is PhaseStatus.DONE)\n        and step.undo.state not in settled",
+        "step.do.state is not PhaseStatus.IDLE)\n        and step.undo.state not in settled",
+        (CHOICES, "tests/machine/test_skipping.py"),
+    ),
+    Plant(
+        "any label will do",
+        "A router's answer without a case is taken for one.",
+        "machine/plans.py",
+        "return bool(label) and (self.default or label in self.labels)",
+        "return bool(label)",
+        (IN_THE_LAB,),
+    ),
+    Plant(
+        "a value that is not there exists",
+        "The first of several values is taken, whether its step has run or not.",
+        "store/payloads.py",
+        "    return done or output_field(expression.step) in fields\n",
+        "    return done or True\n",
+        (IN_THE_LAB,),
     ),
 )

@@ -55,6 +55,7 @@ def _step_document(step: StepView) -> dict[str, Any]:
         "blocked": step.blocked,
         "asks": step.asks,
         "because": step.because,
+        "choice": step.choice,
     }
 
 

@@ -118,19 +118,25 @@ def _box(box: Box | None, width: int) -> list[str]:
     if box is None:
         return [" " * width] * 4
     inner = width - 4
-    side = "|" if box.solid else ":"
+    left = right = "|" if box.solid else ":"
+    if box.chooses:
+        left, right = "<", ">"
     edge = "-" * (width - 2) if box.solid else ("- " * width)[: width - 2]
-    text = f"{side} {clean(box.name):{inner}} {side}"
+    text = f"{left} {clean(box.name):{inner}} {right}"
     return [f"+{edge}+", text, f"+{edge}+", f"  {clean(box.note):{width - 2}}"]
 
 
 def _joins(graph: Graph) -> Iterator[str]:
     """What arrows between neighbours cannot show."""
     hidden = [cell for cell in graph.cells if cell.after and not _follows(graph, cell)]
-    if hidden:
+    guarded = [cell for cell in graph.cells if cell.when]
+    if hidden or guarded:
         yield ""
-        for cell in hidden:
-            yield f"{clean(cell.name)} waits for {', '.join(map(clean, cell.after))}"
+    for cell in hidden:
+        yield f"{clean(cell.name)} waits for {', '.join(map(clean, cell.after))}"
+    for cell in guarded:
+        for step, answer in cell.when:
+            yield f"{clean(cell.name)} only if {clean(step)} answers {clean(answer)}"
 
 
 # --- Mermaid -----------------------------------------------------------------------------------
@@ -143,14 +149,17 @@ def _mermaid(graph: Graph) -> Iterator[str]:
     yield "flowchart LR"
     numbers = {cell.name: n for n, cell in enumerate(graph.cells)}
     for cell in graph.cells:
-        yield f'    do{numbers[cell.name]}["{_mermaid_text(cell.do)}"]:::{_style(cell.do)}'
+        left, right = ("{", "}") if cell.do.chooses else ("[", "]")
+        text = f'{left}"{_mermaid_text(cell.do)}"{right}'
+        yield f"    do{numbers[cell.name]}{text}:::{_style(cell.do)}"
         if cell.undo:
             text = _mermaid_text(cell.undo)
             yield f'    undo{numbers[cell.name]}("{text}"):::{_style(cell.undo)}'
     for cell in graph.cells:
         here = f"do{numbers[cell.name]}"
         for name in cell.after:
-            yield f"    do{numbers[name]} {'-->' if cell.do.solid else '-.->'} {here}"
+            told = "".join(f'|"{_entities(answer)}"|' for step, answer in cell.when if step == name)
+            yield f"    do{numbers[name]} {'-->' if cell.do.solid else '-.->'}{told} {here}"
         if cell.undo:
             yield f"    {here} -.- undo{numbers[cell.name]}"
     for later, earlier in _back(graph):
@@ -262,6 +271,8 @@ def _svg_arrows(graph: Graph) -> Iterator[str]:
         for name in cell.after:
             (x1, y1), (x2, y2) = _corner(by_name[name], 0), _corner(cell, 0)
             yield _svg_arrow(x1 + _W, y1 + _H / 2, x2, y2 + _H / 2, solid=cell.do.solid)
+            for answer in (answer for step, answer in cell.when if step == name):
+                yield _svg_label((x1 + _W + x2) / 2, (y1 + y2 + _H) / 2 - 5, answer)
         if cell.undo:
             x, y = _corner(cell, 0)
             yield _svg_line(x + _W / 2, y + _H, x + _W / 2, y + _LANE)
@@ -283,6 +294,13 @@ def _svg_arrow(x1: float, y1: float, x2: float, y2: float, *, solid: bool) -> st
     )
 
 
+def _svg_label(x: float, y: float, text: str) -> str:
+    return (
+        f'<text x="{x}" y="{y}" text-anchor="middle" font-size="11" fill="#444444">'
+        f"{_xml(_short(text))}</text>"
+    )
+
+
 def _svg_line(x1: float, y1: float, x2: float, y2: float) -> str:
     return (
         f'<line x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}" stroke="#bbbbbb" stroke-width="1" '
@@ -301,10 +319,14 @@ def _svg_box(cell: Cell, box: Box, lane: int) -> str:
         if box.note
         else ""
     )
+    if box.chooses:
+        left, right, half = f"{x},{y + _H / 2}", f"{x + _W},{y + _H / 2}", x + _W / 2
+        shape = f'<polygon points="{left} {half},{y - 8} {right} {half},{y + _H + 8}"'
+    else:
+        shape = f'<rect x="{x}" y="{y}" width="{_W}" height="{_H}" rx="{8 if lane == 0 else 26}"'
     return (
-        f'<g><title>{_xml(box.name)}</title><rect x="{x}" y="{y}" width="{_W}" height="{_H}" '
-        f'rx="{8 if lane == 0 else 26}" fill="{fill if box.solid else "#ffffff"}" '
-        f'stroke="{stroke}" stroke-width="1.6"{dash}/>'
+        f"<g><title>{_xml(box.name)}</title>{shape} "
+        f'fill="{fill if box.solid else "#ffffff"}" stroke="{stroke}" stroke-width="1.6"{dash}/>'
         f'<text x="{x + _W / 2}" y="{middle}" text-anchor="middle" fill="#222222">'
         f"{_xml(_short(box.name))}</text>{note}</g>"
     )

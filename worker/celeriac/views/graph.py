@@ -15,7 +15,7 @@ from celeriac.machine import PhaseStatus, StepStatus
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from celeriac.machine import Node, PhaseState, Plan, Run, StepState
+    from celeriac.machine import Guard, Node, PhaseState, Plan, Run, StepState
 
 _BAD = {StepStatus.FAILED, StepStatus.COMPENSATION_FAILED}
 _UNSURE = {StepStatus.UNKNOWN, StepStatus.RETRYING}
@@ -30,6 +30,7 @@ class Box:
     note: str  # where it stands; empty in the picture of a saga
     solid: bool  # it was begun; else it is only planned
     tone: str = "plain"  # plain, good, bad, unsure, busy
+    chooses: bool = False  # others depend on its answer: a diamond
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Cell:
     row: int
     do: Box
     undo: Box | None  # None: it cannot be undone
+    when: tuple[tuple[str, str], ...] = ()  # the step it depends on, and what that has to answer
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,8 @@ def graph_of(plan: Plan, run: Run | None = None) -> Graph:
         row = _row(column, rows[node.after[0]] if node.after else 0, columns, rows)
         columns[node.name], rows[node.name] = column, row
         do, undo = _do_box(node, run), _undo_box(node, run.step(node.name) if run else None)
-        cells.append(Cell(node.name, node.after, column, row, do, undo))
+        when = tuple((guard.step, _answer(guard)) for guard in node.guards[-1:])
+        cells.append(Cell(node.name, node.after, column, row, do, undo, when))
     title = f"{plan.saga} (version {plan.version})"
     return Graph(f"{run.id}: {title}, {run.shown}" if run else title, tuple(cells))
 
@@ -84,19 +87,26 @@ def _row(column: int, wanted: int, columns: Mapping[str, int], rows: Mapping[str
     return next(row for row in count(wanted) if row not in taken)
 
 
+def _answer(guard: Guard) -> str:
+    """What a choice has to be, in a few words."""
+    labels = " or ".join(guard.among)
+    return f"not {labels}" if guard.but else labels
+
+
 # --- what is drawn -----------------------------------------------------------------------------
 
 
 def _do_box(node: Node, run: Run | None) -> Box:
     pivot = " (pivot)" if node.pivot else ""
     if run is None:
-        return Box(node.name + pivot, "", solid=True)
+        return Box(node.name + pivot, "", solid=True, chooses=node.choice is not None)
     step = run.step(node.name)
     forward = StepStatus(_FORWARD.get(step.do.state, step.do.state.value))
     begun = step.do.attempt > 0 or forward is StepStatus.SKIPPED
     if forward is StepStatus.PENDING:
         forward = run.shown_step(node.name)
-    return Box(node.name + pivot, _note(forward, step.do), begun, _tone(forward))
+    note = _note(forward, step.do) + (f": {step.choice}" if step.choice else "")
+    return Box(node.name + pivot, note, begun, _tone(forward), node.choice is not None)
 
 
 def _undo_box(node: Node, step: StepState | None) -> Box | None:

@@ -38,6 +38,9 @@ class StepView(Frozen):
         default=False, description="the run waits for an operator to say what became of it"
     )
     because: str | None = Field(default=None, description="why it is skipped and never started")
+    choice: str | None = Field(
+        default=None, description="what it answered, if others are guarded by that"
+    )
 
 
 class Hold(Frozen):
@@ -153,17 +156,29 @@ def _view(plan: Plan, run: Run, name: str, fields: Mapping[str, str]) -> StepVie
         undo_failure=failures[1],
         blocked=step.blocked or None,
         asks=name in run.owed and plan.by_name[name].on_unknown == "operator" and not run.why,
-        because=_because(run, name),
+        because=_because(plan, run, name),
+        choice=step.choice or None,
     )
 
 
-def _because(run: Run, name: str) -> str | None:
+def _because(plan: Plan, run: Run, name: str) -> str | None:
     """Why a step never started, and never will."""
+    if run.step(name).do.state is PhaseStatus.SKIPPED:
+        return _unmet(plan, run, name)
     if run.shown_step(name) is run.step(name).status:
         return None
     return {"failed": f"{run.failed_step} failed", "deadline": "the deadline passed"}.get(
         run.why, run.why
     )
+
+
+def _unmet(plan: Plan, run: Run, name: str) -> str | None:
+    """Which answer a step was guarded out by; None: it was not."""
+    for guard in plan.by_name[name].guards:
+        choice = run.step(guard.step).choice
+        if not guard.holds(choice):
+            return f"{guard.step} answered {choice}" if choice else f"{guard.step} was not asked"
+    return None
 
 
 def _time(ms: int) -> datetime:

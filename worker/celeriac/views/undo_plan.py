@@ -67,7 +67,7 @@ def undo_plan_of(plan: Plan, run: Run, fields: Mapping[str, str], now: int) -> U
         return UndoPlan(id=run.id, status=run.shown, refused=str(refused), steps=())
     names = [name for name, step in turned.steps.items() if _touched(step)]
     steps = [
-        _undo_step(plan.by_name[name], turned.steps[name], fields)
+        _undo_step(plan.by_name[name], turned, fields)
         for name in in_undo_order(plan, turned, names)
     ]
     return UndoPlan(id=run.id, status=run.shown, refused=None, steps=tuple(steps))
@@ -85,17 +85,18 @@ _STAYS = {
 }
 
 
-def _undo_step(node: Node, step: StepState, fields: Mapping[str, str]) -> UndoStep:
+def _undo_step(node: Node, run: Run, fields: Mapping[str, str]) -> UndoStep:
+    step = run.steps[node.name]
     stays = _STAYS.get(step.undo.state) if node.undo else "it has no compensation"
     return UndoStep(
         step=node.name,
         task=node.undo.task if node.undo else None,
-        inputs=_inputs(node, fields) if stays is None else {},
+        inputs=_inputs(node, run, fields) if stays is None else {},
         certain=step.do.state is PhaseStatus.DONE,
         stays=stays,
     )
 
 
-def _inputs(node: Node, fields: Mapping[str, str]) -> dict[str, Any]:
-    texts = payloads.arguments(node, "undo", fields)
+def _inputs(node: Node, run: Run, fields: Mapping[str, str]) -> dict[str, Any]:
+    texts = payloads.arguments(node, "undo", fields, run)
     return {name: json.loads(text) for name, text in texts.items()}

@@ -29,6 +29,8 @@ def tree(plan: Plan, run: Run, now: int) -> list[str]:
         told = _line(run, step, "do", now)
         if told == _PENDING:
             told = run.shown_step(node.name).value
+        elif step.choice:
+            told += f": {clean(step.choice)}"
         lines.append(f"{'└─' if last else '├─'} {clean(node.name):{width}}  {told}".rstrip())
         if node.undo and step.undo.state is not PhaseStatus.IDLE:
             name = clean(node.undo.task.rpartition(".")[2])

@@ -126,6 +126,7 @@ def attempts(step: StepView) -> str:
 def trouble(step: StepView) -> str:
     """What went wrong with a step; empty if nothing did."""
     found = [
+        f"answered {step.choice}" if step.choice else "",
         f"not started: {step.because}" if step.because else "",
         step.blocked or "",
         failure(step.failure) if step.failure else "",
