@@ -21,7 +21,12 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-UNDO_OF: Mapping[str, str] = {"hold": "release", "charge": "refund", "ship": "cancel"}
+UNDO_OF: Mapping[str, str] = {
+    "hold": "release",
+    "charge": "refund",
+    "ship": "cancel",
+    "book": "cancel_booking",
+}
 BUSY_SECONDS = 30.0
 
 _SCHEMA = """
