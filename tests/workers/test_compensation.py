@@ -113,7 +113,7 @@ def test_what_the_caller_learns(world: World) -> None:
     assert [(step.name, step.status) for step in state.steps] == [
         ("book", "compensated"),
         ("pay", "failed"),
-        ("send", "pending"),
+        ("send", "skipped"),
     ]
 
 
