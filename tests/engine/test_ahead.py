@@ -196,3 +196,24 @@ def test_what_is_not_taken_up() -> None:
     assert at.go_on(first, runner, error=ConnectionError("busy")) is None
     assert not runner.asked
     assert at.settle_down().status is RunStatus.COMPLETED
+
+
+def test_a_result_that_came_between_is_given_to_its_undo() -> None:
+    """What was read along says that a lost step left nothing; its late report says what."""
+    lost = step("charge", retry=budget(1))
+    plan = saga("reserve", lost, compensation_order="forward")
+    at = Shop(plan)
+    at.start()
+    at.finish(at.next_attempt())
+    late = at.next_attempt()
+    at.die(late)
+    at.pass_time(LEASE + 1_000)
+    at.pass_time(2 * LEASE)
+    runner = Runner()
+    undo = at.claim(ahead=runner)
+    assert undo is not None
+    assert (undo.delivery.step, undo.delivery.phase) == ("reserve", "undo")
+    at.store.between = lambda: at.complete(late, "bill of a zombie")
+    following = at.go_on(undo, runner)
+    assert following is not None
+    assert following.arguments() == {"result": '"bill of a zombie"'}

@@ -394,6 +394,14 @@ PLANTS = (
         (f"{AHEAD} -k lost",),
     ),
     Plant(
+        "ahead with what was read before",
+        "What another worker recorded meanwhile is not seen by what is run ahead.",
+        "engine/attempt_work.py",
+        "                onward.read_anew()\n",
+        "                pass\n",
+        (f"{AHEAD} -k came_between",),
+    ),
+    Plant(
         "ahead although refused",
         "What is to have a message of its own is run ahead.",
         "engine/onward.py",

@@ -222,6 +222,8 @@ class AttemptWork:
             found = self.store.read(attempt.run.id)
             if found.run is None:
                 raise RunNotFound(attempt.run.id)
+            if onward is not None:
+                onward.read_anew()
             return settle(found)
 
         now = attempt.now + int((self.clock() - attempt.read_at) * 1000)

@@ -111,6 +111,13 @@ class Onward:
             return None
         return Claim(next_.step, next_.phase, next_.attempt, holder, first.run.epoch)
 
+    def read_anew(self) -> None:
+        """Somebody else may have committed: what was read before says nothing any more.
+
+        A result that was not there may be on record now, from a report that came late.
+        """
+        self.attempt = replace(self.attempt, fields={}, known=frozenset())
+
     def lacks(self, known: Collection[str], wanted: Collection[str]) -> tuple[str, ...]:
         """The payloads of what follows, and those *wanted* by observers, that were not read yet."""
         assert self.claim is not None
