@@ -24,6 +24,7 @@ class AheadSagas(NamedTuple):
     urgent: Saga[Trip, Ticket]  # it has another priority
     refusing: Saga[Trip, Ticket]  # it refuses
     first_limited: Saga[Trip, Ticket]  # the first has a time limit of 1 s, the second none
+    late: Saga[Trip, Ticket]  # the message of the first is acknowledged late, of the second early
     both_limited: Saga[Trip, Ticket]  # each has one of 1 s, and ignores the soft one if told to
     adopted: Saga[int, Any]  # tasks of `unmodified`, of which the third fails
     plain: Unmodified
@@ -59,6 +60,7 @@ def extend(kit: Kit) -> AheadSagas:
         urgent=pair("urgent", {}, {}),
         refusing=pair("refusing", {"ahead": False}, {"ahead": False}),
         first_limited=pair("first_limited", {"timeout": 1.0}, {}),
+        late=pair("late", {"acks_late": True}, {}),
         both_limited=pair("both_limited", {"timeout": 1.0}, {"timeout": 1.0}),
         adopted=kit.sagas.saga(adopted),
         plain=plain,

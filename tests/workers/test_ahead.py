@@ -196,6 +196,19 @@ def test_a_child_that_dies_ahead_is_noticed(place: Place) -> None:
     assert "failed" not in seen.of_task("killed:book:1")
 
 
+def test_a_message_is_acknowledged_when_its_child_dies_ahead(place: Place) -> None:
+    """It was to be acknowledged late; the step that was lost would have been so early."""
+    world = place.world
+    run = place.sagas.late.start(Trip(script={"then": ["kill-after"]}), id="late")
+    assert world.rest(run).status == "completed"
+    assert bodies(world, run) == {"start": 1, "then": 2}
+
+    def is_acknowledged() -> bool:
+        return not any("late:start:1" in each for each in world.redis.client().hvals("unacked"))
+
+    world.until(is_acknowledged, "Celery has noticed as well")
+
+
 def test_a_step_ahead_is_terminated_under_its_own_id(place: Place) -> None:
     """The red button in Flower ends the child that is at it, and the step is tried again."""
     world = place.world
@@ -211,6 +224,8 @@ def test_a_step_ahead_is_terminated_under_its_own_id(place: Place) -> None:
         world.until(is_lost, "it was found")
         assert world.rest(run).status == "completed"
         world.until(lambda: "revoked" in seen.of_task("ended:pay:1"), "Flower has heard")
+    moment = events(run, "claimed", "pay")[0].at / 1000
+    assert events(run, "lost", "pay")[0].at / 1000 - moment < LEASE  # its child says so
     assert claims(run, "pay") == [1, 2]
     assert "revoked" not in seen.of_task("ended:book:1")
 
@@ -229,6 +244,8 @@ def test_each_attempt_has_its_own_limits(place: Place) -> None:
     world.open(calm, "then")
     assert world.rest(calm).status == "completed"
     assert bodies(world, calm) == {"start": 1, "then": 1}
+    (timers,) = world.kit.app.control.broadcast("far_timers", reply=True, timeout=5)
+    assert list(timers.values()) == [0]  # each would stay in memory until then
 
 
 def test_a_step_that_ignores_its_soft_limit_is_killed(place: Place) -> None:

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from billiard.exceptions import SoftTimeLimitExceeded
+from celery import Celery, signals
 
+from celeriac import Sagas
 from celeriac.store import Lease
 from celeriac.workers.limits import HANDED, Limits, SoftLimit, handed, limits_of
 from celeriac.workers.progress import Position, Progress
@@ -86,14 +88,53 @@ def test_a_row_is_its_own() -> None:
     progress = Progress(rows=1)
     assert in_child(progress, position(BOOK)) == [False]
     progress.allot(())
+    assert not progress.crowded
     long = position(BOOK, run="x" * 5_000)
     assert in_child(progress, position(BOOK), long) == [True, False]
     pid = next(progress._halves(0))[1]
     progress.allot({pid})
     assert in_child(progress, position(PAY)) == [False]
+    assert progress.crowded
     progress.allot(())
     assert progress.positions() == {}  # of whoever had it before
     assert in_child(progress, position(PAY)) == [True]
+
+
+def test_a_child_that_has_told_nothing_keeps_its_row() -> None:
+    """However many children come and go beside it."""
+    sagas = Sagas(Celery("shop"))
+    progress = sagas.runtime.progress = Progress(rows=2)
+    progress.allot(())
+    (ready, said), (leave, wait) = FORK.Pipe(duplex=False), FORK.Pipe(duplex=False)[::-1]
+
+    def run() -> None:
+        signals.worker_process_init.send(sender="w1@here")
+        said.send(None)
+        wait.recv()
+
+    child = FORK.Process(target=run)
+    child.start()
+    ready.recv()
+    rows = []
+    for _ in range(3):
+        progress.allot({child.pid or 0})
+        rows.append(progress._row)
+    leave.send(None)
+    child.join(10)
+    assert rows == [1, 1, 1]
+
+
+@pytest.mark.parametrize("letter", ["x", "訂", "\N{PARTY POPPER}"])
+def test_the_longest_id_can_be_told(letter: str) -> None:
+    """Whatever it is written in: untold, the end of its time would not be known either."""
+    progress = Progress(rows=1)
+    progress.allot(())
+    run = letter * 200
+    book, pay = (each._replace(run_id=run) for each in (BOOK, PAY))
+    ids = f"{run}:book:1", f"{run}:pay:1"
+    told = Position(*ids, "shop.pay", "shop", pay, book, 12.5, 1.0, parent=ids[0])
+    assert in_child(progress, told) == [True]
+    assert list(progress.positions().values()) == [told]
 
 
 # --- soft limits -------------------------------------------------------------------------------

@@ -157,6 +157,7 @@ class _Wiring:
         signals.celeryd_init.connect(self._note_refusal)
         signals.celeryd_after_setup.connect(self._consume_queue)
         signals.worker_before_create_process.connect(self._allot)
+        signals.worker_process_init.connect(self._settle_in)
         signals.worker_ready.connect(self._start_keeper)
         signals.worker_shutdown.connect(self._stop_keeper)
         signals.task_unknown.connect(self._tell_unknown)
@@ -239,6 +240,11 @@ class _Wiring:
         """A child is about to be forked: it gets a place to tell where it has got to."""
         if self.runtime.progress is not None:
             self.runtime.progress.allot({each.pid for each in getattr(sender, "_pool", ())})
+
+    def _settle_in(self, **_: Any) -> None:
+        """This is a child that has just been forked."""
+        if self.runtime.progress is not None:
+            self.runtime.progress.settle_in()
 
     def _start_keeper(self, sender: Any = None, **_: Any) -> None:
         worker = getattr(sender, "controller", None)

@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from billiard.einfo import ExceptionWithTraceback
-from billiard.exceptions import WorkerLostError
+from billiard.exceptions import Terminated, WorkerLostError
 from celery.worker import state
 from celery.worker.request import Request
 
@@ -242,7 +242,7 @@ class SagaRequest(Request):  # type: ignore[misc]  # Celery has no types
         """Celery says how a task failed; here it matters only whether its process is gone."""
         error = exc_info.exception
         error = error.exc if isinstance(error, ExceptionWithTraceback) else error
-        if isinstance(error, WorkerLostError | SystemExit):
+        if isinstance(error, WorkerLostError | SystemExit | Terminated):
             self._report()
         return super().on_failure(exc_info, *args, **kwargs)
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
 _ROWS = 512  # children that a worker may have at a time, and some that have just died
-_HALF = 4096  # bytes: more than two leases take, with the longest ids
+_HALF = 8192  # bytes: more than a position takes, with the longest ids in any script
 _HEAD = struct.Struct("<QQII")  # number, process, length, checksum
 _FLAGS = 64  # bytes before the first row
 _STOP, _EVENTS = 0, 1  # places of the flags
@@ -59,6 +59,7 @@ class Progress:
         self._rows = rows
         self._row: int | None = None  # of the child that is forked next, and in it of itself
         self._used = 0  # rows
+        self.crowded = False  # a child has no row: it cannot tell until when it may work
         self._number = 0
         self._here: dict[str, Position] = {}
         self.pool = Limits()  # the time limits of the pool
@@ -79,6 +80,7 @@ class Progress:
                 self._used = max(self._used, row + 1)
                 return
         self._row = None  # that child runs nothing ahead
+        self.crowded = True
 
     def hold(self, held: bool) -> None:
         """Say whether children must not run ahead, from now on."""
@@ -130,6 +132,11 @@ class Progress:
         """True in a child of the worker's main process."""
         return os.getpid() != self._owner
 
+    def settle_in(self) -> None:
+        """Take the row of this child, who has only begun: now nobody else gets it."""
+        if self.forked:
+            self._write(b"")
+
     def tell(self, position: Position) -> bool:
         """Say where a message has got to; False if that cannot be told here."""
         if not self.forked:
@@ -156,7 +163,8 @@ class Progress:
 
 
 def _dumped(position: Position) -> bytes:
-    return json.dumps(position, separators=(",", ":"), check_circular=False).encode()
+    text = json.dumps(position, separators=(",", ":"), check_circular=False, ensure_ascii=False)
+    return text.encode(errors="surrogatepass")
 
 
 def _loaded(text: bytes) -> Position:

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from celeriac.workers.progress import Position
 
-_NEVER = 10**9  # s: no limit, where Celery would take none for its default
 _ENDED = "celeriac_ended"
 _BEGINNING = ("task-received", "task-started")
 
@@ -135,8 +134,13 @@ def supervise(kind: Any) -> None:
     execute, succeed = kind.execute_using_pool, kind.on_success
 
     def execute_using_pool(self: Any, pool: Any, **options: Any) -> Any:
-        _hand_limits(self, pool)
-        return execute(self, pool, **options)
+        handed = _hand_limits(self, pool)
+        job = execute(self, pool, **options)
+        if handed:
+            # Not before: Celery would take those of the task for it.  Nor a limit far away: its
+            # timers stay, even those that were cancelled, until their time has come.
+            job._timeout = job._soft_timeout = None  # noqa: SLF001 -- nobody has taken it up yet
+        return job
 
     def on_success(self: Any, told: Any, **options: Any) -> Any:
         done = succeed(self, told, **options)
@@ -192,15 +196,14 @@ def _shown(at: Position) -> tuple[str, str]:
     return title(d.run_id, d.step, d.phase, d.attempt), kwargs
 
 
-def _hand_limits(request: Any, pool: Any) -> None:
-    """Leave the time limits of a message to the child that gets it, if its pool has any."""
+def _hand_limits(request: Any, pool: Any) -> bool:
+    """Leave the time limits of a message to the child that gets it; False: to the pool."""
     progress = request.task.saga_runtime.progress
-    if progress is None or not _forks(pool):
-        return
+    if progress is None or progress.crowded or not _forks(pool):
+        return False
     limits = limits_of(request.time_limits, request.task, progress.pool)
     request.request_dict[HANDED] = list(limits)
-    if limits:
-        request.time_limits = (_NEVER, _NEVER)
+    return True
 
 
 def _forks(pool: Any) -> bool:
@@ -224,6 +227,9 @@ def become(request: Any, at: Position) -> None:
     if hint is None or at.task_id == request.id:
         return
     state.task_ready(request)
+    # What it brought is on record, or the sweep brings it again.  Whether it is acknowledged late
+    # must not be asked of the task that it becomes now.
+    request.acknowledge()
     if at.failed:
         request.send_event("task-failed", exception="StepFailed", traceback="")
     else:
