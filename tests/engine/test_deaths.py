@@ -31,8 +31,8 @@ ANNA, OTTO = (Worker(name, "", 7, 8, LEASE) for name in ("Anna_1", "Otto_2"))
 class Crew(Shop):
     """A shop with two workers, Anna and Otto, who were both heard of just now."""
 
-    def __init__(self, *steps: str) -> None:
-        super().__init__(saga(*(steps or ("reserve", "charge"))))
+    def __init__(self, *steps: str, **values: int) -> None:
+        super().__init__(saga(*(steps or ("reserve", "charge")), **values))
         self.presences = self.store.presences
         self.living = [ANNA, OTTO]
         self.worker_id = ANNA.id
@@ -213,6 +213,20 @@ def test_what_the_dead_held_is_taken_up() -> None:
     assert crew.run("order-43").step("reserve").do.state is PhaseStatus.RUNNING
     assert crew.work() == 2
     assert crew.run().status is RunStatus.COMPLETED
+
+
+def test_a_deadline_is_judged_before_anything_is_tried_again() -> None:
+    """A step whose worker is dead at the deadline is not tried again, however soon that is seen."""
+    crew = Crew(deadline=CHANCE - RENEWAL)
+    crew.start()
+    crew.claim()
+    crew.store._since = crew.clock.now  # it takes a while until the deadline can be judged
+    crew.die()
+    for _ in range(2 * LEASE // RENEWAL):
+        crew.tick(sweeping=True)
+    assert ["retry" in event.data for event in crew.events(EventKind.LOST)] == [False]
+    assert crew.run().why == "deadline"
+    assert crew.run().status is RunStatus.COMPENSATED
 
 
 def test_a_death_needs_no_trust_in_old_leases() -> None:

@@ -16,7 +16,7 @@ from celeriac.engine.deaths import MEMORY, Deaths, find_deaths, note_deaths
 from celeriac.engine.retention import Retention
 from celeriac.errors import CommandRefused, RunNotFound, StoreError, StoreUnavailable
 from celeriac.failure import Failure
-from celeriac.machine import PATROL, Expire, Redispatch, Wake, dates, overdue
+from celeriac.machine import PATROL, Expire, Redispatch, RunStatus, Wake, dates, overdue
 from celeriac.observing import Swept, log
 from celeriac.points import reached
 from celeriac.store import payloads
@@ -226,7 +226,9 @@ class Sweep:
         for entry, lease in held:
             run = runs[entry.run_id].run if entry.run_id in runs else None
             lane = run.step(lease.step).lane(lease.phase) if run else None
-            if lane and lane.attempt == lease.attempt and lane.holder.startswith(dead):
+            if run is None or lane is None or _is_late(run, self._deaths.now):
+                continue
+            if lane.attempt == lease.attempt and lane.holder.startswith(dead):
                 self._give_up(entry, lease, "death")
 
     def _is_lost(self, plan: Plan, run: Run, dispatch: Dispatch, batch: DueBatch) -> bool:
@@ -256,6 +258,15 @@ class Sweep:
             found = self._backlogs[address] = self._dispatcher.backlog(*address)
             self._away = found if found is not None and found.away else None
         return self._backlogs[address]
+
+
+def _is_late(run: Run, now: int) -> bool:
+    """True if the deadline seems to have passed: it is judged before anything is tried again.
+
+    That takes what the workers say of outages, so the attempt is left to its lease, which does too.
+    """
+    running = run.status is RunStatus.RUNNING
+    return running and run.deadline is not None and not run.overdue and run.deadline <= now
 
 
 def _trusted(batch: DueBatch, lease_ms: int) -> bool:
