@@ -42,7 +42,8 @@ _LONGEST = 1.0  # s that may have passed on a message when it takes up another a
 class Place(NamedTuple):
     """Where messages of a task go, as far as that matters here."""
 
-    keys: frozenset[str] = frozenset()  # how a message says that it came from there; none: never
+    #: (exchange, routing key) of a message that came from there; none: never
+    keys: frozenset[tuple[str, str]] = frozenset()
     priority: int = 0
     limited: bool = False  # by a time limit of its own
 
@@ -85,8 +86,10 @@ class RunAhead:
         self._message = self._uuid = request["id"]
         self._lease, self._saga, self._parent = _NOBODY, "", ""
         whence = request.get("delivery_info") or {}
-        self._key, self._priority = whence.get("routing_key"), whence.get("priority") or 0
+        self._key = (whence.get("exchange") or "", whence.get("routing_key") or "")
+        self._priority = whence.get("priority") or 0
         self._at: Position | None = None
+        self._was: tuple[Position | None, Lease, str, str] | None = None  # before it took
         self._failed = False  # the message's own attempt
 
     def begin(self, attempt: Attempt, uuid: str, task: Any, timelimit: Any) -> float | None:
@@ -133,6 +136,7 @@ class RunAhead:
         """
         if self._progress.held or time.monotonic() > self._until or self._too_large():
             return ""
+        self._was = self._at, self._lease, self._uuid, self._parent
         before, self._parent = self._lease, self._uuid
         self._lease = Lease(run.id, dispatch.step, dispatch.phase, dispatch.attempt)
         self._uuid = uuid = task_id(run, dispatch.step, dispatch.phase, dispatch.attempt)
@@ -146,6 +150,16 @@ class RunAhead:
         reached("ahead.told", delivery)
         self.left -= 1
         return self._runtime.new_holder()
+
+    def not_granted(self) -> None:
+        """What was to follow is not ours: it may be at work elsewhere, under that very lease."""
+        if self._was is None:
+            return
+        self._at, self._lease, self._uuid, self._parent = self._was
+        if self._at is None:
+            self._progress.forget(self._message)
+        else:
+            self._progress.tell(self._at)
 
     def _too_large(self) -> bool:
         most = self._progress.most_memory
@@ -248,5 +262,7 @@ def _place_of(runtime: Runtime, name: str) -> Place:
     queue, priority = options["queue"], task.priority
     if priority is None:
         priority = options.get("priority")
-    keys = frozenset(key for key in (queue.name, queue.routing_key) if key)
+    exchange = queue.exchange.name if queue.exchange else ""
+    # The first is what Celery says where a queue has an exchange of the usual kind.
+    keys = frozenset({("", queue.name), (exchange, queue.routing_key or "")})
     return Place(keys, priority or 0, bool(limits_of(None, task, Limits())))

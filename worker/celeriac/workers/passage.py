@@ -219,6 +219,9 @@ class Passage:
             # The id was started anew, or the run is gone: nobody is left who could use the report.
             log.warning("%s: its report was refused: %s", self.work.name, refused)
             return _ignore(f"{self.work.name}: {refused.code}")
+        finally:
+            if self._ahead is not None and self.following is None:
+                self._ahead.not_granted()
         return None
 
     def _complete(self, output: Output, request: Any) -> None:

@@ -1,0 +1,80 @@
+"""Where a message came from and where it has got to, without a worker.
+
+Owns: queues that share a routing key, and what is told where a claim was refused.  Refuses to know:
+what workers make of it (`test_ahead`).
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+from celery import Celery
+from kombu import Exchange, Queue
+
+from celeriac import Sagas
+from celeriac.machine import Dispatch
+from celeriac.store import Lease
+from celeriac.workers.ahead import RunAhead
+from celeriac.workers.limits import Limits
+from celeriac.workers.progress import Progress
+from tests.machine.story import Story, saga, step
+
+if TYPE_CHECKING:
+    from celeriac.engine import Attempt
+    from celeriac.workers.runtime import Runtime
+
+PLAN = saga("book", "pay")
+
+
+def running_ahead(runtime: Any, whence: dict[str, Any]) -> tuple[RunAhead, Progress]:
+    """What may follow on the message of `book`, and what the main process hears of it."""
+    progress = Progress()
+    request = {"id": "order-42:book:1", "delivery_info": whence}
+    return RunAhead(cast("Runtime", runtime), progress, request, Limits()), progress
+
+
+@pytest.mark.parametrize(
+    ("exchange", "key", "suits"),
+    [("quick", "task", False), ("slow", "task", True), ("", "slow", True), ("", "quick", False)],
+)
+def test_a_routing_key_means_something_at_its_exchange(
+    exchange: str, key: str, suits: bool
+) -> None:
+    """Two queues may have one key, each at another exchange."""
+    app = Celery("shop", broker="memory://")
+    app.conf.saga_redis_url = "redis://localhost:1/0"  # nobody asks it
+    app.conf.task_queues = [
+        Queue(name, Exchange(name, type="topic"), routing_key="task") for name in ("quick", "slow")
+    ]
+    app.conf.task_routes = {"shop.pay": {"queue": "slow"}}
+    sagas = Sagas(app)
+
+    @sagas.step(name="shop.pay")
+    def pay() -> None:
+        """Take the money."""
+
+    app.tasks["shop.pay"].saga_tracer = len
+    ahead, _ = running_ahead(sagas.runtime, {"exchange": exchange, "routing_key": key})
+    assert ahead.suits(step("pay"), "do") is suits
+
+
+def test_a_lease_that_was_not_granted_is_nobodys_here() -> None:
+    """Somebody else may be at that attempt, and must not lose it with our child."""
+    engine = SimpleNamespace(terms=SimpleNamespace(run_ahead=10))
+    runtime = SimpleNamespace(engine=engine, new_holder=lambda: "nonce")
+    ahead, progress = running_ahead(runtime, {})
+    story = Story(PLAN)
+    story.start()
+    run = story.run
+    book = SimpleNamespace(
+        delivery=SimpleNamespace(run_id=run.id, step="book", phase="do", attempt=1), plan=PLAN
+    )
+    task = SimpleNamespace(name="shop.book")
+    ahead.begin(cast("Attempt", book), "order-42:book:1", task, None)
+    assert ahead.take(run, PLAN.by_name["pay"], Dispatch("pay", "do", 1, 0)) == "nonce"
+    (told,) = progress.positions().values()
+    assert told.leases == {Lease(run.id, "book", "do", 1), Lease(run.id, "pay", "do", 1)}
+    ahead.not_granted()
+    assert not progress.positions()
