@@ -153,7 +153,7 @@ def _asking(kit: Kit) -> Saga[Trip, Ticket]:
     def asking(flow: Flow, trip: Trip) -> Ticket:
         return flow.step(ask, trip)
 
-    return kit.sagas.saga(asking)
+    return kit.sagas.saga(name="asking_another")(asking)
 
 
 def told(kit: Kit, run: RunHandle[Any]) -> dict[str, Any]:
