@@ -12,14 +12,17 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+from billiard.exceptions import Terminated, WorkerLostError
 from celery.concurrency import prefork, solo
 from celery.concurrency import thread as threads
 from celery.worker import state
+from celery.worker.request import Request
 
 from celeriac.errors import StoreUnavailable
 from celeriac.store import Lease
 from celeriac.workers import LeaseKeeper, forks
-from celeriac.workers.leases import has_died
+from celeriac.workers.headers import HEADER
+from celeriac.workers.leases import SagaRequest, has_died
 
 if TYPE_CHECKING:
     from celeriac.store import Store
@@ -107,6 +110,20 @@ def test_a_beat_renews_what_is_at_work_in_any_pool(
     keeper = LeaseKeeper(cast("Store", store), 15, deque(), forks=lambda: forking)
     keeper._beat()
     assert (store.lapsed, store.renewed) == (([lease], []) if dies else ([], [lease]))
+
+
+@pytest.mark.parametrize("error", [Terminated(9), WorkerLostError("SIGKILL"), SystemExit(1)])
+def test_an_attempt_whose_process_is_gone_is_reported(
+    monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    """Whoever has ended it, an operator too."""
+    monkeypatch.setattr(Request, "on_failure", lambda *_: None)
+    deaths: deque[Lease] = deque()
+    request: Any = SagaRequest.__new__(SagaRequest)
+    request._task = SimpleNamespace(saga_runtime=SimpleNamespace(deaths=deaths, progress=None))
+    request._request_dict = {HEADER: ["order-42", 1, "pay", "do", 1, "plan"]}
+    request.on_failure(SimpleNamespace(exception=error))
+    assert list(deaths) == [Lease("order-42", "pay", "do", 1)]
 
 
 def test_a_shard_that_is_away_costs_the_others_nothing(
