@@ -226,7 +226,7 @@ def test_a_deadline_is_judged_before_anything_is_tried_again() -> None:
         crew.tick(sweeping=True)
     assert ["retry" in event.data for event in crew.events(EventKind.LOST)] == [False]
     assert crew.run().why == "deadline"
-    assert crew.run().status is RunStatus.COMPENSATED
+    assert crew.settle_down().status is RunStatus.COMPENSATED
 
 
 def test_a_death_needs_no_trust_in_old_leases() -> None:

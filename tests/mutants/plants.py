@@ -458,14 +458,6 @@ PLANTS = (
         ("tests/workers/test_places.py -k granted",),
     ),
     Plant(
-        "a death past the deadline",
-        "A step is tried again after a death although its run is past its deadline.",
-        "engine/sweep.py",
-        "if run is None or _awaits_judgement(run, self._deaths.now):",
-        "if run is None:",
-        ("tests/engine/test_deaths.py -k deadline",),
-    ),
-    Plant(
         "ahead with a timer for ever",
         "Each message with a time limit leaves a timer that comes in thirty years.",
         "workers/supervision.py",
