@@ -200,7 +200,7 @@ def test_what_is_not_inside_is_refused(
         (lambda v: v >= 1, r"compared \(>=\)"),
         (lambda v: v in [1, 2], r"compared \(==\)"),
         (lambda v: 1 in v, r"cannot be searched \(in\)"),
-        (bool, "no truth value.*let the step decide"),
+        (bool, "no truth value.*write `with flow.when"),
         (lambda v: not v, "no truth value"),
         (lambda v: v and 1, "no truth value"),
         (lambda v: 1 if v else 2, "no truth value"),

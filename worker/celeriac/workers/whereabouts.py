@@ -51,10 +51,10 @@ def redis_url(app: Celery, settings: Settings) -> str:
     conf = app.conf
     if settings.redis_url:
         found = settings.redis_url
-        _check_scheme(found, "it begins with {}, which is not a Redis; write ")
+        _check_scheme(found, "it begins with ", ", which is not a Redis; write")
     else:
         found = ";".join(all_broker_urls(conf))
-        _check_scheme(found, "run state needs a Redis, and the broker is not one ({}); set ")
+        _check_scheme(found, "run state needs a Redis, and the broker is not one (", "); set")
         if scheme_of(found) != "sentinel" and len(all_broker_urls(conf)) > 1:
             raise ConfigurationError(
                 "saga_redis_url: there are several brokers, and run state is in one Redis; set "
@@ -63,12 +63,13 @@ def redis_url(app: Celery, settings: Settings) -> str:
     return completed(found, conf)
 
 
-def _check_scheme(url: str, problem: str) -> None:
+def _check_scheme(url: str, problem: str, advice: str) -> None:
+    """Raise ConfigurationError, with *problem*, the scheme and *advice*, unless it is a Redis."""
     scheme = scheme_of(url)
     if scheme not in SCHEMES:
-        told = problem.format(scheme or "no scheme")
+        told = f"{problem}{scheme or 'no scheme'}{advice}"
         raise ConfigurationError(
-            f"saga_redis_url: {told}app.conf.saga_redis_url = 'redis://host:6379/0'"
+            f"saga_redis_url: {told} app.conf.saga_redis_url = 'redis://host:6379/0'"
         )
 
 
