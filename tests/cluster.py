@@ -89,7 +89,18 @@ class Cluster:
     def kill(self, node: RedisServer) -> None:
         """Kill a primary, and wait until its replica has taken over."""
         node.kill()
-        until(lambda: len(self.primaries()) == self._primaries and self.is_well(), "a failover")
+        until(self._has_taken_over, "a failover")
+
+    def _has_taken_over(self) -> bool:
+        """True once every node that lives knows of living nodes alone as owners of slots."""
+        living = [node for node in self.nodes if node.alive]
+        ports = {node.port for node in living}
+        owners = {
+            int(primary[1])
+            for node in living
+            for _, _, primary, *_ in self.ask(node, "CLUSTER", "SLOTS")
+        }
+        return owners <= ports and len(self.primaries()) == self._primaries and self.is_well()
 
     def begin_move(self, slot: int, to: RedisServer) -> RedisServer:
         """Begin to move a slot; return the node that has it."""

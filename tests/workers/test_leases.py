@@ -5,6 +5,7 @@ Owns: `forks`, `has_died`, and a beat over requests of any pool.  Refuses to kno
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 from collections import deque
@@ -132,6 +133,7 @@ def test_a_shard_that_is_away_costs_the_others_nothing(
     """Each shard is renewed in its own time, hears of its own outage, and is told of once."""
     even, odd = Lease("even", "pay", "do", 1), Lease("odd", "pay", "do", 1)
     store, now = _Store(), [100.0]
+    caplog.set_level(logging.WARNING, "celeriac")  # whatever was set in this process before
     monkeypatch.setattr("celeriac.workers.leases.lease_of", lambda request: request.lease)
     monkeypatch.setattr("celeriac.workers.leases.time.monotonic", lambda: now[0])
     requests = [
