@@ -84,7 +84,11 @@ class Cluster:
         """True if all slots are served, as every node that lives sees it."""
         living = [node for node in self.nodes if node.alive]
         told = [self.ask(node, "CLUSTER", "INFO") for node in living]
-        return all(_says(each, "cluster_state") == "ok" for each in told)
+        # The state alone is said to be well by one that has not heard of all owners yet.
+        return all(
+            _says(each, "cluster_state") == "ok" and int(_says(each, "cluster_slots_ok")) == SLOTS
+            for each in told
+        )
 
     def kill(self, node: RedisServer) -> None:
         """Kill a primary, and wait until its replica has taken over."""
