@@ -55,13 +55,13 @@ class Told(NamedTuple):
     events: tuple[tuple[str, dict[str, Any]], ...] = ()  # (type, fields), as Celery tells them
 
 
-class Tale(float):
+class ReportedRuntime(float):
     """How long a message's own task took, as Celery tells it, and what was run ahead after it."""
 
     steps: tuple[Told, ...] = ()
 
     @classmethod
-    def of(cls, seconds: float | None, steps: list[Told]) -> Tale:
+    def of(cls, seconds: float | None, steps: list[Told]) -> ReportedRuntime:
         """The same number, with *steps*."""
         made = cls(seconds or 0.0)
         made.steps = tuple(steps)

@@ -24,7 +24,7 @@ from celeriac.engine import Work
 from celeriac.errors import CommandRefused, RunNotFound, SagaError, StoreError
 from celeriac.observing import log, title
 from celeriac.points import reached
-from celeriac.workers.ahead import Tale, may_run_ahead
+from celeriac.workers.ahead import ReportedRuntime, may_run_ahead
 from celeriac.workers.headers import header_in, parse_header
 from celeriac.workers.limits import HANDED
 from celeriac.workers.passage import Passage, ignored_message
@@ -97,7 +97,9 @@ def _and_what_follows(first: Passage, tracer: Tracer, ahead: RunAhead) -> Any:
             log.warning("%s: a hook raised %s", passage.work.name, type(error).__name__)
     if raised is not None:
         raise raised
-    return told._replace(runtime=Tale.of(told.runtime, ahead.told)) if ahead.told else told
+    return (
+        told._replace(runtime=ReportedRuntime.of(told.runtime, ahead.told)) if ahead.told else told
+    )
 
 
 def _passed(passage: Passage, tracer: Tracer) -> tuple[Any, Exception | None]:

@@ -254,11 +254,15 @@ class Passage:
         return self._tale(failed, recorded.failure, done, request)
 
     def _goes_on(self, ended: Ended, request: Any) -> bool:
-        """True if what follows was taken up: then Celery need send nothing."""
+        """True if what follows was taken up: then Celery need send nothing.
+
+        A report that was decided anew may have more that follows: that is sent.
+        """
         self.following = ended.following
         if self.following is None:
             return False
         request.chain = request.errbacks = None
+        self._send(ended.done)
         return True
 
     def next(self, task: Any, work: Work) -> Passage:

@@ -122,8 +122,16 @@ class Supervision:
         job = request._apply_result and request._apply_result()  # noqa: SLF001 -- Celery's own
         if job is None:
             return
+        self._soon(self._kill, request, job, at)
+
+    def _kill(self, request: Any, job: Any, at: Position) -> None:
+        """End the child that is at an attempt, unless it has got further meanwhile."""
+        newest = self._progress.positions().get(request.id)
+        if newest is None or newest.task_id != at.task_id:
+            delattr(request, _ENDED)  # what it is at now has a limit of its own
+            return
         job._timeout = at.limit  # noqa: SLF001 -- what the pool says of it
-        self._soon(self._worker.pool._pool.on_hard_timeout, job)  # noqa: SLF001
+        self._worker.pool._pool.on_hard_timeout(job)  # noqa: SLF001
 
 
 # --- a request ---------------------------------------------------------------------------------
