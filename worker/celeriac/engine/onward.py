@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from celeriac.errors import CommandRefused
-from celeriac.machine import Claim, followed
+from celeriac.machine import Claim, followed, steps_one_by_one
 from celeriac.store import payloads
 
 if TYPE_CHECKING:
@@ -64,11 +64,7 @@ def _likely(plan: Plan, node: Node, phase: Phase) -> Iterator[Node]:
         nodes = plan.nodes if plan.compensation_order == "forward" else plan.nodes[::-1]
         yield from (each for each in nodes[nodes.index(node) + 1 :] if each.undo)
         return
-    while len(plan.followers[node.name]) == 1 and node.choice is None:
-        (node,) = plan.followers[node.name]
-        if len(node.after) != 1:
-            return
-        yield node
+    yield from (plan.by_name[name] for name in steps_one_by_one(plan, node.name))
 
 
 def needed(node: Node, phase: Phase) -> tuple[str, ...]:

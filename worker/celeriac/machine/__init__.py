@@ -61,7 +61,13 @@ from celeriac.machine.runs import (
     StepState,
     StepStatus,
 )
-from celeriac.machine.schedule import in_undo_order, is_chosen, one_by_one, to_undo
+from celeriac.machine.schedule import (
+    in_undo_order,
+    is_chosen,
+    one_by_one,
+    steps_one_by_one,
+    to_undo,
+)
 from celeriac.machine.tables import IllegalMove
 from celeriac.machine.timing import PATROL, SHORT_DELAY, dates, due, overdue, wake_at
 from celeriac.machine.transitions import Transition, followed, transition
@@ -128,6 +134,7 @@ __all__ = [
     "one_by_one",
     "overdue",
     "retryable",
+    "steps_one_by_one",
     "to_undo",
     "transition",
     "wake_at",

@@ -156,13 +156,14 @@ def one_by_one(plan: Plan, run: Run, name: str, phase: Phase) -> Iterator[str]:
     Forward, up to the next fork, join or choice; backward, as far as the run has something to undo.
     """
     if phase == "do":
-        yield from _steps_one_by_one(plan, name)
+        yield from steps_one_by_one(plan, name)
     elif plan.compensation_order not in ("parallel", "graph"):
         names = to_undo(plan, run)
         yield from names[names.index(name) + 1 :] if name in names else ()
 
 
-def _steps_one_by_one(plan: Plan, name: str) -> Iterator[str]:
+def steps_one_by_one(plan: Plan, name: str) -> Iterator[str]:
+    """The steps that follow a step, one after the other, up to the next fork, join or choice."""
     while True:
         followers = plan.followers[name]
         if len(followers) != 1 or len(followers[0].after) != 1 or plan.by_name[name].choice:
