@@ -185,11 +185,25 @@ def test_a_store_that_does_not_answer_keeps_nobody_waiting() -> None:
     assert gauges.samples() == ()
     assert gauges.samples() == (), "the question still stands"
     assert slow.asked == 1
-    asking = gauges._asking
+    asking = gauges.begin().asking
     assert asking
     slow.answers.set()
     asking.join(20)
     assert len(gauges.samples()) == 2
+
+
+def test_what_was_fresh_when_the_look_began_counts() -> None:
+    """Whoever is kept waiting by others still sees what was answered meanwhile, once."""
+    slow, clock = Slow(), [100.0]
+    gauges = StoreGauges(slow, lambda: clock[0])
+    look = gauges.begin()
+    assert look.asking
+    look.asking.join(20)
+    clock[0] += 10 * FRESH
+    slow.answers.clear()
+    assert len(gauges.seen(look, 0)) == 2
+    assert gauges.seen(gauges.begin(), 0) == ()
+    slow.answers.set()
 
 
 def test_a_store_that_is_away_has_no_gauges() -> None:

@@ -36,6 +36,13 @@ class Sample(NamedTuple):
     value: float
 
 
+class Look(NamedTuple):
+    """Somebody who wants to know the gauges."""
+
+    asking: threading.Thread | None  # answers it; None: what is known is fresh
+    fresh_from: float  # what was found before that is too old for who looks
+
+
 class Gauges:
     """The gauges that *ask* finds."""
 
@@ -48,25 +55,32 @@ class Gauges:
         self._found_at = -FRESH
         self._asking: threading.Thread | None = None
 
-    def begin(self) -> threading.Thread | None:
+    def begin(self) -> Look:
         """Ask, unless what is known is fresh or was asked already; waits for nothing."""
         with self._lock:
-            if self._clock() - self._found_at < FRESH:
-                return None
+            fresh_from = self._clock() - FRESH
+            if self._found_at > fresh_from:
+                return Look(None, fresh_from)
             if self._asking is None:
                 self._asking = threading.Thread(
                     target=self._ask, name="celeriac-gauges", daemon=True
                 )
                 self._asking.start()
-            return self._asking
+            return Look(self._asking, fresh_from)
 
-    def samples(self, patience: float = PATIENCE) -> tuple[Sample, ...]:
-        """What was answered; nothing if there is no answer within *patience* seconds."""
-        asking = self.begin()
-        if asking is not None:
-            asking.join(patience)
+    def seen(self, look: Look, patience: float) -> tuple[Sample, ...]:
+        """What was answered; nothing if there is no answer within *patience* seconds.
+
+        What was fresh when the look began counts, however long others kept it waiting.
+        """
+        if look.asking is not None:
+            look.asking.join(patience)
         with self._lock:
-            return self._found if self._clock() - self._found_at < FRESH else ()
+            return self._found if self._found_at > look.fresh_from else ()
+
+    def samples(self) -> tuple[Sample, ...]:
+        """What is answered within `PATIENCE`, or is known and fresh."""
+        return self.seen(self.begin(), PATIENCE)
 
     def _ask(self) -> None:
         found: tuple[Sample, ...] = ()
@@ -83,9 +97,12 @@ class Gauges:
 def all_samples(gauges: Sequence[Gauges]) -> list[Sample]:
     """What all of them say; they are asked at the same time, and share one patience."""
     end = time.monotonic() + PATIENCE
-    for each in gauges:
-        each.begin()
-    return [sample for each in gauges for sample in each.samples(max(0.0, end - time.monotonic()))]
+    looks = [(each, each.begin()) for each in gauges]
+    return [
+        sample
+        for each, look in looks
+        for sample in each.seen(look, max(0.0, end - time.monotonic()))
+    ]
 
 
 class StoreGauges(Gauges):
