@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from celeriac.observing.metrics.feed import KEPT, Feed, reporting
+from celeriac.observing.metrics.feed import KEPT, Feed, _Outbox, reporting
 from celeriac.observing.metrics.tally import Tally
 from celeriac.observing.observers import Asked, Refused
 from tests.processes import until
@@ -47,10 +47,12 @@ def child(work: Callable[[], object]) -> int:
         warnings.simplefilter("ignore", DeprecationWarning)
         pid = os.fork()
     if pid == 0:
+        failed = True
         try:
             work()
+            failed = False
         finally:
-            os._exit(0)
+            os._exit(failed)
     return pid
 
 
@@ -173,7 +175,7 @@ def test_threads_of_a_child_share_its_outbox(tally: Tally, feed: Feed) -> None:
             thread.start()
         for thread in threads:
             thread.join()
-        feed.flush()
+        until(feed.flush, "the pipe took everything")
 
     feed.start()
     assert os.waitpid(child(work), 0)[1] == 0
@@ -181,11 +183,32 @@ def test_threads_of_a_child_share_its_outbox(tally: Tally, feed: Feed) -> None:
     assert started(tally) == 2_000
 
 
+def test_threads_of_a_new_child_agree_on_one_outbox(
+    feed: Feed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However they meet at the first sample, none counts into an outbox that nobody sends."""
+    meet = threading.Barrier(2, timeout=20)
+
+    class Met(_Outbox):
+        def __init__(self, pipe: int) -> None:
+            meet.wait()
+            super().__init__(pipe)
+
+    monkeypatch.setattr("celeriac.observing.metrics.feed._Outbox", Met)
+    found: list[object] = []
+    threads = [threading.Thread(target=lambda: found.append(feed._own_outbox())) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert found[0] is found[1]
+
+
 def test_samples_are_sent_when_something_happens(tally: Tally, feed: Feed) -> None:
     """The time of a round trip waits for an event, a refusal or a sweep to go along with."""
     counted: list[Any] = []
     flushed: list[int] = []
-    feed.flush = lambda: flushed.append(len(counted))  # type: ignore[method-assign]
+    feed.flush = lambda: bool(flushed.append(len(counted)))  # type: ignore[method-assign,func-returns-value]
     report = reporting(counted.append, feed)
     report(Asked("read", 0.1))
     report(Asked("commit", 0.1))

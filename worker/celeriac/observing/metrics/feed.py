@@ -43,7 +43,7 @@ class Feed:
         self._note, self._owner = note, os.getpid()
         self._read, self._write = os.pipe()
         os.set_blocking(self._write, False)
-        self._outbox: tuple[int, _Outbox] | None = None
+        self._outboxes: dict[int, _Outbox] = {}  # by process: a child inherits its parent's
         self._reader: threading.Thread | None = None
         self._stopped = threading.Event()
 
@@ -56,16 +56,16 @@ class Feed:
         else:
             self._own_outbox().add(name, labels, value)
 
-    def flush(self) -> None:
-        """Send what this process has kept."""
-        if os.getpid() != self._owner:
-            self._own_outbox().flush()
+    def flush(self) -> bool:
+        """Send what this process has kept; False if some is left, since the pipe is full."""
+        return os.getpid() == self._owner or self._own_outbox().flush()
 
     def _own_outbox(self) -> _Outbox:
         """The outbox of this process: what a child inherits may be locked for ever."""
-        if self._outbox is None or self._outbox[0] != os.getpid():
-            self._outbox = (os.getpid(), _Outbox(self._write))
-        return self._outbox[1]
+        pid = os.getpid()
+        found = self._outboxes.get(pid)
+        # Threads that come first together agree on one: `setdefault` is one step.
+        return found or self._outboxes.setdefault(pid, _Outbox(self._write))
 
     # --- the main process ----------------------------------------------------------------------
 
@@ -120,7 +120,7 @@ class _Outbox:
         if self._unsent >= FULL:
             self.flush()
 
-    def flush(self) -> None:
+    def flush(self) -> bool:
         with self._lock:
             self._unsent = 0
             while self._lines:
@@ -128,9 +128,10 @@ class _Outbox:
                 try:
                     os.write(self._pipe, piece)
                 except OSError:
-                    return  # full for the moment; or nobody is left to read it
+                    return False  # full for the moment; or nobody is left to read it
                 for _ in range(count):
                     self._lines.popleft()
+            return True
 
     def _piece(self) -> tuple[int, bytes]:
         """As many lines as one write takes whole."""
