@@ -11,6 +11,8 @@ import re
 import threading
 from typing import TYPE_CHECKING, Any
 
+from tests.processes import until
+
 if TYPE_CHECKING:
     from typing import Self
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
     from tests.workers.world import World
 
+_ARE_YOU_THERE = "test-listening"
 _LAST = "that-is-all"
 _BODY = re.compile(r'"body": "([A-Za-z0-9+/=]+)"')
 
@@ -33,18 +36,25 @@ class Events:
 
     def _watch(self) -> None:
         with self._app.connection_for_read() as given:
-            receiver = self._app.events.Receiver(given, handlers={"*": self.seen.append})
+            receiver = self._app.events.Receiver(given, handlers={"*": self._take})
             with receiver.consumer_context() as (connection, _, _):
-                self._ready.set()
                 while not self._stopping.is_set():
                     try:
                         connection.drain_events(timeout=0.1)
                     except TimeoutError:
                         continue
 
+    def _take(self, event: dict[str, Any]) -> None:
+        if event["type"] == _ARE_YOU_THERE:
+            self._ready.set()
+        else:
+            self.seen.append(event)
+
     def __enter__(self) -> Self:
         self._thread.start()
-        assert self._ready.wait(10), "nobody listens to the events"
+        # It subscribes at some time after it began to consume: only an event that arrives tells.
+        with self._app.connection_for_write() as given, self._app.events.Dispatcher(given) as ask:
+            until(lambda: ask.send(_ARE_YOU_THERE) or self._ready.wait(0.1), "somebody listens")
         return self
 
     def __exit__(self, *_: object) -> None:
