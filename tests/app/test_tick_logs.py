@@ -46,6 +46,7 @@ def beat(name: str) -> Scheduler:
     """A beat whose broker is away, and which has one task to send."""
     app = Celery("away", broker=f"redis://127.0.0.1:{free_port()}/0")
     app.conf.task_publish_retry = False
+    app.conf.broker_transport_options = {"max_retries": 1, "interval_start": 0}
     app.conf.beat_schedule = {name: {"task": name, "schedule": 1.0}}
     scheduler = Scheduler(app=app)
     scheduler.setup_schedule()
