@@ -45,31 +45,31 @@ def hire(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[.
         assert each.trouble == []
 
 
-def again(crew: Fleet) -> bool:
+def again(fleet: Fleet) -> bool:
     """True once a second process is ready."""
-    place = crew.places["w1"]
+    place = fleet.places["w1"]
     return place.generation > 1 and place.ready > 0
 
 
-def causes(crew: Fleet) -> set[str]:
+def causes(fleet: Fleet) -> set[str]:
     """Why processes were replaced."""
-    return {each.cause for each in crew.replaced}
+    return {each.cause for each in fleet.replaced}
 
 
 def test_a_worker_that_works_is_left_alone(hire: Callable[..., Fleet]) -> None:
     """As long as its probes come through, nobody replaces it."""
-    crew = hire("wait")
+    fleet = hire("wait")
     over = time.monotonic() + 2
     until(lambda: time.monotonic() > over, "time has passed", 15)
-    assert (crew.places["w1"].generation, crew.replaced) == (1, [])
+    assert (fleet.places["w1"].generation, fleet.replaced) == (1, [])
 
 
 def test_who_was_killed_is_started_again(hire: Callable[..., Fleet]) -> None:
     """What the nemesis ends is not counted as trouble."""
-    crew = hire("wait")
-    crew.places["w1"].dismiss(SIGKILL)
-    until(lambda: again(crew), "it is replaced", 15)
-    assert crew.replaced == []
+    fleet = hire("wait")
+    fleet.places["w1"].dismiss(SIGKILL)
+    until(lambda: again(fleet), "it is replaced", 15)
+    assert fleet.replaced == []
 
 
 @pytest.mark.parametrize(
@@ -83,36 +83,36 @@ def test_who_leaves_or_crashes_is_replaced(
     hire: Callable[..., Fleet], word: str, cause: str
 ) -> None:
     """A process that ends, or says that it is done for, is replaced and counted."""
-    crew = hire(word)
-    until(lambda: again(crew), "it is replaced", 15)
-    assert causes(crew) == {cause}
+    fleet = hire(word)
+    until(lambda: again(fleet), "it is replaced", 15)
+    assert causes(fleet) == {cause}
 
 
 def test_who_is_deaf_is_replaced(hire: Callable[..., Fleet]) -> None:
     """A worker that lives and takes no message any more is replaced."""
-    crew = hire("wait", probed=False)
-    until(lambda: again(crew), "it is replaced", 15)
-    assert causes(crew) == {"deaf"}
+    fleet = hire("wait", probed=False)
+    until(lambda: again(fleet), "it is replaced", 15)
+    assert causes(fleet) == {"deaf"}
 
 
 def test_who_is_disturbed_is_not_deaf(hire: Callable[..., Fleet]) -> None:
     """While a fault keeps a worker from its work, and a little later, nobody expects it."""
-    crew = hire("wait", probed=False)
-    place = crew.places["w1"]
+    fleet = hire("wait", probed=False)
+    place = fleet.places["w1"]
     for _ in range(2):
         place.disturb()
     place.pardon(0.0)
     over = time.monotonic() + 2
     until(lambda: time.monotonic() > over, "time has passed", 15)
-    assert crew.replaced == []
+    assert fleet.replaced == []
     place.pardon(0.5)
-    until(lambda: again(crew), "it is replaced", 15)
-    assert causes(crew) == {"deaf"}
+    until(lambda: again(fleet), "it is replaced", 15)
+    assert causes(fleet) == {"deaf"}
 
 
 def test_who_will_not_end_is_ended(hire: Callable[..., Fleet]) -> None:
     """A worker that does not come to its end in good order is ended at last."""
-    crew = hire("stubborn")
-    crew.places["w1"].dismiss(SIGTERM)
-    until(lambda: again(crew), "it is replaced", 15)
-    assert causes(crew) == {"took more than 0.8 s to end"}
+    fleet = hire("stubborn")
+    fleet.places["w1"].dismiss(SIGTERM)
+    until(lambda: again(fleet), "it is replaced", 15)
+    assert causes(fleet) == {"took more than 0.8 s to end"}

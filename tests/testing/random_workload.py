@@ -139,7 +139,7 @@ class RandomWorkload:
         """I4: whatever was reported and taken is in the history, however late it came."""
         kinds = ("completed", "failed", "late", "skipped")
         noted = {(e.step, e.phase, e.attempt) for e in events if e.kind.value in kinds}
-        taken = {d[2:5] for d in self.lab.world.record.reported if d.run_id == run_id}
+        taken = {d[2:5] for d in self.lab.world.observed.reported if d.run_id == run_id}
         assert taken <= noted, f"I4: reported, and not in the history: {taken - noted}"
 
     def _check_pace(self, events: list[Event]) -> None:
@@ -151,11 +151,11 @@ class RandomWorkload:
 
     def _count(self, storm: Storm) -> None:
         self.seen.update(storm.happened)
-        self.seen.update(f"refused: {reason}" for reason in self.lab.world.record.refused)
-        for _, event in self.lab.world.record.events:
+        self.seen.update(f"refused: {reason}" for reason in self.lab.world.observed.refused)
+        for _, event in self.lab.world.observed.events:
             self.seen[event.kind.value] += 1
             if event.data.get("late") or event.data.get("outcome") == "completed":
                 self.seen["late success"] += event.kind.value in ("late", "completed")
         self.seen["forbidden"] += sum(verb == "forbidden" for verb, _ in ledger.log)
-        self.seen["double sweep"] += self.lab.world.record.double_sweeps
+        self.seen["double sweep"] += self.lab.world.observed.double_sweeps
         self.seen["in one storm"] = 1

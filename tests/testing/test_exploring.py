@@ -15,7 +15,7 @@ from celeriac import InputInvalid
 from celeriac.settings import Settings
 from celeriac.testing import BrokenLaw, Lab, check_compensation, explore
 from celeriac.testing.exploration_progress import estimate
-from celeriac.testing.faults import course_of, mishaps, paths_of
+from celeriac.testing.faults import course_of, paths_of, possible_faults
 from tests.testing import example_mistakes, sagas, shop
 from tests.testing.example_mistakes import MISTAKES, balance, buy, check, fresh
 
@@ -68,7 +68,7 @@ def test_the_mended_example_passes_ahead() -> None:
     lab = Lab(settings)
     fresh()
     lab.start(buy, ORDER)
-    assert len(lab.run().world.record.mail) == 1
+    assert len(lab.run().world.observed.mail) == 1
     budget = {"pairs": False, "seconds": A_LONG_TIME, "settings": settings}
     report = explore(buy, ORDER, check=check, fresh=fresh, **budget)  # type: ignore[arg-type]
     assert report.ok, report
@@ -107,7 +107,7 @@ def test_every_kind_of_fault_is_tried() -> None:
     lab.lose("charge")
     lab.start(buy, ORDER)
     lab.run()
-    tried = {(each.verb, each.at) for each in mishaps(course_of(lab.world), -1)}
+    tried = {(each.verb, each.at) for each in possible_faults(course_of(lab.world), -1)}
     tried |= {(each.verb, each.at) for path in paths_of(buy.planned.plan) for each in path}
     wanted = {
         ("crash", "client before commit"),

@@ -300,7 +300,7 @@ def test_a_message_goes_astray(lab: Lab, trouble: str) -> None:
     assert fault.happened == 1
     assert names() == ["reserve", "charge", "ship"]
     assert run.status == "completed"
-    assert len(lab.world.record.refused) == (trouble != "lose")
+    assert len(lab.world.observed.refused) == (trouble != "lose")
 
 
 def test_the_store_is_cut_off(lab: Lab) -> None:

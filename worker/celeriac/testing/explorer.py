@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from celeriac.errors import SagaError
 from celeriac.testing.audit import audit
 from celeriac.testing.exploration_progress import shown
-from celeriac.testing.faults import Course, Mishap, course_of, mishaps, paths_of
+from celeriac.testing.faults import Course, PossibleFault, course_of, paths_of, possible_faults
 from celeriac.testing.generated_test import Case, Wrong, write_test
 from celeriac.testing.lab import Lab
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     Check = Callable[[LabRun[Any]], object]
 
-Schedule = tuple[Mishap, ...]
+Schedule = tuple[PossibleFault, ...]
 _LEVELS = ("paths", "with one fault", "with two faults")
 
 
@@ -195,7 +195,7 @@ class _Exploration:
         if self._fresh:
             self._fresh()
         lab = Lab(self._settings)
-        armed = [(mishap, mishap.arm(lab, run_id)) for mishap in schedule]
+        armed = [(each, each.arm(lab, run_id)) for each in schedule]
         case = Case(self._saga, self._inputs, schedule, self._check, self._fresh, run_id)
         wrong, starts = self._live(lab, case)
         if wrong is not None:
@@ -203,7 +203,7 @@ class _Exploration:
             self._report.findings.append(Finding(wrong.what, schedule, lab.story(), test))
             return None
         # What a path forces may be forestalled by a fault; a fault has its place, and got there.
-        if any(mishap.place >= 0 and fault and not fault.happened for mishap, fault in armed):
+        if any(each.place >= 0 and fault and not fault.happened for each, fault in armed):
             self._report.missed += 1
             return None
         return course_of(lab.world)
@@ -217,8 +217,8 @@ class _Exploration:
                 starts += 1
                 run = lab.start(self._saga, *self._inputs, id=case.run_id)
             lab.run()
-            for mishap in case.schedule:
-                mishap.afterwards(lab, run)
+            for fault in case.schedule:
+                fault.afterwards(lab, run)
         except SagaError:
             raise  # the input is wrong, or the app: no schedule can help
         except Exception as error:  # noqa: BLE001 -- whatever it is, it is what was found
@@ -274,9 +274,9 @@ class _More(Sequence[Schedule]):
         begin = self._ends[place - 1] if place else 0
         return (*self._courses[place][0], self._offered(place)[number - begin])
 
-    def _offered(self, number: int) -> list[Mishap]:
+    def _offered(self, number: int) -> list[PossibleFault]:
         schedule, course = self._courses[number]
-        return list(mishaps(course, max((each.place for each in schedule), default=-1)))
+        return list(possible_faults(course, max((each.place for each in schedule), default=-1)))
 
 
 def _row(level: Level) -> str:

@@ -1,6 +1,6 @@
 """What the explorer lets go wrong: each as a value that can be armed, told, and written as a test.
 
-Owns: the catalogue: which mishaps a course of events offers, one for each point and each message.
+Owns: the catalogue: which faults a course of events offers, one for each point and each message.
 Refuses to know: which of them are tried together, and what follows.
 
 A read changes nothing, so to die around one is to die at the write before or after it; to die
@@ -34,7 +34,7 @@ _MANY = 100  # attempts; what is tried more often is not made to fail each time
 
 
 @dataclass(frozen=True, slots=True)
-class Mishap:
+class PossibleFault:
     """One thing that goes wrong: a method of the lab, and what it is given."""
 
     verb: str
@@ -78,14 +78,16 @@ class Course(NamedTuple):
 
 def course_of(world: World) -> Course:
     """The course of a lab that has come to rest."""
-    return Course(tuple(world.record.reached), tuple(world.record.mail), world.settings.lease_ms)
+    return Course(
+        tuple(world.observed.reached), tuple(world.observed.mail), world.settings.lease_ms
+    )
 
 
-def paths_of(plan: Plan) -> list[tuple[Mishap, ...]]:
+def paths_of(plan: Plan) -> list[tuple[PossibleFault, ...]]:
     """Every path that one step can force: all is well, or it fails for good, or all is undone."""
-    paths: list[tuple[Mishap, ...]] = [()]
+    paths: list[tuple[PossibleFault, ...]] = [()]
     if plan.pivot is None:
-        paths.append((Mishap("cancel in the end", ""),))
+        paths.append((PossibleFault("cancel in the end", ""),))
     only_forward = set[str]()  # what comes after the pivot
     for node in plan.nodes:
         if only_forward & set(node.after):
@@ -93,16 +95,16 @@ def paths_of(plan: Plan) -> list[tuple[Mishap, ...]]:
             only_forward.add(node.name)
             continue
         refused, tried = Abort("forced by the explorer"), {"after": True}
-        paths.append((Mishap("fail", node.name, {"error": refused}),))
-        paths.append((Mishap("fail", node.name, {"error": refused, **tried}),))
+        paths.append((PossibleFault("fail", node.name, {"error": refused}),))
+        paths.append((PossibleFault("fail", node.name, {"error": refused, **tried}),))
         if (node.retry.max_attempts or FOR_EVER) < _MANY:
-            paths.append((Mishap("fail", node.name, tried),))
+            paths.append((PossibleFault("fail", node.name, tried),))
         if node.pivot:
             only_forward.add(node.name)
     return paths
 
 
-def mishaps(course: Course, after: int) -> Iterator[Mishap]:
+def possible_faults(course: Course, after: int) -> Iterator[PossibleFault]:
     """Everything that can go wrong in a course of events, beginning after a place in it."""
     for place, point in enumerate(course.points):
         if place > after:
@@ -110,7 +112,7 @@ def mishaps(course: Course, after: int) -> Iterator[Mishap]:
     for who, nth, place in course.mail:
         if place > after:
             for verb, given in _OF_MESSAGES:
-                yield Mishap(verb, who, {**given, **_nth(nth)}, place)
+                yield PossibleFault(verb, who, {**given, **_nth(nth)}, place)
 
 
 _OF_MESSAGES: tuple[tuple[str, dict[str, str]], ...] = (
@@ -121,7 +123,7 @@ _OF_MESSAGES: tuple[tuple[str, dict[str, str]], ...] = (
 )
 
 
-def _at_point(point: Point, place: int, lease: int) -> Iterator[Mishap]:
+def _at_point(point: Point, place: int, lease: int) -> Iterator[PossibleFault]:
     if point.when != "before" or point.who == "operator":
         return
     nth, of_step = _nth(point.nth), point.who not in OTHERS
@@ -129,21 +131,21 @@ def _at_point(point: Point, place: int, lease: int) -> Iterator[Mishap]:
         yield from _cancels(point, place, nth)
     if point.contact == "read":
         return
-    yield Mishap("crash", point.name, nth, place)
+    yield PossibleFault("crash", point.name, nth, place)
     zombie = f"{2 * lease / 1000:g}s"
     if point.contact in _STOPPABLE:
-        yield Mishap("stop", point.name, {"duration": zombie, **nth}, place)
+        yield PossibleFault("stop", point.name, {"duration": zombie, **nth}, place)
     if point.contact in _STOPPABLE and of_step:
-        yield Mishap("stop", point.name, nth, place)
+        yield PossibleFault("stop", point.name, nth, place)
     if point.contact == "body":
-        yield Mishap("late", point.who, nth, place)
+        yield PossibleFault("late", point.who, nth, place)
         if not point.who.startswith(UNDO):
-            yield Mishap("late", point.who, {"duration": zombie, **nth}, place)
+            yield PossibleFault("late", point.who, {"duration": zombie, **nth}, place)
 
 
-def _cancels(point: Point, place: int, nth: dict[str, int]) -> Iterator[Mishap]:
+def _cancels(point: Point, place: int, nth: dict[str, int]) -> Iterator[PossibleFault]:
     if not point.who.startswith(UNDO) and not (point.who == "client" and point.contact != "send"):
-        yield Mishap("cancel", point.name, nth, place)
+        yield PossibleFault("cancel", point.name, nth, place)
 
 
 def _cancel(run: LabRun[Any]) -> None:

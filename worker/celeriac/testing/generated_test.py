@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from celeriac.sagas import Saga
-    from celeriac.testing.faults import Mishap
+    from celeriac.testing.faults import PossibleFault
 
 
 class Wrong(NamedTuple):
@@ -36,7 +36,7 @@ class Case:
 
     saga: Saga[Any, Any]
     inputs: Sequence[Any]
-    schedule: Sequence[Mishap]
+    schedule: Sequence[PossibleFault]
     check: Callable[..., object] | None
     fresh: Callable[[], object] | None
     run_id: str
@@ -49,7 +49,7 @@ def write_test(case: Case, wrong: Wrong) -> str:
     given = [page.value(each, f"input_{number}") for number, each in enumerate(case.inputs, 1)]
     saga = page.name_of_saga(case.saga)
     start = f'run = lab.start({", ".join([saga, *given])}, id="{case.run_id}")'
-    pairs = [mishap.lines(case.run_id) for mishap in case.schedule]
+    pairs = [fault.lines(case.run_id) for fault in case.schedule]
     lines = [f"{page.name_of(case.fresh, 'fresh')}()"] if case.fresh else []
     lines += [line for first, _ in pairs for line in first]
     lines += [start, *[f"{start}  # its client died: again"] * (case.starts - 1), "lab.run()"]

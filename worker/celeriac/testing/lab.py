@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from celeriac.errors import InputInvalid
 from celeriac.machine import Duration, EventKind, duration_ms
 from celeriac.testing.fault_points import Fault, checked_point, checked_who
-from celeriac.testing.lab_sagas import LabRun, Stage
+from celeriac.testing.lab_sagas import LabFamily, LabRun
 from celeriac.testing.process import ASIDE, Process
 from celeriac.testing.random_faults import Odds, Storm
 from celeriac.testing.scripted_faults import Script, failing
 from celeriac.testing.simulation import FOR_EVER, World
-from celeriac.testing.virtual_tasks import Crew
+from celeriac.testing.virtual_tasks import VirtualTasks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -45,9 +45,9 @@ class Lab:
     def __init__(self, settings: Settings | None = None) -> None:
         """*settings* replace those of the app whose saga is started first."""
         self._settings = settings
-        self._crew = Crew()
+        self._tasks = VirtualTasks()
         self._script = Script()
-        self._opened: tuple[World, Stage] | None = None
+        self._opened: tuple[World, LabFamily] | None = None
         self._unchecked: list[Callable[[], object]] = []
 
     # --- running -------------------------------------------------------------------------------
@@ -66,7 +66,7 @@ class Lab:
         Without *id* it is called `run-1`, the next `run-2`.  Raises what `saga.start` raises, and
         ConfigurationError for a saga of another app than the first.
         """
-        self._crew.hire(saga)
+        self._tasks.add_saga(saga)
         world, stage = self._open()
         run_id = id if id is not None else f"run-{len(world.store.runs()) + 1}"
         options = {"tags": tags, "if_exists": if_exists, **named}
@@ -114,14 +114,14 @@ class Lab:
     @property
     def ran(self) -> list[str]:
         """The steps and compensations whose functions were called, with each attempt."""
-        return list(self.world.record.bodies) if self._opened else []
+        return list(self.world.observed.bodies) if self._opened else []
 
     def story(self) -> str:
         """Everything that happened, for people; `!` marks what the lab let go wrong."""
-        return self._opened[0].record.story.text() if self._opened else "nothing was started"
+        return self._opened[0].observed.story.text() if self._opened else "nothing was started"
 
     def _completed(self, phase: Phase) -> list[str]:
-        events = [event for _, event in self._opened[0].record.events] if self._opened else []
+        events = [event for _, event in self._opened[0].observed.events] if self._opened else []
         kind = EventKind.COMPLETED
         return [each.step for each in events if each.kind is kind and each.phase == phase]
 
@@ -129,7 +129,7 @@ class Lab:
         """Return the handle of a run by its id."""
         world, stage = self._open()
         found = world.store.look(run_id).run
-        saga = self._crew.sagas and found and self._crew.sagas.defined.get(found.saga)
+        saga = self._tasks.sagas and found and self._tasks.sagas.defined.get(found.saga)
         return stage.handle(run_id, saga.planned.result if saga else None)
 
     # --- what goes wrong: a step ---------------------------------------------------------------
@@ -243,11 +243,11 @@ class Lab:
 
     # --- how -----------------------------------------------------------------------------------
 
-    def _open(self) -> tuple[World, Stage]:
+    def _open(self) -> tuple[World, LabFamily]:
         if self._opened is None:
-            world = World(self._crew, self._script, self._settings or self._crew.settings)
+            world = World(self._tasks, self._script, self._settings or self._tasks.settings)
             self._script.world = world
-            self._opened = (world, Stage(world))
+            self._opened = (world, LabFamily(world))
         while self._unchecked:
             self._unchecked.pop(0)()
         return self._opened
@@ -255,9 +255,9 @@ class Lab:
     def _check(self, check: Callable[[set[str]], object]) -> None:
         """Check a name, now or as soon as the lab knows what steps there are."""
         if self._opened is None:
-            self._unchecked.append(lambda: check(self._crew.steps))
+            self._unchecked.append(lambda: check(self._tasks.steps))
         else:
-            check(self._crew.steps)
+            check(self._tasks.steps)
 
     def _arm(
         self,
@@ -278,7 +278,7 @@ class Lab:
 
         def act(delivery: Any) -> Sequence[int]:
             message = f"the message of {step} · #{delivery.attempt} {what}"
-            self.world.record.story.tell(
+            self.world.observed.story.tell(
                 self.world.clock.now, "network", message, run_id=delivery.run_id, trouble=True
             )
             return copies

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from celeriac.settings import Settings
     from celeriac.testing.broker import Broker
     from celeriac.testing.checked_store import CheckedStore
-    from celeriac.testing.observations import Record
+    from celeriac.testing.observations import Observations
     from celeriac.testing.process import Trouble
-    from celeriac.testing.virtual_tasks import Crew
+    from celeriac.testing.virtual_tasks import VirtualTasks
 
 
 class Surroundings(Protocol):
@@ -38,9 +38,9 @@ class Surroundings(Protocol):
 
     engine: Engine
     store: CheckedStore
-    crew: Crew
+    tasks: VirtualTasks
     trouble: Trouble
-    record: Record
+    observed: Observations
     broker: Broker
     settings: Settings
     hired: int  # holders of attempts so far
@@ -108,7 +108,7 @@ def _claim(
         return world.engine.claim(delivery, holder(world), QUEUE, task, ahead)
     except (CommandRefused, RunNotFound, StoreError) as error:
         reason = error.reason if isinstance(error, CommandRefused) else error.code
-        world.record.refused.append(reason)
+        world.observed.refused.append(reason)
         world.tell(process, f"not claimed: {reason}")
         return None
 
@@ -121,7 +121,7 @@ def _task_of(world: Surroundings, delivery: Delivery) -> str | None:
 def _perform(
     world: Surroundings, process: Process, attempt: Attempt
 ) -> tuple[Work, Output | AttemptFailure]:
-    body = world.crew.body(attempt.node.task_of(attempt.delivery.phase))
+    body = world.tasks.body(attempt.node.task_of(attempt.delivery.phase))
     work = Work(attempt, world.engine, body.name, body.shape, body.adopted)
 
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -129,7 +129,7 @@ def _perform(
         run = partial(body.call, attempt, *args, **kwargs)
         # Should it arrive late, it still knows which attempt it is of.
         process.request = partial(copy_context().run, late_request, body, attempt, args, kwargs)
-        world.record.bodies.append(process.who)
+        world.observed.bodies.append(process.who)
         return world.trouble.body(process, run)
 
     return work, perform(work, call, classify_celery_error, leaves_lab)
@@ -154,7 +154,7 @@ def _settle(
         return None
     done = over.done
     process.lease = None
-    world.record.reported.append(attempt.delivery)
+    world.observed.reported.append(attempt.delivery)
     now = done.events[-1].at if done.events else attempt.now
     world.engine.send(world.broker, attempt.plan, done.run, done.dispatches, now)
     return over.following

@@ -1,4 +1,4 @@
-"""Sagas on the stage of the lab: started, looked at and steered as always, over its own engine.
+"""Sagas in the lab: started, looked at and steered as always, over its own engine.
 
 Owns: what takes the place of an app's runtime, and the handle of a run that moves the lab's time
 instead of waiting.  Refuses to know: what goes wrong.
@@ -65,7 +65,7 @@ class LabRun(RunHandle[R]):
     @property
     def story(self) -> str:
         """Everything that happened to the run, for people."""
-        return self._world.record.story.text(self.id)
+        return self._world.observed.story.text(self.id)
 
     async def aresult(self, timeout: float | None = None) -> R:  # noqa: ASYNC109 -- as `result`
         """Do what `result` does: the lab's time passes at once, and nobody is kept waiting."""
@@ -91,7 +91,7 @@ class LabRun(RunHandle[R]):
 
     def _completed(self, phase: Phase) -> list[str]:
         kind = EventKind.COMPLETED
-        events = [event for run_id, event in self._world.record.events if run_id == self.id]
+        events = [event for run_id, event in self._world.observed.events if run_id == self.id]
         return [each.step for each in events if each.kind is kind and each.phase == phase]
 
     def _stands(self) -> bool:
@@ -115,7 +115,7 @@ class _Runtime:
     dispatcher: Dispatcher
 
 
-class Stage:
+class LabFamily:
     """What a saga asks of its family: a runtime, and handles."""
 
     def __init__(self, world: World) -> None:
@@ -124,9 +124,9 @@ class Stage:
 
     def start(self, saga: Saga[Any, R], inputs: Any, run_id: str, options: Any) -> LabRun[R]:
         """Start a run as a client of the app does, whose process may die in the middle of it."""
-        staged: Saga[Any, R] = Saga(self, saga.planned)  # type: ignore[arg-type]  # it asks no more
+        in_lab: Saga[Any, R] = Saga(self, saga.planned)  # type: ignore[arg-type]  # it asks no more
         with self._world.process(Process("client", run_id)):
-            staged.start(*inputs, id=run_id, **options)
+            in_lab.start(*inputs, id=run_id, **options)
         return self.handle(run_id, saga.planned.result)
 
     def handle(self, run_id: str, decode: Callable[[str], Any] | None = None) -> LabRun[Any]:
@@ -137,7 +137,7 @@ class Stage:
 
     def _dump(self, task: str, result: Any) -> str:
         """Return what a task might have returned as JSON, as strictly as where it had done so."""
-        body = self._world.crew.body(task)
+        body = self._world.tasks.body(task)
         if body.adopted:
             return dump_plain(task, result)
         try:

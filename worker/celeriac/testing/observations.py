@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from celeriac.machine import Event
 
 
-class Record:
+class Observations:
     """Everything that happened, in its order."""
 
     def __init__(self, began: int) -> None:

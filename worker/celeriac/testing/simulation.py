@@ -25,7 +25,7 @@ from celeriac.testing.broker import Broker
 from celeriac.testing.checked_store import CheckedStore
 from celeriac.testing.clock import Clock
 from celeriac.testing.lab_attempts import work_on
-from celeriac.testing.observations import Record
+from celeriac.testing.observations import Observations
 from celeriac.testing.process import ASIDE, Killed, Process, Stuck, Trouble
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from celeriac.machine import Event
     from celeriac.store import Due, DueBatch
-    from celeriac.testing.virtual_tasks import Crew
+    from celeriac.testing.virtual_tasks import VirtualTasks
 
 FOR_EVER = 10**18
 _LONG_BEFORE = 3_600_000  # ms that workers have been up when the lab opens
@@ -50,11 +50,11 @@ class _Appointment(NamedTuple):
 class World:
     """Everything there is: clock, store, broker, engine, and the processes."""
 
-    def __init__(self, crew: Crew, trouble: Trouble, settings: Settings) -> None:
-        self.crew, self.trouble, self.settings = crew, trouble, settings
+    def __init__(self, tasks: VirtualTasks, trouble: Trouble, settings: Settings) -> None:
+        self.tasks, self.trouble, self.settings = tasks, trouble, settings
         self.clock = Clock()
         self.began = self.clock.now
-        self.record = Record(self.began)
+        self.observed = Observations(self.began)
         self.store = CheckedStore(self.clock, self)
         self.broker = Broker(self.clock, self)
         # No observers: the lab's runs are none of the app's logs, metrics and signals.
@@ -91,13 +91,13 @@ class World:
         contact = {"commit": process.stage, "due": "read"}.get(contact, contact)
         if process.who == ASIDE:
             return
-        self.trouble.at(process, self.record.note(process.who, when, contact))
+        self.trouble.at(process, self.observed.note(process.who, when, contact))
         if when == "after" and contact != "read":
             self.clock.now += 1  # nothing takes no time
 
     def fate(self, who: str, delivery: Delivery) -> Sequence[int]:
         """What becomes of a message."""
-        self.record.sent(who)
+        self.observed.sent(who)
         return self.trouble.fate(who, delivery)
 
     def committed(self, run: Run, events: Sequence[Event]) -> None:
@@ -108,8 +108,8 @@ class World:
         who = self.at_work[-1].who if self.at_work else "?"
         place = who if who in ("client", "operator", "sweep") else "worker"
         for event in events:
-            self.record.events.append((run.id, event))
-            self.record.story.tell_event(place, run.id, event)
+            self.observed.events.append((run.id, event))
+            self.observed.story.tell_event(place, run.id, event)
 
     def broke(self, error: BaseException) -> BaseException:
         """Note what must not have been, where a handler of the engine's or a step's might hide it.
@@ -123,7 +123,7 @@ class World:
         """Tell of something that the lab did to a process."""
         place = process.who if not process.title else "worker"
         what = f"{process.title}: {what}" if process.title else what
-        self.record.story.tell(self.clock.now, place, what, run_id=process.run_id, trouble=True)
+        self.observed.story.tell(self.clock.now, place, what, run_id=process.run_id, trouble=True)
 
     @contextmanager
     def process(self, process: Process) -> Iterator[Process]:
@@ -173,7 +173,7 @@ class World:
 
     def lose_the_store(self, ms: int) -> None:
         """Nobody reaches the store for so long."""
-        self.record.story.tell(
+        self.observed.story.tell(
             self.clock.now, "store", f"is away for {ms / 1000:g} s", trouble=True
         )
         self.away_until = self.clock.now + ms
@@ -186,7 +186,7 @@ class World:
         assert request is not None
 
         def arrive() -> None:
-            self.record.story.tell(
+            self.observed.story.tell(
                 self.clock.now,
                 "network",
                 f"{title}: its request arrives late",
@@ -303,7 +303,7 @@ class World:
 
     def _sweep(self) -> None:
         self._swept = self.clock.now
-        self.record.double_sweeps += any(each.who == "sweep" for each in self.at_work)
+        self.observed.double_sweeps += any(each.who == "sweep" for each in self.at_work)
         self.pass_to(self.clock.now)
         with self.process(Process("sweep")):
             try:

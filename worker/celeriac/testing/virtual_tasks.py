@@ -57,7 +57,7 @@ def late_request(body: Body, attempt: Attempt, args: Sequence[Any], kwargs: Any)
         body.call(attempt, *given, **kwargs)
 
 
-class Crew:
+class VirtualTasks:
     """The tasks of one app, by name, and the names of the steps they belong to."""
 
     def __init__(self) -> None:
@@ -74,7 +74,7 @@ class Crew:
         found = Settings() if self.sagas is None else read_settings(self.sagas.app.conf)
         return found.model_copy(update={"run_ahead": 0})
 
-    def hire(self, saga: Saga[Any, Any]) -> None:
+    def add_saga(self, saga: Saga[Any, Any]) -> None:
         """Learn the tasks of a saga, and of its app; raise ConfigurationError for another app."""
         if not isinstance(saga, Saga):
             raise ConfigurationError(
