@@ -7,6 +7,8 @@ what it will be given.  Refuses to know: how values are written.
 # ruff: noqa: ANN001, ANN002, ANN201, ANN202, ARG001 -- they say nothing on purpose
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta  # noqa: TC003 -- Pydantic reads it
 from typing import TYPE_CHECKING, Annotated, Any
 
 import pytest
@@ -15,10 +17,14 @@ from pydantic import (
     AnyUrl,
     BaseModel,
     BeforeValidator,
+    ConfigDict,
     Field,
+    Json,
     PlainSerializer,
+    RootModel,
     model_serializer,
 )
+from pydantic.dataclasses import dataclass
 
 from celeriac.authoring import Flow  # noqa: TC001 -- annotations are read when the program runs
 from celeriac.errors import DefinitionError, InputInvalid, OutputInvalid
@@ -242,3 +248,127 @@ def test_what_a_serializer_writes_is_read_as_a_whole_only() -> None:
         ):
             plan(saga)
     plan(fine)
+
+
+class Packed(BaseModel, ser_json_bytes="base64", val_json_bytes="base64"):
+    """Its bytes are written as base64, and those of nobody else."""
+
+    seal: bytes = b""
+    seals: list[bytes] = []
+    note: str = ""
+
+
+class Sealed(RootModel[bytes]):
+    """The same, without a name."""
+
+    model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
+
+
+@dataclass(config=ConfigDict(ser_json_timedelta="float"))
+class Waiting:
+    """Its time is written in seconds."""
+
+    time: timedelta
+    note: str = ""
+
+
+class Told(BaseModel):
+    """A list that is written as text."""
+
+    numbers: Json[list[int]]
+
+
+@pytest.mark.parametrize(
+    ("annotation", "name"),
+    [
+        (Packed, "seal"),
+        (Packed, "seals"),
+        (Packed | Waiting, "note"),
+        (Sealed, "root"),
+        (Waiting, "time"),
+        (Told, "numbers"),
+    ],
+)
+def test_a_part_in_a_form_of_its_own_is_read_as_a_whole_only(annotation: Any, name: str) -> None:
+    """Base64 is no bytes of another step, and the text of a list is no list."""
+
+    @step()
+    def take(value: Any) -> None: ...
+
+    def saga(flow: Flow, value: Any) -> None:
+        flow.step(take, getattr(value, name))
+
+    saga.__annotations__["value"] = annotation
+    if name == "note":
+        plan(saga)
+        return
+    with pytest.raises(DefinitionError, match=rf"decides how '{name}' is written; pass the whole"):
+        plan(saga)
+
+
+class Base(BaseModel):
+    """What a step asks for."""
+
+    name: str
+    seal: bytes = b""
+
+
+class Closed(BaseModel, extra="forbid"):
+    """What a step asks for, and no more."""
+
+    name: str
+
+
+class Renamed(Base):
+    """Written under another name."""
+
+    name: str = Field(alias="NAME")
+
+
+class Encoded(Base, ser_json_bytes="base64", val_json_bytes="base64"):
+    """Written in another form."""
+
+
+class Longer(Closed):
+    """With one field more."""
+
+    age: int = 0
+
+
+class Older(Base):
+    """With one field more, where that does no harm."""
+
+    age: int = 0
+
+
+@pytest.mark.parametrize(
+    ("given", "asked", "message"),
+    [
+        (Renamed, Base, "Renamed, which writes 'name' under another name; annotate it as Renamed"),
+        (list[Encoded], list[Base], "Encoded, which writes 'seal' in another form"),
+        (Longer | None, Closed | None, "Longer, whose field 'age' Closed forbids"),
+        (Older, Base, None),
+        (Base, Base, None),
+    ],
+)
+def test_a_base_class_reads_what_a_model_writes(
+    given: Any, asked: Any, message: str | None
+) -> None:
+    """A model in place of its base class is refused at import if it is written otherwise."""
+
+    @step()
+    def take(value: Any) -> None: ...
+
+    take.shape.parameters["value"] = replace(
+        take.shape.parameters["value"], annotation=asked, said=asked
+    )
+
+    def saga(flow: Flow, value: Any) -> None:
+        flow.step(take, value)
+
+    saga.__annotations__["value"] = given
+    if message is None:
+        plan(saga)
+        return
+    with pytest.raises(DefinitionError, match=message):
+        plan(saga)

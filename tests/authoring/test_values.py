@@ -12,6 +12,7 @@ import dataclasses
 import enum
 import math
 import traceback
+from collections import deque
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
@@ -294,8 +295,8 @@ REFUSED: list[tuple[Any, Any, str]] = [
     (Order, changed(Order(id="a"), id=None), r"id: Input should be a valid string"),
     (Order, changed(Order(id="a"), lines=[None]), r"lines\.0: Input should be"),
     (Order, changed(Order(id="a"), lines=None), r"lines: Input should be a valid"),
-    (Parcel, Parcel(math.nan, []), "holds nan"),
-    (int | float, math.inf, "holds inf"),
+    (Parcel, Parcel(math.nan, []), r"its \w+ holds nan; use None"),
+    (int | float, math.inf, "it holds inf; use None"),
     (Order, changed(Order(id="a"), kind="c"), r"kind: Input should be 'a' or 'b'"),
     (Order, changed(Order(id="a"), colour="red"), r"its colour should be enum"),
     (
@@ -310,9 +311,19 @@ REFUSED: list[tuple[Any, Any, str]] = [
     (Open, Open.model_validate({"id": "a", "more": (1,)}), r"its more is of type tuple"),
     (Size, {"width": 1, "line": Marked(sku="s")}, r"its line is of type Marked"),
     (Parcel, Parcel(1.5, [Marked(sku="s")]), r"its lines\[0\] is of type Marked"),
-    (bytes, b"\xff", "cannot be written as JSON: .*utf-8"),
-    (str, "\ud800", "cannot be written as JSON: .*surrogates"),
-    (float, math.nan, "holds nan"),
+    (bytes, b"\xff", "cannot be written as JSON: it is bytes that are not UTF-8: use .*base64"),
+    (dict[str, list[bytes]], {"a": [b"", b"\xff"]}, r"its a\[1\] is bytes that are not UTF-8"),
+    (str, "\ud800", r"cannot be written as JSON: it has half of a character .*backslashreplace"),
+    (dict[str, list[str]], {"a": ["\udce9"]}, r"its a\[0\] has half of a character"),
+    (dict[str, int], {"\udce9": 1}, "it has a key with half of a character"),
+    (Any, [{"\udce9": 1}], r"its \[0\] has a key with half of a character"),
+    (Order, Order(id="a", more={"\udce9": 1}), "its more has a key with half of a character"),
+    (float, math.nan, "it holds nan; use None"),
+    (list[Decimal | float], [math.inf], r"its \[0\] holds inf"),
+    (datetime, datetime(2024, 10, 27, 2, 30, fold=1), "it would lose its fold.*tzinfo"),  # noqa: DTZ001 -- on purpose
+    (list[time], [time(2, 30, fold=1)], r"its \[0\] would lose its fold"),
+    (time, time(2, 30, tzinfo=BERLIN), "it would lose its time zone"),
+    (deque[int], deque([1, 2], maxlen=2), "it would lose its maxlen: use a list"),
     (dict, {None: 1}, "has a key of type NoneType that would come back as another"),
     (dict[str | None, int], {None: 1}, "has a key of type NoneType"),
     (dict[int | str, int], {1: 1, "1": 2}, "has a key of type int"),

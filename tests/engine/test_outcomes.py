@@ -16,6 +16,7 @@ import pytest
 from celeriac.authoring import Shape
 from celeriac.engine import Archivist, AttemptFailure, Work, classify_error, perform, report
 from celeriac.errors import Abort
+from celeriac.failure import ends_who_tells
 from celeriac.machine.plans import Node, Plan
 from celeriac.machine.runs import RunStatus
 from celeriac.observing import log
@@ -176,6 +177,35 @@ def test_effect_is_only_what_it_says() -> None:
     """An `effect` that is neither True, False nor None proves nothing."""
     _, command, _ = settled(Abort("x", effect="no"))  # type: ignore[arg-type]
     assert command.effect is None
+
+
+def test_an_abort_that_does_not_say_its_effect_is_an_abort() -> None:
+    """An `effect` that cannot be read promises nothing; it makes of an Abort nothing to retry."""
+
+    class Unsure(Abort):
+        @property
+        def effect(self) -> bool | None:
+            raise RuntimeError("who knows")
+
+        @effect.setter
+        def effect(self, _: bool | None) -> None: ...
+
+    _, command, _ = settled(Unsure("x"))
+    assert (command.kind, command.effect) == ("abort", None)
+
+
+@pytest.mark.parametrize("member", ["__repr__", "__str__", "__reduce__"])
+def test_an_error_may_end_whoever_tells_it(member: str) -> None:
+    """Code of an error's class that ends the process is known before Celery prints or pickles."""
+
+    def leave(_: object) -> str:
+        raise SystemExit(1)
+
+    def stumble(_: object) -> str:
+        raise ValueError
+
+    assert ends_who_tells(type("Leaving", (ValueError,), {member: leave})("x"))
+    assert not ends_who_tells(type("Stumbling", (ValueError,), {member: stumble})("x"))
 
 
 def test_a_classifier_that_stumbles_leaves_a_failure() -> None:

@@ -9,6 +9,7 @@ cannot carry.  None of that may decide how an attempt ended, so nothing in here 
 
 from __future__ import annotations
 
+import pickle
 import traceback
 from typing import TYPE_CHECKING
 
@@ -42,6 +43,21 @@ def class_name(value: object) -> str:
     # A metaclass may hide `__name__`; that of `type` cannot be overridden.
     name: str = vars(type)["__name__"].__get__(type(value))
     return str.encode(name, "utf-8", "backslashreplace").decode()
+
+
+def ends_who_tells(error: BaseException) -> bool:
+    """Return whether whoever prints or pickles *error* is ended by code of its class.
+
+    What is an Exception is caught by all that do so; SystemExit and the like are not.
+    """
+    for put in (repr, str, pickle.dumps):
+        try:
+            put(error)
+        except Exception:  # noqa: BLE001, S112 -- as whoever tells it does
+            continue
+        except BaseException:  # noqa: BLE001 -- that is the question
+            return True
+    return False
 
 
 def safe_traceback(error: BaseException, frames: TracebackType | None) -> str:

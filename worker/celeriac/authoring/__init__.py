@@ -6,7 +6,7 @@ anything runs.  Refuses to know: runs, servers, Celery.
 Its files, from the ground up::
 
     annotations | carried | options | unreadable | comparison < proven < codecs < signatures
-    < placeholders
+    < forms < placeholders
     < calling < compensations < steps < adopted < planned < usable < conditions < blocks < building
     < choosing < flow < planning
 """

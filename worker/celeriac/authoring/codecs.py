@@ -15,6 +15,7 @@ import operator
 import re
 import types
 import typing
+from collections import deque
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,7 @@ from pydantic.errors import PydanticUserError
 from pydantic_core import PydanticSerializationError
 
 from celeriac.authoring.carried import is_marked, read_carried
-from celeriac.authoring.comparison import difference
+from celeriac.authoring.comparison import below, difference
 from celeriac.authoring.proven import always, proof_of
 from celeriac.authoring.unreadable import hopeless
 from celeriac.errors import DefinitionError, InputInvalid
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 _OF_ITEMS = (Sequence, Iterable)
 _COMPLAINTS = 5  # so many are shown; a list of a thousand wrong items has a thousand
 _NOT_OF_ITS_TYPE = re.compile(r"Expected `([^`]+)`[^\[]*\[(?:field_name='(\w+)')?")
+# What Pydantic writes, without a word, for half of a character in a key.
+_REPLACED = "\N{REPLACEMENT CHARACTER}".encode()
 _LONGEST_NUMBER = 4_000  # Python and Pydantic read whole numbers of 4,300 digits and no more
 
 
@@ -67,10 +70,11 @@ class Codec:
         """
         valid, text = _written(self.adapter, value, what, kind)
         proof = self._proof_with_nulls if _holds_nothing(text) else self._proof
-        if len(text) <= _LONGEST_NUMBER and _proves(proof, valid):
+        known = len(text) <= _LONGEST_NUMBER and _REPLACED not in text
+        if known and _proves(proof, valid):
             return text.decode()
         if problem := self._problem(valid, text):
-            _refuse_not_finite(self.adapter, valid, what, kind)
+            _refuse_unwritable(self.adapter, valid, what, kind)
             raise kind(f"{what} {problem}")
         return text.decode()
 
@@ -118,7 +122,7 @@ def adapter_for(annotation: Any, key: str | None = None) -> TypeAdapter[Any]:
     """Return Pydantic's adapter for *annotation*; DefinitionError if there can be none."""
     try:
         return TypeAdapter(_as_stored(annotation))
-    except (PydanticUserError, TypeError, NameError) as error:
+    except Exception as error:
         reason = str(error).partition("\n")[0]
         raise DefinitionError(
             f"values of type {annotation!r} cannot be carried as JSON ({reason}); use a Pydantic "
@@ -144,8 +148,8 @@ def write(adapter: TypeAdapter[Any], value: Any, what: str, kind: type[SagaError
     What is read is not compared: for those who take plain JSON, whatever it was made of.
     """
     valid, text = _written(adapter, value, what, kind)
-    if _holds_nothing(text):
-        _refuse_not_finite(adapter, valid, what, kind)
+    if _holds_nothing(text) or _REPLACED in text:
+        _refuse_unwritable(adapter, valid, what, kind)
     return text.decode()
 
 
@@ -154,15 +158,18 @@ def _written(
 ) -> tuple[Any, bytes]:
     try:
         valid = adapter.validate_python(value, by_alias=True, by_name=True)
-        # round_trip: what is written must be readable by the same annotation.
-        text = adapter.dump_json(valid, by_alias=True, round_trip=True, warnings="error")
     except ValidationError as error:
         raise kind(f"{what} does not validate: {complaints(error)}") from None
-    except Exception as error:  # noqa: BLE001 -- validators and serializers are their code
+    except Exception as error:
+        raise kind(f"{what} cannot be written as JSON: {_unwritable(error)}") from error
+    try:
+        # round_trip: what is written must be readable by the same annotation.
+        return valid, adapter.dump_json(valid, by_alias=True, round_trip=True, warnings="error")
+    except Exception as error:  # noqa: BLE001 -- serializers are their code
+        _refuse_unwritable(adapter, valid, what, kind)
         # Pydantic's own text repeats the value, and says no more than ours.
         cause = None if isinstance(error, PydanticSerializationError) else error
         raise kind(f"{what} cannot be written as JSON: {_unwritable(error)}") from cause
-    return valid, text
 
 
 def _holds_nothing(text: bytes) -> bool:
@@ -183,29 +190,70 @@ def _unwritable(error: Exception) -> str:
     return f"{f'its {field}' if field else 'it'} should be {expected}, and was never validated"
 
 
-def _refuse_not_finite(
+def _refuse_unwritable(
     adapter: TypeAdapter[Any], valid: Any, what: str, kind: type[SagaError]
 ) -> None:
-    for each in _leaves(adapter.dump_python(valid, warnings=False)):
-        # No math.isfinite for a Decimal: it raises for a signalling NaN.
-        finite = each.is_finite() if isinstance(each, Decimal) else _is_finite(each)
-        if not finite:
-            raise kind(f"{what} cannot be written as JSON: it holds {each!r}; use None instead")
+    """Raise *kind* about the first thing in a value that has no form in JSON, if one is found."""
+    try:
+        data = adapter.dump_python(valid, round_trip=True, warnings=False)
+        found = next(_unwritable_leaves(data, ""), None)
+    except Exception:  # noqa: BLE001 -- serializers of theirs; or it holds itself
+        return
+    if found:
+        path, problem = found
+        where = f"its {path}" if path else "it"
+        raise kind(f"{what} cannot be written as JSON: {where} {problem}")
 
 
-def _is_finite(value: Any) -> bool:
-    return not isinstance(value, float) or math.isfinite(value)
-
-
-def _leaves(value: Any) -> Iterator[Any]:
+def _unwritable_leaves(value: Any, path: str) -> Iterator[tuple[str, str]]:
+    """Each place in plain data that JSON has no form for, and the way out."""
     if isinstance(value, dict):
-        for each in value.values():
-            yield from _leaves(each)
-    elif isinstance(value, list | tuple | set | frozenset):
-        for each in value:
-            yield from _leaves(each)
-    else:
-        yield value
+        for key, each in value.items():
+            if isinstance(key, str) and not _is_text(key):
+                yield path, f"has a key with {_HALF}"
+            yield from _unwritable_leaves(each, below(path, key))
+    elif isinstance(value, list | tuple | set | frozenset | deque):
+        for index, each in enumerate(value):
+            yield from _unwritable_leaves(each, below(path, index))
+    elif problem := _no_json(value):
+        yield path, problem
+
+
+_HALF = (
+    "half of a character (a lone surrogate), which is no text: write "
+    ".encode(errors='backslashreplace').decode() where it comes from"
+)
+_NOT_UTF8 = (
+    "is bytes that are not UTF-8: use a model with "
+    "ConfigDict(ser_json_bytes='base64', val_json_bytes='base64'), or base64 text"
+)
+
+
+def _no_json(value: Any) -> str | None:
+    # No math.isfinite for a Decimal: it raises for a signalling NaN.
+    if isinstance(value, Decimal):
+        return None if value.is_finite() else f"holds {value}; use None instead"
+    if isinstance(value, float):
+        return None if math.isfinite(value) else f"holds {float(value)!r}; use None instead"
+    if isinstance(value, str):
+        return None if _is_text(value) else f"has {_HALF}"
+    return _NOT_UTF8 if isinstance(value, bytes) and not _is_utf8(value) else None
+
+
+def _is_text(value: str) -> bool:
+    try:
+        str.encode(value)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _is_utf8(value: bytes) -> bool:
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def complaints(error: ValidationError) -> str:

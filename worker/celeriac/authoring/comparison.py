@@ -50,6 +50,11 @@ _EXCLUDED = (
     "leave it at its default, or do not exclude it"
 )
 _PRIVATE = "would be lost, since JSON holds no private attributes: make it a field"
+_ZONE = "would lose its time zone, which has no offset without a date: pass a datetime"
+_FOLD = (
+    "would lose its fold, which says which of two hours it is when a clock goes back: give it a "
+    "time zone (tzinfo)"
+)
 _KEYS = (
     "that would come back as another, since keys are text in JSON: use text, annotate the keys "
     "with their type, or use a list of pairs"
@@ -96,7 +101,7 @@ def _of_models(before: BaseModel, after: BaseModel, path: str) -> Difference | N
         found = _in_place(before.__dict__, after.__dict__, name, path)
         if found:
             left_out = field.exclude or field.exclude_if
-            return Difference(_below(path, name), _EXCLUDED) if left_out else found
+            return Difference(below(path, name), _EXCLUDED) if left_out else found
     extra, others = before.__pydantic_extra__ or {}, after.__pydantic_extra__ or {}
     if extra.keys() != others.keys():
         return Difference(path, _CHANGED)
@@ -105,7 +110,7 @@ def _of_models(before: BaseModel, after: BaseModel, path: str) -> Difference | N
             return found
     here, there = before.__pydantic_private__ or {}, after.__pydantic_private__ or {}
     lost = next((name for name in here if _in_place(here, there, name, path)), None)
-    return Difference(_below(path, lost), _PRIVATE) if lost else None
+    return Difference(below(path, lost), _PRIVATE) if lost else None
 
 
 def _of_dataclasses(before: Any, after: Any, path: str) -> Difference | None:
@@ -127,7 +132,7 @@ def _in_place(
     before: Mapping[str, Any], after: Mapping[str, Any], name: str, path: str
 ) -> Difference | None:
     """The first difference under *name*, where one of the two may have nothing."""
-    here = _below(path, name)
+    here = below(path, name)
     if name in before and name in after:
         return difference(before[name], after[name], here)
     return Difference(here, _CHANGED) if name in before or name in after else None
@@ -137,7 +142,7 @@ def _of_dicts(before: Any, after: Any, path: str) -> Difference | None:
     for key, value in before.items():
         if key not in after:
             return Difference(path, f"has a key of type {type(key).__name__} {_KEYS}")
-        if found := difference(value, after[key], _below(path, key)):
+        if found := difference(value, after[key], below(path, key)):
             return found
     return None if len(before) == len(after) else Difference(path, _CHANGED)
 
@@ -146,12 +151,22 @@ def _of_lists(before: Any, after: Any, path: str) -> Difference | None:
     if len(before) != len(after):
         return Difference(path, _CHANGED)
     for index, (one, other) in enumerate(zip(before, after, strict=True)):
-        if found := difference(one, other, _below(path, index)):
+        if found := difference(one, other, below(path, index)):
             return found
     return None
 
 
+def _of_deques(before: Any, after: Any, path: str) -> Difference | None:
+    if before.maxlen != after.maxlen:
+        return Difference(path, "would lose its maxlen: use a list, and limit it where it is used")
+    return _of_lists(before, after, path)
+
+
 def _of_times(before: Any, after: Any, path: str) -> Difference | None:
+    if (before.tzinfo is None) != (after.tzinfo is None):
+        return Difference(path, _ZONE)
+    if before.tzinfo is None and before.fold != after.fold:
+        return Difference(path, _FOLD)
     if _equal(before, after):
         return None
     # Python calls no two zones equal in the hour that a clock passes twice.
@@ -163,12 +178,14 @@ def _of_times(before: Any, after: Any, path: str) -> Difference | None:
 _BY_SHAPE: tuple[tuple[Any, Callable[[Any, Any, str], Difference | None]], ...] = (
     (BaseModel, _of_models),
     (dict, _of_dicts),
-    ((list, tuple, deque), _of_lists),
+    (deque, _of_deques),
+    ((list, tuple), _of_lists),
     ((dt.datetime, dt.time), _of_times),
 )
 
 
-def _below(path: str, key: Any) -> str:
+def below(path: str, key: Any) -> str:
+    """Return the path to what is under *key* in the value at *path*."""
     if isinstance(key, int):
         return f"{path}[{key}]"
     # A key of a mapping may be anything, also a secret; a field's name is none.

@@ -17,8 +17,6 @@ from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any, Literal, NoReturn
 
-from pydantic.errors import PydanticUserError
-
 from celeriac.authoring.annotations import (
     UNSAID,
     Path,
@@ -34,8 +32,8 @@ from celeriac.authoring.annotations import (
     without_none,
 )
 from celeriac.authoring.carried import write_carried
-from celeriac.authoring.codecs import ANYTHING, Codec, adapter_for
-from celeriac.authoring.unreadable import serializes
+from celeriac.authoring.codecs import ANYTHING, Codec
+from celeriac.authoring.forms import check_part, check_reader
 from celeriac.errors import DefinitionError, InputInvalid
 from celeriac.machine import Constant, DictOf, Expression, FirstOf, FromInput, FromStep, ListOf
 
@@ -186,30 +184,13 @@ def _inside(placeholder: Placeholder, key: Any, look: Any) -> Placeholder:
         _refuse(key, "cannot be an index or a key of another one", _IN_A_STEP)
     try:
         path, annotation = look(annotation_of(placeholder), key)
-        if look is attribute_of:
-            _check_form(annotation_of(placeholder), key, annotation)
+        if isinstance(key, str):
+            check_part(annotation_of(placeholder), key, annotation)
     except DefinitionError as error:
         raise DefinitionError(f"{placeholder!r} {error.problem}") from None
     source = source_of(placeholder)
     deeper = source.model_copy(update={"path": (*source.path, *path)})
     return Placeholder(deeper, annotation, owner_of(placeholder), as_json=is_json(placeholder))
-
-
-def _check_form(annotation: Any, name: str, field: Any) -> None:
-    """Refuse what a serializer of theirs writes: inside its model only, it is read as it was."""
-    for each in typing.get_args(annotation) if is_union(plain(annotation)) else (annotation,):
-        if _serializes(each, name) and not _serializes(field):
-            raise DefinitionError(
-                f"is {described(annotation)}, where a serializer decides how {name!r} is written; "
-                f"pass the whole value and use .{name} in the step"
-            )
-
-
-def _serializes(annotation: Any, field: str | None = None) -> bool:
-    try:
-        return serializes(adapter_for(annotation).core_schema, field)
-    except (DefinitionError, PydanticUserError):
-        return False  # a type that nobody describes, or a class that is defined further down
 
 
 def steps_used(expression: Expression) -> Iterator[str]:
@@ -267,6 +248,8 @@ def _refer(value: Placeholder, annotation: Any, owner: object, *, as_json: bool)
         raise DefinitionError(
             f"should be {described(annotation)}, and {value!r} is {described(annotation_of(value))}"
         )
+    if not (as_json or is_json(value)):
+        check_reader(annotation_of(value), annotation, repr(value))
     if not (as_json or is_json(value)) and loses_type(annotation_of(value), annotation):
         shown = described(annotation_of(value))
         raise DefinitionError(

@@ -303,17 +303,19 @@ def _of_choices(schema: Schema, held: bool) -> Proof:
     return lambda value: (type(value), value) in expected
 
 
-def _has_whole_minutes(value: Any) -> bool:
+def _is_told(value: Any) -> bool:
     """JSON writes the distance to UTC in minutes; local times of long ago have seconds."""
+    if value.tzinfo is None:
+        return not value.fold  # which JSON does not tell
     offset: dt.timedelta | None = value.utcoffset()
-    return offset is None or not (offset.seconds % 60 or offset.microseconds)
+    return offset is not None and not (offset.seconds % 60 or offset.microseconds)
 
 
 _TIME_REMARKS = _REMARKS | {"microseconds_precision"}
 _TIME_PROOFS: dict[str, Proof] = {
     "date": lambda value: type(value) is dt.date,  # a datetime is one too
-    "datetime": _has_whole_minutes,
-    "time": _has_whole_minutes,
+    "datetime": _is_told,
+    "time": _is_told,
 }
 
 

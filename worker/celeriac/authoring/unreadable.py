@@ -9,13 +9,13 @@ be read back where it is written.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from typing import TypeAlias
+    from collections.abc import Iterator
 
-    Schema: TypeAlias = Mapping[str, Any]
+Schema: TypeAlias = Mapping[str, Any]
 
 FIELD_LISTS = frozenset({"model-fields", "dataclass-args", "typed-dict"})
 
@@ -33,13 +33,22 @@ def hopeless(schema: Any) -> Hopeless | None:
 
 
 def serializes(schema: Any, field: str | None = None) -> bool:
-    """Return whether a serializer decides what is written of a type, or of one of its fields."""
+    """Return whether something decides what is written of a type, or of one of its fields.
+
+    A serializer does, and so do `Json` and, for a field, the settings of its model.
+    """
     definitions: dict[str, Schema] = {}
+    settings: Schema = _NOTHING
     while True:
-        if "serialization" in schema:
+        if "serialization" in schema or (schema["type"] == "json" and field is None):
             return True
+        settings = schema.get("config") or settings
+        if schema.get("root_model") and field is not None:
+            return _writes_otherwise(settings, schema["schema"]) or serializes(schema["schema"])
         if schema["type"] in FIELD_LISTS and field is not None:
             schema = dict(named_fields(schema)).get(field, {}).get("schema", _NO_KEYS)
+            if _writes_otherwise(settings, schema):
+                return True
             field = None
             continue
         definitions |= {each["ref"]: each for each in schema.get("definitions", ())}
@@ -47,6 +56,23 @@ def serializes(schema: Any, field: str | None = None) -> bool:
         if inner is None or (field is None and schema["type"] not in _TRANSPARENT):
             return False
         schema = inner
+
+
+def _writes_otherwise(settings: Schema, schema: Schema) -> bool:
+    """Whether a model's settings have another form for a field than its type has by itself."""
+    kinds = frozenset().union(*(kinds for name, kinds in _SET.items() if name in settings))
+    return bool(kinds) and any(each["type"] in kinds for each in _parts_of(schema))
+
+
+def _parts_of(schema: Schema) -> Iterator[Schema]:
+    """A description and those inside it, as far as the settings of the same model are theirs."""
+    yield schema
+    if schema["type"] in ("model", "dataclass", "typed-dict"):
+        return
+    for value in schema.values():
+        for each in value if isinstance(value, list) else (value,):
+            if isinstance(each, dict) and isinstance(each.get("type"), str):
+                yield from _parts_of(each)
 
 
 def named_fields(schema: Schema) -> Iterator[tuple[str, Schema]]:
@@ -73,6 +99,17 @@ _NEVER_KEYS = frozenset(
     {"tuple", "named-tuple", "none", "list", "set", "frozenset", "model", "dataclass", "dict"}
 )
 _NO_KEYS = {"type": "str"}
+_NOTHING: Schema = {}
+_TIMES = frozenset({"datetime", "date", "time", "timedelta"})
+# Settings of a model, and the types that they write in another form.
+_SET = {
+    "ser_json_bytes": frozenset({"bytes"}),
+    "val_json_bytes": frozenset({"bytes"}),
+    "ser_json_temporal": _TIMES,
+    "val_temporal_unit": _TIMES,
+    "ser_json_timedelta": frozenset({"timedelta"}),
+    "ser_json_inf_nan": frozenset({"float"}),
+}
 _TRANSPARENT = frozenset(
     {"default", "nullable", "definitions", "definition-ref"}
     | {"function-before", "function-after", "function-wrap"}

@@ -231,7 +231,7 @@ def _taken(error: BaseException, classify: Callable[[Exception], AttemptFailure]
     try:
         return classify(error)
     except Exception:  # noqa: BLE001 -- attributes of theirs were read, such as a delay
-        return AttemptFailure(error)
+        return AttemptFailure(error, "abort" if issubclass(type(error), Abort) else "error")
 
 
 def classify_error(error: Exception) -> AttemptFailure:

@@ -27,6 +27,7 @@ from celery.states import FAILURE, IGNORED, RETRY
 from celeriac.context import entered
 from celeriac.engine import AttemptFailure, Work, carry_out, prepare, report, taken
 from celeriac.errors import CommandRefused, RunNotFound, StepFailed, StoreError
+from celeriac.failure import ends_who_tells
 from celeriac.machine import SHORT_DELAY, Dispatch
 from celeriac.observing import log
 from celeriac.points import reached
@@ -322,7 +323,7 @@ class Passage:
         """What Celery is told: an adopted task's error itself, and only the kind of a step's."""
         error = failed.error
         odd = isinstance(error, Ignore | Reject | Retry) or not isinstance(error, Exception)
-        if self.work.adopted and not odd:
+        if self.work.adopted and not odd and not ends_who_tells(error):
             return error
         if failed.kind == "timeout" and not odd:  # the words are ours, and hold no payload
             return StepFailed(f"{self.work.name}: {failure.message}")
