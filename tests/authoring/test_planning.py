@@ -696,7 +696,7 @@ def reuses(flow: Flow, order: Order) -> None:
         (another, "calls saga 'shop.other' in flow.step"),
         (calls_step, r"step 'shop.reserve': .*write flow.step\(reserve, …\)"),
         (calls_step_with_constants, r"step 'shop.reserve': is called while the saga is planned"),
-        (calls_compensation, r"<compensation .*release> is run by itself"),
+        (calls_compensation, r"<compensation .*release> runs by itself"),
         (uses_signature, r"not a signature of it \(.s, .si\)"),
         (uses_function, "takes a step or a Celery task, not <function lambda_free"),
         (uses_value, "takes a task first, and <input order> is a value"),

@@ -56,7 +56,7 @@ def test_sentinels_have_options_of_their_own() -> None:
         ("h:6379", "it begins with no scheme"),
         ("redis://a/0;redis://b/0", "several servers with ';'"),
         ("redis://a:1,b:2/0", "several servers with ','"),
-        ("redis://h/zero", "its database is no number"),
+        ("redis://h/zero", "its database is not a number"),
         ("redis://h:port/0", "host and port cannot be read"),
         ("redis://h:70000/0", "host and port cannot be read"),
         ("sentinel://a:1", "master_name"),

@@ -22,7 +22,7 @@ def not_a_step(task: Any, saga: str) -> str | None:  # noqa: PLR0911 -- one for 
     if isinstance(task, Placeholder):
         return f"flow.step takes a task first, and {task!r} is a value"
     if isinstance(task, Compensation):
-        return f"{task!r} is run by itself when its step has to be undone; it is no step"
+        return f"{task!r} runs by itself when its step is undone: give flow.step the step"
     planned = getattr(task, "planned", None)
     if isinstance(planned, Planned):
         own = planned.name == saga

@@ -52,7 +52,7 @@ class Broker:
     """The broker, as far as it matters."""
 
     transport: str
-    server: Server | Unseen = field(default_factory=lambda: Unseen("the broker is no Redis"))
+    server: Server | Unseen = field(default_factory=lambda: Unseen("the broker is not Redis"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -226,7 +226,7 @@ def _network_options(part: _Part, scheme: str) -> dict[str, Any]:
 
 def _database(given: str) -> int:
     if given and not given.isdecimal():
-        raise _refused("its database is no number: write …/0")
+        raise _refused("its database is not a number: write …/0")
     return int(given or 0)
 
 
