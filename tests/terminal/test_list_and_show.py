@@ -26,6 +26,7 @@ RUN = {
     "hold",
     "saga",
     "version",
+    "run_version",
     "status",
     "started_at",
     "changed_at",

@@ -155,6 +155,8 @@ async def awaits(order: Order) -> None:
     assert_type(await run.aresult(timeout=30), Receipt)
     assert_type(await run.aresult(), Receipt)
     assert_type(place_order.start(order).result(timeout=0.5), Receipt)
+    assert_type(run.joined, bool)
+    assert_type(run.cancel("lost interest", if_version=run.state().run_version), bool)
 
 
 def untyped(flow: Flow, order: Order, task: Any) -> None:

@@ -137,5 +137,7 @@ async def awaits(order: Order) -> None:
     await deliver.astart(order, if_exists="ignore")  # expect-error
     run = await deliver.astart(order)
     await run.aresult(timeout="30s")  # expect-error
+    run.cancel(if_version="12")  # expect-error
+    run.skip("ship", None, "by hand", "ada")  # expect-error
     assert (await run.aresult()).amount  # expect-error
     deliver.astart(order).aresult()  # expect-error

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from celeriac.engine import ArchivedRun, Purge
     from celeriac.errors import (
         Abort,
+        ChangedSince,
         CommandRefused,
         ConfigurationError,
         DefinitionError,
@@ -74,6 +75,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Abort",
     "ArchivedRun",
+    "ChangedSince",
     "CommandRefused",
     "Compensation",
     "ConfigurationError",
@@ -132,6 +134,7 @@ _HOMES = {
     "celeriac.engine": ("ArchivedRun", "Purge"),
     "celeriac.errors": (
         "Abort",
+        "ChangedSince",
         "CommandRefused",
         "ConfigurationError",
         "DefinitionError",

@@ -14,6 +14,7 @@ are raised.
     ├── RunExists                the id is taken (`if_exists="fail"`)
     ├── RunConflict              the id is taken by a run with another input, or not yet ended
     ├── CommandRefused           the run is not in a state in which this can be done
+    │   └── ChangedSince         … and has moved on since the caller looked (`if_version=`)
     ├── RunNotSuccessful         what `result()` raises when a run ended in another way
     │   ├── RunCompensated       everything that happened was undone
     │   ├── RunFailed            something is still owed; an operator has to act
@@ -151,6 +152,24 @@ class CommandRefused(SagaError):
     def __init__(self, reason: str, message: str) -> None:
         self.reason = reason
         super().__init__(message)
+
+
+class ChangedSince(CommandRefused):
+    """The run has moved on since its state was looked at; nothing changed.
+
+    `expected` is the version that the caller gave, `version` that of the run; `reason` is
+    `changed_since` too.
+    """
+
+    code = "changed_since"
+
+    def __init__(self, run_id: str, expected: int | None, version: int) -> None:
+        self.run_id, self.expected, self.version = run_id, expected, version
+        super().__init__(
+            "changed_since",
+            f"run {run_id!r} has changed since you looked (version {expected}, now {version}): "
+            "look again, and repeat the command if it still is what you want",
+        )
 
 
 class RunNotSuccessful(SagaError):

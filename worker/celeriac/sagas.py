@@ -365,8 +365,10 @@ class Saga(Generic[I, R]):
         return prepare_start(client, self.planned, inputs, named, run_id, tags, if_exists)
 
     def _start(self, start: Start, texts: Mapping[str, str]) -> RunHandle[R]:
-        start_run(self._sagas.runtime, self.planned, start, texts)
-        return self._handle(start.run_id)
+        made = start_run(self._sagas.runtime, self.planned, start, texts)
+        run = self._handle(start.run_id)
+        run.joined = not made
+        return run
 
     def _handle(self, run_id: str) -> RunHandle[R]:
         return self._sagas._handle(run_id, self.planned.result)  # noqa: SLF001

@@ -13,6 +13,7 @@ from celeriac.app.offload import offload
 from celeriac.authoring import ANYTHING
 from celeriac.engine import Archivist
 from celeriac.errors import (
+    ChangedSince,
     CommandRefused,
     InputInvalid,
     RunCompensated,
@@ -51,6 +52,9 @@ def dump_plain(_task: str, result: Any) -> str:
 
 class RunHandle(Generic[R]):
     """One run, by its id.  Holds no state of its own: every call asks the store."""
+
+    #: True if `start` returned this handle and another start had accepted the run.
+    joined = False
 
     def __init__(
         self,
@@ -173,44 +177,62 @@ class RunHandle(Generic[R]):
 
     # --- steering ------------------------------------------------------------------------------
 
-    def cancel(self, reason: str = "", *, by: str = "") -> bool:
+    def cancel(self, reason: str = "", *, by: str = "", if_version: int | None = None) -> bool:
         """Stop forward work and undo what was done, even if the run has completed.
 
         Returns True if this changed anything, as the other commands do.  A run that is being
         undone, or was, stays as it is.  Raises CommandRefused if the run was terminated or is past
-        its pivot.
+        its pivot.  Each command takes *if_version*, the `run_version` of a state: it raises
+        ChangedSince if the run has moved on since then.
         """
-        return self._do(commands.Cancel(reason, by))
+        return self._do(commands.Cancel(reason, by), if_version=if_version)
 
-    def terminate(self, reason: str, *, by: str = "") -> bool:
+    def terminate(self, reason: str, *, by: str = "", if_version: int | None = None) -> bool:
         """Abandon the run without undo.  Raises CommandRefused if it has ended."""
-        return self._do(commands.Terminate(_checked_reason("terminate", reason), by))
+        command = commands.Terminate(_checked_reason("terminate", reason), by)
+        return self._do(command, if_version=if_version)
 
-    def retry(self, step: str | None = None, reason: str = "", *, by: str = "") -> bool:
+    def retry(
+        self,
+        step: str | None = None,
+        reason: str = "",
+        *,
+        by: str = "",
+        if_version: int | None = None,
+    ) -> bool:
         """Retry what is owed: one step, or all of them.
 
         A failed compensation gets a new budget of attempts; so does a step that gave up after the
         pivot.  Raises CommandRefused if there is nothing to retry.
         """
-        return self._do(commands.RetryOwed(step, reason, by))
+        return self._do(commands.RetryOwed(step, reason, by), if_version=if_version)
 
-    def waive(self, step: str, reason: str, *, by: str = "") -> bool:
+    def waive(self, step: str, reason: str, *, by: str = "", if_version: int | None = None) -> bool:
         """Declare an owed compensation settled.  Raises CommandRefused if it is not owed."""
-        return self._do(commands.Waive(step, _checked_reason("waive", reason), by))
+        command = commands.Waive(step, _checked_reason("waive", reason), by)
+        return self._do(command, if_version=if_version)
 
-    def pause(self, reason: str = "", *, by: str = "") -> bool:
+    def pause(self, reason: str = "", *, by: str = "", if_version: int | None = None) -> bool:
         """Start no further attempt, forward or back, until the run is resumed.
 
         A running attempt may finish.  Paused time does not count towards the deadline.  Raises
         CommandRefused if the run has ended.
         """
-        return self._do(commands.Pause(reason, by))
+        return self._do(commands.Pause(reason, by), if_version=if_version)
 
-    def resume(self, reason: str = "", *, by: str = "") -> bool:
+    def resume(self, reason: str = "", *, by: str = "", if_version: int | None = None) -> bool:
         """Continue a run that was paused.  Raises CommandRefused if the run has ended."""
-        return self._do(commands.Resume(reason, by))
+        return self._do(commands.Resume(reason, by), if_version=if_version)
 
-    def skip(self, step: str, result: Any = None, reason: str = "", *, by: str = "") -> bool:
+    def skip(
+        self,
+        step: str,
+        result: Any = None,
+        reason: str = "",
+        *,
+        by: str = "",
+        if_version: int | None = None,
+    ) -> bool:
         """Go on as if *step* had completed with *result*, because an operator took care of it.
 
         Works for a step that has not run yet, waits for its next attempt, or gave up while the run
@@ -226,10 +248,20 @@ class RunHandle(Generic[R]):
             limit = self._engine.terms.max_payload
             fields[payloads.output_field(step)] = payloads.checked(f"result of {step}", text, limit)
             choice = payloads.choice_of(node, text, InputInvalid)
-        return self._do(commands.Skip(step, reason, by, choice), fields)
+        return self._do(commands.Skip(step, reason, by, choice), fields, if_version)
 
-    def _do(self, command: Command, fields: Mapping[str, str] | None = None) -> bool:
-        plan, decided, now = self._engine.command(self.id, command, fields=fields)
+    def _do(
+        self,
+        command: Command,
+        fields: Mapping[str, str] | None = None,
+        if_version: int | None = None,
+    ) -> bool:
+        def of(run: Run) -> Command:
+            if if_version not in (None, run.version):
+                raise ChangedSince(self.id, if_version, run.version)
+            return command
+
+        plan, decided, now = self._engine.command(self.id, of, fields=fields)
         self._engine.send(self._dispatcher, plan, decided.run, decided.dispatches, now)
         return bool(decided.events)
 

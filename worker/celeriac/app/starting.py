@@ -70,11 +70,15 @@ def prepare_start(
     return start, texts
 
 
-def start_run(client: Client, planned: Planned, start: Start, texts: Mapping[str, str]) -> None:
-    """Have a run accepted and its first messages sent; once accepted, it will come to rest."""
+def start_run(client: Client, planned: Planned, start: Start, texts: Mapping[str, str]) -> bool:
+    """Have a run accepted and its first messages sent; once accepted, it will come to rest.
+
+    Returns True if it was this start that made it, False if it joined one that was there.
+    """
     reached("start.asked", start.run_id)
     _, decided, now = accept(client.engine, planned, start, texts)
     reached("start.accepted", start.run_id)
     if decided.events:
         client.engine.send(client.dispatcher, planned.plan, decided.run, decided.dispatches, now)
     reached("start.published", start.run_id)
+    return decided.run.starter == start.nonce

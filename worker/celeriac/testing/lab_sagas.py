@@ -100,9 +100,14 @@ class LabRun(RunHandle[R]):
             raise RunNotFound(self.id)
         return found.status.at_rest
 
-    def _do(self, command: Command, fields: Mapping[str, str] | None = None) -> bool:
+    def _do(
+        self,
+        command: Command,
+        fields: Mapping[str, str] | None = None,
+        if_version: int | None = None,
+    ) -> bool:
         with self._world.process(Process("operator", self.id)):
-            return super()._do(command, fields)
+            return super()._do(command, fields, if_version)
         return False  # the operator's own process died
 
 
@@ -125,9 +130,10 @@ class LabFamily:
     def start(self, saga: Saga[Any, R], inputs: Any, run_id: str, options: Any) -> LabRun[R]:
         """Start a run as a client of the app does, whose process may die in the middle of it."""
         in_lab: Saga[Any, R] = Saga(self, saga.planned)  # type: ignore[arg-type]  # it asks no more
+        run = self.handle(run_id, saga.planned.result)
         with self._world.process(Process("client", run_id)):
-            in_lab.start(*inputs, id=run_id, **options)
-        return self.handle(run_id, saga.planned.result)
+            run.joined = in_lab.start(*inputs, id=run_id, **options).joined
+        return run
 
     def handle(self, run_id: str, decode: Callable[[str], Any] | None = None) -> LabRun[Any]:
         """Return the handle of a run; *decode* makes its result of JSON text."""

@@ -27,6 +27,7 @@ def run_document(state: RunState) -> dict[str, Any]:
         "id": state.id,
         "saga": state.saga,
         "version": state.version,
+        "run_version": state.run_version,
         "status": state.status.value,
         "started_at": iso(state.started_at),
         "changed_at": iso(state.changed_at),

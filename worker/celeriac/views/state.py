@@ -70,6 +70,9 @@ class RunState(Frozen):
     failed_step: str | None = Field(default=None, description="the step that ended the run")
     owed: tuple[str, ...] = Field(description="steps that an operator must see to")
     hold: Hold | None = Field(default=None, description="who paused it, while it is paused")
+    run_version: int = Field(
+        default=0, description="how many events made this state; a command's `if_version`"
+    )
 
     @property
     def asking(self) -> bool:
@@ -121,6 +124,7 @@ def state_of(
         failed_step=run.failed_step or None,
         owed=run.owed,
         hold=hold,
+        run_version=run.version,
     )
 
 

@@ -1,0 +1,61 @@
+"""Sagas whose runs are kept in memory, and whose messages go nowhere.
+
+Owns: giving an app such an engine, and playing the worker.  Refuses to know: what is tested.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from celeriac import Failure
+from celeriac.engine import Engine
+from celeriac.engine.attempts import Delivery
+from celeriac.machine.commands import Fail
+from celeriac.settings import Terms
+from celeriac.store.memory import MemoryStore
+
+if TYPE_CHECKING:
+    from celeriac import Sagas
+    from celeriac.engine.attempts import Attempt
+    from celeriac.machine.plans import Phase
+
+
+class Nowhere:
+    """Where messages go."""
+
+    def send(self, *_: Any) -> None:
+        """Send nothing."""
+
+
+def keep_in_memory(sagas: Sagas) -> MemoryStore:
+    """Let this process keep the runs of *sagas* in a new store in memory; return the store."""
+    runtime, store = sagas.runtime, MemoryStore()
+    runtime._engines[os.getpid()] = Engine(store, Terms.of(runtime.settings), patience=0.0)
+    runtime.__dict__["dispatcher"] = Nowhere()
+    return store
+
+
+def claim(sagas: Sagas, run_id: str, step: str, phase: Phase = "do") -> Attempt:
+    """Take the next attempt of a step, as a worker does that got its message."""
+    engine = sagas.runtime.engine
+    run = engine.store.read(run_id).run
+    assert run is not None
+    number = run.step(step).lane(phase).attempt + 1
+    return engine.claim(Delivery(run_id, run.epoch, step, phase, number, run.plan), "worker")
+
+
+def do(sagas: Sagas, run_id: str, step: str, phase: Phase = "do", output: str = '"done"') -> None:
+    """Let a step succeed."""
+    sagas.runtime.engine.complete(claim(sagas, run_id, step, phase), output)
+
+
+def fail(sagas: Sagas, run_id: str, step: str, phase: Phase = "do", text: str = "no") -> None:
+    """Let a step fail for good."""
+    attempt = claim(sagas, run_id, step, phase)
+    name = attempt.delivery
+    command = Fail(step, phase, name.attempt, "worker", name.epoch, "abort", "BankDown", "declined")
+    failure = Failure(
+        type="BankDown", message=text, code="declined", traceback=f"bank.py, line 7\n{text}"
+    )
+    sagas.runtime.engine.fail(attempt, command, failure)
