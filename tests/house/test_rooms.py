@@ -31,6 +31,7 @@ LATE = {
     "celeriac.terminal.inspection_commands": "the same",
     "celeriac.terminal.control_commands": "the same",
     "celeriac.terminal.maintenance_commands": "the same",
+    "celeriac.terminal.maintenance": "what `ui` serves is an extra, which may not be installed",
 }
 
 # What is imported by its path from outside of its room: implementations, by whoever builds one.

@@ -8,7 +8,7 @@ take next to nothing.
 Its rooms, from the ground up::
 
     ground < machine < authoring | store < observing | barrier < views < engine < workers < doctor
-    < app < faces < terminal < testing
+    < app < faces < web < terminal < testing
 
 Two rooms are files beside this one::
 

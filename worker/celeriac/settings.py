@@ -157,6 +157,21 @@ class Settings(BaseModel):
         ),
     )
 
+    redact: tuple[str, ...] = Field(
+        default=(),
+        description=(
+            "Names of payload fields that the HTTP API shows as `•••`, at any depth, "
+            "with their values wherever an error quotes them."
+        ),
+    )
+    web_payloads: bool = Field(
+        default=False,
+        description=(
+            "Whether viewers see inputs and outputs over HTTP, and everybody there who does the "
+            "tracebacks of errors."
+        ),
+    )
+
     @field_validator("*", mode="before")
     @classmethod
     def _no_bool_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
@@ -262,6 +277,7 @@ _WORDS = {
     "namespace": "letters, digits, '_', '.' and '-', for example 'celeriac'",
     "archive": "a callable or where it is found, for example 'package.module.name'",
     "heartbeat_file": "the path of a file, for example '/tmp/celeriac-%n'",
+    "redact": "a tuple of names, for example ('card', 'iban')",
     "metrics_host": "an address, for example '127.0.0.1'",
 }
 

@@ -5,7 +5,7 @@ Nothing is imported here, since every `celery` command loads `cli`, whatever app
 
 Its files, from the ground up::
 
-    completion | exit_codes | interrupts | prompts | screen | times < options | printing
+    completion | exit_codes | interrupts | prompts | screen | serving | times < options | printing
     < invocation < command | inspection | control | maintenance
     < inspection_commands | control_commands | maintenance_commands < cli
 """

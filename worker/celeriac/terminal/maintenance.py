@@ -1,4 +1,4 @@
-"""What `sweep`, `purge`, `repair`, `metrics` and `doctor` do for an installation as a whole.
+"""What `sweep`, `purge`, `repair`, `metrics`, `ui` and `doctor` do for an installation as a whole.
 
 Owns: sweeping and serving until a signal ends it, and which of the results is an error.  Refuses
 to know: how it is typed (`maintenance_commands`) and how it is printed (`printing`).
@@ -84,6 +84,12 @@ class Maintain(Invocation):
         with interrupts() as asked:
             asked.get()
         endpoint.stop()
+
+    def ui(self, *, host: str, port: int, root_path: str, **login: Any) -> None:
+        """Serve the HTTP API, until SIGINT or SIGTERM."""
+        from celeriac.terminal.serving import serve_ui  # noqa: PLC0415 -- an extra, often not there
+
+        serve_ui(self._sagas(), host, port, root_path, **login)
 
     def doctor(self, *, only: Sequence[str], skip: Sequence[str], verbose: bool) -> None:
         """Examine everything and print what was found; end with 1 if there are errors."""

@@ -1,4 +1,4 @@
-"""`celery -A app saga sweep`, `purge`, `doctor` …: verbs for the installation as a whole.
+"""`celery -A app saga sweep`, `purge`, `ui` …: verbs for the installation as a whole.
 
 Owns: what can be typed after them, and its help.  Refuses to know: what the verbs do
 (`maintenance`).  Nothing slow is imported before a verb is called (`command`).
@@ -96,6 +96,59 @@ def metrics(terminal: Maintain, host: str, port: int) -> None:
 
 @click.command(cls=MaintainVerb)
 @click.option(
+    "--port",
+    type=click.IntRange(1, 65_535),
+    default=5556,
+    show_default=True,
+    help="TCP port.",
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--basic-auth",
+    "accounts",
+    metavar="FILE",
+    help="Passwords, a line user:password:role each; or in the variable CELERIAC_BASIC_AUTH.",
+)
+@click.option(
+    "--proxy-peer",
+    "peers",
+    multiple=True,
+    metavar="ADDRESS",
+    help="A proxy whose header says who it is; may be repeated.",
+)
+@click.option(
+    "--proxy-user-header", default="X-Forwarded-User", show_default=True, help="That header."
+)
+@click.option(
+    "--proxy-role-header", metavar="HEADER", help="A header of the same proxy that says the role."
+)
+@click.option(
+    "--proxy-role",
+    default="viewer",
+    show_default=True,
+    help="The role of whoever the proxy names, without a header for it.",
+)
+@click.option(
+    "--origin",
+    "origins",
+    multiple=True,
+    metavar="URL",
+    help="An origin whose pages may send commands, if a proxy changes our name; may be repeated.",
+)
+@click.option(
+    "--root-path", default="", metavar="PATH", help="Where a proxy has it, such as /sagas."
+)
+@output("table")
+def ui(terminal: Maintain, **options: Any) -> None:
+    """Serve the HTTP API, until SIGINT or SIGTERM.
+
+    Without a login it serves this machine only.  Roles: approver, viewer, operator, admin.
+    """
+    terminal.ui(**options)
+
+
+@click.command(cls=MaintainVerb)
+@click.option(
     "--only",
     multiple=True,
     metavar="ID",
@@ -119,4 +172,4 @@ def doctor(terminal: Maintain, **options: Any) -> None:
     terminal.doctor(**options)
 
 
-COMMANDS = (purge, repair, sweep, metrics, doctor)
+COMMANDS = (purge, repair, sweep, metrics, ui, doctor)

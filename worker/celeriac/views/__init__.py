@@ -5,8 +5,8 @@ terminal or a browser works.
 
 Its files, from the ground up::
 
-    times | state | stats | bulk_outcome | undo_plan | graph | watching < wording | drawing
-    < documents
+    times | redaction | state | stats | bulk_outcome | undo_plan | graph | watching < wording
+    | drawing < documents
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from celeriac.views.bulk_outcome import BulkOutcome
 from celeriac.views.documents import event_document, run_document, stats_document
 from celeriac.views.drawing import Drawing, draw
 from celeriac.views.graph import Graph, graph_of
+from celeriac.views.redaction import HIDDEN, Redaction
 from celeriac.views.state import RunState, StepView, failure_fields, hold_of, state_of
 from celeriac.views.stats import QueueStats, SagaStats, Stats, SweepStats, stats_of
 from celeriac.views.times import span
@@ -23,10 +24,12 @@ from celeriac.views.watching import tree
 from celeriac.views.wording import deed
 
 __all__ = [
+    "HIDDEN",
     "BulkOutcome",
     "Drawing",
     "Graph",
     "QueueStats",
+    "Redaction",
     "RunState",
     "SagaStats",
     "Stats",

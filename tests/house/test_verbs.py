@@ -1,0 +1,59 @@
+"""One verb, one spelling: in Python, on the terminal, over HTTP and as an event.
+
+Owns: comparing the four.  Refuses to know: what a verb does.
+"""
+
+from __future__ import annotations
+
+import inspect
+
+from celery import Celery
+
+from celeriac import EventKind, RunHandle, Sagas
+from celeriac.terminal import control_commands
+from celeriac.web import create_app
+from celeriac.web.acting_routes import VERBS
+
+# What starts a run is a method of the saga, no verb of a run.
+START = {"start"}
+# A cancel is told by what it begins.
+TOLD = {"cancel": "compensation_started"}
+
+
+def client() -> dict[str, inspect.Signature]:
+    """The methods of a handle that steer: each says who asks."""
+    methods = inspect.getmembers(RunHandle, inspect.isfunction)
+    signatures = {name: inspect.signature(each) for name, each in methods if name[0] != "_"}
+    return {name: each for name, each in signatures.items() if "by" in each.parameters}
+
+
+def routes() -> set[str]:
+    """The verbs that have a route."""
+    sagas = Sagas(Celery("verbs", broker="memory://", set_as_current=False))
+    prefix = "/api/runs/{run_id}/"
+    paths = create_app(sagas).openapi()["paths"]
+    return {path.removeprefix(prefix) for path, each in paths.items() if "post" in each} - {
+        "/api/runs"
+    }
+
+
+def test_every_verb_is_everywhere() -> None:
+    """Client methods, commands of the terminal and routes are the same words."""
+    commands = {command.name for command in control_commands.COMMANDS} - START
+    assert client()
+    assert set(client()) == commands == routes() == set(VERBS)
+
+
+def test_a_route_takes_what_the_method_takes() -> None:
+    """Parameters have one name, too."""
+    for verb, signature in client().items():
+        assert set(VERBS[verb].model_fields) == set(signature.parameters) - {"self", "by"}, verb
+
+
+def test_a_verb_is_told_in_the_past_tense() -> None:
+    """The event of a verb is found by whoever knows the verb."""
+    kinds = set(EventKind)
+    for verb in client():
+        past = verb[:-1] + "ied" if verb[-1] == "y" else verb.rstrip("e") + "ed"
+        doubled = verb + verb[-1] + "ed"
+        assert {TOLD.get(verb), past, doubled} & kinds, verb

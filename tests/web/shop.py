@@ -1,0 +1,128 @@
+"""An app to be asked over HTTP: sagas of each shape that matters there, runs kept in memory.
+
+Owns: the sagas, and runs brought to where a test wants them.  Refuses to know: HTTP.
+"""
+
+from __future__ import annotations
+
+from celery import Celery
+from pydantic import BaseModel, PositiveInt
+
+from celeriac import Flow, Sagas
+from celeriac.machine.commands import Expire
+from tests.in_memory import claim, do, fail
+
+app = Celery("shop", broker="memory://", set_as_current=False)
+sagas = Sagas(app)
+
+SECRET = "4711-0815"  # a card  # noqa: S105
+
+
+class Order(BaseModel):
+    """What is ordered."""
+
+    sku: str
+    quantity: PositiveInt = 1
+    card: str = SECRET
+
+
+@sagas.step
+def reserve(order: Order) -> str:
+    """Keep it for the customer."""
+    return order.sku
+
+
+@reserve.compensation
+def release(order: Order) -> None:
+    """Put it back."""
+
+
+@sagas.step
+def charge(order: Order, hold: str) -> str:
+    """Take the money."""
+    return f"{hold} {order.quantity}"
+
+
+@charge.compensation
+def refund(order: Order) -> None:
+    """Give it back."""
+
+
+@sagas.saga(deadline="1h")
+def place_order(flow: Flow, order: Order) -> str:
+    """Reserve, then charge."""
+    return flow.step(charge, order, flow.step(reserve, order))
+
+
+@sagas.step
+def move(source: str, amount: int) -> str:
+    """Move an amount."""
+    return f"{source} {amount}"
+
+
+@sagas.saga
+def transfer(flow: Flow, source: str, amount: int = 1) -> str:
+    """Several inputs, one of them with a default."""
+    return flow.step(move, source, amount)
+
+
+@sagas.step
+def tick() -> None:
+    """Nothing."""
+
+
+@sagas.saga
+def ping(flow: Flow) -> None:
+    """No input."""
+    flow.step(tick)
+
+
+@sagas.step(effect="none")
+def mail(to: str) -> int | None:
+    """Nobody knows, afterwards, whether it arrived."""
+    return len(to)
+
+
+@sagas.saga
+def mailing(flow: Flow, to: str = "ada") -> int | None:
+    """A step that honours no key."""
+    return flow.step(mail, to)
+
+
+def running(run_id: str) -> str:
+    """A run that has begun to reserve."""
+    place_order.start(Order(sku="pen"), id=run_id, tags={"shop": "7"})
+    claim(sagas, run_id, "reserve")
+    return run_id
+
+
+def completed(run_id: str) -> str:
+    """A run that completed."""
+    place_order.start(Order(sku="pen"), id=run_id)
+    do(sagas, run_id, "reserve", output='"pen"')
+    do(sagas, run_id, "charge", output='"pen 1"')
+    return run_id
+
+
+def failed(run_id: str) -> str:
+    """A run that owes the compensation of `charge`, while `reserve` was undone."""
+    place_order.start(Order(sku="pen"), id=run_id)
+    do(sagas, run_id, "reserve")
+    fail(sagas, run_id, "charge", text=f"card {SECRET} was declined")
+    fail(sagas, run_id, "charge", "undo", text=f"card {SECRET} is unknown")
+    do(sagas, run_id, "reserve", "undo")
+    return run_id
+
+
+def unsure(run_id: str) -> str:
+    """A run that asks whether the mail of a dead worker was sent."""
+    mailing.start(id=run_id)
+    attempt = claim(sagas, run_id, "mail")
+    sagas.runtime.engine.command(run_id, Expire("mail", "do", attempt.delivery.attempt))
+    return run_id
+
+
+def paused(run_id: str) -> str:
+    """A run that an operator has paused."""
+    ping.start(id=run_id).pause("the bank is down", by="ada")
+    return run_id

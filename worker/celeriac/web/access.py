@@ -1,0 +1,51 @@
+"""Who may do what: roles, what each may do, and who a request comes from.
+
+Owns: the four roles, the table of their permissions, and `Caller`.  Refuses to know: how somebody
+proves who they are (`login`), and what routes there are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Permission(StrEnum):
+    """What a route asks for."""
+
+    LOOK = "look"  # see runs, sagas and figures
+    ACT = "act"  # start runs and steer them
+    ADMINISTER = "administer"  # what cannot be undone: terminate
+
+
+class Role(StrEnum):
+    """What somebody is here."""
+
+    APPROVER = "approver"  # answers open approvals only
+    VIEWER = "viewer"
+    OPERATOR = "operator"
+    ADMIN = "admin"
+
+
+ALLOWED: dict[Role, frozenset[Permission]] = {
+    Role.APPROVER: frozenset(),
+    Role.VIEWER: frozenset({Permission.LOOK}),
+    Role.OPERATOR: frozenset({Permission.LOOK, Permission.ACT}),
+    Role.ADMIN: frozenset(Permission),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Somebody who asks: *name* goes into the history of the runs that they steer."""
+
+    name: str
+    role: Role
+
+    def may(self, permission: Permission) -> bool:
+        """True if this role is allowed to do that."""
+        return permission in ALLOWED[self.role]
+
+    def sees_payloads(self, *, opened: bool) -> bool:
+        """True if inputs and outputs are shown; *opened* is the setting saga_web_payloads."""
+        return self.may(Permission.ACT) or (opened and self.may(Permission.LOOK))

@@ -1,0 +1,131 @@
+"""The application: routes, guards and error answers put together.
+
+Owns: `create_app`, and which answer each error gets.  Refuses to know: what the routes do.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import compile_path
+
+from celeriac.errors import SagaError
+from celeriac.web import acting_routes, health_routes, reading_routes, stream_routes
+from celeriac.web.guards import Guard
+from celeriac.web.login import Account, Login, TrustedProxy
+from celeriac.web.problems import (
+    Refusal,
+    answer,
+    mistakes_problem,
+    problem_of,
+    refusal_problem,
+    retry_after,
+)
+from celeriac.web.reading_routes import NotModified
+from celeriac.web.run_watch import RunWatch
+from celeriac.web.site import Site
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+
+    from celeriac.sagas import Sagas
+    from celeriac.web.access import Caller
+
+
+def create_app(
+    sagas: Sagas,
+    *,
+    accounts: Mapping[str, Account] | None = None,
+    proxy: TrustedProxy | None = None,
+    identify: Callable[[Request], Caller | None] | None = None,
+    origins: Collection[str] = (),
+) -> FastAPI:
+    """Return the HTTP API of *sagas* as an ASGI application, to be served or mounted.
+
+    Who may use it: *accounts* by name with their passwords (`read_accounts`), whoever a *proxy*
+    says that it is, or whoever *identify* makes of a request (None: nobody known).  Without any of
+    them only requests from this machine to a loopback host are served.  *origins* are further
+    origins whose pages may send commands, such as `https://ops.example.org`.
+    """
+    app = FastAPI(
+        title="Celeriac",
+        summary="Runs of sagas: start them, look at them, steer them.",
+        version=metadata.version("celeriac"),
+        openapi_url="/openapi.json",
+        docs_url=None,  # a page that loads its script from elsewhere
+        redoc_url=None,
+    )
+    app.state.site = Site(
+        sagas=sagas,
+        login=Login(accounts, proxy, identify),
+        watch=RunWatch(lambda: sagas.runtime.engine.store),
+        origins=frozenset(origins),
+        command=f"celery -A {sagas.app.main} saga",
+    )
+    for module in (acting_routes, reading_routes, stream_routes, health_routes):
+        app.include_router(module.router)
+    for kind, told in _TOLD.items():
+        app.add_exception_handler(kind, told)
+    app.add_middleware(Guard, site=lambda: app.state.site)
+    return app
+
+
+def _error(_: Request, error: Any) -> Response:
+    return answer(problem_of(error), retry_after(error))
+
+
+def _refusal(_: Request, refusal: Any) -> Response:
+    return answer(refusal_problem(refusal), refusal.headers)
+
+
+def _mistakes(_: Request, error: Any) -> Response:
+    return answer(mistakes_problem(error.errors()))
+
+
+def _http(request: Request, error: Any) -> Response:
+    code = "_".join(str(error.detail).lower().split())
+    if error.status_code == HTTPStatus.BAD_REQUEST:
+        code = "unreadable"  # a body that is no JSON
+    headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(_methods(request))
+    refusal = Refusal(error.status_code, code, str(error.detail), headers)
+    return answer(refusal_problem(refusal), refusal.headers)
+
+
+def _methods(request: Request) -> list[str]:
+    """Return every method of a path: the router tells only those of the first route there."""
+    path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+    return sorted(
+        method.upper()
+        for template, each in request.app.openapi()["paths"].items()
+        if compile_path(template)[0].match(path)
+        for method in each
+    )
+
+
+def _not_modified(_: Request, error: Any) -> Response:
+    return Response(status_code=304, headers={"ETag": error.etag})
+
+
+def _unforeseen(_: Request, __: Any) -> Response:
+    """Tell nothing of an error that nobody foresaw: its text may quote anything."""
+    text = "the server's log says what went wrong"
+    return answer(refusal_problem(Refusal(500, "unforeseen", text)))
+
+
+_TOLD: dict[type[Exception], Callable[[Request, Any], Response]] = {
+    SagaError: _error,
+    Refusal: _refusal,
+    RequestValidationError: _mistakes,
+    HTTPException: _http,
+    NotModified: _not_modified,
+    Exception: _unforeseen,
+}

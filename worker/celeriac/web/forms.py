@@ -1,0 +1,243 @@
+"""What the HTTP API takes and answers, as models: its OpenAPI is drawn from them.
+
+Owns: names, types and limits of what is sent.  Refuses to know: what is done with it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    WithJsonSchema,
+)
+
+from celeriac.machine import RunStatus
+
+_LONGEST_REASON = 2_000  # characters
+
+
+def _no_number(value: Any) -> Any:
+    """Refuse what Pydantic would take for seconds since 1970."""
+    if isinstance(value, str) and "T" not in value.upper():
+        raise ValueError("give a date and a time with its zone, such as 2026-11-29T12:00:00Z")
+    return value
+
+
+Reason = Annotated[str, StringConstraints(max_length=_LONGEST_REASON)]
+GivenReason = Annotated[str, StringConstraints(max_length=_LONGEST_REASON, pattern=r"\S")]
+#: A time as `views` spells it for programs: RFC 3339 in UTC, to the millisecond.
+Moment = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
+Time = Annotated[AwareDatetime, BeforeValidator(_no_number)]
+StepName = Annotated[str, StringConstraints(min_length=1, max_length=400)]
+
+
+class _Sent(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class _Told(BaseModel):
+    # What the package tells of a run in a later version is told here as well.
+    model_config = ConfigDict(extra="allow")
+
+
+# --- what is sent ------------------------------------------------------------------------------
+
+
+class StartRequest(_Sent):
+    """A run to be started."""
+
+    saga: str = Field(description="the name of the saga")
+    input: Any = Field(
+        default=None,
+        description="the value of the saga's parameter; if there are several, an object by name",
+    )
+    id: str | None = Field(
+        default=None, description="makes the start repeatable; left out: a new UUID"
+    )
+    tags: dict[str, str] = Field(default_factory=dict, description="labels to find the run by")
+    if_exists: Literal["join", "fail", "restart"] = "join"
+
+
+class _Verb(_Sent):
+    if_version: int | None = Field(
+        default=None,
+        description="the `run_version` that the caller has seen: refused if the run has moved on",
+    )
+
+
+class CancelRequest(_Verb):
+    """Stop forward work and undo what was done."""
+
+    reason: Reason = ""
+
+
+class TerminateRequest(_Verb):
+    """Abandon a run without undo."""
+
+    reason: GivenReason
+
+
+class RetryRequest(_Verb):
+    """Retry what is owed: one step, or all of them."""
+
+    step: StepName | None = None
+    reason: Reason = ""
+
+
+class WaiveRequest(_Verb):
+    """Declare an owed compensation settled."""
+
+    step: StepName
+    reason: GivenReason
+
+
+class PauseRequest(_Verb):
+    """Start no further attempt until the run is resumed."""
+
+    reason: Reason = ""
+
+
+class ResumeRequest(_Verb):
+    """Continue a run that was paused."""
+
+    reason: Reason = ""
+
+
+class SkipRequest(_Verb):
+    """Go on as if a step had completed with a result."""
+
+    step: StepName
+    result: Any = None
+    reason: Reason = ""
+
+
+class RunQuery(_Sent):
+    """Which runs to list: all given conditions hold, and each has an index."""
+
+    status: list[RunStatus] = Field(default_factory=list, description="one or several")
+    saga: str | None = None
+    tag: list[str] = Field(default_factory=list, description="`name:value`; all of them hold")
+    since: Time | None = Field(default=None, description="started at this time or later")
+    until: Time | None = Field(default=None, description="started before this time")
+    limit: int = Field(default=50, ge=1, le=200)
+    cursor: str | None = Field(default=None, description="of the page before")
+
+
+# --- what is answered --------------------------------------------------------------------------
+
+
+class StepDocument(_Told):
+    """A step of a run."""
+
+    name: str
+    task: str
+    status: str
+    attempts: int
+    undo_attempts: int
+
+
+class RunDocument(_Told):
+    """A run, as `saga show -o json` tells it."""
+
+    id: str
+    saga: str
+    version: int = Field(description="of the saga's definition")
+    run_version: int = Field(description="how many events made this state: `if_version`")
+    status: str
+    started_at: Moment
+    changed_at: Moment
+    ended_at: Moment | None
+    deadline: Moment | None
+    tags: dict[str, str]
+    why: str | None
+    reason: str | None
+    owed: list[str]
+    steps: list[StepDocument]
+
+
+class StartedRun(RunDocument):
+    """A run that was started, or that was there."""
+
+    joined: bool = Field(description="it was there, and the input is the same")
+    result: Any = Field(default=None, description="of a run that has completed")
+
+
+class SteeredRun(RunDocument):
+    """A run after a command."""
+
+    changed: bool = Field(description="False: there was nothing to change")
+
+
+class RunList(BaseModel):
+    """A page of runs, newest first."""
+
+    runs: list[RunDocument]
+    cursor: str | None = Field(description="for the next page; null: this is the last")
+
+
+class EventDocument(_Told):
+    """Something that happened to a run."""
+
+    number: int = Field(description="1 is the first event of the run")
+    at: Moment
+    event: str
+    step: str | None
+    phase: str | None
+    attempt: int | None
+
+
+class HistoryPage(BaseModel):
+    """A page of a run's events, oldest first."""
+
+    events: list[EventDocument]
+    cursor: str | None = Field(description="for the next page; null: this is the last")
+
+
+class SagaStep(BaseModel):
+    """A step of a saga, as it is defined."""
+
+    name: str
+    task: str
+    undo: str | None = Field(description="the task that undoes it")
+    pivot: bool
+    after: list[str] = Field(description="the steps that it waits for")
+
+
+class SagaDocument(BaseModel):
+    """A saga of this application."""
+
+    name: str
+    version: int
+    plan: str = Field(description="fingerprint: runs keep the plan that they were started with")
+    about: str = Field(description="the first line of its docstring")
+    parameters: list[str]
+    steps: list[SagaStep]
+    runs: dict[str, int] = Field(description="how many there are, by status")
+
+
+class SagaList(BaseModel):
+    """All sagas of this application."""
+
+    sagas: list[SagaDocument]
+
+
+class StatsDocument(_Told):
+    """How the runs stand as a whole.  Durations are seconds."""
+
+    at: Moment
+    active: int
+    owed: int
+    overdue: int
+    lag: float
+
+
+class Health(BaseModel):
+    """For probes."""
+
+    status: Literal["ok"] = "ok"

@@ -1,0 +1,122 @@
+"""What happens to a run while somebody looks: server-sent events.
+
+Owns: one reader of the store for all who watch, and going on after a break.  Refuses to know:
+routes, and what an event means.
+
+Each event has its number in the run's history as its id, so a browser that was cut off says which
+it has seen last (`Last-Event-ID`), and gets the others from any server of ours.  Whoever has missed
+too much is told to look at the whole run again (`reload`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections import Counter
+from functools import partial
+from typing import TYPE_CHECKING
+
+from sse_starlette import ServerSentEvent
+from starlette.concurrency import run_in_threadpool
+
+from celeriac.errors import SagaError
+from celeriac.views import event_document
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Sequence
+
+    from celeriac.machine import Event
+    from celeriac.store import Store
+
+_PACE = 0.5  # seconds between two looks at all runs that are watched
+_PACE_AWAY = 3.0  # … while the store is away
+_MOST = 500  # events that are sent after a break; who missed more looks at the whole run again
+_log = logging.getLogger(__name__)
+
+
+class RunWatch:
+    """Looks at all runs that somebody watches, with one reader for each process."""
+
+    def __init__(self, store: Callable[[], Store], pace: float = _PACE) -> None:
+        self._store, self._pace = store, pace
+        self._watched: Counter[str] = Counter()
+        self._histories: dict[str, Sequence[Event] | None] = {}  # None: there is no such run
+        self._versions: dict[str, int | None] = {}
+        self._moved = asyncio.Condition()
+        self._reader: asyncio.Task[None] | None = None
+
+    async def events(self, run_id: str, after: int | None) -> AsyncIterator[ServerSentEvent]:
+        """Yield what happens to a run, *after* so many of its events (None: from now on)."""
+        self._watched[run_id] += 1
+        try:
+            if self._reader is None or self._reader.done():
+                self._reader = asyncio.create_task(self._read())
+            async for told in self._told(run_id, after):
+                yield told
+        finally:
+            self._watched[run_id] -= 1
+            if not self._watched[run_id]:
+                del self._watched[run_id]
+
+    async def _told(self, run_id: str, after: int | None) -> AsyncIterator[ServerSentEvent]:
+        seen = after
+        while True:
+            async with self._moved:
+                await self._moved.wait_for(partial(self._has_news, run_id, seen))
+            found = self._histories[run_id]
+            if found is None:
+                yield ServerSentEvent(event="gone", data="{}")
+                return
+            if seen is None:
+                yield ServerSentEvent(event="watching", id=str(len(found)), data="{}")
+            elif not 0 <= len(found) - seen <= _MOST:
+                yield ServerSentEvent(event="reload", id=str(len(found)), data="{}")
+            else:
+                for number, event in enumerate(found[seen:], seen + 1):
+                    document = json.dumps({"number": number, **event_document(event)})
+                    yield ServerSentEvent(event="event", id=str(number), data=document)
+            seen = len(found)
+
+    def _has_news(self, run_id: str, seen: int | None) -> bool:
+        if run_id not in self._histories:
+            return False
+        found = self._histories[run_id]
+        return found is None or len(found) != seen
+
+    async def _read(self) -> None:
+        """Look again and again, for as long as somebody watches a run."""
+        away = False
+        while self._watched:
+            try:
+                moved = await run_in_threadpool(self._look, list(self._watched))
+                away = False
+            except SagaError as error:
+                if not away:
+                    _log.warning("those who watch runs hear nothing for now: %s", error)
+                away, moved = True, False
+            self._forget()
+            if moved:
+                async with self._moved:
+                    self._moved.notify_all()
+            await asyncio.sleep(_PACE_AWAY if away else self._pace)
+
+    def _forget(self) -> None:
+        """Keep nothing of a run that nobody watches any more."""
+        for run_id in set(self._versions) - set(self._watched):
+            del self._versions[run_id]
+            self._histories.pop(run_id, None)
+
+    def _look(self, run_ids: Sequence[str]) -> bool:
+        """Read the histories of those runs that have moved; return whether any has."""
+        store = self._store()
+        found = store.read_all(dict.fromkeys(run_ids, ()))
+        versions = {run_id: each.run.version for run_id, each in found.items() if each.run}
+        moved = [each for each in run_ids if versions.get(each) != self._versions.get(each, -1)]
+        if not moved:
+            return False
+        histories = store.histories([each for each in moved if each in versions])
+        for run_id in moved:
+            self._histories[run_id] = histories.get(run_id)
+            self._versions[run_id] = versions.get(run_id)
+        return True

@@ -1,0 +1,127 @@
+"""What all routes share: the sagas, the login, what is hidden; and how a route says who may use it.
+
+Owns: `Site`, and the dependencies that give a route its site and its caller.  Refuses to know: the
+routes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote
+
+from fastapi import Depends
+from starlette.requests import Request
+
+from celeriac.views import Redaction
+from celeriac.web.access import Caller, Permission
+from celeriac.web.login import Login, TooManyGuesses
+from celeriac.web.problems import Refusal
+
+if TYPE_CHECKING:
+    from celeriac.sagas import Sagas
+    from celeriac.web.run_watch import RunWatch
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One application that serves runs."""
+
+    sagas: Sagas
+    login: Login
+    watch: RunWatch
+    origins: frozenset[str]  # further origins that may send forms here
+    command: str  # how its command line is called: `celery -A shop saga`
+
+    @property
+    def redaction(self) -> Redaction:
+        """What nobody is shown."""
+        return Redaction(self.sagas.runtime.settings.redact)
+
+    @property
+    def opened(self) -> bool:
+        """True if viewers see payloads, and people see tracebacks."""
+        return self.sagas.runtime.settings.web_payloads
+
+    def payloads_of(self, document: dict[str, Any]) -> dict[str, Any]:
+        """Return the payloads of an exported run as they may be shown."""
+        found: dict[str, Any] = self.redaction.of(document["payloads"])
+        if self.opened:
+            return found
+        return {
+            name: {key: each for key, each in value.items() if key != "traceback"}
+            if name.partition(":")[0] in ("err", "uerr", "cause") and isinstance(value, dict)
+            else value
+            for name, value in found.items()
+        }
+
+
+def site_of(request: Request) -> Site:
+    """Return the site that a request came to."""
+    found: Site = request.app.state.site
+    return found
+
+
+Here = Annotated[Site, Depends(site_of)]
+
+
+class Needs:
+    """Lets those through who have a permission."""
+
+    def __init__(self, permission: Permission) -> None:
+        self.permission = permission
+
+    def __call__(self, request: Request) -> Caller:
+        """Return who asks; raise Refusal if nobody known does, or somebody who may not."""
+        return allowed(request, self.permission)
+
+
+def allowed(request: Request, permission: Permission) -> Caller:
+    """Return who asks, if they have *permission*; raise Refusal."""
+    caller = caller_of(request)
+    if not caller.may(permission):
+        raise Refusal(
+            HTTPStatus.FORBIDDEN,
+            "forbidden",
+            f"{caller.name} is {caller.role.value} here, and may not {permission.value}",
+        )
+    return caller
+
+
+def caller_of(request: Request) -> Caller:
+    """Return who asks; raise Refusal if it is nobody known."""
+    login = site_of(request).login
+    try:
+        caller = login.caller(request)
+    except TooManyGuesses as error:
+        headers = {"Retry-After": str(error.seconds)}
+        status = HTTPStatus.TOO_MANY_REQUESTS
+        raise Refusal(status, "too_many_guesses", str(error), headers) from None
+    if caller is not None:
+        return caller
+    if not login.asks:
+        raise Refusal(
+            HTTPStatus.FORBIDDEN,
+            "local_only",
+            "without a login only this machine itself is let in: open http://127.0.0.1, or set up "
+            "a login (docs/dashboard.md)",
+        )
+    headers = {"WWW-Authenticate": 'Basic realm="sagas", charset="UTF-8"'}
+    raise Refusal(
+        HTTPStatus.UNAUTHORIZED,
+        "unauthorized",
+        "log in first",
+        headers if login.takes_passwords else {},
+    )
+
+
+Viewer = Annotated[Caller, Depends(Needs(Permission.LOOK))]
+Operator = Annotated[Caller, Depends(Needs(Permission.ACT))]
+Admin = Annotated[Caller, Depends(Needs(Permission.ADMINISTER))]
+
+
+def path_of(request: Request, *parts: str) -> str:
+    """Return the path of a page or route of ours, wherever we are mounted."""
+    root = str(request.scope.get("root_path", "")).rstrip("/")
+    return root + "".join(f"/{quote(part, safe='')}" for part in parts)
