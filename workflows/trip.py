@@ -69,16 +69,11 @@ def insure(ctx: StepContext, trip: Trip) -> Booked | None:
         return Booked(number=number)
 
 
-@reserve_hotel.compensation
-def cancel_hotel(ctx: StepContext) -> None:
-    """Give the room back."""
-    travel.cancel(key=ctx.idempotency_key)
-
-
-@reserve_car.compensation
-def cancel_car(ctx: StepContext) -> None:
-    """Give the car back."""
-    travel.cancel(key=ctx.idempotency_key)
+@sagas.step(timeout="5s", retry=SOON)
+def call_off(ctx: StepContext) -> None:
+    """Give back whatever may have been reserved for the trip: one undo for several steps."""
+    for each in ctx.each():
+        travel.cancel(key=each.idempotency_key)
 
 
 @insure.compensation
@@ -107,7 +102,7 @@ def confirm(hotel: Booked, car: Booked | None, insurance: Booked | None) -> Itin
 @sagas.saga(deadline="1m", compensation_order="graph")
 def book_trip(flow: Flow, trip: Trip) -> Itinerary:
     """All that a trip needs, or nothing at all."""
-    with flow.parallel():
+    with flow.undone_by(call_off), flow.parallel():
         hotel = flow.step(reserve_hotel, trip)
         with flow.sequence():
             way = flow.choose(way_to, trip)

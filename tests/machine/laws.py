@@ -16,10 +16,12 @@ from celeriac.machine.timing import due, overdue, wake_at
 from celeriac.machine.transitions import transition
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from celeriac.machine.commands import Command
     from celeriac.machine.events import Event
     from celeriac.machine.plans import Phase, Plan
-    from celeriac.machine.runs import Run
+    from celeriac.machine.runs import Run, StepState
     from celeriac.machine.transitions import Transition
 
 WAITING = (PhaseStatus.SCHEDULED, PhaseStatus.RETRYING)
@@ -90,7 +92,11 @@ def _check_claim(plan: Plan, before: Run, event: Event) -> None:
             "no undo while an effect may still land (I7)"
         )
         _check_order(plan, before, event)
-        assert before.step(event.step).do.attempt, "what never started is never undone (I16)"
+        covered = plan.by_name[event.step].covers or (event.step,)
+        began = [before.step(name).do.attempt for name in covered]
+        assert any(began), "what never started is never undone (I16)"
+        assert any(_may_stand(before.step(name)) for name in covered), "nothing to undo (I19)"
+        assert event.step not in plan.scope_of, "a step in a scope has no undo of its own (I19)"
 
 
 def _check_order(plan: Plan, before: Run, event: Event) -> None:
@@ -98,19 +104,29 @@ def _check_order(plan: Plan, before: Run, event: Event) -> None:
     if plan.compensation_order == "parallel":
         return
     sign = 1 if plan.compensation_order == "forward" else -1
-    mine = sign * before.step(event.step).order
+    mine = plan.by_name[event.step].covers or (event.step,)
+    first = _first_started(before, mine)
     graph = plan.compensation_order == "graph"
     for name, step in before.steps.items():
-        settled = step.undo.state in (PhaseStatus.DONE, PhaseStatus.FAILED, PhaseStatus.WAIVED)
-        owing = plan.by_name[name].undo and (
-            step.may_have_effect or step.do.state is PhaseStatus.DONE
-        )
-        if settled or not owing:
+        undoer = plan.scope_of.get(name, name)
+        undone = before.step(undoer).undo.state
+        settled = undone in (PhaseStatus.DONE, PhaseStatus.FAILED, PhaseStatus.WAIVED)
+        if settled or not plan.by_name[undoer].undo or not _may_stand(step) or name in mine:
             continue
         if graph:
-            assert event.step not in comes_before(plan, name), "undone before its followers (I8)"
+            behind = comes_before(plan, name)
+            assert not behind & set(mine), "undone before its followers (I8, I19)"
         else:
-            assert sign * step.order >= mine, "undone out of turn (I8)"
+            others = plan.by_name[undoer].covers or (name,)
+            assert sign * _first_started(before, others) >= sign * first, "out of turn (I8, I19)"
+
+
+def _first_started(run: Run, names: Iterable[str]) -> int:
+    return min(run.step(name).order for name in names if run.step(name).order)
+
+
+def _may_stand(step: StepState) -> bool:
+    return step.may_have_effect or step.do.state is PhaseStatus.DONE
 
 
 def comes_before(plan: Plan, name: str) -> set[str]:

@@ -62,8 +62,9 @@ def saga(*steps: Node | str, **values: Any) -> Plan:
     nodes: list[Node] = []
     for given in steps:
         node = step(given) if isinstance(given, str) else given
-        if nodes and not node.after:
-            node = node.model_copy(update={"after": (nodes[-1].name,)})
+        before = [each.name for each in nodes if not each.covers]
+        if before and not (node.after or node.covers):
+            node = node.model_copy(update={"after": (before[-1],)})
         nodes.append(node)
     return Plan(**{"saga": "place_order", "nodes": tuple(nodes), **values})
 

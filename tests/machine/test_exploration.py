@@ -12,7 +12,7 @@ import pytest
 
 from celeriac.machine import attempts, moves, schedule
 from celeriac.machine.events import EventKind
-from celeriac.machine.plans import Choice, Guard, Plan
+from celeriac.machine.plans import Choice, Guard, Node, Plan, Undo
 from celeriac.machine.runs import PhaseStatus, changed
 from tests.machine.participants import Participant
 from tests.machine.search import WORLDS, Found, explore, small_world
@@ -82,6 +82,28 @@ def test_all_of_it_holds_for_conditions(faults: dict[str, int]) -> None:
     assert found.problem is None, told(found)
     assert {"completed"} <= found.endings
     assert found.worlds > 100, "a dead system must not pass"
+
+
+@pytest.mark.parametrize("order", ["reverse", "graph"])
+@pytest.mark.parametrize(
+    "faults",
+    [{"cancel": 1, "stall": 1}, {"give up": 1, "fumble": 1}, {"crash in flight": 1}],
+    ids=str,
+)
+def test_all_of_it_holds_for_a_scope(faults: dict[str, int], order: Any) -> None:
+    """Two steps side by side that are undone as one, and one behind both (I19)."""
+    found = explore(small_world(faults, Participant.KEYED, plan=_scope(order)))
+    assert found.problem is None, told(found)
+    assert {"completed", "compensated"} <= found.endings
+    assert found.worlds > 100, "a dead system must not pass"
+
+
+def _scope(order: Any) -> Plan:
+    undo = Undo(task="shop.call_off", wants=(), retry=budget(2, delay=0))
+    inside = _fork(order).nodes
+    scope = Node(name="call_off", task=undo.task, undo=undo, covers=("hotel", "car"))
+    bare = [node.model_copy(update={"undo": None}) for node in inside[:2]]
+    return Plan(saga="trip", nodes=(scope, *bare, inside[2]), compensation_order=order)
 
 
 def _conditions() -> Plan:

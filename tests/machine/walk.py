@@ -86,7 +86,30 @@ def any_plan(choose: Chooser, kind: Participant = Participant.KEYED) -> Plan:
         on_deadline=choose(["compensate", "compensate", "alert"]),
         compensation_order=choose(["reverse", "reverse", "forward", "parallel", "graph"]),
     )
-    return with_pivot(plan, choose([None, None, *_alone(plan)]))
+    return _scoped(choose, with_pivot(plan, choose([None, None, *_alone(plan)])))
+
+
+def _scoped(choose: Chooser, plan: Plan) -> Plan:
+    """Let steps that follow one another be undone as one, unless one of them is the pivot."""
+    size = choose([0, 0, 1, 2, 3])
+    first = choose(range(len(plan.nodes)))
+    inside = plan.nodes[first : first + size]
+    covers = tuple(node.name for node in inside if not node.choice)
+    if not covers or any(node.pivot for node in inside):
+        return plan
+    undo = Undo(task="shop.undo_all", wants=(), retry=_any_rule(choose), timeout=20_000)
+    scope = Node(name="undo_all", task=undo.task, undo=undo, covers=covers)
+    bare = [
+        node.model_copy(update={"undo": None}) if node.name in covers else node
+        for node in plan.nodes
+    ]
+    return _with_nodes(plan, (*bare[:first], scope, *bare[first:]))
+
+
+def _with_nodes(plan: Plan, nodes: tuple[Node, ...]) -> Plan:
+    """Another plan, so that nothing that was worked out for the first is carried over."""
+    values = {name: getattr(plan, name) for name in Plan.model_fields}
+    return Plan(**{**values, "nodes": nodes})
 
 
 def _guarded(choose: Chooser, nodes: list[Node]) -> list[Node]:
@@ -116,7 +139,7 @@ def _guarded(choose: Chooser, nodes: list[Node]) -> list[Node]:
 def with_pivot(plan: Plan, name: str | None) -> Plan:
     """The same plan with a step as its pivot."""
     nodes = tuple(node.model_copy(update={"pivot": node.name == name}) for node in plan.nodes)
-    return plan.model_copy(update={"nodes": nodes})
+    return _with_nodes(plan, nodes)
 
 
 def _alone(plan: Plan) -> list[str]:

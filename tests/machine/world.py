@@ -192,7 +192,7 @@ def _skippable(world: World) -> Iterator[str]:
     run = world.run
     if turned(run) or (run.status.at_rest and run.status is not RunStatus.FAILED):
         return
-    for node in world.rules.plan.nodes:
+    for node in world.rules.plan.steps:
         state = run.step(node.name).do.state
         over = state in (PhaseStatus.RUNNING, PhaseStatus.DONE, PhaseStatus.SKIPPED)
         if not over and (not run.status.at_rest or node.name in run.owed):
@@ -302,9 +302,20 @@ def _act(world: World, action: Action) -> World:
     if body.phase == "do":
         account, ok = kind.do(account)
     else:
-        account, ok = kind.undo(account, body.generation), True
+        ok = True
+        world = _undone(world, body)
+        account = account_of(world, body.key)
     after = body._replace(stage="granted" if ok else "declined")
     return replace(_book(world, body.key, account), bodies=world.bodies - {body} | {after})
+
+
+def _undone(world: World, body: Body) -> World:
+    """The undo of a step, or of all that a scope covers, has arrived."""
+    names = world.rules.plan.by_name[body.step].covers or (body.step,)
+    for key in (f"{body.key.removesuffix(body.step)}{name}" for name in names):
+        account = world.rules.participant.undo(account_of(world, key), body.generation)
+        world = _book(world, key, account)
+    return world
 
 
 def _stray(world: World, action: Action) -> World:
@@ -458,14 +469,16 @@ def wrong(world: World) -> str | None:
     if not is_quiet(world):
         return None
     run = world.run
-    for node in world.rules.plan.nodes:
+    for node in world.rules.plan.steps:
         standing = account_of(world, f"{run.key}:{node.name}").standing
         skipped = run.step(node.name).do.state is PhaseStatus.SKIPPED
         if run.status is RunStatus.COMPLETED and standing != 1 and not skipped:
             return f"completed, and {node.name} has {standing} effects standing (I1)"
-        owed = run.step(node.name).undo.state in (PhaseStatus.FAILED, PhaseStatus.WAIVED)
+        undoer = world.rules.plan.undoers.get(node.name)
+        undone = run.step(undoer or node.name).undo.state
+        owed = undone in (PhaseStatus.FAILED, PhaseStatus.WAIVED)
         back = run.status is RunStatus.COMPENSATED or (run.status is RunStatus.FAILED and run.why)
-        if back and node.undo and standing and not owed:
+        if back and undoer and standing and not owed:
             return f"{run.status}, and the effect of {node.name} stands (I1)"
     return None
 

@@ -1,4 +1,4 @@
-"""The planted bugs of flows: branches, conditions.
+"""The planted bugs of flows: branches, scopes, conditions.
 
 Owns: the table.  Refuses to know: how a bug is planted and tried (`__main__`).
 """
@@ -9,6 +9,7 @@ from tests.mutants.planting import Plant
 
 BRANCHES = "tests/machine/test_branches.py"
 CHOICES = "tests/machine/test_choices.py"
+SCOPES = "tests/machine/test_scopes.py"
 IN_THE_LAB = "tests/testing/test_conditions.py"
 
 FLOWS = (
@@ -41,8 +42,8 @@ FLOWS = (
         "undone before its followers",
         "In the order of the graph, a step is undone while what came after it still stands.",
         "machine/schedule.py",
-        "            found.update(node.after)\n",
-        "            found.update(())\n",
+        "            found.update(each for each in before if each != name)\n",
+        "            found.update(() and before)\n",
         (BRANCHES,),
     ),
     Plant(
@@ -89,9 +90,41 @@ FLOWS = (
         "a skipped step is undone",
         "A step that never started is undone with the others.",
         "machine/schedule.py",
-        "step.do.state is PhaseStatus.DONE)\n        and step.undo.state not in settled",
-        "step.do.state is not PhaseStatus.IDLE)\n        and step.undo.state not in settled",
+        "    return step.may_have_effect or step.do.state is PhaseStatus.DONE\n",
+        "    return step.may_have_effect or step.do.state is not PhaseStatus.IDLE\n",
         (CHOICES, "tests/machine/test_skipping.py"),
+    ),
+    Plant(
+        "a late effect does not reach the scope",
+        "The step is reopened, which has no undo of its own, instead of what undoes it.",
+        "machine/attempts.py",
+        "    step = draft.plan.undoers.get(command.step, command.step)\n",
+        "    step = command.step\n",
+        (SCOPES,),
+    ),
+    Plant(
+        "a scope has the place of its last step",
+        "What several steps are undone by comes before what was started between them.",
+        "machine/schedule.py",
+        "    return min((order for order in orders if order), default=0)\n",
+        "    return max((order for order in orders if order), default=0)\n",
+        (SCOPES,),
+    ),
+    Plant(
+        "only what completed is undone",
+        "A step, or a scope, that may have had an effect without having completed is not undone.",
+        "machine/schedule.py",
+        "    return step.may_have_effect or step.do.state is PhaseStatus.DONE\n",
+        "    return step.do.state is PhaseStatus.DONE\n",
+        (SCOPES,),
+    ),
+    Plant(
+        "a covered barrier needs no grace",
+        "An undo of several steps runs while the request of one of them may still land.",
+        "machine/moves.py",
+        '(node.effect == "barrier" and node.name not in plan.scope_of)',
+        'node.effect == "barrier"',
+        (SCOPES,),
     ),
     Plant(
         "any label will do",

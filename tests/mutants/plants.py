@@ -145,8 +145,8 @@ PLANTS = (
         "barrier for all",
         "No step's undo waits until what is in the air has landed.",
         "machine/moves.py",
-        'or plan.by_name[event.step].effect == "barrier":',
-        'or plan.by_name[event.step].effect != "none":',
+        '(node.effect == "barrier" and node.name not in plan.scope_of)',
+        'node.effect != "none"',
         (EXPLORATION, WALKS),
     ),
     Plant(

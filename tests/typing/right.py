@@ -138,6 +138,22 @@ def depending(flow: Flow, order: Order) -> Receipt | None:
     return flow.either(receipt, None)
 
 
+@sagas.step
+def call_off(ctx: StepContext, order: Order, why: str = "") -> None:
+    """Undo several steps."""
+    assert_type((order, why), tuple[Order, str])
+    assert_type(ctx.each(), tuple[StepContext, ...])
+
+
+@sagas.saga
+def as_one(flow: Flow, order: Order) -> Hold:
+    """Undo several steps by one."""
+    with flow.undone_by(call_off, order, why="no reason"), flow.parallel():
+        hold = flow.step(reserve, order)
+        flow.step(count, order.id)
+    return hold
+
+
 def use(context: StepContext, order: Order) -> None:
     """Call steps as plain functions, and as the Celery tasks they are."""
     assert_type(reserve(context, order), Hold)

@@ -107,6 +107,12 @@ def wires(flow: Flow, order: Order) -> str:
         pass
     with flow.when(True):  # expect-error
         pass
+    with flow.undone_by(reserve):  # expect-error
+        pass
+    with flow.undone_by(reserve, order.id):  # expect-error
+        pass
+    with flow.undone_by("reserve", order):  # expect-error
+        pass
     route = flow.choose(size_of, order)
     with route.case("tiny"):  # expect-error
         pass

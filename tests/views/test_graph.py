@@ -6,6 +6,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from celeriac.machine.plans import Node, Undo
 from celeriac.views.drawing import draw
 from celeriac.views.graph import graph_of
 from tests.machine.story import Story, saga, started, step
@@ -121,3 +122,29 @@ def test_a_name_cannot_draw() -> None:
     assert '"]:::x' not in mermaid
     root = ET.fromstring(draw(graph, "svg"))  # noqa: S314 -- our own
     assert not [each for each in root.iter() if each.tag.endswith("script")]
+
+
+def scoped() -> Story:
+    """Pay, then a hotel and a car that are undone as one, then a confirmation; half undone."""
+    undo = Undo(task="shop.call_off", wants=())
+    scope = Node(name="call_off", task=undo.task, undo=undo, covers=("hotel", "car"))
+    nodes = step("hotel", undo=None, after=("pay",)), step("car", undo=None, after=("hotel",))
+    story = started("pay", scope, *nodes, step("confirm"))
+    story.do("pay", "hotel", "car").give_up("confirm", effect=False)
+    story.claim("call_off", "undo")
+    return story
+
+
+def test_a_scope_is_a_frame_with_one_undo() -> None:
+    """Below the first of its steps; arrows lead past the others."""
+    story = scoped()
+    graph = graph_of(story.plan, story.run)
+    assert [cell.name for cell in graph.cells] == ["pay", "hotel", "car", "confirm"]
+    text = draw(graph, "mermaid")
+    assert 'undo1("call_off<br/>compensating"):::busy' in text
+    assert '    subgraph frame0["undone by call_off"]\n        do1 & do2\n    end' in text
+    assert "    undo3 -.-> undo1" in text
+    assert "    undo1 -.-> undo0" in text
+    assert "undone by call_off: hotel, car" in draw(graph, "ascii")
+    root = ET.fromstring(draw(graph, "svg"))  # noqa: S314 -- our own
+    assert "undone by call_off" in [each.text for each in root.iter()]

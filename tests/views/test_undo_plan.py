@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from celeriac.machine.plans import FromInput, FromStep, Undo
+from celeriac.machine.plans import FromInput, FromStep, Node, Undo
 from celeriac.store import payloads
 from celeriac.views.undo_plan import undo_fields, undo_plan_of
 from tests.machine.story import Story, budget, started, step
@@ -94,3 +94,17 @@ def test_a_run_on_its_way_back_shows_what_is_left() -> None:
     told = {each.step: each.stays for each in plan.staying}
     assert told["ship"] == "it is undone already"
     assert "owed" in (told["charge"] or "")
+
+
+def test_several_steps_are_undone_as_one() -> None:
+    """In the place of the first of them; it says which."""
+    undo = Undo(task="shop.call_off", wants=())
+    scope = Node(name="call_off", task=undo.task, undo=undo, covers=("hotel", "car", "tour"))
+    names = ("hotel", "car", "tour")
+    story = started("pay", scope, *(step(name, undo=None) for name in names), "confirm")
+    story.do("pay", "hotel").claim("car")
+    plan = undo_plan_of(story.plan, story.run, {}, story.now)
+    assert [(each.step, each.covers, each.certain) for each in plan.undone] == [
+        ("call_off", ("hotel", "car"), True),
+        ("pay", (), True),
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from celeriac.machine.plans import Node, Undo
 from celeriac.views.watching import tree
 from tests.machine.story import Story, budget, started, step
 
@@ -84,3 +85,16 @@ def test_a_deadline_that_has_passed() -> None:
     """Where it only alerts."""
     story = started("reserve", deadline=1_000, on_deadline="alert").advance(61_000)
     assert lines(story)[0].endswith("; 1 min 00 s overdue")
+
+
+def test_what_undoes_several_steps_is_told_once() -> None:
+    """Before the first of them, and where it stands as soon as its turn has come."""
+    undo = Undo(task="shop.call_off", wants=())
+    scope = Node(name="call_off", task=undo.task, undo=undo, covers=("hotel", "car"))
+    story = started(scope, step("hotel", undo=None), step("car", undo=None)).do("hotel")
+    assert "├─ call_off  undoes hotel, car" in tree(story.plan, story.run, story.now)
+    story.cancel()
+    story.claim("call_off", "undo")
+    lines = tree(story.plan, story.run, story.now)
+    assert "├─ call_off  undoes hotel, car  ↶ running  attempt 1, for 0.0 s" in lines
+    assert not [line for line in lines if "no compensation" in line]

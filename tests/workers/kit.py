@@ -26,31 +26,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from celery import Celery
-from pydantic import BaseModel
 
-from celeriac import Abort, Flow, Retry, Saga, Sagas, Skip, StepContext
+from celeriac import Abort, Flow, Saga, Sagas, Skip, StepContext
+from tests.workers import scoped_steps
 from tests.workers.ledger import Ledger
+from tests.workers.trip_values import QUICK, Ticket, Trip
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+__all__ = ["QUICK", "Kit", "Ticket", "Trip", "build"]
+
 LEASE, SWEEP, GRACE = 2.0, 0.2, 0.7
 #: How long recovery may take after the last fault (L1), with room for a busy machine.
 RECOVERY = LEASE + 2 * SWEEP + GRACE + 8.0
-QUICK = Retry(max_attempts=3, initial_delay=0.1, jitter=False)
-
-
-class Trip(BaseModel):
-    """The input: what each step is to do."""
-
-    script: dict[str, list[str]] = {}
-
-
-class Ticket(BaseModel):
-    """What a step returns."""
-
-    number: str
 
 
 def is_long(trip: Trip) -> bool:
@@ -71,6 +61,7 @@ class Kit(NamedTuple):
     weighing: Saga[Trip, Any]  # book, then weigh, whose output may be anything
     mailing: Saga[Trip, Ticket]  # book, mail (which honours no key), pay
     tour: Saga[Trip, Ticket]  # first, then left beside (right, further), then last
+    bundle: Saga[Trip, Ticket]  # first, then left beside right, undone as one by call_off; last
     asking: Saga[Trip, Ticket]  # first; long way or short way, as `is_long` answers; last
     ledger: Ledger
     folder: Path
@@ -263,8 +254,10 @@ def build(
     )
     sagas = Sagas(app)
     script = Script(sagas, ledger, folder)
-    found = _define(sagas, {**_trip_steps(script), **_other_steps(script)})
-    made = Kit(app, sagas, ledger=ledger, folder=folder, **found)
+    steps = {**_trip_steps(script), **_other_steps(script)}
+    found = _define(sagas, steps)
+    bundle = scoped_steps.define(sagas, steps["hop"], script.act)
+    made = Kit(app, sagas, ledger=ledger, folder=folder, bundle=bundle, **found)
     app.finalize()
     for name in without:
         app.tasks.unregister(f"tests.workers.kit.{name}")

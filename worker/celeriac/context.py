@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from celeriac.errors import CommandRefused
@@ -38,6 +38,7 @@ class StepContext:
     tags: Mapping[str, str] = field(default_factory=dict)  # as given to `start`
     reason: str | None = None  # in a compensation: why
     generation: int = 0  # how often a late effect made the compensation run again
+    undoes: Mapping[str, str] = field(default_factory=dict)  # see `each`
     heartbeat_details: Any = None  # what the last attempt left with `heartbeat`
     on_heartbeat: Callable[[Any], None] = field(default=_no_heartbeat, repr=False, compare=False)
 
@@ -48,6 +49,17 @@ class StepContext:
         Raises Stopping when the run has turned round: end soon, since the step will be undone.
         """
         self.on_heartbeat(details)
+
+    def each(self) -> tuple[StepContext, ...]:
+        """Return the contexts of the steps that this compensation of several has to undo.
+
+        Those that may have had an effect, the last started first, each with its own idempotency
+        key.  Empty in a step, and in the compensation of one step.
+        """
+        return tuple(
+            replace(self, step=step, idempotency_key=key, undoes={})
+            for step, key in self.undoes.items()
+        )
 
     @classmethod
     def for_test(cls, step: str = "step", **given: Any) -> StepContext:

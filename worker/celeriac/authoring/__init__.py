@@ -8,7 +8,7 @@ Its files, from the ground up::
     annotations | carried | options | unreadable | comparison < proven < codecs < signatures
     < forms < placeholders
     < calling < compensations < steps < adopted < planned < usable < conditions < blocks < building
-    < choosing < flow < planning
+    < scopes < choosing < flow < planning
 """
 
 from __future__ import annotations

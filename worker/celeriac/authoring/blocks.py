@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from celeriac.machine import Guard
 
 Kind = Literal["sequence", "parallel", "graph"]
+Scope = Literal["undone_by"]
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class Block:
     members: list[str] = field(default_factory=list)  # all steps inside, however deep
     cases: Cases | None = None  # those of a choice that ended just now, directly inside
     of: Cases | None = None  # those that came before this one, if it is a case
+    scope: Scope | None = None  # what all inside are one of, if they are undone as a whole
 
     @property
     def around(self) -> Iterator[Block]:
@@ -76,6 +78,15 @@ class Blocks:
     def case(self, word: str, guard: Guard) -> Region:
         """A block whose steps are guarded; *word* is how an author calls it."""
         return self._noted(Region(self, "sequence", word, guard))
+
+    def scope(self, kind: Scope, after: Iterable[str] = ()) -> Region:
+        """A block whose steps are undone as a whole, and wait for these steps besides."""
+        return self._noted(Region(self, "sequence", f"flow.{kind}", None, kind, tuple(after)))
+
+    @property
+    def within(self) -> Scope | None:
+        """The scope that the next step is in, if it is in one."""
+        return next((block.scope for block in self._here.around if block.scope), None)
 
     def _noted(self, made: Region) -> Region:
         self._unused.append(made)
@@ -116,9 +127,12 @@ class Blocks:
         block.cases = None
         return after
 
-    def check(self, uses: Iterable[str]) -> None:
-        """Raise DefinitionError if the next step may begin before one of those has ended."""
-        self._missing(uses)
+    def check(self, uses: Iterable[str]) -> list[str]:
+        """Raise DefinitionError if the next step may begin before one of those has ended.
+
+        Return those that it has to wait for besides what it waits for by its place.
+        """
+        return self._missing(uses)
 
     def beside(self, name: str) -> list[str]:
         """The steps that may be at work at the same time as this one."""
@@ -145,7 +159,8 @@ class Blocks:
         self._unused.remove(region)
         around = self._here
         if region.guard is None:
-            self._here = Block(region.kind, around, around.last, around.guards)
+            last = self._fewest([*around.last, *region.after])
+            self._here = Block(region.kind, around, last, around.guards, scope=region.scope)
             return self._here
         cases = around.cases
         if cases is None or cases.chooser != region.guard.step:
@@ -212,10 +227,23 @@ class Blocks:
 class Region:
     """What `flow.parallel()` and its like return: a block, for the length of a `with`."""
 
-    def __init__(self, blocks: Blocks, kind: Kind, word: str, guard: Guard | None = None) -> None:
-        self.kind, self.word, self.guard = kind, word, guard
+    def __init__(
+        self,
+        blocks: Blocks,
+        kind: Kind,
+        word: str,
+        guard: Guard | None = None,
+        scope: Scope | None = None,
+        after: tuple[str, ...] = (),
+    ) -> None:
+        self.kind, self.word, self.guard, self.scope, self.after = kind, word, guard, scope, after
         self._blocks = blocks
         self._block: Block | None = None
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """All steps inside, however deep."""
+        return tuple(self._block.members) if self._block else ()
 
     def __enter__(self) -> None:
         if self._block is not None:

@@ -80,12 +80,13 @@ class Builder:
         self._check_usable(task)
         own = isinstance(task, Step)
         shape = task.shape if own else Shape.of(task.run, strict=False)
-        undo = task.undo if own else self._undos.get(task.name)
+        undo = self._own_undo(task)
         name = self._free_name(task.name) if given.name is None else self._own_name(given.name)
         self._check_shapes(name, shape, undo, as_json=not own)
         values = self._express(name, shape, args, kwargs, as_json=not own)
         values |= self._wanted_defaults(name, shape, undo, values, as_json=not own)
         policy = policy_of(task) | given.policy(name, after_loss=after_loss(task))
+        self._check_scope(name, pivot=policy.get("pivot", False))
         self._nodes.append(
             Node(
                 name=name,
@@ -99,6 +100,21 @@ class Builder:
         )
         self._steps[name] = task
         return Placeholder(FromStep(step=name), shape.returns, self, as_json=not own)
+
+    def _own_undo(self, task: Any) -> Compensation[..., Any] | None:
+        """The compensation of a step; none where one covers it together with others."""
+        if self.blocks.within == "undone_by":
+            return None
+        return task.undo if isinstance(task, Step) else self._undos.get(task.name)
+
+    def _check_scope(self, name: str, *, pivot: bool) -> None:
+        if pivot and self.blocks.within:
+            raise DefinitionError(
+                f"is a pivot inside of flow.{self.blocks.within}, which is undone as a whole: "
+                "write it behind the block",
+                saga=self.saga,
+                step=name,
+            )
 
     def _placed(
         self, name: str, values: Mapping[str, Expression], after: Iterable[Any]
@@ -166,14 +182,14 @@ class Builder:
         finally:
             self._prefix = before
 
-    def _check_usable(self, task: Any) -> None:
+    def _check_usable(self, task: Any, word: str = "flow.step") -> None:
         if not self._open:
             raise DefinitionError(
                 "the flow is used after the saga was planned; it belongs to the saga's function "
                 "and ends with it",
                 saga=self.saga,
             )
-        problem = None if isinstance(task, Step) else not_a_step(task, self.saga)
+        problem = None if isinstance(task, Step) else not_a_step(task, self.saga, word)
         if problem:
             raise DefinitionError(problem, saga=self.saga)
 

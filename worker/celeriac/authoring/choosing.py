@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from celeriac.authoring.annotations import described, plain
-from celeriac.authoring.building import Builder
 from celeriac.authoring.conditions import NO, YES, in_common, label, labels_of
 from celeriac.authoring.placeholders import (
     Placeholder,
@@ -19,6 +18,7 @@ from celeriac.authoring.placeholders import (
     source_of,
     steps_used,
 )
+from celeriac.authoring.scopes import Scoper
 from celeriac.authoring.steps import Step, check_plain, is_celery_task
 from celeriac.errors import DefinitionError
 from celeriac.machine import Choice, Expression, FirstOf, Guard
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from celeriac.authoring.signatures import Shape
 
 
-class Chooser(Builder):
+class Chooser(Scoper):
     """A plan in the making, in which some steps depend on the answers of others."""
 
     def __init__(self, *given: Any) -> None:

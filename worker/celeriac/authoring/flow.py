@@ -165,6 +165,26 @@ class Flow(_Adding):
         """
         return self._builder.either(values)
 
+    @overload
+    def undone_by(
+        self, task: Step[P, ..., Any], /, *args: P.args, **kwargs: P.kwargs
+    ) -> AbstractContextManager[None]: ...
+
+    @overload
+    def undone_by(
+        self, task: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs
+    ) -> AbstractContextManager[None]: ...
+
+    def undone_by(self, task: Any, /, *args: Any, **kwargs: Any) -> AbstractContextManager[None]:
+        """Let *task*, given these arguments, undo all steps inside, in place of their own undos.
+
+        It runs once if any of them may have had an effect, in the place of the first that was
+        started, after all that came after them is undone.  It is a step or a Celery task without
+        a compensation, and is retried, owed and waived like one, under a name like a step's.  What
+        is inside comes one after the other.  Raises DefinitionError.
+        """
+        return self._builder.undone_by(task, args, kwargs)
+
     def named(self, prefix: str) -> AbstractContextManager[None]:
         """Put *prefix* and a dot before the names of the steps inside: `billing.charge`.
 

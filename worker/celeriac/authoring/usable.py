@@ -17,27 +17,29 @@ from celeriac.authoring.steps import Step, is_celery_task
 from celeriac.errors import DefinitionError
 
 
-def not_a_step(task: Any, saga: str) -> str | None:  # noqa: PLR0911 -- one for each mistake
-    """Why *task*, which is no `Step`, cannot be one, if it cannot."""
+def not_a_step(  # noqa: PLR0911 -- one for each mistake
+    task: Any, saga: str, word: str = "flow.step"
+) -> str | None:
+    """Why *task*, which is no `Step` and was given to *word*, cannot be one, if it cannot."""
     if isinstance(task, Placeholder):
-        return f"flow.step takes a task first, and {task!r} is a value"
+        return f"{word} takes a task first, and {task!r} is a value"
     if isinstance(task, Compensation):
         return f"{task!r} runs by itself when its step is undone: give flow.step the step"
     planned = getattr(task, "planned", None)
     if isinstance(planned, Planned):
         own = planned.name == saga
         return (
-            f"{'calls itself' if own else f'calls saga {planned.name!r}'} in flow.step, which "
+            f"{'calls itself' if own else f'calls saga {planned.name!r}'} in {word}, which "
             "takes tasks: a plan is finite and has one level; start the other run inside a step"
         )
     if isinstance(task, Mapping) and "task" in task:
-        return "flow.step takes the task itself and its arguments, not a signature of it (.s, .si)"
+        return f"{word} takes the task itself and its arguments, not a signature of it (.s, .si)"
     if is_celery_task(task):
         if getattr(task, "saga_adopted", True) is False:
             return f"{task.name} is the Celery task behind a step: pass the step itself"
         return None
     return (
-        f"flow.step takes a step or a Celery task, not {task!r}: decorate the function with "
+        f"{word} takes a step or a Celery task, not {task!r}: decorate the function with "
         "@sagas.step, and do not call it"
     )
 

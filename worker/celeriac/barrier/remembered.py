@@ -48,6 +48,12 @@ def key_of(ctx: StepContext, part: str) -> str:
 
 def check_direction(ctx: StepContext, verb: str) -> None:
     """Refuse to `undo` in a step, and to `do` in a compensation: the key is the same in both."""
+    if ctx.undoes:
+        raise CommandRefused(
+            "wrong_direction",
+            f"{ctx.step!r} undoes several steps, and a barrier knows each by its own key: call "
+            "barrier.undo for each context in ctx.each()",
+        )
     backward = ctx.reason is not None
     if backward != (verb == "undo"):
         where, other = ("a compensation", "undo") if backward else ("a step", "do")

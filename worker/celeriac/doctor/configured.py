@@ -124,7 +124,7 @@ def _jobs(facts: Facts) -> list[_Job]:
     found = {}
     for plan in facts.plans.values():
         for node in plan.nodes:
-            for phase in ("do", "undo") if node.undo else ("do",):
+            for phase in node.phases:
                 name, limit = node.task_of(phase), node.limit(phase)
                 job = _job(facts, name, limit / 1000 if limit is not None else None)
                 found[name, job.limit] = job

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from celeriac.machine import may_stand
 from celeriac.store import payloads
 
 if TYPE_CHECKING:
@@ -50,6 +51,14 @@ class Attempt:
         if typed is not None:
             fields = {name: typed(name, text) for name, text in fields.items()}
         return payloads.arguments(self.node, self.delivery.phase, fields, self.run)
+
+    @property
+    def undoes(self) -> dict[str, str]:
+        """The keys of the steps that this attempt undoes as one, the last started first."""
+        run = self.run
+        names = [name for name in self.node.covers if may_stand(run.step(name))]
+        names.sort(key=lambda name: run.step(name).order, reverse=True)
+        return {name: f"{run.key}:{name}" for name in names}
 
     @property
     def key(self) -> str:

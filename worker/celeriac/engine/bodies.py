@@ -272,8 +272,7 @@ def report(work: Work, verdict: AttemptFailure) -> Report:
 
 
 def _context(work: Work) -> StepContext:
-    attempt, delivery = work.attempt, work.attempt.delivery
-    run = attempt.run
+    attempt, delivery, run = work.attempt, work.attempt.delivery, work.attempt.run
     left = attempt.fields.get(payloads.beat_field(delivery.step, delivery.phase))
     return StepContext(
         run_id=run.id,
@@ -285,6 +284,7 @@ def _context(work: Work) -> StepContext:
         tags=dict(run.tags),
         reason=_reason(attempt) if delivery.phase == "undo" else None,
         generation=run.step(delivery.step).generation,
+        undoes=attempt.undoes,
         heartbeat_details=from_json(left) if left else None,
         on_heartbeat=lambda details: _heartbeat(work, details),
     )

@@ -64,7 +64,9 @@ from celeriac.machine.runs import (
 from celeriac.machine.schedule import (
     in_undo_order,
     is_chosen,
+    may_stand,
     one_by_one,
+    shown_step,
     steps_one_by_one,
     to_undo,
 )
@@ -131,9 +133,11 @@ __all__ = [
     "followed",
     "in_undo_order",
     "is_chosen",
+    "may_stand",
     "one_by_one",
     "overdue",
     "retryable",
+    "shown_step",
     "steps_one_by_one",
     "to_undo",
     "transition",

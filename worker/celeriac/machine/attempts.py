@@ -170,8 +170,10 @@ def _late_failure(draft: Draft, command: Fail) -> None:
 
 def _undo_again(draft: Draft, command: Complete | Fail) -> None:
     """Undo what came to light after its undo was claimed: its key may have been seen before."""
-    if _goes_back(draft.run) and draft.run.step(command.step).undo.attempt > 0:
-        draft.add(EventKind.REOPENED, command.step, "undo", command.attempt)
+    step = draft.plan.undoers.get(command.step, command.step)
+    if _goes_back(draft.run) and draft.run.step(step).undo.attempt > 0:
+        late = command.step if step != command.step else None
+        draft.add(EventKind.REOPENED, step, "undo", command.attempt, late=late)
 
 
 def _goes_back(run: Run) -> bool:

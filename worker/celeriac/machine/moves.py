@@ -89,7 +89,7 @@ def _claimed(plan: Plan, run: Run, event: Event) -> Run:
     )
     step = run.steps[event.step]
     order, started = step.order, run.started_steps
-    if not order:
+    if not order and event.phase == "do":
         order = started = started + 1
     return _put(changed(run, started_steps=started), event, changed(step, order=order, blocked=""))
 
@@ -141,9 +141,11 @@ def _lost(plan: Plan, run: Run, event: Event) -> Run:
 def _delay_compensation(plan: Plan, run: Run, event: Event) -> Run:
     """A step that was cut off may have a request on its way: nothing is undone until it landed.
 
-    A barrier needs no such wait: what it has undone can take no effect any more.
+    A barrier needs no such wait: what it has undone can take no effect any more.  But it knows a
+    step by its own key, so that holds only for a step with an undo of its own.
     """
-    if event.phase == "undo" or plan.by_name[event.step].effect == "barrier":
+    node = plan.by_name[event.step]
+    if event.phase == "undo" or (node.effect == "barrier" and node.name not in plan.scope_of):
         return run
     return changed(run, compensate_not_before=max(run.compensate_not_before, event.at + run.grace))
 

@@ -105,6 +105,10 @@ def resume(draft: Draft, command: Resume) -> None:
 def skip(draft: Draft, command: Skip) -> None:
     """Go on without a step that no attempt is at work on."""
     run, lane = draft.run, draft.lane(command.step, "do")
+    if draft.node(command.step).covers:
+        raise draft.refuse(
+            "not_owed", f"{command.step!r} only undoes other steps: waive it instead"
+        )
     if lane.state is PhaseStatus.SKIPPED:
         return
     if turned(run):

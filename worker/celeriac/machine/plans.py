@@ -145,9 +145,18 @@ class Node(Frozen):
     ahead: bool = Field(default=True, description=_AHEAD)
     undo: Undo | None = None
     guards: tuple[Guard, ...] = Field(default=(), description="all must hold, or it is skipped")
+    covers: tuple[str, ...] = Field(
+        default=(), description="steps that its undo undoes in one; it is never done itself"
+    )
     choice: Choice | None = Field(default=None, description="what its answer decides, if anything")
     queue: str | None = Field(default=None, description="where it is sent; None: as its task says")
     priority: int | None = Field(default=None, description="of its messages; None: the task's")
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        """The directions it has: most have the first alone, or both."""
+        found: dict[Phase, bool] = {"do": not self.covers, "undo": self.undo is not None}
+        return tuple(phase for phase, there in found.items() if there)
 
     def policy(self, phase: Phase) -> RetryRule:
         """The retry rule of one direction."""
@@ -205,6 +214,21 @@ class Plan(Frozen):
         return {node.name: node for node in self.nodes}
 
     @cached_property
+    def steps(self) -> tuple[Node, ...]:
+        """The nodes that are done: all but those that only undo others."""
+        return tuple(node for node in self.nodes if not node.covers)
+
+    @cached_property
+    def scope_of(self) -> dict[str, str]:
+        """For each step that is undone together with others, the node that undoes them."""
+        return {name: node.name for node in self.nodes for name in node.covers}
+
+    @cached_property
+    def undoers(self) -> dict[str, str]:
+        """For each step that can be undone, the node whose undo does it: mostly its own."""
+        return {node.name: node.name for node in self.steps if node.undo} | self.scope_of
+
+    @cached_property
     def followers(self) -> dict[str, tuple[Node, ...]]:
         """For each step, the steps that wait for it."""
         found: dict[str, list[Node]] = {node.name: [] for node in self.nodes}
@@ -216,12 +240,10 @@ class Plan(Frozen):
     @cached_property
     def addresses(self) -> frozenset[tuple[str, str | None]]:
         """The tasks that its messages name, each with the queue that the saga names for it."""
-        phases: tuple[Phase, ...] = ("do", "undo")
         return frozenset(
             (node.task_of(phase), node.queue_of(phase))
             for node in self.nodes
-            for phase in phases
-            if phase == "do" or node.undo
+            for phase in node.phases
         )
 
     @cached_property

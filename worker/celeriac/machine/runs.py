@@ -255,11 +255,6 @@ class Run:
         """The state of a step; steps that were never touched are not stored."""
         return self.steps.get(name, PENDING)
 
-    def shown_step(self, name: str) -> StepStatus:
-        """The status of a step that people are shown: what will never start is `skipped`."""
-        status = self.step(name).status
-        return StepStatus.SKIPPED if self.why and status is StepStatus.PENDING else status
-
     @property
     def shown(self) -> RunStatus:
         """The status people are shown: one that is held is `paused`, whichever way it goes."""

@@ -10,7 +10,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from celeriac.machine.events import EventKind
-from celeriac.machine.runs import PhaseState, PhaseStatus, Run, RunStatus, StepState, changed
+from celeriac.machine.runs import (
+    PhaseState,
+    PhaseStatus,
+    Run,
+    RunStatus,
+    StepState,
+    StepStatus,
+    changed,
+)
 from celeriac.machine.tables import NOT_CHOSEN, SCHEDULING, TURN_COMES, TURN_GOES
 
 if TYPE_CHECKING:
@@ -36,7 +44,7 @@ def _turn(phase: Phase, lane: PhaseState, whose: str) -> PhaseStatus | None:
 
 def _schedule_steps(plan: Plan, run: Run, event: Event) -> Run:
     if event.kind in (EventKind.STARTED, EventKind.RETRIED):
-        candidates: Iterable[Node] = plan.nodes
+        candidates: Iterable[Node] = plan.steps
     elif event.kind in (EventKind.COMPLETED, EventKind.SKIPPED):
         candidates = _following(plan, run, event.step)
     else:
@@ -88,12 +96,26 @@ def passed(plan: Plan, run: Run, name: str) -> bool:
     return True
 
 
+def shown_step(plan: Plan, run: Run, name: str) -> StepStatus:
+    """The status of a step that people are shown: what will never start is `skipped`.
+
+    A step that is undone together with others stands where that undo does.
+    """
+    step = run.step(name)
+    scope = plan.scope_of.get(name)
+    undone = run.step(scope).status if scope and may_stand(step) else StepStatus.PENDING
+    if undone is not StepStatus.PENDING:
+        return undone
+    never = run.why and step.status is StepStatus.PENDING and not plan.by_name[name].covers
+    return StepStatus.SKIPPED if never else step.status
+
+
 def _schedule_undo(plan: Plan, run: Run, event: Event) -> Run:
     at = max(event.at, run.compensate_not_before)
     turn = undo_turn(plan, run)
     steps: dict[str, StepState] = {}
     for name in {**dict.fromkeys(turn), **run.steps.open}:
-        step = run.steps[name]
+        step = run.step(name)
         # One that comes before it may have to be undone (once more): then its turn is over (I8).
         state = _turn("undo", step.undo, TURN_COMES if name in turn else TURN_GOES)
         if state is PhaseStatus.SCHEDULED:
@@ -112,20 +134,29 @@ def live_forward(run: Run) -> bool:
 def to_undo(plan: Plan, run: Run) -> list[str]:
     """The steps that need undoing and are not settled yet, in the order of the saga."""
     settled = (PhaseStatus.DONE, PhaseStatus.FAILED, PhaseStatus.WAIVED)
-    names = [
-        name
-        for name, step in run.steps.items()
-        if plan.by_name[name].undo
-        and (step.may_have_effect or step.do.state is PhaseStatus.DONE)
-        and step.undo.state not in settled
-    ]
-    return in_undo_order(plan, run, names)
+    stands = (name for name, step in run.steps.items() if may_stand(step) and name in plan.undoers)
+    names = dict.fromkeys(plan.undoers[name] for name in stands)  # a scope once for all its steps
+    return in_undo_order(
+        plan, run, [name for name in names if run.step(name).undo.state not in settled]
+    )
+
+
+def may_stand(step: StepState) -> bool:
+    """True if a step took effect, or may have."""
+    return step.may_have_effect or step.do.state is PhaseStatus.DONE
 
 
 def in_undo_order(plan: Plan, run: Run, names: list[str]) -> list[str]:
     """The steps in the order in which the saga undoes them."""
     backwards = plan.compensation_order != "forward"
-    return sorted(names, key=lambda name: run.steps[name].order, reverse=backwards)
+    return sorted(names, key=lambda name: _order(plan, run, name), reverse=backwards)
+
+
+def _order(plan: Plan, run: Run, name: str) -> int:
+    """When a step was started, as a number; a scope has the place of the first of its steps."""
+    covers = plan.by_name[name].covers
+    orders = (run.step(each).order for each in covers or (name,))
+    return min((order for order in orders if order), default=0)
 
 
 def undo_turn(plan: Plan, run: Run) -> list[str]:
@@ -142,11 +173,16 @@ def undo_turn(plan: Plan, run: Run) -> list[str]:
 
 
 def _before(plan: Plan, names: Collection[str]) -> set[str]:
-    """The steps that one of these waited for, directly or not: they are undone after it."""
-    wanted, found = set(names), set[str]()
-    for node in reversed(plan.nodes):  # in a plan, what a step waits for comes before it
-        if node.name in wanted or node.name in found:
-            found.update(node.after)
+    """What one of these waited for, directly or not: it is undone after it.
+
+    A scope stands for all its steps, which follow one another in the plan.
+    """
+    wanted, found, scope_of = set(names), set[str](), plan.scope_of
+    for node in reversed(plan.steps):  # in a plan, what a step waits for comes before it
+        name = scope_of.get(node.name, node.name)
+        if name in wanted or name in found:
+            before = (scope_of.get(each, each) for each in node.after)
+            found.update(each for each in before if each != name)
     return found
 
 
@@ -198,4 +234,4 @@ def _is_done(plan: Plan, run: Run) -> bool:
     over = (PhaseStatus.DONE, PhaseStatus.SKIPPED)
     if not all(step.do.state in over for step in run.steps.open.values()):
         return False
-    return len(run.steps) == len(plan.nodes)  # counted last: it may take a look at all of them
+    return len(run.steps) == len(plan.steps)  # counted last: it may take a look at all of them

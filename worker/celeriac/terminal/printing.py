@@ -183,6 +183,8 @@ class Printer:
         for number, step in enumerate(plan.undone, start=1):
             sure = "" if step.certain else " (if it takes or took effect: that is not known yet)"
             self._echo(f"{number:3}. {clean(step.step)}: {clean(step.task or '')}{sure}")
+            if step.covers:
+                self._echo(f"       undoes {', '.join(map(clean, step.covers))}")
             for name, value in step.inputs.items():
                 self._echo(f"       {clean(name)} = {_json(value)}")
         for step in plan.staying:

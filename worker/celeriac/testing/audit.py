@@ -111,26 +111,35 @@ class _Book:
 
     def _before(self, step: str) -> list[str]:
         """The steps that must have been undone before *step* is, and were not."""
-        if self.plan.compensation_order == "parallel" or step not in self.order:
+        places = self._places()
+        if self.plan.compensation_order == "parallel" or step not in places:
             return []
+        others = self._to_undo() - {step}
         if self.plan.compensation_order == "graph":
-            return sorted(self._behind(step) & self._to_undo())
-        place = self.order.index(step)
+            return sorted(self._behind(step) & others)
         forward = self.plan.compensation_order == "forward"
-        others = self.order[:place] if forward else self.order[place + 1 :]
-        return [name for name in others if name in self._to_undo()]
+        return [name for name in others if (places[name] < places[step]) is forward]
+
+    def _places(self) -> dict[str, int]:
+        """Where what is undone stands in the order of start; a scope where its first step does."""
+        found: dict[str, int] = {}
+        for place, name in enumerate(self.order):
+            found.setdefault(self.plan.scope_of.get(name, name), place)
+        return found
 
     def _behind(self, step: str) -> set[str]:
-        """The steps that waited for this one, directly or not."""
-        found = {step}
-        for node in self.plan.nodes:  # in a plan, what a step waits for comes before it
+        """What is undone of what waited for this one, directly or not."""
+        inside = set(self.plan.by_name[step].covers) or {step}
+        found = set(inside)
+        for node in self.plan.steps:  # in a plan, what a step waits for comes before it
             if found & set(node.after):
                 found.add(node.name)
-        return found - {step}
+        return {self.plan.scope_of.get(name, name) for name in found - inside}
 
     def _to_undo(self) -> set[str]:
-        undoable = {node.name for node in self.plan.nodes if node.undo}
-        return (self.done | self.maybe) & undoable - self.settled
+        undoers = self.plan.undoers
+        wanted = {undoers[name] for name in self.done | self.maybe if name in undoers}
+        return wanted - self.settled
 
     def completed(self, event: Event) -> None:
         """An attempt succeeded, perhaps late."""
@@ -184,7 +193,7 @@ class _Book:
     def finished(self, event: Event) -> None:
         """The run has come to rest."""
         outcome = event.data["outcome"]
-        missing = {node.name for node in self.plan.nodes if not self._passed(node.name)}
+        missing = {node.name for node in self.plan.steps if not self._passed(node.name)}
         if outcome == "completed" and missing:
             self._breaks("I1", event, f"completed without {', '.join(sorted(missing))}")
         if outcome == "compensated" and self._to_undo():

@@ -89,7 +89,7 @@ def paths_of(plan: Plan) -> list[tuple[PossibleFault, ...]]:
     if plan.pivot is None:
         paths.append((PossibleFault("cancel in the end", ""),))
     only_forward = set[str]()  # what comes after the pivot
-    for node in plan.nodes:
+    for node in plan.steps:
         if only_forward & set(node.after):
             # It is tried until it succeeds, or an operator acts.
             only_forward.add(node.name)

@@ -57,6 +57,7 @@ def _step_document(step: StepView) -> dict[str, Any]:
         "asks": step.asks,
         "because": step.because,
         "choice": step.choice,
+        "undone_by": step.undone_by,
     }
 
 

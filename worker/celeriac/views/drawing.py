@@ -16,7 +16,7 @@ from celeriac.observing import clean
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from celeriac.views.graph import Box, Cell, Graph
+    from celeriac.views.graph import Box, Cell, Frame, Graph
 
 Drawing = Literal["ascii", "mermaid", "svg"]
 
@@ -130,13 +130,15 @@ def _joins(graph: Graph) -> Iterator[str]:
     """What arrows between neighbours cannot show."""
     hidden = [cell for cell in graph.cells if cell.after and not _follows(graph, cell)]
     guarded = [cell for cell in graph.cells if cell.when]
-    if hidden or guarded:
+    if hidden or guarded or graph.frames:
         yield ""
     for cell in hidden:
         yield f"{clean(cell.name)} waits for {', '.join(map(clean, cell.after))}"
     for cell in guarded:
         for step, answer in cell.when:
             yield f"{clean(cell.name)} only if {clean(step)} answers {clean(answer)}"
+    for frame in graph.frames:
+        yield f"{clean(frame.label)}: {', '.join(map(clean, frame.names))}"
 
 
 # --- Mermaid -----------------------------------------------------------------------------------
@@ -162,6 +164,11 @@ def _mermaid(graph: Graph) -> Iterator[str]:
             yield f"    do{numbers[name]} {'-->' if cell.do.solid else '-.->'}{told} {here}"
         if cell.undo:
             yield f"    {here} -.- undo{numbers[cell.name]}"
+    for number, frame in enumerate(graph.frames):
+        inside = " & ".join(f"do{numbers[name]}" for name in frame.names)
+        yield f'    subgraph frame{number}["{_entities(frame.label)}"]'
+        yield f"        {inside}"
+        yield "    end"
     for later, earlier in _back(graph):
         arrow = "-->" if _went_back(later, earlier) else "-.->"
         yield f"    undo{numbers[later.name]} {arrow} undo{numbers[earlier.name]}"
@@ -210,18 +217,8 @@ def _back(graph: Graph) -> list[tuple[Cell, Cell]]:
         (later, earlier)
         for later in graph.cells
         if later.undo
-        for earlier in _undone_next(graph, later)
+        for earlier in graph.undone_next(later)
     ]
-
-
-def _undone_next(graph: Graph, cell: Cell) -> Iterator[Cell]:
-    """The nearest steps before this one that can be undone."""
-    for name in cell.after:
-        before = graph.by_name[name]
-        if before.undo:
-            yield before
-        else:
-            yield from _undone_next(graph, before)
 
 
 def _went_back(later: Cell, earlier: Cell) -> bool:
@@ -257,6 +254,8 @@ def _svg(graph: Graph) -> Iterator[str]:
         'markerHeight="8" orient="auto"><path d="M0 0 8 4 0 8z" fill="#444444"/></marker></defs>'
     )
     yield f'<text x="{_LEFT}" y="30" font-size="17" fill="#222222">{_xml(graph.title)}</text>'
+    for frame in graph.frames:
+        yield from _svg_frame(graph, frame)
     yield from _svg_arrows(graph)
     for cell in graph.cells:
         yield _svg_box(cell, cell.do, _LANE * 0)
@@ -280,6 +279,20 @@ def _svg_arrows(graph: Graph) -> Iterator[str]:
         (x1, y1), (x2, y2) = _corner(later, _LANE), _corner(earlier, _LANE)
         solid = _went_back(later, earlier)
         yield _svg_arrow(x1, y1 + _H / 2, x2 + _W, y2 + _H / 2, solid=solid)
+
+
+def _svg_frame(graph: Graph, frame: Frame) -> Iterator[str]:
+    """A frame around the steps of each row: between two rows there may be others."""
+    inside = [graph.by_name[name] for name in frame.names]
+    for row in sorted({cell.row for cell in inside}):
+        corners = [_corner(cell, 0) for cell in inside if cell.row == row]
+        (left, top), (right, _) = min(corners), max(corners)
+        x, y, width = left - 10, top - 18, right - left + _W + 20
+        yield (
+            f'<rect x="{x}" y="{y}" width="{width}" height="{_H + 26}" rx="6" fill="none" '
+            f'stroke="#777777" stroke-dasharray="3 3"/><text x="{left}" y="{y + 12}" '
+            f'font-size="11" fill="#444444">{_xml(frame.label)}</text>'
+        )
 
 
 def _corner(cell: Cell, lane: int) -> tuple[int, int]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING
 
-from celeriac.machine import PhaseStatus, StepStatus
+from celeriac.machine import PhaseStatus, StepStatus, shown_step
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,17 +47,42 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class Frame:
+    """Steps that are undone as a whole; the undo is drawn below the first of them."""
+
+    label: str
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Graph:
     """What is drawn."""
 
     title: str
     cells: tuple[Cell, ...]
+    frames: tuple[Frame, ...] = ()
 
     @property
     def columns(self) -> list[list[Cell]]:
         """The cells from left to right, and in each column from top to bottom."""
         width = max((cell.column for cell in self.cells), default=-1) + 1
         return [[cell for cell in self.cells if cell.column == n] for n in range(width)]
+
+    def undone_next(self, cell: Cell) -> list[Cell]:
+        """The nearest steps before this one, or before its frame, that can be undone."""
+        found: dict[str, Cell] = {}
+        inside = self._inside(cell)
+        for name in dict.fromkeys(each for one in inside for each in self.by_name[one].after):
+            if name in inside:
+                continue
+            before = self.by_name[self._inside(self.by_name[name])[0]]
+            nearest = [before] if before.undo else self.undone_next(before)
+            found.update((each.name, each) for each in nearest)
+        return list(found.values())
+
+    def _inside(self, cell: Cell) -> tuple[str, ...]:
+        """The steps that are undone as one with this one."""
+        return next((f.names for f in self.frames if cell.name in f.names), (cell.name,))
 
     @property
     def by_name(self) -> dict[str, Cell]:
@@ -70,15 +95,21 @@ def graph_of(plan: Plan, run: Run | None = None) -> Graph:
     columns: dict[str, int] = {}
     rows: dict[str, int] = {}
     cells: list[Cell] = []
-    for node in plan.nodes:  # what a step waits for comes before it in a plan
+    first = {node.covers[0]: node for node in plan.nodes if node.covers}
+    for node in plan.steps:  # what a step waits for comes before it in a plan
         column = max((columns[name] + 1 for name in node.after), default=0)
         row = _row(column, rows[node.after[0]] if node.after else 0, columns, rows)
         columns[node.name], rows[node.name] = column, row
-        do, undo = _do_box(node, run), _undo_box(node, run.step(node.name) if run else None)
+        undoes = first.get(node.name, node)
+        do, undo = (
+            _do_box(plan, node, run),
+            _undo_box(undoes, run.step(undoes.name) if run else None),
+        )
         when = tuple((guard.step, _answer(guard)) for guard in node.guards[-1:])
         cells.append(Cell(node.name, node.after, column, row, do, undo, when))
     title = f"{plan.saga} (version {plan.version})"
-    return Graph(f"{run.id}: {title}, {run.shown}" if run else title, tuple(cells))
+    frames = tuple(Frame(f"undone by {node.name}", node.covers) for node in first.values())
+    return Graph(f"{run.id}: {title}, {run.shown}" if run else title, tuple(cells), frames)
 
 
 def _row(column: int, wanted: int, columns: Mapping[str, int], rows: Mapping[str, int]) -> int:
@@ -96,7 +127,7 @@ def _answer(guard: Guard) -> str:
 # --- what is drawn -----------------------------------------------------------------------------
 
 
-def _do_box(node: Node, run: Run | None) -> Box:
+def _do_box(plan: Plan, node: Node, run: Run | None) -> Box:
     pivot = " (pivot)" if node.pivot else ""
     if run is None:
         return Box(node.name + pivot, "", solid=True, chooses=node.choice is not None)
@@ -104,7 +135,7 @@ def _do_box(node: Node, run: Run | None) -> Box:
     forward = StepStatus(_FORWARD.get(step.do.state, step.do.state.value))
     begun = step.do.attempt > 0 or forward is StepStatus.SKIPPED
     if forward is StepStatus.PENDING:
-        forward = run.shown_step(node.name)
+        forward = shown_step(plan, run, node.name)
     note = _note(forward, step.do) + (f": {step.choice}" if step.choice else "")
     return Box(node.name + pivot, note, begun, _tone(forward), node.choice is not None)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from celeriac.failure import Failure
-from celeriac.machine import EventKind, Frozen, PhaseStatus, RunStatus, StepStatus
+from celeriac.machine import EventKind, Frozen, PhaseStatus, RunStatus, StepStatus, shown_step
 from celeriac.store import payloads
 
 if TYPE_CHECKING:
@@ -40,6 +40,9 @@ class StepView(Frozen):
     because: str | None = Field(default=None, description="why it is skipped and never started")
     choice: str | None = Field(
         default=None, description="what it answered, if others are guarded by that"
+    )
+    undone_by: str | None = Field(
+        default=None, description="what undoes it, together with others, as one"
     )
 
 
@@ -116,7 +119,7 @@ def state_of(
         changed_at=_time(run.changed_at),
         ended_at=_time(run.ended_at) if run.ended_at else None,
         tags=dict(run.tags),
-        steps=tuple(_view(plan, run, node.name, fields) for node in plan.nodes),
+        steps=tuple(_view(plan, run, name, fields) for name in shown_steps(plan, run)),
         why=run.why or None,
         reason=run.reason or None,
         # What an operator has seen to is no failure of the run any more.
@@ -126,6 +129,11 @@ def state_of(
         hold=hold,
         run_version=run.version,
     )
+
+
+def shown_steps(plan: Plan, run: Run) -> list[str]:
+    """The names of what is shown as steps: what only undoes others once its turn has come."""
+    return [node.name for node in plan.nodes if not node.covers or node.name in run.steps]
 
 
 def hold_of(history: Sequence[Event]) -> Hold | None:
@@ -153,7 +161,7 @@ def _view(plan: Plan, run: Run, name: str, fields: Mapping[str, str]) -> StepVie
     return StepView(
         name=name,
         task=plan.by_name[name].task,
-        status=run.shown_step(name),
+        status=shown_step(plan, run, name),
         attempts=step.do.attempt,
         undo_attempts=step.undo.attempt,
         failure=failures[0],
@@ -162,6 +170,7 @@ def _view(plan: Plan, run: Run, name: str, fields: Mapping[str, str]) -> StepVie
         asks=name in run.owed and plan.by_name[name].on_unknown == "operator" and not run.why,
         because=_because(plan, run, name),
         choice=step.choice or None,
+        undone_by=plan.scope_of.get(name),
     )
 
 
@@ -169,7 +178,7 @@ def _because(plan: Plan, run: Run, name: str) -> str | None:
     """Why a step never started, and never will."""
     if run.step(name).do.state is PhaseStatus.SKIPPED:
         return _unmet(plan, run, name)
-    if run.shown_step(name) is run.step(name).status:
+    if run.step(name).do.attempt or shown_step(plan, run, name) is not StepStatus.SKIPPED:
         return None
     return {"failed": f"{run.failed_step} failed", "deadline": "the deadline passed"}.get(
         run.why, run.why

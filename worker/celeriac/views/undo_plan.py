@@ -33,6 +33,9 @@ class UndoStep(Frozen):
         description="False: an attempt is at work, or its outcome is unknown, so it may be nothing"
     )
     stays: str | None = Field(default=None, description="why its effect would stay")
+    covers: tuple[str, ...] = Field(
+        default=(), description="the steps that are undone by this one, as far as they were begun"
+    )
 
 
 class UndoPlan(Frozen):
@@ -65,7 +68,8 @@ def undo_plan_of(plan: Plan, run: Run, fields: Mapping[str, str], now: int) -> U
         turned = transition(plan, run, Cancel("preview"), now).run
     except CommandRefused as refused:
         return UndoPlan(id=run.id, status=run.shown, refused=str(refused), steps=())
-    names = [name for name, step in turned.steps.items() if _touched(step)]
+    touched = [name for name, step in turned.steps.items() if _touched(step)]
+    names = list(dict.fromkeys(plan.scope_of.get(name, name) for name in touched))
     steps = [
         _undo_step(plan.by_name[name], turned, fields)
         for name in in_undo_order(plan, turned, names)
@@ -86,14 +90,16 @@ _STAYS = {
 
 
 def _undo_step(node: Node, run: Run, fields: Mapping[str, str]) -> UndoStep:
-    step = run.steps[node.name]
+    step = run.step(node.name)
+    done = [each for each in node.covers or (node.name,) if _touched(run.step(each))]
     stays = _STAYS.get(step.undo.state) if node.undo else "it has no compensation"
     return UndoStep(
         step=node.name,
         task=node.undo.task if node.undo else None,
         inputs=_inputs(node, run, fields) if stays is None else {},
-        certain=step.do.state is PhaseStatus.DONE,
+        certain=any(run.step(each).do.state is PhaseStatus.DONE for each in done),
         stays=stays,
+        covers=tuple(done) if node.covers else (),
     )
 
 

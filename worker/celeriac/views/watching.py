@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from celeriac.machine import PhaseStatus, RunStatus
+from celeriac.machine import PhaseStatus, RunStatus, shown_step
 from celeriac.observing import clean
 
 if TYPE_CHECKING:
@@ -25,10 +25,13 @@ def tree(plan: Plan, run: Run, now: int) -> list[str]:
     width = max(len(clean(node.name)) for node in plan.nodes)
     for number, node in enumerate(plan.nodes, start=1):
         last = number == len(plan.nodes)
+        if node.covers:
+            lines.append(f"├─ {clean(node.name):{width}}  {_scope(run, node, now)}".rstrip())
+            continue
         step = run.step(node.name)
         told = _line(run, step, "do", now)
         if told == _PENDING:
-            told = run.shown_step(node.name).value
+            told = shown_step(plan, run, node.name).value
         elif step.choice:
             told += f": {clean(step.choice)}"
         lines.append(f"{'└─' if last else '├─'} {clean(node.name):{width}}  {told}".rstrip())
@@ -36,9 +39,16 @@ def tree(plan: Plan, run: Run, now: int) -> list[str]:
             name = clean(node.undo.task.rpartition(".")[2])
             told = _line(run, step, "undo", now)
             lines.append(f"{'  ' if last else '│ '} ↶ {name}  {told}".rstrip())
-        elif _stays(run, node, step):
+        elif _stays(run, node, step) and node.name not in plan.scope_of:
             lines.append(f"{'  ' if last else '│ '} ↶ nothing: it has no compensation")
     return lines
+
+
+def _scope(run: Run, node: Node, now: int) -> str:
+    """What undoes several steps, and where that stands."""
+    step, covers = run.step(node.name), f"undoes {', '.join(map(clean, node.covers))}"
+    idle = step.undo.state is PhaseStatus.IDLE
+    return covers if idle else f"{covers}  ↶ {_line(run, step, 'undo', now)}"
 
 
 def _whole(run: Run, now: int) -> str:

@@ -131,6 +131,7 @@ def trouble(step: StepView) -> str:
         step.blocked or "",
         failure(step.failure) if step.failure else "",
         f"undo: {failure(step.undo_failure)}" if step.undo_failure else "",
+        f"its undo: {step.undone_by}" if step.undone_by else "",
     ]
     return "; ".join(text for text in found if text)
 

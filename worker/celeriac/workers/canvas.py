@@ -67,7 +67,7 @@ class CeleryDispatcher:
         links = self.links(plan, run, dispatch)
         options: dict[str, Any] = {"retry": False}
         # Said by the first link itself: a chain passes on no parent_id.
-        root = task_id(run, plan.nodes[0].name, "do", 1)
+        root = task_id(run, plan.steps[0].name, "do", 1)
         links[0].options["root_id"] = root
         if links[0].options["task_id"] != root:
             links[0].options["parent_id"] = root

@@ -92,7 +92,8 @@ class Counting:
 
     def _late(self, notice: Committed, event: Event) -> None:
         again = any(
-            each.kind is EventKind.REOPENED and each.step == event.step for each in notice.events
+            each.kind is EventKind.REOPENED and event.step in (each.step, each.data.get("late"))
+            for each in notice.events
         )
         used = "used" if event.kind is EventKind.COMPLETED else "noted"
         self._sink("celeriac_late_reports_total", ("undone_again" if again else used,), 1)

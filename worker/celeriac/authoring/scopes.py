@@ -1,0 +1,89 @@
+"""Scopes: steps that are undone as a whole.
+
+Owns: `undone_by`, and what may stand inside.  Refuses to know: which step waits for which
+(`blocks`), conditions, and the words of an author (`flow`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from celeriac.authoring.building import Builder
+from celeriac.authoring.placeholders import steps_used
+from celeriac.authoring.signatures import Shape
+from celeriac.authoring.steps import Step
+from celeriac.authoring.usable import policy_of
+from celeriac.errors import DefinitionError
+from celeriac.machine import Node, Undo
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from celeriac.authoring.blocks import Region
+    from celeriac.machine import Expression
+
+
+class Scoper(Builder):
+    """A plan in the making, in which some steps are undone as a whole."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self._scopes: dict[str, Region] = {}  # by the node that undoes what is inside
+
+    def undone_by(self, task: Any, args: Any, kwargs: Mapping[str, Any]) -> Region:
+        """Add what undoes several steps, and return the block of those."""
+        task = self.look(task)
+        self._check_usable(task, "flow.undone_by")
+        name = self._free_name(task.name)
+        self._check_undoes(name, task)
+        own = isinstance(task, Step)
+        shape = task.shape if own else Shape.of(task.run, strict=False)
+        self._check_shapes(name, shape, None, as_json=not own)
+        values = self._express(name, shape, args, kwargs, as_json=not own)
+        before = self._before_scope(name, values)
+        policy = {key: each for key, each in policy_of(task).items() if key in Undo.model_fields}
+        undo = Undo(task=task.name, wants=tuple(values), **policy)
+        guards = self.blocks.guards
+        self._nodes.append(Node(name=name, task=task.name, args=values, undo=undo, guards=guards))
+        self._steps[name] = task
+        self._scopes[name] = region = self.blocks.scope("undone_by", before)
+        return region
+
+    def _check_undoes(self, name: str, task: Any) -> None:
+        problem = None
+        if self.blocks.within:
+            problem = f"covers steps inside of flow.{self.blocks.within}: scopes do not nest"
+        elif isinstance(task, Step) and (task.undo or task.pivot):
+            problem = "undoes other steps, so it has no compensation of its own and is no pivot"
+        if problem:
+            raise DefinitionError(problem, saga=self.saga, step=name)
+
+    def _before_scope(self, name: str, values: Mapping[str, Expression]) -> list[str]:
+        """The steps that all inside have to wait for, since the arguments come from them."""
+        found: list[str] = []
+        for key, value in values.items():
+            try:
+                self.check_there(value, self.blocks.guards)
+                found += self.blocks.check(steps_used(value))
+            except DefinitionError as error:
+                raise self.at(name, key, error) from None
+        return found
+
+    def _final_nodes(self) -> tuple[Node, ...]:
+        return tuple(self._with_covers(super()._final_nodes()))
+
+    def _with_covers(self, nodes: tuple[Node, ...]) -> Iterator[Node]:
+        for node in nodes:
+            if node.name not in self._scopes:
+                yield node
+                continue
+            inside = self._scopes[node.name].members
+            # A condition only looks: it has nothing to undo.
+            covers = tuple(name for name in inside if name not in self.choices)
+            if not covers:
+                raise DefinitionError(
+                    "undoes the steps inside of its block, and there is none: write them there",
+                    saga=self.saga,
+                    step=node.name,
+                )
+            yield node.model_copy(update={"covers": covers})
