@@ -206,7 +206,7 @@ def _from_a_condition(flow: Flow, city: str) -> None:
         (_nested, "step 'call_off-2'.*scopes do not nest"),
         (_pivot, "step 'pay'.*is a pivot inside of flow.undone_by.*behind the block"),
         (_undone_itself, "has no compensation of its own"),
-        (_compensation, "is run by itself when its step has to be undone"),
+        (_compensation, "runs by itself when its step is undone"),
         (_wrong_argument, "step 'call_off', parameter 'what'"),
         (_from_beside, "parameter 'what'.*hotel runs side by side"),
         (_from_a_condition, "parameter 'what'.*made inside of a condition"),

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from celeriac.errors import StoreError
@@ -90,12 +90,18 @@ def exact(value: Any) -> Any:
     return type(value), value
 
 
+# On a busy machine drawing may take long, and that says nothing of the code.
+BUSY = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+@BUSY
 @given(RUNS)
 def test_every_run_is_read_as_it_was_written(run: Run) -> None:
     """Whatever a run holds, its head gives it back, with the type of every value."""
     assert exact(load_run(run.id, dump_run(run))) == exact(run)
 
 
+@BUSY
 @given(RUNS, st.dictionaries(TEXTS, STEPS, max_size=3), st.data())
 def test_a_run_that_was_read_is_written_again(
     run: Run, changes: dict[str, StepState], data: st.DataObject
