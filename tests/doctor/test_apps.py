@@ -115,6 +115,18 @@ def test_a_visibility_timeout_that_is_none(examined: Examine, clean: RedisServer
     assert examined(app, *APP).bad == {}
 
 
+def test_a_step_longer_than_rabbitmq_waits(examined: Examine, clean: RedisServer) -> None:
+    """A worker would be ended in the middle of it (F20); other brokers have no such thing."""
+    hour = {"acks_late": True, "time_limit": 3600}
+    app = build("amqp://guest@127.0.0.1:1//", clean.url, late=hour)
+    found = examined(app, *APP)
+    assert set(found.bad) == {"consumer-timeout"}
+    assert "clinic.scan may take longer than 30 min" in found["consumer-timeout"].text
+    short = build("amqp://guest@127.0.0.1:1//", clean.url, late={**hour, "time_limit": 1700})
+    assert examined(short, *APP).bad == {}
+    assert "consumer-timeout" not in look(examined, clean, late=hour).bad
+
+
 def test_live_plans_count_too(examined: Examine, clean: RedisServer) -> None:
     """A step that this version no longer has, but a live run has, is compared as well."""
     before = build(clean.url, clean.url)

@@ -172,9 +172,9 @@ class Story:
         number = self[name].lane(phase).attempt if attempt is None else attempt
         return self.give(Expire(name, phase, number))
 
-    def wake(self, credit: int | None = 0) -> Transition:
+    def wake(self, credit: int | None = 0, **values: Any) -> Transition:
         """Look at the run, as the sweep does."""
-        return self.give(Wake(credit))
+        return self.give(Wake(credit, **values))
 
     def cancel(self, reason: str = "changed my mind") -> Transition:
         """Stop and undo."""

@@ -226,6 +226,21 @@ def test_a_long_delay_is_not_sent_ahead() -> None:
     assert story.status == "completed"
 
 
+def test_where_no_message_is_held_back_no_retry_is_sent_ahead() -> None:
+    """However short its delay, also after a time-out, it waits in the wake index."""
+    story = started(step("reserve", retry=budget(3, delay=500), timeout=1_000))
+    story.claim("reserve")
+    done = story.fail("reserve", longest_eta=0)
+    assert not done.dispatches
+    assert done.wake_at == NOON + 500
+    story.advance(500)
+    assert list(story.wake(longest_eta=0).dispatches) == [Dispatch("reserve", "do", 2, story.now)]
+    story.claim("reserve")
+    story.advance(60_000)
+    assert not story.wake(longest_eta=0).dispatches
+    assert (story["reserve"].do.state, story["reserve"].do.sent) == ("retrying", False)
+
+
 def test_a_message_may_come_a_little_early() -> None:
     """A worker whose clock is ahead takes a short retry early; that is no harm."""
     story = started("reserve")

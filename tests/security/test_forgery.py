@@ -17,9 +17,10 @@ import pytest
 from celeriac.app.tick_logs import SWEEP
 from celeriac.machine.events import Dispatch
 from celeriac.store import Lease
-from celeriac.workers.canvas import ERRBACK, GUARD, QUEUE
+from celeriac.workers.canvas import ERRBACK, GUARD
 from celeriac.workers.headers import HEADER
 from celeriac.workers.leases import lease_of
+from celeriac.workers.queue_name import QUEUE
 from tests.security.forger import EMPTY, Forger
 from tests.workers import load
 from tests.workers.kit import Trip

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from celeriac.app.tick_logs import SWEEP
-from celeriac.workers.canvas import ERRBACK, QUEUE
+from celeriac.workers.canvas import ERRBACK
+from celeriac.workers.queue_name import QUEUE
 from tests.security.forger import PICKLE, STEP, YAML, Bomb, Forger
 from tests.security.pickling import PLAIN, make_it_pickle
 from tests.workers.kit import Trip

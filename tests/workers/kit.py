@@ -11,6 +11,8 @@ last: `raise` and `raise-after` (the effect), `abort`, `abort-clean` (no effect)
 for `weigh` also `nan` and `object`.  Further ways to end: `exit`, what `_ODD` names, and in a
 pool of greenlets `gevent` or `eventlet` (a time-out of that library strikes) and `killed` (as a
 greenlet is).
+
+The file is long because it is one app: every saga of these tests, and what their steps may do.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ from tests.workers.ledger import Ledger
 from tests.workers.trip_values import QUICK, Ticket, Trip
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
 __all__ = ["QUICK", "Kit", "Ticket", "Trip", "build"]
@@ -229,11 +231,15 @@ def _define(sagas: Sagas, of: dict[str, Any]) -> dict[str, Saga[Trip, Any]]:
 
 
 def build(
-    url: str, folder: Path, without: tuple[str, ...] = (), state_url: str | None = None
+    url: str,
+    folder: Path,
+    without: tuple[str, ...] = (),
+    state_url: str | None = None,
+    conf: Mapping[str, Any] | None = None,
 ) -> Kit:
     """Make the app; *without* leaves out the tasks of these names.
 
-    *state_url* is a Redis for the runs, where it is not the broker's.
+    *state_url* is a Redis for the runs, where it is not the broker's; *conf* are further settings.
     """
     ledger, limit = Ledger(folder / "ledger.db"), os.environ.get("KIT_RATE_LIMIT")
     transport = json.loads(os.environ.get("KIT_TRANSPORT", "{}"))
@@ -252,6 +258,7 @@ def build(
         broker_connection_retry_on_startup=True,
         broker_transport_options={"socket_timeout": 5, "socket_connect_timeout": 2, **transport},
     )
+    app.conf.update(conf or {})
     sagas = Sagas(app)
     script = Script(sagas, ledger, folder)
     steps = {**_trip_steps(script), **_other_steps(script)}

@@ -5,6 +5,7 @@ Owns: reading where the test runs from the environment.  Refuses to know: what i
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -16,6 +17,7 @@ kit = build(
     Path(os.environ["KIT_FOLDER"]),
     tuple(filter(None, os.environ.get("KIT_WITHOUT", "").split(","))),
     os.environ.get("KIT_STATE") or None,
+    json.loads(os.environ.get("KIT_CONF", "{}")),
 )
 app = kit.app
 if place := os.environ.get("KIT_PLACE"):

@@ -7,6 +7,7 @@ Refuses to know: what is tested.
 from __future__ import annotations
 
 import contextlib
+import json
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from celeriac.machine.moves import fold
@@ -28,10 +29,24 @@ T = TypeVar("T")
 class World:
     """A Redis, a client, and as many workers and beats as a test wants."""
 
-    def __init__(self, folder: Path, redis: RedisServer, state: RedisServer | None = None) -> None:
-        """*redis* is the broker, and holds the runs too unless *state* does."""
+    def __init__(
+        self,
+        folder: Path,
+        redis: RedisServer,
+        state: RedisServer | None = None,
+        *,
+        broker: str = "",
+        conf: Mapping[str, Any] | None = None,
+    ) -> None:
+        """*redis* is the broker, and holds the runs too unless *state* does.
+
+        *broker* is the URL of another broker, if *redis* holds runs alone; *conf* are settings of
+        Celery's, for every process.
+        """
         self.folder, self.redis, self.state = folder, redis, state
-        self.kit: Kit = build(redis.url, folder, (), state.url if state else None)
+        self._broker, self._conf = broker or redis.url, dict(conf or {})
+        self._state = state.url if state else redis.url if broker else ""
+        self.kit: Kit = build(self._broker, folder, (), self._state or None, self._conf)
         self.ledger = self.kit.ledger
         self.processes = Processes(folder, "tests.workers.worker_app")
 
@@ -72,9 +87,8 @@ class World:
         return self.processes.celery(name, *words, env=self._env(**extra), says=says)
 
     def _env(self, **extra: str) -> dict[str, str]:
-        state = self.state.url if self.state else ""
-        kit = {"KIT_BROKER": self.redis.url, "KIT_STATE": state, "KIT_FOLDER": str(self.folder)}
-        return environment(**kit, **extra)
+        kit = {"KIT_BROKER": self._broker, "KIT_STATE": self._state, "KIT_FOLDER": str(self.folder)}
+        return environment(**kit, KIT_CONF=json.dumps(self._conf), **extra)
 
     def close(self) -> None:
         """End whatever still runs."""

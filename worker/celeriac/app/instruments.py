@@ -20,7 +20,7 @@ from celeriac.observing.metrics.gauges import Gauges, StoreGauges
 from celeriac.observing.metrics.server import Condition
 from celeriac.observing.metrics.tally import Tally
 from celeriac.store.connecting import connection_to
-from celeriac.workers import QUEUE, redis_url
+from celeriac.workers import own_queue, redis_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -95,7 +95,7 @@ def _gauges(runtime: Runtime) -> tuple[Gauges, ...]:
 
     def defined() -> Iterator[Sample]:
         plans = [saga.planned.plan for saga in app.celeriac.defined.values()]
-        return definitions(app, plans, QUEUE, runtime.dispatcher.queue_of)
+        return definitions(app, plans, own_queue(app), runtime.dispatcher.queue_of)
 
     return (
         StoreGauges(runtime.new_store()),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from celeriac.observing import log
 from celeriac.views import QueueStats
-from celeriac.workers import QUEUE, depths
+from celeriac.workers import depths, own_queue
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def queue_stats(runtime: Runtime, plans: Iterable[Plan]) -> tuple[QueueStats, ...]:
     """Return the queues of *plans* and Celeriac's own, by name; none if the broker is away."""
-    names = {QUEUE}
+    names = {own_queue(runtime.app)}
     for task, queue in {address for plan in plans for address in plan.addresses}:
         try:
             names.add(str(runtime.dispatcher.queue_of(task, queue).name))

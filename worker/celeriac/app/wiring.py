@@ -36,7 +36,6 @@ from celeriac.workers import (
     HEADER,
     OF_TESTS,
     OPTION,
-    QUEUE,
     SIGNED,
     STRATEGY,
     HeartbeatFileStep,
@@ -48,9 +47,11 @@ from celeriac.workers import (
     Tick,
     broker_url,
     check_messages,
+    declared,
     dies_as_one,
     forks,
     native,
+    own_queue,
     parse_header,
     redis_url,
     shared_progress,
@@ -176,7 +177,7 @@ class _Wiring:
         options = {
             # One that waited for the next is of no use, and two beats double each tick (F17).
             "expires": max(interval, 1.0),
-            "queue": QUEUE,
+            "queue": own_queue(self.app),
             **written(self.app),
         }
         return {"task": SWEEP, "schedule": interval, "options": options}
@@ -195,7 +196,7 @@ class _Wiring:
         except ConfigurationError as error:
             # Celery would log an error, and send everything but the ticks.
             raise SystemExit(f"this beat cannot send the sweep: {error}") from None
-        self._know_queue()
+        declared(self.app)
         # Since it was added, the application may have set its beat_schedule, or another interval.
         sender.scheduler.update_from_dict({SWEEP: entry})
 
@@ -210,24 +211,16 @@ class _Wiring:
         if self._mine(getattr(instance, "app", None)):
             # Asked of the options: once -Q and -X are applied, nobody can tell them apart.
             excluded = (options or {}).get("exclude_queues") or ()
-            self._refuses_queue = QUEUE in str_to_list(excluded)
+            self._refuses_queue = own_queue(self.app) in str_to_list(excluded)
             self._accept_json()
 
     def _consume_queue(self, instance: Any = None, **_: Any) -> None:
         if self._mine(getattr(instance, "app", None)):
-            queue = self._know_queue()
+            queue = declared(self.app)
             # With -Q a worker takes only what is named; somebody has to sweep all the same.
             if not self._refuses_queue:
                 self.app.amqp.queues.select_add(queue)
             quieten()
-
-    def _know_queue(self) -> Any:
-        """Return our queue, as the application declares it, or else as we do.
-
-        It is there also where task_create_missing_queues is off.
-        """
-        queues = self.app.amqp.queues
-        return queues[QUEUE] if QUEUE in queues else queues.add(queues.new_missing(QUEUE))
 
     def _accept_json(self) -> None:
         """Let a worker read our messages, should its application send in another form."""

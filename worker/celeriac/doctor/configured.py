@@ -13,7 +13,7 @@ from celery.exceptions import QueueNotFound
 from celeriac.doctor.findings import ERROR, INFO, WARNING, Remark, Table
 from celeriac.doctor.formatting import names, span
 from celeriac.failure import class_name, safe_text
-from celeriac.workers import QUEUE, broker_url
+from celeriac.workers import broker_url, own_queue
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +25,8 @@ check = TABLE.check
 
 #: Seconds after which a broker delivers again what was not acknowledged, by transport.
 _VISIBILITY = {"redis": 3600.0, "sentinel": 3600.0, "rediss": 3600.0, "sqs": 1800.0}
+_AMQP = ("amqp", "amqps", "pyamqp", "librabbitmq")
+_CONSUMER_TIMEOUT = 1800.0  # seconds; of RabbitMQ, which tells no client of it
 _SHORTEST_VISIBILITY = 30.0  # seconds; a message may well wait so long in a worker that is busy
 _SHORT_LEASE, _LONG_LEASE = 5.0, 300.0  # seconds
 
@@ -143,9 +145,33 @@ def _job(facts: Facts, name: str, limit: float | None) -> _Job:
     return _Job(name, next((each for each in limits if each), None), late)
 
 
+@check(
+    "consumer-timeout",
+    about="RabbitMQ waits longer for an acknowledgement than any step may take.",
+    severity=WARNING,
+    advice="Give the step a timeout below RabbitMQ's consumer_timeout, or raise that in "
+    "rabbitmq.conf, and leave worker_prefetch_multiplier at 1.",
+    by_hand="consumer_timeout in rabbitmq.conf",
+)
+def consumer_timeout(facts: Facts) -> Iterator[str | Remark]:
+    """No worker ends because a message of its own was too long in its hands (F20)."""
+    if _scheme(facts) not in _AMQP:
+        return
+    slow = {job.name for job in _jobs(facts) if (job.limit or 0) >= _CONSUMER_TIMEOUT}
+    if slow:
+        yield (
+            f"{names(slow)} may take longer than {span(_CONSUMER_TIMEOUT)}, RabbitMQ's default: "
+            "then it takes back what the worker has not acknowledged, and Celery ends the worker"
+        )
+
+
+def _scheme(facts: Facts) -> str:
+    return broker_url(facts.conf).partition(":")[0].partition("+")[0].lower()
+
+
 def _visibility(facts: Facts) -> float | None:
     """Seconds; None where the broker has no such thing."""
-    scheme = broker_url(facts.conf).partition(":")[0].partition("+")[0].lower()
+    scheme = _scheme(facts)
     if scheme not in _VISIBILITY:
         return None
     options = facts.conf.broker_transport_options or {}
@@ -235,10 +261,11 @@ def routes(facts: Facts) -> Iterator[str | Remark]:
     "own-queue",
     about="Celeriac's own messages have a queue of their own.",
     severity=WARNING,
-    advice=f"Route other tasks to a queue other than {QUEUE!r}: recovery waits behind them.",
+    advice="Route other tasks to another queue: recovery waits behind them.",
     by_hand="task_default_queue and task_routes",
 )
-def own_queue(facts: Facts) -> Iterator[str | Remark]:
+def apart_from_sweep(facts: Facts) -> Iterator[str | Remark]:
     """No business work is before the sweep."""
-    if facts.conf.task_default_queue == QUEUE:
-        yield f"task_default_queue is {QUEUE!r}: everything waits in the sweep's queue"
+    default = facts.conf.task_default_queue
+    if default == own_queue(facts.app):
+        yield f"task_default_queue is {default!r}: everything waits in the sweep's queue"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from celeriac.doctor.findings import ERROR, WARNING, Remark, Table, seen
 from celeriac.doctor.formatting import names, span
 from celeriac.doctor.workers import present_workers
-from celeriac.workers import QUEUE, sweep_is_down
+from celeriac.workers import own_queue, sweep_is_down
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -30,7 +30,7 @@ _LATE_FOR = 5.0  # seconds in which no tick of it has come in time
     about="A sweep went through all shards just now.",
     severity=ERROR,
     advice="Start a beat (celery -A app beat), or celery -A app saga sweep --every 1; see that a "
-    f"worker takes from the queue {QUEUE!r}. Without it nothing that was lost is found.",
+    "worker takes from its queue, which saga stats names. Without it nothing lost is found.",
     by_hand="the workers' and beat's logs",
 )
 def sweep(facts: Facts) -> Iterator[str | Remark]:
@@ -49,7 +49,7 @@ def sweep(facts: Facts) -> Iterator[str | Remark]:
     about="The sweep looks at what is due within a lease.",
     severity=WARNING,
     advice="Give the queue of the sweep a worker of its own (celery -A app worker -Q celeriac "
-    "-c 1), or raise saga_sweep_batch.",
+    "-c 1; under a saga_namespace the queue has that behind a dot), or raise saga_sweep_batch.",
     by_hand="the oldest entries of the wake indexes: ZRANGE NAMESPACE:{0}:wake 0 0 WITHSCORES",
 )
 def sweep_lag(facts: Facts) -> Iterator[str | Remark]:
@@ -80,7 +80,8 @@ def beat(facts: Facts) -> Iterator[str | Remark]:
             ERROR,
             f"{names(late)} get each tick too late to count: the clock of beat is behind theirs, "
             "or there is too much before it",
-            f"Let all machines keep their time by NTP, and see how long the queue {QUEUE!r} is.",
+            "Let all machines keep their time by NTP, and see how long the queue "
+            f"{own_queue(facts.app)!r} is.",
         )
 
 

@@ -14,7 +14,7 @@ from celeriac.doctor.durability import NTP, skewed
 from celeriac.doctor.findings import ERROR, INFO, WARNING, Remark, Table, Unseen, seen
 from celeriac.doctor.formatting import names, span
 from celeriac.errors import SagaError
-from celeriac.workers import QUEUE, place, redis_url
+from celeriac.workers import own_queue, place, redis_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -111,7 +111,7 @@ def queues(facts: Facts) -> Iterator[str | Remark]:
     present = present_workers(facts)
     missing: dict[str, bool] = {}
     wanted = [(_queue(facts, *address), live) for address, live in _wanted(facts).items()]
-    for queue, live in [*wanted, (QUEUE, True)]:
+    for queue, live in [*wanted, (own_queue(facts.app), True)]:
         if queue is not None and not any(queue in worker.queues for worker in present.values()):
             missing[queue] = missing.get(queue, False) or live
     for queue, live in sorted(missing.items()):

@@ -238,9 +238,8 @@ def classify_error(error: Exception) -> AttemptFailure:
     """Return how an attempt ended that raised *error*, as far as Celeriac's own errors tell."""
     if isinstance(error, Abort):
         return AttemptFailure(error, "abort", effect=error.effect)
-    if isinstance(error, LeaseLost | Stopping | OutputInvalid | PayloadTooLarge):
-        return AttemptFailure(error, "abort")
-    return AttemptFailure(error)
+    final = isinstance(error, LeaseLost | Stopping | OutputInvalid | PayloadTooLarge)
+    return AttemptFailure(error, "abort" if final else "error")
 
 
 def report(work: Work, verdict: AttemptFailure) -> Report:
@@ -264,6 +263,7 @@ def report(work: Work, verdict: AttemptFailure) -> Report:
         effect=failure.effect,
         retryable=_retryable(rule, verdict.error) if verdict.retry is None else verdict.retry,
         delay=verdict.delay,
+        longest_eta=work.engine.longest_eta,
     )
     return Report(command, failure, again)
 

@@ -19,6 +19,7 @@ from celeriac.errors import CommandRefused, RunNotFound, StoreUnavailable
 from celeriac.failure import class_name
 from celeriac.machine import (
     KEEPS_DETAILS,
+    SHORT_DELAY,
     Block,
     Command,
     Dispatch,
@@ -70,15 +71,18 @@ class Engine(AttemptWork):
         pause: Callable[[float], None] = time.sleep,
         patience: float = 2.0,
         observers: Observers | None = None,
+        longest_eta: int = SHORT_DELAY,
     ) -> None:
         """*patience* is how many seconds to try again while the store is away.
 
+        *longest_eta* is for how many ms the broker may hold a message back, at most.
         *observers* hear what happens; left out, it is logged.
         """
         self.store = store
         self.observers = Observers(logged) if observers is None else observers
         self.terms = terms
         self.patience = patience
+        self.longest_eta = longest_eta
         self.clock = clock
         self._pause = pause
 

@@ -160,7 +160,10 @@ class Sweep:
             self._expire(entry, entry.lease, batch)
             return
         plan, decided, now = self._engine.command(
-            entry.run_id, lambda run: Wake(_credit(batch, run.started_at, self._terms.lease))
+            entry.run_id,
+            lambda run: Wake(
+                _credit(batch, run.started_at, self._terms.lease), self._engine.longest_eta
+            ),
         )
         run = decided.run
         if decided.events:

@@ -5,7 +5,7 @@ servers, messages, payloads, and who asks.
 
 Its files, from the ground up::
 
-    plans < runs | events | policy < commands | tables | timing < schedule < moves < draft
+    plans < runs | events | policy < tables | timing < commands | schedule < moves < draft
         < attempts | waiting | operators < transitions
 """
 

@@ -92,6 +92,7 @@ def fail(draft: Draft, command: Fail) -> None:
             EventKind.FAILED,
             command,
             _retry_at(draft, command),
+            command.longest_eta,
             error=command.error,
             code=command.code,
             effect=command.effect,

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from celeriac.machine.timing import SHORT_DELAY
+
 if TYPE_CHECKING:
     from celeriac.machine.events import Dispatch
     from celeriac.machine.plans import Phase
@@ -60,7 +62,8 @@ class Fail:
 
     `kind` is `error`, `abort` (give up at once) or `timeout` (the outcome is unknown);
     `retryable` is what the policy says of the exception's class; `delay` (ms) overrides the
-    policy's delay, as Celery's own `self.retry(countdown=)` does.
+    policy's delay, as Celery's own `self.retry(countdown=)` does.  `longest_eta` (ms) is how long
+    the broker's queues may hold a message back: an attempt that is due later is sent by the sweep.
     """
 
     step: str
@@ -74,6 +77,7 @@ class Fail:
     effect: bool | None = None
     retryable: bool = True
     delay: int | None = None
+    longest_eta: int = SHORT_DELAY
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +107,12 @@ class Wake:
 
     `credit` is how many ms since the start the workers could not reach the store: an outage must
     not turn into mass compensation, so it is added to the deadline.  None: nobody knows yet, since
-    they may have been cut off until just now; then only what is due is sent.
+    they may have been cut off until just now; then only what is due is sent.  `longest_eta` is that
+    of `Fail`.
     """
 
     credit: int | None = 0
+    longest_eta: int = SHORT_DELAY
 
 
 @dataclass(frozen=True, slots=True)

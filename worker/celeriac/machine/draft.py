@@ -16,7 +16,6 @@ from celeriac.machine.moves import apply
 from celeriac.machine.policy import attempts_left, delay_ms
 from celeriac.machine.runs import GAVE_UP, PhaseState, PhaseStatus, Run, RunStatus
 from celeriac.machine.schedule import outcome, past_pivot
-from celeriac.machine.timing import SHORT_DELAY
 
 if TYPE_CHECKING:
     from celeriac.machine.commands import Expire, Fail
@@ -89,10 +88,18 @@ class Draft:
 
 
 def end_attempt(
-    draft: Draft, kind: EventKind, attempt: Fail | Expire, retry: int | None, **data: Any
+    draft: Draft,
+    kind: EventKind,
+    attempt: Fail | Expire,
+    retry: int | None,
+    longest_eta: int,
+    **data: Any,
 ) -> None:
-    """An attempt has ended without success: the next is at *retry* (ms), or the step gives up."""
-    sent = (retry is not None and retry - draft.now <= SHORT_DELAY) or None
+    """An attempt has ended without success: the next is at *retry* (ms), or the step gives up.
+
+    Its message is sent now if it is to be held back for no longer than *longest_eta* (ms).
+    """
+    sent = (retry is not None and retry - draft.now <= longest_eta) or None
     if data.get("why") == "timeout":
         data["timeout"] = draft.node(attempt.step).limit(attempt.phase)
     draft.add(kind, attempt.step, attempt.phase, attempt.attempt, **data, retry=retry, sent=sent)

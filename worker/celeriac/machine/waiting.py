@@ -26,13 +26,14 @@ def expire(draft: Draft, command: Expire) -> None:
     if draft.run.status.at_rest:
         return  # nobody waits for it any more; if it reports, that is a late report
     if lane.state is PhaseStatus.RUNNING and lane.attempt == command.attempt:
-        _lose(draft, command, command.why, 0)
+        _lose(draft, command, command.why)
 
 
-def _lose(draft: Draft, command: Expire, why: str, delay: int) -> None:
+def _lose(draft: Draft, command: Expire, why: str, delay: int = 0, longest_eta: int = 0) -> None:
     """Give up an attempt whose outcome is unknown."""
     again = may_retry(draft, command.step, command.phase, unknown=True)
-    end_attempt(draft, EventKind.LOST, command, draft.now + delay if again else None, why=why)
+    retry = draft.now + delay if again else None
+    end_attempt(draft, EventKind.LOST, command, retry, longest_eta, why=why)
 
 
 def wake(draft: Draft, command: Wake) -> None:
@@ -40,20 +41,21 @@ def wake(draft: Draft, command: Wake) -> None:
     if draft.run.status.at_rest:
         return
     if command.credit is not None:
-        _time_out(draft)
+        _time_out(draft, command.longest_eta)
         _meet_deadline(draft, command.credit)
     for dispatch in _retries_due(draft):
         draft.add(EventKind.DISPATCHED, dispatch.step, dispatch.phase, dispatch.attempt, why="due")
 
 
-def _time_out(draft: Draft) -> None:
+def _time_out(draft: Draft, longest_eta: int) -> None:
     phases: tuple[Phase, ...] = ("do", "undo")
     for name in list(draft.run.steps.open):
         for phase in phases:
             lane = draft.run.step(name).lane(phase)
             if lane.state is PhaseStatus.RUNNING and 0 < lane.limit <= draft.now:
                 delay = retry_delay(draft, name, phase)
-                _lose(draft, Expire(name, phase, lane.attempt), "timeout", delay)
+                command = Expire(name, phase, lane.attempt)
+                _lose(draft, command, "timeout", delay, longest_eta)
 
 
 def _meet_deadline(draft: Draft, credit: int) -> None:

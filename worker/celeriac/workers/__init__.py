@@ -5,15 +5,17 @@ defined and steered.
 
 Its files, from the ground up::
 
-    headers | heartbeat | limits | presence | queue_length | renewal | retries | sweep_watch | urls
-    < canvas | progress < intake | queues | supervision | tls < leases | preflight | whereabouts
-    < runtime < ahead < passage < edge | report < tasks < adoption
+    headers | heartbeat | limits | presence | queue_length | quorum | renewal | retries
+        | sweep_watch | urls
+    < queue_name < canvas | progress < intake | queues | supervision | tls
+    < leases | preflight | whereabouts < runtime < ahead < passage < edge | report < tasks
+    < adoption
 """
 
 from __future__ import annotations
 
 from celeriac.workers.adoption import Promised, Recruits
-from celeriac.workers.canvas import ERRBACK, QUEUE, SIGNED, shown, task_id, written
+from celeriac.workers.canvas import ERRBACK, SIGNED, shown, task_id, written
 from celeriac.workers.headers import HEADER, parse_header
 from celeriac.workers.heartbeat import OPTION, HeartbeatFileStep, age
 from celeriac.workers.intake import STRATEGY
@@ -21,6 +23,7 @@ from celeriac.workers.leases import LeaseKeeper, forks
 from celeriac.workers.preflight import check_messages
 from celeriac.workers.presence import SignOfLife, dies_as_one
 from celeriac.workers.progress import Position
+from celeriac.workers.queue_name import QUEUE, declared, own_queue
 from celeriac.workers.queues import Depth, depths
 from celeriac.workers.renewal import NativeRenewal, native
 from celeriac.workers.report import CALL_SECONDS, Tick, Ticks, Worker, WorkerReports, ask_workers
@@ -65,11 +68,13 @@ __all__ = [
     "check_messages",
     "classify_celery_error",
     "completed",
+    "declared",
     "depths",
     "dies_as_one",
     "forks",
     "masked",
     "native",
+    "own_queue",
     "parse_header",
     "place",
     "redis_url",

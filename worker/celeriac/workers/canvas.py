@@ -21,6 +21,7 @@ from celeriac.machine import Dispatch, one_by_one
 from celeriac.observing import clean, log, title
 from celeriac.workers.headers import HEADER, parse_header
 from celeriac.workers.queue_length import queue_length
+from celeriac.workers.queue_name import QUEUE, own_queue
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 
     from celeriac.machine import Node, Phase, Plan, Run
 
-#: The queue of Celeriac's own tasks: nothing of it waits behind business work.
-QUEUE = "celeriac"
 #: The errback that sends what is due.
 ERRBACK = "celeriac.compensate"
 #: A keyword that no task knows.  A worker that runs a saga's message without knowing Celeriac
@@ -48,6 +47,7 @@ class CeleryDispatcher:
 
     def __init__(self, app: Celery) -> None:
         self._app = app
+        self._own_queue = ""  # asked for when it is first needed
         self._here = threading.local()
 
     def send(self, plan: Plan, run: Run, dispatches: Sequence[Dispatch], now: int) -> None:
@@ -125,12 +125,13 @@ class CeleryDispatcher:
         return make(*args, kwargs={GUARD: run.id}, immutable=True, options=options)
 
     def _errback(self, run: Run) -> Signature:
+        self._own_queue = self._own_queue or own_queue(self._app)
         return self._app.signature(
             ERRBACK,
             args=(run.id,),
             immutable=True,
             options={
-                "queue": QUEUE,
+                "queue": self._own_queue,
                 "argsrepr": clean(run.id),
                 "kwargsrepr": "",
                 **written(self._app),

@@ -28,7 +28,7 @@ from celeriac.context import entered
 from celeriac.engine import AttemptFailure, Work, carry_out, prepare, report, taken
 from celeriac.errors import CommandRefused, RunNotFound, StepFailed, StoreError
 from celeriac.failure import ends_who_tells
-from celeriac.machine import SHORT_DELAY, Dispatch
+from celeriac.machine import Dispatch
 from celeriac.observing import log
 from celeriac.points import reached
 from celeriac.workers.canvas import GUARD, carries_on, message_options, time_limits
@@ -312,10 +312,10 @@ class Passage:
         if request.is_eager:
             self._send(done)  # in this process, once this attempt is over
             return retrying(cause, delay, str(told))
-        if retry_at - event.at <= SHORT_DELAY and done.dispatches:
+        if retry_at - event.at <= self.work.engine.longest_eta and done.dispatches:
             return self._retry(cause, done.dispatches[0], delay, request, failed)
         # A long wait is the wake index's business; Flower shows RETRY all the same.
-        tell_unheeded(self.work.name, failed.again, delay)
+        tell_unheeded(self.work.name, failed.again, delay, self.work.engine.longest_eta)
         when = datetime.now(UTC) + timedelta(seconds=delay)
         return retrying(cause, when, None if self.work.adopted else str(told))
 

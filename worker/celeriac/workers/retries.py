@@ -18,7 +18,6 @@ from celery.canvas import Signature
 from celery.exceptions import Ignore, Reject, Retry
 
 from celeriac.engine import Again, AttemptFailure, classify_error
-from celeriac.machine import SHORT_DELAY
 from celeriac.observing import clean, log
 
 if TYPE_CHECKING:
@@ -77,8 +76,10 @@ def seconds(eta: datetime | None, countdown: float | None, default: float | None
     return max(0.0, found)
 
 
-def tell_unheeded(name: str, again: Again | None, delay: float) -> None:
+def tell_unheeded(name: str, again: Again | None, delay: float, longest_eta: int) -> None:
     """Log that a retry of *name* asks for another queue, and waits too long for that: seconds.
+
+    *longest_eta* is for how many ms a message may be held back.
 
     The run keeps when an attempt is due, not through which queue; the sweep sends it as ever.
     """
@@ -91,7 +92,7 @@ def tell_unheeded(name: str, again: Again | None, delay: float) -> None:
             name,
             clean(found),
             delay,
-            SHORT_DELAY / 1000,
+            longest_eta / 1000,
         )
 
 

@@ -26,6 +26,7 @@ from celeriac.store.connection import REPLY_TIMEOUT
 from celeriac.store.redis import RedisStore
 from celeriac.workers.canvas import CeleryDispatcher
 from celeriac.workers.preflight import check_messages
+from celeriac.workers.quorum import longest_eta
 from celeriac.workers.whereabouts import key_prefix, redis_url, whereabouts
 
 if TYPE_CHECKING:
@@ -95,7 +96,12 @@ class Runtime:
             self._trace()
             self._settings, self._whereabouts = self.settings, whereabouts(self.app)
             terms = Terms.of(self._settings)
-            made = Engine(self.new_store(), terms, observers=self.observers)
+            made = Engine(
+                self.new_store(),
+                terms,
+                observers=self.observers,
+                longest_eta=longest_eta(self.app),
+            )
             found = self._engines.setdefault(pid, made)  # threads that come together share one
             for other in set(self._engines) - {pid}:
                 self._engines.pop(other, None)
