@@ -48,6 +48,8 @@ takes a few seconds, even if a server does not answer.  Each finding says what t
 - Exit codes: 0 no errors (there may be warnings), 1 errors, 5 Redis or the broker is out of reach.
 - `-v` also shows the checks that passed; `-o json` and `-o jsonl` are for programs; `--only ID` and
   `--skip ID` choose checks, and may be repeated.
+- `--acl` prints the users that the state Redis and the broker need, with the least rights, as lines
+  of an ACL file ([security](security.md)); put passwords in place of `change-me`.
 - If a server hides a value (an ACL, a managed Redis without CONFIG), the check is listed as
   `unchecked`, with where to look by hand.  That is not an error.
 - Each worker runs the checks of the app and the state Redis once, at its start, and logs findings.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from celeriac import ResultTimeout
-from celeriac.doctor import CHECKS, Severity
+from celeriac.doctor import CHECKS, Severity, users
 from celeriac.store import wait_for_rest
 from tests.doctor.examined_app import build
 from tests.processes import until
@@ -180,10 +180,11 @@ def test_the_wrong_keys(examined: Examine, serve: Serve) -> None:
 
 
 def test_the_advised_user_is_enough(examined: Examine, serve: Serve) -> None:
-    """The ACL that the doctor advises lets it see all it needs, but for CONFIG."""
+    """The ACL that `--acl` prints lets it see all it needs, but for CONFIG."""
     server = serve()
-    words = CHECKS["permissions"].advice.partition("ACL SETUSER name ")[2].partition(". ")[0]
-    rules = words.replace("NAMESPACE", "celeriac")
+    runtime = build(server.url, server.url).celeriac.runtime
+    rules = next(iter(users(runtime))).line.partition(" resetkeys ")[2].replace("+config|get", "")
+    runtime.close()
     with server.client() as client:
         client.execute_command(f"ACL SETUSER name on >opensesame {rules}")
     # In another database than the one a connection begins in.

@@ -1,6 +1,6 @@
-"""The users of `docs/security.md`: each may do what it needs, and not what the other may (X3).
+"""The users that `saga doctor --acl` prints: each may do what it needs, and no more (X3).
 
-Owns: reading the users off the page, and a world in which everybody logs in as one of them.
+Owns: a world in which everybody logs in as one of them, and that the page shows the same.
 Refuses to know: what Redis makes of a rule.
 """
 
@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import pytest
 import redis
+from celery import Celery
 
-from celeriac import RunNotFound, StoreError
+from celeriac import ResultTimeout, RunNotFound, Sagas, StoreError
 from celeriac.app.wiring import sweep_once
+from celeriac.doctor import users
+from celeriac.doctor.acl import COMMANDS
 from celeriac.engine.engine import Engine
 from celeriac.machine.commands import Start
 from celeriac.store.redis import RedisStore
@@ -22,7 +26,7 @@ from tests.house.sources import ROOT
 from tests.machine.story import saga
 from tests.redis_server import RedisServer
 from tests.workers import load
-from tests.workers.kit import Trip
+from tests.workers.kit import Trip, build
 from tests.workers.world import World
 
 if TYPE_CHECKING:
@@ -30,9 +34,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PAGE = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
-USERS = dict(re.findall(r"^user (\w+) (.+)$", PAGE, re.MULTILINE))
+LINE = re.compile(r"^user (\w+) (.+)$", re.MULTILINE)
 ADDED = re.search(r"On Redis (\d+)\.(\d+) and later.* add `([^`]+)`", PAGE)
-PASSWORDS = {name: re.findall(r">(\S+)", rules)[0] for name, rules in USERS.items()}
+PASSWORDS = {"celeriac": "change-me", "broker": "change-me-too"}
+# Said by clients and operators, or by nobody in this test.
+UNUSED = {"auth", "hello", "ping", "client|setname", "config|get", "select"}
 
 
 class Login(RedisServer):
@@ -50,14 +56,14 @@ class Login(RedisServer):
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[RedisServer]:
-    """A Redis with the users of the page, and what it adds for newer servers."""
-    assert ADDED is not None
+    """A Redis with the users that the doctor prints for the kit, and no other rights."""
     with RedisServer(tmp_path / "redis") as found:
         with found.client() as client:
-            for name, rules in USERS.items():
+            kit = build(found.url, tmp_path)
+            for each in users(kit.sagas.runtime):
+                [(name, rules)] = LINE.findall(each.line)
                 client.execute_command("ACL", "SETUSER", name, *rules.split())
-            if found.version >= (int(ADDED[1]), int(ADDED[2])):
-                client.execute_command("ACL", "SETUSER", "celeriac", *ADDED[3].split())
+            kit.sagas.runtime.close()
         yield found
 
 
@@ -112,8 +118,49 @@ def test_two_users_are_enough(world: World, server: RedisServer) -> None:
         shard = sagas.runtime.engine.store.shard_of(runs[2].id)
         client.zadd(f"celeriac:{{{shard}}}:expire", {runs[2].id: 1})
     world.until(lambda: _is_gone(runs[2]), "it was removed")
+    with pytest.raises(ResultTimeout):
+        trip.start(Trip(script={"pay": ["gate"]}), id="awaited").result(timeout=0.2)
+    store = sagas.runtime.engine.store
+    store.pulse(1_000, 10)
+    assert sagas.stats().sagas
     sweep_once(sagas.runtime)
     assert refusals(server) == []
+    with server.client() as client:
+        client.execute_command("ACL", "SETUSER", "celeriac", "+scan", "+zscan")
+        assert not sagas.repair(dry_run=True).left
+        assert refusals(server) == []
+        used = {name.removeprefix("cmdstat_").lower() for name in client.info("commandstats")}
+    assert set(COMMANDS) - used - UNUSED == set()
+
+
+def test_the_page_shows_what_is_printed(server: RedisServer) -> None:
+    """The lines of an application that has set nothing, but for what newer servers add."""
+    app = Celery("shop", broker=server.url, set_as_current=False)
+    sagas = Sagas(app)
+    printed = [each.line for each in users(sagas.runtime)]
+    sagas.runtime.close()
+    assert ADDED is not None
+    if server.version >= (int(ADDED[1]), int(ADDED[2])):
+        assert printed[0].endswith(f" {ADDED[3]}")
+        printed[0] = printed[0].removesuffix(f" {ADDED[3]}")
+    assert printed == [f"user {name} {rules}" for name, rules in LINE.findall(PAGE)]
+
+
+def test_names_are_those_of_the_application(server: RedisServer) -> None:
+    """Its users, namespace, prefix and queues; no password is among them."""
+    url = f"redis://ann:{quote('s/ecr#et', safe='')}@127.0.0.1:{server.port}/0"
+    app = Celery("shop", broker=url, set_as_current=False)
+    app.conf.update(
+        saga_namespace="shop",
+        task_default_queue="odd[1]",
+        broker_transport_options={"global_keyprefix": "x:"},
+    )
+    sagas = Sagas(app)
+    state, messages = (each.line for each in users(sagas.runtime))
+    sagas.runtime.close()
+    assert state.startswith("user ann on >change-me resetkeys resetchannels ~x:shop:{*}:* ")
+    assert "~x:odd\\[1\\] ~x:odd\\[1\\]??[0-9] ~x:celeriac.shop " in messages
+    assert not re.search("ecr|s%2F", state + messages)
 
 
 def _is_gone(run: Any) -> bool:

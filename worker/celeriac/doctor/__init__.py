@@ -8,7 +8,7 @@ facts, so it cannot hang, and a fact that nobody may see is a finding and no cra
 
 Its files, from the ground up::
 
-    findings | formatting | store_contents < server < facts
+    acl | findings | formatting | store_contents < server < facts
     < broker | clusters | configured | durability < workers < sweep
 """
 
@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from celeriac.doctor import broker, clusters, configured, durability, sweep, workers
+from celeriac.doctor.acl import User, users
 from celeriac.doctor.facts import NOBODY, gather
 from celeriac.doctor.findings import Check, Finding, Severity, all_checks
 from celeriac.observing import clean, log
@@ -31,7 +32,18 @@ if TYPE_CHECKING:
     from celeriac.doctor.findings import Area
     from celeriac.workers import Runtime
 
-__all__ = ["CHECKS", "Check", "Finding", "Report", "Severity", "examine", "judge", "start_checkup"]
+__all__ = [
+    "CHECKS",
+    "Check",
+    "Finding",
+    "Report",
+    "Severity",
+    "User",
+    "examine",
+    "judge",
+    "start_checkup",
+    "users",
+]
 
 #: Every check by its id: first what would be in the way of all others.
 CHECKS: dict[str, Check[Facts]] = all_checks(

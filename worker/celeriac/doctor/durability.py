@@ -49,9 +49,8 @@ def redis(facts: Facts) -> Iterator[str | Remark]:
     "permissions",
     about="The state Redis allows the commands that sagas need.",
     severity=ERROR,
-    advice="Give the user of saga_redis_url what sagas need: ACL SETUSER name ~NAMESPACE:* "
-    "&NAMESPACE:* +@read +@write +@scripting +@pubsub +select +time +info +ping +client|id "
-    "+client|list. docs/security.md has the whole rule, command by command.",
+    advice="Give the user of saga_redis_url what sagas need: celery -A app saga doctor --acl "
+    "prints the whole rule.",
     by_hand="ACL GETUSER name",
 )
 def permissions(facts: Facts) -> Iterator[str | Remark]:

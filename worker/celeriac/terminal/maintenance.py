@@ -14,7 +14,7 @@ import click
 from kombu.exceptions import OperationalError
 
 from celeriac.app import serve_store
-from celeriac.doctor import CHECKS, examine
+from celeriac.doctor import CHECKS, examine, users
 from celeriac.errors import StoreUnavailable
 from celeriac.terminal.exit_codes import Exit, complain
 from celeriac.terminal.interrupts import interrupts
@@ -91,8 +91,13 @@ class Maintain(Invocation):
 
         serve_ui(self._sagas(), host, port, root_path, **login)
 
-    def doctor(self, *, only: Sequence[str], skip: Sequence[str], verbose: bool) -> None:
+    def doctor(self, *, only: Sequence[str], skip: Sequence[str], verbose: bool, acl: bool) -> None:
         """Examine everything and print what was found; end with 1 if there are errors."""
+        if acl:
+            for user in users(self._sagas().runtime):
+                click.echo(f"# {user.about}", err=True)  # an ACL file takes no comments
+                click.echo(user.line)
+            return
         _known("--only", only)
         _known("--skip", skip)
         report = examine(self._sagas().runtime, only, skip)

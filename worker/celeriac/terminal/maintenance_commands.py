@@ -163,6 +163,9 @@ def ui(terminal: Maintain, **options: Any) -> None:
     help="Skip this check; may be repeated.",
 )
 @click.option("-v", "--verbose", is_flag=True, help="Also show the checks that passed.")
+@click.option(
+    "--acl", is_flag=True, help="Print the users that Redis needs, with the least rights, instead."
+)
 @output("table", "json", "jsonl")
 def doctor(terminal: Maintain, **options: Any) -> None:
     """Look for anything that endangers runs: in the app, Redis, broker, workers, sweep.
