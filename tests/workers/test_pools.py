@@ -6,18 +6,23 @@ body may end in each pool (`test_endings`).
 
 from __future__ import annotations
 
+import json
+import os
+from signal import SIGQUIT
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.workers.histories import bodies, effects, step_of
-from tests.workers.kit import Trip
+from celeriac.store.keys import CUT
+from tests.workers.histories import bodies, effects, events, step_of
+from tests.workers.kit import LEASE, Trip
 
 if TYPE_CHECKING:
     from tests.workers.world import World
 
 STEPS = ("book", "pay", "send")
 ONCE = dict.fromkeys(STEPS, 1)
+PROVING = pytest.mark.skipif(os.environ.get("PROVE") != "1", reason="PROVE=1 runs it")
 FORTH = [f"do {step}" for step in STEPS]
 
 
@@ -81,6 +86,56 @@ def test_a_body_that_holds_up_all_greenlets_keeps_its_lease(world: World, pool: 
     assert world.rest(run).status == "completed"
     assert bodies(world, run) == ONCE
     assert not [event for event in run.history() if event.kind in ("lost", "late")]
+
+
+@pytest.mark.parametrize("pool", ["gevent", "eventlet", pytest.param("threads", marks=PROVING)])
+def test_steps_longer_than_the_lease_run_once(world: World, pool: str) -> None:
+    """Twelve of them wait side by side for two leases and more, and nobody repeats any."""
+    world.worker(children=16, args=("--pool", pool))
+    world.beat()
+    runs = [world.kit.trip.start(Trip(script={"pay": ["gate"]}), id=f"r-{n}") for n in range(12)]
+    for run in runs:
+        world.reached(run, "pay")
+    first = leases(world)
+    assert len(first) == 12
+    longer = 2 * int(LEASE * 1000)
+    world.until(
+        lambda: all(at >= first[who] + longer for who, at in leases(world).items()),
+        "every lease was renewed for twice its length",
+    )
+    assert leases(world).keys() == first.keys()
+    for run in runs:
+        world.open(run, "pay")
+    for run in runs:
+        assert world.rest(run).status == "completed"
+    assert [bodies(world, run) for run in runs] == [ONCE] * 12
+
+
+def leases(world: World) -> dict[str, float]:
+    """When the lease of each attempt at work runs out, in ms, by what the wake index calls it."""
+    found: dict[str, float] = {}
+    with world.redis.client() as redis:
+        for key in redis.scan_iter("celeriac:{*}:wake"):
+            found |= {
+                who: at for who, at in redis.zrange(key, 0, -1, withscores=True) if CUT in who
+            }
+    return found
+
+
+def test_a_soft_shutdown_lets_steps_end(world: World) -> None:
+    """Asked to end, a worker takes nothing new, and records what it is at; another goes on."""
+    old = world.worker("old", env={"KIT_CONF": json.dumps({"worker_soft_shutdown_timeout": 10})})
+    world.beat()
+    run = world.kit.trip.start(Trip(script={"pay": ["gate"]}), id="soft")
+    world.reached(run, "pay")
+    world.worker("new")
+    old.signal(SIGQUIT)
+    old.await_text("Initiating Soft Shutdown")  # Celery sleeps for that long, whatever ends
+    world.open(run, "pay")
+    assert world.rest(run).status == "completed"
+    assert bodies(world, run) == ONCE
+    assert not events(run, "lost")
+    world.until(lambda: old.ended, "the old worker has ended", 60)
 
 
 def test_a_worker_of_one_queue_sweeps_too(world: World) -> None:
