@@ -160,7 +160,7 @@ class Settings(BaseModel):
     redact: tuple[str, ...] = Field(
         default=(),
         description=(
-            "Names of payload fields that the HTTP API shows as `•••`, at any depth, "
+            "Names of payload fields that pages and HTTP API show as `•••`, at any depth, "
             "with their values wherever an error quotes them."
         ),
     )

@@ -86,7 +86,7 @@ class Maintain(Invocation):
         endpoint.stop()
 
     def ui(self, *, host: str, port: int, root_path: str, **login: Any) -> None:
-        """Serve the HTTP API, until SIGINT or SIGTERM."""
+        """Serve dashboard and HTTP API, until SIGINT or SIGTERM."""
         from celeriac.terminal.serving import serve_ui  # noqa: PLC0415 -- an extra, often not there
 
         serve_ui(self._sagas(), host, port, root_path, **login)

@@ -140,7 +140,7 @@ def metrics(terminal: Maintain, host: str, port: int) -> None:
 )
 @output("table")
 def ui(terminal: Maintain, **options: Any) -> None:
-    """Serve the HTTP API, until SIGINT or SIGTERM.
+    """Serve the dashboard and the HTTP API, until SIGINT or SIGTERM.
 
     Without a login it serves this machine only.  Roles: approver, viewer, operator, admin.
     """

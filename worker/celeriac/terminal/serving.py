@@ -1,4 +1,4 @@
-"""What `celery -A app saga ui` does: it serves the HTTP API, with the logins that were asked for.
+"""What `celery -A app saga ui` does: it serves pages and HTTP API, with the logins asked for.
 
 Owns: what the options and the environment say of logins.  Refuses to know: what is served (`web`).
 It is loaded by that verb only, since it needs the extra `web`.

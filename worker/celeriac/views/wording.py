@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from celeriac.machine import Event, EventKind, RunStatus, StepStatus
 from celeriac.observing import clean, details
@@ -63,6 +63,21 @@ def asked(state: RunState) -> str:
     if len(steps) > 1:
         return f"whether {' and '.join(steps)} took effect: nobody knows, and they honour no key"
     return f"whether {steps[0]} took effect: nobody knows, and it honours no key" if steps else ""
+
+
+def need(state: RunState) -> str:
+    """What a run in `failed` needs somebody for, in a sentence or two; names no more than codes."""
+    if state.asking:
+        steps = [step.name for step in state.steps if step.asks]
+        each = "they honour no key" if len(steps) > 1 else "it honours no key"
+        return f"Did {' and '.join(steps)} take effect? Nobody knows, and {each}."
+    told = [
+        f"{'the undo of ' if undone else ''}{name} {'failed' if undone else 'gave up'}"
+        f"{_code(_newest(state.step(name)))}"
+        for name in state.owed
+        for undone in [state.step(name).status is StepStatus.COMPENSATION_FAILED]
+    ]
+    return f"{'; '.join(told)}." if told else ""
 
 
 def why(state: RunState) -> str:
@@ -213,19 +228,35 @@ def _pairs(pairs: Any) -> str:
 # --- advice ------------------------------------------------------------------------------------
 
 
+class Option(NamedTuple):
+    """A verb that an operator may want next."""
+
+    verb: str
+    step: str  # empty: it is about the run
+    does: str
+
+
 def advice(state: RunState, saga: str) -> list[tuple[str, str]]:
     """The commands an operator may want next, each with what it does.
 
     *saga* is how the command line is called: `celery -A shop saga`.
     """
-    undo = (_command(saga, "cancel", state.id), "undo what it did")
-    abandon = (_command(saga, "terminate", state.id), "abandon it as it is")
-    resume = (_command(saga, "resume", state.id), "let it go on")
+    return [
+        (_command(saga, each.verb, state.id, *filter(None, (each.step,))), each.does)
+        for each in options(state)
+    ]
+
+
+def options(state: RunState) -> list[Option]:
+    """The verbs an operator may want next, what is owed first."""
+    undo = Option("cancel", "", "undo what it did")
+    abandon = Option("terminate", "", "abandon it as it is")
     if state.status is RunStatus.PAUSED:
+        resume = Option("resume", "", "let it go on")
         return [resume, *([] if state.why else [undo]), abandon]
     if state.status is RunStatus.FAILED:
         asks = any(step.asks for step in state.steps)
-        return [*_advice_on_owed(state, saga), *([undo] if asks else []), abandon]
+        return [*_options_on_owed(state), *([undo] if asks else []), abandon]
     if state.status is RunStatus.COMPENSATING:
         return [abandon]
     if state.status is RunStatus.COMPLETED:
@@ -233,16 +264,15 @@ def advice(state: RunState, saga: str) -> list[tuple[str, str]]:
     return [] if state.status.at_rest else [undo, abandon]
 
 
-def _advice_on_owed(state: RunState, saga: str) -> list[tuple[str, str]]:
+def _options_on_owed(state: RunState) -> list[Option]:
     found = []
     for step in state.steps:
         if step.name in state.owed:
             undone = step.status is StepStatus.COMPENSATION_FAILED
-            found.append((_command(saga, "retry", state.id, step.name), _again(step)))
-            other = (
+            verb, does = (
                 ("waive", "declare it settled") if undone else ("skip", "it was seen to by hand")
             )
-            found.append((_command(saga, other[0], state.id, step.name), other[1]))
+            found += [Option("retry", step.name, _again(step)), Option(verb, step.name, does)]
     return found
 
 

@@ -1,12 +1,12 @@
-"""Runs over HTTP: a JSON API for programs, to be mounted in any ASGI application or served alone.
+"""Runs over HTTP: pages for people, a JSON API for programs, served alone or mounted anywhere.
 
-Owns: routes, their answers, and who may use them.  Refuses to know: what a verb does, and how runs
-are found and worded: it gives and shows what `Sagas` and `views` have.
+Owns: pages, routes, their answers, and who may use them.  Refuses to know: what a verb does, and
+how runs are found and worded: it gives and shows what `Sagas` and `views` have.
 
 Its files, from the ground up::
 
-    access | problems | forms | run_watch < login < site < guards | reading_routes
-    | acting_routes | health_routes < stream_routes < application < server
+    access | problems | forms | run_watch < login < site < guards | csrf | reading_routes
+    | acting_routes | health_routes < stream_routes | rendering < pages < application < server
 """
 
 from __future__ import annotations

@@ -15,12 +15,14 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import compile_path
+from starlette.staticfiles import StaticFiles
 
 from celeriac.errors import SagaError
-from celeriac.web import acting_routes, health_routes, reading_routes, stream_routes
+from celeriac.web import acting_routes, health_routes, pages, reading_routes, stream_routes
 from celeriac.web.guards import Guard
 from celeriac.web.login import Account, Login, TrustedProxy
 from celeriac.web.problems import (
+    Problem,
     Refusal,
     answer,
     mistakes_problem,
@@ -29,6 +31,7 @@ from celeriac.web.problems import (
     retry_after,
 )
 from celeriac.web.reading_routes import NotModified
+from celeriac.web.rendering import STATIC, error_page
 from celeriac.web.run_watch import RunWatch
 from celeriac.web.site import Site
 
@@ -47,7 +50,7 @@ def create_app(
     identify: Callable[[Request], Caller | None] | None = None,
     origins: Collection[str] = (),
 ) -> FastAPI:
-    """Return the HTTP API of *sagas* as an ASGI application, to be served or mounted.
+    """Return the HTTP API and the pages of *sagas* as an ASGI application, to serve or mount.
 
     Who may use it: *accounts* by name with their passwords (`read_accounts`), whoever a *proxy*
     says that it is, or whoever *identify* makes of a request (None: nobody known).  Without any of
@@ -69,24 +72,35 @@ def create_app(
         origins=frozenset(origins),
         command=f"celery -A {sagas.app.main} saga",
     )
-    for module in (acting_routes, reading_routes, stream_routes, health_routes):
+    for module in (acting_routes, reading_routes, stream_routes, health_routes, pages):
         app.include_router(module.router)
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
     for kind, told in _TOLD.items():
         app.add_exception_handler(kind, told)
     app.add_middleware(Guard, site=lambda: app.state.site)
     return app
 
 
-def _error(_: Request, error: Any) -> Response:
-    return answer(problem_of(error), retry_after(error))
+def _tell(request: Request, problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
+    """Return a problem as a page to whoever asked for one, and as JSON to programs."""
+    path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+    if path.startswith(_FOR_PROGRAMS):
+        return answer(problem, headers)
+    response = error_page(request, problem)
+    response.headers.update(headers or {})
+    return response
 
 
-def _refusal(_: Request, refusal: Any) -> Response:
-    return answer(refusal_problem(refusal), refusal.headers)
+def _error(request: Request, error: Any) -> Response:
+    return _tell(request, problem_of(error), retry_after(error))
 
 
-def _mistakes(_: Request, error: Any) -> Response:
-    return answer(mistakes_problem(error.errors()))
+def _refusal(request: Request, refusal: Any) -> Response:
+    return _tell(request, refusal_problem(refusal), refusal.headers)
+
+
+def _mistakes(request: Request, error: Any) -> Response:
+    return _tell(request, mistakes_problem(error.errors()))
 
 
 def _http(request: Request, error: Any) -> Response:
@@ -96,8 +110,7 @@ def _http(request: Request, error: Any) -> Response:
     headers = dict(error.headers or {})
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         headers["Allow"] = ", ".join(_methods(request))
-    refusal = Refusal(error.status_code, code, str(error.detail), headers)
-    return answer(refusal_problem(refusal), refusal.headers)
+    return _refusal(request, Refusal(error.status_code, code, str(error.detail), headers))
 
 
 def _methods(request: Request) -> list[str]:
@@ -120,6 +133,8 @@ def _unforeseen(_: Request, __: Any) -> Response:
     text = "the server's log says what went wrong"
     return answer(refusal_problem(Refusal(500, "unforeseen", text)))
 
+
+_FOR_PROGRAMS = ("/api/", "/health/", "/openapi.json")
 
 _TOLD: dict[type[Exception], Callable[[Request, Any], Response]] = {
     SagaError: _error,

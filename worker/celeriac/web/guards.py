@@ -53,12 +53,15 @@ class Guard:
             await self.app(scope, receive, send)
             return
 
+        # The name of a static file changes with what is in it.
+        kept = "max-age=86400" if "/static/" in scope["path"] else "no-store"
+
         async def dressed(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers[name] = value
-                headers.setdefault("Cache-Control", "no-store")
+                headers.setdefault("Cache-Control", kept)
             await send(message)
 
         limit = 4 * self._site().sagas.runtime.settings.max_payload + _BODY_SPACE

@@ -1,0 +1,236 @@
+"""The pages: what needs a human first, all runs, one run, the sagas, the system.
+
+Owns: what stands on each page, and what its forms do.  Refuses to know: how it looks (`templates`,
+`static`), and what a verb does.  A page shows nothing that the HTTP API does not give.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from fastapi import APIRouter
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from celeriac.doctor import examine
+from celeriac.errors import ChangedSince, CommandRefused, InputInvalid
+from celeriac.machine import RunStatus
+from celeriac.settings import PREFIX
+from celeriac.views import graph_of, wording
+from celeriac.web.access import Permission
+from celeriac.web.acting_routes import VERBS, steer
+from celeriac.web.csrf import check_token
+from celeriac.web.forms import RunQuery
+from celeriac.web.problems import Refusal
+from celeriac.web.reading_routes import filters, saga_documents
+from celeriac.web.rendering import page
+from celeriac.web.site import Here, Site, Viewer, allowed, path_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from celeriac.views import RunState
+    from celeriac.web.access import Caller
+
+router = APIRouter(include_in_schema=False)
+
+_FIRST = 6  # runs that need somebody, on the first page
+_EVENTS = 60  # newest events on the page of a run
+_HIDDEN_SETTINGS = ("redis_url",)  # it may hold a password
+_ADMINISTERS = frozenset({"terminate"})
+
+
+@router.get("/")
+def overview(site: Here, caller: Viewer, request: Request) -> Response:
+    """Show what needs a human, and how the runs stand."""
+    stats = site.sagas.stats()
+    failed = site.sagas.runs(status="failed", limit=_FIRST).states() if stats.owed else ()
+    counts: dict[RunStatus, int] = {}
+    for saga in stats.sagas:
+        for status, count in saga.counts.items():
+            counts[status] = counts.get(status, 0) + count
+    return page(
+        request,
+        "overview.html",
+        caller,
+        stats=stats,
+        counts=counts,
+        needy=[(state, _options(state, caller)) for state in failed],
+        statuses=list(RunStatus),
+        facts=wording.stats_facts(stats),
+        queues=wording.stats_queues(stats),
+    )
+
+
+@router.get("/runs")
+def runs(site: Here, caller: Viewer, request: Request) -> Response:
+    """Show a page of runs, newest first; the filters are those of the API."""
+    asked = {
+        key: [v for v in request.query_params.getlist(key) if v] for key in request.query_params
+    }
+    try:
+        query = RunQuery.model_validate(
+            {
+                key: values if key in ("status", "tag") else values[0]
+                for key, values in asked.items()
+                if values
+            }
+        )
+    except ValueError as error:
+        raise InputInvalid(f"these filters make no sense: {_first_mistake(error)}") from None
+    found = site.sagas.runs(**filters(query), limit=query.limit, cursor=query.cursor)
+    return page(
+        request,
+        "runs.html",
+        caller,
+        runs=found.states(),
+        cursor=found.cursor,
+        query=query,
+        statuses=list(RunStatus),
+        sagas=sorted({*site.sagas.defined, *({query.saga} if query.saga else ())}),
+    )
+
+
+def _first_mistake(error: Any) -> str:
+    first = error.errors(include_url=False)[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+
+
+@router.get("/runs/{run_id}")
+def run(site: Here, caller: Viewer, request: Request, run_id: str) -> Response:
+    """Show one run: what it is at, what may be done, its picture, steps and history."""
+    return _run_page(site, caller, request, run_id)
+
+
+def _run_page(
+    site: Site, caller: Caller, request: Request, run_id: str, status: int = 200, notice: str = ""
+) -> Response:
+    handle = site.sagas.run(run_id)
+    state = handle.state()
+    events = handle.history()
+    steps = {step.name: step for step in state.steps}
+    chosen = steps.get(request.query_params.get("step", "")) or steps.get(state.failed_step or "")
+    payloads = None
+    if caller.sees_payloads(opened=site.opened):
+        payloads = site.payloads_of(handle.export(payloads=True))
+    done = request.query_params.get("done", "")
+    return page(
+        request,
+        "run.html",
+        caller,
+        status,
+        state=state,
+        facts=wording.facts(_told(state, payloads)),
+        graph=handle.graph(),
+        options=_options(state, caller),
+        chosen=chosen,
+        payloads=payloads,
+        events=list(enumerate(events, 1))[-_EVENTS:],
+        earlier=max(0, len(events) - _EVENTS),
+        notice=notice,
+        done=done if done in VERBS else "",
+    )
+
+
+def _told(state: RunState, payloads: Mapping[str, Any] | None) -> RunState:
+    """The state with the text of its failure as the payloads tell it: it may quote any of them."""
+    if state.failure is None:
+        return state
+    told = (payloads or {}).get("cause") or {}
+    message = str(told.get("message", "")) if isinstance(told, dict) else ""
+    return state.model_copy(
+        update={"failure": state.failure.model_copy(update={"message": message})}
+    )
+
+
+def _options(state: RunState, caller: Caller) -> list[wording.Option]:
+    """The verbs that a caller may want, and may give."""
+    found = wording.options(state)
+    if not state.status.at_rest and state.status is not RunStatus.PAUSED:
+        found.append(wording.Option("pause", "", "take up nothing further for now"))
+    return [each for each in found if caller.may(_permission(each.verb))]
+
+
+def _permission(verb: str) -> Permission:
+    return Permission.ADMINISTER if verb in _ADMINISTERS else Permission.ACT
+
+
+# --- acting ------------------------------------------------------------------------------------
+
+
+def _form_of(verb: str) -> Any:
+    async def act(site: Here, request: Request, run_id: str) -> Response:
+        caller = await run_in_threadpool(allowed, request, _permission(verb))
+        form = await request.form()
+        check_token(request, form.get("csrf"))
+        fields = {name: str(value) for name, value in form.items() if name != "csrf"}
+        return await run_in_threadpool(_act, site, caller, request, run_id, verb, fields)
+
+    return act
+
+
+for _verb in VERBS:
+    router.add_api_route(f"/runs/{{run_id}}/{_verb}", _form_of(_verb), methods=["POST"], name=_verb)
+
+
+def _act(
+    site: Site, caller: Caller, request: Request, run_id: str, verb: str, fields: dict[str, Any]
+) -> Response:
+    """Give a command, and show the run again; if it was refused, with the reason."""
+    try:
+        if "result" in fields:
+            fields["result"] = json.loads(fields["result"] or "null")
+        asked = VERBS[verb].model_validate(
+            {name: each for name, each in fields.items() if each != ""}
+        )
+    except ValueError as error:
+        told = _first_mistake(error) if hasattr(error, "errors") else f"result: no JSON ({error})"
+        return _run_page(site, caller, request, run_id, HTTPStatus.UNPROCESSABLE_ENTITY, told)
+    if getattr(asked, "if_version", None) is None:
+        raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, "input_invalid", "a form names its version")
+    try:
+        steer(site, caller, run_id, verb, asked)
+    except ChangedSince:
+        told = "Nothing was done: the run has changed since you looked, to what you see below."
+        return _run_page(site, caller, request, run_id, HTTPStatus.CONFLICT, told)
+    except (CommandRefused, InputInvalid) as error:
+        told = f"Nothing was done: {error}"
+        return _run_page(site, caller, request, run_id, HTTPStatus.CONFLICT, told)
+    return RedirectResponse(f"{path_of(request, 'runs', run_id)}?done={verb}", HTTPStatus.SEE_OTHER)
+
+
+# --- sagas and the system ----------------------------------------------------------------------
+
+
+@router.get("/sagas")
+def sagas(site: Here, caller: Viewer, request: Request) -> Response:
+    """Show the sagas of this application, each with its picture."""
+    documents = saga_documents(site)
+    graphs = {name: graph_of(each.planned.plan) for name, each in site.sagas.defined.items()}
+    return page(request, "sagas.html", caller, sagas=documents, graphs=graphs)
+
+
+@router.get("/system")
+def system(site: Here, caller: Viewer, request: Request) -> Response:
+    """Show figures and settings; with `doctor` also what the doctor finds, which takes seconds."""
+    stats = site.sagas.stats()
+    settings = site.sagas.runtime.settings
+    report = examine(site.sagas.runtime) if "doctor" in request.query_params else None
+    return page(
+        request,
+        "system.html",
+        caller,
+        facts=wording.stats_facts(stats),
+        queues=wording.stats_queues(stats),
+        settings=[
+            (PREFIX + name, value)
+            for name, value in settings.model_dump().items()
+            if name not in _HIDDEN_SETTINGS and not callable(value)
+        ],
+        report=report,
+        now=datetime.now().astimezone(),
+    )

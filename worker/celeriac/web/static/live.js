@@ -1,0 +1,55 @@
+// Keeps a page up to date while somebody looks at it: it is fetched again and put in place.
+// Without this file every page works as well; one loads it again by hand.
+(() => {
+  "use strict";
+  const main = document.querySelector("main[data-live]");
+  if (!main) return;
+  let busy = false;
+  let stream = null;
+
+  const typing = () =>
+    main.querySelector("details[open]") !== null ||
+    (document.activeElement !== null && document.activeElement.matches("input, select, textarea"));
+
+  const refresh = async () => {
+    if (busy || document.hidden || typing()) return;
+    busy = true;
+    try {
+      const answer = await fetch(location.href, { redirect: "error" });
+      if (!answer.ok) return;
+      const next = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("main");
+      if (next === null || typing() || next.innerHTML === main.innerHTML) return;
+      const focused = document.activeElement;
+      const href = focused !== null && main.contains(focused) ? focused.getAttribute("href") : null;
+      main.replaceChildren(...next.childNodes);
+      if (href !== null) {
+        const same = [...main.querySelectorAll("a")].find((each) => each.getAttribute("href") === href);
+        if (same) same.focus();
+      }
+    } catch {
+      // The server is away: the next turn asks again.
+    } finally {
+      busy = false;
+    }
+  };
+
+  // One stream a tab, and none in a tab that nobody sees.
+  const listen = () => {
+    if (!main.dataset.events) return;
+    if (document.hidden) {
+      if (stream !== null) stream.close();
+      stream = null;
+    } else if (stream === null) {
+      stream = new EventSource(main.dataset.events);
+      stream.addEventListener("event", refresh);
+      stream.addEventListener("reload", refresh);
+    }
+  };
+
+  document.addEventListener("visibilitychange", () => {
+    listen();
+    refresh();
+  });
+  listen();
+  setInterval(refresh, Number(main.dataset.live) * 1000);
+})();
