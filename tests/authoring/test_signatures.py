@@ -337,3 +337,21 @@ def test_a_builtin_without_a_signature_is_refused() -> None:
     """A function whose parameters nobody knows cannot be wired."""
     with pytest.raises(DefinitionError, match=r"wrap it in a function"):
         Shape.of(max)
+
+
+def test_arguments_are_given_by_position_or_by_name() -> None:
+    """By name where they were, by position up to the last that has to be, defaults not at all."""
+
+    def sent(a: int, b: int = 2, c: int = 3, *, d: int = 4) -> None: ...
+
+    def counted(a: int, b: int = 2, *more: int, c: int = 3) -> None: ...
+
+    shape, other = Shape.of(sent), Shape.of(counted)
+    assert shape.given_by_name({"c": 1, "d": 1}) == ("c",)
+    assert shape.arguments(None, {"a": 1}) == ([1], {})
+    assert shape.arguments(None, {"a": 1, "c": 5}) == ([1, 2, 5], {})
+    assert shape.arguments(None, {"a": 1, "c": 5}, ("c",)) == ([1], {"c": 5})
+    assert shape.arguments(None, {"a": 1, "b": 7, "c": 5}, ("b",)) == ([1, 7, 5], {})
+    assert shape.arguments(None, {"a": 1, "d": 5}, ("a",)) == ([], {"a": 1, "d": 5})
+    assert other.arguments(None, {"a": 1, "*more": [8, 9]}) == ([1, 2, 8, 9], {})
+    assert other.arguments(None, {"a": 1, "*more": [], "c": 5}, ("a",)) == ([], {"a": 1, "c": 5})

@@ -36,7 +36,10 @@ SAME = [
     ("giving_up", 7, None),
     ("refused", 7, None),
     ("tenant", 7, [7, "acme"]),
+    ("labelled", 7, "7"),
 ]
+#: Whose attempts have ids of their own.
+REPEATED = ("poll", "flaky", "giving_up", "labelled")
 
 
 @pytest.fixture
@@ -79,7 +82,7 @@ def test_a_step_sees_what_a_direct_call_sees(world: World, tasks: Unmodified) ->
         run = tasks.sagas[name].start(given, id=f"run-{number}")
         directly = ended(world, f"direct-{number}")
         state = rested(world, run)
-        if name not in ("poll", "flaky", "giving_up"):  # whose attempts have ids of their own …
+        if name not in REPEATED:
             assert ended(world, f"run-{number}:{name}:1") == directly, name
         assert ended(world, f"run-{number}:{name}:") == directly, name
         assert state.status == ("completed" if result is not None else "compensated"), name
@@ -95,6 +98,23 @@ def test_a_hook_that_raises_ends_the_attempt(world: World, tasks: Unmodified) ->
     assert state.failure is not None
     assert (state.failure.type, state.failure.message) == ("PermissionError", "not for 7")
     assert len([line for line in story(world, "hot:") if line[0] == "before_start"]) == 1
+
+
+def test_arguments_come_as_they_were_given(world: World, tasks: Unmodified) -> None:
+    """By position, by name, or not at all: hooks and a `__call__` of theirs see the same."""
+    tasks.tasks["weigh"].apply_async((7,), {"unit": "g"}, task_id="direct")
+    run = tasks.named.start(7, id="run")
+    assert run.result(20) == [7, "en", "g", 2]
+    directly = ended(world, "direct")
+    assert ended(world, "run:weigh:1") == directly
+    assert ("before_start", "[7]", "{'unit': 'g'}", "None") in directly
+
+
+def test_a_retry_that_is_not_thrown_is_one(tasks: Unmodified) -> None:
+    """What a body returns after `self.retry(throw=False)` is not the end of its step."""
+    run = tasks.sagas["later"].start(7, id="run")
+    assert run.result(20) == 7
+    assert claims(run, "later") == [1, 2]
 
 
 def test_nothing_takes_the_place_of_a_step(world: World, tasks: Unmodified) -> None:

@@ -32,6 +32,7 @@ class Unmodified(NamedTuple):
     sagas: dict[str, Saga[Any, Any]]
     bill: Saga[Any, Any]  # types through inputs, results, constants and the undo
     loud: Saga[Any, Any]  # a step of ours with the base class of theirs
+    named: Saga[Any, Any]  # an argument by position, one by name, and one left to its default
 
 
 def extend(kit: Kit) -> Unmodified:
@@ -40,7 +41,7 @@ def extend(kit: Kit) -> Unmodified:
     book = _Book(kit)
     tasks = _tasks(kit, book)
     sagas = {name: _only(kit, name, task) for name, task in tasks.items()}
-    return Unmodified(tasks, sagas, _bill(kit, book), _loud(kit, book))
+    return Unmodified(tasks, sagas, _bill(kit, book), _loud(kit, book), _named(kit, tasks))
 
 
 class _Book:
@@ -126,6 +127,7 @@ class _Maker:
 def _tasks(kit: Kit, book: _Book) -> dict[str, Any]:
     make = _Maker(kit, book)
     _make_endings(make)
+    _make_retries(make)
     _make_calls(make)
     _make_kinds(make)
     _listen(book)
@@ -172,6 +174,23 @@ def _make_endings(make: _Maker) -> None:
         return self.replace(make.found["fine"].s(x))
 
 
+def _make_retries(make: _Maker) -> None:
+    """Tasks that ask for another attempt in ways of their own."""
+
+    @make.task(bind=True)
+    def labelled(self: Any, x: Any) -> Any:
+        if self.request.retries < 1:
+            raise self.retry(countdown=0.1, headers={"label": str(x)})
+        return self.request.headers["label"]
+
+    @make.task(bind=True)
+    def later(self: Any, x: Any) -> Any:
+        if self.request.retries < 1:
+            self.retry(countdown=0.1, throw=False)
+            return "not yet"
+        return x
+
+
 def _make_calls(make: _Maker) -> None:
     """Tasks that call themselves, and each other."""
 
@@ -205,6 +224,16 @@ def _make_kinds(make: _Maker) -> None:
     @make.task(base=Around)
     def around(n: int) -> int:
         return 1 if n < 2 else n * make.found["around"](n - 1)
+
+    class Translated(hooked):  # type: ignore[misc, valid-type]
+        """A class that adds an argument by its name."""
+
+        def __call__(self, *args: Any, **kwargs: Any) -> Any:
+            return super().__call__(*args, language="en", **kwargs)
+
+    @make.task(base=Translated)
+    def weigh(x: Any, language: str = "de", unit: str = "kg", digits: int = 2) -> Any:
+        return [x, language, unit, digits]
 
     class Refusing(hooked):  # type: ignore[misc, valid-type]
         """A hook that raises before the body."""
@@ -251,6 +280,13 @@ def _only(kit: Kit, name: str, task: Any) -> Saga[Any, Any]:
         return flow.step(task, x)
 
     return kit.sagas.saga(name=f"only-{name}")(only)
+
+
+def _named(kit: Kit, tasks: dict[str, Any]) -> Saga[Any, Any]:
+    def named(flow: Flow, x: int) -> Any:
+        return flow.step(tasks["weigh"], x, unit="g")
+
+    return kit.sagas.saga(named)
 
 
 SOME = {

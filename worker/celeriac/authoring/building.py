@@ -93,6 +93,7 @@ class Builder:
                 task=task.name,
                 after=self._placed(name, values, given.after),
                 args=values,
+                keywords=() if own else shape.given_by_name(kwargs),
                 undo=undo and undo.undo(),
                 guards=self.blocks.guards,
                 **policy,

@@ -25,7 +25,7 @@ from celeriac.context import StepContext
 from celeriac.errors import DefinitionError, InputInvalid, OutputInvalid
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 RETURNS = "return"  # the key of the result; no parameter can be called so
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -142,11 +142,22 @@ class Shape:
     def _catcher(self, kind: inspect._ParameterKind) -> Parameter | None:
         return next((each for each in self.parameters.values() if each.kind is kind), None)
 
+    def given_by_name(self, kwargs: Iterable[str]) -> tuple[str, ...]:
+        """Return which of the names in *kwargs* are those of parameters that have a position."""
+        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        return tuple(
+            name for name, each in self.parameters.items() if each.kind is kind and name in kwargs
+        )
+
     def arguments(
-        self, context: StepContext | None, values: Mapping[str, Any]
+        self,
+        context: StepContext | None,
+        values: Mapping[str, Any],
+        keywords: Collection[str] = (),
     ) -> tuple[list[Any], dict[str, Any]]:
         """Return `(args, kwargs)` that call the function with *values*, which are by key.
 
+        Those in *keywords* are given by name; defaults only where what follows needs its place.
         Raises InputInvalid if the values are of another signature than this one: the run was
         planned with an older definition.
         """
@@ -155,6 +166,7 @@ class Shape:
             raise self._outdated(min(unknown), "does not take it any more")
         args: list[Any] = [] if self.context is None else [context]
         kwargs: dict[str, Any] = {}
+        in_place = self._in_place(values, keywords)
         for key, each in self.parameters.items():
             if each.kind is inspect.Parameter.VAR_POSITIONAL:
                 args.extend(values.get(key, ()))
@@ -162,12 +174,21 @@ class Shape:
                 kwargs.update(values.get(key, {}))
             elif key not in values and each.required:
                 raise self._outdated(key, "asks for it now")
-            elif each.kind in _POSITIONAL:
-                # Defaults are written out, so that what follows keeps its position.
+            elif key in in_place:
                 args.append(values.get(key, each.default))
             elif key in values:
                 kwargs[key] = values[key]
         return args, kwargs
+
+    def _in_place(self, values: Mapping[str, Any], keywords: Collection[str]) -> list[str]:
+        """The parameters to be given by position: all up to the last one that has to be."""
+        found = [key for key, each in self.parameters.items() if each.kind in _POSITIONAL]
+        catcher = self._catcher(inspect.Parameter.VAR_POSITIONAL)
+        if catcher is not None and values.get(catcher.key):
+            return found
+        while found and (found[-1] not in values or found[-1] in keywords):
+            found.pop()
+        return found
 
     def _outdated(self, key: str, problem: str) -> InputInvalid:
         return InputInvalid(

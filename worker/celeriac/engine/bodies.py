@@ -324,8 +324,8 @@ def _arguments(work: Work, context: StepContext) -> tuple[list[Any], dict[str, A
     if again is not None:
         args, kwargs = read_carried(again)
         return args, kwargs
-    texts = work.attempt.arguments(work.typed)
-    return work.shape.arguments(context, {key: read_carried(text) for key, text in texts.items()})
+    read = {key: read_carried(text) for key, text in work.attempt.arguments(work.typed).items()}
+    return work.shape.arguments(context, read, work.attempt.node.given_by_name(d.phase))
 
 
 def _again(work: Work, again: Again | None) -> str | None:

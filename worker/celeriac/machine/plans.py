@@ -134,6 +134,7 @@ class Node(Frozen):
     task: str = Field(description="name of the Celery task")
     after: tuple[str, ...] = Field(default=(), description="steps that must have completed")
     args: dict[str, Expression] = Field(default_factory=dict, description="by parameter name")
+    keywords: tuple[str, ...] = Field(default=(), description="which of them are given by name")
     retry: RetryRule = RetryRule()
     timeout: int | None = Field(default=None, description="milliseconds one attempt may take")
     effect: Effect = "keyed"
@@ -165,6 +166,10 @@ class Node(Frozen):
     def task_of(self, phase: Phase) -> str:
         """The Celery task of one direction."""
         return self.undo.task if phase == "undo" and self.undo else self.task
+
+    def given_by_name(self, phase: Phase) -> tuple[str, ...]:
+        """The arguments that its task gets by name although they have a position."""
+        return self.keywords if phase == "do" else ()
 
     def queue_of(self, phase: Phase) -> str | None:
         """The queue that the saga names for one direction; None: wherever its task goes."""

@@ -145,6 +145,9 @@ class Passage:
         ended, result = carry_out(
             self.work, self._context, call, classify_celery_error, ends_process
         )
+        again = getattr(self.task.request, "saga_again", None)
+        if again is not None and not isinstance(ended, AttemptFailure):
+            ended = taken(self.work, again, classify_celery_error)
         if soft_limit.disarm():
             log.warning("%s: its soft time limit was exceeded", self.work.name)
         reached("step.performed", self.work.attempt.delivery)
@@ -345,7 +348,8 @@ class Passage:
             **message_options(attempt.run, dispatch),
         }
         del options["task_id"]  # a retry keeps its id
-        options["headers"] = {**(request.headers or {}), **options["headers"]}
+        asked = failed.again.options.get("headers") if failed.again else None
+        options["headers"] = {**(request.headers or {}), **(asked or {}), **options["headers"]}
         message = Task.signature_from_request(
             self.task,
             request,

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _LONGEST_COUNTDOWN = 10 * 366 * 86_400.0
 # What the engine decides by itself, whatever was asked for.
-_DECIDED = ("countdown", "eta", "retries", "headers", "task_id", "ignore_result", "link_error")
+_DECIDED = ("countdown", "eta", "retries", "task_id", "ignore_result", "link_error")
 
 _ELSEWHERE = ("queue", "exchange", "routing_key")
 
@@ -84,13 +84,15 @@ def tell_unheeded(name: str, again: Again | None, delay: float, longest_eta: int
     The run keeps when an attempt is due, not through which queue; the sweep sends it as ever.
     """
     wishes = again.options if again else {}
-    found = ", ".join(f"{each}={wishes[each]}" for each in _ELSEWHERE if each in wishes)
+    found = [f"{each}={wishes[each]}" for each in _ELSEWHERE if each in wishes]
+    if wishes.get("headers"):
+        found.append("headers")
     if found:
         log.warning(
             "%s asks for a retry with %s, in %g s: what waits for longer than %g s has no message "
             "meanwhile, and then goes to its task's own queue",
             name,
-            clean(found),
+            clean(", ".join(found)),
             delay,
             longest_eta / 1000,
         )

@@ -156,7 +156,8 @@ class SagaTask(Task):  # type: ignore[misc]  # Celery has no types
         if not self._in_attempt():
             return again()
         seconds(eta, countdown, self.default_retry_delay)  # refused here, where it is asked for
-        return ask(again)
+        self.request.saga_again = wish = ask(again)  # with throw=False it comes back
+        return wish
 
     def signature_from_request(
         self,
