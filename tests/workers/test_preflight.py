@@ -137,6 +137,14 @@ sagas = Sagas(app)
 """
 
 
+def test_a_worker_ends_without_its_archive(tmp_path: Path) -> None:
+    """An archive that is not there would be noticed when the first run is to be removed."""
+    program = SHOP.format(broker="redis://127.0.0.1:1/0", conf={"saga_archive": "shop.no_such"})
+    ended = run_celery(tmp_path, program, "worker", "--pool", "solo")
+    assert ended.returncode != 0
+    assert "saga_archive: 'shop.no_such' cannot be imported" in ended.stderr + ended.stdout
+
+
 @pytest.mark.parametrize("command", ["worker", "beat"])
 def test_workers_and_beats_do_not_start_in_vain(tmp_path: Path, command: str) -> None:
     """Whose messages would all be lost says which setting is in the way, and ends."""

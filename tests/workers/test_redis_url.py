@@ -95,6 +95,13 @@ def test_tls_reaches_the_state(conf: dict[str, Any], url: str) -> None:
     assert url_of(**conf) == url
 
 
+def test_an_option_of_tls_says_that_a_server_speaks_it() -> None:
+    """Whatever the scheme: so does kombu."""
+    given = "redis://h:6380/0?ssl_cert_reqs=CERT_NONE"
+    assert url_of(broker_url=given) == f"{HOST}/0?ssl_cert_reqs=none"
+    assert url_of(saga_redis_url=given) == f"{HOST}/0?ssl_cert_reqs=none"
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -19,7 +19,7 @@ from kombu.exceptions import KombuError
 from celeriac.app.instruments import Instruments
 from celeriac.app.tick_logs import SWEEP, OutageFilter, quieten
 from celeriac.doctor import start_checkup
-from celeriac.engine import Sweep
+from celeriac.engine import Sweep, find_archive
 from celeriac.errors import (
     CommandRefused,
     ConfigurationError,
@@ -103,6 +103,8 @@ class Preflight(Step):  # type: ignore[misc]  # Celery has no types
         runtime = worker.app.celeriac.runtime
         runtime.become_worker()
         check_messages(worker.app)
+        if runtime.settings.archive is not None:
+            find_archive(runtime.settings.archive)  # not called: this process will be forked
         try:
             redis_url(worker.app, runtime.settings)
             runtime.progress = shared_progress(worker) if runtime.settings.run_ahead else None

@@ -13,7 +13,7 @@ Its files, from the ground up::
 from __future__ import annotations
 
 from celeriac.engine.answers import Output
-from celeriac.engine.archive import Archive, ArchivedRun, JsonLines, load_archive
+from celeriac.engine.archive import Archive, ArchivedRun, JsonLines, find_archive, load_archive
 from celeriac.engine.attempts import Attempt, Delivery
 from celeriac.engine.bodies import (
     Again,
@@ -63,6 +63,7 @@ __all__ = [
     "Work",
     "carry_out",
     "classify_error",
+    "find_archive",
     "has_ended",
     "load_archive",
     "perform",

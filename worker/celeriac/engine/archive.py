@@ -71,14 +71,21 @@ def load_archive(named: str | Archive) -> Archive:
 
     A class is called to get one.  Raises ConfigurationError.
     """
-    found = _imported(named) if isinstance(named, str) else named
-    if isinstance(found, type):
-        found = found()
+    found = find_archive(named)
+    return _callable(found(), named) if isinstance(found, type) else found
+
+
+def find_archive(named: str | Archive) -> Archive:
+    """Return what `saga_archive` names, a class as it is; raise ConfigurationError otherwise."""
+    return _callable(_imported(named) if isinstance(named, str) else named, named)
+
+
+def _callable(found: Any, named: str | Archive) -> Archive:
     if not callable(found):
         raise ConfigurationError(
             f"saga_archive: {named!r} cannot be called: name a function that takes an ArchivedRun"
         )
-    return found
+    return found  # type: ignore[no-any-return]  # whatever it is, it is called with a run
 
 
 def _imported(path: str) -> Any:

@@ -53,12 +53,17 @@ def with_tls(url: str, conf: Mapping[str, Any]) -> str:
     parts = urlsplit(url)
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
     options = _said_of_the_server(url, conf)
-    if options is None and parts.scheme == "redis":
+    # Any such option turns TLS on, whatever the scheme: so does kombu.
+    if options is None and parts.scheme == "redis" and not any(map(_is_of_tls, query)):
         return url
     found = {**(options or {}), **query}
-    for name in [name for name in found if name.startswith("ssl_")]:
+    for name in filter(_is_of_tls, list(found)):
         found[name] = _spelt(name, found[name])
     return urlunsplit(parts._replace(scheme="rediss", query=urlencode(found)))
+
+
+def _is_of_tls(option: str) -> bool:
+    return option.startswith("ssl_")
 
 
 def _with_tls_behind(url: str, conf: Mapping[str, Any]) -> str:
