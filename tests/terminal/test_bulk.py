@@ -64,6 +64,15 @@ def test_where_nobody_can_be_asked_nothing_is_changed(cli: Cli, crowd: list[str]
     assert statuses(crowd) == {"running"}
 
 
+@pytest.mark.parametrize("words", [("list",), ("retry", "--dry-run"), ("cancel",)])
+def test_a_saga_that_is_not_there_is_told(cli: Cli, crowd: list[str], words: list[str]) -> None:
+    """A misspelt name finds nothing, which is not the same as that there is nothing to do."""
+    ended = cli(*words, "--saga", "pnig")
+    assert ended.code == 0
+    assert ended.err.startswith("no saga 'pnig' (did you mean ping?): this app has ")
+    assert statuses(crowd) == {"running"}
+
+
 def test_a_filter_that_finds_nothing_is_no_error(cli: Cli, crowd: list[str]) -> None:
     """It says so."""
     ended = cli("cancel", "--saga", "transfer")
@@ -268,10 +277,9 @@ def test_the_question_says_how_many_ask(cli: Cli, troubled: list[str]) -> None:
     "verb", ["cancel", "terminate", "retry", "waive", "pause", "resume", "skip"]
 )
 def test_a_dry_run_changes_nothing(cli: Cli, troubled: list[str], verb: str) -> None:
-    """Every command for many runs can be asked first which runs it is about."""
+    """Every command for many runs can be asked first which runs it is about, without a reason."""
     before = {run_id: len(shop.sagas.run(run_id).history()) for run_id in troubled}
     words = [verb, "--owed", "--dry-run"]
-    words += ["--reason", "x"] if verb in ("terminate", "waive", "skip") else []
     words += ["--step", "charge"] if verb in ("waive", "skip") else []
     ended = cli(*words)
     assert ended.code == 0, ended.err

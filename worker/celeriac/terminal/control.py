@@ -6,7 +6,6 @@ Refuses to know: how it is typed (`control_commands`) and how it is printed (`pr
 
 from __future__ import annotations
 
-import difflib
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,7 @@ from celeriac.errors import ResultTimeout
 from celeriac.observing import clean
 from celeriac.terminal.exit_codes import Exit, NotFound, exit_of_outcome
 from celeriac.terminal.interrupts import interrupts
-from celeriac.terminal.invocation import Invocation
+from celeriac.terminal.invocation import Invocation, tell_unknown, unknown
 from celeriac.terminal.prompts import ask, progress
 from celeriac.terminal.times import bounded
 from celeriac.views import BulkOutcome, deed
@@ -89,6 +88,8 @@ class Control(Invocation):
         sagas = self._sagas()
         found = matching(sagas.runs, bounded(target.filters))
         matched = len(found)
+        if not matched:
+            tell_unknown(sagas, target.filters["saga"])
         if verb == "retry" and not target.filters["asking"]:
             found = _without_those_that_ask(found)
         if target.dry_run:
@@ -176,6 +177,4 @@ def _find(sagas: Sagas, name: str) -> Saga[Any, Any]:
     known = sagas.defined
     if name in known:
         return known[name]
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f" (did you mean {near[0]}?)" if near else ""
-    raise NotFound(f"no saga {name!r}{hint}: this app has {', '.join(sorted(known)) or 'none'}")
+    raise NotFound(unknown(sagas, name))

@@ -16,7 +16,7 @@ from celeriac.app import find_hindrances
 from celeriac.errors import RunNotFound
 from celeriac.terminal.exit_codes import exit_of_outcome
 from celeriac.terminal.interrupts import interrupts
-from celeriac.terminal.invocation import Invocation
+from celeriac.terminal.invocation import Invocation, tell_unknown
 from celeriac.terminal.times import bounded
 from celeriac.views import graph_of
 
@@ -34,7 +34,10 @@ class Inspect(Invocation):
     def list(self, *, since: str | None, until: str | None, **filters: Any) -> None:
         """Print a page of runs."""
         bounds = bounded({"since": since, "until": until})
-        page = self._sagas().runs(**filters, **bounds)
+        sagas = self._sagas()
+        page = sagas.runs(**filters, **bounds)
+        if not page.runs and page.cursor is None:
+            tell_unknown(sagas, filters["saga"])
         self._print.page(page.states(failures=self._print.tells_failures), page.cursor)
 
     def show(self, run_id: str, *, traceback: bool) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 _FILTERS = ("status", "saga", "tags", "since", "until", "owed", "asking", "failed_step", "code")
 _FASTEST = 50.0  # runs a second, unless somebody says otherwise: workers have other work as well
@@ -118,10 +118,22 @@ def tagged(what: str) -> Callable[[Any], Any]:
     )
 
 
+class _Reason(click.Option):
+    """Why something is done; nothing is, in a dry run."""
+
+    def handle_parse_result(
+        self, ctx: click.Context, opts: Mapping[str, Any], args: list[str]
+    ) -> tuple[Any, list[str]]:
+        if opts.get("dry_run") and opts.get("reason") is None:
+            opts = {**opts, "reason": "a dry run"}
+        return super().handle_parse_result(ctx, opts, args)
+
+
 def reason(*, required: bool) -> Callable[[Any], Any]:
     """Why something is done."""
     return click.option(
         "--reason",
+        cls=_Reason,
         required=required,
         callback=_words,
         help="Why; stored in the run's history.",
