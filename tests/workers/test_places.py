@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from celery import Celery
+from celery.exceptions import QueueNotFound
 from kombu.entity import Exchange, Queue
 
 from celeriac import Sagas
@@ -60,6 +61,47 @@ def test_a_routing_key_means_something_at_its_exchange(
     app.tasks["shop.pay"].saga_tracer = len
     ahead, _ = running_ahead(sagas.runtime, {"exchange": exchange, "routing_key": key})
     assert ahead.suits(step("pay"), "do") is suits
+
+
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [
+        ({"exchange": "slow", "routing_key": "slow.pay"}, "slow"),  # a topic: who knows its keys
+        ({"exchange": "quick", "routing_key": "task"}, "quick"),
+        ({"queue": "slow"}, "slow"),
+        ({"exchange": "quick", "routing_key": "other"}, "exchange 'quick' with the routing key"),
+        ({"exchange": "gone", "routing_key": "task"}, "exchange 'gone' with the routing key"),
+    ],
+)
+@pytest.mark.parametrize("where", ["task", "routes"])
+@pytest.mark.filterwarnings("ignore::celery.exceptions.CDeprecationWarning")  # such as `exchange=`
+def test_an_exchange_leads_to_the_queue_that_is_bound_to_it(
+    said: dict[str, str], found: str, where: str
+) -> None:
+    """Where a task or a route names an exchange, that is where its messages wait, or are lost."""
+    app = Celery("shop", broker="memory://", set_as_current=False)
+    make: Any = Queue
+    app.conf.task_queues = [
+        make("celery"),
+        make("quick", Exchange("quick", "direct"), routing_key="task"),  # type: ignore[no-untyped-call]
+        make("slow", Exchange("slow", "topic"), routing_key="slow.#"),  # type: ignore[no-untyped-call]
+    ]
+    if where == "routes":
+        app.conf.task_routes = {"shop.pay": said}
+    sagas = Sagas(app)
+
+    options: Any = said if where == "task" else {}
+
+    @sagas.step(name="shop.pay", **options)
+    def pay() -> None:
+        """Take the money."""
+
+    queue_of = sagas.runtime.dispatcher.queue_of
+    if found in said.values() or found == "slow":
+        assert queue_of("shop.pay").name == found
+        return
+    with pytest.raises(QueueNotFound, match=found):
+        queue_of("shop.pay")
 
 
 def test_a_lease_that_was_not_granted_is_nobodys_here() -> None:

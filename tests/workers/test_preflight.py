@@ -325,6 +325,20 @@ def test_what_annotations_say_is_for_others() -> None:
     assert step.on_failure is _fail or step.on_failure.__func__ is _fail
 
 
+def test_no_router_of_the_application_is_asked_about_ours() -> None:
+    """One that knows its own tasks only, and raises for others, would stop all sweeps."""
+    app = Celery("shop", broker="memory://", set_as_current=False)
+    app.conf.task_routes = ({"*": _fail}, _fail)
+    Sagas(app)
+    app.finalize()
+    for name in OWN:
+        args = ("order-1",) if name == ERRBACK else ()
+        app.tasks[name].apply_async(args, queue="celeriac")
+        app.signature(name, args, queue="celeriac").apply_async()
+    with app.connection_for_read() as connection, connection.channel() as channel:
+        assert channel.queue_declare("celeriac", passive=True).message_count == 2 * len(OWN)
+
+
 def test_a_task_class_of_the_application_is_for_others() -> None:
     """What an application puts around all of its tasks is not around ours."""
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, NamedTuple
 
+from celery.exceptions import QueueNotFound
+
 from celeriac.machine import EventKind, due, wake_at
 from celeriac.observing import clean, log
 from celeriac.views import span
@@ -108,6 +110,9 @@ def _queues(
         try:
             queue = clean(str(runtime.dispatcher.queue_of(task, named).name))
             reports = ask_workers(runtime.app) if reports is None else reports
+        except QueueNotFound as error:
+            yield Hindrance(f"{dispatch.step} waits {waited}: {clean(str(error.args[0]))}")
+            continue
         except Exception as error:  # noqa: BLE001 -- a router's, or the broker's
             log.debug("nobody can tell who takes %s: %s", task, type(error).__name__)
             continue

@@ -14,6 +14,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from celery.exceptions import QueueNotFound
 from kombu.exceptions import OperationalError
 
 from celeriac.engine import Backlog, BrokerAway
@@ -40,6 +41,8 @@ GUARD = "celeriac_run"
 SIGNED = "auth"
 # A chain's messages grow with the square of its length (F12): longer sagas travel in windows.
 _WINDOW = 10
+# Where a task says that its messages go.
+_PLACE = ("queue", "exchange", "routing_key")
 
 
 class CeleryDispatcher:
@@ -159,7 +162,18 @@ class CeleryDispatcher:
 
         Raises what sending them would: QueueNotFound, or whatever a router does.
         """
-        return self.route_of(task, queue)["queue"]
+        route = self.route_of(task, queue)
+        found = route.get("queue")
+        exchange, key = route.get("exchange") or "", str(route.get("routing_key") or "")
+        exchange = str(getattr(exchange, "name", exchange))
+        if found is not None and (not exchange or _is_bound(found, exchange, key)):
+            return found
+        for each in self._app.amqp.queues.values():
+            if _is_bound(each, exchange, key):
+                return each
+        raise QueueNotFound(
+            f"exchange {exchange!r} with the routing key {key!r} leads to no queue of task_queues"
+        )
 
     def route_of(self, task: str, queue: str | None = None) -> dict[str, Any]:
         """Return how messages of *task* are sent: `queue` (kombu's), and other options.
@@ -168,8 +182,9 @@ class CeleryDispatcher:
         """
         known = self._app.tasks.get(task)
         # What the task says of itself, as far as this process knows it, comes before all routes.
-        named = queue or (getattr(known, "queue", None) if known is not None else None)
-        own = {"queue": named} if named else {}
+        own = {name: value for name in _PLACE if (value := getattr(known, name, None))}
+        if queue:
+            own["queue"] = queue
         found: dict[str, Any] = self._app.amqp.router.route(own, task, (), {}, known)
         return found
 
@@ -186,6 +201,14 @@ class CeleryDispatcher:
                 return isinstance(error, asked.connection_errors)
         except Exception:  # noqa: BLE001 -- there is no such transport, say
             return False
+
+
+def _is_bound(queue: Any, exchange: str, key: str) -> bool:
+    """Whether messages to an exchange, with this routing key, come into a queue (kombu's)."""
+    own = queue.exchange
+    if (own.name if own else "") != exchange:
+        return False
+    return own.type in ("topic", "fanout") or (key or queue.routing_key) == queue.routing_key
 
 
 def _cause(error: Exception) -> Exception:
