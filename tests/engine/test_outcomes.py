@@ -119,8 +119,8 @@ def test_a_policy_can_name_what_is_not_an_exception() -> None:
     for rule in ({"give_up_on": (f"{__name__}.Own",)}, {"retry_on": ("builtins.OSError",)}):
         attempt = work.attempt
         node = attempt.node.model_copy(update={"retry": attempt.node.retry.model_copy(update=rule)})
-        object.__setattr__(attempt, "node", node)
-        command, _, _ = report(work, AttemptFailure(Own()))
+        narrow = work._replace(attempt=attempt._replace(node=node))
+        command, _, _ = report(narrow, AttemptFailure(Own()))
         assert not command.retryable
     assert at.run().status is RunStatus.RUNNING
 

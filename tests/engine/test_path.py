@@ -54,6 +54,25 @@ def shop(**values: Any) -> Shop:
     return found
 
 
+def test_a_start_soon_after_another_asks_nothing() -> None:
+    """Who knows what time it is at the store writes a run in one call; a run that is there, not."""
+    at = shop()
+    at.start("order-1", order=ORDER)
+    at.clock.now += 5_000
+    at.store.calls.clear()
+    at.start("order-2", order=ORDER)
+    assert at.store.calls == ["commit"]
+    assert at.run("order-2").started_at == at.clock.now
+    assert at.start("order-1", order=ORDER).events == ()
+    assert at.store.calls == ["commit", "commit", "read"]
+    with pytest.raises(RunConflict):
+        at.engine.start(at.plan, Start("order-1", "another input", "call-2", GRACE), {})
+    at.clock.now += 60_000
+    at.store.calls.clear()
+    at.start("order-3", order=ORDER)
+    assert at.store.calls == ["read", "commit"]
+
+
 def test_a_run_goes_from_start_to_end() -> None:
     """Each step runs once, with its arguments put together from the input and earlier results."""
     at = shop()

@@ -313,7 +313,7 @@ def prepare_full(server: RedisServer, client: redis.Redis, case: Case) -> None:
 def test_a_memory_that_is_nearly_full(server: RedisServer, room: int) -> None:
     """Memory that runs out within a start does not cut it in two."""
     fields = {f"in:{n}": "x" * 1_000 for n in range(20)}
-    change = replace(START, fields=fields)
+    change = START._replace(fields=fields)
     prepare(server, CASES["a start"])
     with server.client() as client:
         used = int(client.info("memory")["used_memory"])

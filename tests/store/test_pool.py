@@ -98,3 +98,31 @@ def test_one_that_could_not_be_made_takes_no_room() -> None:
         with pytest.raises(redis.ConnectionError, match="no"):
             pool.take()
     assert len(made) == 3
+
+
+def test_many_callers_take_turns() -> None:
+    """However many come at a time, no more are made than there may be, and everybody gets one."""
+
+    class Link:
+        """A connection that was never used, so there is nothing to look at."""
+
+        _sock = None
+
+    def work() -> None:
+        for _ in range(300):
+            link = pool.take()
+            in_use.append(link)
+            most.append(len(in_use))
+            in_use.remove(link)
+            pool.give_back(link)
+        done.append(None)
+
+    pool, in_use = Pool(Link, 2, 30.0), list[object]()
+    most, done = list[int](), list[None]()
+    callers = [threading.Thread(target=work) for _ in range(8)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert len(done) == len(callers)
+    assert max(most) <= 2

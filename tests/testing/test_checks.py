@@ -5,7 +5,7 @@ Owns: one forgery for each check.  Refuses to know: how a forgery could have com
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -13,10 +13,12 @@ from celeriac import EventKind
 from celeriac.machine.events import Event
 from celeriac.machine.plans import Plan
 from celeriac.machine.runs import PhaseStatus, changed
-from celeriac.store import Change
 from celeriac.testing import Lab, Violation
 from celeriac.testing.audit import audit
 from tests.testing import sagas, shop
+
+if TYPE_CHECKING:
+    from celeriac.store import Change
 
 E = EventKind
 BACKWARDS = sagas.backwards.planned.plan
@@ -123,7 +125,7 @@ def running(lab: Lab) -> Lab:
 
 def test_a_state_that_its_history_does_not_tell(running: Lab) -> None:
     """I9: what is stored is what the events make."""
-    forged(running, lambda c: _replaced(c, run=changed(c.run, started_steps=9)))
+    forged(running, lambda c: c._replace(run=changed(c.run, started_steps=9)))
     with pytest.raises(Violation, match="I9"):
         running.run()
 
@@ -131,30 +133,28 @@ def test_a_state_that_its_history_does_not_tell(running: Lab) -> None:
 def test_a_move_that_is_not_legal(running: Lab) -> None:
     """I9: an event that cannot happen now is noticed, whoever wrote it."""
     twice = Event(0, E.COMPLETED, "ship", "do", 1)
-    forged(running, lambda c: _replaced(c, events=(*c.events, twice)))
+    forged(running, lambda c: c._replace(events=(*c.events, twice)))
     with pytest.raises(Violation, match="I9"):
         running.run()
 
 
 def test_a_run_that_nobody_will_wake(running: Lab) -> None:
     """I13: a run that is not at rest is in the wake index."""
-    forged(running, lambda c: _replaced(c, wake_at=None))
+    forged(running, lambda c: c._replace(wake_at=None))
     with pytest.raises(Violation, match="I13"):
         running.run()
 
 
 def test_a_lease_that_is_left_behind(running: Lab) -> None:
     """I13: nothing of a run at rest stays in the wake index."""
-    forged(running, lambda c: _replaced(c, released=()))
+    forged(running, lambda c: c._replace(released=()))
     with pytest.raises(Violation, match="I13"):
         running.run()
 
 
 def test_an_output_that_changes(running: Lab) -> None:
     """I15: what a step returned is what it returned."""
-    forged(
-        running, lambda c: _replaced(c, fields={**c.fields, "out:reserve": f'"{c.run.version}"'})
-    )
+    forged(running, lambda c: c._replace(fields={**c.fields, "out:reserve": f'"{c.run.version}"'}))
     with pytest.raises(Violation, match="I15"):
         running.run()
 
@@ -164,8 +164,3 @@ def test_a_plan_has_its_lanes() -> None:
     assert isinstance(BACKWARDS, Plan)
     assert [node.retry.max_attempts for node in BACKWARDS.nodes] == [3, 3, 3]
     assert PhaseStatus.RUNNING
-
-
-def _replaced(change: Change, **values: Any) -> Change:
-    given = {name: getattr(change, name) for name in change.__slots__}
-    return Change(**{**given, **values})

@@ -72,3 +72,14 @@ def test_a_chain_is_what_celery_would_send(app: Celery, first: int) -> None:
     found = received(app)
     assert len(found["body"][2]["chain"] or ()) == len(NAMES) - 1 - first
     assert found == expected
+
+
+@pytest.mark.parametrize(("first", "carried"), [(0, 0), (1, 1), (2, 0)])
+def test_what_may_be_run_ahead_travels_in_no_chain(app: Celery, first: int, carried: int) -> None:
+    """A worker that takes up what follows needs no message for it; what it will not, is carried."""
+    plan = saga("reserve", "charge", step("ship", ahead=False), "mail")
+    run = Run("order-42", plan.saga, plan.fingerprint, RunStatus.RUNNING, 1, 1_000)
+    dispatch = Dispatch(plan.nodes[first].name, "do", 1, 0)
+    assert len(CeleryDispatcher(app, lambda: 1).links(plan, run, dispatch)) == 1 + carried
+    whole = CeleryDispatcher(app, lambda: 0).links(plan, run, dispatch)
+    assert len(whole) == len(plan.nodes) - first

@@ -6,7 +6,7 @@ know: who runs the attempt, and what a heartbeat does; that is a callable given 
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from celeriac.errors import CommandRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
 
@@ -89,11 +89,22 @@ def current() -> StepContext:
     return found
 
 
-@contextmanager
-def entered(context: StepContext) -> Iterator[StepContext]:
+def entered(context: StepContext) -> AbstractContextManager[StepContext]:
     """Make `current` return *context* inside a `with` block."""
-    token = _current.set(context)
-    try:
-        yield context
-    finally:
-        _current.reset(token)
+    return _Entered(context)
+
+
+class _Entered(AbstractContextManager[StepContext]):
+    """The time in which a context is the current one.  A class, since each attempt has two."""
+
+    __slots__ = ("_context", "_token")
+
+    def __init__(self, context: StepContext) -> None:
+        self._context = context
+
+    def __enter__(self) -> StepContext:
+        self._token = _current.set(self._context)
+        return self._context
+
+    def __exit__(self, *_: object) -> None:
+        _current.reset(self._token)

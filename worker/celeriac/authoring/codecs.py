@@ -50,6 +50,7 @@ class Codec:
 
     def __init__(self, annotation: Any, key: str | None = None) -> None:
         self.adapter = adapter_for(annotation, key)
+        self._is_none = annotation is None or annotation is type(None)  # what most steps return
         self._proof: Proof | None = None
         self._proof_with_nulls: Proof | None = None
         try:
@@ -68,6 +69,8 @@ class Codec:
         Raises *kind*, and calls the value *what*, if it does not validate, has no form in JSON, or
         would come back as another.
         """
+        if value is None and self._is_none:
+            return "null"
         valid, text = _written(self.adapter, value, what, kind)
         proof = self._proof_with_nulls if _holds_nothing(text) else self._proof
         known = len(text) <= _LONGEST_NUMBER and _REPLACED not in text

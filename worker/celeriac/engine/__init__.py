@@ -5,7 +5,8 @@ Refuses to know: Celery; messages are sent by a dispatcher that it is given.
 
 Its files, from the ground up::
 
-    answers | archive | attempts | dispatching | processes < changes | deaths | onward | retention
+    answers | archive | attempts | dispatching | processes | store_time
+    < changes | deaths | onward | retention
     < attempt_work < engine
     < bodies | sweep | repair
 """

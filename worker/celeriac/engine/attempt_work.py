@@ -6,7 +6,6 @@ step, and how a command is committed (`engine`).
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from celeriac.engine.attempts import Attempt, Delivery
@@ -256,7 +255,7 @@ class AttemptWork:
         granted = both.events[len(settled.events) :]
         marks = self._marks(settled.run, claim, fields_there) if granted else {}
         if marks:
-            change = replace(change, fields={**change.fields, **marks})
+            change = change._replace(fields={**change.fields, **marks})
         if both.events and not self.store.commit(change):
             raise Conflict
         if settled.events:

@@ -5,7 +5,6 @@ Owns: these two values.  Refuses to know: how one is granted (`engine`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from celeriac.machine import may_stand
@@ -28,8 +27,7 @@ class Delivery(NamedTuple):
     plan: str  # fingerprint
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(NamedTuple):
     """An attempt that was granted: everything needed to run and settle it."""
 
     delivery: Delivery

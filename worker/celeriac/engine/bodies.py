@@ -52,8 +52,7 @@ def as_recorded(_field: str, text: str) -> str:
     return text
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
+class Work(NamedTuple):
     """An attempt that was granted, and the task that runs it."""
 
     attempt: Attempt

@@ -16,7 +16,7 @@ from celeriac.store import Change, Lease, payloads
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from celeriac.machine import Event, Phase, Plan, Run, Transition
+    from celeriac.machine import Event, Plan, Run, Transition
     from celeriac.settings import Terms
     from celeriac.store import Snapshot
 
@@ -81,13 +81,13 @@ def leases_of(run: Run | None) -> set[Lease]:
     """The attempts at work, each of which has its lease in the wake index."""
     if run is None or run.status.at_rest:
         return set()
-    phases: tuple[Phase, ...] = ("do", "undo")
-    return {
-        Lease(run.id, name, phase, step.lane(phase).attempt)
-        for name, step in run.steps.open.items()
-        for phase in phases
-        if step.lane(phase).state is PhaseStatus.RUNNING
-    }
+    found: set[Lease] = set()
+    for name, step in run.steps.open.items():
+        if step.do.state is PhaseStatus.RUNNING:
+            found.add(Lease(run.id, name, "do", step.do.attempt))
+        if step.undo.state is PhaseStatus.RUNNING:
+            found.add(Lease(run.id, name, "undo", step.undo.attempt))
+    return found
 
 
 def _with_cause(events: Sequence[Event], fields: Mapping[str, str]) -> Mapping[str, str]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from celeriac.engine.attempt_work import AttemptWork
 from celeriac.engine.changes import Arrival, Conflict, LeaseGuard, change_of
 from celeriac.engine.dispatching import BrokerAway, Dispatcher, reason_unsent
+from celeriac.engine.store_time import StoreTime, steady
 from celeriac.errors import CommandRefused, RunNotFound, StoreUnavailable
 from celeriac.failure import class_name
 from celeriac.machine import (
@@ -67,7 +68,7 @@ class Engine(AttemptWork):
         store: Store,
         terms: Terms,
         *,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = steady,
         pause: Callable[[float], None] = time.sleep,
         patience: float = 2.0,
         observers: Observers | None = None,
@@ -85,6 +86,7 @@ class Engine(AttemptWork):
         self.longest_eta = longest_eta
         self.clock = clock
         self._pause = pause
+        self._store_time = StoreTime(clock)
 
     # --- commands ------------------------------------------------------------------------------
 
@@ -124,11 +126,21 @@ class Engine(AttemptWork):
         return self._until_committed(once, patience)
 
     def start(self, plan: Plan, command: Start, inputs: Mapping[str, str]) -> Decided:
-        """Accept a run, or join the one that exists (its transition has no events then)."""
+        """Accept a run, or join the one that exists (its transition has no events then).
+
+        Mostly there is none: so it is written as if there were none, and only if the store refuses
+        that it is asked.
+        """
         fields = {payloads.input_field(name): text for name, text in inputs.items()}
+        supposed = self._store_time.now()
 
         def once() -> Decided:
-            found = self.store.read(command.run_id)
+            nonlocal supposed
+            if supposed is None:
+                found = self.store.read(command.run_id)
+                self._store_time.noted(found.now)
+            else:
+                found, supposed = Snapshot(None, supposed, {}), None
             decided = transition(plan, found.run, command, found.now)
             stored = {**fields, **marks} if decided.events else {}
             self._commit(plan, found, command, decided, stored)

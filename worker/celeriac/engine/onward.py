@@ -9,7 +9,7 @@ two messages leaves: the next attempt is claimed, or it is not.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from celeriac.errors import CommandRefused
@@ -112,7 +112,7 @@ class Onward:
 
         A result that was not there may be on record now, from a report that came late.
         """
-        self.attempt = replace(self.attempt, fields={}, known=frozenset())
+        self.attempt = self.attempt._replace(fields={}, known=frozenset())
 
     def lacks(self, known: Collection[str], wanted: Collection[str]) -> tuple[str, ...]:
         """The payloads of what follows, and those *wanted* by observers, that were not read yet."""
@@ -130,8 +130,7 @@ class Onward:
         delivery: Delivery = self.attempt.delivery._replace(
             step=step, phase=phase, attempt=self.claim.attempt
         )
-        return replace(
-            self.attempt,
+        return self.attempt._replace(
             delivery=delivery,
             holder=self.claim.holder,
             node=self.attempt.plan.by_name[step],

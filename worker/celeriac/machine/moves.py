@@ -73,9 +73,10 @@ def _dispatched(_plan: Plan, run: Run, event: Event) -> Run:
 
 def _claimed(plan: Plan, run: Run, event: Event) -> Run:
     limit = plan.by_name[event.step].limit(event.phase)
-    lane = run.step(event.step).lane(event.phase)
-    run = _move(
-        run,
+    step = run.step(event.step)
+    lane = step.lane(event.phase)
+    lane = _moved(
+        lane,
         event,
         attempt=event.attempt,
         holder=event.data["holder"],
@@ -87,11 +88,11 @@ def _claimed(plan: Plan, run: Run, event: Event) -> Run:
         sends=0,
         limit=event.at + limit + run.grace if limit else 0,
     )
-    step = run.steps[event.step]
     order, started = step.order, run.started_steps
     if not order and event.phase == "do":
         order = started = started + 1
-    return _put(changed(run, started_steps=started), event, changed(step, order=order, blocked=""))
+    step = changed(step, **{event.phase: lane}, order=order, blocked="")
+    return _put(run, event, step, started_steps=started)
 
 
 def _completed(_plan: Plan, run: Run, event: Event) -> Run:
@@ -256,7 +257,7 @@ def _paused(_plan: Plan, run: Run, event: Event) -> Run:
 def _resumed(_plan: Plan, run: Run, event: Event) -> Run:
     """What was due is sent anew; paused time does not count towards the deadline."""
     run = changed(run, paused=0, deadline=_later(run.deadline, event.at - run.paused))
-    for name, phase, lane in list(waiting_lanes(run)):
+    for name, phase, lane in waiting_lanes(run):
         if lane.sent:
             anew = changed(lane, at=max(lane.at, event.at), sends=0)
             run = _put_lane(run, replace(event, step=name, phase=phase), anew)
@@ -309,10 +310,14 @@ _APPLY: dict[EventKind, Callable[[Plan, Run, Event], Run]] = {
 
 
 def _move(run: Run, event: Event, how: str = "", **changes: Any) -> Run:
-    lane = run.step(event.step).lane(event.phase)
+    step = run.step(event.step)
+    lane = _moved(step.lane(event.phase), event, how, **changes)
+    return _put(run, event, changed(step, **{event.phase: lane}))
+
+
+def _moved(lane: PhaseState, event: Event, how: str = "", **changes: Any) -> PhaseState:
     table = DO_MOVES if event.phase == "do" else UNDO_MOVES
-    state = _next(table, lane.state, event, how)
-    return _put_lane(run, event, changed(lane, state=state, **changes))
+    return changed(lane, state=_next(table, lane.state, event, how), **changes)
 
 
 def _next(
@@ -343,5 +348,5 @@ def _put_lane(run: Run, event: Event, lane: PhaseState) -> Run:
     return _put(run, event, changed(run.step(event.step), **{event.phase: lane}))
 
 
-def _put(run: Run, event: Event, step: StepState) -> Run:
-    return changed(run, steps=run.steps.put({event.step: step}))
+def _put(run: Run, event: Event, step: StepState, **changes: Any) -> Run:
+    return changed(run, steps=run.steps.put({event.step: step}), **changes)

@@ -93,9 +93,11 @@ class PhaseStatus(StrEnum):
     @property
     def claimable(self) -> bool:
         """True while the next attempt may be claimed, now or later."""
-        return self is PhaseStatus.SCHEDULED or self is PhaseStatus.RETRYING
+        return self in CLAIMABLE
 
 
+#: A direction whose next attempt may be claimed, now or later.
+CLAIMABLE = frozenset({PhaseStatus.SCHEDULED, PhaseStatus.RETRYING})
 #: A direction that ended without success, and has no attempt left.
 GAVE_UP = frozenset({PhaseStatus.FAILED, PhaseStatus.UNKNOWN})
 
@@ -253,7 +255,8 @@ class Run:
 
     def step(self, name: str) -> StepState:
         """The state of a step; steps that were never touched are not stored."""
-        return self.steps.get(name, PENDING)
+        found = self.steps.open.get(name)
+        return self.steps.settled.get(name, PENDING) if found is None else found
 
     @property
     def shown(self) -> RunStatus:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from celeriac.machine.events import Event
     from celeriac.machine.plans import Node, Phase, Plan
 
+_OVER = frozenset({PhaseStatus.DONE, PhaseStatus.SKIPPED})
+
 
 def schedule(plan: Plan, run: Run, event: Event) -> Run:
     """Return the run with what *event* made possible: the next steps, or the next compensations."""
@@ -84,6 +86,8 @@ def _following(plan: Plan, run: Run, name: str) -> Iterator[Node]:
 
 def passed(plan: Plan, run: Run, name: str) -> bool:
     """True if what waits for a step need wait no longer: it is done, or was skipped in its turn."""
+    if run.step(name).do.state is PhaseStatus.DONE:
+        return True
     seen, behind = {name}, [name]
     while behind:
         name = behind.pop()
@@ -231,7 +235,6 @@ def outcome(plan: Plan, run: Run) -> RunStatus | None:
 
 
 def _is_done(plan: Plan, run: Run) -> bool:
-    over = (PhaseStatus.DONE, PhaseStatus.SKIPPED)
-    if not all(step.do.state in over for step in run.steps.open.values()):
+    if any(step.do.state not in _OVER for step in run.steps.open.values()):
         return False
     return len(run.steps) == len(plan.steps)  # counted last: it may take a look at all of them

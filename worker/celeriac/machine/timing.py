@@ -10,11 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from celeriac.machine.events import Dispatch
-from celeriac.machine.runs import AT_REST, PhaseState, Run, RunStatus
+from celeriac.machine.runs import AT_REST, CLAIMABLE, PhaseState, Run, RunStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from celeriac.machine.plans import Phase
 
 #: Delays up to this many ms travel as a Celery retry, longer ones only as a wake time: an ETA
@@ -69,15 +67,18 @@ def wake_at(run: Run) -> int | None:
 
     Leases have entries of their own in the wake index and are not considered here.
     """
-    return None if run.status in AT_REST else min(dates(run), default=run.changed_at + PATROL)
+    if run.status in AT_REST:
+        return None
+    times = dates(run)
+    return min(times) if times else run.changed_at + PATROL
 
 
 def dates(run: Run) -> list[int]:
     """When there will be something to see to, in ms: limits, retries, messages, the deadline."""
     if run.status in AT_REST:
         return []
-    lanes = [lane for step in run.steps.open.values() for lane in (step.do, step.undo)]
-    times = [lane.limit for lane in lanes if lane.limit]
+    steps = run.steps.open.values()
+    times = [lane.limit for step in steps for lane in (step.do, step.undo) if lane.limit]
     times += [
         lane.at + redispatch_delay(run, name, lane) if lane.sent else lane.at
         for name, _, lane in waiting_lanes(run)
@@ -87,12 +88,11 @@ def dates(run: Run) -> list[int]:
     return times
 
 
-def waiting_lanes(run: Run) -> Iterator[tuple[str, Phase, PhaseState]]:
+def waiting_lanes(run: Run) -> list[tuple[str, Phase, PhaseState]]:
     """The lanes whose next attempt may be taken, now or later."""
     if run.status in AT_REST or run.paused:
-        return
-    phase: Phase = "do" if run.status is RunStatus.RUNNING else "undo"
-    for name, step in run.steps.open.items():
-        lane = step.lane(phase)
-        if lane.state.claimable:
-            yield name, phase, lane
+        return []
+    steps = run.steps.open.items()
+    if run.status is RunStatus.RUNNING:
+        return [(name, "do", step.do) for name, step in steps if step.do.state in CLAIMABLE]
+    return [(name, "undo", step.undo) for name, step in steps if step.undo.state in CLAIMABLE]

@@ -71,9 +71,11 @@ def transition(plan: Plan, run: Run | None, command: Command, now: int) -> Trans
         _DECIDE[type(command)](draft, command)
         draft.finish()
     after = draft.run
-    before = due(run) if run else set()
-    new = sorted(due(after) - before, key=lambda d: (d.at, d.step))
-    return Transition(after, tuple(draft.events), wake_at(after), tuple(new))
+    new = due(after)
+    if new and run is not None:
+        new -= due(run)
+    sent = sorted(new, key=lambda d: (d.at, d.step)) if len(new) > 1 else new
+    return Transition(after, tuple(draft.events), wake_at(after), tuple(sent))
 
 
 def followed(plan: Plan, first: Transition, command: Command, now: int) -> Transition:

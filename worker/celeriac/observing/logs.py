@@ -20,7 +20,7 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
 
-from celeriac.observing.observers import Notice, Working, clean, escaped, log
+from celeriac.observing.observers import Notice, Working, clean, escaped, log, only
 
 #: What every record has, once it has passed the filter; empty where it does not apply.
 FIELDS = ("run", "saga", "step", "phase", "attempt", "trace_id", "span_id")
@@ -42,6 +42,7 @@ _KNOWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "ta
 _LEFT_OUT = _KNOWN | {"data"}
 
 
+@only(Working)
 def log_context(notice: Notice) -> AbstractContextManager[None] | None:
     """The observer that knows which attempt is at work, for the records made meanwhile."""
     return _AtWork(notice) if isinstance(notice, Working) else None

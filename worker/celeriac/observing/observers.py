@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar, cast
 
 from celeriac.failure import class_name, safe_text
 from celeriac.machine import Event, EventKind
@@ -128,6 +128,25 @@ class Observer(Protocol):
         """Take note; return a context manager to be entered for what lasts, or None."""
 
 
+class _Only(Protocol):
+    """An observer that says which notices it wants to hear, in `hears`."""
+
+    hears: tuple[type, ...]
+
+
+F = TypeVar("F", bound="Callable[..., object]")
+
+
+def only(*kinds: type) -> Callable[[F], F]:
+    """Let an observer hear notices of these *kinds*: nobody calls it for the others."""
+
+    def marked(observer: F) -> F:
+        cast("_Only", observer).hears = kinds
+        return observer
+
+    return marked
+
+
 class Observers:
     """Those who watch an engine."""
 
@@ -135,6 +154,7 @@ class Observers:
         self._observers: tuple[Observer, ...] = observers
         self._wants: tuple[Callable[[str, Phase], Sequence[str]], ...] = ()
         self._stumbles: set[tuple[int, str]] = set()
+        self._hearing: dict[type, tuple[Observer, ...]] = {}  # who hears notices of a kind
 
     def add(
         self, observer: Observer, wants: Callable[[str, Phase], Sequence[str]] | None = None
@@ -145,16 +165,20 @@ class Observers:
         claimed; with an empty step, when anything else is committed.
         """
         self._observers = (*self._observers, observer)
+        self._hearing = {}
         if wants is not None:
             self._wants = (*self._wants, wants)
 
     def wants(self, step: str = "", phase: Phase = "do") -> tuple[str, ...]:
         """The fields to be read along."""
+        if not self._wants:
+            return ()
         return tuple(name for wants in self._wants for name in wants(step, phase))
 
     def tell(self, notice: Notice) -> None:
-        """Tell everybody."""
-        for observer in self._observers:
+        """Tell everybody who hears of such things."""
+        kind = type(notice)
+        for observer in self._hearing.get(kind) or self._who_hear(kind):
             try:
                 observer(notice)
             except Exception as error:  # noqa: BLE001 -- it is logged
@@ -162,7 +186,14 @@ class Observers:
 
     def during(self, notice: Starting | Working) -> AbstractContextManager[None]:
         """Tell everybody, and let them stay for as long as it lasts."""
-        return _During(self._observers, notice, self._stumbled)
+        return _During(self._who_hear(type(notice)), notice, self._stumbled)
+
+    def _who_hear(self, kind: type) -> tuple[Observer, ...]:
+        found = self._hearing.get(kind)
+        if found is None:
+            heard = ((each, getattr(each, "hears", (kind,))) for each in self._observers)
+            found = self._hearing[kind] = tuple(each for each, kinds in heard if kind in kinds)
+        return found
 
     def _stumbled(self, observer: Observer, notice: Notice, error: Exception) -> None:
         kind = (id(observer), class_name(error))
@@ -226,6 +257,7 @@ def _escaped(value: object) -> object:
 log.addFilter(escaped)
 
 
+@only(Committed)
 def logged(notice: Notice) -> None:
     """The observer that writes log lines."""
     if isinstance(notice, Committed):

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from celery.utils.dispatch import Signal
 
 from celeriac.machine import EventKind, RunStatus
-from celeriac.observing.observers import Committed
+from celeriac.observing.observers import Committed, only
 
 if TYPE_CHECKING:
     from celeriac.machine import Event, Run
@@ -63,6 +63,7 @@ saga_failed = Signal(
 )
 
 
+@only(Committed)
 def send_signals(notice: Notice) -> None:
     """The observer that sends the signals."""
     if isinstance(notice, Committed) and _anybody():

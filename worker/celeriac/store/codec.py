@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from json.encoder import encode_basestring_ascii as _quoted
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +60,7 @@ _STEP_DEFAULTS: list[Any] = [0, (), False, (), 0, "", ""]
 _LANE_DEFAULTS = _lane_values(PhaseState())
 
 _IDLE = StepState().do
+_UNDISTURBED = _step_values(StepState())[2:]  # of a step that was done once, and no more
 _LANE_STATES = {state.value: state for state in PhaseStatus}
 _RUN_STATUSES = {status.value: status for status in RunStatus}
 
@@ -80,12 +82,20 @@ def dump_run(run: Run) -> str:
     """Return the head of *run*."""
     start = run.started_at
     row = list(_run_values(run))
-    steps = {name: step for name, step in run.steps.open.items() if not step.settled}
-    row[_STEPS] = {name: _step_row(step, start) for name, step in steps.items()}
+    rows: dict[str, list[Any]] = {}
+    settled: dict[str, StepState] = {}
+    for name, step in run.steps.open.items():
+        if step.settled:
+            settled[name] = step
+        else:
+            rows[name] = _step_row(step, start)
+    row[_STEPS] = rows
     for place in _TIMES:
         if row[place]:
             row[place] = _since(row[place], start)
-    return _encode(_trimmed(row, _RUN_DEFAULTS, _ALWAYS)) + _settled_lines(run.steps, start)
+    return _encode(_trimmed(row, _RUN_DEFAULTS, _ALWAYS)) + _settled_lines(
+        run.steps, settled, start
+    )
 
 
 def load_run(run_id: str, text: str) -> Run:
@@ -193,11 +203,11 @@ class _Lines(Mapping[str, StepState]):
         return StepState(PhaseState(PhaseStatus.DONE, 1, holder, at), order=first)
 
 
-def _beginning(name: object) -> str:
-    return f"{_NEXT}{_encode(name)},"
+def _beginning(name: Any) -> str:
+    return f"{_NEXT}{_quoted(name)},"
 
 
-def _settled_lines(steps: Steps, start: int) -> str:
+def _settled_lines(steps: Steps, settled: Mapping[str, StepState], start: int) -> str:
     """The lines of all that are settled: those that were read as they are, then the others."""
     found, moved = steps.settled, steps.open
     if isinstance(found, _Lines) and found.start == start:
@@ -205,16 +215,17 @@ def _settled_lines(steps: Steps, start: int) -> str:
     else:
         left = ((name, step) for name, step in found.items() if name not in moved)
         text = "".join(_line(name, step, start) for name, step in left)
-    lines = [_line(name, step, start) for name, step in moved.items() if step.settled]
-    return text + "".join(lines)
+    return text + "".join([_line(name, step, start) for name, step in settled.items()])
 
 
 def _line(name: str, step: StepState, start: int) -> str:
-    done, row = step.do, _step_row(step, start)
-    if step == StepState(PhaseState(PhaseStatus.DONE, 1, done.holder, done.at), order=step.order):
-        row = [step.order, done.holder, _since(done.at, start) if done.at else done.at]
-        return _beginning(name) + _encode(row)[1:-1]
-    return _beginning(name) + _encode(row)
+    done, *rest = _lane_values(step.do)
+    attempt, holder, at, *rare = rest
+    usual = done is PhaseStatus.DONE and attempt == 1 and not any(rare)
+    if usual and _step_values(step)[2:] == _UNDISTURBED:
+        at = _since(at, start) if at else at
+        return f"{_beginning(name)}{step.order},{_quoted(holder)},{at}"
+    return _beginning(name) + _encode(_step_row(step, start))
 
 
 def _step_row(step: StepState, start: int) -> list[Any]:
@@ -229,7 +240,7 @@ def _step(row: list[Any], start: int) -> StepState:
 
 
 def _lane_row(lane: PhaseState, start: int) -> list[Any] | tuple[()]:
-    if lane is _IDLE or lane == _IDLE:
+    if lane is _IDLE:
         return ()
     row = list(_lane_values(lane))
     for place in _LANE_TIMES:

@@ -150,8 +150,11 @@ class _Writes:
 
     def add(self, command: str, key: str, *args: str | int) -> None:
         """Add a write; one that is too long for Lua in several pieces."""
-        place = self._place(key, _TYPES.get(command, "zset"))
-        for start in range(0, max(len(args), 1), _MOST):
+        place = self._places.get(key) or self._place(key, _TYPES.get(command, "zset"))
+        if len(args) <= _MOST:
+            self._writes += (command, place, len(args), *args)
+            return
+        for start in range(0, len(args), _MOST):
             piece = args[start : start + _MOST]
             self._writes += (command, place, len(piece), *piece)
 

@@ -9,6 +9,7 @@ start of the run, which the event of its start names.  All others are written as
 from __future__ import annotations
 
 import json
+from json.encoder import encode_basestring_ascii as _quoted
 from typing import TYPE_CHECKING, Any
 
 from celeriac.machine import Event, EventKind
@@ -59,7 +60,8 @@ def _short(event: Event, start: int) -> str | None:
         code = _CODES.get((kind, event.phase))
         if code is None or event.attempt != 1 or (data and data.keys() != {"holder"}):
             return None
-        return _encode([event.at - start, code, event.step, *data.values()])
+        holder = f",{_quoted(data['holder'])}" if data else ""
+        return f'[{event.at - start},"{code}",{_quoted(event.step)}{holder}]'
     if kind is EventKind.STARTED and tuple(data) == _START and event.at == start:
         return _encode([start, _STARTED, *data.values()])
     if kind is EventKind.FINISHED and data.keys() == {"outcome"}:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import select
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import redis
@@ -32,7 +33,9 @@ class Pool:
 
     def _begin(self) -> None:
         self._pid = os.getpid()
-        self._room = threading.Semaphore(self._most)
+        self._changed = threading.Condition()
+        self._made = 0  # connections that are idle or in use
+        self._waiting = 0  # callers who found all of them busy
         self._idle: list[Any] = []  # the one that was used last is the last
 
     def take(self) -> Any:
@@ -42,34 +45,62 @@ class Pool:
         """
         if os.getpid() != self._pid:
             self._begin()  # what there is belongs to the process that has forked this one
-        if not self._room.acquire(timeout=self._timeout):
-            raise redis.ConnectionError("No connection available.")
-        try:
-            return self._known() or self._make()
-        except BaseException:  # a time limit may strike here too
-            self._room.release()
-            raise
+        link = self._known()
+        return self._another() if link is None else link
 
     def _known(self) -> Any:
         try:
             link = self._idle.pop()
         except IndexError:
             return None
-        if _is_stale(link):
-            link.disconnect()  # and it connects again when it is used
+        try:
+            if _is_stale(link):
+                link.disconnect()  # and it connects again when it is used
+        except BaseException:  # a time limit may strike here too
+            self._forget()
+            raise
         return link
+
+    def _another(self) -> Any:
+        """Make a connection, or wait for one: none is idle."""
+        give_up = time.monotonic() + self._timeout
+        with self._changed:
+            self._waiting += 1  # before it looks again: who gives one back may not have seen it
+            try:
+                # One that was given back may be taken by somebody who has not waited.
+                while (link := self._known()) is None and self._made >= self._most:
+                    if not self._changed.wait(max(0.0, give_up - time.monotonic())):
+                        raise redis.ConnectionError("No connection available.")
+                if link is not None:
+                    return link
+                self._made += 1
+            finally:
+                self._waiting -= 1
+        try:
+            return self._make()
+        except BaseException:
+            self._forget()
+            raise
+
+    def _forget(self) -> None:
+        with self._changed:
+            self._made -= 1
+            self._changed.notify()
 
     def give_back(self, link: Any, *, broken: bool = False) -> None:
         """Let others use a connection; whatever was on its way on a *broken* one is forgotten."""
         if broken:
             link.disconnect()
         self._idle.append(link)
-        self._room.release()
+        if self._waiting:
+            with self._changed:
+                self._changed.notify()
 
     def close(self) -> None:
         """End all connections that nobody uses; the next use makes new ones."""
         while self._idle:
             self._idle.pop().disconnect()
+            self._forget()
 
 
 def _is_stale(link: Any) -> bool:

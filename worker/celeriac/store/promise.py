@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -39,8 +40,10 @@ class Snapshot(NamedTuple):
     fields: Mapping[str, str]  # the payload fields asked for, as far as they exist
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+_NOTHING: Mapping[Any, Any] = MappingProxyType({})
+
+
+class Change(NamedTuple):
     """What one commit writes.
 
     `before` is the run as it was read (None: there was none); its version is compared.
@@ -50,8 +53,8 @@ class Change:
     run: Run
     events: Sequence[Event]
     wake_at: int | None  # ms; None: at rest, and no longer in the wake index
-    fields: Mapping[str, str] = field(default_factory=dict)  # payloads to write
-    leases: Mapping[Lease, int] = field(default_factory=dict)  # to add: expiry in ms
+    fields: Mapping[str, str] = _NOTHING  # payloads to write
+    leases: Mapping[Lease, int] = _NOTHING  # to add: expiry in ms
     released: Sequence[Lease] = ()  # to remove
     lapsed: tuple[Lease, int] | None = None  # guard: this lease must still expire at this ms
     plan: Plan | None = None  # to be kept with the run, if it is not kept yet

@@ -61,7 +61,11 @@ class Scripts:
 
     def run(self, script: Script, call: Call, *, beyond_full: bool = True) -> Any:
         """Run *script* and return its answer; *beyond_full*: also at `maxmemory`."""
-        return self.run_all(script, (call,), beyond_full=beyond_full)[0]
+        digest = self._digest(script, beyond_full)
+        answer = self._connection.try_all((_evalsha(digest, call),))[0]
+        if isinstance(answer, NoScriptError):  # nothing was done
+            return self.run_all(script, (call,), beyond_full=beyond_full)[0]
+        return self._connection.check([answer])[0]
 
     def run_all(
         self, script: Script, calls: Sequence[Call], *, beyond_full: bool = True
@@ -86,7 +90,7 @@ class Scripts:
         return answers
 
     def _try(self, script: Script, calls: Sequence[Call], beyond_full: bool) -> list[Any]:
-        digest = self._of(script, beyond_full).digest
+        digest = self._digest(script, beyond_full)
         return self._connection.try_all(_evalsha(digest, call) for call in calls)
 
     def _load_and_try(self, script: Script, calls: Sequence[Call], beyond_full: bool) -> list[Any]:
@@ -109,6 +113,10 @@ class Scripts:
             for command, answer in zip(commands, answers, strict=True)
             if command[0] != "SCRIPT"
         ]
+
+    def _digest(self, script: Script, beyond_full: bool) -> str:
+        whole = beyond_full and self._flags
+        return script.beyond_full_digest if whole else script.plain_digest
 
     def _of(self, script: Script, beyond_full: bool) -> _Variant:
         if beyond_full and self._flags:

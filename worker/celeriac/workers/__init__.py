@@ -6,7 +6,7 @@ defined and steered.
 Its files, from the ground up::
 
     headers | heartbeat | limits | presence | queue_length | quorum | renewal | retries
-        | sweep_watch | urls
+        | sweep_watch | urls | windows
     < queue_name < canvas | progress < intake | queues | supervision | tls
     < leases | preflight | whereabouts < runtime < ahead < passage < edge | report < tasks
     < adoption

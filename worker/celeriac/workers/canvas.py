@@ -18,19 +18,19 @@ from celery.exceptions import QueueNotFound
 from kombu.exceptions import OperationalError
 
 from celeriac.engine import Backlog, BrokerAway
-from celeriac.machine import Dispatch, one_by_one
 from celeriac.observing import clean, log, title
 from celeriac.workers.headers import HEADER, parse_header
 from celeriac.workers.queue_length import queue_length
 from celeriac.workers.queue_name import QUEUE, own_queue
+from celeriac.workers.windows import window
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from celery import Celery
     from celery.canvas import Signature
 
-    from celeriac.machine import Node, Phase, Plan, Run
+    from celeriac.machine import Dispatch, Node, Phase, Plan, Run
 
 #: The errback that sends what is due.
 ERRBACK = "celeriac.compensate"
@@ -48,8 +48,9 @@ _PLACE = ("queue", "exchange", "routing_key")
 class CeleryDispatcher:
     """Sends what is due as Celery chains."""
 
-    def __init__(self, app: Celery) -> None:
-        self._app = app
+    def __init__(self, app: Celery, run_ahead: Callable[[], int] = lambda: 0) -> None:
+        """*run_ahead* tells how many steps a worker may take up on one message: 0 is none."""
+        self._app, self._run_ahead = app, run_ahead
         self._own_queue = ""  # asked for when it is first needed
         self._here = threading.local()
 
@@ -107,8 +108,9 @@ class CeleryDispatcher:
 
     def links(self, plan: Plan, run: Run, dispatch: Dispatch) -> list[Signature]:
         """The messages that travel in one chain, beginning with that of *dispatch*."""
-        errback = self._errback(run)
-        return [self.signature(plan, run, link, errback) for link in window(plan, run, dispatch)]
+        errback, ahead = self._errback(run), self._run_ahead() > 0
+        links = window(plan, run, dispatch, _WINDOW, ahead=ahead)
+        return [self.signature(plan, run, link, errback) for link in links]
 
     def signature(
         self, plan: Plan, run: Run, dispatch: Dispatch, errback: Signature | None = None
@@ -266,17 +268,6 @@ def task_id(run: Run, step: str, phase: Phase, attempt: int) -> str:
     lane = run.step(step).lane(phase)
     again = f".{lane.sends + 1}" if lane.sends and attempt == lane.attempt + 1 else ""
     return f"{run.key}:{step}:{'' if phase == 'do' else 'undo:'}{attempt}{again}"
-
-
-def window(plan: Plan, run: Run, first: Dispatch) -> Iterator[Dispatch]:
-    """The attempts that travel in one chain, beginning with *first*."""
-    yield first
-    for count, name in enumerate(one_by_one(plan, run, first.step, first.phase), start=2):
-        # A chain passes no priority on: a step that has one is sent by itself.
-        if count > _WINDOW or (first.phase == "do" and plan.by_name[name].priority is not None):
-            return
-        attempt = run.step(name).lane(first.phase).attempt + 1
-        yield Dispatch(name, first.phase, attempt, first.at)
 
 
 def carries_on(rest: Any, dispatch: Dispatch) -> bool:

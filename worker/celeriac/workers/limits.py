@@ -14,13 +14,13 @@ import os
 import signal
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from billiard.exceptions import SoftTimeLimitExceeded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from types import FrameType
 
 #: Where a request says which limits its own attempt has: [soft, hard], in seconds.
@@ -96,15 +96,9 @@ class SoftLimit:
         self._deadline = None
         return struck
 
-    @contextmanager
-    def within(self, seconds: float | None) -> Iterator[None]:
+    def within(self, seconds: float | None) -> AbstractContextManager[None]:
         """Be armed for the length of a `with`, or until disarmed; None: not at all."""
-        if seconds is not None:
-            self.arm(seconds)
-        try:
-            yield
-        finally:
-            self.disarm()
+        return _Within(self, seconds)
 
     def _wait(self) -> None:
         main = threading.main_thread().ident
@@ -130,6 +124,22 @@ class SoftLimit:
         if self._armed:
             self._armed, self._struck_once = False, True
             raise SoftTimeLimitExceeded
+
+
+class _Within(AbstractContextManager[None]):
+    """The time in which a limit may strike.  A class, since each attempt has one."""
+
+    __slots__ = ("_limit", "_seconds")
+
+    def __init__(self, limit: SoftLimit, seconds: float | None) -> None:
+        self._limit, self._seconds = limit, seconds
+
+    def __enter__(self) -> None:
+        if self._seconds is not None:
+            self._limit.arm(self._seconds)
+
+    def __exit__(self, *_: object) -> None:
+        self._limit.disarm()
 
 
 soft_limit = SoftLimit()

@@ -29,6 +29,8 @@ _HEAD = struct.Struct("<QQII")  # number, process, length, checksum
 _FLAGS = 64  # bytes before the first row
 _STOP, _EVENTS = 0, 1  # places of the flags
 
+_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False, ensure_ascii=False).encode
+
 
 class Position(NamedTuple):
     """The attempt that a message has got to."""
@@ -163,8 +165,7 @@ class Progress:
 
 
 def _dumped(position: Position) -> bytes:
-    text = json.dumps(position, separators=(",", ":"), check_circular=False, ensure_ascii=False)
-    return text.encode(errors="surrogatepass")
+    return _encode(position).encode(errors="surrogatepass")
 
 
 def _loaded(text: bytes) -> Position:

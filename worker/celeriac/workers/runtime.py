@@ -50,7 +50,7 @@ class Runtime:
                 "Sagas(Celery('shop', broker='redis://localhost:6379/0'))"
             )
         self.app = app
-        self.dispatcher = CeleryDispatcher(app)
+        self.dispatcher = CeleryDispatcher(app, lambda: self.engine.terms.run_ahead)
         self.deaths: deque[Lease] = deque()  # attempts whose pool child is gone; the keeper reads
         self.progress: Progress | None = None  # of a worker whose children run ahead
         self.places: dict[str, Any] = {}  # by task, in this process; see `ahead`
@@ -127,7 +127,7 @@ class Runtime:
 
     def new_holder(self) -> str:
         """The nonce of a claim; it begins with the id of the worker, if there is one."""
-        return self.worker_id + secrets.token_urlsafe(4)
+        return self.worker_id + os.urandom(4).hex()
 
     def count(self, observer: Observer) -> None:
         """Let *observer* hear everything from now on, and also how long the store takes."""
