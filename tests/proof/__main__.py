@@ -62,7 +62,11 @@ PARTS = (
     Part("crash", "real processes die at every named point", ("tests/crash", "tests/proof")),
     Part("durability", "what a killed or cut Redis keeps", ("tests/durability",), 2),
     Part("upgrade", "runs of an older version, read and finished", ("tests/upgrade",)),
-    Part("brokers", "RabbitMQ killed, and out of patience", ("tests/workers/test_rabbitmq.py",)),
+    Part(
+        "brokers",
+        "RabbitMQ, files, and a broker with the limits of SQS",
+        ("tests/workers/test_rabbitmq.py", "tests/workers/test_transports.py"),
+    ),
     Part("security", "forged messages, secrets, nothing evaluated", ("tests/security",), 2),
     Part("celery", "Celery's own tests, with every task adopted", ("tests/celery_suite",)),
     Part("chaos", "everything at once, then healed and checked", program=("tests.chaos",)),

@@ -241,6 +241,8 @@ def build(
 
     *state_url* is a Redis for the runs, where it is not the broker's; *conf* are further settings.
     """
+    if url.startswith("limited:"):
+        import_module("tests.workers.limited_transport")  # makes it known to kombu
     ledger, limit = Ledger(folder / "ledger.db"), os.environ.get("KIT_RATE_LIMIT")
     transport = json.loads(os.environ.get("KIT_TRANSPORT", "{}"))
     app = Celery("kit", broker=url, set_as_current=False)
