@@ -62,7 +62,7 @@ class World:
         env: Mapping[str, str] | None = None,
     ) -> Process:
         """Start a worker and wait until it is ready; *env* is added to its environment."""
-        env = {**self._env(KIT_WITHOUT=without), **(env or {})}
+        env = {**self.environment(KIT_WITHOUT=without), **(env or {})}
         return self.processes.worker(name, *args, env=env, children=children)
 
     def supervise(self) -> list[str]:
@@ -80,13 +80,14 @@ class World:
 
     def beat(self, name: str = "beat") -> Process:
         """Start a beat and wait until it has started."""
-        return self.processes.beat(name, self._env())
+        return self.processes.beat(name, self.environment())
 
     def celery(self, name: str, *words: str, says: str = "", **extra: str) -> Process:
         """Start a command of Celery, and wait until it says something, if it is to."""
-        return self.processes.celery(name, *words, env=self._env(**extra), says=says)
+        return self.processes.celery(name, *words, env=self.environment(**extra), says=says)
 
-    def _env(self, **extra: str) -> dict[str, str]:
+    def environment(self, **extra: str) -> dict[str, str]:
+        """What its processes find in their environment, with *extra*."""
         kit = {"KIT_BROKER": self._broker, "KIT_STATE": self._state, "KIT_FOLDER": str(self.folder)}
         return environment(**kit, KIT_CONF=json.dumps(self._conf), **extra)
 
