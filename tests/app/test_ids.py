@@ -8,8 +8,8 @@ from __future__ import annotations
 import pytest
 from celery import Celery
 
-from celeriac import Flow, InputInvalid, Sagas, StepContext
-from celeriac.app.inputs import checked_id
+from celeriac import Flow, InputInvalid, RunNotFound, Sagas, StepContext
+from celeriac.app.inputs import checked_id, checked_tags
 from celeriac.testing import Lab
 from tests.machine.story import Story, saga
 
@@ -37,6 +37,21 @@ def test_what_is_no_id(run_id: object) -> None:
     """What cannot be shown, or could be taken for another run's second life, is refused."""
     with pytest.raises(InputInvalid, match="id: "):
         checked_id(run_id)
+
+
+def test_what_no_run_can_be_called_is_not_looked_up() -> None:
+    """Undecodable bytes of a command line are no run, and None is no text."""
+    sagas = Sagas(Celery("shop", broker="redis://nowhere:1/0", set_as_current=False))
+    with pytest.raises(RunNotFound):
+        sagas.run("order-\udcff")
+    with pytest.raises(InputInvalid, match="id: give the id of a run as text, not None"):
+        sagas.run(None)  # type: ignore[arg-type]  # on purpose
+
+
+def test_tags_are_a_mapping() -> None:
+    """A list of names is no label."""
+    with pytest.raises(InputInvalid, match="tags: give a mapping, such as"):
+        checked_tags(["region"])  # type: ignore[arg-type]  # on purpose
 
 
 def test_no_other_run_has_the_keys_of_a_second_life() -> None:

@@ -19,6 +19,7 @@ from celeriac.app import (
     find_runs,
     handle_of,
     inputs_of,
+    looked_up,
     offload,
     prepare_purge,
     prepare_start,
@@ -180,7 +181,7 @@ class Sagas:
 
     def run(self, run_id: str) -> RunHandle[Any]:
         """Return the handle of a run; raise RunNotFound if there is none."""
-        handle = self._handle(run_id)
+        handle = self._handle(looked_up(run_id))
         saga = self._sagas.get(handle._read()[0].saga)  # noqa: SLF001 -- one family
         return saga._handle(run_id) if saga else handle  # noqa: SLF001
 

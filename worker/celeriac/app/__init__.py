@@ -17,7 +17,7 @@ from celeriac.app.defining import Definitions
 from celeriac.app.finding import FailureFilter, find_runs, handle_of, prepare_purge
 from celeriac.app.handles import RunHandle, dump_plain
 from celeriac.app.hindrances import Hindrance, find_hindrances
-from celeriac.app.inputs import inputs_of
+from celeriac.app.inputs import inputs_of, looked_up
 from celeriac.app.instruments import Instruments, count_into, serve_store
 from celeriac.app.offload import offload
 from celeriac.app.pages import Page
@@ -41,6 +41,7 @@ __all__ = [
     "handle_of",
     "inputs_of",
     "kinds",
+    "looked_up",
     "matching",
     "offload",
     "prepare_purge",

@@ -12,14 +12,15 @@ import os
 import re
 import time
 import uuid
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from celeriac.errors import InputInvalid
+from celeriac.errors import InputInvalid, RunNotFound
 from celeriac.machine import RunStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from celeriac.authoring import Shape
 
@@ -75,8 +76,24 @@ def checked_id(run_id: object) -> str:
     return run_id
 
 
+def looked_up(run_id: object) -> str:
+    """Return the id of a run that may exist; RunNotFound for a text that no run can have.
+
+    Raises InputInvalid for what is no text.
+    """
+    if not isinstance(run_id, str):
+        raise InputInvalid(f"id: give the id of a run as text, not {run_id!r}")
+    try:
+        run_id.encode()
+    except UnicodeEncodeError:  # half of a character, as undecodable bytes on a command line are
+        raise RunNotFound(run_id) from None
+    return run_id
+
+
 def checked_tags(tags: Mapping[str, str] | None) -> tuple[tuple[str, str], ...]:
     """Return tags in the order of their names; raise InputInvalid for what cannot be one."""
+    if tags is not None and not isinstance(tags, Mapping):
+        raise InputInvalid(f"tags: give a mapping, such as {{'region': 'eu'}}, not {tags!r}")
     for key, value in (tags or {}).items():
         for text in (key, value):
             if not isinstance(text, str) or not text.isprintable() or len(text) > _LONGEST_TAG:
