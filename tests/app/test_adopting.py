@@ -14,7 +14,7 @@ import pytest
 from celery import Celery, Task, shared_task
 from celery._state import _on_app_finalizers
 
-from celeriac import Flow, Sagas
+from celeriac import Flow, Sagas, StepFailed
 from celeriac.workers import SagaTask
 
 if TYPE_CHECKING:
@@ -186,3 +186,23 @@ def test_an_app_with_sagas_is_freed() -> None:
     del shop, sagas
     gc.collect()
     assert gone() is None
+
+
+@pytest.mark.parametrize("throws", [OSError, [OSError], (OSError, (KeyError,))])
+def test_what_a_task_may_throw_is_one_class_or_several(throws: Any) -> None:
+    """As Celery takes it: where a task could not be adopted, its runs would wait for ever."""
+    app = Celery("shop", broker="redis://127.0.0.1:1/0", set_as_current=False)
+    sagas = Sagas(app)
+
+    @app.task(name="shop.fetch", throws=throws, shared=False)  # type: ignore[untyped-decorator]
+    def fetch() -> None:
+        """Fetch something."""
+
+    def get(flow: Flow) -> None:
+        flow.step(fetch)
+
+    sagas.saga(get)
+    task = app.tasks["shop.fetch"]
+    assert isinstance(task, SagaTask)
+    assert isinstance(OSError(), task.throws)
+    assert isinstance(StepFailed("order-1"), task.throws)

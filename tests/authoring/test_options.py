@@ -46,6 +46,9 @@ def undo() -> None:
         ({"retry_backoff": True}, r"retry=Retry\("),
         ({"default_retry_delay": 3}, r"retry=Retry\("),
         ({"retry": 3}, r"retry must be a Retry, not 3: write retry=Retry\(max_attempts=3\)"),
+        ({"ahead": 0}, "ahead must be True or False, not 0"),
+        ({"name": 5}, "name is printable text, not 5"),
+        ({"name": "pay\n"}, r"name is printable text, not 'pay\\n'"),
         ({"retry": 0}, r"not 0: write retry=Retry\(max_attempts=1\)"),
         ({"retry": False}, r"not False: write retry=Retry\(max_attempts=1\)"),
         ({"retry": True}, r"not True: write retry=Retry\(max_attempts=5\)"),
@@ -63,6 +66,21 @@ def test_what_is_not_an_option_is_refused(options: dict[str, Any], message: str)
         message = "unknown option 'efect': there are name, timeout, retry"
     with pytest.raises(DefinitionError, match=message):
         sagas.step(work).compensation(**options)(undo)
+
+
+def test_yes_and_no_are_no_text() -> None:
+    """The text "no" would count as yes."""
+    with pytest.raises(DefinitionError, match="pivot must be True or False, not 'no'"):
+        made().step(pivot="no")(work)  # type: ignore[call-overload]  # on purpose
+    with pytest.raises(DefinitionError, match="jitter must be True or False, not 'no'"):
+        Retry(jitter="no")  # type: ignore[arg-type]  # on purpose
+
+
+@pytest.mark.parametrize("name", ["a\nb", "\ud800"])
+def test_a_saga_has_a_name_that_can_be_printed(name: Any) -> None:
+    """And looked for on the command line."""
+    with pytest.raises(DefinitionError, match="name is printable text, not "):
+        made().saga(name=name)(work)
 
 
 @pytest.mark.parametrize("name", ["effect", "on_unknown", "pivot"])

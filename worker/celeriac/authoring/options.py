@@ -79,6 +79,19 @@ class StepOptions:
         return {name: value for name, value in found.items() if value is not None}
 
 
+def check_flags(step: str, **flags: Any) -> None:
+    """Raise DefinitionError for what is neither True nor False: "no" would count as yes."""
+    for name, value in flags.items():
+        if not isinstance(value, bool):
+            raise DefinitionError(f"{name} must be True or False, not {value!r}", step=step)
+
+
+def check_named(name: Any, *, step: str | None = None) -> None:
+    """Raise DefinitionError for a name that nobody could print or look for."""
+    if name is not None and not (isinstance(name, str) and name.isprintable()):
+        raise DefinitionError(f"name is printable text, not {name!r}", step=step)
+
+
 def check_task_options(options: Mapping[str, Any], own: Collection[str], step: str) -> None:
     """Raise DefinitionError, with a suggestion, for what is not an option of a Celery task.
 

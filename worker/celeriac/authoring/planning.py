@@ -17,7 +17,7 @@ from celeriac.authoring.calling import planning
 from celeriac.authoring.choosing import Chooser
 from celeriac.authoring.compensations import Compensation
 from celeriac.authoring.flow import Flow
-from celeriac.authoring.options import SAGA, one_of, optional_ms, refuse_option
+from celeriac.authoring.options import SAGA, check_named, one_of, optional_ms, refuse_option
 from celeriac.authoring.placeholders import Placeholder
 from celeriac.authoring.signatures import Shape
 from celeriac.authoring.steps import Step, check_plain, is_celery_task
@@ -57,6 +57,7 @@ def plan_saga(  # noqa: PLR0913 -- all that can be said of a saga
     for option in unknown:
         refuse_option(option, SAGA, saga=name)
     try:
+        check_named(name)
         shape = _shape_of_saga(function)
         head = {
             "saga": name,

@@ -16,6 +16,8 @@ from celeriac.authoring.compensations import C, Compensation, R, check_types, no
 from celeriac.authoring.options import (
     COMPENSATION,
     STEP,
+    check_flags,
+    check_named,
     check_task_options,
     optional_ms,
     retry_rule,
@@ -135,6 +137,8 @@ class Step(Generic[P, C, R]):
         options: Mapping[str, Any],
     ) -> Compensation[U, S]:
         self._check_free()
+        check_named(name, step=self.name)
+        check_flags(self.name, ahead=ahead)
         _check_function(function, f"the compensation of step {self.name}")
         shape = _named_shape(function, self.name)
         wants = wanted(self.name, self.shape, shape)
@@ -193,7 +197,9 @@ def define_step(  # noqa: PLR0913 -- all that can be said of a step
 
     *register* gets the function, its name (None: Celery's own choice) and Celery's options.
     """
-    label = name or str(getattr(function, "__name__", function))
+    label = str(name) if name else str(getattr(function, "__name__", function))
+    check_named(name, step=label)
+    check_flags(label, pivot=pivot, ahead=ahead)
     _check_function(function, f"step {label}")
     if effect not in get_args(Effect):
         raise DefinitionError(

@@ -92,6 +92,8 @@ class Retry:
             raise DefinitionError(
                 f"backoff must be 'none', 'linear' or 'exponential', not {self.backoff!r}"
             )
+        if not isinstance(self.jitter, bool):
+            raise DefinitionError(f"jitter must be True or False, not {self.jitter!r}")
         self.rule()
 
     def rule(self) -> RetryRule:

@@ -258,7 +258,9 @@ def adopt(task: Any, shape: Shape, runtime: Runtime, *, own: bool = False) -> No
         # A task with a request class of its own keeps it; its deaths show a little later.
         "Request": REQUEST if kind.Request == Task.Request else kind.Request,
         "Strategy": STRATEGY if kind.Strategy == Task.Strategy else kind.Strategy,
-        "throws": (*tuple(kind.throws or ()), StepFailed),
+        # One class, too, is what Celery asks an error for.
+        "throws": ((kind.throws,) if isinstance(kind.throws, type) else tuple(kind.throws or ()))
+        + (StepFailed,),
     }
     # Celery calls one of the two, whichever there is; only that one is ours.
     called = bool(task_has_custom(task, "__call__"))
