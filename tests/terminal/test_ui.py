@@ -54,6 +54,8 @@ def test_it_serves_until_a_signal(
             asked = {"saga": "ping", "id": "o-1"}
             assert client.post("/api/runs", json=asked).status_code == 202
             assert re.search("o-1", client.get("/runs").text)
+            examined = client.get("/system", params={"doctor": "1"})
+            assert (examined.status_code, "errors" in examined.text) == (200, True)  # no worker
         assert httpx2.get(f"{base}/api/runs").status_code == (401 if login else 200)
         ui.send_signal(signal.SIGTERM)
         assert ui.wait(PATIENCE) in (0, -signal.SIGTERM)

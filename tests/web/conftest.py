@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
+import uvicorn
 from starlette.testclient import TestClient
 
 from celeriac.web import Caller, Role, create_app
@@ -12,6 +15,8 @@ from tests.in_memory import keep_in_memory
 from tests.web import shop
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from celeriac.store.memory import MemoryStore
 
 
@@ -43,3 +48,17 @@ def as_role(store: MemoryStore) -> AsRole:  # noqa: ARG001 -- it is the shop tha
 def client(as_role: AsRole) -> TestClient:
     """An administrator's client."""
     return as_role(Role.ADMIN)
+
+
+@pytest.fixture
+def address(store: MemoryStore) -> Iterator[str]:  # noqa: ARG001 -- it is the shop that is asked
+    """Where the shop is served."""
+    app = create_app(shop.sagas, identify=lambda _: Caller("ada", Role.ADMIN))
+    listener = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(app, log_level="error", lifespan="off", timeout_graceful_shutdown=1)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    server.should_exit = True
+    thread.join(60)

@@ -272,6 +272,8 @@ def test_without_a_login_nothing_is_served_to_others() -> None:
         ({"Sec-Fetch-Site": "cross-site"}, 403),
         ({"Sec-Fetch-Site": "same-site"}, 403),
         ({"Sec-Fetch-Site": "same-origin", "Origin": "http://testserver"}, 202),
+        ({"Sec-Fetch-Site": "same-origin", "Origin": "null"}, 202),
+        ({"Sec-Fetch-Site": "none", "Origin": "http://evil.example"}, 403),
     ],
 )
 def test_a_page_of_another_site_cannot_act(
@@ -318,7 +320,7 @@ def test_every_answer_has_its_headers(as_role: AsRole) -> None:
         headers = client.get(path).headers
         assert headers["Content-Security-Policy"].startswith("default-src 'none'")
         assert headers["X-Frame-Options"] == "DENY"
-        assert headers["Referrer-Policy"] == "no-referrer"
+        assert headers["Referrer-Policy"] == "same-origin"
         assert headers["Cache-Control"] == "no-store"
 
 

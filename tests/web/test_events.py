@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import json
 import queue
-import socket
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import httpx2
 import pytest
-import uvicorn
 
 from celeriac import StoreUnavailable
-from celeriac.web import Caller, Role, create_app
 from celeriac.web.run_watch import _MOST
 from tests.web import shop
 
@@ -28,20 +25,6 @@ if TYPE_CHECKING:
     from celeriac.store.memory import MemoryStore
 
 PATIENCE = 60  # seconds: a loaded machine is slow, and nothing here takes long by itself
-
-
-@pytest.fixture
-def address(store: MemoryStore) -> Iterator[str]:  # noqa: ARG001 -- it is the shop that is asked
-    """Where the shop is served."""
-    app = create_app(shop.sagas, identify=lambda _: Caller("ada", Role.VIEWER))
-    listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(app, log_level="error", lifespan="off", timeout_graceful_shutdown=1)
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    server.should_exit = True
-    thread.join(PATIENCE)
 
 
 class Stream:

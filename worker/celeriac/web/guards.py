@@ -33,7 +33,8 @@ HEADERS = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
+    # Not `no-referrer`: a browser then hides the Origin of our own forms too.
+    "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
@@ -114,8 +115,9 @@ def _same_origin(headers: Headers, host: str, others: frozenset[str]) -> bool:
     origin = headers.get("Origin")
     if origin is not None and origin in others:
         return True
-    if headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none"):
-        return False
+    site = headers.get("Sec-Fetch-Site", "none")  # no page can forge it, but not all servers get it
+    if site != "none":
+        return site == "same-origin"
     return origin is None or urlsplit(origin).netloc.lower() == host.lower()
 
 

@@ -1,0 +1,124 @@
+"""The pages in a real browser: Chromium, where there is one.
+
+Owns: that pages go on by themselves, work with the keyboard alone and without scripts, break no
+policy and fit each screen; a picture of each is kept in the folder that CELERIAC_PICTURES names.
+Refuses to know: what stands on them.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.web import shop
+from tests.web.browser import FOUND, Browser
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.skipif(
+    FOUND is None and "CI" not in os.environ, reason="there is no Chromium here"
+)
+PATHS = {
+    "overview": "/",
+    "runs": "/runs",
+    "run": "/runs/failed?step=charge",
+    "sagas": "/sagas",
+    "system": "/system",
+}
+
+
+@pytest.fixture(scope="module")
+def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A browser for all tests."""
+    browser = Browser(tmp_path_factory.mktemp("profile"))
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def browser(tab: Browser, address: str) -> Iterator[Browser]:  # noqa: ARG001 -- it outlives the page
+    """The browser, with scripts, in a window of the usual size; it must complain of nothing."""
+    tab.scripts(on=True)
+    tab.size(1280, 1000)
+    tab.complaints.clear()
+    yield tab
+    complaints = list(tab.complaints)
+    tab.open("about:blank")  # a page that is left open complains that the server has ended
+    assert complaints == []
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_a_page_fits_each_screen(browser: Browser, address: str, name: str, tmp_path: Path) -> None:
+    """Nothing is cut off or scrolls sideways from 360 to 2560 pixels, light and dark."""
+    for make in (shop.running, shop.completed, shop.failed, shop.unsure, shop.paused):
+        make(make.__name__)
+    shop.running("o" * 200)
+    shop.completed("مرحبا-42")
+    folder = Path(os.environ.get("CELERIAC_PICTURES", tmp_path))
+    for width in (360, 1280, 2560):
+        for dark in (False, True):
+            browser.size(width, 1000, dark=dark)
+            browser.open(address + PATHS[name])
+            assert browser.tell("document.documentElement.scrollWidth") <= width
+            path = folder / f"{name}-{width}-{'dark' if dark else 'light'}.png"
+            browser.picture(path)
+            assert path.stat().st_size > 0
+
+
+def test_a_run_goes_on_without_loading_the_page_again(browser: Browser, address: str) -> None:
+    """What happens is shown as it happens; a form that is open is left alone."""
+    shop.running("o-1")
+    browser.open(f"{address}/runs/o-1")
+    browser.tell("window.same = true")
+    shop.sagas.run("o-1").pause("lunch", by="ada")
+    browser.until("document.querySelector('.chip').innerText.includes('paused')")
+    assert browser.tell("window.same") is True
+    browser.tell("document.querySelector('details.act').open = true")
+    shop.sagas.run("o-1").resume(by="ada")
+    browser.tell("document.dispatchEvent(new Event('visibilitychange'))")
+    assert browser.tell("document.querySelector('.chip').innerText.includes('paused')") is True
+
+
+def test_a_run_is_settled_with_the_keyboard_alone(browser: Browser, address: str) -> None:
+    """Tab to the button, open it, give the reason, and it is done."""
+    shop.failed("o-1")
+    browser.open(f"{address}/")
+    for _ in range(30):
+        browser.press("Tab")
+        if browser.tell("document.activeElement.innerText || ''").startswith("Waive"):
+            break
+    browser.press("Enter", "\r")
+    browser.until("document.querySelector('details.act[open]') !== null")
+    browser.press("Tab")
+    browser.write("paid back by hand")
+    browser.press("Enter", "\r")
+    browser.until("location.search == '?done=waive' && document.readyState == 'complete'")
+    assert shop.sagas.run("o-1").status == "compensated"
+    assert "Done: waive." in browser.tell("document.body.innerText")
+
+
+def test_two_people_click_at_once(browser: Browser, address: str) -> None:
+    """The second finds out that the run has changed, and nothing of theirs is done."""
+    shop.failed("o-1")
+    browser.open(f"{address}/runs/o-1")
+    browser.tell("document.querySelector('details.act').open = true")  # so it is not refreshed
+    shop.sagas.run("o-1").waive("charge", "was first", by="ada")
+    before = shop.sagas.run("o-1").history()
+    browser.tell("document.querySelector('form[action$=retry] button').click()")
+    browser.until("document.body.innerText.includes('the run has changed since you looked')")
+    assert shop.sagas.run("o-1").history() == before
+    browser.complaints.clear()  # that the answer was 409
+
+
+def test_pages_work_without_scripts(browser: Browser, address: str) -> None:
+    """A button does what it says."""
+    shop.failed("o-1")
+    browser.scripts(on=False)
+    browser.open(f"{address}/runs/o-1")
+    browser.tell("document.querySelector('form[action$=retry] button').click()")
+    browser.until("location.search == '?done=retry' && document.readyState == 'complete'")
+    assert shop.sagas.run("o-1").status == "compensating"
