@@ -15,7 +15,8 @@ from celeriac.engine.attempts import Delivery
 from celeriac.engine.engine import Engine
 from celeriac.failure import Failure
 from celeriac.machine.commands import Fail, Start
-from celeriac.machine.plans import FromInput, FromStep, Node, Plan, Undo
+from celeriac.machine.expressions import FromInput, FromStep
+from celeriac.machine.plans import Node, Plan, Undo
 from celeriac.settings import Terms
 from celeriac.store.keys import shard_of
 from celeriac.store.redis import RedisStore

@@ -37,7 +37,7 @@ from typing_extensions import TypedDict
 from celeriac.authoring.annotations import accepts_none, as_json, fields_of, fits, fits_as_json
 from celeriac.authoring.placeholders import Placeholder, annotation_of, express, owner_of, source_of
 from celeriac.errors import DefinitionError
-from celeriac.machine.plans import Constant, DictOf, FromInput, FromStep, ListOf
+from celeriac.machine.expressions import Constant, DictOf, FromInput, FromStep, ListOf
 
 OWNER = object()
 T = TypeVar("T")

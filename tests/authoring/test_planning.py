@@ -32,7 +32,8 @@ from celeriac.authoring import (
 from celeriac.context import StepContext, current, entered
 from celeriac.errors import CommandRefused, DefinitionError, LeaseLost
 from celeriac.failure import Failure  # noqa: TC001 -- annotations are read when the program runs
-from celeriac.machine.plans import Constant, FromInput, FromStep, ListOf, Plan, RetryRule
+from celeriac.machine.expressions import Constant, FromInput, FromStep, ListOf
+from celeriac.machine.plans import Plan, RetryRule
 from celeriac.machine.policy import Retry
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ import pytest
 from celeriac.errors import Abort
 from celeriac.machine.commands import Cancel, Command, Pause, Resume
 from celeriac.machine.events import EventKind
-from celeriac.machine.plans import FromInput, FromStep, Undo
+from celeriac.machine.expressions import FromInput, FromStep
+from celeriac.machine.plans import Undo
 from celeriac.machine.runs import RunStatus
 from celeriac.store import Lease
 from tests.engine.driver import LEASE, Shop

@@ -12,7 +12,8 @@ import pytest
 
 from celeriac.app.handles import RunHandle
 from celeriac.errors import CommandRefused, InputInvalid, PayloadTooLarge
-from celeriac.machine.plans import FromStep, Plan, RetryRule
+from celeriac.machine.expressions import FromStep
+from celeriac.machine.plans import Plan, RetryRule
 from tests.engine.driver import Shop
 from tests.machine.story import saga, step
 

@@ -17,6 +17,7 @@ from celeriac.authoring import Shape
 from celeriac.engine import Archivist, AttemptFailure, Work, classify_error, perform, report
 from celeriac.errors import Abort
 from celeriac.failure import ends_who_tells
+from celeriac.machine.commands import RetryOwed
 from celeriac.machine.plans import Node, Plan
 from celeriac.machine.runs import RunStatus
 from celeriac.observing import log
@@ -98,9 +99,9 @@ def settled(error: BaseException, **how: Any) -> tuple[Shop, Fail, Failure]:
     at, work = shop()
     ended = perform(work, raising(error), classify_error, **how)
     assert isinstance(ended, AttemptFailure)
-    command, failure, _ = report(work, ended)
-    at.engine.fail(work.attempt, command, failure)
-    return at, command, failure
+    told = report(work, ended)
+    at.engine.fail(work.attempt, *told)
+    return at, told.command, told.failure
 
 
 @pytest.mark.parametrize(
@@ -120,7 +121,7 @@ def test_a_policy_can_name_what_is_not_an_exception() -> None:
         attempt = work.attempt
         node = attempt.node.model_copy(update={"retry": attempt.node.retry.model_copy(update=rule)})
         narrow = work._replace(attempt=attempt._replace(node=node))
-        command, _, _ = report(narrow, AttemptFailure(Own()))
+        command, *_ = report(narrow, AttemptFailure(Own()))
         assert not command.retryable
     assert at.run().status is RunStatus.RUNNING
 
@@ -225,7 +226,7 @@ def test_a_validator_that_raises_anything_had_no_effect(monkeypatch: pytest.Monk
     monkeypatch.setattr(Shape, "arguments", lambda *_: raising(Own())())
     ended = perform(work, lambda: "never", classify_error)
     assert isinstance(ended, AttemptFailure)
-    command, _, _ = report(work, ended)
+    command, *_ = report(work, ended)
     assert (command.kind, command.effect, command.retryable) == ("error", False, True)
 
 
@@ -244,3 +245,45 @@ def test_an_archive_may_raise_what_has_no_text() -> None:
     """What is told of an archive that failed does not depend on the text of its error."""
     told = Archivist(shop()[0].store, lambda _: None, payloads=False).told(Mute())
     assert told == "Mute: <no text: str() of Mute raised CancelledError>"
+
+
+class Answerless(Abort):
+    """Its answer cannot be had."""
+
+    @property
+    def answer(self) -> str:
+        """Tell nothing."""
+        raise RuntimeError
+
+    @answer.setter
+    def answer(self, value: str) -> None:
+        """Keep nothing."""
+
+
+def test_an_answer_that_cannot_be_had_is_none() -> None:
+    """The step has failed all the same."""
+    at, command, failure = settled(Answerless("declined"))
+    assert (command.answers, failure.message) == (False, "declined")
+    assert at.fields("ans:pay") == {}
+
+
+def test_an_answer_goes_with_the_failure_it_came_with() -> None:
+    """What a step said before an operator tried it once more is not told any longer."""
+    nodes = (
+        Node(name="reserve", task="shop.pay", pivot=True),
+        Node(name="pay", task="shop.pay", after=("reserve",), retry=budget()),
+    )
+    at = Shop(Plan(saga="place_order", params=(), nodes=nodes))
+    at.start()
+    at.engine.complete(at.next_attempt(), '"paid"')
+
+    def fails(error: Abort) -> dict[str, Any]:
+        work = Work(at.next_attempt(), at.engine, "shop.pay", Shape.of(lambda: None))
+        ended = perform(work, raising(error), classify_error)
+        assert isinstance(ended, AttemptFailure)
+        at.engine.fail(work.attempt, *report(work, ended))
+        return at.fields("ans:pay")
+
+    assert fails(Abort("declined", answer={"code": "05"})) == {"ans:pay": {"code": "05"}}
+    at.engine.command("order-42", RetryOwed("pay"))
+    assert fails(Abort("closed")) == {"ans:pay": None}

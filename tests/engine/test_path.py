@@ -13,7 +13,8 @@ import pytest
 from celeriac.errors import Abort, CommandRefused, OutputInvalid, RunConflict
 from celeriac.machine.commands import Start
 from celeriac.machine.events import EventKind
-from celeriac.machine.plans import Constant, DictOf, FromInput, FromStep, ListOf, Node, Plan, Undo
+from celeriac.machine.expressions import Constant, DictOf, FromInput, FromStep, ListOf
+from celeriac.machine.plans import Node, Plan, Undo
 from celeriac.machine.runs import RunStatus
 from celeriac.store import payloads
 from tests.engine.driver import GRACE, Shop

@@ -19,7 +19,8 @@ import pytest
 from celeriac.engine.retention import SETTLED, Archivist, Purge, Retention
 from celeriac.engine.sweep import Sweep
 from celeriac.errors import Abort, ConfigurationError, InputInvalid, StoreError, StoreUnavailable
-from celeriac.machine.plans import FromInput, Node, Plan, Undo
+from celeriac.machine.expressions import FromInput
+from celeriac.machine.plans import Node, Plan, Undo
 from celeriac.machine.runs import RunStatus
 from celeriac.store.memory import MemoryStore
 from celeriac.testing.clock import NOON

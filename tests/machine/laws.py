@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from celeriac.machine.runs import Run, StepState
     from celeriac.machine.transitions import Transition
 
-WAITING = (PhaseStatus.SCHEDULED, PhaseStatus.RETRYING)
+WAITING = (PhaseStatus.SCHEDULED, PhaseStatus.RETRYING, PhaseStatus.WAITING)
 PHASES: tuple[Phase, Phase] = ("do", "undo")
 
 
@@ -44,12 +44,17 @@ def check(plan: Plan, before: Run | None, command: Command, done: Transition, no
 
 def _check_event(plan: Plan, before: Run | None, after: Run, event: Event) -> None:
     assert after.version == (before.version if before else 0) + 1
+    if event.replaces:
+        assert before is not None
+        assert event.kind is EventKind.POSTPONED
+        assert 0 < event.replaces < before.version
     if before is None or after.epoch != before.epoch:
         return
     if event.kind is EventKind.CLAIMED:
         _check_claim(plan, before, event)
     if event.kind is EventKind.COMPENSATION_STARTED:
         assert not past_pivot(plan, before), "nothing backward past the pivot (I8)"
+    assert after.ended_by == before.ended_by or not before.ended_by
     for name, step in after.steps.items():
         old = before.step(name)
         assert step.may_have_effect >= old.may_have_effect, "unknown is sticky (I6)"
@@ -81,6 +86,7 @@ def _check_claim(plan: Plan, before: Run, event: Event) -> None:
     assert event.attempt == lane.attempt + 1, "each claim has a token of its own (I3)"
     if event.phase == "do":
         assert before.status is RunStatus.RUNNING, "nothing forward while compensating (I8)"
+        assert not before.ended_by, "nothing starts once a step has ended the run (I8)"
         waited_for = plan.by_name[event.step].after
         assert all(passed(plan, before, name) for name in waited_for), "I8"
         for guard in plan.by_name[event.step].guards:

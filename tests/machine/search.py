@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 FAULTS = (
     *("cancel", "stall", "crash", "crash in flight", "cut"),
     *("decline", "give up", "fumble", "retry", "waive", "terminate"),
-    *("pause", "resume", "skip", "stray", "restart", "find nothing"),
+    *("pause", "resume", "skip", "stray", "restart", "find nothing", "end the run", "postpone"),
 )
 #: What may go wrong in one world, and how often.  `stall` makes a zombie; `cut` is a step that
 #: reports its own timeout while its request is in the air; `fumble` fails after the effect.
@@ -36,10 +36,12 @@ WORLDS: dict[str, dict[str, int]] = {
     "a pause": {"cancel": 1, "fumble": 1, "pause": 1, "resume": 1},
     "doubled and forged messages": {"stray": 2, "cancel": 1, "fumble": 1, "pause": 1, "resume": 1},
     "a start anew": {"restart": 1, "stall": 2, "cancel": 1},
+    "a step that cannot say yet": {"cancel": 1, "stall": 1, "postpone": 2, "fumble": 1},
+    "a step that ends the run": {"cancel": 1, "stall": 1, "end the run": 1, "fumble": 1},
     "a step that is skipped": {"cancel": 1, "stall": 1, "crash in flight": 1, "skip": 1},
 }
 
-_WAITING = (PhaseStatus.SCHEDULED, PhaseStatus.RETRYING)
+_WAITING = (PhaseStatus.SCHEDULED, PhaseStatus.RETRYING, PhaseStatus.WAITING)
 
 
 def small_world(faults: dict[str, int], participant: Participant, **values: Any) -> Rules:
@@ -99,7 +101,7 @@ def _shape(world: World) -> Any:
         for name, s in run.steps.items()
     )
     quiet = max(0, run.compensate_not_before - now)
-    held = (run.epoch, run.status, run.why, run.failed_step, bool(run.paused), quiet)
+    held = (run.epoch, run.status, run.why, run.failed_step, run.ended_by, bool(run.paused), quiet)
     return (held, steps, world.bodies, world.flying, world.books, world.spent)
 
 
@@ -114,6 +116,7 @@ def _lane(lane: PhaseState, now: int) -> Any:
         lane.attempts_before_budget,
         lane.recompensate,
         lane.late,
+        lane.given_back,
     )
 
 

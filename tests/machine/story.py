@@ -77,6 +77,7 @@ class Story:
         self.now = NOON
         self.maybe_run: Run | None = None
         self.history: list[Event] = []
+        self.dropped = 0  # events that others took the place of
         self._holders: dict[tuple[int, str, Phase, int], str] = {}
 
     # --- looking -------------------------------------------------------------------------------
@@ -118,10 +119,13 @@ class Story:
         except (CommandRefused, RunConflict, RunExists):
             assert repr(before) == text
             raise
+        replaced = done.events[0].replaces if done.events else 0
+        del self.history[len(self.history) - replaced :]
+        self.dropped += replaced
         self.history += done.events
         self.maybe_run = done.run
         check(self.plan, before, command, done, self.now)
-        assert done.run.version == len(self.history)
+        assert done.run.version == len(self.history) + self.dropped
         return done
 
     def check_history(self) -> None:
@@ -162,6 +166,11 @@ class Story:
         step_, phase, number, holder, epoch = self._token(name, phase, attempt)
         told = {"error": "BankDown", **values}
         return self.give(Fail(step_, phase, number, holder, epoch, **told))
+
+    def postpone(self, name: str, delay: int = 30_000, **values: Any) -> Transition:
+        """Take an attempt of a step, which cannot say yet."""
+        self.claim(name)
+        return self.fail(name, kind="postpone", delay=delay, **values)
 
     def heartbeat(self, name: str, phase: Phase = "do", attempt: int | None = None) -> Transition:
         """Ask whether the attempt still counts."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from celeriac.machine.plans import Plan
 from celeriac.machine.runs import PhaseStatus
 from tests.machine.story import Story, budget, refused, saga, started, step
 from tests.machine.walk import with_pivot
@@ -201,3 +202,25 @@ def test_a_late_success_is_the_answer_to_either_question() -> None:
     assert not story.run.owed
     story.do("car")
     assert story.status == "completed"
+
+
+def test_what_ended_while_an_operator_was_asked_is_not_forgotten() -> None:
+    """What waits for it starts once the run goes on, whichever way the operator decided."""
+    asks = step("pack", on_unknown="operator", retry=budget(after_loss=False))
+    alone = asks.model_copy(update={"after": ()})
+    plan = Plan(
+        saga="trip",
+        nodes=(step("reserve"), step("charge"), alone, step("ship", after=("reserve", "charge"))),
+    )
+    for decide in (Story.skip, Story.complete):
+        story = Story(plan)
+        story.start()
+        for name in ("reserve", "charge", "pack"):
+            story.claim(name)
+        story.expire("pack")
+        story.complete("charge")
+        story.complete("reserve")
+        assert story.status == "failed"
+        assert [d.step for d in decide(story, "pack").dispatches] == ["ship"]
+        story.do("ship")
+        assert story.status == "completed"

@@ -45,6 +45,7 @@ from celeriac.machine.tables import (
 )
 from celeriac.machine.transitions import transition
 from tests.machine import (
+    test_answers,
     test_branches,
     test_choices,
     test_compensation,
@@ -150,6 +151,7 @@ STANDING = standing()
 THEMES = (
     *(test_forward, test_compensation, test_time, test_late_reports, test_operators),
     *(test_effects, test_holding, test_skipping, test_branches, test_choices),
+    test_answers,
 )
 
 each_command = pytest.mark.parametrize("command", EVERY_COMMAND, ids=str)
@@ -210,6 +212,7 @@ _MOVING = (
     EventKind.CLAIMED,
     EventKind.COMPLETED,
     EventKind.FAILED,
+    EventKind.POSTPONED,
     EventKind.LOST,
     EventKind.REOPENED,
     EventKind.RETRIED,
@@ -367,6 +370,7 @@ def test_a_history_folds_to_the_run() -> None:
     story = started("reserve", step("charge"), "ship", deadline=600_000)
     story.lose("reserve").do("reserve")
     story.give(Block("charge", "worker a does not know the task"))
+    story.postpone("charge", 1_000)
     story.claim("charge")
     story.fail("charge")
     story.pause()

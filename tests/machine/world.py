@@ -17,7 +17,8 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, NamedTuple
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from celeriac.errors import CommandRefused
 from celeriac.machine.commands import (
@@ -38,8 +39,8 @@ from celeriac.machine.commands import (
     Wake,
 )
 from celeriac.machine.events import Event, EventKind
-from celeriac.machine.runs import PhaseState, PhaseStatus, Run, RunStatus
-from celeriac.machine.schedule import past_pivot, turned
+from celeriac.machine.runs import PhaseState, PhaseStatus, Run, RunStatus, StepStatus
+from celeriac.machine.schedule import past_pivot, shown_step, turned
 from celeriac.machine.timing import SHORT_DELAY, due, overdue, waiting_lanes
 from celeriac.machine.transitions import Transition, transition
 from tests.machine.laws import PHASES, check
@@ -95,6 +96,15 @@ class Rules:
     budget: Mapping[str, int] = field(default_factory=dict)  # how often a verb; others: freely
     checked: bool = True  # every transition is held to the laws
 
+    @cached_property
+    def may_end(self) -> frozenset[str]:
+        """The steps that may end the run."""
+        return frozenset(
+            node.name
+            for node in self.plan.steps
+            if node.choice is None and self.plan.stands_alone(node.name)
+        )
+
 
 @dataclass(frozen=True)
 class World:
@@ -127,10 +137,15 @@ def decide(world: World, command: Command) -> tuple[World, Transition]:
     after = replace(
         world,
         run=done.run,
-        history=(*world.history, *done.events),
+        history=(*_kept(world.history, done), *done.events),
         given=(*world.given, command),
     )
     return after, done
+
+
+def _kept(history: tuple[Event, ...], done: Transition) -> tuple[Event, ...]:
+    """The history without the events that are dropped for those that follow."""
+    return history[: len(history) - done.events[0].replaces]
 
 
 # --- what can happen ---------------------------------------------------------------------------
@@ -213,12 +228,15 @@ def _of_body(world: World, body: Body) -> Iterator[Action]:
         if body.phase == "do":
             yield Action("decline", body)
             yield Action("give up", body)
+            yield Action("postpone", body)
             if world.rules.plan.by_name[body.step].choice is None:
                 yield Action("find nothing", body)
     else:
         yield from (Action("report", body, choice=each) for each in _answers(world, body))
     if body.phase == "undo" or body.stage == "granted":
         yield Action("fumble", body)
+    if (body.phase, body.stage) == ("do", "granted") and body.step in world.rules.may_end:
+        yield Action("end the run", body)
     if world.rules.zombies_die or body.phase == "undo" or not is_zombie(world.run, body):
         yield Action("crash", body)
         if (body.phase, body.stage) == ("do", "claimed"):
@@ -343,6 +361,17 @@ def _find_nothing(world: World, action: Action) -> World:
     return settled(world, body, Complete(*_token(body), skips=True))
 
 
+def _end_the_run(world: World, action: Action) -> World:
+    body = _the(action)
+    return settled(world, body, Complete(*_token(body), ends=True))
+
+
+def _postpone(world: World, action: Action) -> World:
+    body = _the(action)
+    effect = None if body.stage == "granted" else False
+    return settled(world, body, _failure(body, kind="postpone", effect=effect, delay=0))
+
+
 def _decline(world: World, action: Action) -> World:
     body = _the(action)
     return settled(world, body, _failure(body, effect=False))
@@ -403,6 +432,8 @@ _VERBS = {
     "report": _report,
     "decline": _decline,
     "find nothing": _find_nothing,
+    "end the run": _end_the_run,
+    "postpone": _postpone,
     "give up": _give_up,
     "fumble": _fumble,
     "cut": _cut,
@@ -438,8 +469,11 @@ def _token(body: Body) -> tuple[str, Phase, int, str, int]:
     return body.step, body.phase, body.attempt, body.holder, body.epoch
 
 
-def _failure(body: Body, *, kind: str = "error", effect: bool | None = None) -> Fail:
-    return Fail(*_token(body), kind=kind, error="BankDown", effect=effect)  # type: ignore[arg-type]
+def _failure(
+    body: Body, *, kind: str = "error", effect: bool | None = None, delay: int | None = None
+) -> Fail:
+    told: Any = {"kind": kind, "error": "BankDown", "effect": effect, "delay": delay}
+    return Fail(*_token(body), **told)
 
 
 # --- the books ---------------------------------------------------------------------------------
@@ -471,7 +505,7 @@ def wrong(world: World) -> str | None:
     run = world.run
     for node in world.rules.plan.steps:
         standing = account_of(world, f"{run.key}:{node.name}").standing
-        skipped = run.step(node.name).do.state is PhaseStatus.SKIPPED
+        skipped = shown_step(world.rules.plan, run, node.name) is StepStatus.SKIPPED
         if run.status is RunStatus.COMPLETED and standing != 1 and not skipped:
             return f"completed, and {node.name} has {standing} effects standing (I1)"
         undoer = world.rules.plan.undoers.get(node.name)
@@ -495,6 +529,7 @@ def _over_budget(world: World) -> str | None:
         if event.kind is EventKind.STARTED or (about and event.kind in _NEW_BUDGET):
             claims = 0
         claims += about and event.kind is EventKind.CLAIMED
+        claims -= about and event.kind is EventKind.POSTPONED
         ended = event.kind in (EventKind.COMPLETED, EventKind.SKIPPED)
         forward_only |= ended and event.step == world.rules.plan.pivot
     allowed = most is None or claims <= most or (forward_only and newest.phase == "do")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from celeriac.engine.answers import Ends
 from celeriac.failure import Failure
 from celeriac.machine.commands import (
     CheckAttempt,
@@ -21,11 +22,12 @@ from celeriac.machine.commands import (
     Start,
 )
 from celeriac.machine.events import EventKind
-from celeriac.store.payloads import beat_field, error_field, input_field, output_field
+from celeriac.store.payloads import RESULT, beat_field, error_field, input_field, output_field
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from celeriac.engine.answers import Output
     from celeriac.engine.attempts import Attempt
     from celeriac.engine.engine import Engine
     from celeriac.machine.events import Event
@@ -68,7 +70,9 @@ def fields_left(
         return {input_field(name): text for name, text in INPUT.items()} if events else {}
     if isinstance(command, Complete) and granted:
         used = command.phase == "do" and EventKind.COMPLETED in happened
-        return {output_field(command.step): _output(command, number) or ""} if used else {}
+        if used and command.ends:
+            return {RESULT: json.dumps(number)}
+        return {output_field(command.step): json.dumps(command.choice or number)} if used else {}
     if isinstance(command, Fail) and granted:
         text = _failure(number).model_dump_json(exclude_none=True)
         used = EventKind.FAILED in happened
@@ -77,8 +81,10 @@ def fields_left(
     return told if events or isinstance(command, CheckAttempt) else {}
 
 
-def _output(command: Complete, number: int) -> str | None:
-    """What an attempt returned: what it chose, a number, or nothing if it skipped itself."""
+def _output(command: Complete, number: int) -> Output:
+    """What an attempt leaves: its choice, a number, the end of the run, or nothing."""
+    if command.ends:
+        return Ends(json.dumps(number))
     return None if command.skips else json.dumps(command.choice or number)
 
 

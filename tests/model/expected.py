@@ -53,8 +53,9 @@ class Expected:
         before, self.run = self.run, done.run
         if before is not None and before.epoch != done.run.epoch:
             self.fields.clear()
+        del self.history[len(self.history) - (done.events[0].replaces if done.events else 0) :]
         self.history += done.events
-        self.fields.update(_with_cause(done.events, fields))
+        self.fields.update(_with_cause(self.plan, done.run, done.events, fields))
         self.pairs.add(pair(done.run))
         self.newest_start = max(self.newest_start, done.run.started_at)
         self._record_outputs(done.run.epoch)

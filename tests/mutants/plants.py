@@ -10,6 +10,7 @@ The file is long because it is a table: one bug for each rule that matters.
 
 from __future__ import annotations
 
+from tests.mutants.answer_plants import ANSWERS
 from tests.mutants.flow_plants import FLOWS
 from tests.mutants.planting import Plant
 
@@ -530,4 +531,5 @@ PLANTS = (
         ("tests/store/test_cluster.py -k holds_up_no_other",),
     ),
     *FLOWS,
+    *ANSWERS,
 )

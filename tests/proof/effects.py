@@ -51,7 +51,9 @@ def _balance(rows: Iterable[Row]) -> tuple[set[str], set[str]]:
 
 
 def _imbalance(run: Run, step: StepState, stands: bool, undone: bool) -> str:
-    if run.status is RunStatus.COMPLETED and step.do.state is not PhaseStatus.SKIPPED:
+    never_began = run.ended_by and step.do.state is PhaseStatus.IDLE
+    over = never_began or step.do.state is PhaseStatus.SKIPPED
+    if run.status is RunStatus.COMPLETED and not over:
         if undone:
             return "it completed, but {!r} was undone"
         return "" if stands else "it completed, but no effect of {!r} stands"

@@ -75,6 +75,8 @@ def _claims(
         yield frame, held, newest
         if event.kind is _E.CLAIMED:
             held[lane] = newest[lane] = event.attempt
+        elif event.kind is _E.POSTPONED and held.pop(lane, 0):
+            newest[lane] = event.attempt  # of several in a row, only the newest is told
         elif event.kind in _ENDS and held.get(lane) == event.attempt:
             del held[lane]
 

@@ -39,6 +39,8 @@ LANES = st.builds(
     attempts_before_budget=NUMBERS,
     recompensate=st.booleans(),
     late=st.lists(NUMBERS, max_size=3).map(tuple),
+    given_back=NUMBERS,
+    begun=NUMBERS,
 )
 STEPS = st.builds(
     StepState,
@@ -74,6 +76,8 @@ RUNS = st.builds(
     changed_at=NUMBERS,
     ended_at=NUMBERS,
     paused=NUMBERS,
+    ended_by=TEXTS,
+    series=st.just(()) | st.tuples(TEXTS, NUMBERS, NUMBERS, NUMBERS),
     steps=st.dictionaries(TEXTS, STEPS, max_size=4).map(Steps),
 )
 

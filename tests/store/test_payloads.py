@@ -7,6 +7,7 @@ know: types, and who records what.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,25 +16,19 @@ from hypothesis import strategies as st
 
 from celeriac.errors import OutputInvalid, PayloadTooLarge
 from celeriac.failure import Failure
-from celeriac.machine.plans import (
-    Constant,
-    DictOf,
-    Expression,
-    FromInput,
-    FromStep,
-    ListOf,
-    Node,
-    Plan,
-    Undo,
-)
+from celeriac.machine.expressions import Constant, DictOf, Expression, FromInput, FromStep, ListOf
+from celeriac.machine.plans import Node, Plan, Undo
+from celeriac.machine.runs import Run, RunStatus
 from celeriac.store.payloads import (
     CAUSE,
+    RESULT,
     arguments,
     checked,
     digest,
     load_failure,
     resolve,
     result_fields,
+    result_of,
     wanted,
 )
 from tests.machine.story import started
@@ -159,7 +154,11 @@ def test_a_forward_parameter_comes_before_a_word_of_ours(name: str) -> None:
 def test_the_result_of_a_run_needs_its_fields_once() -> None:
     """A result that is made of several steps is read in one go."""
     result = DictOf(entries={"a": HOLD, "b": ListOf(items=(HOLD, ORDER, Constant(value=1)))})
-    assert result_fields(Plan(saga="s", nodes=(), result=result)) == ("out:reserve", "in:order")
+    plan = Plan(saga="s", nodes=(), result=result)
+    run = Run("r", "s", "", RunStatus.RUNNING, 0, 0)
+    assert result_fields(plan, run) == ("out:reserve", "in:order")
+    assert result_fields(plan, replace(run, ended_by="a")) == (RESULT,)
+    assert result_of(plan, replace(run, ended_by="a"), {RESULT: "7"}) == "7"
 
 
 def test_a_payload_over_the_limit_is_refused_by_its_bytes() -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from celery import Celery
 
-from celeriac import Flow, Retry, Sagas, Skip, StepContext
+from celeriac import Done, Flow, NotYet, Retry, Sagas, Skip, StepContext
 from tests.testing.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -210,7 +210,52 @@ def by_choice(flow: Flow, order: str) -> str:
     return flow.step(ship, order, flow.either(amount, 1))
 
 
+@sagas.step(name="storms.settle", retry=QUICK)
+def settle(ctx: StepContext, hold: str) -> int:
+    """Have an effect, and end the run unless its order is a long one."""
+    ledger.do(ctx.idempotency_key)
+    if len(hold) < 2 * LONG + len("hold of "):
+        raise Done(f"settled {hold}")
+    return len(hold)
+
+
+@settle.compensation(name="storms.unsettle", retry=STUBBORN)
+def unsettle(ctx: StepContext, result: int | None) -> None:
+    """Undo it, whatever came of it."""
+    assert result is None or result > LONG
+    ledger.undo(ctx.idempotency_key)
+
+
+@sagas.saga(name="ending")
+def ending(flow: Flow, order: str) -> str:
+    """Its second step may end it."""
+    amount = flow.step(settle, flow.step(reserve, order))
+    return flow.step(ship, order, amount)
+
+
+@sagas.step(name="storms.look_after", retry=QUICK)
+def look_after(ctx: StepContext, hold: str) -> int:
+    """Begin something, and be asked twice until it is there."""
+    ledger.do(ctx.idempotency_key)
+    if ctx.attempt < 3:
+        raise NotYet(after="10s")
+    return len(hold)
+
+
+@look_after.compensation(name="storms.drop", retry=STUBBORN)
+def drop(ctx: StepContext, result: int | None) -> None:
+    """Undo it, whatever came of it."""
+    assert result is None or result > LONG
+    ledger.undo(ctx.idempotency_key)
+
+
+@sagas.saga(name="asking")
+def asking(flow: Flow, order: str) -> int:
+    """Its second step is asked more than once."""
+    return flow.step(look_after, flow.step(reserve, order))
+
+
 KINDS: tuple[Saga[str, Any], ...] = (
     *(backwards, forwards, at_once, past_pivot, by_letter),
-    *(side_by_side, graph_back, by_choice),
+    *(side_by_side, graph_back, by_choice, ending, asking),
 )

@@ -11,7 +11,19 @@ from typing import Any, Literal, assert_type
 
 from pydantic import BaseModel
 
-from celeriac import Compensation, Failure, Flow, Retry, RunHandle, Sagas, Step, StepContext
+from celeriac import (
+    Abort,
+    Compensation,
+    Done,
+    Failure,
+    Flow,
+    NotYet,
+    Retry,
+    RunHandle,
+    Sagas,
+    Step,
+    StepContext,
+)
 
 app: Any = None  # Celery has no types: an app is anything
 sagas = Sagas(app)
@@ -152,6 +164,15 @@ def as_one(flow: Flow, order: Order) -> Hold:
         hold = flow.step(reserve, order)
         flow.step(count, order.id)
     return hold
+
+
+def answers(order: Order) -> Receipt:
+    """Answer in place of a result."""
+    if order.amount == 1:
+        raise NotYet(after="30s")
+    if order.amount == 2:
+        raise Abort("declined", answer=order)
+    raise Done(order)
 
 
 def use(context: StepContext, order: Order) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from celeriac import Flow, Retry, Sagas, StepContext
+from celeriac import Done, Flow, NotYet, Retry, Sagas, StepContext
 
 app: Any = None  # Celery has no types: an app is anything
 sagas = Sagas(app)
@@ -129,6 +129,9 @@ def calls(context: StepContext, order: Order) -> None:
     call_back(order)  # expect-error
     context.attempt = 3  # expect-error
     Retry(backoff="quadratic")  # expect-error
+    Done(order, code="done")  # expect-error
+    NotYet()  # expect-error
+    NotYet(after=None)  # expect-error
 
 
 @sagas.saga

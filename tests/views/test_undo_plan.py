@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 
-from celeriac.machine.plans import FromInput, FromStep, Node, Undo
+from celeriac.machine.expressions import FromInput, FromStep
+from celeriac.machine.plans import Node, Undo
 from celeriac.store import payloads
 from celeriac.views.undo_plan import undo_fields, undo_plan_of
 from tests.machine.story import Story, budget, started, step

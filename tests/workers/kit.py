@@ -2,7 +2,7 @@
 
 Owns: the saga `trip` (book, pay, send), whose steps do what their input's script says, and faults
 of the broker: messages dropped, doubled or reordered when they are published.  Refuses to know:
-who starts the processes.
+who starts the processes.  The file is long because each saga is here with its steps.
 
 A script maps a step (`pay`, or `pay.undo`) to what its attempts do, one word each, `ok` after the
 last: `raise` and `raise-after` (the effect), `abort`, `abort-clean` (no effect), `kill` and
@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from celery import Celery
 
-from celeriac import Abort, Flow, Saga, Sagas, Skip, StepContext
+from celeriac import Abort, Done, Flow, NotYet, Saga, Sagas, Skip, StepContext
 from tests.workers import scoped_steps
 from tests.workers.ledger import Ledger
 from tests.workers.trip_values import QUICK, Ticket, Trip
@@ -65,6 +65,7 @@ class Kit(NamedTuple):
     tour: Saga[Trip, Ticket]  # first, then left beside (right, further), then last
     bundle: Saga[Trip, Ticket]  # first, then left beside right, undone as one by call_off; last
     asking: Saga[Trip, Ticket]  # first; long way or short way, as `is_long` answers; last
+    replying: Saga[Trip, Ticket]  # first, reply (which answers as its script says), last
     ledger: Ledger
     folder: Path
 
@@ -128,6 +129,29 @@ def _trip_steps(script: Script) -> dict[str, Any]:
         act(ctx, trip, f"{ctx.step}.undo")
 
     return {"book": book, "pay": pay, "send": send, "idle": idle}
+
+
+def _replying_steps(script: Script) -> dict[str, Any]:
+    """The step that answers in place of a result."""
+    sagas, act = script.sagas, script.act
+
+    @sagas.step(retry=QUICK)
+    def reply(ctx: StepContext, trip: Trip) -> Ticket:
+        later = trip.script.get("later", [])
+        if ctx.attempt <= len(later):
+            raise NotYet(later[ctx.attempt - 1], effect=False)
+        done = act(ctx, trip, "reply")
+        if "done" in trip.script.get("answer", []):
+            raise Done(done)
+        if "decline" in trip.script.get("answer", []):
+            raise Abort("declined", answer={"code": "05"})
+        return done
+
+    @reply.compensation(retry=QUICK)
+    def unreply(ctx: StepContext, trip: Trip) -> None:
+        act(ctx, trip, "reply.undo")
+
+    return {"reply": reply}
 
 
 def _other_steps(script: Script) -> dict[str, Any]:
@@ -227,7 +251,20 @@ def _define(sagas: Sagas, of: dict[str, Any]) -> dict[str, Saga[Trip, Any]]:
         "mailing": sagas.saga(name="mailing")(mailed),
         "tour": sagas.saga(name="tour")(forked),
         "asking": sagas.saga(name="asking")(asked),
+        "replying": _replying(sagas, of),
     }
+
+
+def _replying(sagas: Sagas, of: dict[str, Any]) -> Saga[Trip, Any]:
+    """The saga whose second step answers."""
+
+    def replied(flow: Flow, trip: Trip) -> Ticket:
+        flow.options(name="first").step(of["hop"], trip)
+        flow.step(of["reply"], trip)
+        found: Ticket = flow.options(name="last").step(of["hop"], trip)
+        return found
+
+    return sagas.saga(name="replying")(replied)
 
 
 def build(
@@ -263,7 +300,7 @@ def build(
     app.conf.update(conf or {})
     sagas = Sagas(app)
     script = Script(sagas, ledger, folder)
-    steps = {**_trip_steps(script), **_other_steps(script)}
+    steps = {**_trip_steps(script), **_replying_steps(script), **_other_steps(script)}
     found = _define(sagas, steps)
     bundle = scoped_steps.define(sagas, steps["hop"], script.act)
     made = Kit(app, sagas, ledger=ledger, folder=folder, bundle=bundle, **found)

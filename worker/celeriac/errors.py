@@ -25,6 +25,8 @@ are raised.
     │   └── StoreFull            … is out of memory; no new run was accepted
     ├── Abort                    raised *by a step*: give up at once, do not retry
     ├── Skip                     raised *by a step*: there is nothing to do, and nothing to undo
+    ├── Done                     raised *by a step*: the run goes no further, and has its result
+    ├── NotYet                   raised *by a step*: ask again later; no failure, no attempt used up
     ├── LeaseLost                raised *in a step* by `heartbeat`: this attempt no longer counts
     ├── Stopping                 raised *in a step* by `heartbeat`: the step will be undone
     ├── OutputInvalid            a step returned something that cannot be recorded
@@ -33,10 +35,11 @@ are raised.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import timedelta
 
     from celeriac.failure import Failure
 
@@ -183,9 +186,19 @@ class RunNotSuccessful(SagaError):
 
 
 class RunCompensated(RunNotSuccessful):
-    """Everything the run had done was undone; `failure` tells why, if a step failed."""
+    """Everything the run had done was undone; `failure` tells why, if a step failed.
+
+    `answer` is what the step that failed has to say to the caller (`Abort(answer=)`), in the type
+    that the saga declares; None if it said nothing.
+    """
 
     code = "run_compensated"
+
+    def __init__(
+        self, run_id: str, message: str, failure: Failure | None = None, answer: Any = None
+    ) -> None:
+        self.answer = answer
+        super().__init__(run_id, message, failure)
 
 
 class RunFailed(RunNotSuccessful):
@@ -242,17 +255,24 @@ class Abort(SagaError):
     """Raised by a step that knows retrying is useless: it fails at once.
 
     `effect=False` promises that this attempt had no effect, so the step's own compensation need
-    not run (unless an earlier attempt may have had an effect).
+    not run (unless an earlier attempt may have had an effect).  *answer* is for whoever waits for
+    the run, now and later: what `RunCompensated.answer` and `run.state().answer` are.
     """
 
     def __init__(
-        self, message: str = "", *, code: str = "aborted", effect: bool | None = None
+        self,
+        message: str = "",
+        *,
+        code: str = "aborted",
+        effect: bool | None = None,
+        answer: Any = None,
     ) -> None:
-        self.message, self.code, self.effect = message, code, effect
+        self.message, self.code, self.effect, self.answer = message, code, effect, answer
         super().__init__(message)
 
     def __reduce__(self) -> tuple[object, ...]:
-        # Prefork pickles exceptions; keyword arguments need help to travel.
+        # Prefork pickles exceptions; keyword arguments need help to travel.  The answer does not:
+        # it is a payload, and was recorded before.
         return (_abort, (self.message, self.code, self.effect))
 
 
@@ -268,6 +288,44 @@ class Skip(SagaError):
     """
 
     code = "skip"
+
+
+class Done(SagaError):
+    """Raised by a step that knows the result of the whole run: it goes no further.
+
+    *result* must be what the saga may return.  What was done stands, the rest is skipped, and the
+    step itself counts as done: should the run be cancelled later, it is undone with the others, and
+    its compensation finds None for its own result.  No step beside others may raise it, nor may a
+    condition or a compensation.
+    """
+
+    code = "done"
+
+    def __init__(self, result: object = None) -> None:
+        self.result = result
+        super().__init__()  # the result is a payload: it must not show where errors do
+
+
+class NotYet(SagaError):
+    """Raised by a step that cannot say yet: it is asked again, *after* seconds or text like "30s".
+
+    That is no failure, and uses no attempt up.  It goes on until the step has a result, gives up
+    (`give_up_after`) or the run's deadline passes.  `effect=False` promises that this attempt had
+    no effect, as it does for `Abort`.
+    """
+
+    code = "not_yet"
+
+    def __init__(self, after: float | str | timedelta, *, effect: bool | None = None) -> None:
+        self.after, self.effect = after, effect
+        super().__init__("not yet: it is to be asked again")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_not_yet, (self.after, self.effect))
+
+
+def _not_yet(after: float | str | timedelta, effect: bool | None) -> NotYet:
+    return NotYet(after, effect=effect)
 
 
 class LeaseLost(SagaError):

@@ -101,6 +101,7 @@ class Sagas:
         on_unknown: OnUnknown | None = None,
         pivot: bool = False,
         ahead: bool = True,
+        give_up_after: Duration | None = None,
         **celery_task_options: Any,
     ) -> _StepDecorator: ...
 
@@ -108,7 +109,8 @@ class Sagas:
         """Make a function a step: a real Celery task, under its own name.
 
         `timeout` is how long one attempt may take (seconds, or text such as "30s"); `retry` says
-        when to try again; after a step with `pivot=True` the run only goes forward.  With
+        when to try again; `give_up_after` is how long all attempts may take together, from the
+        first on; after a step with `pivot=True` the run only goes forward.  With
         `ahead=False` each attempt gets a message of its own (see `saga_run_ahead`).  Other options
         go to Celery's `task`.
 
@@ -143,6 +145,8 @@ class Sagas:
         on_deadline: OnDeadline = "compensate",
         compensation_order: CompensationOrder = "reverse",
         retention: Duration | None = None,
+        answers: Any = None,
+        max_steps: int | None = None,
     ) -> _SagaDecorator: ...
 
     def saga(self, function: Any = None, /, **options: Any) -> Any:
@@ -150,7 +154,10 @@ class Sagas:
 
         `deadline` is how long a run may take, `on_deadline` what happens then (`compensate` or
         `alert`), `compensation_order` in which order steps are undone (`reverse`, `forward`,
-        `parallel`), `retention` how long a run is kept after its end.  Raises DefinitionError.
+        `parallel`), `retention` how long a run is kept after its end.  `answers` is the
+        type of what a step may say to the caller with `Abort(answer=)`; left out, an answer arrives
+        as plain JSON.  A run that starts more than `max_steps` steps (1,024) fails.  Raises
+        DefinitionError.
         """
         decorator = _SagaDecorator(self, options)
         return decorator if function is None else decorator(function)
@@ -262,8 +269,13 @@ class Sagas:
         """
         return Repair(self.runtime.engine).run(dry_run=dry_run)
 
-    def _handle(self, run_id: str, decode: Callable[[str], Any] = json.loads) -> RunHandle[Any]:
-        return handle_of(self.runtime, run_id, decode)
+    def _handle(
+        self,
+        run_id: str,
+        decode: Callable[[str], Any] = json.loads,
+        answer: Callable[[str], Any] = json.loads,
+    ) -> RunHandle[Any]:
+        return handle_of(self.runtime, run_id, decode, answer)
 
 
 class Saga(Generic[I, R]):
@@ -372,7 +384,8 @@ class Saga(Generic[I, R]):
         return run
 
     def _handle(self, run_id: str) -> RunHandle[R]:
-        return self._sagas._handle(run_id, self.planned.result)  # noqa: SLF001
+        planned = self.planned
+        return self._sagas._handle(run_id, planned.result, planned.answer)  # noqa: SLF001
 
 
 class _StepDecorator:

@@ -148,10 +148,12 @@ def prepare_purge(
     )
 
 
-def handle_of(runtime: Runtime, run_id: str, decode: Callable[[str], Any]) -> RunHandle[Any]:
-    """Return the handle of a run; *decode* makes its result of JSON text."""
+def handle_of(
+    runtime: Runtime, run_id: str, decode: Callable[[str], Any], answer: Callable[[str], Any]
+) -> RunHandle[Any]:
+    """Return the handle of a run; *decode* and *answer* make its result and answer of JSON text."""
     dump = functools.partial(dump_result, runtime.app)
-    return RunHandle(run_id, runtime.engine, runtime.dispatcher, decode, dump)
+    return RunHandle(run_id, runtime.engine, runtime.dispatcher, decode, dump, answer)
 
 
 def dump_result(app: Celery, task: str, result: Any) -> str:

@@ -25,6 +25,8 @@ from celeriac.machine import Run, RunStatus, commands
 from celeriac.store import await_rest, payloads, wait_for_rest
 from celeriac.views import (
     RunState,
+    answer_fields,
+    answer_of,
     failure_fields,
     graph_of,
     hold_of,
@@ -63,9 +65,13 @@ class RunHandle(Generic[R]):
         dispatcher: Dispatcher,
         decode: Callable[[str], R] = json.loads,
         dump: Callable[[str, Any], str] = dump_plain,
+        answer: Callable[[str], Any] = json.loads,
     ) -> None:
-        """*decode* makes the saga's result of JSON text, *dump* JSON text of a task's result."""
-        self.id = run_id
+        """*decode* makes the saga's result of JSON text, *dump* JSON text of a task's result.
+
+        *answer* makes of JSON text what a step had to say to the caller.
+        """
+        self.id, self._answer = run_id, answer
         self._engine, self._dispatcher, self._decode, self._dump = engine, dispatcher, decode, dump
 
     def __repr__(self) -> str:
@@ -81,8 +87,9 @@ class RunHandle(Generic[R]):
     def state(self) -> RunState:
         """Return a snapshot: the run, its steps, and what is owed.  Raises RunNotFound."""
         run, plan = self._planned()
-        run, fields = self._read(failure_fields(plan.by_name))
-        return state_of(plan, run, fields, hold_of(self.history()) if run.paused else None)
+        run, fields = self._read((*failure_fields(plan.by_name), *answer_fields(run)))
+        hold = hold_of(self.history()) if run.paused else None
+        return state_of(plan, run, fields, hold, self._answer)
 
     def history(self) -> list[Event]:
         """Return everything that happened to the run, oldest first.  Raises RunNotFound."""
@@ -129,10 +136,10 @@ class RunHandle(Generic[R]):
         if found.run is None:
             raise RunNotFound(self.id)
         if found.run.status is RunStatus.COMPLETED:
-            return self._decode(
-                payloads.resolve(reading.plan_of(found.run).result, found.fields, found.run)
-            )
-        raise _unsuccessful(found.run, payloads.load_failure(found.fields.get(payloads.CAUSE)))
+            plan = reading.plan_of(found.run)
+            return self._decode(payloads.result_of(plan, found.run, found.fields))
+        failure = payloads.load_failure(found.fields.get(payloads.CAUSE))
+        raise _unsuccessful(found.run, failure, answer_of(found.run, found.fields, self._answer))
 
     def undo_plan(self) -> UndoPlan:
         """Return what `cancel` would undo now, in which order, and what it could not undo.
@@ -296,18 +303,18 @@ class _Reading:
     def __call__(self, run: Run) -> tuple[str, ...]:
         """Name the payload fields to be read."""
         if run.status is not RunStatus.COMPLETED:
-            return (payloads.CAUSE,)
-        return payloads.result_fields(self.plan_of(run))
+            return (payloads.CAUSE, *answer_fields(run))
+        return payloads.result_fields(self.plan_of(run), run)
 
 
 def _nothing(_: Run) -> tuple[str, ...]:
     return ()
 
 
-def _unsuccessful(run: Run, failure: Failure | None) -> Exception:
+def _unsuccessful(run: Run, failure: Failure | None, answer: Any) -> Exception:
     why = _why(run, failure)
     if run.status is RunStatus.COMPENSATED:
-        return RunCompensated(run.id, f"run {run.id!r} was undone: {why}", failure)
+        return RunCompensated(run.id, f"run {run.id!r} was undone: {why}", failure, answer)
     if run.status is RunStatus.TERMINATED:
         return RunTerminated(run.id, f"run {run.id!r} was terminated: {why}", failure)
     owed = ", ".join(run.owed)

@@ -15,13 +15,14 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
-from celeriac.authoring.conditions import Guards, excludes
 from celeriac.errors import DefinitionError
+from celeriac.machine import excludes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from contextlib import AbstractContextManager
 
+    from celeriac.authoring.conditions import Guards
     from celeriac.machine import Guard
 
 Kind = Literal["sequence", "parallel", "graph"]

@@ -30,6 +30,7 @@ from celeriac.authoring.steps import Step
 from celeriac.authoring.usable import after_loss, checked_name, not_a_step, policy_of
 from celeriac.errors import DefinitionError
 from celeriac.machine import (
+    MAX_STEPS,
     Choice,
     Constant,
     DictOf,
@@ -297,6 +298,8 @@ class Builder:
         self._check_pivot()
         if shape.said is UNSAID and isinstance(returned, Placeholder) and not is_json(returned):
             shape = shape.returning(annotation_of(returned))
+        if len(self._nodes) > MAX_STEPS and plan.get("max_steps") is None:
+            plan = {**plan, "max_steps": MAX_STEPS}
         made = Plan(nodes=self._final_nodes(), result=self._result(shape, returned), **plan)
         return Planned(made, shape, dict(self._steps), self._adopted())
 

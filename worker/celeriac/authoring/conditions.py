@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from celeriac.authoring.annotations import described, plain
 from celeriac.errors import DefinitionError
-from celeriac.machine import Choice, Guard
+from celeriac.machine import Choice, Guard, excludes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
 YES, NO = "true", "false"
 Guards = tuple[Guard, ...]
@@ -48,21 +48,6 @@ def label(value: Any) -> str:
     if not isinstance(found, str) or not found:
         raise DefinitionError(f"a case is for a label, text or a member of an Enum, not {value!r}")
     return str(found)
-
-
-def excludes(some: Iterable[Guard], others: Iterable[Guard]) -> bool:
-    """True if no run can have both: they want different answers of the same step."""
-    others = list(others)
-    return any(_apart(a, b) for a in some for b in others if a.step == b.step)
-
-
-def _apart(a: Guard, b: Guard) -> bool:
-    if a.but and b.but:
-        return False
-    if a.but or b.but:
-        wanted, refused = (b, a) if a.but else (a, b)
-        return set(wanted.among) <= set(refused.among)
-    return not set(a.among) & set(b.among)
 
 
 def covers(alternatives: Sequence[Guards], given: Guards, choices: Mapping[str, Choice]) -> bool:

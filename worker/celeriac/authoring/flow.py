@@ -83,15 +83,17 @@ class Flow(_Adding):
         retry: Retry | None = None,
         queue: str | None = None,
         priority: int | None = None,
+        give_up_after: Duration | None = None,
     ) -> FlowOptions:
         """Return a view of the flow whose steps have these options, in this saga alone.
 
         *name* is what the step is called in the saga, *after* names steps to wait for (their
         results, or their names) besides those it waits for anyway.  *timeout* (seconds, or text
         such as "30s") and *retry* take the place of the step's own; *queue* and *priority* (0 to
-        255) are those of its messages.  Raises DefinitionError.
+        255) are those of its messages.  *give_up_after* is how long all of its attempts may take
+        together, from the first on.  Raises DefinitionError.
         """
-        given = StepOptions(name, after, timeout, retry, queue, priority)
+        given = StepOptions(name, after, timeout, retry, queue, priority, give_up_after)
         return FlowOptions(self._builder, given.checked())
 
     def parallel(self) -> AbstractContextManager[None]:

@@ -18,9 +18,18 @@ if TYPE_CHECKING:
 
     from celeriac.machine import Duration, RetryRule
 
-STEP = ("name", "timeout", "retry", "effect", "on_unknown", "pivot", "ahead")
+STEP = ("name", "timeout", "retry", "effect", "on_unknown", "pivot", "ahead", "give_up_after")
 COMPENSATION = ("name", "timeout", "retry", "ahead")
-SAGA = ("name", "version", "deadline", "on_deadline", "compensation_order", "retention")
+SAGA = (
+    "name",
+    "version",
+    "deadline",
+    "on_deadline",
+    "compensation_order",
+    "retention",
+    "answers",
+    "max_steps",
+)
 
 # What Celery's `task` takes; a test compares it with the Celery that is installed.
 _CELERY = frozenset({
@@ -54,6 +63,7 @@ class StepOptions:
     retry: Retry | None = None
     queue: str | None = None
     priority: int | None = None
+    give_up_after: Duration | None = None
 
     def checked(self) -> StepOptions:
         """Return the same; raise DefinitionError for what cannot be."""
@@ -73,6 +83,7 @@ class StepOptions:
         """What a node has of it, as far as it was said; *after_loss* is the step's own."""
         found: dict[str, Any] = {"queue": self.queue, "priority": self.priority}
         found["timeout"] = optional_ms("timeout", self.timeout, step or None)
+        found["give_up_after"] = optional_ms("give_up_after", self.give_up_after, step or None)
         if self.retry is not None:
             rule = retry_rule(self.retry, step)
             found["retry"] = rule.model_copy(update={"after_loss": after_loss})

@@ -5,11 +5,15 @@ Owns: `Planned`.  Refuses to know: how it is made (`building`).
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from celeriac.authoring.adopted import settled_plan
+from celeriac.authoring.codecs import ANYTHING, Codec, write
+from celeriac.errors import InputInvalid, OutputInvalid
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,6 +30,7 @@ class Planned:
     shape: Shape  # the inputs, and the type of the result
     steps: Mapping[str, Any]  # name in the plan -> Step, or the Celery task that was adopted
     adopted: tuple[Any, ...]  # existing Celery tasks, forward and backward, each once
+    answers: Codec | None = None  # what `Abort(answer=)` may say; None: any plain JSON
 
     @property
     def name(self) -> str:
@@ -36,6 +41,20 @@ class Planned:
     def plan(self) -> Plan:
         """The plan; asked for the first time, it keeps the promises of tasks."""
         return settled_plan(self.draft, self.adopted)
+
+    def dump_answer(self, answer: Any) -> str:
+        """An answer to the caller as JSON text; raises OutputInvalid for one that does not fit."""
+        what = f"the answer to who started {self.name}"
+        if self.answers is None:
+            return write(ANYTHING.adapter, answer, what, OutputInvalid)
+        return self.answers.dump(answer, what, OutputInvalid)
+
+    def answer(self, text: str) -> Any:
+        """An answer to the caller, from JSON; as it is, if it does not fit what is declared now."""
+        if self.answers is not None:
+            with suppress(InputInvalid):
+                return self.answers.load(text, "the answer")
+        return json.loads(text)
 
     def result(self, text: str | bytes) -> Any:
         """The result of a run, from JSON, in the type that the saga says, or else its step."""

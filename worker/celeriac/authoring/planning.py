@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import re
 import types
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from celeriac.authoring.calling import planning
 from celeriac.authoring.choosing import Chooser
+from celeriac.authoring.codecs import Codec
 from celeriac.authoring.compensations import Compensation
 from celeriac.authoring.flow import Flow
 from celeriac.authoring.options import SAGA, check_named, one_of, optional_ms, refuse_option
@@ -42,6 +44,8 @@ def plan_saga(  # noqa: PLR0913 -- all that can be said of a saga
     on_deadline: OnDeadline = "compensate",
     compensation_order: CompensationOrder = "reverse",
     retention: Duration | None = None,
+    answers: Any = None,
+    max_steps: int | None = None,
     adopted_undos: Mapping[str, Compensation[..., Any]] = types.MappingProxyType({}),
     look: Callable[[Any], Any] = lambda task: task,
     define: Callable[[Any], Any] = lambda function: function,
@@ -61,7 +65,7 @@ def plan_saga(  # noqa: PLR0913 -- all that can be said of a saga
         shape = _shape_of_saga(function)
         head = {
             "saga": name,
-            "version": _checked_version(version),
+            "version": _whole("version", version),
             "params": tuple(shape.parameters),
             "deadline": optional_ms("deadline", deadline),
             "on_deadline": one_of("on_deadline", on_deadline, OnDeadline),
@@ -69,9 +73,12 @@ def plan_saga(  # noqa: PLR0913 -- all that can be said of a saga
                 "compensation_order", compensation_order, CompensationOrder
             ),
             "retention": optional_ms("retention", retention),
+            "max_steps": None if max_steps is None else _whole("max_steps", max_steps),
         }
         builder = Chooser(name, adopted_undos, look, define)
         planned = builder.close(head, shape, _run_once(function, builder, shape, name))
+        if answers is not None:
+            planned = replace(planned, answers=Codec(answers, "answers"))
     except DefinitionError as error:
         if error.saga is not None:
             raise
@@ -160,7 +167,7 @@ def _about_name(error: NameError, own: str) -> str:
     return f"its function raised {type(error).__name__} while it was planned: {error}"
 
 
-def _checked_version(version: Any) -> int:
-    if isinstance(version, bool) or not isinstance(version, int) or version < 1:
-        raise DefinitionError(f"version must be a whole number from 1, not {version!r}")
-    return version
+def _whole(option: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise DefinitionError(f"{option} must be a whole number from 1, not {value!r}")
+    return value

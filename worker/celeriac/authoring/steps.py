@@ -59,10 +59,12 @@ class Step(Generic[P, C, R]):
         on_unknown: OnUnknown,
         pivot: bool,
         ahead: bool,
+        give_up_after: int | None,
         register: Register,
     ) -> None:
         self.function, self.name, self.task, self.shape = function, name, task, shape
         self.timeout, self.effect, self.pivot, self.ahead = timeout, effect, pivot, ahead
+        self.give_up_after = give_up_after
         self.retry = retry.model_copy(update={"after_loss": on_unknown == "retry"})
         self.on_unknown = "operator" if on_unknown == "operator" else "compensate"
         self.undo: Compensation[..., Any] | None = None
@@ -191,6 +193,7 @@ def define_step(  # noqa: PLR0913 -- all that can be said of a step
     on_unknown: OnUnknown | None = None,
     pivot: bool = False,
     ahead: bool = True,
+    give_up_after: Duration | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> Step[Any, C, R]:
     """Make a step of *function* and register its Celery task; raise DefinitionError otherwise.
@@ -226,6 +229,7 @@ def define_step(  # noqa: PLR0913 -- all that can be said of a step
         on_unknown=on_unknown,
         pivot=pivot,
         ahead=ahead,
+        give_up_after=optional_ms("give_up_after", give_up_after, label),
         register=register,
     )
 

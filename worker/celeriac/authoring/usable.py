@@ -51,7 +51,7 @@ def policy_of(task: Any) -> dict[str, Any]:
     return {name: getattr(task, name) for name in _POLICY}
 
 
-_POLICY = ("retry", "timeout", "effect", "on_unknown", "pivot", "ahead")
+_POLICY = ("retry", "timeout", "effect", "on_unknown", "pivot", "ahead", "give_up_after")
 
 
 def after_loss(task: Any) -> bool:

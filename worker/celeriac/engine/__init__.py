@@ -5,7 +5,7 @@ Refuses to know: Celery; messages are sent by a dispatcher that it is given.
 
 Its files, from the ground up::
 
-    answers | archive | attempts | dispatching | processes | store_time
+    answers | archive | attempts | dispatching | failures | processes | store_time
     < changes | deaths | onward | retention
     < attempt_work < engine
     < bodies | sweep | repair
@@ -13,7 +13,7 @@ Its files, from the ground up::
 
 from __future__ import annotations
 
-from celeriac.engine.answers import Output
+from celeriac.engine.answers import Ends, Output, as_answer
 from celeriac.engine.archive import Archive, ArchivedRun, JsonLines, find_archive, load_archive
 from celeriac.engine.attempts import Attempt, Delivery
 from celeriac.engine.bodies import (
@@ -53,6 +53,7 @@ __all__ = [
     "Delivery",
     "Dispatcher",
     "Ended",
+    "Ends",
     "Engine",
     "JsonLines",
     "Output",
@@ -62,6 +63,7 @@ __all__ = [
     "Repaired",
     "Sweep",
     "Work",
+    "as_answer",
     "carry_out",
     "classify_error",
     "find_archive",

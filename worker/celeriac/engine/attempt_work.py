@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from celeriac.engine.answers import Ends, Output
 from celeriac.engine.attempts import Attempt, Delivery
 from celeriac.engine.changes import Arrival, Conflict, LeaseGuard, change_of
 from celeriac.engine.onward import Ahead, Ended, Onward, fields_ahead
@@ -157,15 +158,19 @@ class AttemptWork:
             return Refused(reason, "", "", delivery.phase)
         return Refused(reason, plan.saga, delivery.step, delivery.phase)
 
-    def complete(self, attempt: Attempt, output: str | None, ahead: Ahead | None = None) -> Ended:
+    def complete(self, attempt: Attempt, output: Output, ahead: Ahead | None = None) -> Ended:
         """Record a success, and with it the step's result: JSON text, or None if it was skipped.
 
+        If it ends the run, the result is the run's, and the step has none.
         *ahead* may take up what follows, in the same commit.
         """
         d = attempt.delivery
         token = (d.step, d.phase, d.attempt, attempt.holder, d.epoch)
         if output is None:
             return self._settle(attempt, Complete(*token, skips=True), {}, ahead)
+        if isinstance(output, Ends):
+            fields = {payloads.RESULT: output.result}
+            return self._settle(attempt, Complete(*token, ends=True), fields, ahead)
         fields = {payloads.output_field(d.step): output} if d.phase == "do" else {}
         choice = ""
         if d.phase == "do":
@@ -179,16 +184,22 @@ class AttemptWork:
         command: Fail,
         failure: Failure,
         again: str | None = None,
+        answer: str | None = None,
         ahead: Ahead | None = None,
     ) -> Ended:
         """Record a failed attempt, how it failed, and the arguments to try again with (JSON).
 
+        *answer* (JSON) is what it has to say to the caller, should the run be undone because of it.
         *ahead* may take up what follows, in the same commit.
         """
         d = attempt.delivery
         fields = {payloads.error_field(d.step, d.phase): failure.model_dump_json(exclude_none=True)}
         if again is not None:
             fields[payloads.again_field(d.step, d.phase)] = again
+        if answer is not None:
+            fields[payloads.answer_field(d.step)] = answer
+        elif attempt.run.step(d.step).do.attempts_before_budget:  # one before may have answered
+            fields[payloads.answer_field(d.step)] = payloads.NULL
         return self._settle(attempt, command, fields, ahead)
 
     def heartbeat(self, attempt: Attempt, details: str | None) -> None:

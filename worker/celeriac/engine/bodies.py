@@ -17,34 +17,33 @@ from pydantic_core import from_json
 
 from celeriac.authoring import ANYTHING, read_carried, write_carried
 from celeriac.context import StepContext, entered
-from celeriac.engine.answers import Output, no_skip
+from celeriac.engine.answers import ANSWERS, Ends, Output, as_answer, as_anything, misplaced
+from celeriac.engine.failures import failure_of, worth_retrying
 from celeriac.errors import (
     Abort,
     CommandRefused,
+    DefinitionError,
     LeaseLost,
+    NotYet,
     OutputInvalid,
     PayloadTooLarge,
     SagaError,
     Skip,
     Stopping,
 )
-from celeriac.failure import Failure, class_name, safe_text, safe_traceback
-from celeriac.machine import Fail, RetryRule, retryable
-from celeriac.observing import Working, title, too_slow
+from celeriac.machine import Fail, duration_ms
+from celeriac.observing import Working, title
 from celeriac.store import payloads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
-    from types import TracebackType
 
     from celeriac.authoring import Shape
     from celeriac.engine.attempts import Attempt
     from celeriac.engine.engine import Engine
-
-_LONGEST_MESSAGE = 2_000
-_LONGEST_CODE = 200
-_LONGEST_TRACEBACK = 4_000
+    from celeriac.errors import Done
+    from celeriac.failure import Failure
 
 
 def as_recorded(_field: str, text: str) -> str:
@@ -61,6 +60,8 @@ class Work(NamedTuple):
     shape: Shape
     adopted: bool = False  # values are what Celery's own serializer would make of them
     typed: Callable[[str, str], str] = as_recorded
+    run_result: Callable[[Any], str] = as_anything  # of the run, if this ends it
+    answer: Callable[[Any], str] = as_answer  # for the caller, if this fails it
 
     @property
     def name(self) -> str:
@@ -83,7 +84,7 @@ class AttemptFailure:
     """How a failed attempt is to be taken; `retry` and `delay` (ms) overrule its policy."""
 
     error: BaseException
-    kind: Literal["error", "abort", "timeout"] = "error"
+    kind: Literal["error", "abort", "timeout", "postpone"] = "error"
     effect: bool | None = None
     retry: bool | None = None
     delay: int | None = None
@@ -95,7 +96,8 @@ class Report(NamedTuple):
 
     command: Fail
     failure: Failure
-    again: str | None = None
+    again: str | None = None  # JSON text, as is the answer
+    answer: str | None = None
 
 
 def ends_process(error: BaseException) -> bool:
@@ -194,17 +196,25 @@ def _carried_out(
     except BaseException as error:
         if ends(error):
             raise  # a child ends, or is ended at its time limit: what it was at is lost with it
-        if isinstance(error, Skip):
-            return _skipped(work), None
+        if isinstance(error, ANSWERS):
+            return _answered(work, error, classify), None
         return _taken(error, classify), None
 
 
-def _skipped(work: Work) -> Output | AttemptFailure:
-    """Return how an attempt ended that raised Skip; not everybody may."""
+def _answered(
+    work: Work, answer: Skip | Done, classify: Callable[[Exception], AttemptFailure]
+) -> Output | AttemptFailure:
+    """Return how an attempt ended that raised an answer; not everybody may."""
     attempt, returns = work.attempt, None if work.adopted else work.shape
-    problem = no_skip(attempt.node, attempt.delivery.phase, returns)
-    error = problem and Abort(problem, code="misplaced_answer")
-    return AttemptFailure(error, "abort") if error else None
+    problem = misplaced(answer, attempt.plan, attempt.node, attempt.delivery.phase, returns)
+    if problem:
+        return AttemptFailure(Abort(problem, code="misplaced_answer"), "abort")
+    if isinstance(answer, Skip):
+        return None
+    try:
+        return Ends(_checked(work, "the result of the run", work.run_result(answer.result)))
+    except Exception as error:  # noqa: BLE001 -- it is how the attempt ended
+        return _taken(error, classify)
 
 
 def taken(
@@ -237,19 +247,37 @@ def classify_error(error: Exception) -> AttemptFailure:
     """Return how an attempt ended that raised *error*, as far as Celeriac's own errors tell."""
     if isinstance(error, Abort):
         return AttemptFailure(error, "abort", effect=error.effect)
+    if isinstance(error, NotYet):
+        return _postponed(error)
     final = isinstance(error, LeaseLost | Stopping | OutputInvalid | PayloadTooLarge)
     return AttemptFailure(error, "abort" if final else "error")
 
 
+def _postponed(error: NotYet) -> AttemptFailure:
+    try:
+        delay = duration_ms(error.after)
+    except DefinitionError as wrong:
+        return AttemptFailure(wrong, "abort", effect=error.effect)
+    return AttemptFailure(error, "postpone", effect=error.effect, delay=delay)
+
+
 def report(work: Work, verdict: AttemptFailure) -> Report:
     """Return what is recorded of a failed attempt."""
+    again = answer = None
     try:
+        _check_postponed(work, verdict)
         again = _again(work, verdict.again)
-    except SagaError as error:  # its next attempt cannot be given what it asked for
-        verdict, again = AttemptFailure(error, "abort"), None
+        answer = _answer(work, verdict.error)
+    except SagaError as error:  # its next attempt, or the caller, cannot be given what it asked for
+        verdict = AttemptFailure(error, "abort", effect=verdict.effect)
     attempt = work.attempt
     d, rule = attempt.delivery, attempt.node.policy(attempt.delivery.phase)
-    failure = _failure(verdict, attempt.node.limit(d.phase))
+    failure = failure_of(
+        verdict.error,
+        verdict.effect,
+        timed_out=verdict.kind == "timeout",
+        limit=attempt.node.limit(d.phase),
+    )
     command = Fail(
         d.step,
         d.phase,
@@ -260,11 +288,12 @@ def report(work: Work, verdict: AttemptFailure) -> Report:
         error=failure.type,
         code=failure.code,
         effect=failure.effect,
-        retryable=_retryable(rule, verdict.error) if verdict.retry is None else verdict.retry,
+        retryable=worth_retrying(rule, verdict.error) if verdict.retry is None else verdict.retry,
         delay=verdict.delay,
         longest_eta=work.engine.longest_eta,
+        answers=answer is not None,
     )
-    return Report(command, failure, again)
+    return Report(command, failure, again, answer)
 
 
 # --- what a body is given ----------------------------------------------------------------------
@@ -335,6 +364,26 @@ def _again(work: Work, again: Again | None) -> str | None:
     return _checked(work, "the arguments of a retry", text)
 
 
+def _check_postponed(work: Work, verdict: AttemptFailure) -> None:
+    if verdict.kind == "postpone" and work.attempt.delivery.phase == "undo":
+        problem = "a compensation is tried again by its policy: raise another error than NotYet"
+        raise Abort(problem, code="misplaced_answer")
+
+
+def _answer(work: Work, error: BaseException) -> str | None:
+    """Return what a step that aborted has to say to the caller, as JSON text; raise SagaError."""
+    try:
+        given = error.answer if isinstance(error, Abort) else None
+    except Exception:  # noqa: BLE001 -- a property of a class of theirs
+        given = None
+    if given is None:
+        return None
+    if work.attempt.delivery.phase == "undo":
+        problem = "a compensation has no answer for the caller: raise Abort without answer="
+        raise Abort(problem, code="misplaced_answer")
+    return _checked(work, "the answer", work.answer(given))
+
+
 # --- what it leaves ----------------------------------------------------------------------------
 
 
@@ -348,52 +397,3 @@ def output_of(work: Work, result: Any) -> str:
         text = work.shape.dump(result)
     payloads.choice_of(work.attempt.node, text, OutputInvalid)  # or there is no such case
     return _checked(work, "the output", text)
-
-
-def _retryable(rule: RetryRule, error: BaseException) -> bool:
-    """True if another attempt is worth it; the default, `Exception`, means whatever was raised."""
-    usual = retryable(rule, Exception())
-    if usual and not isinstance(error, Exception):
-        rule = rule.model_copy(update={"retry_on": ("builtins.object",)})
-    try:
-        return retryable(rule, error)
-    except Exception:  # noqa: BLE001 -- a class without a readable name is in nobody's list
-        return usual
-
-
-def _failure(verdict: AttemptFailure, limit: int | None) -> Failure:
-    error = verdict.error
-    # Celery's own words, `SoftTimeLimitExceeded()`, say nothing of the limit.
-    late = verdict.kind == "timeout" and isinstance(error, Exception)
-    return Failure(
-        type=class_name(error),
-        message=too_slow(limit) if late else safe_text(error)[:_LONGEST_MESSAGE],
-        code="timeout" if late else _code(error),
-        effect=verdict.effect if isinstance(verdict.effect, bool) else None,
-        traceback=safe_traceback(error, _own_frames(error))[-_LONGEST_TRACEBACK:],
-    )
-
-
-def _code(error: BaseException) -> str | None:
-    if not issubclass(type(error), SagaError):
-        return None
-    try:
-        code: object = error.code  # type: ignore[attr-defined]  # any object: theirs may set it
-    except Exception:  # noqa: BLE001 -- a property of a class of theirs
-        return None
-    return None if code is None else safe_text(code)[:_LONGEST_CODE]
-
-
-def _own_frames(error: BaseException) -> TracebackType | None:
-    """The traceback from where the body begins: how it was called helps nobody."""
-    if not isinstance(error, BaseException):
-        return None  # `self.retry(exc=…)` takes anything
-    # Their class may have an attribute of that name, which may raise.
-    found: TracebackType | None = vars(BaseException)["__traceback__"].__get__(error)
-    while found is not None and _is_plumbing(found.tb_frame.f_globals.get("__name__")):
-        found = found.tb_next
-    return found
-
-
-def _is_plumbing(module: object) -> bool:
-    return isinstance(module, str) and module.partition(".")[0] in ("celeriac", "celery")

@@ -58,7 +58,7 @@ def change_of(
         run=run,
         events=decided.events,
         wake_at=decided.wake_at,
-        fields=_with_cause(decided.events, fields),
+        fields=_with_cause(plan, run, decided.events, fields),
         leases=dict.fromkeys(has - had, found.now + terms.lease),
         released=tuple(had - has),
         lapsed=guard,
@@ -90,7 +90,9 @@ def leases_of(run: Run | None) -> set[Lease]:
     return found
 
 
-def _with_cause(events: Sequence[Event], fields: Mapping[str, str]) -> Mapping[str, str]:
+def _with_cause(
+    plan: Plan, run: Run, events: Sequence[Event], fields: Mapping[str, str]
+) -> Mapping[str, str]:
     """Add the failures that no attempt could report, and the one that turned the run round."""
     extra = dict(fields)
     for event in events:
@@ -103,11 +105,24 @@ def _with_cause(events: Sequence[Event], fields: Mapping[str, str]) -> Mapping[s
             extra[payloads.error_field(event.step, event.phase)] = failure.model_dump_json(
                 exclude_none=True
             )
-        if event.kind is EventKind.COMPENSATION_STARTED or "culprit" in event.data:
+        culprit = event.data.get("culprit")
+        if culprit and not run.step(culprit).do.attempt:  # it gave up without ever having begun
+            extra[payloads.error_field(culprit, "do")] = _too_many(plan)
+        if event.kind is EventKind.COMPENSATION_STARTED or culprit:
             cause = _cause(event, extra)
             if cause:
                 extra[payloads.CAUSE] = cause
     return extra
+
+
+def _too_many(plan: Plan) -> str:
+    return Failure(
+        type="TooManySteps",
+        message=f"the run may start {plan.most_steps} steps and no more: raise max_steps of the "
+        f"saga {plan.saga}, if it needs them",
+        code="max_steps",
+        effect=False,
+    ).model_dump_json(exclude_none=True)
 
 
 def _cause(event: Event, fields: Mapping[str, str]) -> str | None:

@@ -113,7 +113,7 @@ class Repair:
         """True if the history makes the run; also if the run has gone on since it was read."""
         history = self._store.history(run.id)
         try:
-            told = fold(plan, run.id, history) if len(history) == run.version else None
+            told = fold(plan, run.id, history)
         except (IllegalMove, LookupError, ValueError):
             told = None
         return told == run or self._gone_on(run)

@@ -5,8 +5,8 @@ servers, messages, payloads, and who asks.
 
 Its files, from the ground up::
 
-    plans < runs | events | policy < tables | timing < commands | schedule < moves < draft
-        < attempts | waiting | operators < transitions
+    expressions < plans < runs | events | policy < tables | timing < commands | schedule < moves
+        < draft < attempts | waiting | operators < transitions
 """
 
 from __future__ import annotations
@@ -27,20 +27,23 @@ from celeriac.machine.commands import (
     Wake,
 )
 from celeriac.machine.events import Dispatch, Event, EventKind
-from celeriac.machine.moves import apply, fold
-from celeriac.machine.plans import (
-    Choice,
-    CompensationOrder,
+from celeriac.machine.expressions import (
     Constant,
     DictOf,
-    Effect,
     Expression,
     FirstOf,
     FromInput,
     FromStep,
     Frozen,
-    Guard,
     ListOf,
+)
+from celeriac.machine.moves import apply, fold
+from celeriac.machine.plans import (
+    MAX_STEPS,
+    Choice,
+    CompensationOrder,
+    Effect,
+    Guard,
     Node,
     OnDeadline,
     OnUnknown,
@@ -48,6 +51,7 @@ from celeriac.machine.plans import (
     Plan,
     RetryRule,
     Undo,
+    excludes,
 )
 from celeriac.machine.policy import Duration, Retry, duration_ms, retryable
 from celeriac.machine.runs import (
@@ -77,6 +81,7 @@ from celeriac.machine.transitions import Transition, followed, transition
 __all__ = [
     "AT_REST",
     "KEEPS_DETAILS",
+    "MAX_STEPS",
     "NOT_SENT",
     "PATROL",
     "SHORT_DELAY",
@@ -129,6 +134,7 @@ __all__ = [
     "dates",
     "due",
     "duration_ms",
+    "excludes",
     "fold",
     "followed",
     "in_undo_order",

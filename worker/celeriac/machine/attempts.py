@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from celeriac.machine.draft import Draft, end_attempt, may_retry, retry_delay
+from celeriac.machine.draft import Draft, end_attempt, may_retry, out_of_time, retry_delay
 from celeriac.machine.events import EventKind
 from celeriac.machine.runs import PhaseState, PhaseStatus, Run, RunStatus
 from celeriac.machine.schedule import turned
@@ -80,13 +80,16 @@ def _succeeded(draft: Draft, command: Complete, **data: Any) -> None:
     if command.skips:
         draft.add(EventKind.SKIPPED, *token)
     else:
-        draft.add(EventKind.COMPLETED, *token, choice=command.choice, **data)
+        ends = command.ends or None
+        draft.add(EventKind.COMPLETED, *token, choice=command.choice, ends=ends, **data)
 
 
 def fail(draft: Draft, command: Fail) -> None:
     """Settle an attempt as failed, and say whether and when there is another."""
     lane = draft.lane(command.step, command.phase)
     if _settles(draft, lane, command):
+        if command.kind == "postpone" and _postponed(draft, lane, command):
+            return
         end_attempt(
             draft,
             EventKind.FAILED,
@@ -97,9 +100,43 @@ def fail(draft: Draft, command: Fail) -> None:
             code=command.code,
             effect=command.effect,
             why=_why(command),
+            answers=command.answers or None,
         )
     elif _is_late(draft, lane, command):
         _late_failure(draft, command)
+
+
+def _postponed(draft: Draft, lane: PhaseState, command: Fail) -> bool:
+    """Let the step be asked again, if it may; the attempt is given back.
+
+    Postponed again and again, with nothing else in between, it has one event, with a count.
+    """
+    step, run = command.step, draft.run
+    retry = draft.now + (command.delay or 0)
+    stops = run.status is not RunStatus.RUNNING or out_of_time(draft, step, retry)
+    if command.phase == "undo" or stops:
+        return False
+    more: dict[str, Any] = {}
+    replaces = 0
+    if run.series and run.series[0] == step:
+        _, replaces, count, since = run.series
+        given_back, version = lane.given_back + 1, run.version + 1
+        more = {"count": count + 1, "since": since, "given_back": given_back, "version": version}
+        more["holder"] = command.holder
+    # Sticky, also where the events that told of it are dropped (I6).
+    effect = None if run.step(step).may_have_effect else command.effect
+    sent = retry - draft.now <= command.longest_eta or None
+    token = (step, command.phase, command.attempt)
+    draft.add(
+        EventKind.POSTPONED,
+        *token,
+        replaces=replaces,
+        retry=retry,
+        sent=sent,
+        effect=effect,
+        **more,
+    )
+    return True
 
 
 def _holds(lane: PhaseState, command: Claim | Complete | Fail | CheckAttempt) -> bool:
@@ -122,7 +159,7 @@ def _retry_at(draft: Draft, command: Fail) -> int | None:
     """When to try again, in ms; None: never."""
     step, phase = command.step, command.phase
     unknown = command.kind == "timeout"
-    if command.kind == "abort" or not may_retry(
+    if command.kind in ("abort", "postpone") or not may_retry(
         draft, step, phase, unknown=unknown, worth_it=command.retryable
     ):
         return None

@@ -44,7 +44,8 @@ class Complete:
     """Record that an attempt succeeded.
 
     `choice` is what it answered, of a step whose answer guards others; `skips`: the step said that
-    there was nothing to do, so it has no result, and of this attempt there is nothing to undo.
+    there was nothing to do, so it has no result, and of this attempt there is nothing to undo;
+    `ends`: it said that the run goes no further.
     """
 
     step: str
@@ -54,16 +55,19 @@ class Complete:
     epoch: int = 1
     choice: str = ""
     skips: bool = False
+    ends: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Fail:
     """Record that an attempt failed.
 
-    `kind` is `error`, `abort` (give up at once) or `timeout` (the outcome is unknown);
+    `kind` is `error`, `abort` (give up at once), `timeout` (the outcome is unknown) or `postpone`
+    (no failure: to be asked again after `delay`);
     `retryable` is what the policy says of the exception's class; `delay` (ms) overrides the
     policy's delay, as Celery's own `self.retry(countdown=)` does.  `longest_eta` (ms) is how long
     the broker's queues may hold a message back: an attempt that is due later is sent by the sweep.
+    `answers`: it comes with an answer for the caller.
     """
 
     step: str
@@ -71,13 +75,14 @@ class Fail:
     attempt: int
     holder: str
     epoch: int = 1
-    kind: Literal["error", "abort", "timeout"] = "error"
+    kind: Literal["error", "abort", "timeout", "postpone"] = "error"
     error: str = ""
     code: str | None = None
     effect: bool | None = None
     retryable: bool = True
     delay: int | None = None
     longest_eta: int = SHORT_DELAY
+    answers: bool = False
 
 
 @dataclass(frozen=True, slots=True)

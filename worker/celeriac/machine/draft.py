@@ -46,11 +46,12 @@ class Draft:
         attempt: int = 0,
         *,
         run_id: str | None = None,
+        replaces: int = 0,
         **data: Any,
     ) -> None:
         """Let something happen to the run; *data* without what says nothing."""
         kept = {name: value for name, value in data.items() if value not in (None, "", ())}
-        event = Event(self.now, kind, step, phase, attempt, kept)
+        event = Event(self.now, kind, step, phase, attempt, kept, replaces)
         self.events.append(event)
         self.maybe_run = apply(self.plan, run_id or self.run.id, self.maybe_run, event)
 
@@ -99,11 +100,21 @@ def end_attempt(
 
     Its message is sent now if it is to be held back for no longer than *longest_eta* (ms).
     """
+    if retry is not None and attempt.phase == "do" and out_of_time(draft, attempt.step, retry):
+        retry = None
     sent = (retry is not None and retry - draft.now <= longest_eta) or None
     if data.get("why") == "timeout":
         data["timeout"] = draft.node(attempt.step).limit(attempt.phase)
     draft.add(kind, attempt.step, attempt.phase, attempt.attempt, **data, retry=retry, sent=sent)
     see_to_failures(draft, attempt.step)
+
+
+def out_of_time(draft: Draft, step: str, at: int) -> bool:
+    """True if a step is to give up before *at* (ms), whatever attempts it has left."""
+    limit, begun = draft.node(step).give_up_after, draft.run.step(step).do.begun
+    if limit is None or past_pivot(draft.plan, draft.run):
+        return False  # past its pivot, a run only goes forward
+    return bool(begun) and at > begun + limit
 
 
 def see_to_failures(draft: Draft, newest: str = "") -> None:

@@ -26,6 +26,7 @@ class EventKind(StrEnum):
     CLAIMED = "claimed"
     COMPLETED = "completed"
     FAILED = "failed"
+    POSTPONED = "postponed"
     LOST = "lost"
     LATE = "late"
     BLOCKED = "blocked"
@@ -52,6 +53,8 @@ class Event:
     phase: Phase = "do"
     attempt: int = 0
     data: dict[str, Any] = field(default_factory=dict)  # small, never a payload
+    #: How many events that came just before it are dropped for it, when it is written down.
+    replaces: int = field(default=0, compare=False)
 
     @property
     def time(self) -> datetime:

@@ -39,14 +39,30 @@ def fold(plan: Plan, run_id: str, events: Iterable[Event]) -> Run | None:
 
 def apply(plan: Plan, run_id: str, run: Run | None, event: Event) -> Run:
     """Return the run after *event*; raise IllegalMove if it cannot happen now."""
+    rested = run is not None and run.status.at_rest
+    version = event.data.get("version", run.version + 1) if run else 1
     if event.kind is EventKind.STARTED:
         run = _started(run_id, run, event)
     elif run is None:
         raise IllegalMove(f"{event.kind} before the run {run_id!r} was started")
     else:
         run = _APPLY[event.kind](plan, run, event)
-    run = changed(run, version=run.version + 1, changed_at=event.at)
-    return schedule(plan, run, event)
+    series = _series(run.series, event)
+    run = changed(run, version=version, changed_at=event.at, series=series)
+    return schedule(plan, run, event, goes_on=rested and not run.status.at_rest)
+
+
+def _series(
+    series: tuple[str, int, int, int] | tuple[()], event: Event
+) -> tuple[str, int, int, int] | tuple[()]:
+    """How the history ends, if it does with a step that was postponed; see `Run.series`."""
+    if event.kind is EventKind.POSTPONED:
+        return (event.step, 1, event.data.get("count", 1), event.data.get("since", event.at))
+    again = event.kind in (EventKind.DISPATCHED, EventKind.CLAIMED) and event.phase == "do"
+    if not (series and again and series[0] == event.step):
+        return ()
+    name, events, count, since = series
+    return (name, events + 1, count, since)
 
 
 # --- each kind of event ------------------------------------------------------------------------
@@ -87,12 +103,18 @@ def _claimed(plan: Plan, run: Run, event: Event) -> Run:
         sent=False,
         sends=0,
         limit=event.at + limit + run.grace if limit else 0,
+        begun=_begun(plan, lane, event),
     )
     order, started = step.order, run.started_steps
     if not order and event.phase == "do":
         order = started = started + 1
     step = changed(step, **{event.phase: lane}, order=order, blocked="")
     return _put(run, event, step, started_steps=started)
+
+
+def _begun(plan: Plan, lane: PhaseState, event: Event) -> int:
+    limited = event.phase == "do" and plan.by_name[event.step].give_up_after is not None
+    return lane.begun or (event.at if limited else 0)
 
 
 def _completed(_plan: Plan, run: Run, event: Event) -> Run:
@@ -114,6 +136,8 @@ def _completed(_plan: Plan, run: Run, event: Event) -> Run:
         run = _on(run, event)
     known = (*lane.late, event.attempt) if late else lane.late
     run = _move(run, event, "late" if late else "", at=event.at, sent=False, limit=0, late=known)
+    if event.data.get("ends") and run.status is RunStatus.RUNNING:
+        run = changed(run, ended_by=event.step)
     return _chosen(run, event)
 
 
@@ -129,6 +153,22 @@ def _failed(plan: Plan, run: Run, event: Event) -> Run:
     if event.phase == "do" and event.data.get("effect") is not False:
         run = _put(run, event, changed(step, may_have_effect=True))
     return _delay_compensation(plan, run, event) if event.data.get("why") == "timeout" else run
+
+
+def _postponed(_plan: Plan, run: Run, event: Event) -> Run:
+    """The attempt is given back; what is said of several in a row, is said of the newest."""
+    lane, data = run.step(event.step).do, event.data
+    run = _move(
+        run,
+        event,
+        attempt=event.attempt,
+        holder=data.get("holder", lane.holder),
+        given_back=data.get("given_back", lane.given_back + 1),
+        **_after_attempt(event),
+    )
+    step = run.steps[event.step]
+    had = step.may_have_effect or data.get("effect") is not False
+    return _put(run, event, changed(step, may_have_effect=had))
 
 
 def _lost(plan: Plan, run: Run, event: Event) -> Run:
@@ -221,6 +261,8 @@ def _retried(_plan: Plan, run: Run, event: Event) -> Run:
         run,
         event,
         attempts_before_budget=lane.attempt,
+        given_back=0,
+        begun=0,
         at=event.at,
         sent=event.phase == "do",
         sends=0,
@@ -289,6 +331,7 @@ _APPLY: dict[EventKind, Callable[[Plan, Run, Event], Run]] = {
     EventKind.CLAIMED: _claimed,
     EventKind.COMPLETED: _completed,
     EventKind.FAILED: _failed,
+    EventKind.POSTPONED: _postponed,
     EventKind.LOST: _lost,
     EventKind.LATE: _late,
     EventKind.BLOCKED: _blocked,

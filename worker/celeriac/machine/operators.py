@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from celeriac.machine.events import EventKind
-from celeriac.machine.runs import PhaseStatus, Run, RunStatus
+from celeriac.machine.runs import PhaseStatus, RunStatus
 from celeriac.machine.schedule import in_undo_order, past_pivot, turned
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def retry(draft: Draft, command: RetryOwed) -> None:
     names = [command.step] if command.step else list(run.steps)
     owed = [name for name in names if name in run.owed]
     if not owed:
-        if any(_is_tried_anew(run, name) for name in names):
+        if any(_is_tried_anew(draft, name) for name in names):
             return  # it is being tried already
         if turned(run) and any(run.step(name).do.attempts_before_budget for name in names):
             return  # it was, and the run turned round: the same command again is no other one
@@ -63,10 +63,13 @@ def retry(draft: Draft, command: RetryOwed) -> None:
         draft.add(EventKind.RETRIED, name, phase, reason=command.reason, by=command.by)
 
 
-def _is_tried_anew(run: Run, name: str) -> bool:
+def _is_tried_anew(draft: Draft, name: str) -> bool:
     """True while a budget that somebody gave is being used, or waits for its turn."""
+    run = draft.run
     settled = (PhaseStatus.DONE, PhaseStatus.FAILED, PhaseStatus.UNKNOWN, PhaseStatus.WAIVED)
     lanes = (run.step(name).do, run.step(name).undo)
+    if lanes[0].state.claimable and not lanes[0].attempt:  # beyond what the run may start
+        return run.status is RunStatus.RUNNING and run.started_steps >= draft.plan.most_steps
     return not run.status.at_rest and any(
         lane.attempts_before_budget and lane.state not in settled for lane in lanes
     )

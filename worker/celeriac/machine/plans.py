@@ -1,7 +1,8 @@
 """A saga, planned: its steps, where their arguments come from, and how each is undone.
 
 Owns: what a plan consists of, and its fingerprint.  Refuses to know: how it is made (`authoring`),
-and what may happen to a run that follows it (`transitions`).
+where values come from (`expressions`), and what may happen to a run that follows it
+(`transitions`).
 
 Plans are Pydantic models, since they are stored, checked and shown.  Durations are integer
 milliseconds.
@@ -12,66 +13,23 @@ from __future__ import annotations
 import hashlib
 import json
 from functools import cached_property
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from celeriac.machine.expressions import Constant, Expression, Frozen
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+#: How many steps a run may start, unless its saga says otherwise.
+MAX_STEPS = 1_024
 
 Phase = Literal["do", "undo"]
 CompensationOrder = Literal["reverse", "forward", "parallel", "graph"]
 OnDeadline = Literal["compensate", "alert"]
 Effect = Literal["keyed", "barrier", "none"]
 OnUnknown = Literal["retry", "compensate", "operator"]
-
-
-class Frozen(BaseModel):
-    """A Pydantic model that cannot change and refuses what it does not know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class FromInput(Frozen):
-    """An argument taken from the run's input, or from inside it."""
-
-    input: str = Field(description="name of the saga's parameter")
-    path: tuple[str | int, ...] = Field(default=(), description="keys to follow inside it")
-
-
-class FromStep(Frozen):
-    """An argument taken from an earlier step's result, or from inside it."""
-
-    step: str = Field(description="name of the step in the plan")
-    path: tuple[str | int, ...] = Field(default=(), description="keys to follow inside it")
-
-
-class FirstOf(Frozen):
-    """An argument taken from the first of several places that has a value, or from inside it.
-
-    A step that was guarded out, or skipped itself, has none; one that returned None has.
-    """
-
-    first: tuple[Expression, ...]
-    path: tuple[str | int, ...] = Field(default=(), description="keys to follow inside it")
-
-
-class Constant(Frozen):
-    """An argument written in the saga itself."""
-
-    value: Any = Field(description="any JSON value")
-
-
-class ListOf(Frozen):
-    """A list with other expressions inside."""
-
-    items: tuple[Expression, ...]
-
-
-class DictOf(Frozen):
-    """A mapping with other expressions inside."""
-
-    entries: dict[str, Expression]
-
-
-Expression = FromInput | FromStep | FirstOf | Constant | ListOf | DictOf
 
 
 class RetryRule(Frozen):
@@ -126,6 +84,21 @@ class Guard(Frozen):
         """True if this choice lets the node run; empty is a choice that was never made."""
         return bool(choice) and (choice in self.among) is not self.but
 
+    def excludes(self, other: Guard) -> bool:
+        """True if no answer lets through what both guard."""
+        if self.step != other.step or (self.but and other.but):
+            return False
+        if self.but or other.but:
+            wanted, refused = (other, self) if self.but else (self, other)
+            return set(wanted.among) <= set(refused.among)
+        return not set(self.among) & set(other.among)
+
+
+def excludes(some: Iterable[Guard], others: Iterable[Guard]) -> bool:
+    """True if no run can have both: they want different answers of the same step."""
+    others = list(others)
+    return any(a.excludes(b) for a in some for b in others)
+
 
 class Node(Frozen):
     """A step of a plan: a Celery task, its arguments, its policy and how it is undone."""
@@ -150,6 +123,9 @@ class Node(Frozen):
         default=(), description="steps that its undo undoes in one; it is never done itself"
     )
     choice: Choice | None = Field(default=None, description="what its answer decides, if anything")
+    give_up_after: int | None = Field(
+        default=None, description="milliseconds from its first claim for all attempts together"
+    )
     queue: str | None = Field(default=None, description="where it is sent; None: as its task says")
     priority: int | None = Field(default=None, description="of its messages; None: the task's")
 
@@ -200,6 +176,10 @@ class Plan(Frozen):
     deadline: int | None = Field(default=None, description="milliseconds from the start")
     on_deadline: OnDeadline = "compensate"
     compensation_order: CompensationOrder = "reverse"
+    max_steps: int | None = Field(
+        default=None,
+        description="a run that starts more fails; None: 1,024, or as many as there are",
+    )
     retention: int | None = Field(
         default=None, description="milliseconds after the end; None: the setting"
     )
@@ -241,6 +221,25 @@ class Plan(Frozen):
             for name in node.after:
                 found[name].append(node)
         return {name: tuple(nodes) for name, nodes in found.items()}
+
+    def stands_alone(self, name: str) -> bool:
+        """True if no other step may be at work at the same time as this one."""
+        before, behind = {name}, {name}
+        for node in reversed(self.steps):  # in a plan, what a step waits for comes before it
+            before.update(node.after if node.name in before else ())
+        for node in self.steps:
+            behind.update((node.name,) if behind.intersection(node.after) else ())
+        mine = self.by_name[name].guards
+        return all(
+            node.name in before or node.name in behind or excludes(node.guards, mine)
+            for node in self.steps
+        )
+
+    @property
+    def most_steps(self) -> int:
+        """How many steps a run may start."""
+        # A plan of an earlier version knows no limit, and runs on.
+        return self.max_steps or max(MAX_STEPS, len(self.steps))
 
     @cached_property
     def addresses(self) -> frozenset[tuple[str, str | None]]:

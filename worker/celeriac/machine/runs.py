@@ -84,6 +84,7 @@ class PhaseStatus(StrEnum):
     SCHEDULED = "scheduled"
     RUNNING = "running"
     RETRYING = "retrying"
+    WAITING = "waiting"
     DONE = "done"
     FAILED = "failed"
     UNKNOWN = "unknown"
@@ -97,7 +98,7 @@ class PhaseStatus(StrEnum):
 
 
 #: A direction whose next attempt may be claimed, now or later.
-CLAIMABLE = frozenset({PhaseStatus.SCHEDULED, PhaseStatus.RETRYING})
+CLAIMABLE = frozenset({PhaseStatus.SCHEDULED, PhaseStatus.RETRYING, PhaseStatus.WAITING})
 #: A direction that ended without success, and has no attempt left.
 GAVE_UP = frozenset({PhaseStatus.FAILED, PhaseStatus.UNKNOWN})
 
@@ -106,6 +107,7 @@ _FORWARD = {
     PhaseStatus.SCHEDULED: StepStatus.SCHEDULED,
     PhaseStatus.RUNNING: StepStatus.RUNNING,
     PhaseStatus.RETRYING: StepStatus.RETRYING,
+    PhaseStatus.WAITING: StepStatus.WAITING,
     PhaseStatus.DONE: StepStatus.COMPLETED,
     PhaseStatus.FAILED: StepStatus.FAILED,
     PhaseStatus.UNKNOWN: StepStatus.UNKNOWN,
@@ -139,11 +141,13 @@ class PhaseState:
     attempts_before_budget: int = 0  # attempts made before the present budget began
     recompensate: bool = False  # undo: a late effect arrived meanwhile, undo once more when settled
     late: tuple[int, ...] = ()  # lost attempts that reported after all, each counted once
+    given_back: int = 0  # attempts of the present budget that were postponed, and count no more
+    begun: int = 0  # ms since the epoch: its first claim, if there is a limit to all its attempts
 
     @property
     def attempts_in_budget(self) -> int:
         """How many attempts the present budget has paid for."""
-        return self.attempt - self.attempts_before_budget
+        return self.attempt - self.attempts_before_budget - self.given_back
 
 
 @dataclass(frozen=True)
@@ -251,6 +255,10 @@ class Run:
     changed_at: int = 0
     ended_at: int = 0
     paused: int = 0  # ms since the epoch: an operator holds it since then; 0: nobody does
+    # The step that was postponed last, if nothing else happened since: its name, the events at the
+    # end of the history that tell of it, how often in a row, and since when (ms).
+    series: tuple[str, int, int, int] | tuple[()] = ()
+    ended_by: str = ""  # the step that said that the run goes no further, if one did
     steps: Steps = field(default_factory=Steps)
 
     def step(self, name: str) -> StepState:

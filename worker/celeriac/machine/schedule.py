@@ -19,7 +19,7 @@ from celeriac.machine.runs import (
     StepStatus,
     changed,
 )
-from celeriac.machine.tables import NOT_CHOSEN, SCHEDULING, TURN_COMES, TURN_GOES
+from celeriac.machine.tables import NOT_CHOSEN, SCHEDULING, TOO_MANY, TURN_COMES, TURN_GOES
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -30,10 +30,13 @@ if TYPE_CHECKING:
 _OVER = frozenset({PhaseStatus.DONE, PhaseStatus.SKIPPED})
 
 
-def schedule(plan: Plan, run: Run, event: Event) -> Run:
-    """Return the run with what *event* made possible: the next steps, or the next compensations."""
+def schedule(plan: Plan, run: Run, event: Event, *, goes_on: bool = False) -> Run:
+    """Return the run with what *event* made possible: the next steps, or the next compensations.
+
+    *goes_on*: the run was at rest until now, and what ended meanwhile has made nothing possible.
+    """
     if run.status is RunStatus.RUNNING:
-        return _schedule_steps(plan, run, event)
+        return _schedule_steps(plan, run, event, goes_on)
     if run.status is RunStatus.COMPENSATING:
         return _schedule_undo(plan, run, event)
     return run
@@ -44,8 +47,10 @@ def _turn(phase: Phase, lane: PhaseState, whose: str) -> PhaseStatus | None:
     return SCHEDULING.get((phase, lane.state, whose))
 
 
-def _schedule_steps(plan: Plan, run: Run, event: Event) -> Run:
-    if event.kind in (EventKind.STARTED, EventKind.RETRIED):
+def _schedule_steps(plan: Plan, run: Run, event: Event, goes_on: bool) -> Run:
+    if run.ended_by:
+        return run  # nothing further starts
+    if goes_on or event.kind in (EventKind.STARTED, EventKind.RETRIED):
         candidates: Iterable[Node] = plan.steps
     elif event.kind in (EventKind.COMPLETED, EventKind.SKIPPED):
         candidates = _following(plan, run, event.step)
@@ -57,12 +62,21 @@ def _schedule_steps(plan: Plan, run: Run, event: Event) -> Run:
         if not all(passed(plan, run, name) for name in node.after):
             continue  # its guards may be about what has not settled yet
         step, chosen = run.step(node.name), is_chosen(run, node)
-        state = _turn("do", step.do, TURN_COMES if chosen else NOT_CHOSEN)
+        state = _turn("do", step.do, _whose_turn(plan, run) if chosen else NOT_CHOSEN)
         if state:
-            lane = PhaseState(state, at=event.at, sent=chosen)
+            lane = PhaseState(state, at=event.at, sent=state is PhaseStatus.SCHEDULED)
             run = changed(run, steps=run.steps.put({node.name: changed(step, do=lane)}))
             waiting += () if chosen else _following(plan, run, node.name)
     return run
+
+
+def _whose_turn(plan: Plan, run: Run) -> str:
+    """Whether one more step may start."""
+    most, open_ = plan.most_steps, run.steps.open
+    if run.started_steps + len(open_) < most:
+        return TURN_COMES
+    begun = sum(not step.order and step.do.state.claimable for step in open_.values())
+    return TURN_COMES if run.started_steps + begun < most else TOO_MANY
 
 
 def is_chosen(run: Run, node: Node) -> bool:
@@ -110,7 +124,8 @@ def shown_step(plan: Plan, run: Run, name: str) -> StepStatus:
     undone = run.step(scope).status if scope and may_stand(step) else StepStatus.PENDING
     if undone is not StepStatus.PENDING:
         return undone
-    never = run.why and step.status is StepStatus.PENDING and not plan.by_name[name].covers
+    over = run.why or run.ended_by
+    never = over and step.status is StepStatus.PENDING and not plan.by_name[name].covers
     return StepStatus.SKIPPED if never else step.status
 
 
@@ -237,4 +252,6 @@ def outcome(plan: Plan, run: Run) -> RunStatus | None:
 def _is_done(plan: Plan, run: Run) -> bool:
     if any(step.do.state not in _OVER for step in run.steps.open.values()):
         return False
+    if run.ended_by:
+        return True
     return len(run.steps) == len(plan.steps)  # counted last: it may take a look at all of them

@@ -36,9 +36,14 @@ DO_MOVES: dict[tuple[PhaseStatus, EventKind, str], PhaseStatus] = {
     (_S.RUNNING, _E.FAILED, "unknown"): _S.UNKNOWN,
     (_S.RUNNING, _E.LOST, "retry"): _S.RETRYING,
     (_S.RUNNING, _E.LOST, ""): _S.UNKNOWN,
+    # It cannot say yet, and is asked again.
+    (_S.RUNNING, _E.POSTPONED, ""): _S.WAITING,
+    (_S.WAITING, _E.DISPATCHED, ""): _S.SCHEDULED,
+    (_S.WAITING, _E.CLAIMED, ""): _S.RUNNING,
     # A lost attempt reports its success after all, and no newer attempt holds the step.
     (_S.SCHEDULED, _E.COMPLETED, "late"): _S.DONE,
     (_S.RETRYING, _E.COMPLETED, "late"): _S.DONE,
+    (_S.WAITING, _E.COMPLETED, "late"): _S.DONE,
     (_S.UNKNOWN, _E.COMPLETED, "late"): _S.DONE,
     (_S.FAILED, _E.COMPLETED, "late"): _S.DONE,
     # The run turns round: what has not started never will.
@@ -47,6 +52,8 @@ DO_MOVES: dict[tuple[PhaseStatus, EventKind, str], PhaseStatus] = {
     (_S.SCHEDULED, _E.COMPENSATION_STARTED, "no effect"): _S.FAILED,
     (_S.RETRYING, _E.COMPENSATION_STARTED, "may have effect"): _S.UNKNOWN,
     (_S.RETRYING, _E.COMPENSATION_STARTED, "no effect"): _S.FAILED,
+    (_S.WAITING, _E.COMPENSATION_STARTED, "may have effect"): _S.UNKNOWN,
+    (_S.WAITING, _E.COMPENSATION_STARTED, "no effect"): _S.FAILED,
     # An operator tries a step once more that gave up, and that the run did not turn round for.
     (_S.FAILED, _E.RETRIED, ""): _S.SCHEDULED,
     (_S.UNKNOWN, _E.RETRIED, ""): _S.SCHEDULED,
@@ -54,6 +61,7 @@ DO_MOVES: dict[tuple[PhaseStatus, EventKind, str], PhaseStatus] = {
     (_S.IDLE, _E.SKIPPED, ""): _S.SKIPPED,
     (_S.SCHEDULED, _E.SKIPPED, ""): _S.SKIPPED,
     (_S.RETRYING, _E.SKIPPED, ""): _S.SKIPPED,
+    (_S.WAITING, _E.SKIPPED, ""): _S.SKIPPED,
     (_S.FAILED, _E.SKIPPED, ""): _S.SKIPPED,
     (_S.UNKNOWN, _E.SKIPPED, ""): _S.SKIPPED,
     # The step itself says that there is nothing to do.
@@ -91,12 +99,15 @@ UNDO_MOVES: dict[tuple[PhaseStatus, EventKind, str], PhaseStatus] = {
 TURN_COMES, TURN_GOES = "its turn comes", "another comes first"
 #: Its turn comes, and an earlier step has chosen otherwise.
 NOT_CHOSEN = "its turn comes (not chosen)"
+#: Its turn comes, and the run has started as many steps as it may.
+TOO_MANY = "its turn comes (too many steps)"
 
 #: (direction, state of the lane, whose turn it is) -> next state.  What an event to one step makes
 #: of the others; only a compensation loses its turn, to one that has to come before it.
 SCHEDULING: dict[tuple[Phase, PhaseStatus, str], PhaseStatus] = {
     ("do", _S.IDLE, TURN_COMES): _S.SCHEDULED,
     ("do", _S.IDLE, NOT_CHOSEN): _S.SKIPPED,
+    ("do", _S.IDLE, TOO_MANY): _S.FAILED,
     ("undo", _S.IDLE, TURN_COMES): _S.SCHEDULED,
     ("undo", _S.SCHEDULED, TURN_GOES): _S.IDLE,
     ("undo", _S.RETRYING, TURN_GOES): _S.IDLE,

@@ -69,7 +69,7 @@ def transition(plan: Plan, run: Run | None, command: Command, now: int) -> Trans
         _start(draft, command)
     else:
         _DECIDE[type(command)](draft, command)
-        draft.finish()
+    draft.finish()
     after = draft.run
     new = due(after)
     if new and run is not None:

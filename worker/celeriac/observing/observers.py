@@ -295,7 +295,10 @@ def sentence(run_id: str, event: Event) -> str:
     return f"{what} {details(event)}"
 
 
-_INTERNAL = ("holder", "plan", "grace", "digest", "starter", "sent", "epoch", "credited")
+_INTERNAL = (
+    *("holder", "plan", "grace", "digest", "starter", "sent", "epoch", "credited"),
+    *("given_back", "since"),
+)
 _CAUSES = {
     (EventKind.LOST, "lease"): "lease expired",
     (EventKind.LOST, "death"): "its worker died",
@@ -310,7 +313,14 @@ def details(event: Event) -> str:
     data = {name: value for name, value in event.data.items() if name not in _INTERNAL}
     retry, why = data.pop("retry", None), data.pop("why", "")
     cause = _CAUSES.get((event.kind, why), why)
+    if event.kind is EventKind.POSTPONED:
+        data.pop("version", None)
+        cause = f"{data.pop('count')} times" if "count" in data else ""
     limit = data.pop("timeout", None)
+    if data.pop("ends", False):
+        cause = "and ended the run"
+    if data.pop("answers", False):
+        cause = "with an answer to the caller"
     if why == "timeout":
         # Such an end of its process counts as one that nobody knows the outcome of.
         left = data.get("error") in ("SystemExit", "KeyboardInterrupt")
@@ -325,7 +335,8 @@ def details(event: Event) -> str:
         text = "no longer blocked"
     text += f" ({_plain(cause)})" if cause else ""
     text += f": {', '.join(_plain(word) for word in words)}" if words else ""
-    return text if retry is None else f"{text}; retry in {(retry - event.at) / 1000:.1f} s"
+    again = "asked again" if event.kind is EventKind.POSTPONED else "retry"
+    return text if retry is None else f"{text}; {again} in {(retry - event.at) / 1000:.1f} s"
 
 
 def too_slow(limit: int | None) -> str:

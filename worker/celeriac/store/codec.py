@@ -34,12 +34,13 @@ RUN_FIELDS = (
     *("version", "epoch", "started_at", "saga", "plan", "status", "grace"),
     *("changed_at", "started_steps", "steps", "digest", "starter", "deadline", "ended_at"),
     *("why", "failed_step", "reason", "tags", "compensate_not_before", "credited", "overdue"),
-    "paused",
+    *("paused", "ended_by", "series"),
 )
 STEP_FIELDS = ("order", "do", "may_have_effect", "undo", "generation", "blocked", "choice")
 LANE_FIELDS = (
     *("state", "attempt", "holder", "at", "sent", "sends", "limit"),
     *("attempts_before_budget", "recompensate", "late"),
+    *("given_back", "begun"),
 )
 
 _ALWAYS = 7  # values of a run that are written even if they are the default
@@ -49,7 +50,7 @@ _TIMES = [
     RUN_FIELDS.index(name)
     for name in ("changed_at", "deadline", "ended_at", "compensate_not_before", "paused")
 ]
-_LANE_TIMES = [LANE_FIELDS.index(name) for name in ("at", "limit")]
+_LANE_TIMES = [LANE_FIELDS.index(name) for name in ("at", "limit", "begun")]
 _LATE = LANE_FIELDS.index("late")
 
 _run_values = attrgetter(*RUN_FIELDS)
@@ -146,6 +147,8 @@ def _run(run_id: str, row: list[Any], lines: str) -> Run:
     found["steps"] = Steps(steps, _Lines(run_id, lines, start) if lines else None)
     if "tags" in found:
         found["tags"] = tuple([(name, value) for name, value in found["tags"]])
+    if "series" in found:
+        found["series"] = tuple(found["series"])
     return Run(id=run_id, **found)
 
 

@@ -34,7 +34,7 @@ end
 -- What a write takes after its key: arguments at least, at most, and in groups of how many.
 local forms = {
   HSET = {2, 8000, 2}, ZADD = {2, 8000, 2}, RPUSH = {1, 8000, 1}, SADD = {1, 8000, 1},
-  ZREM = {1, 8000, 1}, SET = {1, 2, 1}, DEL = {0, 0, 1},
+  ZREM = {1, 8000, 1}, LTRIM = {2, 2, 2}, SET = {1, 2, 1}, DEL = {0, 0, 1},
 }
 
 local function fits(command, first, last)
@@ -45,8 +45,8 @@ local function fits(command, first, last)
   if not form or count < form[1] or count > form[2] or count % form[3] ~= 0 then
     return false
   end
-  for i = first, command == 'ZADD' and last or 0, 2 do
-    if not ARGV[i]:find('^%-?%d+$') then -- a score that Redis would not take
+  for i = first, (command == 'ZADD' or command == 'LTRIM') and last or 0, command == 'ZADD' and 2 or 1 do
+    if not ARGV[i]:find('^%-?%d+$') then -- a score or a place that Redis would not take
       return false
     end
   end

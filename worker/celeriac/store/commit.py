@@ -26,7 +26,14 @@ if TYPE_CHECKING:
 HEAD = "h"  # as commit.lua knows it
 FIELD = "f:"  # what the names of payloads begin with, which share the run's hash with the head
 _MOST = 1000  # arguments of one command: Lua can pass some 8,000
-_TYPES = {"HSET": "hash", "RPUSH": "list", "SADD": "set", "SET": "string", "DEL": ""}
+_TYPES = {
+    "HSET": "hash",
+    "RPUSH": "list",
+    "LTRIM": "list",
+    "SADD": "set",
+    "SET": "string",
+    "DEL": "",
+}
 
 
 class Call(NamedTuple):
@@ -50,6 +57,9 @@ def spell_change(keys: ShardKeys, change: Change, dump_plan: Callable[[Plan], st
         state += (FIELD + name, text)
     writes.add("HSET", keys.run(run.id), *state)
     if change.events:
+        replaced = change.events[0].replaces
+        if replaced:
+            writes.add("LTRIM", keys.log(run.id), 0, -replaced - 1)
         writes.add("RPUSH", keys.log(run.id), *dump_events(change.events, run.started_at))
     _wake(writes, keys, change)
     if change.plan is not None:

@@ -139,6 +139,8 @@ class MemoryStore:
         if change.fresh:
             record.fields.clear()
         record.fields.update(worth_keeping(change.fields))
+        if change.events and change.events[0].replaces:
+            del record.log[-change.events[0].replaces :]
         record.log.extend(events)
         if change.plan is not None:
             name = change.plan.fingerprint

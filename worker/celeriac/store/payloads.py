@@ -36,6 +36,8 @@ NULL = "null"
 _OUTPUT = "out:"
 #: The failure that made the run turn round.
 CAUSE = "cause"
+#: The result of a run that one of its steps has ended.
+RESULT = "result"
 
 
 def input_field(parameter: str) -> str:
@@ -68,6 +70,11 @@ def with_nulls(run: Run, fields: Mapping[str, str]) -> dict[str, str]:
 def error_field(step: str, phase: Phase) -> str:
     """The field of the newest failure of a step, or of its compensation."""
     return f"err:{step}" if phase == "do" else f"uerr:{step}"
+
+
+def answer_field(step: str) -> str:
+    """The field of what a step that aborted has to say to the caller."""
+    return f"ans:{step}"
 
 
 def beat_field(step: str, phase: Phase) -> str:
@@ -184,9 +191,14 @@ def choice_of(node: Node, output: str, wrong: type[SagaError]) -> str:
     return label
 
 
-def result_fields(plan: Plan) -> tuple[str, ...]:
+def result_fields(plan: Plan, run: Run) -> tuple[str, ...]:
     """The payload fields that the result of a run needs."""
-    return tuple(dict.fromkeys(fields_of(plan.result)))
+    return (RESULT,) if run.ended_by else tuple(dict.fromkeys(fields_of(plan.result)))
+
+
+def result_of(plan: Plan, run: Run, fields: Mapping[str, str]) -> str:
+    """The result of a run that completed, as JSON text."""
+    return fields.get(RESULT, NULL) if run.ended_by else resolve(plan.result, fields, run)
 
 
 def checked(what: str, text: str, limit: int) -> str:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from celeriac.app import IfExists, RunHandle
-    from celeriac.machine import RunStatus
+    from celeriac.machine import Event, RunStatus
     from celeriac.sagas import Saga, Sagas
     from celeriac.terminal.options import Target
     from celeriac.views import RunState
@@ -75,10 +75,14 @@ class Control(Invocation):
         self, run_id: str, command: Callable[[RunHandle[Any]], bool], by: str, **waiting: Any
     ) -> None:
         run = self._sagas().run(run_id)
-        before = len(run.history())
+
+        def signed() -> list[Event]:
+            return [event for event in run.history() if event.data.get("by") == by]
+
+        before = len(signed())
         command(run)
         # Others may have acted meanwhile; what is ours bears our name.
-        ours = [event for event in run.history()[before:] if event.data.get("by") == by]
+        ours = signed()[before:]
         self._print.deed(run_id, deed(ours))
         self._see_off(run, changed=bool(ours), **waiting)
 

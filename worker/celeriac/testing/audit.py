@@ -44,6 +44,7 @@ class _Book:
         self.settled: set[str] = set()  # undone, waived, or given up
         self.order: list[str] = []  # steps in the order of their first claim
         self.turned = False
+        self.over = False  # a step has ended the run
 
     def read(self, event: Event) -> None:
         """Take the next event in."""
@@ -76,6 +77,8 @@ class _Book:
     def _may_do(self, event: Event, node: Node) -> None:
         if self.turned:
             self._breaks("I8", event, "goes forward in a run that has turned round")
+        if self.over:
+            self._breaks("I8", event, "goes forward in a run that a step has ended")
         for guard in node.guards:
             if not guard.holds(self.chosen.get(guard.step, "")):
                 self._breaks("I16", event, f"although {guard.step} has chosen otherwise")
@@ -144,6 +147,7 @@ class _Book:
     def completed(self, event: Event) -> None:
         """An attempt succeeded, perhaps late."""
         self._ended(event)
+        self.over |= bool(event.data.get("ends")) and not self.turned
         (self.done if event.phase == "do" else self.settled).add(event.step)
         self.chosen.update({event.step: event.data["choice"]} if "choice" in event.data else {})
 
@@ -154,6 +158,15 @@ class _Book:
             self.maybe.add(event.step)
         if event.phase == "undo" and "retry" not in event.data:
             self.settled.add(event.step)  # owed, which is an end too
+
+    def postponed(self, event: Event) -> None:
+        """The step cannot say yet: several in a row may have one event, that of the newest."""
+        lane = (event.step, event.phase)
+        if self.at_work.pop(lane, event.attempt + 1) > event.attempt:
+            self._breaks("I3", event, "is postponed without having been at work")
+        self.claims[lane] -= 1
+        if event.data.get("effect") is not False:
+            self.maybe.add(event.step)
 
     def _ended(self, event: Event) -> None:
         lane = (event.step, event.phase)
@@ -194,7 +207,7 @@ class _Book:
         """The run has come to rest."""
         outcome = event.data["outcome"]
         missing = {node.name for node in self.plan.steps if not self._passed(node.name)}
-        if outcome == "completed" and missing:
+        if outcome == "completed" and missing and not self.over:
             self._breaks("I1", event, f"completed without {', '.join(sorted(missing))}")
         if outcome == "compensated" and self._to_undo():
             names = ", ".join(sorted(self._to_undo()))
@@ -211,6 +224,7 @@ _READ: dict[EventKind, Callable[[_Book, Event], None]] = {
     EventKind.COMPLETED: _Book.completed,
     EventKind.FAILED: _Book.failed,
     EventKind.LOST: _Book.failed,
+    EventKind.POSTPONED: _Book.postponed,
     EventKind.COMPENSATION_STARTED: _Book.turned_round,
     EventKind.REOPENED: _Book.anew,
     EventKind.RETRIED: _Book.anew,

@@ -130,7 +130,9 @@ class Lab:
         world, stage = self._open()
         found = world.store.look(run_id).run
         saga = self._tasks.sagas and found and self._tasks.sagas.defined.get(found.saga)
-        return stage.handle(run_id, saga.planned.result if saga else None)
+        if not saga:
+            return stage.handle(run_id)
+        return stage.handle(run_id, saga.planned.result, saga.planned.answer)
 
     # --- what goes wrong: a step ---------------------------------------------------------------
 

@@ -122,7 +122,16 @@ def _perform(
     world: Surroundings, process: Process, attempt: Attempt
 ) -> tuple[Work, Output | AttemptFailure]:
     body = world.tasks.body(attempt.node.task_of(attempt.delivery.phase))
-    work = Work(attempt, world.engine, body.name, body.shape, body.adopted)
+    runtime, plan = world.tasks.runtime, attempt.plan
+    work = Work(
+        attempt,
+        world.engine,
+        body.name,
+        body.shape,
+        body.adopted,
+        run_result=partial(runtime.run_result, plan),
+        answer=partial(runtime.answer, plan),
+    )
 
     def call(*args: Any, **kwargs: Any) -> Any:
         process.stage = "heartbeat"

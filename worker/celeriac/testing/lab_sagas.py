@@ -41,8 +41,9 @@ class LabRun(RunHandle[R]):
         world: World,
         decode: Callable[[str], R],
         dump: Callable[[str, Any], str],
+        answer: Callable[[str], Any],
     ) -> None:
-        super().__init__(run_id, world.engine, world.broker, decode, dump)
+        super().__init__(run_id, world.engine, world.broker, decode, dump, answer)
         self._world = world
 
     def __repr__(self) -> str:
@@ -130,14 +131,19 @@ class LabFamily:
     def start(self, saga: Saga[Any, R], inputs: Any, run_id: str, options: Any) -> LabRun[R]:
         """Start a run as a client of the app does, whose process may die in the middle of it."""
         in_lab: Saga[Any, R] = Saga(self, saga.planned)  # type: ignore[arg-type]  # it asks no more
-        run = self.handle(run_id, saga.planned.result)
+        run = self.handle(run_id, saga.planned.result, saga.planned.answer)
         with self._world.process(Process("client", run_id)):
             run.joined = in_lab.start(*inputs, id=run_id, **options).joined
         return run
 
-    def handle(self, run_id: str, decode: Callable[[str], Any] | None = None) -> LabRun[Any]:
-        """Return the handle of a run; *decode* makes its result of JSON text."""
-        return LabRun(run_id, self._world, decode or json.loads, self._dump)
+    def handle(
+        self,
+        run_id: str,
+        decode: Callable[[str], Any] = json.loads,
+        answer: Callable[[str], Any] = json.loads,
+    ) -> LabRun[Any]:
+        """Return the handle of a run; *decode* and *answer* make values of JSON text."""
+        return LabRun(run_id, self._world, decode, self._dump, answer)
 
     _handle = handle  # by the name that a saga knows
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from celeriac.authoring import Compensation, Shape
     from celeriac.engine import Attempt
     from celeriac.sagas import Sagas
+    from celeriac.workers import Runtime
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,12 @@ class VirtualTasks:
     def body(self, name: str) -> Body:
         """Return the task called *name*."""
         return self._bodies[name]
+
+    @property
+    def runtime(self) -> Runtime:
+        """What is known of the sagas' types."""
+        assert self.sagas is not None  # or there would be no run
+        return self.sagas.runtime
 
     def _learn(self, saga: Saga[Any, Any]) -> None:
         for name, task in saga.planned.steps.items():

@@ -16,7 +16,15 @@ from celeriac.views.documents import event_document, run_document, stats_documen
 from celeriac.views.drawing import Drawing, draw
 from celeriac.views.graph import Graph, graph_of
 from celeriac.views.redaction import HIDDEN, Redaction
-from celeriac.views.state import RunState, StepView, failure_fields, hold_of, state_of
+from celeriac.views.state import (
+    RunState,
+    StepView,
+    answer_fields,
+    answer_of,
+    failure_fields,
+    hold_of,
+    state_of,
+)
 from celeriac.views.stats import QueueStats, SagaStats, Stats, SweepStats, stats_of
 from celeriac.views.times import span
 from celeriac.views.undo_plan import UndoPlan, undo_fields, undo_plan_of
@@ -36,6 +44,8 @@ __all__ = [
     "StepView",
     "SweepStats",
     "UndoPlan",
+    "answer_fields",
+    "answer_of",
     "deed",
     "draw",
     "event_document",

@@ -6,8 +6,9 @@ they are read, and how they are worded or printed.
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
@@ -16,7 +17,7 @@ from celeriac.machine import EventKind, Frozen, PhaseStatus, RunStatus, StepStat
 from celeriac.store import payloads
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from celeriac.machine import Event, Phase, Plan, Run
 
@@ -76,6 +77,7 @@ class RunState(Frozen):
     run_version: int = Field(
         default=0, description="how many events made this state; a command's `if_version`"
     )
+    answer: Any = Field(default=None, description="what the step that failed says to the caller")
 
     @property
     def asking(self) -> bool:
@@ -105,9 +107,16 @@ def failure_fields(steps: Iterable[str]) -> tuple[str, ...]:
 
 
 def state_of(
-    plan: Plan, run: Run, fields: Mapping[str, str] | None = None, hold: Hold | None = None
+    plan: Plan,
+    run: Run,
+    fields: Mapping[str, str] | None = None,
+    hold: Hold | None = None,
+    answer: Callable[[str], Any] = json.loads,
 ) -> RunState:
-    """The state of a run; the failures in it are those that *fields* tell."""
+    """The state of a run; failures and the answer in it are those that *fields* tell.
+
+    *answer* makes a value of the answer's JSON text.
+    """
     fields = fields or {}
     return RunState(
         id=run.id,
@@ -128,7 +137,19 @@ def state_of(
         owed=run.owed,
         hold=hold,
         run_version=run.version,
+        answer=answer_of(run, fields, answer),
     )
+
+
+def answer_fields(run: Run) -> tuple[str, ...]:
+    """The payload fields that the answer to the caller takes; none if there is none."""
+    return (payloads.answer_field(run.failed_step),) if run.why == "failed" else ()
+
+
+def answer_of(run: Run, fields: Mapping[str, str], decode: Callable[[str], Any]) -> Any:
+    """What the step that failed has to say to the caller; None if it said nothing."""
+    text = next((fields[name] for name in answer_fields(run) if name in fields), payloads.NULL)
+    return None if text == payloads.NULL else decode(text)
 
 
 def shown_steps(plan: Plan, run: Run) -> list[str]:
@@ -180,6 +201,8 @@ def _because(plan: Plan, run: Run, name: str) -> str | None:
         return _unmet(plan, run, name)
     if run.step(name).do.attempt or shown_step(plan, run, name) is not StepStatus.SKIPPED:
         return None
+    if run.ended_by:
+        return f"{run.ended_by} ended the run"
     return {"failed": f"{run.failed_step} failed", "deadline": "the deadline passed"}.get(
         run.why, run.why
     )

@@ -10,6 +10,8 @@ import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pydantic_core import to_json
+
 from celeriac.machine import Event, EventKind, RunStatus, StepStatus
 from celeriac.observing import clean, details
 from celeriac.views.times import age, due, exact, span, when
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from celeriac.views.stats import Stats
 
 _WRONG = (EventKind.FAILED, EventKind.LOST, EventKind.OVERDUE)
+_LONGEST_ANSWER = 500  # characters
 _REFUSED = 10  # so many runs that refused a command are named
 _AT_EASE = (
     *(StepStatus.PENDING, StepStatus.COMPLETED, StepStatus.SKIPPED),
@@ -42,11 +45,20 @@ def facts(state: RunState) -> list[tuple[str, str]]:
         "tags": _pairs(state.tags.items()),
         "why": why(state),
         "reason": state.reason,
+        "answer": answered(state),
         "paused": held(state.hold),
         "owed": "" if asked(state) else ", ".join(state.owed),
         "asks": asked(state),
     }
     return [(name, text) for name, text in found.items() if text]
+
+
+def answered(state: RunState) -> str:
+    """What a step said to the caller, as JSON; it is a payload, so this is for operators only."""
+    if state.answer is None:
+        return ""
+    text = to_json(state.answer).decode()
+    return text if len(text) <= _LONGEST_ANSWER else f"{text[:_LONGEST_ANSWER]} …"
 
 
 def held(hold: Hold | None) -> str:

@@ -113,8 +113,12 @@ def _passed(passage: Passage, tracer: Tracer) -> tuple[Any, Exception | None]:
 
 
 def _work(task: Any, attempt: Attempt, engine: Engine) -> Work:
-    typed = partial(task.saga_runtime.typed, attempt.plan)
-    return Work(attempt, engine, task.name, task.saga_shape, task.saga_adopted, typed)
+    runtime, plan = task.saga_runtime, attempt.plan
+    typed, run_result = partial(runtime.typed, plan), partial(runtime.run_result, plan)
+    answer = partial(runtime.answer, plan)
+    return Work(
+        attempt, engine, task.name, task.saga_shape, task.saga_adopted, typed, run_result, answer
+    )
 
 
 def _claim(

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from celery import Celery
 from kombu.utils.json import JSONEncoder, object_hook
 
-from celeriac.authoring import lend
-from celeriac.engine import Archivist, Engine, load_archive
+from celeriac.authoring import Shape, lend
+from celeriac.engine import Archivist, Engine, as_answer, load_archive
 from celeriac.errors import ConfigurationError, DefinitionError
 from celeriac.observing import Observers, log, log_context, logged, send_signals
 from celeriac.observing.metrics.watched import watched
@@ -162,6 +162,22 @@ class Runtime:
         except DefinitionError:  # no adapter of that type
             pass
         return text
+
+    def run_result(self, plan: Plan, result: Any) -> str:
+        """Return the result of a run, as its saga promises it, as JSON text; raise OutputInvalid.
+
+        A saga that is not known here promises nothing.
+        """
+        sagas = getattr(self.app, "celeriac", None)
+        found = sagas.defined.get(plan.saga) if sagas else None
+        shape = found.planned.shape if found else Shape("the run", None, {}, Any, Any)
+        return shape.dump(result)
+
+    def answer(self, plan: Plan, answer: Any) -> str:
+        """Return an answer to the caller, as its saga declares it, as JSON text; OutputInvalid."""
+        sagas = getattr(self.app, "celeriac", None)
+        found = sagas.defined.get(plan.saga) if sagas else None
+        return found.planned.dump_answer(answer) if found else as_answer(answer)
 
     @property
     def archivist(self) -> Archivist | None:

@@ -1,0 +1,336 @@
+"""What a step may answer in place of a result, as far as the state machine decides it.
+
+Owns: what follows from Done and NotYet, and how many steps a run may start.  Refuses to know:
+bodies and payloads (`tests/testing`), and Skip (`test_choices`).
+"""
+
+from __future__ import annotations
+
+from celeriac.machine.plans import Choice, Guard, Plan
+from celeriac.machine.runs import StepStatus
+from celeriac.machine.schedule import shown_step, to_undo
+from celeriac.store.codec import dump_run
+from tests.machine.story import Story, budget, refused, started, step
+
+
+def ended(*names: str) -> Story:
+    """A run of steps whose second ended it."""
+    story = started(*names).do(names[0])
+    story.claim(names[1])
+    story.complete(names[1], ends=True)
+    return story
+
+
+# --- a step that ends the run ------------------------------------------------------------------
+
+
+def test_the_run_goes_no_further() -> None:
+    """What was done stands, and the rest is shown as skipped."""
+    story = ended("reserve", "check", "ship")
+    assert (story.status, story.run.ended_by) == ("completed", "check")
+    assert shown_step(story.plan, story.run, "ship") is StepStatus.SKIPPED
+    assert shown_step(story.plan, story.run, "check") is StepStatus.COMPLETED
+    assert not story.complete("check", ends=True).events
+    story.check_history()
+
+
+def test_a_run_that_was_ended_can_be_cancelled() -> None:
+    """The step that ended it is undone with the others: it may have had an effect."""
+    story = ended("reserve", "check", "ship")
+    story.cancel()
+    story.undo("check", "reserve")
+    assert story.status == "compensated"
+    assert shown_step(story.plan, story.run, "ship") is StepStatus.SKIPPED
+    story.check_history()
+
+
+def test_a_pivot_that_was_not_reached_is_none() -> None:
+    """Nothing went past it."""
+    story = ended("reserve", "check", step("capture", pivot=True))  # type: ignore[arg-type]
+    story.cancel()
+    story.undo("check", "reserve")
+    assert story.status == "compensated"
+
+
+def test_past_the_pivot_what_ended_is_not_cancelled() -> None:
+    """The last word was spoken before."""
+    story = started(step("pay", pivot=True), "check", "ship").do("pay")
+    story.claim("check")
+    story.complete("check", ends=True)
+    with refused("past_pivot"):
+        story.cancel()
+
+
+def test_a_lost_attempt_may_end_the_run_late() -> None:
+    """The first result that is recorded wins."""
+    story = started("check", "ship").lose("check")
+    story.complete("check", attempt=1, ends=True)
+    assert story.status == "completed"
+    story.check_history()
+
+
+def test_an_end_beside_a_newer_attempt_is_only_noted() -> None:
+    """That attempt goes on, and decides."""
+    story = started("check", "ship").lose("check")
+    story.claim("check")
+    story.complete("check", attempt=1, ends=True)
+    assert (story.status, story.run.ended_by) == ("running", "")
+    story.complete("check").events[0]
+    story.do("ship")
+    assert story.status == "completed"
+
+
+def test_a_run_that_turned_round_is_not_ended() -> None:
+    """The step has its effect, and is undone."""
+    story = started("check", "ship")
+    story.claim("check")
+    story.cancel()
+    story.complete("check", ends=True)
+    assert (story.run.ended_by, to_undo(story.plan, story.run)) == ("", ["check"])
+    story.undo("check")
+    assert story.status == "compensated"
+    story.check_history()
+
+
+def test_what_was_unknown_before_the_end_is_undone_on_the_way_back() -> None:
+    """Unknown is sticky (I6)."""
+    story = started(step("check", undo=step("check").undo), "ship").lose("check")
+    story.claim("check")
+    story.complete("check", ends=True)
+    story.cancel()
+    story.advance(60_000).wake()
+    story.undo("check")
+    assert story.status == "compensated"
+
+
+def test_who_stands_alone() -> None:
+    """Neither branches nor what is beside them; of two cases, only one is done."""
+    choice = Choice(labels=("yes", "no"))
+    yes, no = (Guard(step="ask", among=(label,)) for label in choice.labels)
+    plan = Plan(
+        saga="trip",
+        nodes=(
+            step("ask", choice=choice),
+            step("one", after=("ask",), guards=(yes,)),
+            step("two", after=("ask",), guards=(no,)),
+            step("left", after=("one", "two")),
+            step("right", after=("one", "two")),
+            step("far", after=("right",)),
+            step("end", after=("left", "far")),
+        ),
+    )
+    alone = [node.name for node in plan.nodes if plan.stands_alone(node.name)]
+    assert alone == ["ask", "one", "two", "end"]
+
+
+# --- a step that cannot say yet ----------------------------------------------------------------
+
+
+def test_a_step_is_asked_again() -> None:
+    """When it said, under the next number; that is no failure."""
+    story = started("poll", "ship")
+    done = story.postpone("poll")
+    assert [e.kind for e in done.events] == ["postponed"]
+    assert (done.wake_at, done.dispatches) == (story.now + 30_000, ())
+    assert story["poll"].status is StepStatus.WAITING
+    with refused("not_due"):
+        story.claim("poll")
+    story.advance(30_000)
+    assert [d.attempt for d in story.wake().dispatches] == [2]
+    story.do("poll", "ship")
+    assert story.status == "completed"
+    story.check_history()
+
+
+def test_soon_means_a_message_at_once() -> None:
+    """As with a retry."""
+    assert [d.attempt for d in started("poll").postpone("poll", 1_000).dispatches] == [2]
+
+
+def test_a_thousand_times_is_no_failure_and_one_event() -> None:
+    """With a single attempt: history and state stay small."""
+    story = started(step("poll", retry=budget(1)), "ship")
+    heads = []
+    for _ in range(1_000):
+        story.postpone("poll")
+        heads.append(len(dump_run(story.run)))
+        story.advance(30_000).wake()
+    assert [e.kind for e in story.history] == ["started", "claimed", "postponed", "dispatched"]
+    told = story.history[2]
+    assert (told.attempt, told.data["count"]) == (1_000, 1_000)
+    assert heads[-1] < heads[1] + 30
+    story.check_history()
+    story.give_up("poll", effect=False)
+    assert story.run.failed_step == "poll"
+    story.check_history()
+
+
+def test_what_happens_in_between_begins_another_event() -> None:
+    """Nothing that an operator did is dropped."""
+    story = started("poll")
+    story.postpone("poll")
+    story.advance(30_000)
+    story.pause()
+    story.resume()
+    story.wake()
+    for _ in range(3):
+        story.postpone("poll")
+        story.advance(30_000).wake()
+    kinds = [event.kind.value for event in story.history if event.kind != "dispatched"]
+    assert kinds == ["started", "claimed", "postponed", "paused", "resumed", "claimed", "postponed"]
+    story.check_history()
+
+
+def test_two_that_wait_side_by_side() -> None:
+    """Neither drops what the other did."""
+    story = Story(Plan(saga="trip", nodes=(step("left"), step("right"))))
+    story.start()
+    for _ in range(3):
+        story.postpone("left")
+        story.postpone("right")
+        story.advance(30_000).wake()
+    story.do("left", "right")
+    assert story.status == "completed"
+    story.check_history()
+
+
+def test_a_killed_attempt_still_counts() -> None:
+    """What was given back is only what was told (F5)."""
+    story = started(step("poll", retry=budget(1)))
+    story.postpone("poll")
+    story.advance(30_000).wake()
+    story.lose("poll")
+    assert story["poll"].status is not StepStatus.WAITING
+    assert story.run.why == "failed"
+
+
+def test_it_may_have_had_an_effect() -> None:
+    """Unless it says that it had none, in every attempt (I6)."""
+    for effects, undone in (([False, False], []), ([False, None, False], ["poll"])):
+        story = started("poll")
+        for effect in effects:
+            story.postpone("poll", effect=effect)
+            story.advance(30_000).wake()
+        story.cancel()
+        assert to_undo(story.plan, story.run) == undone
+        story.check_history()
+
+
+def test_nothing_is_asked_again_once_a_run_goes_back() -> None:
+    """The attempt has ended, and is undone."""
+    story = started("poll")
+    story.claim("poll")
+    story.cancel()
+    done = story.fail("poll", kind="postpone", delay=1_000)
+    assert [e.kind for e in done.events] == ["failed"]
+    story.undo("poll")
+    assert story.status == "compensated"
+
+
+def test_a_late_one_is_noted() -> None:
+    """As a failure of an attempt that was given up."""
+    story = started("poll").lose("poll")
+    assert story.fail("poll", attempt=1, kind="postpone", delay=1_000).events[0].kind == "late"
+
+
+def test_a_step_gives_up_after_a_time() -> None:
+    """Counted from its first claim, over all attempts, postponed or failed."""
+    for how in ({"kind": "postpone", "delay": 30_000}, {"delay": 30_000}):
+        story = started(step("poll", give_up_after=100_000, retry=budget(None)))
+        for _ in range(3):
+            story.claim("poll")
+            assert story.fail("poll", **how).events[0].data["retry"]
+            story.advance(30_000).wake()
+        story.claim("poll")
+        assert story.fail("poll", **how).events[0].kind == "failed"
+        assert story.run.why == "failed"
+        story.check_history()
+
+
+def test_a_deadline_ends_it() -> None:
+    """As everything."""
+    story = started("poll", deadline=50_000)
+    story.postpone("poll")
+    story.advance(60_000).wake()
+    assert story.run.why == "deadline"
+    story.check_history()
+
+
+def test_what_comes_while_it_waits() -> None:
+    """The next attempt, a late success of one that was lost, or the way back."""
+    story = started("poll").lose("poll")
+    story.postpone("poll")
+    story.complete("poll", attempt=1)
+    assert story.status == "completed"
+    story = started("poll")
+    story.postpone("poll", 1_000)
+    story.do("poll")
+    assert story.status == "completed"
+    story = started("poll")
+    story.postpone("poll", effect=False)
+    story.cancel()
+    assert story.status == "compensated"
+    story.check_history()
+
+
+def test_an_operator_may_skip_what_cannot_say_yet() -> None:
+    """And retries nothing."""
+    story = started("poll", "ship")
+    story.postpone("poll")
+    story.skip("poll")
+    story.do("ship")
+    assert story.status == "completed"
+
+
+# --- how many steps a run may start ------------------------------------------------------------
+
+
+def test_more_steps_than_a_run_may_start_fail_it() -> None:
+    """Everything done is undone."""
+    story = started("a", "b", "c", "d", max_steps=2).do("a")
+    story.claim("b")
+    story.complete("b")
+    assert (story.run.why, story.run.failed_step) == ("failed", "c")
+    story.undo("b", "a")
+    assert story.status == "compensated"
+    story.check_history()
+
+
+def test_as_many_as_it_may_are_no_failure() -> None:
+    """Retries of a step start no other."""
+    story = started("a", "b", max_steps=2)
+    story.claim("a")
+    story.fail("a")
+    story.advance(1_000).wake()
+    story.do("a", "b")
+    assert story.status == "completed"
+
+
+def test_branches_count_each() -> None:
+    """Also those that nobody has claimed yet."""
+    plan = Plan(saga="trip", nodes=(step("a"), step("b"), step("c")), max_steps=2)
+    story = Story(plan)
+    story.start()
+    assert (story.run.why, story.run.failed_step) == ("failed", "c")
+    assert story.status == "compensated"
+
+
+def test_past_the_pivot_it_is_owed() -> None:
+    """An operator may let it go on all the same."""
+    story = started(step("pay", pivot=True), "ship", "tell", max_steps=1).do("pay")
+    assert (story.status, story.run.owed) == ("failed", ("ship",))
+    story.retry("ship")
+    assert not story.retry("ship").events
+    story.claim("ship")
+    story.complete("ship")
+    assert (story.status, story.run.owed) == ("failed", ("tell",))
+    story.skip("tell")
+    assert story.status == "completed"
+    story.check_history()
+
+
+def test_a_plan_of_an_earlier_version_knows_no_limit() -> None:
+    """However long it is."""
+    nodes = tuple(step(f"s{number}") for number in range(1_030))
+    assert Plan(saga="long", nodes=nodes).most_steps == 1_030
+    assert Plan(saga="long", nodes=nodes[:3]).most_steps == 1_024

@@ -1,0 +1,94 @@
+"""The planted bugs of answers: what a step may say in place of a result.
+
+Owns: the table.  Refuses to know: how a bug is planted and tried (`__main__`).
+"""
+
+from __future__ import annotations
+
+from tests.mutants.planting import Plant
+
+IN_THE_MACHINE = "tests/machine/test_answers.py"
+IN_THE_LAB = "tests/testing/test_answers.py"
+
+ANSWERS = (
+    Plant(
+        "a run that was ended goes on",
+        "What follows the step that ended the run is sent all the same.",
+        "machine/schedule.py",
+        "    if run.ended_by:\n        return run  # nothing further starts\n",
+        "",
+        (IN_THE_MACHINE,),
+    ),
+    Plant(
+        "a run that goes back is ended",
+        "A step that is being undone ends the run.",
+        "machine/moves.py",
+        'if event.data.get("ends") and run.status is RunStatus.RUNNING:',
+        'if event.data.get("ends"):',
+        (IN_THE_MACHINE,),
+    ),
+    Plant(
+        "a branch ends the run",
+        "A step ends the run while others are at work beside it.",
+        "engine/answers.py",
+        "    if plan.stands_alone(node.name):\n",
+        "    if plan.stands_alone(node.name) or node.name:\n",
+        (IN_THE_LAB,),
+    ),
+    Plant(
+        "an end without a look",
+        "The result that ends a run is recorded whatever it is.",
+        "workers/runtime.py",
+        'shape = found.planned.shape if found else Shape("the run", None, {}, Any, Any)',
+        'shape = Shape("the run", None, {}, Any, Any)',
+        (IN_THE_LAB,),
+    ),
+    Plant(
+        "the answer of another step",
+        "What a step said before it was tried once more is told to the caller.",
+        "engine/attempt_work.py",
+        "attempt.run.step(d.step).do.attempts_before_budget:",
+        "attempt is None:",
+        ("tests/engine/test_outcomes.py",),
+    ),
+    Plant(
+        "an answer of any type",
+        "What a step says to the caller is recorded whatever it is.",
+        "authoring/planned.py",
+        "        if self.answers is None:\n            return write(",
+        "        if answer is not None:\n            return write(",
+        (IN_THE_LAB,),
+    ),
+    Plant(
+        "asked again for ever",
+        "An attempt whose process died is given back, as if it had said that it cannot say yet.",
+        "machine/runs.py",
+        "return self.attempt - self.attempts_before_budget - self.given_back",
+        "return self.attempt - self.attempts_before_budget - (self.given_back and self.attempt)",
+        (IN_THE_MACHINE,),
+    ),
+    Plant(
+        "events that others need are dropped",
+        "What happened between two that were postponed is dropped from the history.",
+        "machine/moves.py",
+        "    if not (series and again and series[0] == event.step):\n",
+        "    if not (series and event.kind is not EventKind.COMPLETED):\n",
+        (IN_THE_MACHINE,),
+    ),
+    Plant(
+        "postponed is without effect",
+        "A step that cannot say yet is not undone, whatever it has begun.",
+        "machine/moves.py",
+        '    had = step.may_have_effect or data.get("effect") is not False\n',
+        "    had = step.may_have_effect\n",
+        (IN_THE_MACHINE,),
+    ),
+    Plant(
+        "no limit to steps",
+        "A run starts as many steps as it likes.",
+        "machine/schedule.py",
+        "return TURN_COMES if run.started_steps + begun < most else TOO_MANY",
+        "return TURN_COMES if run.started_steps + begun < most + 1_000 else TOO_MANY",
+        (IN_THE_MACHINE,),
+    ),
+)
