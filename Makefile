@@ -106,6 +106,10 @@ bench: $(READY) ## compare with a bare Celery chain, side by side
 million: $(READY) ## list, count and sweep beside a million runs at rest (3 GB of memory)
 	@$(PY) -m bench.million $(ARGS)
 
+.PHONY: versions
+versions: $(READY) ## try the versions of Celery that are allowed, each in an environment of its own
+	@$(PY) -m tests.versions $(ARGS)
+
 .PHONY: lock
 lock: $(READY) ## settle exact versions anew (ARGS=--upgrade takes the newest)
 	@$(PY) -m uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
