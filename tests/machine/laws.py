@@ -40,6 +40,17 @@ def check(plan: Plan, before: Run | None, command: Command, done: Transition, no
     _check_messages(before, done)
     again = transition(plan, done.run, command, now)
     assert not again.events, "a command given twice equals one given once (I11)"
+    if not (done.run.paused or done.run.status.at_rest):
+        left = {each.name for each in done.run.signals if not each.taken_by}
+        _check_untaken(plan, done.run, left)
+
+
+def _check_untaken(plan: Plan, run: Run, left: set[str]) -> None:
+    """No wait is open beside a signal that it could take (I20)."""
+    for name, step in run.steps.items():
+        wait = plan.by_name[name].wait
+        if step.do.state is PhaseStatus.OPEN and wait:
+            assert wait.signal not in left, "an early signal is forgotten (I20)"
 
 
 def _check_event(plan: Plan, before: Run | None, after: Run, event: Event) -> None:
@@ -50,6 +61,7 @@ def _check_event(plan: Plan, before: Run | None, after: Run, event: Event) -> No
         assert 0 < event.replaces < before.version
     if before is None or after.epoch != before.epoch:
         return
+    _check_signals(before, after, event)
     if event.kind is EventKind.CLAIMED:
         _check_claim(plan, before, event)
     if event.kind is EventKind.COMPENSATION_STARTED:
@@ -61,13 +73,34 @@ def _check_event(plan: Plan, before: Run | None, after: Run, event: Event) -> No
         assert step.generation >= old.generation
         assert step.order == old.order or not old.order
         assert step.choice == old.choice or not old.choice, "a choice never changes (I15)"
-        if step.do.state is PhaseStatus.SKIPPED is not old.do.state and event.step != name:
+        ended = event.kind is EventKind.COMPENSATION_STARTED and plan.by_name[name].wait
+        skipped = step.do.state is PhaseStatus.SKIPPED is not old.do.state
+        if skipped and event.step != name and not ended:
             _check_guarded_out(plan, after, name)
         for phase in PHASES:
             assert step.lane(phase).attempt >= old.lane(phase).attempt
         # An output is recorded once, and stays (I15).
         for settled in (PhaseStatus.DONE, PhaseStatus.SKIPPED):
             assert old.do.state is not settled or step.do.state is settled
+
+
+def _check_signals(before: Run, after: Run, event: Event) -> None:
+    """An id counts once, and is taken by one wait at most, while that is open (I20)."""
+    keys = [each.key for each in after.signals]
+    assert len(set(keys)) == len(keys), "an id counts once (I20)"
+    assert keys[: len(before.signals)] == [each.key for each in before.signals]
+    for old, new in zip(before.signals, after.signals, strict=False):
+        if old != new:
+            assert not old.taken_by, "a signal is taken once (I20)"
+            assert new.taken_by == event.step
+            assert before.step(event.step).do.state is PhaseStatus.OPEN
+            assert not before.paused
+    for name, step in after.steps.items():
+        was = before.step(name).do.state
+        if was is PhaseStatus.OPEN is not step.do.state:
+            assert step.do.limit == 0, "leaving a wait clears its timer (I20)"
+        if name == event.step and event.data.get("why") in ("time is over", "no signal"):
+            assert before.step(name).do.limit <= event.at, "a timer does not fire early (I20)"
 
 
 def _check_guarded_out(plan: Plan, run: Run, name: str) -> None:
@@ -158,7 +191,8 @@ def _check_rest(done: Transition, now: int) -> None:
 
 def _waits(run: Run) -> bool:
     phase: Phase = "do" if run.status is RunStatus.RUNNING else "undo"
-    return any(step.lane(phase).state in WAITING for step in run.steps.values())
+    waiting = (*WAITING, PhaseStatus.OPEN)
+    return any(step.lane(phase).state in waiting for step in run.steps.values())
 
 
 def _check_messages(before: Run | None, done: Transition) -> None:

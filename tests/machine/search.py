@@ -23,6 +23,7 @@ FAULTS = (
     *("cancel", "stall", "crash", "crash in flight", "cut"),
     *("decline", "give up", "fumble", "retry", "waive", "terminate"),
     *("pause", "resume", "skip", "stray", "restart", "find nothing", "end the run", "postpone"),
+    "signal",
 )
 #: What may go wrong in one world, and how often.  `stall` makes a zombie; `cut` is a step that
 #: reports its own timeout while its request is in the air; `fumble` fails after the effect.
@@ -102,11 +103,13 @@ def _shape(world: World) -> Any:
     )
     quiet = max(0, run.compensate_not_before - now)
     held = (run.epoch, run.status, run.why, run.failed_step, run.ended_by, bool(run.paused), quiet)
-    return (held, steps, world.bodies, world.flying, world.books, world.spent)
+    return (held, steps, run.signals, world.bodies, world.flying, world.books, world.spent)
 
 
 def _lane(lane: PhaseState, now: int) -> Any:
     at = max(0, lane.at - now) if lane.state in _WAITING else 0
+    if lane.state is PhaseStatus.OPEN:
+        at = lane.limit - now
     return (
         lane.state,
         lane.attempt,

@@ -12,7 +12,7 @@ import pytest
 
 from celeriac.machine import attempts, moves, schedule
 from celeriac.machine.events import EventKind
-from celeriac.machine.plans import Choice, Guard, Node, Plan, Undo
+from celeriac.machine.plans import Choice, Guard, Node, Plan, Undo, Wait
 from celeriac.machine.runs import PhaseStatus, changed
 from tests.machine.participants import Participant
 from tests.machine.search import WORLDS, Found, explore, small_world
@@ -64,6 +64,25 @@ def test_all_of_it_holds_for_branches(faults: dict[str, int], order: Any) -> Non
     found = explore(small_world(faults, Participant.TOMBSTONE, plan=_fork(order)))
     assert found.problem is None, told(found)
     assert "completed" in found.endings
+    assert found.worlds > 100, "a dead system must not pass"
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        {"signal": 2, "cancel": 1, "stall": 1},
+        {"signal": 1, "pause": 1, "resume": 1, "cancel": 1, "fumble": 1},
+        {"signal": 2, "skip": 1, "restart": 1, "cancel": 1},
+    ],
+    ids=str,
+)
+def test_all_of_it_holds_for_waits(faults: dict[str, int]) -> None:
+    """A wait for a signal, with a time, between two steps (I20)."""
+    wait = Node(name="approved", task="", wait=Wait(signal="approved", timeout=60_000))
+    plan = saga("reserve", wait, "charge", signals={"approved": {}})
+    found = explore(small_world(faults, Participant.TOMBSTONE, plan=plan))
+    assert found.problem is None, told(found)
+    assert {"completed", "compensated"} <= found.endings
     assert found.worlds > 100, "a dead system must not pass"
 
 

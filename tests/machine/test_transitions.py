@@ -2,6 +2,8 @@
 
 Owns: what holds for every command alike.  Refuses to know: what each is good for (the files beside
 this one, by theme).
+
+The file is long because what holds for every command is seen in one table of them.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from celeriac.machine.commands import (
     Redispatch,
     Resume,
     RetryOwed,
+    Signal,
     Skip,
     Start,
     Terminate,
@@ -56,6 +59,7 @@ from tests.machine import (
     test_operators,
     test_skipping,
     test_time,
+    test_waits,
 )
 from tests.machine.laws import PHASES
 from tests.machine.story import GRACE, NOON, Story, refused, saga, started, step
@@ -88,6 +92,7 @@ EVERY_COMMAND: list[Command] = [
     Redispatch(Dispatch("reserve", "do", 1, NOON)),
     Block("reserve", "nobody can"),
     Unblock("reserve"),
+    Signal("approved", "a"),
     Cancel(),
     Terminate("enough"),
     RetryOwed(),
@@ -151,7 +156,7 @@ STANDING = standing()
 THEMES = (
     *(test_forward, test_compensation, test_time, test_late_reports, test_operators),
     *(test_effects, test_holding, test_skipping, test_branches, test_choices),
-    test_answers,
+    *(test_answers, test_waits),
 )
 
 each_command = pytest.mark.parametrize("command", EVERY_COMMAND, ids=str)
@@ -389,6 +394,7 @@ def test_a_history_folds_to_the_run() -> None:
         EventKind.DISPATCHED,
         EventKind.REOPENED,
         EventKind.OVERDUE,
+        EventKind.SIGNALLED,
     }
     story.check_history()
 

@@ -23,6 +23,7 @@ from celeriac.machine.commands import (
     Redispatch,
     Resume,
     RetryOwed,
+    Signal,
     Skip,
     Start,
     Terminate,
@@ -32,7 +33,7 @@ from celeriac.machine.commands import (
 )
 from celeriac.machine.events import Dispatch
 from celeriac.machine.moves import fold
-from celeriac.machine.plans import Choice, Guard, Node, Plan, RetryRule, Undo
+from celeriac.machine.plans import Choice, Guard, Node, Plan, RetryRule, Undo, Wait
 from celeriac.machine.runs import NOT_SENT
 from celeriac.machine.timing import due, overdue, wake_at
 from tests.machine.laws import PHASES, comes_before
@@ -79,9 +80,11 @@ def any_plan(choose: Chooser, kind: Participant = Participant.KEYED) -> Plan:
         after = [b for b in before if choose([True, False])] if graph else before[-1:]
         node = _any_node(choose, kind, name)
         nodes.append(node.model_copy(update={"after": tuple(after)}))
+    nodes = [_perhaps_waits(choose, node) for node in _guarded(choose, nodes)]
     plan = Plan(
         saga="place_order",
-        nodes=tuple(_guarded(choose, nodes)),
+        nodes=tuple(nodes),
+        signals={"go": {}} if any(node.wait and node.wait.signal for node in nodes) else {},
         deadline=choose([None, None, 40_000]),
         on_deadline=choose(["compensate", "compensate", "alert"]),
         compensation_order=choose(["reverse", "reverse", "forward", "parallel", "graph"]),
@@ -110,6 +113,18 @@ def _with_nodes(plan: Plan, nodes: tuple[Node, ...]) -> Plan:
     """Another plan, so that nothing that was worked out for the first is carried over."""
     values = {name: getattr(plan, name) for name in Plan.model_fields}
     return Plan(**{**values, "nodes": nodes})
+
+
+def _perhaps_waits(choose: Chooser, node: Node) -> Node:
+    """Let some steps be waits instead; one that others are guarded by has to answer."""
+    kind = choose(["step"] * 4 + ["signal", "sleep"])
+    if node.choice is not None or kind == "step":
+        return node
+    wait = Wait(timeout=choose([1_000, 30_000]), on_timeout="continue")
+    if kind == "signal":
+        what_then = choose(["abort", "continue"])
+        wait = Wait(signal="go", timeout=choose([None, 5_000, 30_000]), on_timeout=what_then)
+    return Node(name=node.name, task="", after=node.after, guards=node.guards, wait=wait)
 
 
 def _guarded(choose: Chooser, nodes: list[Node]) -> list[Node]:
@@ -149,6 +164,7 @@ def _alone(plan: Plan) -> list[str]:
     return [
         node.name
         for node in plan.nodes
+        if not node.wait
         if all(a == node.name or a in before[node.name] or node.name in before[a] for a in names)
     ]
 
@@ -255,7 +271,8 @@ class Walk:
         if (wake := wake_at(world.run)) and wake > world.now:
             jumps += [wake - world.now] * 3
         world = replace(world, now=world.now + self.choose(jumps))
-        world = decide(world, Wake(self.choose([0, 0, None, 15_000])))[0]
+        away = self.choose([(), (), ((world.now - 20_000, world.now - 5_000),)])
+        world = decide(world, Wake(self.choose([0, 0, None, 15_000]), outages=away))[0]
         for dispatch in overdue(world.run, world.now):
             world = decide(world, Redispatch(dispatch))[0]
         self.world = world
@@ -274,6 +291,7 @@ class Walk:
             Block(name, choose(["no worker knows it", NOT_SENT + "another reason"])),
             Unblock(name),
             Cancel("noise"),
+            Signal(choose(["go", "nothing"]), choose(["a", "b", "c", f"v{run.version}"])),
             RetryOwed(choose([None, name])),
             Waive(name, "noise"),
             Pause("noise"),

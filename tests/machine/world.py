@@ -32,6 +32,7 @@ from celeriac.machine.commands import (
     Redispatch,
     Resume,
     RetryOwed,
+    Signal,
     Skip,
     Start,
     Terminate,
@@ -43,6 +44,7 @@ from celeriac.machine.runs import PhaseState, PhaseStatus, Run, RunStatus, StepS
 from celeriac.machine.schedule import past_pivot, shown_step, turned
 from celeriac.machine.timing import SHORT_DELAY, due, overdue, waiting_lanes
 from celeriac.machine.transitions import Transition, transition
+from celeriac.machine.waits import may_take
 from tests.machine.laws import PHASES, check
 from tests.machine.participants import Account, Participant
 from tests.machine.story import GRACE, NOON
@@ -53,7 +55,7 @@ if TYPE_CHECKING:
     from celeriac.machine.plans import Phase, Plan
 
 #: What happens when nothing goes wrong (any more).
-PROGRESS = ("land", "act", "report", "notice", "deliver")
+PROGRESS = ("land", "act", "report", "notice", "deliver", "signal")
 START = Start("order-42", "input", "call-1", GRACE)
 
 
@@ -178,6 +180,7 @@ def _possible(world: World) -> Iterator[Action]:
     if not run.status.at_rest:
         yield Action("resume" if run.paused else "pause")
     yield from (Action("skip", None, name) for name in _skippable(world))
+    yield from (Action("signal", None, name) for name in _awaited(world))
     yield from (Action("stray", body) for body in _strays(world))
     if run.status.at_rest and run.status is not RunStatus.FAILED:
         yield Action("restart")
@@ -203,6 +206,17 @@ def _strays(world: World) -> Iterator[Body]:
                     yield Body(run.epoch, name, phase, number, "stray", step.generation, key)
 
 
+def _awaited(world: World) -> Iterator[str]:
+    """The waits that a signal could end, now or later, and for which none is there."""
+    run = world.run
+    left = {each.name for each in run.signals if not each.taken_by}
+    for node in world.rules.plan.nodes:
+        wanted = node.wait.signal if node.wait else None
+        over = run.status.at_rest or turned(run)
+        if wanted and wanted not in left and may_take(run, node) and not over:
+            yield node.name
+
+
 def _skippable(world: World) -> Iterator[str]:
     run = world.run
     if turned(run) or (run.status.at_rest and run.status is not RunStatus.FAILED):
@@ -218,7 +232,13 @@ def _times(world: World) -> list[int]:
     """When something may be taken that may not be taken now."""
     lanes = list(waiting_lanes(world.run))
     quiet = [world.run.compensate_not_before for _, phase, _ in lanes if phase == "undo"]
-    return [at for at in (*quiet, *(lane.at for _, _, lane in lanes)) if at > world.now]
+    waits = [
+        step.do.limit
+        for step in world.run.steps.values()
+        if step.do.state is PhaseStatus.OPEN and not world.run.paused
+    ]
+    times = (*quiet, *waits, *(lane.at for _, _, lane in lanes))
+    return [at for at in times if at > world.now]
 
 
 def _of_body(world: World, body: Body) -> Iterator[Action]:
@@ -426,6 +446,13 @@ def _pass_time(world: World, _action: Action) -> World:
     return decide(replace(world, now=max(_times(world))), Wake())[0]
 
 
+def _signal(world: World, action: Action) -> World:
+    wait = world.rules.plan.by_name[action.step].wait
+    assert wait is not None
+    assert wait.signal is not None
+    return decide(world, Signal(wait.signal, f"s{len(world.run.signals)}"))[0]
+
+
 _VERBS = {
     "deliver": _deliver,
     "act": _act,
@@ -452,6 +479,7 @@ _VERBS = {
     "skip": lambda world, action: decide(world, _skip(world, action))[0],
     "terminate": lambda world, _: decide(world, Terminate("enough"))[0],
     "pass time": _pass_time,
+    "signal": _signal,
 }
 
 
@@ -506,6 +534,7 @@ def wrong(world: World) -> str | None:
     for node in world.rules.plan.steps:
         standing = account_of(world, f"{run.key}:{node.name}").standing
         skipped = shown_step(world.rules.plan, run, node.name) is StepStatus.SKIPPED
+        skipped = skipped or node.wait is not None  # nobody runs it
         if run.status is RunStatus.COMPLETED and standing != 1 and not skipped:
             return f"completed, and {node.name} has {standing} effects standing (I1)"
         undoer = world.rules.plan.undoers.get(node.name)

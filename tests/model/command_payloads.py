@@ -18,11 +18,19 @@ from celeriac.machine.commands import (
     Complete,
     Expire,
     Fail,
+    Signal,
     Skip,
     Start,
 )
 from celeriac.machine.events import EventKind
-from celeriac.store.payloads import RESULT, beat_field, error_field, input_field, output_field
+from celeriac.store.payloads import (
+    RESULT,
+    beat_field,
+    error_field,
+    input_field,
+    output_field,
+    signal_field,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -58,6 +66,8 @@ def fields_told(command: Command, number: int) -> dict[str, str]:
         return {beat_field(command.step, command.phase): json.dumps(number)}
     if isinstance(command, Expire):
         return {error_field(command.step, command.phase): _failure(number).model_dump_json()}
+    if isinstance(command, Signal):
+        return {signal_field(command.key): json.dumps(number)}
     return {output_field(command.step): json.dumps(number)} if isinstance(command, Skip) else {}
 
 

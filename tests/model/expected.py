@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from celeriac.engine.changes import _with_cause
+from celeriac.engine.changes import signals_taken, with_failures
 from celeriac.machine.moves import fold
 from celeriac.machine.plans import Plan
 from celeriac.machine.runs import PhaseStatus, RunStatus
@@ -55,7 +55,11 @@ class Expected:
             self.fields.clear()
         del self.history[len(self.history) - (done.events[0].replaces if done.events else 0) :]
         self.history += done.events
-        self.fields.update(_with_cause(self.plan, done.run, done.events, fields))
+        taken = signals_taken(done.events)
+        known = {**self.fields, **fields}
+        results = {to: known[name] for name, to in taken.items()}
+        brought = {name: text for name, text in fields.items() if name not in taken}
+        self.fields.update(with_failures(self.plan, done.run, done.events, {**brought, **results}))
         self.pairs.add(pair(done.run))
         self.newest_start = max(self.newest_start, done.run.started_at)
         self._record_outputs(done.run.epoch)

@@ -25,7 +25,7 @@ FLOWS = (
         "a join fires twice",
         "A step is sent again although it has been, when the run goes on for another branch.",
         "machine/schedule.py",
-        '        state = _turn("do", step.do, TURN_COMES if chosen else NOT_CHOSEN)\n',
+        '        state = _turn("do", step.do, begins if chosen else NOT_CHOSEN)\n',
         "        state = PhaseStatus.SCHEDULED if chosen else PhaseStatus.SKIPPED\n",
         (BRANCHES,),
     ),

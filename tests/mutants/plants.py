@@ -13,6 +13,7 @@ from __future__ import annotations
 from tests.mutants.answer_plants import ANSWERS
 from tests.mutants.flow_plants import FLOWS
 from tests.mutants.planting import Plant
+from tests.mutants.wait_plants import WAITS
 
 EXPLORATION = "tests/machine/test_exploration.py -k nothing_is_left_over"
 WALKS = "tests/machine/test_machine_properties.py -k any_walk"
@@ -162,8 +163,8 @@ PLANTS = (
         "a second failure is forgotten",
         "A step gives up while the run asks about another, and nobody sees to it.",
         "machine/draft.py",
-        "        if self.events:\n            see_to_failures(self)\n",
-        "        if self.events:\n",
+        "            take_signals(self)\n            see_to_failures(self)\n",
+        "            take_signals(self)\n",
         ("tests/machine/test_skipping.py",),
     ),
     Plant(
@@ -532,4 +533,5 @@ PLANTS = (
     ),
     *FLOWS,
     *ANSWERS,
+    *WAITS,
 )

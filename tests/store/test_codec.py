@@ -15,6 +15,7 @@ from celeriac.errors import StoreError
 from celeriac.machine.runs import (
     PhaseState,
     PhaseStatus,
+    Received,
     Run,
     RunStatus,
     Steps,
@@ -41,6 +42,7 @@ LANES = st.builds(
     late=st.lists(NUMBERS, max_size=3).map(tuple),
     given_back=NUMBERS,
     begun=NUMBERS,
+    credited=NUMBERS,
 )
 STEPS = st.builds(
     StepState,
@@ -78,6 +80,7 @@ RUNS = st.builds(
     paused=NUMBERS,
     ended_by=TEXTS,
     series=st.just(()) | st.tuples(TEXTS, NUMBERS, NUMBERS, NUMBERS),
+    signals=st.lists(st.builds(Received, TEXTS, TEXTS, TEXTS), max_size=3).map(tuple),
     steps=st.dictionaries(TEXTS, STEPS, max_size=4).map(Steps),
 )
 

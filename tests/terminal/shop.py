@@ -11,7 +11,7 @@ import os
 from celery import Celery
 from pydantic import BaseModel, PositiveInt
 
-from celeriac import Flow, Sagas
+from celeriac import Flow, Sagas, Signal
 
 URL = "CLI_SHOP_URL"  # environment: the Redis of the app
 REDIS = os.environ.get(URL, "redis://127.0.0.1:1/0")
@@ -66,6 +66,16 @@ def move(source: str, target: str, amount: int, note: str) -> str:
 def transfer(flow: Flow, source: str, target: str, amount: int, note: str = "none") -> str:
     """Several inputs, one of them with a default."""
     return flow.step(move, source, target, amount, note)
+
+
+approved = Signal("approved", Order)
+
+
+@sagas.saga
+def patient(flow: Flow) -> int:
+    """Begins with a wait."""
+    order = flow.wait(approved, timeout="1d")
+    return flow.step(charge, order, "hold")
 
 
 @sagas.step

@@ -6,6 +6,7 @@ this file is only type-checked, by mypy and by pyright.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, Literal, assert_type
 
@@ -21,6 +22,7 @@ from celeriac import (
     Retry,
     RunHandle,
     Sagas,
+    Signal,
     Step,
     StepContext,
 )
@@ -46,6 +48,10 @@ class Receipt(BaseModel):
     """The end of it."""
 
     tracking: str
+
+
+held = Signal("held", Hold)
+called = Signal("called", int)
 
 
 @sagas.step(timeout="30s", retry=Retry(max_attempts=5), queue="stock")
@@ -173,6 +179,31 @@ def answers(order: Order) -> Receipt:
     if order.amount == 2:
         raise Abort("declined", answer=order)
     raise Done(order)
+
+
+@sagas.saga
+def waiting(flow: Flow, order: Order) -> Receipt:
+    """Wait for signals and times; the result is what was sent, or what else may follow."""
+    hold = flow.wait(held)
+    assert_type(hold, Hold)
+    assert_type(flow.wait(held, timeout="1d"), Hold)
+    assert_type(flow.wait(held, timeout="1d", on_timeout="abort"), Hold)
+    assert_type(flow.wait(held, timeout="1d", on_timeout="continue"), Hold | None)
+    assert_type(flow.wait(held, timeout=3, on_timeout=Hold(hold_id="a")), Hold)
+    assert_type(flow.options(name="call").wait(called), int)
+    flow.sleep("1h")
+    flow.options(after=["call"]).sleep_until(datetime(2030, 1, 1, tzinfo=UTC))
+    return flow.step(ship, order, hold)
+
+
+def signals(run: RunHandle[Receipt], hold: Hold) -> None:
+    """Send signals."""
+    assert_type(held.send("order-42", hold), Literal["taken", "kept"])
+    held.send("order-42", hold, id="request-7")
+    run.signal(held, hold, id="request-7")
+    run.signal("held", {"hold_id": "a"})
+    sagas.signal("order-42", called, 3)
+    sagas.signal("order-42", "called", 3, id="request-7")
 
 
 def use(context: StepContext, order: Order) -> None:

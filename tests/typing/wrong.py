@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from celeriac import Done, Flow, NotYet, Retry, Sagas, StepContext
+from celeriac import Done, Flow, NotYet, Retry, Sagas, Signal, StepContext
 
 app: Any = None  # Celery has no types: an app is anything
 sagas = Sagas(app)
@@ -31,6 +31,10 @@ class Hold(BaseModel):
     """Stock that is held."""
 
     hold_id: str
+
+
+held = Signal("held", Hold)
+called = Signal("called", int)
 
 
 @sagas.step(timeout=None)
@@ -91,7 +95,7 @@ def wires(flow: Flow, order: Order) -> str:
     flow.step(ship, hold, order)  # expect-error
     flow.step(ship, order, hold, hold)  # expect-error
     flow.step(3)  # expect-error
-    flow.sleep("1h")  # expect-error
+    flow.sleep(order)  # expect-error
     flow.options(name=3)  # expect-error
     flow.options(speed=2)  # expect-error
     flow.options(retry=3)  # expect-error
@@ -119,6 +123,20 @@ def wires(flow: Flow, order: Order) -> str:
     flow.choose(amount_of, order)  # expect-error
     flow.step(ship, order, flow.either(hold, None))  # expect-error
     return hold  # expect-error
+
+
+@sagas.saga
+def waiting(flow: Flow, order: Order) -> Hold:
+    """Wait wrongly."""
+    flow.wait("held")  # expect-error
+    flow.wait(held, on_timeout="continue")  # expect-error
+    flow.wait(held, timeout="1d", on_timeout="ignore")  # expect-error
+    flow.step(ship, order, flow.wait(called))  # expect-error
+    flow.sleep_until("tomorrow")  # expect-error
+    held.send("order-42", order)  # expect-error
+    held.send("order-42")  # expect-error
+    sagas.signal("order-42", called, "three")  # expect-error
+    return flow.wait(held, timeout="1d", on_timeout="continue")  # expect-error
 
 
 def calls(context: StepContext, order: Order) -> None:

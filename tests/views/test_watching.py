@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from celeriac.machine.plans import Node, Undo
+from celeriac.machine.plans import Node, Undo, Wait
 from celeriac.views.watching import tree
 from tests.machine.story import Story, budget, started, step
 
@@ -34,6 +34,19 @@ def test_what_a_step_waits_for() -> None:
     story.fail("reserve")
     story.advance(4_000)
     assert lines(story)[1] == "└─ reserve  retrying  attempt 2 in 6.0 s"
+
+
+def test_a_run_that_waits() -> None:
+    """For how long, and how much of it is left."""
+    wait = Node(name="approved", task="", wait=Wait(signal="approved", timeout=3_600_000))
+    story = started("reserve", wait, signals={"approved": {}}).do("reserve").advance(60_000)
+    assert lines(story) == [
+        "order-42: place_order waiting for 1 min 00 s",
+        "├─ reserve   completed",
+        "└─ approved  waiting  for 1 min 00 s, 59 min 00 s left",
+    ]
+    story.pause()
+    assert lines(story)[2] == "└─ approved  waiting  for 1 min 00 s"
 
 
 def test_a_run_on_its_way_back() -> None:

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from celery import Celery
 
-from celeriac import Abort, Done, Flow, NotYet, Saga, Sagas, Skip, StepContext
+from celeriac import Abort, Done, Flow, NotYet, Saga, Sagas, Signal, Skip, StepContext
 from tests.workers import scoped_steps
 from tests.workers.ledger import Ledger
 from tests.workers.trip_values import QUICK, Ticket, Trip
@@ -50,6 +50,9 @@ def is_long(trip: Trip) -> bool:
     return "long" in trip.script.get("is_long", [])
 
 
+approved = Signal("approved", Ticket)
+
+
 class Kit(NamedTuple):
     """An app and what was defined in it."""
 
@@ -66,6 +69,9 @@ class Kit(NamedTuple):
     bundle: Saga[Trip, Ticket]  # first, then left beside right, undone as one by call_off; last
     asking: Saga[Trip, Ticket]  # first; long way or short way, as `is_long` answers; last
     replying: Saga[Trip, Ticket]  # first, reply (which answers as its script says), last
+    asleep: Saga[Trip, Ticket]  # book, sleep for 2 s, send
+    approving: Saga[Trip, Ticket]  # book, wait for `approved` for 20 s, send what was sent
+    hurried: Saga[Trip, Ticket]  # the same, and waits for 1 s
     ledger: Ledger
     folder: Path
 
@@ -252,6 +258,32 @@ def _define(sagas: Sagas, of: dict[str, Any]) -> dict[str, Saga[Trip, Any]]:
         "tour": sagas.saga(name="tour")(forked),
         "asking": sagas.saga(name="asking")(asked),
         "replying": _replying(sagas, of),
+        **_define_waits(sagas, of),
+    }
+
+
+def _define_waits(sagas: Sagas, of: dict[str, Any]) -> dict[str, Saga[Trip, Any]]:
+    """The sagas that wait."""
+
+    def slept(flow: Flow, trip: Trip) -> Ticket:
+        booked = flow.step(of["book"], trip)
+        flow.sleep(2)
+        sent: Ticket = flow.step(of["send"], trip, booked)
+        return sent
+
+    def waited(seconds: float) -> Callable[[Flow, Trip], Ticket]:
+        def saga(flow: Flow, trip: Trip) -> Ticket:
+            flow.step(of["book"], trip)
+            ticket = flow.wait(approved, timeout=seconds)
+            flow.step(of["send"], trip, ticket)
+            return ticket
+
+        return saga
+
+    return {
+        "asleep": sagas.saga(name="asleep")(slept),
+        "approving": sagas.saga(name="approving")(waited(20)),
+        "hurried": sagas.saga(name="hurried")(waited(1)),
     }
 
 

@@ -147,7 +147,11 @@ class World:
         assert fold(plan, run.id, history) == found, _story(run)
         live = self.ledger.live(run.id)
         if found.status == "completed":
-            steps = {node.name: found.step(node.name) for node in plan.nodes if not node.choice}
+            steps = {
+                node.name: found.step(node.name)
+                for node in plan.nodes
+                if not (node.choice or node.wait)
+            }
             done = {name for name, step in steps.items() if step.status == "completed"}
             # One that an operator skipped may have had its effect before.
             may = {name for name, step in steps.items() if step.may_have_effect}

@@ -29,7 +29,7 @@ if __name__ != "celeriac":
 
 if TYPE_CHECKING:
     from celeriac.app import Page, RunHandle
-    from celeriac.authoring import Compensation, Flow, Step
+    from celeriac.authoring import Compensation, Flow, Signal, Step
     from celeriac.context import StepContext, current
     from celeriac.engine import ArchivedRun, Purge
     from celeriac.errors import (
@@ -110,6 +110,7 @@ __all__ = [
     "SagaError",
     "SagaStats",
     "Sagas",
+    "Signal",
     "Skip",
     "Stats",
     "Step",
@@ -133,7 +134,7 @@ __all__ = [
 # Where each name is at home.
 _HOMES = {
     "celeriac.app": ("Page", "RunHandle"),
-    "celeriac.authoring": ("Compensation", "Flow", "Step"),
+    "celeriac.authoring": ("Compensation", "Flow", "Signal", "Step"),
     "celeriac.context": ("StepContext", "current"),
     "celeriac.engine": ("ArchivedRun", "Purge"),
     "celeriac.errors": (

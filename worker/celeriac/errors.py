@@ -140,6 +140,10 @@ class CommandRefused(SagaError):
     `completed` (the step has its result), `nothing_to_retry`, `not_owed` (nothing to waive),
     `no_reason` (the command needs one), `unknown_step`, `not_started` (there is no such run).
 
+    Asked by whoever sends a signal: `unknown_signal` (the saga never waits for it), `no_wait` (no
+    wait can take it any more), `too_many_signals` (so many have not been taken), `at_rest`,
+    `turned`.
+
     Asked by a worker: `stale` (the attempt, the plan or the task is another one by now),
     `not_due` (it is not its turn yet, or no longer), `paused`, `cancelled` (stop: the run was
     terminated), `stopping` (stop: the step will be undone), `completed`, `superseded` (a doubled

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from celery import Celery
 
-    from celeriac.authoring import Flow, Planned, Step
+    from celeriac.authoring import Answer, Flow, Planned, Signal, Step
     from celeriac.context import StepContext
     from celeriac.engine import Repaired
     from celeriac.machine import (
@@ -58,6 +58,7 @@ __all__ = ["IfExists", "Saga", "Sagas"]
 P = ParamSpec("P")
 I = TypeVar("I")  # noqa: E741 -- the input of a saga
 R = TypeVar("R")
+T = TypeVar("T")
 
 
 class Sagas:
@@ -177,6 +178,8 @@ class Sagas:
         saga: Saga[Any, Any] = Saga(self, planned)
         saga.__doc__ = function.__doc__
         self._sagas[saga.name] = saga
+        for signal in planned.signals.values():
+            signal.belongs_to(self)
         return saga
 
     @property
@@ -227,6 +230,34 @@ class Sagas:
             handle=self._handle,
         )
 
+    @overload
+    def signal(
+        self,
+        run_id: str,
+        signal: Signal[T],
+        payload: T,
+        id: str | None = None,
+    ) -> Answer: ...
+
+    @overload
+    def signal(
+        self,
+        run_id: str,
+        signal: str,
+        payload: Any = None,
+        id: str | None = None,
+    ) -> Answer: ...
+
+    def signal(
+        self,
+        run_id: str,
+        signal: Any,
+        payload: Any = None,
+        id: str | None = None,  # noqa: A002
+    ) -> Answer:
+        """Send a signal to a run: what `run.signal` does."""
+        return self._handle(run_id).signal(signal, payload, id=id)
+
     def counts(self) -> dict[tuple[str, RunStatus], int]:
         """Return how many runs there are, by saga and status."""
         engine = self.runtime.engine
@@ -275,7 +306,7 @@ class Sagas:
         decode: Callable[[str], Any] = json.loads,
         answer: Callable[[str], Any] = json.loads,
     ) -> RunHandle[Any]:
-        return handle_of(self.runtime, run_id, decode, answer)
+        return handle_of(self.runtime, run_id, decode, answer, self._definitions.signals)
 
 
 class Saga(Generic[I, R]):

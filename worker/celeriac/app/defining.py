@@ -15,7 +15,7 @@ from celeriac.workers import Recruits
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from celeriac.authoring import Compensation, Planned, Step
+    from celeriac.authoring import Compensation, Planned, Signal, Step
     from celeriac.workers import Runtime
 
 
@@ -28,6 +28,7 @@ class Definitions:
         self._names: dict[str, str] = {}  # task name -> the function it was made of
         self._planned: dict[str, Planned] = {}  # by the name of the saga
         self._deciders: dict[Any, Step[Any, Any, Any]] = {}  # by the function of a condition
+        self.signals: dict[str, Signal[Any]] = {}  # that the sagas of the app wait for, by name
         self._adopted_undos: dict[str, Compensation[Any, Any]] = {}
 
     def step(self, function: Any, options: Mapping[str, Any]) -> Step[Any, Any, Any]:
@@ -52,10 +53,22 @@ class Definitions:
             define=self._decider,
             **rest,
         )
+        self._check_signals(planned)
         for task in planned.adopted:
             self._recruits.take(task, Shape.of(task.run, strict=False))
+        self.signals.update(planned.signals)
         self._planned[name] = planned
         return planned
+
+    def _check_signals(self, planned: Planned) -> None:
+        """Raise DefinitionError for a signal of which another saga knows a namesake."""
+        for name, signal in planned.signals.items():
+            if self.signals.get(name, signal) is not signal:
+                raise DefinitionError(
+                    f"waits for a signal {name!r}, and another saga of the app for another one of "
+                    "that name: share one Signal, or give one of them another name",
+                    saga=planned.name,
+                )
 
     def _decider(self, function: Any) -> Step[Any, Any, Any]:
         """Make a step of the plain function of a condition, once for all sagas of the app."""

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from celery import Celery
 
+    from celeriac.authoring import Signal
     from celeriac.engine import Engine
     from celeriac.machine import Duration, Run
     from celeriac.views import RunState
@@ -149,11 +150,15 @@ def prepare_purge(
 
 
 def handle_of(
-    runtime: Runtime, run_id: str, decode: Callable[[str], Any], answer: Callable[[str], Any]
+    runtime: Runtime,
+    run_id: str,
+    decode: Callable[[str], Any],
+    answer: Callable[[str], Any],
+    signals: Mapping[str, Signal[Any]],
 ) -> RunHandle[Any]:
     """Return the handle of a run; *decode* and *answer* make its result and answer of JSON text."""
     dump = functools.partial(dump_result, runtime.app)
-    return RunHandle(run_id, runtime.engine, runtime.dispatcher, decode, dump, answer)
+    return RunHandle(run_id, runtime.engine, runtime.dispatcher, decode, dump, answer, signals)
 
 
 def dump_result(app: Celery, task: str, result: Any) -> str:

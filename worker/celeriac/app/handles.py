@@ -1,16 +1,18 @@
 """The handle of a run: look at it, wait for it, steer it.
 
 Owns: what application code and the command line do with a run.  Refuses to know: Celery tasks and
-how a saga is defined; it needs an engine and something that sends.
+how a saga is defined; it needs an engine and something that sends.  The file is long because all of
+it is one class, as users see it.
 """
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
+from celeriac.app.inputs import checked_text, uuid7
 from celeriac.app.offload import offload
-from celeriac.authoring import ANYTHING
+from celeriac.authoring import ANYTHING, Signal
 from celeriac.engine import Archivist
 from celeriac.errors import (
     ChangedSince,
@@ -38,13 +40,15 @@ from celeriac.views import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from celeriac.engine import Dispatcher, Engine
+    from celeriac.authoring import Answer
+    from celeriac.engine import Decided, Dispatcher, Engine
     from celeriac.failure import Failure
-    from celeriac.machine import Command, Event, Plan
+    from celeriac.machine import Command, Event, Node, Plan
     from celeriac.store import Snapshot
     from celeriac.views import Graph, UndoPlan
 
 R = TypeVar("R")
+T = TypeVar("T")
 
 
 def dump_plain(_task: str, result: Any) -> str:
@@ -66,12 +70,14 @@ class RunHandle(Generic[R]):
         decode: Callable[[str], R] = json.loads,
         dump: Callable[[str, Any], str] = dump_plain,
         answer: Callable[[str], Any] = json.loads,
+        signals: Mapping[str, Signal[Any]] | None = None,
     ) -> None:
         """*decode* makes the saga's result of JSON text, *dump* JSON text of a task's result.
 
-        *answer* makes of JSON text what a step had to say to the caller.
+        *answer* makes of JSON text what a step had to say to the caller; *signals* are those that
+        this process knows, by name.
         """
-        self.id, self._answer = run_id, answer
+        self.id, self._answer, self._signals = run_id, answer, signals or {}
         self._engine, self._dispatcher, self._decode, self._dump = engine, dispatcher, decode, dump
 
     def __repr__(self) -> str:
@@ -251,11 +257,70 @@ class RunHandle(Generic[R]):
         node = plan.by_name.get(step)
         fields, choice = {}, ""
         if node is not None:  # if it is none, the state machine says so best
-            text = self._dump(node.task, result)
+            text = self._dumped(node, result)
             limit = self._engine.terms.max_payload
             fields[payloads.output_field(step)] = payloads.checked(f"result of {step}", text, limit)
             choice = payloads.choice_of(node, text, InputInvalid)
         return self._do(commands.Skip(step, reason, by, choice), fields, if_version)
+
+    def _dumped(self, node: Node, result: Any) -> str:
+        """Return what a step might have returned, or a wait have waited for, as JSON."""
+        name = node.wait.signal if node.wait else None
+        if name is not None and name in self._signals and result is not None:
+            return self._signals[name].dump(result)
+        return dump_plain("", result) if node.wait else self._dump(node.task, result)
+
+    @overload
+    def signal(
+        self,
+        signal: Signal[T],
+        payload: T,
+        *,
+        id: str | None = None,
+        by: str = "",
+    ) -> Answer: ...
+
+    @overload
+    def signal(
+        self,
+        signal: str,
+        payload: Any = None,
+        *,
+        id: str | None = None,
+        by: str = "",
+    ) -> Answer: ...
+
+    def signal(
+        self,
+        signal: Signal[Any] | str,
+        payload: Any = None,
+        *,
+        id: str | None = None,  # noqa: A002
+        by: str = "",
+    ) -> Answer:
+        """Send a signal to the run; return `taken` if a wait took it, `kept` if one has to come.
+
+        The same *id* counts once, whatever the run has done since; left out, each call is a signal
+        of its own.  Raises InputInvalid or PayloadTooLarge with nothing written, RunNotFound, and
+        CommandRefused if the run has no wait that can still take it.
+        """
+        known = signal if isinstance(signal, Signal) else self._signals.get(signal)
+        name = signal.name if isinstance(signal, Signal) else signal
+        fields: dict[str, str] = {}
+        key = payloads.signal_key(uuid7() if id is None else checked_text("id", id))
+        if known is not None:
+            text = known.dump(payload)
+            limit = self._engine.terms.max_payload
+            what = f"the payload of signal {name!r}"
+            fields[payloads.signal_field(key)] = payloads.checked(what, text, limit)
+        elif name in self._planned()[1].signals:
+            raise InputInvalid(
+                f"signal {name!r}: this process does not know the type of its payload, so it "
+                "cannot check it: import the module that defines the signal and its saga"
+            )
+        decided = self._decide(commands.Signal(name, key, by), fields)
+        received = () if decided is None else decided.transition.run.signals
+        return "taken" if any(s.taken_by for s in received if s.key == key) else "kept"
 
     def _do(
         self,
@@ -263,14 +328,26 @@ class RunHandle(Generic[R]):
         fields: Mapping[str, str] | None = None,
         if_version: int | None = None,
     ) -> bool:
+        decided = self._decide(command, fields, if_version)
+        return decided is not None and bool(decided.transition.events)
+
+    def _decide(
+        self,
+        command: Command,
+        fields: Mapping[str, str] | None = None,
+        if_version: int | None = None,
+    ) -> Decided | None:
+        """Have a command decided, and send what follows; None: whoever did it has died."""
+
         def of(run: Run) -> Command:
             if if_version not in (None, run.version):
                 raise ChangedSince(self.id, if_version, run.version)
             return command
 
-        plan, decided, now = self._engine.command(self.id, of, fields=fields)
+        found = self._engine.command(self.id, of, fields=fields)
+        plan, decided, now = found
         self._engine.send(self._dispatcher, plan, decided.run, decided.dispatches, now)
-        return bool(decided.events)
+        return found
 
     # --- reading -------------------------------------------------------------------------------
 

@@ -57,6 +57,13 @@ def inputs_of(shape: Shape, text: str) -> dict[str, Any]:
     }
 
 
+def checked_text(name: str, value: object) -> str:
+    """Return the id of something that is sent, as it is; raise InputInvalid otherwise."""
+    if not isinstance(value, str) or not 0 < len(value) <= _LONGEST_ID:
+        raise InputInvalid(f"{name}: 1 to {_LONGEST_ID} characters, not {value!r}")
+    return value
+
+
 def checked_id(run_id: object) -> str:
     """Return an id that a run may have; raise InputInvalid otherwise."""
     if (

@@ -5,10 +5,10 @@ anything runs.  Refuses to know: runs, servers, Celery.
 
 Its files, from the ground up::
 
-    annotations | carried | options | unreadable | comparison < proven < codecs < signatures
-    < forms < placeholders
+    annotations | carried | names | options | unreadable | comparison < proven < codecs < signal
+    < signatures < forms < placeholders
     < calling < compensations < steps < adopted < planned < usable < conditions < blocks < building
-    < scopes < choosing < flow < planning
+    < scopes < choosing < waits < flow < planning
 """
 
 from __future__ import annotations
@@ -22,17 +22,20 @@ from celeriac.authoring.flow import Flow
 from celeriac.authoring.options import STEP
 from celeriac.authoring.planned import Planned
 from celeriac.authoring.planning import plan_saga
+from celeriac.authoring.signal import Answer, Signal
 from celeriac.authoring.signatures import Shape
 from celeriac.authoring.steps import Step, define_step
 
 __all__ = [
     "ANYTHING",
     "STEP",
+    "Answer",
     "Codec",
     "Compensation",
     "Flow",
     "Planned",
     "Shape",
+    "Signal",
     "Step",
     "accepts_none",
     "define_adopted_compensation",

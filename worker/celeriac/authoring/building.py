@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from celeriac.authoring.annotations import UNSAID, accepts_none, described
 from celeriac.authoring.blocks import Blocks
 from celeriac.authoring.conditions import covers
+from celeriac.authoring.names import checked_name
 from celeriac.authoring.options import StepOptions
 from celeriac.authoring.placeholders import (
     Placeholder,
@@ -27,7 +28,7 @@ from celeriac.authoring.placeholders import (
 from celeriac.authoring.planned import Planned
 from celeriac.authoring.signatures import Shape
 from celeriac.authoring.steps import Step
-from celeriac.authoring.usable import after_loss, checked_name, not_a_step, policy_of
+from celeriac.authoring.usable import after_loss, not_a_step, policy_of
 from celeriac.errors import DefinitionError
 from celeriac.machine import (
     MAX_STEPS,
@@ -40,6 +41,7 @@ from celeriac.machine import (
     ListOf,
     Node,
     Plan,
+    Wait,
 )
 
 if TYPE_CHECKING:
@@ -184,13 +186,16 @@ class Builder:
         finally:
             self._prefix = before
 
-    def _check_usable(self, task: Any, word: str = "flow.step") -> None:
+    def _check_open(self) -> None:
         if not self._open:
             raise DefinitionError(
                 "the flow is used after the saga was planned; it belongs to the saga's function "
                 "and ends with it",
                 saga=self.saga,
             )
+
+    def _check_usable(self, task: Any, word: str = "flow.step") -> None:
+        self._check_open()
         problem = None if isinstance(task, Step) else not_a_step(task, self.saga, word)
         if problem:
             raise DefinitionError(problem, saga=self.saga)
@@ -287,7 +292,7 @@ class Builder:
     def close(self, plan: Mapping[str, Any], shape: Shape, returned: Any) -> Planned:
         """Take no more steps, and put the plan together."""
         self._open = False
-        if not self._nodes:
+        if all(node.wait for node in self._nodes):
             raise DefinitionError(
                 "has no steps: call flow.step(task, …) in its function", saga=self.saga
             )
@@ -301,7 +306,8 @@ class Builder:
         if len(self._nodes) > MAX_STEPS and plan.get("max_steps") is None:
             plan = {**plan, "max_steps": MAX_STEPS}
         made = Plan(nodes=self._final_nodes(), result=self._result(shape, returned), **plan)
-        return Planned(made, shape, dict(self._steps), self._adopted())
+        steps = {name: step for name, step in self._steps.items() if not isinstance(step, Wait)}
+        return Planned(made, shape, steps, self._adopted())
 
     def _final_nodes(self) -> tuple[Node, ...]:
         """The nodes, with what each answer may be, now that all cases are there."""
@@ -347,7 +353,7 @@ class Builder:
     def _adopted(self) -> tuple[Any, ...]:
         found = {}
         for task in self._steps.values():
-            if not isinstance(task, Step):
+            if not isinstance(task, Step | Wait):
                 found[task.name] = task
                 if task.name in self._undos:
                     undo = self._undos[task.name]

@@ -7,17 +7,19 @@ Owns: `Flow` and the views of it, with their types.  Refuses to know: how a plan
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
 from celeriac.authoring.options import StepOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
+    from datetime import datetime
 
-    from celeriac.authoring.choosing import Chooser
     from celeriac.authoring.compensations import R
+    from celeriac.authoring.signal import Signal
     from celeriac.authoring.steps import P, Step
+    from celeriac.authoring.waits import Waiter
     from celeriac.machine import Duration, Retry
 
 
@@ -28,9 +30,9 @@ L = TypeVar("L", bound=str | Enum)
 
 
 class _Adding:
-    """What adds steps."""
+    """What adds steps and waits."""
 
-    def __init__(self, builder: Chooser, options: StepOptions) -> None:
+    def __init__(self, builder: Waiter, options: StepOptions) -> None:
         self._builder, self._options = builder, options
 
     @overload
@@ -48,11 +50,61 @@ class _Adding:
         """
         return self._builder.step(task, args, kwargs, self._options)
 
+    @overload
+    def wait(
+        self,
+        signal: Signal[A],
+        /,
+        *,
+        timeout: Duration | None = None,
+        on_timeout: Literal["abort"] = "abort",
+    ) -> A: ...
+
+    @overload
+    def wait(
+        self, signal: Signal[A], /, *, timeout: Duration, on_timeout: Literal["continue"]
+    ) -> A | None: ...
+
+    @overload
+    def wait(self, signal: Signal[A], /, *, timeout: Duration, on_timeout: A) -> A: ...
+
+    def wait(
+        self,
+        signal: Signal[Any],
+        /,
+        *,
+        timeout: Duration | None = None,
+        on_timeout: Any = "abort",
+    ) -> Any:
+        """Wait for a signal; return a placeholder for its payload.
+
+        One that came early is kept: each wait takes the oldest of its name that nobody took.  If
+        *timeout* (seconds, or text such as "1d") is over first, *on_timeout* says what follows:
+        "abort" fails the run, which is undone; with "continue" the result is None; anything else
+        is the result in place of the payload.  Meanwhile the run is `waiting`, and costs nothing.
+        Raises DefinitionError.
+        """
+        return self._builder.wait(signal, timeout, on_timeout, self._options)
+
+    def sleep(self, duration: Duration, /) -> None:
+        """Wait for so long (seconds, or text such as "1h"); no worker is kept busy.
+
+        Time in which the run is paused does not count.  Raises DefinitionError.
+        """
+        self._builder.sleep(duration, self._options)
+
+    def sleep_until(self, moment: datetime, /) -> None:
+        """Wait until *moment*, an aware datetime; one that has passed is no wait.
+
+        Raises DefinitionError.
+        """
+        self._builder.sleep_until(moment, self._options)
+
 
 class Route(Generic[L]):
     """A choice between cases: what `flow.choose` returns."""
 
-    def __init__(self, builder: Chooser, router: str) -> None:
+    def __init__(self, builder: Waiter, router: str) -> None:
         self._builder, self._router = builder, router
 
     def case(self, *labels: L) -> AbstractContextManager[None]:
@@ -71,7 +123,7 @@ class FlowOptions(_Adding):
 class Flow(_Adding):
     """The first parameter of a saga's function, which adds steps with it."""
 
-    def __init__(self, builder: Chooser) -> None:
+    def __init__(self, builder: Waiter) -> None:
         super().__init__(builder, StepOptions())
 
     def options(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from celeriac.errors import InputInvalid, OutputInvalid
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from celeriac.authoring.signal import Signal
     from celeriac.authoring.signatures import Shape
     from celeriac.machine import Plan
 
@@ -31,6 +32,7 @@ class Planned:
     steps: Mapping[str, Any]  # name in the plan -> Step, or the Celery task that was adopted
     adopted: tuple[Any, ...]  # existing Celery tasks, forward and backward, each once
     answers: Codec | None = None  # what `Abort(answer=)` may say; None: any plain JSON
+    signals: dict[str, Signal[Any]] = field(default_factory=dict)  # that it waits for, by name
 
     @property
     def name(self) -> str:

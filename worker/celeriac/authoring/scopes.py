@@ -73,13 +73,14 @@ class Scoper(Builder):
         return tuple(self._with_covers(super()._final_nodes()))
 
     def _with_covers(self, nodes: tuple[Node, ...]) -> Iterator[Node]:
+        aside = {*self.choices, *(node.name for node in nodes if node.wait)}
         for node in nodes:
             if node.name not in self._scopes:
                 yield node
                 continue
             inside = self._scopes[node.name].members
-            # A condition only looks: it has nothing to undo.
-            covers = tuple(name for name in inside if name not in self.choices)
+            # A condition only looks, and nobody runs a wait: there is nothing to undo.
+            covers = tuple(name for name in inside if name not in aside)
             if not covers:
                 raise DefinitionError(
                     "undoes the steps inside of its block, and there is none: write them there",

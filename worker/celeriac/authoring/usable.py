@@ -5,7 +5,6 @@ Owns: the words for what cannot.  Refuses to know: the saga that it is for.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +13,6 @@ from celeriac.authoring.compensations import Compensation
 from celeriac.authoring.placeholders import Placeholder
 from celeriac.authoring.planned import Planned
 from celeriac.authoring.steps import Step, is_celery_task
-from celeriac.errors import DefinitionError
 
 
 def not_a_step(  # noqa: PLR0911 -- one for each mistake
@@ -57,12 +55,3 @@ _POLICY = ("retry", "timeout", "effect", "on_unknown", "pivot", "ahead", "give_u
 def after_loss(task: Any) -> bool:
     """Whether a task may be tried again after an attempt whose outcome is unknown."""
     return bool(policy_of(task)["retry"].after_loss)
-
-
-def checked_name(name: Any) -> str:
-    """Return the name of a step, or what stands before one; raise DefinitionError otherwise."""
-    if not isinstance(name, str) or not re.fullmatch(r"[^\s.:~\[\]/\\]+", name):
-        raise DefinitionError(
-            f"a name is text without spaces and without any of . : ~ [ ] / \\, not {name!r}"
-        )
-    return name

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from celeriac.engine.answers import Ends, Output
 from celeriac.engine.attempts import Attempt, Delivery
-from celeriac.engine.changes import Arrival, Conflict, LeaseGuard, change_of
+from celeriac.engine.changes import Arrival, Conflict, LeaseGuard, change_of, signals_taken
 from celeriac.engine.onward import Ahead, Ended, Onward, fields_ahead
 from celeriac.errors import (
     CommandRefused,
@@ -245,6 +245,22 @@ class AttemptWork:
         finally:
             self.observers.tell(Settled(attempt.run.id, attempt.holder))
 
+    def _with_signals(
+        self, run: Run | None, events: Sequence[Event], fields: Mapping[str, str]
+    ) -> Mapping[str, str]:
+        """Make the payloads of signals that waits take the results of these waits.
+
+        One that came before its wait is read: it is written once, and stays as long as its run.
+        """
+        taken = signals_taken(events)
+        if not taken or run is None:
+            return fields
+        lacking = tuple(name for name in taken if name not in fields)
+        known = {**fields, **(self.store.read(run.id, lacking).fields if lacking else {})}
+        kept = {name: text for name, text in fields.items() if name not in taken}
+        results = {to: known.get(name, payloads.NULL) for name, to in taken.items()}
+        return {**kept, **results}
+
     def _settle_and_claim(
         self,
         onward: Onward,
@@ -257,6 +273,7 @@ class AttemptWork:
         """Commit a report, and the claim of what follows it, as one change; see `onward`."""
         attempt, claim, read_at = onward.attempt, onward.claim, self.clock()
         assert claim is not None  # or nothing would follow
+        fields = self._with_signals(found.run, both.events, fields)
         change = change_of(attempt.plan, found, both, fields, self.terms)
         fields_there = {**attempt.fields, **change.fields}
         known = attempt.known | change.fields.keys()

@@ -6,10 +6,11 @@ attempt could report.  Refuses to know: how a commit is written, and when it is 
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, NamedTuple
 
 from celeriac.failure import Failure
-from celeriac.machine import EventKind, PhaseStatus, RunStatus
+from celeriac.machine import NO_SIGNAL, EventKind, PhaseStatus, RunStatus
 from celeriac.observing import too_slow
 from celeriac.store import Change, Lease, payloads
 
@@ -58,7 +59,7 @@ def change_of(
         run=run,
         events=decided.events,
         wake_at=decided.wake_at,
-        fields=_with_cause(plan, run, decided.events, fields),
+        fields=with_failures(plan, run, decided.events, fields),
         leases=dict.fromkeys(has - had, found.now + terms.lease),
         released=tuple(had - has),
         lapsed=guard,
@@ -67,6 +68,15 @@ def change_of(
         claimed=arrival,
         expire_at=removable_at(plan, run, terms),
     )
+
+
+def signals_taken(events: Sequence[Event]) -> dict[str, str]:
+    """The payloads that become results, since waits have taken their signals: from, to."""
+    return {
+        payloads.signal_field(event.data["key"]): payloads.output_field(event.step)
+        for event in events
+        if event.kind is EventKind.COMPLETED and "key" in event.data
+    }
 
 
 def removable_at(plan: Plan, run: Run, terms: Terms) -> int | None:
@@ -90,6 +100,34 @@ def leases_of(run: Run | None) -> set[Lease]:
     return found
 
 
+def with_failures(
+    plan: Plan, run: Run, events: Sequence[Event], fields: Mapping[str, str]
+) -> Mapping[str, str]:
+    """The payloads of a change, with what nobody could report: failures, and defaults of waits."""
+    return _with_cause(plan, run, events, {**fields, **_defaults(plan, events)})
+
+
+def _defaults(plan: Plan, events: Sequence[Event]) -> dict[str, str]:
+    """What follows from signals that did not come: results in their place, and failures."""
+    found = {}
+    for event in events:
+        wait = plan.by_name[event.step].wait if event.data.get("why") == NO_SIGNAL else None
+        if wait is None:
+            continue
+        if event.kind is EventKind.COMPLETED:
+            found[payloads.output_field(event.step)] = json.dumps(wait.default)
+        else:
+            failure = Failure(
+                type="WaitTimedOut",
+                message=f"no signal {wait.signal!r} came in {(wait.timeout or 0) / 1000:g} s",
+                code="timeout",
+                effect=False,
+            )
+            text = failure.model_dump_json(exclude_none=True)
+            found[payloads.error_field(event.step, "do")] = text
+    return found
+
+
 def _with_cause(
     plan: Plan, run: Run, events: Sequence[Event], fields: Mapping[str, str]
 ) -> Mapping[str, str]:
@@ -106,7 +144,8 @@ def _with_cause(
                 exclude_none=True
             )
         culprit = event.data.get("culprit")
-        if culprit and not run.step(culprit).do.attempt:  # it gave up without ever having begun
+        waited = culprit and plan.by_name[culprit].wait
+        if culprit and not waited and not run.step(culprit).do.attempt:  # gave up, and never began
             extra[payloads.error_field(culprit, "do")] = _too_many(plan)
         if event.kind is EventKind.COMPENSATION_STARTED or culprit:
             cause = _cause(event, extra)

@@ -185,6 +185,7 @@ class Engine(AttemptWork):
         """Write what was decided of the run as it was *found*; raise Conflict if it has moved."""
         if not decided.events and not fields:
             return
+        fields = self._with_signals(found.run, decided.events, fields)
         change = change_of(plan, found, decided, fields, self.terms, guard=guard, arrival=arrival)
         if not self.store.commit(change):
             raise Conflict

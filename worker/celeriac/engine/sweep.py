@@ -16,7 +16,7 @@ from celeriac.engine.deaths import MEMORY, Deaths, find_deaths, note_deaths
 from celeriac.engine.retention import Retention
 from celeriac.errors import CommandRefused, RunNotFound, StoreError, StoreUnavailable
 from celeriac.failure import Failure
-from celeriac.machine import PATROL, Expire, Redispatch, RunStatus, Wake, dates, overdue
+from celeriac.machine import PATROL, Expire, Redispatch, RunStatus, Wake, dates, overdue, patrol
 from celeriac.observing import Swept, log
 from celeriac.points import reached
 from celeriac.store import payloads
@@ -162,7 +162,9 @@ class Sweep:
         plan, decided, now = self._engine.command(
             entry.run_id,
             lambda run: Wake(
-                _credit(batch, run.started_at, self._terms.lease), self._engine.longest_eta
+                _credit(batch, run.started_at, self._terms.lease),
+                self._engine.longest_eta,
+                tuple((begin, over) for begin, over in batch.pulse.outages),
             ),
         )
         run = decided.run
@@ -307,4 +309,4 @@ def _next_look(run: Run, late: Sequence[Dispatch], now: int, *, away: bool) -> i
     undecided = len(passed) > len(late)  # a deadline or a limit that cannot be judged yet
     if undecided:
         coming.append(now + run.grace)
-    return min(coming, default=now + PATROL)
+    return min(coming, default=now + patrol(run))

@@ -6,7 +6,7 @@ servers, messages, payloads, and who asks.
 Its files, from the ground up::
 
     expressions < plans < runs | events | policy < tables | timing < commands | schedule < moves
-        < draft < attempts | waiting | operators < transitions
+        < draft < attempts | waits | operators < waiting < transitions
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ from celeriac.machine.plans import (
     Plan,
     RetryRule,
     Undo,
+    Wait,
     excludes,
 )
 from celeriac.machine.policy import Duration, Retry, duration_ms, retryable
@@ -59,6 +60,7 @@ from celeriac.machine.runs import (
     NOT_SENT,
     PhaseState,
     PhaseStatus,
+    Received,
     Run,
     RunStatus,
     Steps,
@@ -75,14 +77,17 @@ from celeriac.machine.schedule import (
     to_undo,
 )
 from celeriac.machine.tables import IllegalMove
-from celeriac.machine.timing import PATROL, SHORT_DELAY, dates, due, overdue, wake_at
+from celeriac.machine.timing import PATROL, SHORT_DELAY, dates, due, overdue, patrol, wake_at
 from celeriac.machine.transitions import Transition, followed, transition
+from celeriac.machine.waits import MOST_UNTAKEN, NO_SIGNAL
 
 __all__ = [
     "AT_REST",
     "KEEPS_DETAILS",
     "MAX_STEPS",
+    "MOST_UNTAKEN",
     "NOT_SENT",
+    "NO_SIGNAL",
     "PATROL",
     "SHORT_DELAY",
     "Block",
@@ -117,6 +122,7 @@ __all__ = [
     "PhaseState",
     "PhaseStatus",
     "Plan",
+    "Received",
     "Redispatch",
     "Retry",
     "RetryRule",
@@ -129,6 +135,7 @@ __all__ = [
     "Transition",
     "Unblock",
     "Undo",
+    "Wait",
     "Wake",
     "apply",
     "dates",
@@ -142,6 +149,7 @@ __all__ = [
     "may_stand",
     "one_by_one",
     "overdue",
+    "patrol",
     "retryable",
     "shown_step",
     "steps_one_by_one",

@@ -113,11 +113,13 @@ class Wake:
     `credit` is how many ms since the start the workers could not reach the store: an outage must
     not turn into mass compensation, so it is added to the deadline.  None: nobody knows yet, since
     they may have been cut off until just now; then only what is due is sent.  `longest_eta` is that
-    of `Fail`.
+    of `Fail`.  *outages* are the times of that (from, to; ms), for waits that began later: they are
+    added to those as well.
     """
 
     credit: int | None = 0
     longest_eta: int = SHORT_DELAY
+    outages: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +146,15 @@ class Unblock:
     """The message of a step was sent, so what was in the way of sending it is gone."""
 
     step: str
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """Accept a signal, whose payload comes with the command; `key` stands for its id."""
+
+    name: str
+    key: str
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +228,7 @@ Command = (
     | Redispatch
     | Block
     | Unblock
+    | Signal
     | Cancel
     | Terminate
     | RetryOwed

@@ -58,6 +58,7 @@ class Draft:
     def finish(self) -> None:
         """See to what the events left behind; bring the run to rest if there is nothing to do."""
         if self.events:
+            take_signals(self)
             see_to_failures(self)
             rest = outcome(self.plan, self.run)
             if rest:
@@ -115,6 +116,27 @@ def out_of_time(draft: Draft, step: str, at: int) -> bool:
     if limit is None or past_pivot(draft.plan, draft.run):
         return False  # past its pivot, a run only goes forward
     return bool(begun) and at > begun + limit
+
+
+def take_signals(draft: Draft) -> None:
+    """Let waits take the signals they wait for: the oldest that nobody has taken yet.
+
+    Of several waits for one signal, the one whose turn came first takes it.
+    """
+    while draft.run.signals and draft.run.status is RunStatus.RUNNING and not draft.run.paused:
+        left = {each.name: each for each in draft.run.signals[::-1] if not each.taken_by}
+        taking = [
+            (step.do.at, name, wait.signal)
+            for name, step in draft.run.steps.open.items()
+            if step.do.state is PhaseStatus.OPEN
+            and (wait := draft.node(name).wait)
+            and wait.signal in left
+        ]
+        if not taking:
+            return
+        _, step, signal = min(taking, key=lambda each: each[0])
+        assert signal is not None
+        draft.add(EventKind.COMPLETED, step, signal=signal, key=left[signal].key)
 
 
 def see_to_failures(draft: Draft, newest: str = "") -> None:

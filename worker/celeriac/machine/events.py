@@ -32,6 +32,7 @@ class EventKind(StrEnum):
     BLOCKED = "blocked"
     COMPENSATION_STARTED = "compensation_started"
     REOPENED = "reopened"
+    SIGNALLED = "signalled"
     RETRIED = "retried"
     WAIVED = "waived"
     SKIPPED = "skipped"

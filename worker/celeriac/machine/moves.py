@@ -3,6 +3,8 @@
 Owns: `apply`, `fold`, and what each kind of event changes.  Refuses to know: which moves are legal
 (`tables`), what comes next (`schedule`), which command leads to which event (`transitions`), the
 clock, the store and Celery.
+
+The file is long because it is a table of all kinds of events, each with its few lines.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from celeriac.machine.events import Event, EventKind
 from celeriac.machine.runs import (
     PhaseState,
     PhaseStatus,
+    Received,
     Run,
     RunStatus,
     StepState,
@@ -27,6 +30,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from celeriac.machine.plans import Plan
+
+
+#: Who took the signals that nobody had taken when the id was started anew: no name of a step.
+_GONE = "~"
 
 
 def fold(plan: Plan, run_id: str, events: Iterable[Event]) -> Run | None:
@@ -73,8 +80,16 @@ def _started(run_id: str, old: Run | None, event: Event) -> Run:
     data = dict(event.data)
     tags = tuple((str(k), str(v)) for k, v in data.pop("tags", ()))
     version = old.version if old else 0
+    known = old.signals if old else ()
     return Run(
-        id=run_id, status=RunStatus.RUNNING, started_at=event.at, version=version, tags=tags, **data
+        id=run_id,
+        status=RunStatus.RUNNING,
+        started_at=event.at,
+        version=version,
+        tags=tags,
+        # An id counts once, also over a new start; what nobody took is gone with its payload.
+        signals=tuple(each._replace(taken_by=each.taken_by or _GONE) for each in known),
+        **data,
     )
 
 
@@ -117,7 +132,7 @@ def _begun(plan: Plan, lane: PhaseState, event: Event) -> int:
     return lane.begun or (event.at if limited else 0)
 
 
-def _completed(_plan: Plan, run: Run, event: Event) -> Run:
+def _completed(plan: Plan, run: Run, event: Event) -> Run:
     late = bool(event.data.get("late"))
     lane = run.step(event.step).lane(event.phase)
     if event.phase == "undo" and not late and lane.recompensate:
@@ -133,18 +148,33 @@ def _completed(_plan: Plan, run: Run, event: Event) -> Run:
     if run.status is RunStatus.FAILED and turned(run):  # late: perhaps it is not owed any more
         run = _to(run, event, RunStatus.COMPENSATING, ended_at=0)
     elif run.status is RunStatus.FAILED and late:  # what an operator was asked for
-        run = _on(run, event)
+        run = _on(plan, run, event)
     known = (*lane.late, event.attempt) if late else lane.late
     run = _move(run, event, "late" if late else "", at=event.at, sent=False, limit=0, late=known)
     if event.data.get("ends") and run.status is RunStatus.RUNNING:
         run = changed(run, ended_by=event.step)
-    return _chosen(run, event)
+    return _taken(_chosen(run, event), event)
 
 
 def _chosen(run: Run, event: Event) -> Run:
     """Note what a step answered, if others are guarded by that."""
     choice = event.data.get("choice")
     return _put(run, event, changed(run.steps[event.step], choice=choice)) if choice else run
+
+
+def _taken(run: Run, event: Event) -> Run:
+    """Note which signal a wait took, if it ended by one."""
+    key = event.data.get("key")
+    if not key:
+        return run
+    by = event.step
+    found = [each._replace(taken_by=by) if each.key == key else each for each in run.signals]
+    return changed(run, signals=tuple(found))
+
+
+def _signalled(_plan: Plan, run: Run, event: Event) -> Run:
+    received = Received(event.data["key"], event.data["signal"])
+    return changed(run, signals=(*run.signals, received))
 
 
 def _failed(plan: Plan, run: Run, event: Event) -> Run:
@@ -227,9 +257,11 @@ def _compensation_started(_plan: Plan, run: Run, event: Event) -> Run:
         paused=0 if event.data["why"] == "cancelled" else run.paused,
     )
     for name, step in run.steps.open.items():
+        at_step = replace(event, step=name)
         if step.do.state.claimable:
-            at_step = replace(event, step=name)
             run = _move(run, at_step, _effect_so_far(step), at=event.at, sent=False)
+        elif step.do.state is PhaseStatus.OPEN:
+            run = _move(run, at_step, "a wait", at=event.at, limit=0)
     return run
 
 
@@ -251,12 +283,16 @@ def _reopened(_plan: Plan, run: Run, event: Event) -> Run:
     return _move(run, event, attempts_before_budget=lane.attempt)
 
 
-def _retried(_plan: Plan, run: Run, event: Event) -> Run:
+def _retried(plan: Plan, run: Run, event: Event) -> Run:
     if event.phase == "undo":
         run = _to(run, event, RunStatus.COMPENSATING, ended_at=0)
     elif run.status is RunStatus.FAILED:
-        run = _on(run, event)
+        run = _on(plan, run, event)
     lane = run.step(event.step).lane(event.phase)
+    wait = plan.by_name[event.step].wait
+    if wait is not None:  # it waits anew, for as long; its first budget is used up
+        limit = wait.ends_at(event.at)
+        return _move(run, event, "a wait", at=event.at, limit=limit, attempts_before_budget=1)
     return _move(
         run,
         event,
@@ -274,17 +310,18 @@ def _waived(_plan: Plan, run: Run, event: Event) -> Run:
     return _move(run, event, at=event.at, sent=False)
 
 
-def _skipped(_plan: Plan, run: Run, event: Event) -> Run:
+def _skipped(plan: Plan, run: Run, event: Event) -> Run:
     if event.attempt:  # the step itself says so
         return _move(run, event, "itself", at=event.at, sent=False, limit=0)
     if run.status is RunStatus.FAILED:
-        run = _on(run, event)
-    return _chosen(_move(run, event, at=event.at, sent=False), event)
+        run = _on(plan, run, event)
+    return _chosen(_move(run, event, at=event.at, sent=False, limit=0), event)
 
 
-def _on(run: Run, event: Event) -> Run:
+def _on(plan: Plan, run: Run, event: Event) -> Run:
     """The run goes on where it stopped for an operator; the wait does not count as time."""
     later = _later(run.deadline, event.at - run.ended_at)
+    run = _waits_longer(plan, run, event, event.at - run.ended_at)
     return _to(run, event, RunStatus.RUNNING, ended_at=0, failed_step="", deadline=later)
 
 
@@ -296,8 +333,19 @@ def _paused(_plan: Plan, run: Run, event: Event) -> Run:
     return changed(run, paused=event.at)
 
 
-def _resumed(_plan: Plan, run: Run, event: Event) -> Run:
-    """What was due is sent anew; paused time does not count towards the deadline."""
+def _waits_longer(plan: Plan, run: Run, event: Event, stood: int) -> Run:
+    """Time for which the run stood still does not count towards waits; dates are dates."""
+    for name, step in run.steps.open.items():
+        lane, wait = step.do, plan.by_name[name].wait
+        if lane.state is PhaseStatus.OPEN and lane.limit and not (wait and wait.until):
+            later = changed(lane, at=lane.at + max(0, stood), limit=lane.limit + max(0, stood))
+            run = _put_lane(run, replace(event, step=name, phase="do"), later)
+    return run
+
+
+def _resumed(plan: Plan, run: Run, event: Event) -> Run:
+    """What was due is sent anew; paused time does not count towards the deadline and waits."""
+    run = _waits_longer(plan, run, event, event.at - run.paused)
     run = changed(run, paused=0, deadline=_later(run.deadline, event.at - run.paused))
     for name, phase, lane in waiting_lanes(run):
         if lane.sent:
@@ -307,6 +355,10 @@ def _resumed(_plan: Plan, run: Run, event: Event) -> Run:
 
 
 def _extended(_plan: Plan, run: Run, event: Event) -> Run:
+    if event.step:
+        lane, total = run.step(event.step).do, event.data["credited"]
+        limit = lane.limit + total - lane.credited
+        return _put_lane(run, event, changed(lane, limit=limit, credited=total))
     return changed(run, deadline=event.data["deadline"], credited=event.data["credited"])
 
 
@@ -337,6 +389,7 @@ _APPLY: dict[EventKind, Callable[[Plan, Run, Event], Run]] = {
     EventKind.BLOCKED: _blocked,
     EventKind.COMPENSATION_STARTED: _compensation_started,
     EventKind.REOPENED: _reopened,
+    EventKind.SIGNALLED: _signalled,
     EventKind.RETRIED: _retried,
     EventKind.WAIVED: _waived,
     EventKind.SKIPPED: _skipped,

@@ -99,10 +99,17 @@ def pause(draft: Draft, command: Pause) -> None:
 
 def resume(draft: Draft, command: Resume) -> None:
     """Let a paused run go on."""
-    if draft.run.status.at_rest:
+    if draft.run.status.at_rest and not _ended_with_a_wait(draft):
         raise draft.refuse("at_rest", "it has ended, so it cannot be resumed")
     if draft.run.paused:
         draft.add(EventKind.RESUMED, reason=command.reason, by=command.by)
+
+
+def _ended_with_a_wait(draft: Draft) -> bool:
+    """True if the run may have ended because it was resumed: its last wait took a signal then."""
+    run = draft.run
+    ends = (run.step(node.name).do.at for node in draft.plan.nodes if node.wait)
+    return run.status is RunStatus.COMPLETED and run.ended_at in ends
 
 
 def skip(draft: Draft, command: Skip) -> None:

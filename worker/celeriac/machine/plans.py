@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
@@ -100,11 +100,32 @@ def excludes(some: Iterable[Guard], others: Iterable[Guard]) -> bool:
     return any(a.excludes(b) for a in some for b in others)
 
 
+class Wait(Frozen):
+    """What a node waits for that no worker runs: a signal, or a time."""
+
+    signal: str | None = Field(default=None, description="name of the signal; None: a time alone")
+    timeout: int | None = Field(default=None, description="milliseconds from when its turn came")
+    until: int | None = Field(default=None, description="milliseconds since the epoch")
+    on_timeout: Literal["abort", "continue"] = Field(
+        default="abort", description="what follows if the time is over before the signal came"
+    )
+    default: Any = Field(default=None, description="its result then, any JSON value")
+
+    def ends_at(self, opened: int) -> int:
+        """When its time is over, in ms, if its turn came at *opened*; 0: never."""
+        if self.until is not None:
+            return max(self.until, 1)
+        return opened + self.timeout if self.timeout else 0
+
+
 class Node(Frozen):
-    """A step of a plan: a Celery task, its arguments, its policy and how it is undone."""
+    """A step of a plan: a Celery task, its arguments, its policy and how it is undone.
+
+    One that waits has no task: no worker runs it, and there is nothing to undo.
+    """
 
     name: str = Field(description="unique in the plan; operators and history use it")
-    task: str = Field(description="name of the Celery task")
+    task: str = Field(description="name of the Celery task; empty if it waits")
     after: tuple[str, ...] = Field(default=(), description="steps that must have completed")
     args: dict[str, Expression] = Field(default_factory=dict, description="by parameter name")
     keywords: tuple[str, ...] = Field(default=(), description="which of them are given by name")
@@ -126,13 +147,15 @@ class Node(Frozen):
     give_up_after: int | None = Field(
         default=None, description="milliseconds from its first claim for all attempts together"
     )
+    wait: Wait | None = Field(default=None, description="what it waits for, in place of a task")
     queue: str | None = Field(default=None, description="where it is sent; None: as its task says")
     priority: int | None = Field(default=None, description="of its messages; None: the task's")
 
     @property
     def phases(self) -> tuple[Phase, ...]:
-        """The directions it has: most have the first alone, or both."""
-        found: dict[Phase, bool] = {"do": not self.covers, "undo": self.undo is not None}
+        """The directions that workers run: of most the first alone, or both; of a wait none."""
+        runs = not (self.covers or self.wait)
+        found: dict[Phase, bool] = {"do": runs, "undo": self.undo is not None}
         return tuple(phase for phase, there in found.items() if there)
 
     def policy(self, phase: Phase) -> RetryRule:
@@ -182,6 +205,9 @@ class Plan(Frozen):
     )
     retention: int | None = Field(
         default=None, description="milliseconds after the end; None: the setting"
+    )
+    signals: dict[str, Any] = Field(
+        default_factory=dict, description="JSON schema of the payload of each signal it waits for"
     )
 
     @cached_property

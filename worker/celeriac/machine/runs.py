@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,6 +85,7 @@ class PhaseStatus(StrEnum):
     RUNNING = "running"
     RETRYING = "retrying"
     WAITING = "waiting"
+    OPEN = "open"  # of a wait: nobody is at it, until what it waits for is there
     DONE = "done"
     FAILED = "failed"
     UNKNOWN = "unknown"
@@ -99,6 +100,7 @@ class PhaseStatus(StrEnum):
 
 #: A direction whose next attempt may be claimed, now or later.
 CLAIMABLE = frozenset({PhaseStatus.SCHEDULED, PhaseStatus.RETRYING, PhaseStatus.WAITING})
+_AT_WORK = (*CLAIMABLE, PhaseStatus.RUNNING)
 #: A direction that ended without success, and has no attempt left.
 GAVE_UP = frozenset({PhaseStatus.FAILED, PhaseStatus.UNKNOWN})
 
@@ -108,6 +110,7 @@ _FORWARD = {
     PhaseStatus.RUNNING: StepStatus.RUNNING,
     PhaseStatus.RETRYING: StepStatus.RETRYING,
     PhaseStatus.WAITING: StepStatus.WAITING,
+    PhaseStatus.OPEN: StepStatus.WAITING,
     PhaseStatus.DONE: StepStatus.COMPLETED,
     PhaseStatus.FAILED: StepStatus.FAILED,
     PhaseStatus.UNKNOWN: StepStatus.UNKNOWN,
@@ -137,12 +140,13 @@ class PhaseState:
     at: int = 0  # scheduled, retrying: not before; otherwise since when
     sent: bool = False  # a message for the next attempt is thought to be on its way
     sends: int = 0  # how often it was sent again since it was last claimed
-    limit: int = 0  # running: when the attempt counts as timed out; 0 is never
+    limit: int = 0  # running: when the attempt counts as timed out; waiting: until then; 0: never
     attempts_before_budget: int = 0  # attempts made before the present budget began
     recompensate: bool = False  # undo: a late effect arrived meanwhile, undo once more when settled
     late: tuple[int, ...] = ()  # lost attempts that reported after all, each counted once
     given_back: int = 0  # attempts of the present budget that were postponed, and count no more
     begun: int = 0  # ms since the epoch: its first claim, if there is a limit to all its attempts
+    credited: int = 0  # waiting: ms of outage already added to the limit
 
     @property
     def attempts_in_budget(self) -> int:
@@ -229,6 +233,14 @@ class Steps(Mapping[str, StepState]):
         return f"Steps({dict(self)!r})"
 
 
+class Received(NamedTuple):
+    """A signal that was accepted: it is taken by one wait, or still there in the end."""
+
+    key: str  # of its id: the same id counts once
+    name: str
+    taken_by: str = ""  # the step that waited for it; empty: nobody yet
+
+
 @dataclass(frozen=True)
 class Run:
     """One execution of a saga: the small value that the state machine works on.  No payloads."""
@@ -259,6 +271,7 @@ class Run:
     # end of the history that tell of it, how often in a row, and since when (ms).
     series: tuple[str, int, int, int] | tuple[()] = ()
     ended_by: str = ""  # the step that said that the run goes no further, if one did
+    signals: tuple[Received, ...] = ()  # in the order in which they were accepted
     steps: Steps = field(default_factory=Steps)
 
     def step(self, name: str) -> StepState:
@@ -267,9 +280,19 @@ class Run:
         return self.steps.settled.get(name, PENDING) if found is None else found
 
     @property
+    def only_waits(self) -> bool:
+        """True while nothing but waits is open: no worker has anything to do for it."""
+        if self.status is not RunStatus.RUNNING:
+            return False
+        states = {step.do.state for step in self.steps.open.values()}
+        return PhaseStatus.OPEN in states and states.isdisjoint(_AT_WORK)
+
+    @property
     def shown(self) -> RunStatus:
-        """The status people are shown: one that is held is `paused`, whichever way it goes."""
-        return RunStatus.PAUSED if self.paused and not self.status.at_rest else self.status
+        """The status people are shown: `paused` if it is held, `waiting` if it only waits."""
+        if self.paused and not self.status.at_rest:
+            return RunStatus.PAUSED
+        return RunStatus.WAITING if self.only_waits else self.status
 
     @property
     def key(self) -> str:

@@ -19,7 +19,14 @@ from celeriac.machine.runs import (
     StepStatus,
     changed,
 )
-from celeriac.machine.tables import NOT_CHOSEN, SCHEDULING, TOO_MANY, TURN_COMES, TURN_GOES
+from celeriac.machine.tables import (
+    NOT_CHOSEN,
+    OPENS,
+    SCHEDULING,
+    TOO_MANY,
+    TURN_COMES,
+    TURN_GOES,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -62,9 +69,12 @@ def _schedule_steps(plan: Plan, run: Run, event: Event, goes_on: bool) -> Run:
         if not all(passed(plan, run, name) for name in node.after):
             continue  # its guards may be about what has not settled yet
         step, chosen = run.step(node.name), is_chosen(run, node)
-        state = _turn("do", step.do, _whose_turn(plan, run) if chosen else NOT_CHOSEN)
+        begins = OPENS if node.wait else _whose_turn(plan, run)
+        state = _turn("do", step.do, begins if chosen else NOT_CHOSEN)
         if state:
-            lane = PhaseState(state, at=event.at, sent=state is PhaseStatus.SCHEDULED)
+            sent = state is PhaseStatus.SCHEDULED
+            limit = node.wait.ends_at(event.at) if chosen and node.wait else 0
+            lane = PhaseState(state, at=event.at, sent=sent, limit=limit)
             run = changed(run, steps=run.steps.put({node.name: changed(step, do=lane)}))
             waiting += () if chosen else _following(plan, run, node.name)
     return run
@@ -208,7 +218,8 @@ def _before(plan: Plan, names: Collection[str]) -> set[str]:
 def one_by_one(plan: Plan, run: Run, name: str, phase: Phase) -> Iterator[str]:
     """The steps that follow a step one by one, in the direction of *phase*.
 
-    Forward, up to the next fork, join or choice; backward, as far as the run has something to undo.
+    Forward, up to the next fork, join, choice or wait; backward, as far as there is something to
+    undo.
     """
     if phase == "do":
         yield from steps_one_by_one(plan, name)
@@ -218,11 +229,13 @@ def one_by_one(plan: Plan, run: Run, name: str, phase: Phase) -> Iterator[str]:
 
 
 def steps_one_by_one(plan: Plan, name: str) -> Iterator[str]:
-    """The steps that follow a step, one after the other, up to the next fork, join or choice."""
+    """The steps that follow one after the other, up to the next fork, join, choice or wait."""
     while True:
         followers = plan.followers[name]
         if len(followers) != 1 or len(followers[0].after) != 1 or plan.by_name[name].choice:
             return
+        if followers[0].wait:
+            return  # what comes behind it is sent by whoever ends the wait
         name = followers[0].name
         yield name
 

@@ -66,6 +66,12 @@ DO_MOVES: dict[tuple[PhaseStatus, EventKind, str], PhaseStatus] = {
     (_S.UNKNOWN, _E.SKIPPED, ""): _S.SKIPPED,
     # The step itself says that there is nothing to do.
     (_S.RUNNING, _E.SKIPPED, "itself"): _S.SKIPPED,
+    # No worker runs it: it waits for a signal or a time.
+    (_S.OPEN, _E.COMPLETED, ""): _S.DONE,
+    (_S.OPEN, _E.FAILED, ""): _S.FAILED,
+    (_S.OPEN, _E.SKIPPED, ""): _S.SKIPPED,
+    (_S.OPEN, _E.COMPENSATION_STARTED, "a wait"): _S.SKIPPED,
+    (_S.FAILED, _E.RETRIED, "a wait"): _S.OPEN,
 }
 
 #: The same for the compensation of a step.
@@ -101,6 +107,8 @@ TURN_COMES, TURN_GOES = "its turn comes", "another comes first"
 NOT_CHOSEN = "its turn comes (not chosen)"
 #: Its turn comes, and the run has started as many steps as it may.
 TOO_MANY = "its turn comes (too many steps)"
+#: Its turn comes, and no worker runs it.
+OPENS = "its turn comes (it waits)"
 
 #: (direction, state of the lane, whose turn it is) -> next state.  What an event to one step makes
 #: of the others; only a compensation loses its turn, to one that has to come before it.
@@ -108,6 +116,7 @@ SCHEDULING: dict[tuple[Phase, PhaseStatus, str], PhaseStatus] = {
     ("do", _S.IDLE, TURN_COMES): _S.SCHEDULED,
     ("do", _S.IDLE, NOT_CHOSEN): _S.SKIPPED,
     ("do", _S.IDLE, TOO_MANY): _S.FAILED,
+    ("do", _S.IDLE, OPENS): _S.OPEN,
     ("undo", _S.IDLE, TURN_COMES): _S.SCHEDULED,
     ("undo", _S.SCHEDULED, TURN_GOES): _S.IDLE,
     ("undo", _S.RETRYING, TURN_GOES): _S.IDLE,

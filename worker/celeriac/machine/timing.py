@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from celeriac.machine.events import Dispatch
-from celeriac.machine.runs import AT_REST, CLAIMABLE, PhaseState, Run, RunStatus
+from celeriac.machine.runs import AT_REST, CLAIMABLE, PhaseState, PhaseStatus, Run, RunStatus
 
 if TYPE_CHECKING:
     from celeriac.machine.plans import Phase
@@ -21,6 +21,8 @@ SHORT_DELAY = 2_000
 # A run that waits for nothing with a date (a step without a time limit is running) is looked at
 # once an hour all the same.
 PATROL = 3_600_000
+# Where nothing but a wait without a date is open, nothing can have been forgotten.
+_LONG_PATROL = 30 * 24 * PATROL
 # How far the patience for a message grows: the sweep waits for a message sent again and again up
 # to 16 times the grace, so that a backlog is not answered with ever more messages.
 _MOST_DOUBLINGS = 4
@@ -70,7 +72,12 @@ def wake_at(run: Run) -> int | None:
     if run.status in AT_REST:
         return None
     times = dates(run)
-    return min(times) if times else run.changed_at + PATROL
+    return min(times) if times else run.changed_at + patrol(run)
+
+
+def patrol(run: Run) -> int:
+    """How often, in ms, somebody looks at a run that waits for nothing with a date."""
+    return _LONG_PATROL if run.only_waits else PATROL
 
 
 def dates(run: Run) -> list[int]:
@@ -78,7 +85,10 @@ def dates(run: Run) -> list[int]:
     if run.status in AT_REST:
         return []
     steps = run.steps.open.values()
-    times = [lane.limit for step in steps for lane in (step.do, step.undo) if lane.limit]
+    lanes = [lane for step in steps for lane in (step.do, step.undo) if lane.limit]
+    if run.paused:  # what waits ends when it is resumed
+        lanes = [lane for lane in lanes if lane.state is not PhaseStatus.OPEN]
+    times = [lane.limit for lane in lanes]
     times += [
         lane.at + redispatch_delay(run, name, lane) if lane.sent else lane.at
         for name, _, lane in waiting_lanes(run)

@@ -18,7 +18,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from celeriac.errors import RunConflict, RunExists
-from celeriac.machine import attempts, operators, waiting
+from celeriac.machine import attempts, operators, waiting, waits
 from celeriac.machine.commands import (
     Block,
     Cancel,
@@ -32,6 +32,7 @@ from celeriac.machine.commands import (
     Redispatch,
     Resume,
     RetryOwed,
+    Signal,
     Skip,
     Start,
     Terminate,
@@ -142,6 +143,7 @@ _DECIDE: dict[type, Callable[[Draft, Any], None]] = {
     Redispatch: waiting.redispatch,
     Block: waiting.block,
     Unblock: waiting.unblock,
+    Signal: waits.signal,
     Cancel: operators.cancel,
     Terminate: operators.terminate,
     RetryOwed: operators.retry,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from celeriac.machine import waits
 from celeriac.machine.commands import Expire
 from celeriac.machine.draft import Draft, end_attempt, may_retry, retry_delay
 from celeriac.machine.events import Dispatch, EventKind
@@ -43,6 +44,7 @@ def wake(draft: Draft, command: Wake) -> None:
     if command.credit is not None:
         _time_out(draft, command.longest_eta)
         _meet_deadline(draft, command.credit)
+    waits.end(draft, command)
     for dispatch in _retries_due(draft):
         draft.add(EventKind.DISPATCHED, dispatch.step, dispatch.phase, dispatch.attempt, why="due")
 

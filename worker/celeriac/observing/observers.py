@@ -297,7 +297,7 @@ def sentence(run_id: str, event: Event) -> str:
 
 _INTERNAL = (
     *("holder", "plan", "grace", "digest", "starter", "sent", "epoch", "credited"),
-    *("given_back", "since"),
+    *("given_back", "since", "key"),
 )
 _CAUSES = {
     (EventKind.LOST, "lease"): "lease expired",
@@ -305,6 +305,8 @@ _CAUSES = {
     (EventKind.DISPATCHED, "unclaimed"): "not claimed in time",
     (EventKind.COMPENSATION_STARTED, "deadline"): "deadline passed",
     (EventKind.FINISHED, "unknown"): "outcome unknown",
+    (EventKind.COMPLETED, "no signal"): "no signal came in time",
+    (EventKind.FAILED, "no signal"): "no signal came in time",
 }
 
 
@@ -351,7 +353,8 @@ def _plain(value: object) -> str:
 def title(run_id: str, step: str, phase: Phase, attempt: int) -> str:
     """What Flower and logs call an attempt: `order-42 · charge · #1`, `… · undo #1`."""
     undo = "undo " if phase == "undo" else ""
-    return f"{clean(run_id)} · {step} · {undo}#{attempt}"
+    number = f" · {undo}#{attempt}" if attempt or undo else ""  # nobody runs what waits
+    return f"{clean(run_id)} · {step}{number}"
 
 
 def clean(text: str) -> str:

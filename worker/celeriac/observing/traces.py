@@ -184,7 +184,7 @@ class Tracing:
         for event in notice.events:
             if event.kind is EventKind.LOST:
                 self._lost(notice, event)
-            elif span is not None and event.kind in _ENDS:
+            elif span is not None and event.kind in _ENDS and event.attempt:
                 self._mark(span, event)
 
     def _mark(self, span: Any, event: Event) -> None:

@@ -24,7 +24,16 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from celeriac.errors import StoreError
-from celeriac.machine import PhaseState, PhaseStatus, Plan, Run, RunStatus, Steps, StepState
+from celeriac.machine import (
+    PhaseState,
+    PhaseStatus,
+    Plan,
+    Received,
+    Run,
+    RunStatus,
+    Steps,
+    StepState,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -34,13 +43,13 @@ RUN_FIELDS = (
     *("version", "epoch", "started_at", "saga", "plan", "status", "grace"),
     *("changed_at", "started_steps", "steps", "digest", "starter", "deadline", "ended_at"),
     *("why", "failed_step", "reason", "tags", "compensate_not_before", "credited", "overdue"),
-    *("paused", "ended_by", "series"),
+    *("paused", "ended_by", "series", "signals"),
 )
 STEP_FIELDS = ("order", "do", "may_have_effect", "undo", "generation", "blocked", "choice")
 LANE_FIELDS = (
     *("state", "attempt", "holder", "at", "sent", "sends", "limit"),
     *("attempts_before_budget", "recompensate", "late"),
-    *("given_back", "begun"),
+    *("given_back", "begun", "credited"),
 )
 
 _ALWAYS = 7  # values of a run that are written even if they are the default
@@ -149,6 +158,8 @@ def _run(run_id: str, row: list[Any], lines: str) -> Run:
         found["tags"] = tuple([(name, value) for name, value in found["tags"]])
     if "series" in found:
         found["series"] = tuple(found["series"])
+    if "signals" in found:
+        found["signals"] = tuple([Received(*each) for each in found["signals"]])
     return Run(id=run_id, **found)
 
 

@@ -87,6 +87,16 @@ def again_field(step: str, phase: Phase) -> str:
     return f"again:{step}" if phase == "do" else f"uagain:{step}"
 
 
+def signal_field(key: str) -> str:
+    """The field of the payload of a signal; written once."""
+    return f"sig:{key}"
+
+
+def signal_key(given: str) -> str:
+    """What stands for the id of a signal: 16 hexadecimal digits."""
+    return hashlib.blake2b(given.encode(), digest_size=8).hexdigest()
+
+
 def fields_of(expression: Expression) -> Iterator[str]:
     """The payload fields an expression needs."""
     if isinstance(expression, FromInput):

@@ -19,7 +19,7 @@ from celeriac.terminal.interrupts import interrupts
 from celeriac.terminal.invocation import Invocation, tell_unknown, unknown
 from celeriac.terminal.prompts import ask, progress
 from celeriac.terminal.times import bounded
-from celeriac.views import BulkOutcome, deed
+from celeriac.views import BulkOutcome, deed, signalled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -85,6 +85,17 @@ class Control(Invocation):
         ours = signed()[before:]
         self._print.deed(run_id, deed(ours))
         self._see_off(run, changed=bool(ours), **waiting)
+
+    def signal(
+        self, run_id: str, name: str, payload: Any, *, given: str | None, by: str, **waiting: Any
+    ) -> None:
+        """Send the signal *name* to a run, and say what became of it."""
+        run = self._sagas().run(run_id)
+        version = run.look()[1].version
+        answer = run.signal(name, payload, id=given, by=by)
+        changed = run.look()[1].version > version
+        self._print.deed(run_id, signalled(name, answer))
+        self._see_off(run, changed=changed, **waiting)
 
     def _steer_many(
         self, verb: str, command: Callable[[RunHandle[Any]], bool], target: Target

@@ -13,6 +13,7 @@ import click
 from celeriac.terminal.command import Verb
 from celeriac.terminal.options import (
     OUTPUT,
+    RUN,
     SAGA,
     STEERING,
     WAIT,
@@ -166,4 +167,22 @@ def skip(
     terminal.steer("skip", lambda run: run.skip(name, result, reason, by=by), by, **rest)
 
 
-COMMANDS = (start, cancel, terminate, retry, waive, pause, resume, skip)
+@click.command(cls=ControlVerb)
+@RUN
+@click.argument("name", metavar="SIGNAL")
+@click.option(
+    "--payload",
+    "text",
+    callback=document,
+    default="null",
+    metavar="JSON|@FILE|-",
+    help="What is sent along.  [default: null]",
+)
+@click.option("--id", "given", help="The same id counts once.  [default: a new UUID]")
+@STEERING
+def signal(terminal: Control, run_id: str, name: str, text: str, **options: Any) -> None:
+    """Send a SIGNAL to a run, such as an approval that it waits for."""
+    terminal.signal(run_id, name, terminal.read_json("--payload", text), **options)
+
+
+COMMANDS = (start, cancel, terminate, retry, waive, pause, resume, skip, signal)

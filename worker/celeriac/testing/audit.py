@@ -32,6 +32,7 @@ class _Book:
 
     def __init__(self, plan: Plan) -> None:
         self.plan, self.found = plan, list[str]()
+        self.heard: set[str] = set()  # signals that were accepted, over all lives of the id
         self._begin()
 
     def _begin(self) -> None:
@@ -40,6 +41,7 @@ class _Book:
         self.done: set[str] = set()
         self.skipped: set[str] = set()  # by an operator, or by the step itself
         self.chosen: dict[str, str] = {}  # what was answered, by step
+        self.untaken: dict[str, str] = {}  # signals that no wait has taken yet: name, by key
         self.maybe: set[str] = set()  # an attempt may have had its effect
         self.settled: set[str] = set()  # undone, waived, or given up
         self.order: list[str] = []  # steps in the order of their first claim
@@ -168,7 +170,27 @@ class _Book:
         if event.data.get("effect") is not False:
             self.maybe.add(event.step)
 
+    def signalled(self, event: Event) -> None:
+        """A signal was accepted."""
+        key = event.data["key"]
+        if key in self.heard:
+            self._breaks("I20", event, "counts the same signal twice")
+        self.heard.add(key)
+        self.untaken[key] = event.data["signal"]
+
+    def _waited(self, event: Event, signal: str | None) -> None:
+        """A wait has ended, by a signal or by a time."""
+        if event.step in self.done | self.skipped:
+            self._breaks("I20", event, "ends a second time")
+        key = event.data.get("key")
+        if key is not None and self.untaken.pop(key, None) != signal:
+            self._breaks("I20", event, "takes a signal that is not there for it")
+
     def _ended(self, event: Event) -> None:
+        wait = self.plan.by_name[event.step].wait
+        if wait is not None:
+            self._waited(event, wait.signal)
+            return
         lane = (event.step, event.phase)
         if self.at_work.get(lane) == event.attempt:
             del self.at_work[lane]
@@ -227,6 +249,7 @@ _READ: dict[EventKind, Callable[[_Book, Event], None]] = {
     EventKind.POSTPONED: _Book.postponed,
     EventKind.COMPENSATION_STARTED: _Book.turned_round,
     EventKind.REOPENED: _Book.anew,
+    EventKind.SIGNALLED: _Book.signalled,
     EventKind.RETRIED: _Book.anew,
     EventKind.WAIVED: _Book.settles,
     EventKind.SKIPPED: _Book.passed_over,

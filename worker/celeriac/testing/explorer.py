@@ -11,6 +11,7 @@ import traceback
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import accumulate
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -116,6 +117,7 @@ def explore(
     most: int = 20_000,
     seconds: float = 30.0,
     settings: Settings | None = None,
+    meanwhile: Callable[[LabRun[Any]], object] | None = None,
 ) -> Report:
     """Run *saga* through every crash, lost, doubled and late message, zombie and late effect.
 
@@ -127,9 +129,17 @@ def explore(
     report tells what was not.  On a terminal a bar shows how far it is; elsewhere the logger
     `celeriac.testing.explore` says (INFO) how many schedules there are and how long they will take.
 
+    *meanwhile* is called with a run that waits, and sends it what it waits for; without, and where
+    nothing comes of that, time passes until the wait is over.
+
     Wrong are also: a run that does not come to rest, and one whose compensation gives up.
     """
-    return _Exploration(saga, inputs, check, fresh, settings).explore(pairs, most, seconds)
+    exploration = _Exploration(saga, inputs, check, fresh, settings, meanwhile or _nothing)
+    return exploration.explore(pairs, most, seconds)
+
+
+def _nothing(_run: LabRun[Any]) -> None:
+    """Send nothing to a run that waits."""
 
 
 class _Exploration:
@@ -140,7 +150,10 @@ class _Exploration:
         check: Check | None,
         fresh: Callable[[], object] | None,
         settings: Settings | None,
+        meanwhile: Callable[[LabRun[Any]], object],
     ) -> None:
+        self._meanwhile = meanwhile
+        self._waits = any(node.wait for node in saga.planned.plan.nodes)
         self._saga, self._inputs, self._check, self._fresh = saga, inputs, check, fresh
         self._settings = settings
         self._report = Report(saga.name)
@@ -196,7 +209,16 @@ class _Exploration:
             self._fresh()
         lab = Lab(self._settings)
         armed = [(each, each.arm(lab, run_id)) for each in schedule]
-        case = Case(self._saga, self._inputs, schedule, self._check, self._fresh, run_id)
+        meanwhile = self._meanwhile if self._waits else None
+        case = Case(
+            self._saga,
+            self._inputs,
+            schedule,
+            self._check,
+            self._fresh,
+            run_id,
+            meanwhile=meanwhile,
+        )
         wrong, starts = self._live(lab, case)
         if wrong is not None:
             test = write_test(replace(case, starts=starts), wrong)
@@ -216,7 +238,7 @@ class _Exploration:
             while lab.world.store.look(case.run_id).run is None:
                 starts += 1
                 run = lab.start(self._saga, *self._inputs, id=case.run_id)
-            lab.run()
+            lab.run(partial(self._meanwhile, run))
             for fault in case.schedule:
                 fault.afterwards(lab, run)
         except SagaError:

@@ -41,6 +41,7 @@ class Case:
     fresh: Callable[[], object] | None
     run_id: str
     starts: int = 1  # more, where its client died before anything was written
+    meanwhile: Callable[..., object] | None = None  # what sends to a run that waits
 
 
 def write_test(case: Case, wrong: Wrong) -> str:
@@ -52,7 +53,8 @@ def write_test(case: Case, wrong: Wrong) -> str:
     pairs = [fault.lines(case.run_id) for fault in case.schedule]
     lines = [f"{page.name_of(case.fresh, 'fresh')}()"] if case.fresh else []
     lines += [line for first, _ in pairs for line in first]
-    lines += [start, *[f"{start}  # its client died: again"] * (case.starts - 1), "lab.run()"]
+    lines += [start, *[f"{start}  # its client died: again"] * (case.starts - 1)]
+    lines.append(_run(page, case))
     lines += [line for _, last in pairs for line in last]
     if "{check}" in wrong.line:
         lines.append(wrong.line.format(check=page.name_of(case.check, "check")))
@@ -62,6 +64,13 @@ def write_test(case: Case, wrong: Wrong) -> str:
         if any(f"{needed}(" in line for line in lines):
             page.imported(module, needed)
     return page.text(wrong.what, lines)
+
+
+def _run(page: _Page, case: Case) -> str:
+    """The line that lets the run live."""
+    if case.meanwhile is None:
+        return "lab.run()"
+    return f"lab.run(lambda: {page.name_of(case.meanwhile, 'meanwhile')}(run))"
 
 
 _NEEDED = {"Abort": "celeriac", "audit": "celeriac.testing.audit"}

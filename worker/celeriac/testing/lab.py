@@ -10,11 +10,12 @@ nothing of the app itself is touched.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from celeriac.errors import InputInvalid
+from celeriac.errors import CommandRefused, InputInvalid
 from celeriac.machine import Duration, EventKind, duration_ms
 from celeriac.testing.fault_points import Fault, checked_point, checked_who
 from celeriac.testing.lab_sagas import LabFamily, LabRun
@@ -28,11 +29,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from celeriac.app import IfExists
+    from celeriac.authoring import Answer, Signal
     from celeriac.machine import Phase
     from celeriac.sagas import Saga
     from celeriac.settings import Settings
 
 R = TypeVar("R")
+T = TypeVar("T")
+
+
+# How often whoever sends a signal is asked, if nothing comes of it: he may have died on the way.
+_PATIENCE = 3
 
 
 class Lab:
@@ -72,20 +79,47 @@ class Lab:
         options = {"tags": tags, "if_exists": if_exists, **named}
         return stage.start(saga, inputs, run_id, options)
 
-    def run(self) -> Lab:
+    def run(self, meanwhile: Callable[[], object] | None = None) -> Lab:
         """Let happen what happens by itself, retries and recovery included.
 
-        Time moves on its own, until every run is at rest, or waits for somebody or for a date.
-        Raises Stuck if that does not come.
+        Time moves on its own, also while runs sleep, until every run is at rest, or waits for
+        somebody: for a signal, or an operator.  *meanwhile* is called then, and sends what is
+        waited for; where that leads to nothing, time moves on until the wait is over.  Raises Stuck
+        if none of it comes to an end.
         """
         world = self.world
-        world.live(FOR_EVER, lambda: world.quiet() and not world.in_the_end)
+        self._live()
+        while meanwhile is not None and world.waiting():
+            before = world.observed.events[-1:]
+            for _ in range(_PATIENCE):
+                with suppress(CommandRefused):
+                    meanwhile()
+                self._live()
+                if world.observed.events[-1:] != before:
+                    break
+            else:
+                world.live(FOR_EVER, lambda: not world.waiting())
+                self._live()
         return self
+
+    def _live(self) -> None:
+        world = self.world
+        world.live(FOR_EVER, lambda: world.quiet() and not world.in_the_end)
 
     def advance(self, duration: Duration) -> Lab:
         """Let so much time pass, and happen what happens meanwhile."""
         self.world.live(self.world.clock.now + duration_ms(duration))
         return self
+
+    def signal(
+        self,
+        run: LabRun[Any] | str,
+        signal: Signal[T] | str,
+        payload: T,
+        id: str | None = None,  # noqa: A002 -- the word of the interface
+    ) -> Answer:
+        """Send a signal to a run, as `run.signal` does; what follows happens with `run`."""
+        return self.find(run if isinstance(run, str) else run.id).signal(signal, payload, id=id)
 
     # --- looking -------------------------------------------------------------------------------
 

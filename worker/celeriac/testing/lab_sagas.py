@@ -20,7 +20,8 @@ from celeriac.testing.simulation import FOR_EVER
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from celeriac.engine import Dispatcher, Engine
+    from celeriac.authoring import Signal
+    from celeriac.engine import Decided, Dispatcher, Engine
     from celeriac.machine import Command, Phase, Run
     from celeriac.settings import Settings
     from celeriac.store import Snapshot
@@ -42,8 +43,9 @@ class LabRun(RunHandle[R]):
         decode: Callable[[str], R],
         dump: Callable[[str, Any], str],
         answer: Callable[[str], Any],
+        signals: Mapping[str, Signal[Any]],
     ) -> None:
-        super().__init__(run_id, world.engine, world.broker, decode, dump, answer)
+        super().__init__(run_id, world.engine, world.broker, decode, dump, answer, signals)
         self._world = world
 
     def __repr__(self) -> str:
@@ -101,15 +103,15 @@ class LabRun(RunHandle[R]):
             raise RunNotFound(self.id)
         return found.status.at_rest
 
-    def _do(
+    def _decide(
         self,
         command: Command,
         fields: Mapping[str, str] | None = None,
         if_version: int | None = None,
-    ) -> bool:
+    ) -> Decided | None:
         with self._world.process(Process("operator", self.id)):
-            return super()._do(command, fields, if_version)
-        return False  # the operator's own process died
+            return super()._decide(command, fields, if_version)
+        return None  # the operator's own process died
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +145,8 @@ class LabFamily:
         answer: Callable[[str], Any] = json.loads,
     ) -> LabRun[Any]:
         """Return the handle of a run; *decode* and *answer* make values of JSON text."""
-        return LabRun(run_id, self._world, decode, self._dump, answer)
+        signals = self._world.tasks.signals
+        return LabRun(run_id, self._world, decode, self._dump, answer, signals)
 
     _handle = handle  # by the name that a saga knows
 

@@ -18,7 +18,7 @@ from billiard.exceptions import SoftTimeLimitExceeded
 
 from celeriac.engine import Delivery, Engine, Sweep
 from celeriac.errors import RunNotFound, StoreError, StoreUnavailable
-from celeriac.machine import Run, RunStatus
+from celeriac.machine import PhaseStatus, Run, RunStatus
 from celeriac.observing import Observers
 from celeriac.settings import Settings, Terms
 from celeriac.testing.broker import Broker
@@ -288,9 +288,20 @@ class World:
         return not self.appointments and not self.broker.waiting and not self.restless()
 
     def restless(self) -> list[Run]:
-        """The runs that will go on by themselves."""
-        still = (RunStatus.WAITING, RunStatus.PAUSED)
-        return [run for run in self._restless.values() if run.shown not in still]
+        """The runs that will go on by themselves, be it that they only sleep."""
+        return [run for run in self._restless.values() if not self._waits_for_somebody(run)]
+
+    def waiting(self) -> list[Run]:
+        """The runs that wait for a signal, or for a time."""
+        return [run for run in self._restless.values() if run.shown is RunStatus.WAITING]
+
+    def _waits_for_somebody(self, run: Run) -> bool:
+        if run.shown is RunStatus.WAITING:
+            plan, waiting = self.store.plan(run.id, run.plan), PhaseStatus.OPEN
+            opened = [name for name, each in run.steps.open.items() if each.do.state is waiting]
+            waits = [plan.by_name[name].wait for name in opened]
+            return any(wait is None or wait.signal for wait in waits)
+        return run.shown is RunStatus.PAUSED
 
     def _why_stuck(self) -> str:
         names = ", ".join(f"{run.id} ({run.status})" for run in self.restless())

@@ -26,7 +26,7 @@ from celeriac.workers import HEADER, Promised, task_id
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from celeriac.authoring import Compensation, Shape
+    from celeriac.authoring import Compensation, Shape, Signal
     from celeriac.engine import Attempt
     from celeriac.sagas import Sagas
     from celeriac.workers import Runtime
@@ -64,6 +64,7 @@ class VirtualTasks:
     def __init__(self) -> None:
         self.sagas: Sagas | None = None
         self.steps: set[str] = set()
+        self.signals: dict[str, Signal[Any]] = {}
         self._bodies: dict[str, Body] = {}
 
     @property
@@ -109,6 +110,7 @@ class VirtualTasks:
         return self.sagas.runtime
 
     def _learn(self, saga: Saga[Any, Any]) -> None:
+        self.signals.update(saga.planned.signals)
         for name, task in saga.planned.steps.items():
             if isinstance(task, Step):
                 self.add(name, task)

@@ -29,7 +29,7 @@ from celeriac.views.stats import QueueStats, SagaStats, Stats, SweepStats, stats
 from celeriac.views.times import span
 from celeriac.views.undo_plan import UndoPlan, undo_fields, undo_plan_of
 from celeriac.views.watching import tree
-from celeriac.views.wording import deed
+from celeriac.views.wording import deed, signalled
 
 __all__ = [
     "HIDDEN",
@@ -53,6 +53,7 @@ __all__ = [
     "graph_of",
     "hold_of",
     "run_document",
+    "signalled",
     "span",
     "state_of",
     "stats_document",

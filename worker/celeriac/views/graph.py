@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 _BAD = {StepStatus.FAILED, StepStatus.COMPENSATION_FAILED}
 _UNSURE = {StepStatus.UNKNOWN, StepStatus.RETRYING}
-_BUSY = {StepStatus.RUNNING, StepStatus.SCHEDULED, StepStatus.COMPENSATING}
+_BUSY = {
+    *(StepStatus.RUNNING, StepStatus.SCHEDULED, StepStatus.WAITING),
+    StepStatus.COMPENSATING,
+}
 
 
 @dataclass(frozen=True)
@@ -129,11 +132,13 @@ def _answer(guard: Guard) -> str:
 
 def _do_box(plan: Plan, node: Node, run: Run | None) -> Box:
     pivot = " (pivot)" if node.pivot else ""
+    pivot += " (waits)" if node.wait else ""
     if run is None:
         return Box(node.name + pivot, "", solid=True, chooses=node.choice is not None)
     step = run.step(node.name)
     forward = StepStatus(_FORWARD.get(step.do.state, step.do.state.value))
     begun = step.do.attempt > 0 or forward is StepStatus.SKIPPED
+    begun = begun or (node.wait is not None and step.do.state is not PhaseStatus.IDLE)
     if forward is StepStatus.PENDING:
         forward = shown_step(plan, run, node.name)
     note = _note(forward, step.do) + (f": {step.choice}" if step.choice else "")
@@ -153,6 +158,7 @@ def _undo_box(node: Node, step: StepState | None) -> Box | None:
 
 _FORWARD = {
     PhaseStatus.IDLE: "pending",
+    PhaseStatus.OPEN: "waiting",
     PhaseStatus.DONE: "completed",
     PhaseStatus.WAIVED: "completed",
 }

@@ -26,7 +26,7 @@ class StepView(Frozen):
     """A step as people are shown it."""
 
     name: str
-    task: str
+    task: str = Field(description="of Celery; empty for a step that waits, which no worker runs")
     status: StepStatus
     attempts: int = Field(description="attempts of the step that were claimed")
     undo_attempts: int = Field(description="attempts of its compensation that were claimed")
@@ -45,6 +45,10 @@ class StepView(Frozen):
     undone_by: str | None = Field(
         default=None, description="what undoes it, together with others, as one"
     )
+    waits_for: str | None = Field(
+        default=None, description="the signal it waits for, while it does; `time` for a time alone"
+    )
+    waits_until: datetime | None = Field(default=None, description="when its wait is over")
 
 
 class Hold(Frozen):
@@ -192,7 +196,17 @@ def _view(plan: Plan, run: Run, name: str, fields: Mapping[str, str]) -> StepVie
         because=_because(plan, run, name),
         choice=step.choice or None,
         undone_by=plan.scope_of.get(name),
+        **_awaited(plan, run, name),
     )
+
+
+def _awaited(plan: Plan, run: Run, name: str) -> dict[str, Any]:
+    """What a step waits for, and until when, while it does."""
+    lane, wait = run.step(name).do, plan.by_name[name].wait
+    if wait is None or lane.state is not PhaseStatus.OPEN:
+        return {}
+    until = _time(lane.limit) if lane.limit else None
+    return {"waits_for": wait.signal or "time", "waits_until": until}
 
 
 def _because(plan: Plan, run: Run, name: str) -> str | None:

@@ -81,6 +81,9 @@ def _line(run: Run, step: StepState, phase: Phase, now: int) -> str:
 def _told(run: Run, lane: PhaseState, now: int) -> Iterator[str]:
     if lane.state is PhaseStatus.IDLE:
         yield _PENDING
+    elif lane.state is PhaseStatus.OPEN:
+        until = f", {_span(lane.limit - now)} left" if lane.limit and not run.paused else ""
+        yield f"waiting  for {_span(now - lane.at)}{until}"
     elif lane.state is PhaseStatus.RUNNING:
         yield f"running  attempt {lane.attempt}, for {_span(now - lane.at)}"
     elif lane.state.claimable and run.paused:

@@ -139,6 +139,7 @@ def _doing(state: RunState) -> str:
         f"{step.name} {step.status}"
         + (_code(_newest(step)) if step.status is StepStatus.RETRYING else "")
         + (f": {step.blocked}" if step.blocked else "")
+        + (f" {awaited(step)}" if step.waits_for else "")
         for step in state.steps
         if step.status not in _AT_EASE
         and (step.name != state.failed_step or step.status is not StepStatus.FAILED)
@@ -154,6 +155,7 @@ def trouble(step: StepView) -> str:
     """What went wrong with a step; empty if nothing did."""
     found = [
         f"answered {step.choice}" if step.choice else "",
+        awaited(step),
         f"not started: {step.because}" if step.because else "",
         step.blocked or "",
         failure(step.failure) if step.failure else "",
@@ -161,6 +163,15 @@ def trouble(step: StepView) -> str:
         f"its undo: {step.undone_by}" if step.undone_by else "",
     ]
     return "; ".join(text for text in found if text)
+
+
+def awaited(step: StepView) -> str:
+    """What a step waits for, while it does."""
+    if step.waits_for is None:
+        return ""
+    signal = "" if step.waits_for == "time" else f"for signal {step.waits_for}"
+    until = f"until {when(step.waits_until)}" if step.waits_until else ""
+    return " ".join(filter(None, (signal, until)))
 
 
 def failure(found: Failure) -> str:
@@ -213,6 +224,12 @@ def deed(events: Sequence[Event]) -> str:
     return done[events[0].kind]
 
 
+def signalled(signal: str, answer: str) -> str:
+    """What became of a signal."""
+    ends = {"taken": "a wait took it", "kept": "kept for the wait that is to come"}
+    return f"signal {signal} accepted: {ends[answer]}"
+
+
 def tallied(verb: str, tally: BulkOutcome) -> str:
     """What a command did to many runs, as a sentence."""
     counts = {
@@ -255,7 +272,7 @@ def advice(state: RunState, saga: str) -> list[tuple[str, str]]:
     """
     return [
         (_command(saga, each.verb, state.id, *filter(None, (each.step,))), each.does)
-        for each in options(state)
+        for each in (*_signals(state), *options(state))
     ]
 
 
@@ -288,6 +305,16 @@ def _options_on_owed(state: RunState) -> list[Option]:
     return found
 
 
+def _signals(state: RunState) -> list[Option]:
+    """The signals that would end a wait; each brings a payload that only the sender knows."""
+    waits = {step.waits_for: step.name for step in state.steps if step.waits_for}
+    return [
+        Option("signal", signal, f"end the wait of {step}")
+        for signal, step in waits.items()
+        if signal != "time"
+    ]
+
+
 def _again(step: StepView) -> str:
     if step.status is StepStatus.COMPENSATION_FAILED:
         return "undo it again"
@@ -299,6 +326,7 @@ def _again(step: StepView) -> str:
 def _command(saga: str, verb: str, *names: str) -> str:
     reason = " --reason '...'" if verb in ("terminate", "waive", "skip") else ""
     reason += " --result null" if verb == "skip" else ""
+    reason += " --payload '...'" if verb == "signal" else ""
     dashes = " --" if any(name.startswith("-") for name in names) else ""
     return f"{saga} {verb}{reason}{dashes} {shlex.join(clean(name) for name in names)}"
 

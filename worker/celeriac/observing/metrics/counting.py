@@ -44,7 +44,7 @@ class Counting:
             self._ended(run, event)
         elif kind is EventKind.CLAIMED:
             self._claimed(notice, event)
-        elif kind in (EventKind.COMPLETED, EventKind.FAILED, EventKind.LOST):
+        elif kind in (EventKind.COMPLETED, EventKind.FAILED, EventKind.LOST) and event.attempt:
             self._attempted(notice, event)
         elif kind is EventKind.LATE:
             self._late(notice, event)

@@ -1,0 +1,85 @@
+"""The planted bugs of waits: signals and times.
+
+Owns: the table.  Refuses to know: how a bug is planted and tried (`__main__`).
+"""
+
+from __future__ import annotations
+
+from tests.mutants.planting import Plant
+
+WAITING = "tests/machine/test_waits.py"
+
+WAITS = (
+    Plant(
+        "an early signal is dropped",
+        "A signal is refused unless its wait is open already.",
+        "machine/waits.py",
+        "        return all(guard.holds(choice) for guard, choice in asked if choice)\n",
+        "        return not asked and False\n",
+        (WAITING,),
+    ),
+    Plant(
+        "the same signal counts twice",
+        "An id is not looked up among those that were accepted.",
+        "machine/waits.py",
+        "    if any(each.key == command.key for each in run.signals):\n",
+        "    if run.status.at_rest and any(each.key == command.key for each in run.signals):\n",
+        (WAITING,),
+    ),
+    Plant(
+        "a signal is taken twice",
+        "Nobody notes which wait has taken a signal.",
+        "machine/moves.py",
+        "    by = event.step\n",
+        '    by = ""\n',
+        (WAITING,),
+    ),
+    Plant(
+        "the newest signal is taken",
+        "A wait takes what came last.",
+        "machine/draft.py",
+        "for each in draft.run.signals[::-1] if not each.taken_by}",
+        "for each in draft.run.signals if not each.taken_by}",
+        (WAITING,),
+    ),
+    Plant(
+        "a timer fires early",
+        "A wait ends whenever somebody looks.",
+        "machine/waits.py",
+        "        if lane.state is PhaseStatus.OPEN and 0 < lane.limit <= draft.now:\n",
+        "        if lane.state is PhaseStatus.OPEN and lane.limit:\n",
+        (WAITING,),
+    ),
+    Plant(
+        "a timer outlives its wait",
+        "When the run turns round, the time of an open wait is still looked at.",
+        "machine/moves.py",
+        '            run = _move(run, at_step, "a wait", at=event.at, limit=0)\n',
+        '            run = _move(run, at_step, "a wait", at=event.at)\n',
+        (WAITING,),
+    ),
+    Plant(
+        "a paused run takes signals",
+        "A wait ends although an operator holds the run.",
+        "machine/draft.py",
+        "draft.run.status is RunStatus.RUNNING and not draft.run.paused:\n",
+        "draft.run.status is RunStatus.RUNNING:\n",
+        (WAITING,),
+    ),
+    Plant(
+        "an outage is no excuse",
+        "A wait for a signal is over although nobody could send one.",
+        "machine/waits.py",
+        "    elif not _has_longer(draft, command, name, lane):\n",
+        "    elif lane.limit:\n",
+        (WAITING,),
+    ),
+    Plant(
+        "an early payload is lost",
+        "A wait takes a signal that came before, and its result is nothing.",
+        "engine/attempt_work.py",
+        "(self.store.read(run.id, lacking).fields if lacking else {})",
+        "{}",
+        ("tests/testing/test_waits.py",),
+    ),
+)

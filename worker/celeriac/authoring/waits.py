@@ -1,0 +1,155 @@
+"""Waits: for a signal, and for a time.
+
+Owns: the checks of both, and the nodes that come of them.  Refuses to know: how steps are added
+(`building`), and what happens while a run waits.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from celeriac.authoring.choosing import Chooser
+from celeriac.authoring.options import StepOptions, optional_ms
+from celeriac.authoring.placeholders import Placeholder
+from celeriac.authoring.signal import Signal
+from celeriac.errors import DefinitionError, InputInvalid
+from celeriac.machine import FromStep, Node, Wait
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from celeriac.authoring.planned import Planned
+    from celeriac.authoring.signatures import Shape
+    from celeriac.machine import Duration
+
+
+class Waiter(Chooser):
+    """A plan in the making, in which some nodes wait for a signal or a time."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self._signals: dict[str, Signal[Any]] = {}
+
+    def wait(
+        self,
+        signal: Any,
+        timeout: Duration | None,
+        on_timeout: Any,
+        given: StepOptions,
+    ) -> Placeholder:
+        """Add a wait for a signal; return the placeholder of its payload."""
+        if not isinstance(signal, Signal):
+            raise DefinitionError(
+                f"flow.wait takes a signal, not {signal!r}: approved = Signal('approved', "
+                "Approval) in the module, then flow.wait(approved)",
+                saga=self.saga,
+            )
+        if self._signals.setdefault(signal.name, signal) is not signal:
+            raise DefinitionError(
+                f"waits for two signals that are both called {signal.name!r}: a run knows them by "
+                "their names, so give one another name",
+                saga=self.saga,
+            )
+        name = self._name_of(signal.name, given)
+        try:
+            wait, annotation = _wait_for(signal, timeout, on_timeout)
+        except DefinitionError as error:
+            raise self.at(name, None, error) from error.__cause__
+        return self._add_wait(name, wait, given, annotation)
+
+    def sleep(self, duration: Duration, given: StepOptions) -> None:
+        """Add a wait of some length."""
+        name = self._name_of("sleep", given)
+        if isinstance(duration, Placeholder):
+            raise DefinitionError(
+                f"flow.sleep takes a duration that is written in the saga, and {duration!r} is "
+                "known only in a run: compute the time in a step, and flow.sleep_until(…) that",
+                saga=self.saga,
+                step=name,
+            )
+        length = optional_ms("flow.sleep", duration, name)
+        self._add_wait(name, Wait(timeout=length, on_timeout="continue"), given, None)
+
+    def sleep_until(self, moment: Any, given: StepOptions) -> None:
+        """Add a wait until a moment."""
+        name = self._name_of("sleep", given)
+        if not isinstance(moment, datetime) or moment.tzinfo is None:
+            naive = isinstance(moment, datetime)
+            raise DefinitionError(
+                f"flow.sleep_until takes an aware datetime, not {moment!r}"
+                + (": give it a time zone, tzinfo=UTC" if naive else ""),
+                saga=self.saga,
+                step=name,
+            )
+        until = round(moment.timestamp() * 1000)
+        self._add_wait(name, Wait(until=until, on_timeout="continue"), given, None)
+
+    def _name_of(self, kind: str, given: StepOptions) -> str:
+        self._check_open()
+        name = self._free_name(kind) if given.name is None else self._own_name(given.name)
+        said = ("timeout", "retry", "queue", "priority")
+        wrong = next((each for each in said if getattr(given, each) is not None), None)
+        if wrong is not None:
+            raise DefinitionError(
+                f"no worker runs a wait, so it has no {wrong}: options of a wait are name and after"
+                + (", and flow.wait(…, timeout=)" if wrong == "timeout" else ""),
+                saga=self.saga,
+                step=name,
+            )
+        return name
+
+    def _add_wait(self, name: str, wait: Wait, given: StepOptions, annotation: Any) -> Placeholder:
+        after = self._placed(name, {}, given.after)
+        self._nodes.append(
+            Node(name=name, task="", after=after, wait=wait, guards=self.blocks.guards)
+        )
+        self._steps[name] = wait
+        return Placeholder(FromStep(step=name), annotation, self, as_json=False)
+
+    def close(self, plan: Mapping[str, Any], shape: Shape, returned: Any) -> Planned:
+        """Take no more steps, and put the plan together."""
+        deadline = plan.get("deadline")
+        if deadline and plan.get("on_deadline") == "compensate":
+            self._check_lengths(deadline)
+        schemas = {name: each.schema for name, each in self._signals.items()}
+        made = super().close({**plan, "signals": schemas}, shape, returned)
+        made.signals.update(self._signals)
+        return made
+
+    def _check_lengths(self, deadline: int) -> None:
+        """Raise DefinitionError for a wait that the deadline would always end."""
+        for node in self._nodes:
+            if node.wait and node.wait.timeout and node.wait.timeout > deadline:
+                raise DefinitionError(
+                    f"waits for {node.wait.timeout / 1000:g} s, and the run has a deadline of "
+                    f"{deadline / 1000:g} s: wait less long, or give it more time",
+                    saga=self.saga,
+                    step=node.name,
+                )
+
+
+def _wait_for(signal: Signal[Any], timeout: Duration | None, on_timeout: Any) -> tuple[Wait, Any]:
+    """The wait for a signal, and the type of its result."""
+    length, kind = optional_ms("timeout", timeout), signal.payload
+    if isinstance(on_timeout, str) and on_timeout == "abort":
+        return Wait(signal=signal.name, timeout=length), kind
+    if length is None:
+        raise DefinitionError(
+            "on_timeout says what follows when the time is over, and there is no timeout: "
+            "flow.wait(…, timeout='1d', on_timeout=…)"
+        )
+    if isinstance(on_timeout, str) and on_timeout == "continue":
+        return Wait(signal=signal.name, timeout=length, on_timeout="continue"), kind | None
+    if isinstance(on_timeout, Placeholder):
+        raise DefinitionError(
+            f"on_timeout is 'abort', 'continue' or a constant payload, not {on_timeout!r}"
+        )
+    try:
+        default = json.loads(signal.dump(on_timeout))
+    except InputInvalid as error:
+        raise DefinitionError(
+            f"on_timeout is 'abort', 'continue' or a payload of {signal.name!r}: {error}"
+        ) from None
+    return Wait(signal=signal.name, timeout=length, on_timeout="continue", default=default), kind

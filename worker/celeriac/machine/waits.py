@@ -1,0 +1,114 @@
+"""Waits: nodes that no worker runs, ended by a signal or by a time.
+
+Owns: which signals are accepted, and what follows when the time of a wait is over.  Refuses to
+know: payloads, who sends, and the clock.  Which wait takes which signal is decided where all that
+an event leaves behind is seen to (`draft.take_signals`): ending a wait and taking a signal are one
+decision.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from celeriac.machine.events import EventKind
+from celeriac.machine.runs import PhaseState, PhaseStatus, RunStatus
+from celeriac.machine.schedule import turned
+
+if TYPE_CHECKING:
+    from celeriac.machine.commands import Signal, Wake
+    from celeriac.machine.draft import Draft
+    from celeriac.machine.plans import Node
+    from celeriac.machine.runs import Run
+
+#: Why a wait ended whose signal did not come in time.
+NO_SIGNAL = "no signal"
+#: Signals of a run that nobody has taken yet, at most.
+MOST_UNTAKEN = 1_000
+
+
+def signal(draft: Draft, command: Signal) -> None:
+    """Accept a signal, unless its id was accepted before."""
+    run = draft.run
+    if any(each.key == command.key for each in run.signals):
+        return  # the same one again: it has its answer, whatever became of the run
+    waits = [node for node in draft.plan.nodes if node.wait and node.wait.signal == command.name]
+    if not waits:
+        known = ", ".join(draft.plan.signals) or "no signal"
+        raise draft.refuse(
+            "unknown_signal", f"it does not wait for {command.name!r}; its saga waits for {known}"
+        )
+    if run.status.at_rest:
+        raise draft.refuse("at_rest", f"it takes no signal {command.name!r} any more")
+    if turned(run):
+        raise draft.refuse("turned", f"it is being undone, so it takes no {command.name!r}")
+    if not any(may_take(run, node) for node in waits):
+        names = ", ".join(node.name for node in waits)
+        raise draft.refuse("no_wait", f"nothing waits for {command.name!r} any more ({names})")
+    if sum(not each.taken_by for each in run.signals) >= MOST_UNTAKEN:
+        raise draft.refuse(
+            "too_many_signals", f"{MOST_UNTAKEN} signals wait to be taken, which is the most"
+        )
+    draft.add(EventKind.SIGNALLED, signal=command.name, key=command.key, by=command.by)
+
+
+def may_take(run: Run, node: Node) -> bool:
+    """True if a wait is open, or may be yet."""
+    state = run.step(node.name).do.state
+    if state is PhaseStatus.IDLE:
+        asked = [(guard, run.step(guard.step).choice) for guard in node.guards]
+        return all(guard.holds(choice) for guard, choice in asked if choice)
+    return state is PhaseStatus.OPEN
+
+
+def end(draft: Draft, command: Wake) -> None:
+    """End the waits whose time is over.
+
+    A time that was to come has come, whatever else happened; but nobody could send a signal while
+    the store was out of reach, so a wait for one has that much longer.
+    """
+    for name in list(draft.run.steps.open):
+        run, lane = draft.run, draft.run.step(name).do
+        if run.status is not RunStatus.RUNNING or run.paused:
+            return
+        if lane.state is PhaseStatus.OPEN and 0 < lane.limit <= draft.now:
+            _end(draft, command, name, lane)
+
+
+def _end(draft: Draft, command: Wake, name: str, lane: PhaseState) -> None:
+    wait = draft.node(name).wait
+    assert wait is not None
+    if wait.signal is None:
+        draft.add(EventKind.COMPLETED, name, why="time is over")
+    elif not _has_longer(draft, command, name, lane):
+        if wait.on_timeout == "continue":
+            draft.add(EventKind.COMPLETED, name, why=NO_SIGNAL)
+        else:
+            draft.add(
+                EventKind.FAILED,
+                name,
+                error="WaitTimedOut",
+                code="timeout",
+                effect=False,
+                why=NO_SIGNAL,
+            )
+
+
+def _has_longer(draft: Draft, command: Wake, name: str, lane: PhaseState) -> bool:
+    """True if an outage gives a wait more time, or if nobody knows yet whether it does."""
+    if command.credit is None:
+        return True
+    total = _overlap(command.outages, lane.at, draft.now)
+    if total <= lane.credited:
+        return False
+    draft.add(EventKind.EXTENDED, name, credited=total)
+    return draft.run.step(name).do.limit > draft.now
+
+
+def _overlap(outages: tuple[tuple[int, int], ...], since: int, until: int) -> int:
+    """How many ms of *outages* there were between two times."""
+    total, end = 0, since
+    for begin, over in sorted(outages):
+        ended = min(over, until)
+        total += max(0, ended - max(begin, end))
+        end = max(end, ended)
+    return total
