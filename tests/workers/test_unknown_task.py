@@ -9,7 +9,7 @@ from __future__ import annotations
 from signal import SIGTERM
 from typing import TYPE_CHECKING, Any
 
-from tests.workers import load
+from tests.workers import load, plain_steps
 from tests.workers.kit import Trip
 
 if TYPE_CHECKING:
@@ -44,6 +44,24 @@ def test_a_worker_without_the_task(world: World) -> None:
     assert [world.ledger.bodies("blocked", name) for name in ("book", "pay", "send")] == [1, 1, 1]
     step = view(run, "pay")
     assert (step.attempts, step.blocked) == (1, None)
+
+
+def test_a_worker_that_has_the_task_and_no_saga(world: World) -> None:
+    """It sends what is due all the same, and who asks is told what to import where."""
+    saga = plain_steps.extend(world.kit, with_saga=True)
+    assert saga is not None
+    args = ("-I", "tests.workers.plain_steps")
+    incomplete = world.worker("old", args=args, env={"KIT_SAGAS": "no"})
+    world.beat()
+    with world.fault("drop", "double"):
+        run = saga.start(4, id="plain")
+    why = world.until(lambda: view(run, "double").blocked, "the reason is shown")
+    known = "worker old@test knows the task plain.double"
+    assert why == f"{known} and not its saga: import that there too"
+    assert world.published("plain.double plain:double")  # by the sweep of that worker
+    incomplete.kill()
+    world.worker("new", args=args, env={"KIT_SAGAS": "yes"})
+    assert run.result(60) == 8
 
 
 def test_a_worker_without_the_compensation(world: World) -> None:

@@ -42,6 +42,7 @@ from celeriac.workers import (
     HeartbeatFileStep,
     LeaseKeeper,
     NativeRenewal,
+    SagaTask,
     SignOfLife,
     Supervision,
     SweepWatch,
@@ -49,6 +50,7 @@ from celeriac.workers import (
     broker_url,
     check_messages,
     declared,
+    delivery_of,
     dies_as_one,
     forks,
     native,
@@ -171,6 +173,7 @@ class _Wiring:
         signals.worker_ready.connect(self._start_keeper)
         signals.worker_shutdown.connect(self._stop_keeper)
         signals.task_unknown.connect(self._tell_unknown)
+        signals.task_prerun.connect(self._tell_not_adopted)
         signals.beat_init.connect(self._ready_beat)
 
     # --- beat ----------------------------------------------------------------------------------
@@ -315,10 +318,21 @@ class _Wiring:
         if delivery is None or not self._mine(getattr(sender, "app", None)):
             return
         why = f"worker {sender.hostname} does not know the task {clean(name)}"
+        self._note(delivery, name, why)
+
+    def _tell_not_adopted(self, task: Any = None, **_: Any) -> None:
+        """Note in the run that this worker has the task, and no saga that it is a step of."""
+        if isinstance(task, SagaTask | OwnTask) or not self._mine(getattr(task, "app", None)):
+            return
+        if (delivery := delivery_of(task.request)) is not None:
+            where, name = task.request.hostname, clean(task.name)
+            why = f"worker {where} knows the task {name} and not its saga: import that there too"
+            self._note(delivery, task.name, why)
+
+    def _note(self, delivery: Delivery, task: str, why: str) -> None:
         try:
-            self.runtime.engine.command(
-                delivery.run_id, lambda run: self._block(run, delivery, name, why)
-            )
+            engine = self.runtime.engine
+            engine.command(delivery.run_id, lambda run: self._block(run, delivery, task, why))
         except SagaError as error:
             log.warning("%s: %s (%s)", delivery.run_id, why, error)
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from celeriac.workers.adoption import Promised, Recruits
 from celeriac.workers.canvas import ERRBACK, SIGNED, shown, task_id, written
-from celeriac.workers.headers import HEADER, parse_header
+from celeriac.workers.headers import HEADER, delivery_of, parse_header
 from celeriac.workers.heartbeat import OPTION, HeartbeatFileStep, age
 from celeriac.workers.intake import STRATEGY
 from celeriac.workers.leases import LeaseKeeper, forks
@@ -69,6 +69,7 @@ __all__ = [
     "classify_celery_error",
     "completed",
     "declared",
+    "delivery_of",
     "depths",
     "dies_as_one",
     "forks",

@@ -89,7 +89,18 @@ class CeleryDispatcher:
         with self._app.producer_or_acquire() as producer:
             # Celery would try for six seconds (F15), in a web handler, what the sweep does anyway.
             producer.connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
-            first.apply_async(producer=producer, **options)
+            self._send(first, {**options, "producer": producer})
+
+    def _send(self, link: Signature, options: dict[str, Any]) -> None:
+        """Send the first link of a chain; the task may be known here, and no saga that has it."""
+        task = self._app.tasks.get(link.task)
+        if task is None or hasattr(task, "saga_runtime"):
+            link.apply_async(**options)
+            return
+        # By its name, as one that is not known: as it is, it would refuse a message of a saga.
+        said = {**task._get_exec_options(), **link.options, **options}  # noqa: SLF001 -- Celery's own
+        said |= {"expires": None, "ignore_result": True, "task_type": task}
+        self._app.send_task(link.task, (), dict(link.kwargs), **said)
 
     def _run_here(self, link: Signature, countdown: float) -> None:
         """Run an attempt in this process, after those that were to be run before."""
