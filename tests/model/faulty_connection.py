@@ -199,10 +199,19 @@ class DressedScripts(Scripts):
         super().__init__(line)
         self._line, self._spoil = line, spoil
 
+    def run(self, script: Script, call: Call, *, beyond_full: bool = True) -> Any:
+        """Run the script as it is at this hour."""
+        return super().run(self._dressed(script), call, beyond_full=beyond_full)
+
     def try_all(
         self, script: Script, calls: Sequence[Call], *, beyond_full: bool = True
     ) -> list[Any]:
-        """Run the script as it is at this hour."""
+        """Run the script as it is at this hour, for each call."""
+        return super().try_all(self._dressed(script), calls, beyond_full=beyond_full)
+
+    def _dressed(self, script: Script) -> Script:
+        if isinstance(script, Dressed):
+            return script
         text = self._spoil(script, script.plain)
         seconds, micros = self._line._hour()
         dressed = Dressed(text.replace(_ASKS_THE_TIME, f"local time = {{{seconds}, {micros}}}"))
@@ -212,7 +221,7 @@ class DressedScripts(Scripts):
             self._line.commits |= digests
         if script is WAKE:
             self._line.moves |= digests
-        return super().try_all(dressed, calls, beyond_full=beyond_full)
+        return dressed
 
 
 def _as_it_is(_: Script, text: str) -> str:
