@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 EVERYBODY = frozenset({"nobody", *Role})
 LOOKING = frozenset({Role.VIEWER, Role.OPERATOR, Role.ADMIN})
 ACTING = frozenset({Role.OPERATOR, Role.ADMIN})
+ANSWERING = frozenset({Role.APPROVER, Role.OPERATOR, Role.ADMIN})
 ADMINISTERING = frozenset({Role.ADMIN})
 
 #: Who is let through, at each route there is.
@@ -50,6 +51,7 @@ TABLE = {
     ("POST", "/api/runs/{run_id}/pause"): ACTING,
     ("POST", "/api/runs/{run_id}/resume"): ACTING,
     ("POST", "/api/runs/{run_id}/skip"): ACTING,
+    ("POST", "/api/runs/{run_id}/signal"): ANSWERING,
     ("POST", "/api/runs/{run_id}/terminate"): ADMINISTERING,
     ("GET", "/"): LOOKING,
     ("GET", "/runs"): LOOKING,

@@ -15,6 +15,7 @@ class Permission(StrEnum):
 
     LOOK = "look"  # see runs, sagas and figures
     ACT = "act"  # start runs and steer them
+    ANSWER = "answer"  # send a signal, such as an approval
     ADMINISTER = "administer"  # what cannot be undone: terminate
 
 
@@ -28,9 +29,9 @@ class Role(StrEnum):
 
 
 ALLOWED: dict[Role, frozenset[Permission]] = {
-    Role.APPROVER: frozenset(),
+    Role.APPROVER: frozenset({Permission.ANSWER}),
     Role.VIEWER: frozenset({Permission.LOOK}),
-    Role.OPERATOR: frozenset({Permission.LOOK, Permission.ACT}),
+    Role.OPERATOR: frozenset({Permission.LOOK, Permission.ACT, Permission.ANSWER}),
     Role.ADMIN: frozenset(Permission),
 }
 

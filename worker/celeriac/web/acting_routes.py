@@ -23,6 +23,8 @@ from celeriac.web.forms import (
     PauseRequest,
     ResumeRequest,
     RetryRequest,
+    SignalAnswer,
+    SignalRequest,
     SkipRequest,
     StartedRun,
     StartRequest,
@@ -31,7 +33,7 @@ from celeriac.web.forms import (
     WaiveRequest,
 )
 from celeriac.web.problems import answer, answers, problem_of
-from celeriac.web.site import Admin, Here, Operator, Site
+from celeriac.web.site import Admin, Approver, Here, Operator, Site
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -213,6 +215,14 @@ def skip(
 ) -> Any:
     """Go on as if a step had completed, because an operator took care of it."""
     return _steered(site, caller, run_id, "skip", body, if_match)
+
+
+@router.post("/{run_id}/signal", responses=answers(400, 404, 409))
+def signal(site: Here, caller: Approver, run_id: str, body: SignalRequest) -> SignalAnswer:
+    """Send a signal to a run, such as an approval that it waits for."""
+    run = site.sagas.run(run_id)
+    told = run.signal(body.name, body.payload, id=body.id, by=caller.name)
+    return SignalAnswer(answer=str(told))
 
 
 #: What each verb takes, by the name of the handle's method, the route and the command.

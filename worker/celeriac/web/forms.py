@@ -117,6 +117,16 @@ class SkipRequest(_Verb):
     reason: Reason = ""
 
 
+class SignalRequest(_Sent):
+    """Send a signal to a run."""
+
+    name: str = Field(min_length=1, max_length=400, description="of the signal")
+    payload: Any = None
+    id: str | None = Field(
+        default=None, description="the same id counts once; left out, each call is a signal"
+    )
+
+
 class RunQuery(_Sent):
     """Which runs to list: all given conditions hold, and each has an index."""
 
@@ -172,6 +182,12 @@ class SteeredRun(RunDocument):
     """A run after a command."""
 
     changed: bool = Field(description="False: there was nothing to change")
+
+
+class SignalAnswer(BaseModel):
+    """What became of a signal."""
+
+    answer: str = Field(description="`taken` by a wait, or `kept` for one that has to come")
 
 
 class RunList(BaseModel):

@@ -118,6 +118,7 @@ def caller_of(request: Request) -> Caller:
 
 Viewer = Annotated[Caller, Depends(Needs(Permission.LOOK))]
 Operator = Annotated[Caller, Depends(Needs(Permission.ACT))]
+Approver = Annotated[Caller, Depends(Needs(Permission.ANSWER))]
 Admin = Annotated[Caller, Depends(Needs(Permission.ADMINISTER))]
 
 
