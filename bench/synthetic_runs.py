@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from celeriac.engine.attempts import Attempt
-    from celeriac.machine.plans import Phase
+    from celeriac.machine import Phase
     from celeriac.machine.runs import Run
     from celeriac.store import Snapshot
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from tests.crash.crash_saga import SENT
 
 if TYPE_CHECKING:
-    from celeriac.machine.plans import Phase
+    from celeriac.machine import Phase
 
 Fault = Literal["kill", "kill-group", "stop-group", "restart"]
 FAULTS: tuple[Fault, ...] = ("kill", "kill-group", "stop-group", "restart")

@@ -18,7 +18,7 @@ from tests.workers.kit import LEASE
 
 if TYPE_CHECKING:
     from celeriac import RunHandle
-    from celeriac.machine.plans import Phase
+    from celeriac.machine import Phase
     from tests.crash.failpoints import Act, Failpoint
 
 TOLD, CLAIMED = "ahead.told", "ahead.claimed"

@@ -16,7 +16,7 @@ from tests.workers.histories import bodies, claims, effects
 from tests.workers.kit import LEASE
 
 if TYPE_CHECKING:
-    from celeriac.machine.plans import Phase
+    from celeriac.machine import Phase
 
 _RENEWAL = "+2000"  # how the wake script is told the length of a lease
 

@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container, Sequence
 
     from celeriac.engine.onward import Ahead
+    from celeriac.machine import Phase, Plan
     from celeriac.machine.events import Dispatch, Event, EventKind
-    from celeriac.machine.plans import Phase, Plan
     from celeriac.machine.runs import Run
     from celeriac.machine.transitions import Transition
 

@@ -24,8 +24,8 @@ from tests.machine.story import budget, saga, step
 
 if TYPE_CHECKING:
     from celeriac.engine.attempts import Attempt
+    from celeriac.machine import Node, Phase, Plan
     from celeriac.machine.events import Dispatch
-    from celeriac.machine.plans import Node, Phase, Plan
     from celeriac.machine.runs import Run
 
 DECLINED = Abort("declined", effect=False)

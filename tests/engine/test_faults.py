@@ -14,9 +14,9 @@ import pytest
 
 from celeriac.engine.sweep import Sweep
 from celeriac.errors import Abort, StoreUnavailable
+from celeriac.machine import Node, Undo
 from celeriac.machine.commands import Cancel, RetryOwed, Terminate, Waive
 from celeriac.machine.events import EventKind
-from celeriac.machine.plans import Node, Undo
 from celeriac.machine.runs import RunStatus
 from celeriac.testing import Violation
 from tests.engine.driver import GRACE, LEASE, Shop

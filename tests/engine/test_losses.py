@@ -21,7 +21,7 @@ from tests.engine.driver import GRACE, LEASE, QUEUE, Shop, message
 from tests.machine.story import budget, saga, step
 
 if TYPE_CHECKING:
-    from celeriac.machine.plans import Node
+    from celeriac.machine import Node
 
 SWEEP = 1_000
 

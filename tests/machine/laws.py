@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING
 
 from celeriac.machine.events import EventKind
 from celeriac.machine.moves import apply
+from celeriac.machine.numbering import instance_of
 from celeriac.machine.runs import PhaseStatus, RunStatus
-from celeriac.machine.schedule import live_forward, passed, past_pivot
+from celeriac.machine.schedule import passed, past_pivot
 from celeriac.machine.timing import due, overdue, wake_at
 from celeriac.machine.transitions import transition
+from celeriac.machine.undoing import live_forward
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from celeriac.machine import Phase, Plan
     from celeriac.machine.commands import Command
     from celeriac.machine.events import Event
-    from celeriac.machine.plans import Phase, Plan
     from celeriac.machine.runs import Run, StepState
     from celeriac.machine.transitions import Transition
 
@@ -48,7 +50,7 @@ def check(plan: Plan, before: Run | None, command: Command, done: Transition, no
 def _check_untaken(plan: Plan, run: Run, left: set[str]) -> None:
     """No wait is open beside a signal that it could take (I20)."""
     for name, step in run.steps.items():
-        wait = plan.by_name[name].wait
+        wait = plan.node(name).wait
         if step.do.state is PhaseStatus.OPEN and wait:
             assert wait.signal not in left, "an early signal is forgotten (I20)"
 
@@ -64,6 +66,8 @@ def _check_event(plan: Plan, before: Run | None, after: Run, event: Event) -> No
     _check_signals(before, after, event)
     if event.kind is EventKind.CLAIMED:
         _check_claim(plan, before, event)
+    if event.kind in (EventKind.CLAIMED, EventKind.EXPANDED):
+        _check_maps(plan, before, after)
     if event.kind is EventKind.COMPENSATION_STARTED:
         assert not past_pivot(plan, before), "nothing backward past the pivot (I8)"
     assert after.ended_by == before.ended_by or not before.ended_by
@@ -73,7 +77,7 @@ def _check_event(plan: Plan, before: Run | None, after: Run, event: Event) -> No
         assert step.generation >= old.generation
         assert step.order == old.order or not old.order
         assert step.choice == old.choice or not old.choice, "a choice never changes (I15)"
-        ended = event.kind is EventKind.COMPENSATION_STARTED and plan.by_name[name].wait
+        ended = event.kind is EventKind.COMPENSATION_STARTED and plan.node(name).wait
         skipped = step.do.state is PhaseStatus.SKIPPED is not old.do.state
         if skipped and event.step != name and not ended:
             _check_guarded_out(plan, after, name)
@@ -103,9 +107,25 @@ def _check_signals(before: Run, after: Run, event: Event) -> None:
             assert before.step(name).do.limit <= event.at, "a timer does not fire early (I20)"
 
 
+def _check_maps(plan: Plan, before: Run, run: Run) -> None:
+    """No more elements of a map are at work than it allows, and their number stays (I18)."""
+    for name in run.steps.maps:
+        old = before.steps.maps.get(name, run.steps.maps[name])
+        assert run.steps.maps[name].count == old.count, "how many there are never changes (I18)"
+        made = plan.by_name[name].map
+        assert made is not None
+        numbers = {
+            instance.number
+            for each, step in run.steps.open.items()
+            if (instance := instance_of(each)) and instance.map == name
+            if PhaseStatus.RUNNING in (step.do.state, step.undo.state)
+        }
+        assert len(numbers) <= made.concurrency, "too many elements at a time (I18)"
+
+
 def _check_guarded_out(plan: Plan, run: Run, name: str) -> None:
     """A step is skipped in its turn, because of a choice that was made, and for good (I16)."""
-    node = plan.by_name[name]
+    node = plan.node(name)
     assert run.step(name).order == 0, "what was started is not guarded out"
     assert all(passed(plan, run, each) for each in node.after), "skipped before its turn (I16)"
     assert any(passed(plan, run, guard.step) for guard in node.guards)
@@ -120,9 +140,9 @@ def _check_claim(plan: Plan, before: Run, event: Event) -> None:
     if event.phase == "do":
         assert before.status is RunStatus.RUNNING, "nothing forward while compensating (I8)"
         assert not before.ended_by, "nothing starts once a step has ended the run (I8)"
-        waited_for = plan.by_name[event.step].after
+        waited_for = plan.node(event.step).after
         assert all(passed(plan, before, name) for name in waited_for), "I8"
-        for guard in plan.by_name[event.step].guards:
+        for guard in plan.node(event.step).guards:
             assert guard.holds(before.step(guard.step).choice), "nobody has chosen it (I16)"
     else:
         assert before.status is RunStatus.COMPENSATING
@@ -131,7 +151,7 @@ def _check_claim(plan: Plan, before: Run, event: Event) -> None:
             "no undo while an effect may still land (I7)"
         )
         _check_order(plan, before, event)
-        covered = plan.by_name[event.step].covers or (event.step,)
+        covered = plan.node(event.step).covers or (event.step,)
         began = [before.step(name).do.attempt for name in covered]
         assert any(began), "what never started is never undone (I16)"
         assert any(_may_stand(before.step(name)) for name in covered), "nothing to undo (I19)"
@@ -143,20 +163,20 @@ def _check_order(plan: Plan, before: Run, event: Event) -> None:
     if plan.compensation_order == "parallel":
         return
     sign = 1 if plan.compensation_order == "forward" else -1
-    mine = plan.by_name[event.step].covers or (event.step,)
+    mine = plan.node(event.step).covers or (event.step,)
     first = _first_started(before, mine)
     graph = plan.compensation_order == "graph"
     for name, step in before.steps.items():
-        undoer = plan.scope_of.get(name, name)
-        undone = before.step(undoer).undo.state
+        undoer = plan.undoer_of(name)
+        undone = before.step(undoer or name).undo.state
         settled = undone in (PhaseStatus.DONE, PhaseStatus.FAILED, PhaseStatus.WAIVED)
-        if settled or not plan.by_name[undoer].undo or not _may_stand(step) or name in mine:
+        if settled or undoer is None or not _may_stand(step) or name in mine:
             continue
         if graph:
-            behind = comes_before(plan, name)
-            assert not behind & set(mine), "undone before its followers (I8, I19)"
+            behind = comes_before(plan, unit_of(name))
+            assert not behind & set(map(unit_of, mine)), "undone before its followers (I8, I19)"
         else:
-            others = plan.by_name[undoer].covers or (name,)
+            others = plan.node(undoer).covers or (name,)
             assert sign * _first_started(before, others) >= sign * first, "out of turn (I8, I19)"
 
 
@@ -166,6 +186,12 @@ def _first_started(run: Run, names: Iterable[str]) -> int:
 
 def _may_stand(step: StepState) -> bool:
     return step.may_have_effect or step.do.state is PhaseStatus.DONE
+
+
+def unit_of(name: str) -> str:
+    """What stands for a step in an order: the map, for a step of one of its elements."""
+    instance = instance_of(name)
+    return instance.map if instance else name
 
 
 def comes_before(plan: Plan, name: str) -> set[str]:

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from celeriac.errors import CommandRefused, RunConflict, RunExists
+from celeriac.machine import FromInput, Map, Node, Phase, Plan, RetryRule, Undo
 from celeriac.machine.commands import (
     Cancel,
     CheckAttempt,
     Claim,
     Command,
     Complete,
+    Expand,
     Expire,
     Fail,
     Pause,
@@ -31,7 +33,6 @@ from celeriac.machine.commands import (
 )
 from celeriac.machine.events import Event, EventKind
 from celeriac.machine.moves import fold
-from celeriac.machine.plans import Node, Phase, Plan, RetryRule, Undo
 from celeriac.machine.transitions import Transition, transition
 from tests.machine.laws import check
 
@@ -55,6 +56,13 @@ def step(name: str, **values: Any) -> Node:
     """A step with an undo, two attempts a second apart in both directions."""
     undo = Undo(task=f"shop.undo_{name}", wants=("result",), retry=budget())
     return Node(**{"name": name, "task": f"shop.{name}", "retry": budget(), "undo": undo, **values})
+
+
+def mapped(name: str, *nodes: Node, concurrency: int = 2, **values: Any) -> Node:
+    """A map: of one step, or of several, which say what they wait for."""
+    items, each = FromInput(input="items"), nodes or (step(f"{name}[]"),)
+    made = Map(items=items, nodes=each, concurrency=concurrency)
+    return Node(name=name, task=f"shop.{name}", map=made, **values)
 
 
 def saga(*steps: Node | str, **values: Any) -> Plan:
@@ -153,6 +161,11 @@ class Story:
     ) -> Transition:
         """Report success, as whoever was granted the attempt (the newest, unless given)."""
         return self.give(Complete(*self._token(name, phase, attempt), **values))
+
+    def expand(self, name: str, count: int, **values: Any) -> Transition:
+        """Count the list of a map."""
+        number = self[name].do.attempt + 1
+        return self.give(Expand(name, number, count, self.run.epoch, **values))
 
     def choose(self, name: str, choice: str) -> Transition:
         """Take and complete a step that chooses."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from celeriac.machine.plans import Choice, Guard, Plan
 from celeriac.machine.runs import StepStatus
-from celeriac.machine.schedule import shown_step, to_undo
+from celeriac.machine.schedule import shown_step
+from celeriac.machine.undoing import to_undo
 from celeriac.store.codec import dump_run
 from tests.machine.story import Story, budget, refused, started, step
 

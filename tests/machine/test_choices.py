@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from celeriac.machine.plans import Choice, Guard, Node
+from celeriac.machine import Choice, Guard, Node
 from celeriac.machine.runs import PhaseStatus, StepStatus
 from tests.machine.story import Story, refused, started, step
 

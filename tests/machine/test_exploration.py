@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from celeriac.machine import attempts, moves, schedule
+from celeriac.machine import Choice, Guard, Node, Plan, Undo, Wait, attempts, moves, undoing
 from celeriac.machine.events import EventKind
-from celeriac.machine.plans import Choice, Guard, Node, Plan, Undo, Wait
 from celeriac.machine.runs import PhaseStatus, changed
 from tests.machine.participants import Participant
 from tests.machine.search import WORLDS, Found, explore, small_world
@@ -258,7 +257,7 @@ def no_grace(patch: Patch) -> None:
 
 def undo_beside_a_live_attempt(patch: Patch) -> None:
     """Nobody waits for the attempt that is at work when the run turns round."""
-    patch.setattr(schedule, "live_forward", lambda _run: False)
+    patch.setattr(undoing, "live_forward", lambda _run: False)
 
 
 def no_token(patch: Patch) -> None:

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from celeriac.errors import RunConflict, RunExists
+from celeriac.machine import RetryRule
 from celeriac.machine.commands import Claim, Complete
 from celeriac.machine.events import Dispatch, EventKind
-from celeriac.machine.plans import RetryRule
 from celeriac.machine.runs import PhaseStatus, StepStatus
 from celeriac.machine.timing import due
 from tests.machine.story import NOON, Story, budget, refused, saga, started, step

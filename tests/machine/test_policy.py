@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from celeriac.errors import Abort, DefinitionError
-from celeriac.machine.plans import RetryRule
+from celeriac.machine import RetryRule
 from celeriac.machine.policy import (
     Retry,
     attempts_left,

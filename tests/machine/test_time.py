@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import pytest
 
+from celeriac.machine import Undo
 from celeriac.machine.commands import Block, Expire, Redispatch, Unblock
 from celeriac.machine.events import Dispatch, Event, EventKind
 from celeriac.machine.moves import fold
-from celeriac.machine.plans import Undo
 from celeriac.machine.runs import NOT_SENT, PhaseStatus
 from celeriac.machine.timing import PATROL, overdue
 from tests.machine.story import GRACE, NOON, Story, budget, refused, saga, started, step

@@ -22,6 +22,7 @@ from celeriac.machine.commands import (
     Claim,
     Command,
     Complete,
+    Expand,
     Expire,
     Fail,
     Pause,
@@ -56,19 +57,20 @@ from tests.machine import (
     test_forward,
     test_holding,
     test_late_reports,
+    test_maps,
     test_operators,
     test_skipping,
     test_time,
     test_waits,
 )
 from tests.machine.laws import PHASES
-from tests.machine.story import GRACE, NOON, Story, refused, saga, started, step
+from tests.machine.story import GRACE, NOON, Story, mapped, refused, saga, started, step
 from tests.machine.test_effects import ASKS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from celeriac.machine.plans import Phase
+    from celeriac.machine import Phase
 
 PLAN = saga("reserve", "charge")
 
@@ -84,6 +86,7 @@ EVERY_COMMAND: list[Command] = [
     ],
     Fail("reserve", "do", 1, "me", kind="abort", effect=False),
     Fail("reserve", "do", 1, "me", kind="timeout"),
+    Expand("reserve", 1, 3),
     CheckAttempt("reserve", "do", 1, "me"),
     Expire("reserve", "do", 1),
     Expire("reserve", "undo", 1),
@@ -155,7 +158,7 @@ def standing() -> dict[str, Run]:
 STANDING = standing()
 THEMES = (
     *(test_forward, test_compensation, test_time, test_late_reports, test_operators),
-    *(test_effects, test_holding, test_skipping, test_branches, test_choices),
+    *(test_effects, test_holding, test_skipping, test_branches, test_choices, test_maps),
     *(test_answers, test_waits),
 )
 
@@ -389,8 +392,10 @@ def test_a_history_folds_to_the_run() -> None:
     story.give_up("reserve", "undo").waive("reserve")
     story.start(nonce="call-2", if_exists="restart", tags=(("customer", "7"),))
     story.terminate()
+    ship = started(mapped("ship"))
+    ship.expand("ship", 1)
 
-    assert {event.kind for event in story.history} >= set(EventKind) - {
+    assert {event.kind for event in (*story.history, *ship.history)} >= set(EventKind) - {
         EventKind.DISPATCHED,
         EventKind.REOPENED,
         EventKind.OVERDUE,

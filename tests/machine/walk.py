@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from celeriac.errors import CommandRefused, RunConflict, RunExists
+from celeriac.machine import Choice, Guard, Node, Plan, RetryRule, Undo, Wait
 from celeriac.machine.commands import (
     Block,
     Cancel,
@@ -33,7 +34,6 @@ from celeriac.machine.commands import (
 )
 from celeriac.machine.events import Dispatch
 from celeriac.machine.moves import fold
-from celeriac.machine.plans import Choice, Guard, Node, Plan, RetryRule, Undo, Wait
 from celeriac.machine.runs import NOT_SENT
 from celeriac.machine.timing import due, overdue, wake_at
 from tests.machine.laws import PHASES, comes_before

@@ -52,7 +52,7 @@ from tests.machine.story import GRACE, NOON
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from celeriac.machine.plans import Phase, Plan
+    from celeriac.machine import Phase, Plan
 
 #: What happens when nothing goes wrong (any more).
 PROGRESS = ("land", "act", "report", "notice", "deliver", "signal")

@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from celeriac.engine.changes import signals_taken, with_failures
+from celeriac.machine import Plan
 from celeriac.machine.moves import fold
-from celeriac.machine.plans import Plan
 from celeriac.machine.runs import PhaseStatus, RunStatus
 from celeriac.store import Lease
 from celeriac.store.codec import load_run

@@ -32,8 +32,8 @@ from tests.proof.sometimes import NOSCRIPT, seen
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from celeriac.engine import Decided
     from celeriac.engine.changes import LeaseGuard
-    from celeriac.engine.engine import Decided
     from celeriac.machine.commands import Command
     from celeriac.machine.runs import Run
     from celeriac.store import Change, Lease

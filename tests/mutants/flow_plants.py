@@ -1,4 +1,4 @@
-"""The planted bugs of flows: branches, scopes, conditions.
+"""The planted bugs of flows: branches, scopes, conditions, maps.
 
 Owns: the table.  Refuses to know: how a bug is planted and tried (`__main__`).
 """
@@ -10,6 +10,8 @@ from tests.mutants.planting import Plant
 BRANCHES = "tests/machine/test_branches.py"
 CHOICES = "tests/machine/test_choices.py"
 SCOPES = "tests/machine/test_scopes.py"
+MAPS = "tests/machine/test_maps.py"
+MAPS_IN_THE_LAB = "tests/testing/test_maps.py"
 IN_THE_LAB = "tests/testing/test_conditions.py"
 
 FLOWS = (
@@ -41,7 +43,7 @@ FLOWS = (
     Plant(
         "undone before its followers",
         "In the order of the graph, a step is undone while what came after it still stands.",
-        "machine/schedule.py",
+        "machine/undoing.py",
         "            found.update(each for each in before if each != name)\n",
         "            found.update(() and before)\n",
         (BRANCHES,),
@@ -89,7 +91,7 @@ FLOWS = (
     Plant(
         "a skipped step is undone",
         "A step that never started is undone with the others.",
-        "machine/schedule.py",
+        "machine/undoing.py",
         "    return step.may_have_effect or step.do.state is PhaseStatus.DONE\n",
         "    return step.may_have_effect or step.do.state is not PhaseStatus.IDLE\n",
         (CHOICES, "tests/machine/test_skipping.py"),
@@ -105,7 +107,7 @@ FLOWS = (
     Plant(
         "a scope has the place of its last step",
         "What several steps are undone by comes before what was started between them.",
-        "machine/schedule.py",
+        "machine/undoing.py",
         "    return min((order for order in orders if order), default=0)\n",
         "    return max((order for order in orders if order), default=0)\n",
         (SCOPES,),
@@ -113,7 +115,7 @@ FLOWS = (
     Plant(
         "only what completed is undone",
         "A step, or a scope, that may have had an effect without having completed is not undone.",
-        "machine/schedule.py",
+        "machine/undoing.py",
         "    return step.may_have_effect or step.do.state is PhaseStatus.DONE\n",
         "    return step.do.state is PhaseStatus.DONE\n",
         (SCOPES,),
@@ -141,5 +143,61 @@ FLOWS = (
         "    return done or output_field(expression.step) in fields\n",
         "    return done or True\n",
         (IN_THE_LAB,),
+    ),
+    Plant(
+        "an instance shares its neighbour's key",
+        "Two elements of a map in a row have one idempotency key.",
+        "engine/attempts.py",
+        'return f"{self.run.key}:{self.node.name}"',
+        'return f"{self.run.key}:{self.node.name}".replace("[1]", "[0]")',
+        (MAPS_IN_THE_LAB,),
+    ),
+    Plant(
+        "results in the order of their numbers as text",
+        "The list of a map is put together in another order than that of its elements.",
+        "store/payloads.py",
+        "for number in range(counted.count if counted else 0):",
+        "for number in sorted(range(counted.count if counted else 0), key=str):",
+        (MAPS_IN_THE_LAB,),
+    ),
+    Plant(
+        "the collector comes early",
+        "A map has ended when its last element was begun.",
+        "machine/schedule.py",
+        "    if instances.resting < instances.count:\n        return run\n",
+        "",
+        (MAPS,),
+    ),
+    Plant(
+        "an element is forgotten",
+        "A map counts the elements that were begun, and not those that have ended.",
+        "machine/schedule.py",
+        "    if instances.resting < instances.count:\n",
+        "    if instances.begun < instances.count:\n",
+        (MAPS,),
+    ),
+    Plant(
+        "all elements at once",
+        "Nobody looks how many elements of a map are at work.",
+        "machine/schedule.py",
+        "if instances.begun - instances.resting >= made.concurrency:",
+        "if instances.begun - instances.resting >= instances.count:",
+        (MAPS,),
+    ),
+    Plant(
+        "what rests is not undone",
+        "Only those elements are undone that were told one by one when the run turned round.",
+        "machine/undoing.py",
+        "        if name not in found and next(_resting_to_undo(plan, run, name), None):\n",
+        "        if False:\n",
+        (MAPS, MAPS_IN_THE_LAB),
+    ),
+    Plant(
+        "counted twice",
+        "A list that is counted again changes how many elements there are.",
+        "machine/expansion.py",
+        "    if not due or command.attempt != lane.attempt + 1:\n",
+        "    if draft.run.status is not RunStatus.RUNNING:\n",
+        (MAPS,),
     ),
 )

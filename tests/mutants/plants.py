@@ -98,7 +98,7 @@ PLANTS = (
     Plant(
         "undo beside a live attempt",
         "Nobody waits for the attempt that is at work when the run turns round.",
-        "machine/schedule.py",
+        "machine/undoing.py",
         "any(step.do.state is PhaseStatus.RUNNING for step in run.steps.open.values())",
         "False",
         (EXPLORATION, WALKS),
@@ -170,9 +170,9 @@ PLANTS = (
     Plant(
         "undone forwards",
         "What was done first is undone first, whatever the saga says.",
-        "machine/schedule.py",
-        'backwards = plan.compensation_order != "forward"',
-        'backwards = plan.compensation_order == "forward"',
+        "machine/undoing.py",
+        'return plan.compensation_order != "forward"',
+        'return plan.compensation_order == "forward"',
         (EXPLORATION, WALKS),
     ),
     Plant(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from celeriac.machine.plans import Plan
+    from celeriac.machine import Plan
 
 OF_REDIS = {metric.name for metric in METRICS if metric.source == "redis"}
 LIMIT = 50 * 1024 * 1024

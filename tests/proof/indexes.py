@@ -17,7 +17,7 @@ from tests.proof.findings import Finding
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from celeriac.machine.plans import Phase
+    from celeriac.machine import Phase
     from celeriac.machine.runs import Run
     from celeriac.store import Store
 

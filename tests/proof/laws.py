@@ -14,8 +14,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from celeriac.machine import Phase, RetryRule
 from celeriac.machine.events import EventKind
-from celeriac.machine.plans import Phase, RetryRule
 from celeriac.machine.runs import PhaseStatus, RunStatus
 from celeriac.machine.schedule import past_pivot
 from tests.proof.effects import net_effects, one_effect, outputs_stay

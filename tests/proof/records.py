@@ -18,8 +18,8 @@ from celeriac.store import payloads
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from celeriac.machine import Phase, Plan
     from celeriac.machine.events import Event
-    from celeriac.machine.plans import Phase, Plan
     from celeriac.machine.runs import Run
     from celeriac.store import Store
     from tests.workers.ledger import Row

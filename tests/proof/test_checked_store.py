@@ -31,7 +31,7 @@ from tests.workers.ledger import Ledger
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from celeriac.machine.plans import Phase
+    from celeriac.machine import Phase
 
 PLAN = saga("reserve", "charge")
 TERMS = Terms(lease=15_000, grace=5_000, retention=86_400_000, max_payload=10_000, batch=10)

@@ -37,7 +37,7 @@ from tests.workers.ledger import Row
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from celeriac.machine.plans import Phase, Plan
+    from celeriac.machine import Phase, Plan
 
 _E = EventKind
 

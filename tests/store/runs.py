@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from celeriac.machine import Node, Plan
 from celeriac.machine.events import Event, EventKind
-from celeriac.machine.plans import Node, Plan
 from celeriac.machine.runs import Run, RunStatus
 from celeriac.store import Change, Due, Lease
 

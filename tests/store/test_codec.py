@@ -147,7 +147,8 @@ def test_what_is_settled_is_not_read() -> None:
 def test_every_field_is_written(kind: type, known: tuple[str, ...]) -> None:
     """A field that is added to the models must be added to the format."""
     names = {field.name for field in dataclasses.fields(kind)}
-    assert set(known) == names - {"id"}
+    beside = {"maps"} if kind is Run else set()  # of its steps, in a place of its own
+    assert set(known) - beside == names - {"id"}
 
 
 @pytest.mark.parametrize("kind", [Run, StepState, PhaseState])

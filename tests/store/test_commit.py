@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from celeriac.errors import StoreError
+from celeriac.machine import Node, Plan
 from celeriac.machine.events import Event, EventKind
-from celeriac.machine.plans import Node, Plan
 from celeriac.machine.runs import RunStatus
 from celeriac.store import Change, Query
 from tests.store.runs import (

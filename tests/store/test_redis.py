@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from celeriac.errors import StoreError, StoreFull
-from celeriac.machine.plans import Node, Plan
+from celeriac.machine import Node, Plan
 from celeriac.store import Change, Query
 from celeriac.store.commit import spell_change, spell_removal
 from celeriac.store.connecting import connection_to

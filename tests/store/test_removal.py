@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from celeriac.machine.plans import Node, Plan
+from celeriac.machine import Node, Plan
 from celeriac.machine.runs import RunStatus
 from celeriac.store import Change, Expired
 from celeriac.store.memory import MemoryStore

@@ -14,7 +14,7 @@ from tests.terminal import shop
 
 if TYPE_CHECKING:
     from celeriac.engine.attempts import Attempt
-    from celeriac.machine.plans import Phase
+    from celeriac.machine import Phase
 
 SECRET = "card 4711"  # in every failure's message, as in life  # noqa: S105
 

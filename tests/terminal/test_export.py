@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from celeriac.machine.plans import Plan
+from celeriac.machine import Plan
 from tests.terminal import driven_runs, shop
 
 if TYPE_CHECKING:

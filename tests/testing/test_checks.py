@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from celeriac import EventKind
+from celeriac.machine import Plan
 from celeriac.machine.events import Event
-from celeriac.machine.plans import Plan
 from celeriac.machine.runs import PhaseStatus, changed
 from celeriac.testing import Lab, Violation
 from celeriac.testing.audit import audit

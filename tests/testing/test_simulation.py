@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from celeriac import EventKind
-from celeriac.machine import attempts, moves, schedule
+from celeriac.machine import attempts, moves, undoing
 from celeriac.machine.runs import PhaseState, PhaseStatus, changed
 from tests.house.sources import ROOT
 from tests.testing.ledger import Ledger
@@ -149,7 +149,7 @@ MISTAKES: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], Odds]] = {
         ROUGH,
     ),
     "undone beside a live attempt": (
-        lambda m: m.setattr(schedule, "live_forward", lambda _: False),
+        lambda m: m.setattr(undoing, "live_forward", lambda _: False),
         ROUGH,
     ),
     "a late effect is not undone again": (

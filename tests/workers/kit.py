@@ -72,6 +72,7 @@ class Kit(NamedTuple):
     asleep: Saga[Trip, Ticket]  # book, sleep for 2 s, send
     approving: Saga[Trip, Ticket]  # book, wait for `approved` for 20 s, send what was sent
     hurried: Saga[Trip, Ticket]  # the same, and waits for 1 s
+    fleet: Saga[list[Trip], Ticket]  # hop for each of several trips, three at a time, then gather
     ledger: Ledger
     folder: Path
 
@@ -198,10 +199,15 @@ def _other_steps(script: Script) -> dict[str, Any]:
     def unweigh(ctx: StepContext, trip: Trip) -> None:
         act(ctx, trip, "weigh.undo")
 
-    return {"rush": rush, "hop": hop, "mail": mail, "weigh": weigh}
+    @sagas.step(retry=QUICK)
+    def gather(ctx: StepContext, tickets: list[Ticket]) -> Ticket:
+        act(ctx, Trip(), ctx.step)
+        return Ticket(number=",".join(ticket.number for ticket in tickets))
+
+    return {"rush": rush, "hop": hop, "mail": mail, "weigh": weigh, "gather": gather}
 
 
-def _define(sagas: Sagas, of: dict[str, Any]) -> dict[str, Saga[Trip, Any]]:
+def _define(sagas: Sagas, of: dict[str, Any]) -> dict[str, Any]:
     """The sagas, by the names that they have in the kit; *of* are the steps."""
 
     def steps(flow: Flow, trip: Trip) -> Ticket:
@@ -248,6 +254,7 @@ def _define(sagas: Sagas, of: dict[str, Any]) -> dict[str, Saga[Trip, Any]]:
         return paid
 
     return {
+        "fleet": sagas.saga(name="fleet")(_fleet(of)),
         "trip": sagas.saga(name="trip")(steps),
         "patient": sagas.saga(name="patient", deadline=1.5)(steps),
         "lenient": sagas.saga(name="lenient", deadline=4)(steps),
@@ -297,6 +304,14 @@ def _replying(sagas: Sagas, of: dict[str, Any]) -> Saga[Trip, Any]:
         return found
 
     return sagas.saga(name="replying")(replied)
+
+
+def _fleet(of: dict[str, Any]) -> Any:
+    def each(flow: Flow, trips: list[Trip]) -> Ticket:
+        found: Ticket = flow.step(of["gather"], flow.map(of["hop"], trips, concurrency=3))
+        return found
+
+    return each
 
 
 def build(

@@ -17,7 +17,7 @@ from celeriac.workers.canvas import CeleryDispatcher, task_id
 from tests.machine.story import saga, step
 
 if TYPE_CHECKING:
-    from celeriac.machine.plans import Plan
+    from celeriac.machine import Plan
 
 NAMES = ("reserve", "charge", "ship", "mail")
 

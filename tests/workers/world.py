@@ -147,11 +147,9 @@ class World:
         assert fold(plan, run.id, history) == found, _story(run)
         live = self.ledger.live(run.id)
         if found.status == "completed":
-            steps = {
-                node.name: found.step(node.name)
-                for node in plan.nodes
-                if not (node.choice or node.wait)
-            }
+            names = [name for name in found.steps if name not in found.steps.maps]
+            done_by = {name: plan.node(name) for name in names}
+            steps = {n: found.step(n) for n, at in done_by.items() if not (at.choice or at.wait)}
             done = {name for name, step in steps.items() if step.status == "completed"}
             # One that an operator skipped may have had its effect before.
             may = {name for name, step in steps.items() if step.may_have_effect}

@@ -86,11 +86,11 @@ class PayloadTooLarge(SagaError):
 
     code = "payload_too_large"
 
-    def __init__(self, what: str, size: int, limit: int) -> None:
+    def __init__(self, what: str, size: int, limit: int, setting: str = "saga_max_payload") -> None:
         self.what, self.size, self.limit = what, size, limit
         super().__init__(
             f"{what} is {size} bytes as JSON, over the limit of {limit}: store it elsewhere and "
-            "pass a reference, or raise saga_max_payload"
+            f"pass a reference, or raise {setting}"
         )
 
 

@@ -119,6 +119,20 @@ class Settings(BaseModel):
         ge=1,
         description="Largest size of one input or output, in bytes of JSON.",
     )
+    max_map: int = Field(
+        default=10_000,
+        ge=1,
+        le=1_000_000,
+        description="How many elements a list may have that a saga maps; a longer one fails it.",
+    )
+    max_collected: int = Field(
+        default=16 * 1024 * 1024,
+        ge=1,
+        description=(
+            "Largest list of a map's results that a step, or the result of a run, is given, in "
+            "bytes of JSON.  It is put together when it is read, and never stored."
+        ),
+    )
     heartbeat_file: str | None = Field(
         default=None,
         min_length=1,
@@ -292,6 +306,8 @@ class Terms:
     max_payload: int
     batch: int
     run_ahead: int = 0
+    max_map: int = 10_000
+    max_collected: int = 16 * 1024 * 1024  # bytes
 
     @classmethod
     def of(cls, settings: Settings) -> Terms:
@@ -303,4 +319,6 @@ class Terms:
             max_payload=settings.max_payload,
             batch=settings.sweep_batch,
             run_ahead=settings.run_ahead,
+            max_map=settings.max_map,
+            max_collected=settings.max_collected,
         )

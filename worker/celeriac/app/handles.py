@@ -32,6 +32,7 @@ from celeriac.views import (
     failure_fields,
     graph_of,
     hold_of,
+    shown_steps,
     state_of,
     undo_fields,
     undo_plan_of,
@@ -93,7 +94,7 @@ class RunHandle(Generic[R]):
     def state(self) -> RunState:
         """Return a snapshot: the run, its steps, and what is owed.  Raises RunNotFound."""
         run, plan = self._planned()
-        run, fields = self._read((*failure_fields(plan.by_name), *answer_fields(run)))
+        run, fields = self._read((*failure_fields(shown_steps(plan, run)), *answer_fields(run)))
         hold = hold_of(self.history()) if run.paused else None
         return state_of(plan, run, fields, hold, self._answer)
 
@@ -142,8 +143,9 @@ class RunHandle(Generic[R]):
         if found.run is None:
             raise RunNotFound(self.id)
         if found.run.status is RunStatus.COMPLETED:
-            plan = reading.plan_of(found.run)
-            return self._decode(payloads.result_of(plan, found.run, found.fields))
+            plan, reader = reading.plan_of(found.run), f"the result of {found.run.id}"
+            most = payloads.Reader(reader, self._engine.terms.max_collected)
+            return self._decode(payloads.result_of(plan, found.run, found.fields, most))
         failure = payloads.load_failure(found.fields.get(payloads.CAUSE))
         raise _unsuccessful(found.run, failure, answer_of(found.run, found.fields, self._answer))
 
@@ -152,8 +154,8 @@ class RunHandle(Generic[R]):
 
         Changes nothing.  Raises RunNotFound.
         """
-        _, plan = self._planned()
-        fields = undo_fields(plan)
+        run, plan = self._planned()
+        fields = undo_fields(plan, run)
         found = self._engine.retry_while_unavailable(
             lambda: self._engine.store.read(self.id, fields)
         )
@@ -254,7 +256,7 @@ class RunHandle(Generic[R]):
         CommandRefused if the step has a result, is running, or is being undone.
         """
         _, plan = self._planned()
-        node = plan.by_name.get(step)
+        node = plan.find(step)
         fields, choice = {}, ""
         if node is not None:  # if it is none, the state machine says so best
             text = self._dumped(node, result)

@@ -100,7 +100,9 @@ def _queues(
 ) -> Iterator[Hindrance]:
     reports: WorkerReports | None = None
     for dispatch in late:
-        node = plan.by_name[dispatch.step]
+        node = plan.node(dispatch.step)
+        if node.map:
+            continue  # it waits in no queue: the sweep goes on with it
         task, named = node.task_of(dispatch.phase), node.queue_of(dispatch.phase)
         waited = span((now - _since(runtime, run, dispatch)) / 1000)
         backlog = runtime.dispatcher.backlog(task, named)

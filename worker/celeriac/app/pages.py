@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from celeriac.observing import log
-from celeriac.views import RunState, failure_fields, hold_of, state_of
+from celeriac.views import RunState, failing_steps, failure_fields, hold_of, state_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -53,7 +53,9 @@ def states_of(
     store = engine.store
     told: dict[str, Mapping[str, str]] = {}
     if failures:
-        wanted = {run.id: failure_fields(run.steps) for run in runs}  # others were never touched
+        wanted = {
+            run.id: failure_fields(failing_steps(run)) for run in runs
+        }  # others were never touched
         found = engine.retry_while_unavailable(lambda: store.read_all(wanted))
         told = {run_id: each.fields for run_id, each in found.items()}
         runs = [run for run in runs if run.id in found]

@@ -338,7 +338,7 @@ class _Wiring:
 
     def _block(self, run: Run, delivery: Delivery, task: str, why: str) -> Block:
         """What to note in a run; a message that was made up may name any task with any step."""
-        node = self.runtime.engine.store.plan(run.id, run.plan).by_name.get(delivery.step)
+        node = self.runtime.engine.store.plan(run.id, run.plan).find(delivery.step)
         if run.plan != delivery.plan or node is None or node.task_of(delivery.phase) != task:
             raise CommandRefused("stale", f"that is not the task of {delivery.step!r}")
         return Block(delivery.step, why)

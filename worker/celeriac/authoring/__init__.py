@@ -8,7 +8,7 @@ Its files, from the ground up::
     annotations | carried | names | options | unreadable | comparison < proven < codecs < signal
     < signatures < forms < placeholders
     < calling < compensations < steps < adopted < planned < usable < conditions < blocks < building
-    < scopes < choosing < waits < flow < planning
+    < scopes < choosing < waits < mapping < flow < planning
 """
 
 from __future__ import annotations

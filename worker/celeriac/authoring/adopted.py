@@ -12,10 +12,10 @@ from celeriac.authoring.compensations import Compensation, wanted
 from celeriac.authoring.signatures import Shape
 from celeriac.authoring.steps import is_celery_task
 from celeriac.errors import DefinitionError
-from celeriac.machine import Plan, RetryRule
+from celeriac.machine import Node, Plan, RetryRule
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 
 def define_adopted_compensation(existing: Any, undo: Any) -> Compensation[..., Any]:
@@ -54,15 +54,19 @@ def settled_plan(plan: Plan, tasks: Iterable[Any]) -> Plan:
     rules = {task.name: adopted_retry(task.kept()) for task in tasks if is_promised(task)}
     if not rules:
         return plan
-    nodes = []
-    for node in plan.nodes:
-        update: dict[str, Any] = {}
-        if node.task in rules:
-            update["retry"] = rules[node.task]
-        if node.undo is not None and node.undo.task in rules:
-            update["undo"] = node.undo.model_copy(update={"retry": rules[node.undo.task]})
-        nodes.append(node.model_copy(update=update))
-    return Plan(**{**dict(plan), "nodes": tuple(nodes)})
+    return Plan(**{**dict(plan), "nodes": tuple(_settled(node, rules) for node in plan.nodes)})
+
+
+def _settled(node: Node, rules: Mapping[str, RetryRule]) -> Node:
+    update: dict[str, Any] = {}
+    if node.map is not None:
+        each = tuple(_settled(inner, rules) for inner in node.map.nodes)
+        update["map"] = node.map.model_copy(update={"nodes": each})
+    elif node.task in rules:
+        update["retry"] = rules[node.task]
+    if node.undo is not None and node.undo.task in rules:
+        update["undo"] = node.undo.model_copy(update={"retry": rules[node.undo.task]})
+    return node.model_copy(update=update)
 
 
 def adopted_retry(task: Any) -> RetryRule:

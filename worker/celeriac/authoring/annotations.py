@@ -278,6 +278,24 @@ def item_of(annotation: Any, key: Any) -> tuple[Path, Any]:
     )
 
 
+def element_of(annotation: Any) -> Any:
+    """The type of the elements of a list or tuple; DefinitionError for what is neither."""
+    annotation = plain(annotation)
+    if annotation is Any or annotation is UNSAID:
+        return Any
+    origin, args = _parts(annotation)
+    if origin is list:
+        return args[0] if args else Any
+    if origin is tuple:
+        kinds = tuple(dict.fromkeys(each for each in args if each is not Ellipsis))
+        if not kinds:
+            return Any
+        return kinds[0] if len(kinds) == 1 else typing.Union[kinds]  # noqa: UP007 -- as they are
+    raise DefinitionError(
+        f"is {described(annotation)}, and a map is over a list or a tuple: make one in a step"
+    )
+
+
 def fields_of(annotation: Any) -> dict[str, tuple[Path, Any]]:
     """The fields of a model, dataclass, TypedDict or named tuple: path in JSON, annotation."""
     kind = _parts(plain(annotation))[0]

@@ -63,8 +63,10 @@ class Block:
 class Blocks:
     """The blocks of one flow, and the step that is added next."""
 
-    def __init__(self) -> None:
-        self._here = Block("sequence")
+    def __init__(self, outer: Blocks | None = None) -> None:
+        """*outer* is the flow around the fragment whose blocks these are, if it is of one."""
+        self._outer = outer
+        self._here = Block("sequence", guards=outer.guards if outer else ())
         self._unused: list[Region] = []
         self._homes: dict[str, Block] = {}
         self._after: dict[str, tuple[str, ...]] = {}
@@ -105,6 +107,8 @@ class Blocks:
 
     def guards_of(self, name: str) -> Guards:
         """What a step is guarded by."""
+        if self._outer is not None and name not in self._homes:
+            return self._outer.guards_of(name)
         return self._homes[name].guards
 
     def part(self) -> AbstractContextManager[None]:
@@ -198,6 +202,8 @@ class Blocks:
     def _missing(self, uses: Iterable[str]) -> list[str]:
         """Those of *uses* that the next step does not wait for by its place alone."""
         certain = self._all_before(self._here.last)
+        if self._outer is not None:  # the whole map waits for what is used of the flow around it
+            uses = [name for name in uses if name in self._homes]
         missing = [name for name in dict.fromkeys(uses) if not certain & self._bits[name]]
         for name in missing:
             inside = set(self._homes[name].around)

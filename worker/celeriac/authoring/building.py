@@ -37,6 +37,8 @@ from celeriac.machine import (
     DictOf,
     Expression,
     FirstOf,
+    FromItem,
+    FromMap,
     FromStep,
     ListOf,
     Node,
@@ -69,32 +71,42 @@ class Builder:
         self.saga, self.look, self.define = saga, look, define
         self._undos = undos
         self.choices: dict[str, Choice] = {}  # of the steps whose answers guard others
-        self._nodes: list[Node] = []
-        self._steps: dict[str, Any] = {}
-        self._prefix = ""
+        self.nodes: list[Node] = []
+        self.steps: dict[str, Any] = {}  # the task of each; None: no worker runs it
+        self.prefix = ""
         self._open = True
 
     def step(
-        self, task: Any, args: Any, kwargs: Mapping[str, Any], given: StepOptions | None = None
+        self,
+        task: Any,
+        args: Any,
+        kwargs: Mapping[str, Any],
+        given: StepOptions | None = None,
+        exactly: str | None = None,
     ) -> Placeholder:
-        """Add a step, and return the placeholder of its result; raise DefinitionError."""
+        """Add a step, and return the placeholder of its result; raise DefinitionError.
+
+        *exactly* is the whole name, where that is not for the author to say.
+        """
         given = given or StepOptions()
         task = self.look(task)
         self._check_usable(task)
         own = isinstance(task, Step)
         shape = task.shape if own else Shape.of(task.run, strict=False)
         undo = self._own_undo(task)
-        name = self._free_name(task.name) if given.name is None else self._own_name(given.name)
+        name = exactly or self.name_of(task.name, given)
         self._check_shapes(name, shape, undo, as_json=not own)
         values = self._express(name, shape, args, kwargs, as_json=not own)
         values |= self._wanted_defaults(name, shape, undo, values, as_json=not own)
+        if not own:
+            values = {key: self.as_written(value) for key, value in values.items()}
         policy = policy_of(task) | given.policy(name, after_loss=after_loss(task))
         self._check_scope(name, pivot=policy.get("pivot", False))
-        self._nodes.append(
+        self.nodes.append(
             Node(
                 name=name,
                 task=task.name,
-                after=self._placed(name, values, given.after),
+                after=self.placed(name, values, given.after),
                 args=values,
                 keywords=() if own else shape.given_by_name(kwargs),
                 undo=undo and undo.undo(),
@@ -102,7 +114,7 @@ class Builder:
                 **policy,
             )
         )
-        self._steps[name] = task
+        self.steps[name] = task
         return Placeholder(FromStep(step=name), shape.returns, self, as_json=not own)
 
     def _own_undo(self, task: Any) -> Compensation[..., Any] | None:
@@ -120,7 +132,15 @@ class Builder:
                 step=name,
             )
 
-    def _placed(
+    def name_of(self, task: str, given: StepOptions) -> str:
+        """The name of a step in its saga: the author's, or one that is free."""
+        return self._free_name(task) if given.name is None else self._own_name(given.name)
+
+    def as_written(self, value: Expression) -> Expression:
+        """The value, for a task that needs to know how it was written."""
+        return value
+
+    def placed(
         self, name: str, values: Mapping[str, Expression], after: Iterable[Any]
     ) -> tuple[str, ...]:
         """What the step waits for: by where it stands, by what it uses, and by what is said."""
@@ -141,20 +161,23 @@ class Builder:
         """The steps that *each* of `after` stands for: a result, or a name."""
         if isinstance(each, Placeholder) and owner_of(each) is self:
             yield from steps_used(source_of(each))
-        elif isinstance(each, str) and each in self._steps:
+        elif isinstance(each, str) and each in self.steps:
             yield each
         else:
             raise DefinitionError(
                 f"takes results of steps and names of steps before this one, not {each!r}; there "
-                f"are {', '.join(self._steps) or 'none yet'}"
+                f"are {', '.join(self.steps) or 'none yet'}"
             )
 
     def check_there(self, value: Expression, given: Guards) -> None:
         """Raise DefinitionError unless a value exists wherever all that is *given* holds."""
-        if isinstance(value, FromStep):
-            if not set(self.blocks.guards_of(value.step)) <= set(given):
+        if isinstance(value, FromStep | FromItem | FromMap):
+            self.check_inside(value)
+        if isinstance(value, FromStep | FromMap):
+            step = value.step if isinstance(value, FromStep) else value.map
+            if not set(self.blocks.guards_of(step)) <= set(given):
                 raise DefinitionError(
-                    f"the result of {value.step} is made inside of a condition and leaves it, so "
+                    f"the result of {step} is made inside of a condition and leaves it, so "
                     "it may not be there: write flow.either(…) of the values that there may be, "
                     "or flow.either(value, None)"
                 )
@@ -170,21 +193,26 @@ class Builder:
                 self.check_there(each, given)
 
     def _needs(self, value: Expression) -> Guards:
+        if isinstance(value, FromMap):
+            return self.blocks.guards_of(value.map)
         return self.blocks.guards_of(value.step) if isinstance(value, FromStep) else ()
+
+    def check_inside(self, value: FromStep | FromItem | FromMap) -> None:
+        """Raise DefinitionError for what belongs to one element of a map, used outside of it."""
 
     @contextmanager
     def named(self, prefix: str) -> Iterator[None]:
         """Put a prefix before the names of the steps inside of a `with`."""
-        before = self._prefix
+        before = self.prefix
         try:
-            self._prefix = f"{before}{checked_name(prefix)}."
+            self.prefix = f"{before}{checked_name(prefix)}."
         except DefinitionError as error:
             raise self.at(None, None, error) from None
         try:
             with self.blocks.part():
                 yield
         finally:
-            self._prefix = before
+            self.prefix = before
 
     def _check_open(self) -> None:
         if not self._open:
@@ -204,9 +232,9 @@ class Builder:
         # No ":" in it: keys and task ids put one between the run's id and the step, and keys of
         # `pay:card` in the run `order-1` would be those of `card` in the run `order-1:pay`.
         last = re.split("[.:]", task.rstrip(".:"))[-1] or "step"
-        base = name = self._prefix + last
+        base = name = self.prefix + last
         count = 1
-        while name in self._steps:
+        while name in self.steps:
             count += 1
             name = f"{base}-{count}"
         return name
@@ -214,10 +242,10 @@ class Builder:
     def _own_name(self, given: str) -> str:
         """The name that an author gave to a step, checked."""
         try:
-            name = self._prefix + checked_name(given)
+            name = self.prefix + checked_name(given)
         except DefinitionError as error:
             raise self.at(None, None, error) from None
-        if name in self._steps:
+        if name in self.steps:
             raise DefinitionError(
                 "the name is taken by another step of the saga: give another name, or leave it out",
                 saga=self.saga,
@@ -292,7 +320,7 @@ class Builder:
     def close(self, plan: Mapping[str, Any], shape: Shape, returned: Any) -> Planned:
         """Take no more steps, and put the plan together."""
         self._open = False
-        if all(node.wait for node in self._nodes):
+        if all(node.wait for node in self.nodes):
             raise DefinitionError(
                 "has no steps: call flow.step(task, …) in its function", saga=self.saga
             )
@@ -303,23 +331,24 @@ class Builder:
         self._check_pivot()
         if shape.said is UNSAID and isinstance(returned, Placeholder) and not is_json(returned):
             shape = shape.returning(annotation_of(returned))
-        if len(self._nodes) > MAX_STEPS and plan.get("max_steps") is None:
+        if len(self.nodes) > MAX_STEPS and plan.get("max_steps") is None:
             plan = {**plan, "max_steps": MAX_STEPS}
+        several = self.steps.items()
+        tasks = {name: task for name, task in several if not isinstance(task, Wait | None)}
         made = Plan(nodes=self._final_nodes(), result=self._result(shape, returned), **plan)
-        steps = {name: step for name, step in self._steps.items() if not isinstance(step, Wait)}
-        return Planned(made, shape, steps, self._adopted())
+        return Planned(made, shape, tasks, self._adopted())
 
     def _final_nodes(self) -> tuple[Node, ...]:
         """The nodes, with what each answer may be, now that all cases are there."""
-        return tuple(
-            node.model_copy(update={"choice": self.choices[node.name]})
-            if node.name in self.choices
-            else node
-            for node in self._nodes
-        )
+        return tuple(self.with_choice(node) for node in self.nodes)
+
+    def with_choice(self, node: Node) -> Node:
+        """The node, with what its answer may be, if others are guarded by that."""
+        choice = self.choices.get(node.name)
+        return node if choice is None else node.model_copy(update={"choice": choice})
 
     def _check_pivot(self) -> None:
-        pivots = [node.name for node in self._nodes if node.pivot]
+        pivots = [node.name for node in self.nodes if node.pivot]
         if len(pivots) > 1:
             raise DefinitionError(
                 f"has {len(pivots)} pivots ({', '.join(pivots)}); there is one point after which a "
@@ -352,8 +381,8 @@ class Builder:
 
     def _adopted(self) -> tuple[Any, ...]:
         found = {}
-        for task in self._steps.values():
-            if not isinstance(task, Step | Wait):
+        for task in self.steps.values():
+            if task is not None and not isinstance(task, Step | Wait):
                 found[task.name] = task
                 if task.name in self._undos:
                     undo = self._undos[task.name]

@@ -119,7 +119,7 @@ class Chooser(Scoper):
             check(annotation_of(made))
         except DefinitionError as error:
             raise self.at(name, None, error) from None
-        node = self._nodes[-1]
+        node = self.nodes[-1]
         if node.undo is not None or node.pivot:
             raise DefinitionError(
                 f"is what flow.{word} asks, so it only looks: it has nothing to undo, and is no "

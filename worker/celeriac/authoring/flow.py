@@ -7,7 +7,16 @@ Owns: `Flow` and the views of it, with their types.  Refuses to know: how a plan
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Generic,
+    Literal,
+    ParamSpec,
+    TypeVar,
+    overload,
+)
 
 from celeriac.authoring.options import StepOptions
 
@@ -17,22 +26,23 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from celeriac.authoring.compensations import R
+    from celeriac.authoring.mapping import Mapper
     from celeriac.authoring.signal import Signal
     from celeriac.authoring.steps import P, Step
-    from celeriac.authoring.waits import Waiter
     from celeriac.machine import Duration, Retry
 
 
 A = TypeVar("A")
 B = TypeVar("B")
 D = TypeVar("D")
+Q = ParamSpec("Q")
 L = TypeVar("L", bound=str | Enum)
 
 
 class _Adding:
     """What adds steps and waits."""
 
-    def __init__(self, builder: Waiter, options: StepOptions) -> None:
+    def __init__(self, builder: Mapper, options: StepOptions) -> None:
         self._builder, self._options = builder, options
 
     @overload
@@ -100,11 +110,88 @@ class _Adding:
         """
         self._builder.sleep_until(moment, self._options)
 
+    @overload
+    def map(
+        self,
+        task: Callable[Concatenate[Flow, A, Q], B],
+        items: list[A] | tuple[A, ...],
+        /,
+        *args: Q.args,
+        **kwargs: Q.kwargs,
+    ) -> list[B]: ...
+
+    @overload
+    def map(
+        self,
+        task: Step[Concatenate[A, Q], ..., R],
+        items: list[A] | tuple[A, ...],
+        /,
+        *args: Q.args,
+        **kwargs: Q.kwargs,
+    ) -> list[R]: ...
+
+    @overload
+    def map(
+        self,
+        task: Callable[Concatenate[A, Q], R],
+        items: list[A] | tuple[A, ...],
+        /,
+        *args: Q.args,
+        **kwargs: Q.kwargs,
+    ) -> list[R]: ...
+
+    @overload
+    def map(
+        self,
+        task: Callable[Concatenate[Flow, A, ...], B],
+        items: list[A] | tuple[A, ...],
+        /,
+        *args: Any,
+        concurrency: int,
+        **kwargs: Any,
+    ) -> list[B]: ...
+
+    @overload
+    def map(
+        self,
+        task: Step[Concatenate[A, ...], ..., R],
+        items: list[A] | tuple[A, ...],
+        /,
+        *args: Any,
+        concurrency: int,
+        **kwargs: Any,
+    ) -> list[R]: ...
+
+    @overload
+    def map(
+        self,
+        task: Callable[Concatenate[A, ...], R],
+        items: list[A] | tuple[A, ...],
+        /,
+        *args: Any,
+        concurrency: int,
+        **kwargs: Any,
+    ) -> list[R]: ...
+
+    def map(
+        self, task: Any, items: Any, /, *args: Any, concurrency: Any = 10, **kwargs: Any
+    ) -> Any:
+        """Run *task* once for each element of a list; return a placeholder for the list of results.
+
+        The element is its first argument, and the results are in the order of the elements, None
+        for one that skipped itself.  *items* is an input, a result or a field of one: a list or a
+        tuple.  *concurrency* is how many elements are at work at the same time, forward and back.
+        *task* may be a plain function of a flow and an element, which adds several steps.  When an
+        element fails, no other is begun, and the run is undone.  Raises DefinitionError.
+        """
+        flow = Flow(self._builder)
+        return self._builder.map(task, items, args, kwargs, concurrency, self._options, flow)
+
 
 class Route(Generic[L]):
     """A choice between cases: what `flow.choose` returns."""
 
-    def __init__(self, builder: Waiter, router: str) -> None:
+    def __init__(self, builder: Mapper, router: str) -> None:
         self._builder, self._router = builder, router
 
     def case(self, *labels: L) -> AbstractContextManager[None]:
@@ -123,7 +210,7 @@ class FlowOptions(_Adding):
 class Flow(_Adding):
     """The first parameter of a saga's function, which adds steps with it."""
 
-    def __init__(self, builder: Waiter) -> None:
+    def __init__(self, builder: Mapper) -> None:
         super().__init__(builder, StepOptions())
 
     def options(

@@ -35,9 +35,19 @@ from celeriac.authoring.carried import write_carried
 from celeriac.authoring.codecs import ANYTHING, Codec
 from celeriac.authoring.forms import check_part, check_reader
 from celeriac.errors import DefinitionError, InputInvalid
-from celeriac.machine import Constant, DictOf, Expression, FirstOf, FromInput, FromStep, ListOf
+from celeriac.machine import (
+    Constant,
+    DictOf,
+    Expression,
+    FirstOf,
+    FromInput,
+    FromItem,
+    FromMap,
+    FromStep,
+    ListOf,
+)
 
-Source = FromInput | FromStep | FirstOf
+Source = FromInput | FromStep | FromItem | FromMap | FirstOf
 
 
 class Placeholder:
@@ -77,6 +87,10 @@ def _what(source: Source) -> str:
         return f"first of {', '.join(dict.fromkeys(steps_used(source)))}"
     if isinstance(source, FromStep):
         return f"result of {source.step}"
+    if isinstance(source, FromMap):
+        return f"results of {source.map}"
+    if isinstance(source, FromItem):
+        return f"element of {source.item}"
     return f"input {source.input}"
 
 
@@ -197,6 +211,8 @@ def steps_used(expression: Expression) -> Iterator[str]:
     """The steps whose results an expression needs."""
     if isinstance(expression, FromStep):
         yield expression.step
+    elif isinstance(expression, FromMap):
+        yield expression.map
     elif isinstance(expression, FirstOf):
         for each in expression.first:
             yield from steps_used(each)

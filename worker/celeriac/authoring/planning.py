@@ -18,11 +18,11 @@ from celeriac.authoring.calling import planning
 from celeriac.authoring.codecs import Codec
 from celeriac.authoring.compensations import Compensation
 from celeriac.authoring.flow import Flow
+from celeriac.authoring.mapping import Mapper
 from celeriac.authoring.options import SAGA, check_named, one_of, optional_ms, refuse_option
 from celeriac.authoring.placeholders import Placeholder
 from celeriac.authoring.signatures import Shape
 from celeriac.authoring.steps import Step, check_plain, is_celery_task
-from celeriac.authoring.waits import Waiter
 from celeriac.errors import DefinitionError, InputInvalid
 from celeriac.machine import CompensationOrder, FromInput, OnDeadline
 
@@ -75,7 +75,7 @@ def plan_saga(  # noqa: PLR0913 -- all that can be said of a saga
             "retention": optional_ms("retention", retention),
             "max_steps": None if max_steps is None else _whole("max_steps", max_steps),
         }
-        builder = Waiter(name, adopted_undos, look, define)
+        builder = Mapper(name, adopted_undos, look, define)
         planned = builder.close(head, shape, _run_once(function, builder, shape, name))
         if answers is not None:
             planned = replace(planned, answers=Codec(answers, "answers"))
@@ -138,7 +138,7 @@ def _check_default(shape: Shape, key: str, default: Any) -> None:
         raise DefinitionError(f"its default is not valid: {error}", parameter=key) from None
 
 
-def _run_once(function: Callable[..., Any], builder: Waiter, shape: Shape, name: str) -> Any:
+def _run_once(function: Callable[..., Any], builder: Mapper, shape: Shape, name: str) -> Any:
     values = {
         key: Placeholder(FromInput(input=key), each.annotation, builder, as_json=False)
         for key, each in shape.parameters.items()

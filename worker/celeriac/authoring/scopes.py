@@ -44,8 +44,8 @@ class Scoper(Builder):
         policy = {key: each for key, each in policy_of(task).items() if key in Undo.model_fields}
         undo = Undo(task=task.name, wants=tuple(values), **policy)
         guards = self.blocks.guards
-        self._nodes.append(Node(name=name, task=task.name, args=values, undo=undo, guards=guards))
-        self._steps[name] = task
+        self.nodes.append(Node(name=name, task=task.name, args=values, undo=undo, guards=guards))
+        self.steps[name] = task
         self._scopes[name] = region = self.blocks.scope("undone_by", before)
         return region
 

@@ -101,11 +101,11 @@ class Waiter(Chooser):
         return name
 
     def _add_wait(self, name: str, wait: Wait, given: StepOptions, annotation: Any) -> Placeholder:
-        after = self._placed(name, {}, given.after)
-        self._nodes.append(
+        after = self.placed(name, {}, given.after)
+        self.nodes.append(
             Node(name=name, task="", after=after, wait=wait, guards=self.blocks.guards)
         )
-        self._steps[name] = wait
+        self.steps[name] = wait
         return Placeholder(FromStep(step=name), annotation, self, as_json=False)
 
     def close(self, plan: Mapping[str, Any], shape: Shape, returned: Any) -> Planned:
@@ -120,7 +120,7 @@ class Waiter(Chooser):
 
     def _check_lengths(self, deadline: int) -> None:
         """Raise DefinitionError for a wait that the deadline would always end."""
-        for node in self._nodes:
+        for node in self.nodes:
             if node.wait and node.wait.timeout and node.wait.timeout > deadline:
                 raise DefinitionError(
                     f"waits for {node.wait.timeout / 1000:g} s, and the run has a deadline of "

@@ -125,7 +125,7 @@ class _Job(NamedTuple):
 def _jobs(facts: Facts) -> list[_Job]:
     found = {}
     for plan in facts.plans.values():
-        for node in plan.nodes:
+        for node in plan.run_by_workers:
             for phase in node.phases:
                 name, limit = node.task_of(phase), node.limit(phase)
                 job = _job(facts, name, limit / 1000 if limit is not None else None)

@@ -7,7 +7,7 @@ Its files, from the ground up::
 
     answers | archive | attempts | dispatching | failures | processes | store_time
     < changes | deaths | onward | retention
-    < attempt_work < engine
+    < attempt_work | expanding < engine
     < bodies | sweep | repair
 """
 
@@ -30,7 +30,8 @@ from celeriac.engine.bodies import (
 )
 from celeriac.engine.deaths import RENEWAL, has_ended
 from celeriac.engine.dispatching import Backlog, BrokerAway, Dispatcher
-from celeriac.engine.engine import Decided, Engine
+from celeriac.engine.engine import Engine
+from celeriac.engine.expanding import Decided
 from celeriac.engine.onward import Ahead, Ended
 from celeriac.engine.processes import this_process
 from celeriac.engine.repair import FAULTS, Repair, Repaired

@@ -108,7 +108,7 @@ class AttemptWork:
         ahead: Ahead | None,
     ) -> Attempt:
         plan = self.store.plan(delivery.run_id, delivery.plan)
-        node = plan.by_name.get(delivery.step)
+        node = plan.find(delivery.step)
         fields = payloads.wanted(node, delivery.phase) if node else ()
         if delivery.attempt > 1:
             fields += (payloads.again_field(delivery.step, delivery.phase),)
@@ -123,9 +123,17 @@ class AttemptWork:
             raise CommandRefused("stale", f"run {delivery.run_id!r} follows another plan")
         if task is not None and task != node.task_of(delivery.phase):
             raise CommandRefused("stale", f"{task} is not the task of {node.name!r}")
-        decided = _decided_claim(plan, found.run, command, found.now)
-        marks = self._marks(found.run, command, found.fields) if decided.events else {}
-        sent_at = found.run.step(node.name).lane(delivery.phase).at
+        run, decided = found.run, _decided_claim(plan, found.run, command, found.now)
+        # How many results a map has is known only now; once it has ended, they never change.
+        if run.steps.maps:
+            names = payloads.wanted(node, delivery.phase, run)
+            more = [name for name in names if name not in fields]
+            if more:
+                results = self.store.read(delivery.run_id, more).fields
+                found = found._replace(fields={**found.fields, **results})
+                fields = (*fields, *more)
+        marks = self._marks(run, command, found.fields) if decided.events else {}
+        sent_at = run.step(node.name).lane(delivery.phase).at
         arrival = Arrival(queue, sent_at) if queue else None
         self._commit(plan, found, command, decided, marks, arrival=arrival)
         return Attempt(
@@ -154,7 +162,7 @@ class AttemptWork:
             plan = self.store.plan(delivery.run_id, delivery.plan)
         except StoreError:
             plan = None
-        if plan is None or delivery.step not in plan.by_name:
+        if plan is None or plan.find(delivery.step) is None:
             return Refused(reason, "", "", delivery.phase)
         return Refused(reason, plan.saga, delivery.step, delivery.phase)
 
@@ -277,7 +285,7 @@ class AttemptWork:
         change = change_of(attempt.plan, found, both, fields, self.terms)
         fields_there = {**attempt.fields, **change.fields}
         known = attempt.known | change.fields.keys()
-        lacking = onward.lacks(known, self.observers.wants(claim.step, claim.phase))
+        lacking = onward.lacks(settled.run, known, self.observers.wants(claim.step, claim.phase))
         if lacking:
             fields_there |= self.store.read(attempt.run.id, lacking).fields
         granted = both.events[len(settled.events) :]

@@ -5,6 +5,7 @@ Owns: these two values.  Refuses to know: how one is granted (`engine`).
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, NamedTuple
 
 from celeriac.machine import may_stand
@@ -40,15 +41,18 @@ class Attempt(NamedTuple):
     read_at: float  # s, our clock at the claim
     known: frozenset[str] = frozenset()  # the fields that were read, also those that are not there
 
-    def arguments(self, typed: Callable[[str, str], str] | None = None) -> dict[str, str]:
+    def arguments(
+        self, typed: Callable[[str, str], str] | None = None, most: int = sys.maxsize
+    ) -> dict[str, str]:
         """The arguments by parameter name, as JSON text.
 
-        *typed* makes of a field and its text the text that is to be used.
+        *most* is how many bytes the results of a map may have, else PayloadTooLarge.  *typed* makes
+        of a field and its text the text that is to be used.
         """
         fields = self.fields
         if typed is not None:
             fields = {name: typed(name, text) for name, text in fields.items()}
-        return payloads.arguments(self.node, self.delivery.phase, fields, self.run)
+        return payloads.arguments(self.node, self.delivery.phase, fields, self.run, most)
 
     @property
     def undoes(self) -> dict[str, str]:

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 
 def as_recorded(_field: str, text: str) -> str:
-    """Return the text of a payload as it is: nothing is known of its type."""
+    """Return the text of a payload: nothing is known of its type."""
     return text
 
 
@@ -343,17 +343,17 @@ def _checked(work: Work, what: str, text: str) -> str:
 
 
 def _arguments(work: Work, context: StepContext) -> tuple[list[Any], dict[str, Any]]:
+    attempt, most = work.attempt, work.engine.terms.max_collected
     if not work.adopted:
-        texts = work.attempt.arguments()
-        load = work.shape.load
-        return work.shape.arguments(context, {key: load(key, text) for key, text in texts.items()})
-    d = work.attempt.delivery
-    again = work.attempt.fields.get(payloads.again_field(d.step, d.phase))
+        texts = attempt.arguments(most=most)
+        return work.shape.arguments(context, {k: work.shape.load(k, t) for k, t in texts.items()})
+    d = attempt.delivery
+    again = attempt.fields.get(payloads.again_field(d.step, d.phase))
     if again is not None:
         args, kwargs = read_carried(again)
         return args, kwargs
-    read = {key: read_carried(text) for key, text in work.attempt.arguments(work.typed).items()}
-    return work.shape.arguments(context, read, work.attempt.node.given_by_name(d.phase))
+    read = {key: read_carried(text) for key, text in attempt.arguments(work.typed, most).items()}
+    return work.shape.arguments(context, read, attempt.node.given_by_name(d.phase))
 
 
 def _again(work: Work, again: Again | None) -> str | None:

@@ -111,7 +111,7 @@ def _defaults(plan: Plan, events: Sequence[Event]) -> dict[str, str]:
     """What follows from signals that did not come: results in their place, and failures."""
     found = {}
     for event in events:
-        wait = plan.by_name[event.step].wait if event.data.get("why") == NO_SIGNAL else None
+        wait = plan.node(event.step).wait if event.data.get("why") == NO_SIGNAL else None
         if wait is None:
             continue
         if event.kind is EventKind.COMPLETED:
@@ -144,7 +144,7 @@ def _with_cause(
                 exclude_none=True
             )
         culprit = event.data.get("culprit")
-        waited = culprit and plan.by_name[culprit].wait
+        waited = culprit and plan.node(culprit).wait
         if culprit and not waited and not run.step(culprit).do.attempt:  # gave up, and never began
             extra[payloads.error_field(culprit, "do")] = _too_many(plan)
         if event.kind is EventKind.COMPENSATION_STARTED or culprit:

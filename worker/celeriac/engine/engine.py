@@ -10,11 +10,12 @@ Its contacts with the world are three, all given: the store, a clock, and the di
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from celeriac.engine.attempt_work import AttemptWork
 from celeriac.engine.changes import Arrival, Conflict, LeaseGuard, change_of
 from celeriac.engine.dispatching import BrokerAway, Dispatcher, reason_unsent
+from celeriac.engine.expanding import Decided, MapWork
 from celeriac.engine.store_time import StoreTime, steady
 from celeriac.errors import CommandRefused, RunNotFound, StoreUnavailable
 from celeriac.failure import class_name
@@ -52,15 +53,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Decided(NamedTuple):
-    """A command that was decided and committed."""
-
-    plan: Plan
-    transition: Transition
-    now: int  # ms, the store's clock
-
-
-class Engine(AttemptWork):
+class Engine(AttemptWork, MapWork):
     """The state machine, wired to a store."""
 
     def __init__(
@@ -211,6 +204,9 @@ class Engine(AttemptWork):
         soon as the message is sent.  A broker that is out of reach is no reason of one run.
         """
         for number, dispatch in enumerate(dispatches):
+            if plan.node(dispatch.step).map is not None:
+                self.go_on_with_map(dispatcher, run.id, dispatch)
+                continue
             try:
                 dispatcher.send(plan, run, (dispatch,), now)
             except BrokerAway as error:

@@ -61,16 +61,18 @@ def fields_ahead(plan: Plan, node: Node, phase: Phase, ahead: Ahead) -> Iterator
 def _likely(plan: Plan, node: Node, phase: Phase) -> Iterator[Node]:
     """The nodes that follow one by one, if all goes as usual."""
     if phase == "undo":
+        if node.name not in plan.by_name:
+            return  # which element comes next, is known when this one has ended
         nodes = plan.nodes if plan.compensation_order == "forward" else plan.nodes[::-1]
         yield from (each for each in nodes[nodes.index(node) + 1 :] if each.undo)
         return
-    yield from (plan.by_name[name] for name in steps_one_by_one(plan, node.name))
+    yield from (plan.node(name) for name in steps_one_by_one(plan, node.name))
 
 
-def needed(node: Node, phase: Phase) -> tuple[str, ...]:
+def needed(node: Node, phase: Phase, run: Run | None = None) -> tuple[str, ...]:
     """The payloads that a first attempt needs: no attempt before it has left anything."""
     left = payloads.beat_field(node.name, phase)
-    return tuple(name for name in payloads.wanted(node, phase) if name != left)
+    return tuple(name for name in payloads.wanted(node, phase, run) if name != left)
 
 
 @dataclass(slots=True)
@@ -96,7 +98,9 @@ class Onward:
         if len(first.dispatches) != 1 or self.ahead.left <= 0:
             return None
         (next_,) = first.dispatches
-        node = self.attempt.plan.by_name[next_.step]
+        node = self.attempt.plan.node(next_.step)
+        if node.map is not None:
+            return None  # no worker runs it
         # An attempt before it may have left a word for it, and those are not read here.
         if next_.attempt != 1 or next_.at > now or not node.runs_ahead(next_.phase):
             return None
@@ -114,11 +118,11 @@ class Onward:
         """
         self.attempt = self.attempt._replace(fields={}, known=frozenset())
 
-    def lacks(self, known: Collection[str], wanted: Collection[str]) -> tuple[str, ...]:
+    def lacks(self, run: Run, known: Collection[str], wanted: Collection[str]) -> tuple[str, ...]:
         """The payloads of what follows, and those *wanted* by observers, that were not read yet."""
         assert self.claim is not None
-        node = self.attempt.plan.by_name[self.claim.step]
-        names = (*needed(node, self.claim.phase), *wanted)
+        node = self.attempt.plan.node(self.claim.step)
+        names = (*needed(node, self.claim.phase, run), *wanted)
         return tuple(name for name in names if name not in known)
 
     def attempt_of(
@@ -133,7 +137,7 @@ class Onward:
         return self.attempt._replace(
             delivery=delivery,
             holder=self.claim.holder,
-            node=self.attempt.plan.by_name[step],
+            node=self.attempt.plan.node(step),
             run=run,
             fields=fields,
             known=known,

@@ -20,7 +20,7 @@ from celeriac.machine import AT_REST, RunStatus
 from celeriac.observing import clean, log
 from celeriac.store import Expired, Query, load_failure
 from celeriac.store.payloads import with_nulls
-from celeriac.views import failure_fields, hold_of, state_of
+from celeriac.views import failing_steps, failure_fields, hold_of, state_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
@@ -57,7 +57,9 @@ class Archivist(NamedTuple):
 
         Left out are those that are gone, and those whose plan was lost: nobody can read them.
         """
-        wanted = {run.id: None if self.payloads else failure_fields(run.steps) for run in runs}
+        wanted = {
+            run.id: None if self.payloads else failure_fields(failing_steps(run)) for run in runs
+        }
         found = self.store.read_all(wanted)
         plans = self.store.plans(runs)
         histories = self.store.histories(list(wanted))

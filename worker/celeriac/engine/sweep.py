@@ -243,7 +243,9 @@ class Sweep:
         has arrived; merely after it, if a worker has died that may have had it.  Where the broker
         cannot say, only much time can tell.
         """
-        node = plan.by_name[dispatch.step]
+        node = plan.node(dispatch.step)
+        if node.map:
+            return True  # no message stands for it: whoever should have counted its list did not
         backlog = self._backlog((node.task_of(dispatch.phase), node.queue_of(dispatch.phase)))
         if run.step(dispatch.step).unsent:
             return backlog is None or not backlog.away

@@ -5,8 +5,9 @@ servers, messages, payloads, and who asks.
 
 Its files, from the ground up::
 
-    expressions < plans < runs | events | policy < tables | timing < commands | schedule < moves
-        < draft < attempts | waits | operators < waiting < transitions
+    numbering < expressions < plans < steps < runs | events | policy < tables | timing < commands
+        < undoing < schedule < moves < draft < attempts | waits | operators | expansion < waiting
+        < transitions
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from celeriac.machine.commands import (
     Claim,
     Command,
     Complete,
+    Expand,
     Expire,
     Fail,
     Redispatch,
@@ -33,17 +35,22 @@ from celeriac.machine.expressions import (
     Expression,
     FirstOf,
     FromInput,
+    FromItem,
+    FromMap,
     FromStep,
     Frozen,
     ListOf,
+    bound,
 )
 from celeriac.machine.moves import apply, fold
+from celeriac.machine.numbering import EVERY, Instances, Ranges, instance_of, map_of, numbered
 from celeriac.machine.plans import (
     MAX_STEPS,
     Choice,
     CompensationOrder,
     Effect,
     Guard,
+    Map,
     Node,
     OnDeadline,
     OnUnknown,
@@ -67,22 +74,16 @@ from celeriac.machine.runs import (
     StepState,
     StepStatus,
 )
-from celeriac.machine.schedule import (
-    in_undo_order,
-    is_chosen,
-    may_stand,
-    one_by_one,
-    shown_step,
-    steps_one_by_one,
-    to_undo,
-)
+from celeriac.machine.schedule import is_chosen, one_by_one, shown_step, steps_one_by_one
 from celeriac.machine.tables import IllegalMove
 from celeriac.machine.timing import PATROL, SHORT_DELAY, dates, due, overdue, patrol, wake_at
 from celeriac.machine.transitions import Transition, followed, transition
+from celeriac.machine.undoing import in_undo_order, may_stand, to_undo
 from celeriac.machine.waits import MOST_UNTAKEN, NO_SIGNAL
 
 __all__ = [
     "AT_REST",
+    "EVERY",
     "KEEPS_DETAILS",
     "MAX_STEPS",
     "MOST_UNTAKEN",
@@ -105,16 +106,21 @@ __all__ = [
     "Effect",
     "Event",
     "EventKind",
+    "Expand",
     "Expire",
     "Expression",
     "Fail",
     "FirstOf",
     "FromInput",
+    "FromItem",
+    "FromMap",
     "FromStep",
     "Frozen",
     "Guard",
     "IllegalMove",
+    "Instances",
     "ListOf",
+    "Map",
     "Node",
     "OnDeadline",
     "OnUnknown",
@@ -122,6 +128,7 @@ __all__ = [
     "PhaseState",
     "PhaseStatus",
     "Plan",
+    "Ranges",
     "Received",
     "Redispatch",
     "Retry",
@@ -138,6 +145,7 @@ __all__ = [
     "Wait",
     "Wake",
     "apply",
+    "bound",
     "dates",
     "due",
     "duration_ms",
@@ -145,8 +153,11 @@ __all__ = [
     "fold",
     "followed",
     "in_undo_order",
+    "instance_of",
     "is_chosen",
+    "map_of",
     "may_stand",
+    "numbered",
     "one_by_one",
     "overdue",
     "patrol",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from celeriac.machine.draft import Draft, end_attempt, may_retry, out_of_time, retry_delay
 from celeriac.machine.events import EventKind
-from celeriac.machine.runs import PhaseState, PhaseStatus, Run, RunStatus
+from celeriac.machine.runs import REPORTED, PhaseState, PhaseStatus, Run, RunStatus
 from celeriac.machine.schedule import turned
 from celeriac.machine.timing import SHORT_DELAY
 
@@ -23,6 +23,8 @@ def claim(draft: Draft, command: Claim) -> None:
     """Grant an attempt to whoever asks, if it is its turn and nobody holds it."""
     lane = draft.lane(command.step, command.phase)
     _same_epoch(draft, command)
+    if draft.node(command.step).map is not None:
+        raise draft.refuse("not_due", f"{command.step!r} is a map: its elements are claimed")
     if _holds(lane, command) and lane.state is PhaseStatus.RUNNING and not draft.terminated:
         return  # granted already, the reply was lost
     if lane.state is PhaseStatus.DONE and command.attempt <= lane.attempt:
@@ -140,7 +142,8 @@ def _postponed(draft: Draft, lane: PhaseState, command: Fail) -> bool:
 
 
 def _holds(lane: PhaseState, command: Claim | Complete | Fail | CheckAttempt) -> bool:
-    return lane.attempt == command.attempt and lane.holder == command.holder != ""
+    mine = lane.holder == command.holder != "" or lane.holder == REPORTED
+    return lane.attempt == command.attempt and mine
 
 
 def _same_epoch(draft: Draft, command: Claim | Complete | Fail | CheckAttempt) -> None:
@@ -175,7 +178,11 @@ def _is_late(draft: Draft, lane: PhaseState, command: Complete | Fail) -> bool:
     """True for a report that comes after its attempt was given up, and was not noted yet."""
     if command.attempt > lane.attempt or command.attempt < 1:
         raise draft.refuse("stale", f"{command.step!r} has no attempt {command.attempt}")
-    if command.attempt == lane.attempt and lane.holder not in ("", command.holder):
+    if command.attempt == lane.attempt and lane.holder not in (
+        "",
+        REPORTED,
+        command.holder,
+    ):
         raise draft.refuse("stale", f"attempt {command.attempt} was granted to somebody else")
     if _holds(lane, command) and not (draft.terminated and lane.state is PhaseStatus.RUNNING):
         return False  # settled already, the reply was lost

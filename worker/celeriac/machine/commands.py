@@ -29,6 +29,21 @@ class Start:
 
 
 @dataclass(frozen=True, slots=True)
+class Expand:
+    """Record how many elements the list of a map has, whose turn has come.
+
+    `error` is the kind of failure if that cannot be: what should be a list is none, or is too long.
+    """
+
+    step: str
+    attempt: int
+    count: int
+    epoch: int = 1
+    error: str = ""
+    code: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Claim:
     """Take an attempt: it holds the step from now on, under its number as fencing token."""
 
@@ -219,6 +234,7 @@ class Skip:
 
 Command = (
     Start
+    | Expand
     | Claim
     | Complete
     | Fail

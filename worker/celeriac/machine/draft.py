@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from celeriac.errors import CommandRefused
 from celeriac.machine.events import Event, EventKind
 from celeriac.machine.moves import apply
+from celeriac.machine.numbering import instance_of
 from celeriac.machine.policy import attempts_left, delay_ms
 from celeriac.machine.runs import GAVE_UP, PhaseState, PhaseStatus, Run, RunStatus
 from celeriac.machine.schedule import outcome, past_pivot
@@ -70,14 +71,21 @@ class Draft:
         return self.run.status is RunStatus.TERMINATED
 
     def node(self, name: str) -> Node:
-        """The step of that name; raises CommandRefused if the saga has none."""
-        try:
-            return self.plan.by_name[name]
-        except KeyError:
-            known = ", ".join(self.plan.by_name)
-            raise CommandRefused(
-                "unknown_step", f"run {self.run.id!r} has no step {name!r}; it has: {known}"
-            ) from None
+        """The step of that name; raises CommandRefused if the saga, or a map of it, has none."""
+        found = self.plan.find(name)
+        instance = None if name in self.plan.by_name else instance_of(name)
+        if found is not None and instance is None:
+            return found
+        counted = self.run.steps.maps.get(instance.map) if instance else None
+        if found is not None and instance and counted and instance.number < counted.count:
+            return found
+        known = ", ".join(self.plan.by_name)
+        if found is not None and instance:
+            known = f"{counted.count} elements" if counted else "no elements yet"
+            known = f"{instance.map}, which has {known}"
+        raise CommandRefused(
+            "unknown_step", f"run {self.run.id!r} has no step {name!r}; it has: {known}"
+        )
 
     def lane(self, step: str, phase: Phase) -> PhaseState:
         """One direction of a step, as it stands now."""

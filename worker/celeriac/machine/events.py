@@ -23,6 +23,7 @@ class EventKind(StrEnum):
 
     STARTED = "started"
     DISPATCHED = "dispatched"
+    EXPANDED = "expanded"
     CLAIMED = "claimed"
     COMPLETED = "completed"
     FAILED = "failed"

@@ -1,7 +1,7 @@
-"""Where the value of an argument comes from: the input, a result, or a constant.
+"""Where the values come from that a step is given, and the result of a run.
 
-Owns: the kinds of expressions in a plan.  Refuses to know: plans, values, and how an expression is
-evaluated (`store.payloads`).
+Owns: the kinds of expressions, and what becomes of one for an element of a map.  Refuses to know:
+how they are written in a saga (`authoring`), and how they are evaluated (`store/payloads.py`).
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from celeriac.machine.numbering import map_of, numbered
 
 
 class Frozen(BaseModel):
@@ -29,6 +31,25 @@ class FromStep(Frozen):
 
     step: str = Field(description="name of the step in the plan")
     path: tuple[str | int, ...] = Field(default=(), description="keys to follow inside it")
+
+
+class FromItem(Frozen):
+    """An argument taken from the element of a map that an instance is for, or from inside it."""
+
+    item: str = Field(description="name of the map")
+    number: int = Field(default=-1, description="of the element, 0-based; -1: the instance's own")
+    of: Expression | None = Field(
+        default=None, description="the list, for a task that needs to know how that was written"
+    )
+    path: tuple[str | int, ...] = Field(default=(), description="keys to follow inside it")
+
+
+class FromMap(Frozen):
+    """An argument taken from the results of a map, a list in the order of its elements."""
+
+    map: str = Field(description="name of the map")
+    each: Expression = Field(description="what one element gives")
+    path: tuple[str | int, ...] = Field(default=(), description="keys to follow inside the list")
 
 
 class FirstOf(Frozen):
@@ -59,4 +80,23 @@ class DictOf(Frozen):
     entries: dict[str, Expression]
 
 
-Expression = FromInput | FromStep | FirstOf | Constant | ListOf | DictOf
+Expression = FromInput | FromStep | FromItem | FromMap | FirstOf | Constant | ListOf | DictOf
+
+
+def bound(value: Expression, node: str, number: int) -> Expression:
+    """An expression of a map's node, as it is for the element *number*."""
+    if isinstance(value, FromItem):
+        return value.model_copy(update={"number": number}) if value.item == node else value
+    if isinstance(value, FromStep):
+        if map_of(value.step) != node:
+            return value
+        return value.model_copy(update={"step": numbered(value.step, number)})
+    inner = {"first": FirstOf, "items": ListOf}
+    for name, kind in inner.items():
+        if isinstance(value, kind):
+            several = tuple(bound(each, node, number) for each in getattr(value, name))
+            return value.model_copy(update={name: several})
+    if isinstance(value, DictOf):
+        entries = {key: bound(each, node, number) for key, each in value.entries.items()}
+        return DictOf(entries=entries)
+    return value

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from celeriac.machine.events import Event, EventKind
+from celeriac.machine.numbering import Instances, instance_of
 from celeriac.machine.runs import (
     PhaseState,
     PhaseStatus,
@@ -102,8 +103,17 @@ def _dispatched(_plan: Plan, run: Run, event: Event) -> Run:
     return _move(run, event, at=event.at, sent=True, sends=again)
 
 
+def _expanded(plan: Plan, run: Run, event: Event) -> Run:
+    made = plan.by_name[event.step].map
+    assert made is not None  # or there is no such event
+    nodes = tuple(node.name for node in made.nodes)
+    run = _move(run, event, attempt=event.attempt, at=event.at, sent=False, sends=0)
+    counted = Instances[StepState](nodes, event.data["count"])
+    return changed(run, steps=run.steps.with_map(event.step, counted))
+
+
 def _claimed(plan: Plan, run: Run, event: Event) -> Run:
-    limit = plan.by_name[event.step].limit(event.phase)
+    limit = plan.node(event.step).limit(event.phase)
     step = run.step(event.step)
     lane = step.lane(event.phase)
     lane = _moved(
@@ -120,15 +130,26 @@ def _claimed(plan: Plan, run: Run, event: Event) -> Run:
         limit=event.at + limit + run.grace if limit else 0,
         begun=_begun(plan, lane, event),
     )
-    order, started = step.order, run.started_steps
-    if not order and event.phase == "do":
-        order = started = started + 1
-    step = changed(step, **{event.phase: lane}, order=order, blocked="")
-    return _put(run, event, step, started_steps=started)
+    placed = step.order or event.phase == "undo"
+    run, order = (run, step.order) if placed else _in_order(run, event.step)
+    return _put(run, event, changed(step, **{event.phase: lane}, order=order, blocked=""))
+
+
+def _in_order(run: Run, name: str) -> tuple[Run, int]:
+    """The place of a step among those that were started; all elements of a map have one place."""
+    instance = instance_of(name) if run.steps.maps else None
+    instances = run.steps.maps.get(instance.map) if instance else None
+    if instances and instances.order:
+        return run, instances.order
+    order = run.started_steps + 1
+    if instance and instances:
+        first = run.steps.with_map(instance.map, replace(instances, order=order))
+        run = changed(run, steps=first)
+    return changed(run, started_steps=order), order
 
 
 def _begun(plan: Plan, lane: PhaseState, event: Event) -> int:
-    limited = event.phase == "do" and plan.by_name[event.step].give_up_after is not None
+    limited = event.phase == "do" and plan.node(event.step).give_up_after is not None
     return lane.begun or (event.at if limited else 0)
 
 
@@ -178,6 +199,8 @@ def _signalled(_plan: Plan, run: Run, event: Event) -> Run:
 
 
 def _failed(plan: Plan, run: Run, event: Event) -> Run:
+    if plan.node(event.step).map:
+        return _move(run, event, "not counted", attempt=event.attempt, **_after_attempt(event))
     run = _move(run, event, _how(event), **_after_attempt(event))
     step = run.steps[event.step]
     if event.phase == "do" and event.data.get("effect") is not False:
@@ -215,7 +238,7 @@ def _delay_compensation(plan: Plan, run: Run, event: Event) -> Run:
     A barrier needs no such wait: what it has undone can take no effect any more.  But it knows a
     step by its own key, so that holds only for a step with an undo of its own.
     """
-    node = plan.by_name[event.step]
+    node = plan.node(event.step)
     if event.phase == "undo" or (node.effect == "barrier" and node.name not in plan.scope_of):
         return run
     return changed(run, compensate_not_before=max(run.compensate_not_before, event.at + run.grace))
@@ -289,7 +312,7 @@ def _retried(plan: Plan, run: Run, event: Event) -> Run:
     elif run.status is RunStatus.FAILED:
         run = _on(plan, run, event)
     lane = run.step(event.step).lane(event.phase)
-    wait = plan.by_name[event.step].wait
+    wait = plan.node(event.step).wait
     if wait is not None:  # it waits anew, for as long; its first budget is used up
         limit = wait.ends_at(event.at)
         return _move(run, event, "a wait", at=event.at, limit=limit, attempts_before_budget=1)
@@ -336,7 +359,7 @@ def _paused(_plan: Plan, run: Run, event: Event) -> Run:
 def _waits_longer(plan: Plan, run: Run, event: Event, stood: int) -> Run:
     """Time for which the run stood still does not count towards waits; dates are dates."""
     for name, step in run.steps.open.items():
-        lane, wait = step.do, plan.by_name[name].wait
+        lane, wait = step.do, plan.node(name).wait
         if lane.state is PhaseStatus.OPEN and lane.limit and not (wait and wait.until):
             later = changed(lane, at=lane.at + max(0, stood), limit=lane.limit + max(0, stood))
             run = _put_lane(run, replace(event, step=name, phase="do"), later)
@@ -380,6 +403,7 @@ def _finished(_plan: Plan, run: Run, event: Event) -> Run:
 
 _APPLY: dict[EventKind, Callable[[Plan, Run, Event], Run]] = {
     EventKind.DISPATCHED: _dispatched,
+    EventKind.EXPANDED: _expanded,
     EventKind.CLAIMED: _claimed,
     EventKind.COMPLETED: _completed,
     EventKind.FAILED: _failed,

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from celeriac.machine.events import EventKind
 from celeriac.machine.runs import PhaseStatus, RunStatus
-from celeriac.machine.schedule import in_undo_order, past_pivot, turned
+from celeriac.machine.schedule import past_pivot, turned
+from celeriac.machine.undoing import in_undo_order
 
 if TYPE_CHECKING:
     from celeriac.machine.commands import Cancel, Pause, Resume, RetryOwed, Skip, Terminate, Waive
@@ -127,6 +128,12 @@ def skip(draft: Draft, command: Skip) -> None:
         raise draft.refuse("at_rest", f"{command.step!r} is not what it waits for")
     if lane.state is PhaseStatus.DONE:
         raise draft.refuse("completed", f"{command.step!r} has its result, which never changes")
+    if lane.state is PhaseStatus.EXPANDED:
+        raise draft.refuse(
+            "at_work",
+            f"elements of {command.step!r} were begun: skip one of them, such as "
+            f"{command.step + '[0]'!r}",
+        )
     if lane.state is PhaseStatus.RUNNING:
         raise draft.refuse(
             "at_work", f"an attempt of {command.step!r} is running: skip the step once it has ended"

@@ -1,11 +1,9 @@
 """A saga, planned: its steps, where their arguments come from, and how each is undone.
 
 Owns: what a plan consists of, and its fingerprint.  Refuses to know: how it is made (`authoring`),
-where values come from (`expressions`), and what may happen to a run that follows it
-(`transitions`).
+where arguments come from (`expressions`), and what may happen to a run of it (`transitions`).
 
-Plans are Pydantic models, since they are stored, checked and shown.  Durations are integer
-milliseconds.
+Plans are Pydantic models: they are stored, checked and shown.  Durations are whole milliseconds.
 """
 
 from __future__ import annotations
@@ -17,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from celeriac.machine.expressions import Constant, Expression, Frozen
+from celeriac.machine.expressions import Constant, Expression, Frozen, bound
+from celeriac.machine.numbering import instance_of, map_of, numbered
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,6 +29,8 @@ CompensationOrder = Literal["reverse", "forward", "parallel", "graph"]
 OnDeadline = Literal["compensate", "alert"]
 Effect = Literal["keyed", "barrier", "none"]
 OnUnknown = Literal["retry", "compensate", "operator"]
+
+_MOST_MADE = 256  # instances that a plan remembers as nodes
 
 
 class RetryRule(Frozen):
@@ -118,6 +119,17 @@ class Wait(Frozen):
         return opened + self.timeout if self.timeout else 0
 
 
+class Map(Frozen):
+    """A node that is made again for each element of a list, when its turn comes.
+
+    The node itself is run by no worker: it waits until all of its elements have ended.
+    """
+
+    items: Expression = Field(description="the list")
+    nodes: tuple[Node, ...] = Field(description="the steps of an element: `ship[]`")
+    concurrency: int = Field(default=10, description="elements at work at the same time, at most")
+
+
 class Node(Frozen):
     """A step of a plan: a Celery task, its arguments, its policy and how it is undone.
 
@@ -150,6 +162,22 @@ class Node(Frozen):
     wait: Wait | None = Field(default=None, description="what it waits for, in place of a task")
     queue: str | None = Field(default=None, description="where it is sent; None: as its task says")
     priority: int | None = Field(default=None, description="of its messages; None: the task's")
+    map: Map | None = Field(default=None, description="it is made once for each element of a list")
+
+    def instance(self, number: int) -> Node:
+        """The node of a map as it is for one element."""
+        of = map_of(self.name)
+        return self.model_copy(
+            update={
+                "name": numbered(self.name, number),
+                "after": tuple(numbered(each, number) for each in self.after),
+                "args": {key: bound(each, of, number) for key, each in self.args.items()},
+                "guards": tuple(
+                    each.model_copy(update={"step": numbered(each.step, number)})
+                    for each in self.guards
+                ),
+            }
+        )
 
     @property
     def phases(self) -> tuple[Phase, ...]:
@@ -239,17 +267,64 @@ class Plan(Frozen):
         """For each step that can be undone, the node whose undo does it: mostly its own."""
         return {node.name: node.name for node in self.steps if node.undo} | self.scope_of
 
+    def undoer_of(self, name: str) -> str | None:
+        """What undoes a step, be it that of an element; None if nothing does."""
+        found = self.undoers.get(name)
+        node = None if found or name in self.by_name else self.find(name)
+        return name if node and node.undo else found
+
+    @cached_property
+    def by_pattern(self) -> dict[str, Node]:
+        """The nodes of maps, as they are before an element is known: `ship[]`."""
+        maps = (node.map for node in self.nodes if node.map)
+        return {each.name: each for made in maps for each in made.nodes}
+
+    @cached_property
+    def _made(self) -> dict[str, Node]:
+        return {}
+
+    def find(self, name: str) -> Node | None:
+        """The node of a name, be it that of an instance; None if there is none."""
+        found = self.by_name.get(name) or self._made.get(name)
+        if found is not None:
+            return found
+        instance = instance_of(name)
+        pattern = self.by_pattern.get(instance.node) if instance else None
+        if instance is None or pattern is None:
+            return None
+        if len(self._made) >= _MOST_MADE:
+            self._made.clear()
+        made = self._made[name] = pattern.instance(instance.number)
+        return made
+
+    def node(self, name: str) -> Node:
+        """The node of a name, be it that of an instance; KeyError if there is none."""
+        found = self.find(name)
+        if found is None:
+            raise KeyError(name)
+        return found
+
+    def following(self, name: str) -> tuple[Node, ...]:
+        """The steps that wait for a step; of one that is an instance, those of the same element."""
+        instance = None if name in self.followers else instance_of(name)
+        if instance is None:
+            return self.followers[name]
+        nodes = self.followers[instance.node]
+        return tuple(self.node(numbered(each.name, instance.number)) for each in nodes)
+
     @cached_property
     def followers(self) -> dict[str, tuple[Node, ...]]:
-        """For each step, the steps that wait for it."""
-        found: dict[str, list[Node]] = {node.name: [] for node in self.nodes}
-        for node in self.nodes:
+        """For each node, also of maps, the nodes that wait for it."""
+        found: dict[str, list[Node]] = {node.name: [] for node in self.all_nodes}
+        for node in self.all_nodes:
             for name in node.after:
                 found[name].append(node)
         return {name: tuple(nodes) for name, nodes in found.items()}
 
     def stands_alone(self, name: str) -> bool:
         """True if no other step may be at work at the same time as this one."""
+        if name not in self.by_name:
+            return False  # a step of an element of a map
         before, behind = {name}, {name}
         for node in reversed(self.steps):  # in a plan, what a step waits for comes before it
             before.update(node.after if node.name in before else ())
@@ -268,11 +343,23 @@ class Plan(Frozen):
         return self.max_steps or max(MAX_STEPS, len(self.steps))
 
     @cached_property
+    def all_nodes(self) -> tuple[Node, ...]:
+        """The nodes, each map followed by those that it is made of."""
+        return tuple(
+            each for node in self.nodes for each in (node, *(node.map.nodes if node.map else ()))
+        )
+
+    @cached_property
+    def run_by_workers(self) -> tuple[Node, ...]:
+        """The nodes whose tasks are sent to workers; those of maps as they are in each element."""
+        return tuple(node for node in self.all_nodes if node.map is None)
+
+    @cached_property
     def addresses(self) -> frozenset[tuple[str, str | None]]:
         """The tasks that its messages name, each with the queue that the saga names for it."""
         return frozenset(
             (node.task_of(phase), node.queue_of(phase))
-            for node in self.nodes
+            for node in self.run_by_workers
             for phase in node.phases
         )
 

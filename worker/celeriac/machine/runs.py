@@ -11,29 +11,44 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
+
+from celeriac.machine.numbering import instance_of
+from celeriac.machine.steps import (
+    AT_WORK,
+    CLAIMABLE,
+    GAVE_UP,
+    NOT_SENT,
+    PENDING,
+    REPORTED,
+    PhaseState,
+    PhaseStatus,
+    StepState,
+    StepStatus,
+    changed,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-    from celeriac.machine.plans import Phase
+    from celeriac.machine.numbering import Instances
 
-T = TypeVar("T", bound="PhaseState | StepState | Run")
-
-
-def changed(value: T, **changes: Any) -> T:
-    """Return *value* with some fields changed, as `dataclasses.replace` does, ten times as fast.
-
-    A transition makes a dozen of them, and `replace` sets each of some 20 fields anew; that is
-    also why these classes have no slots.
-    """
-    new = object.__new__(type(value))
-    new.__dict__.update(value.__dict__, **changes)
-    return new
-
-
-#: How the reason begins (`StepState.blocked`) if the message of a step could not be sent.
-NOT_SENT = "not sent: "
+__all__ = [  # a run is told of with its steps
+    "AT_REST",
+    "CLAIMABLE",
+    "GAVE_UP",
+    "NOT_SENT",
+    "PENDING",
+    "REPORTED",
+    "PhaseState",
+    "PhaseStatus",
+    "Run",
+    "RunStatus",
+    "StepState",
+    "StepStatus",
+    "Steps",
+    "changed",
+]
 
 
 class RunStatus(StrEnum):
@@ -59,140 +74,6 @@ AT_REST = frozenset(
 )
 
 
-class StepStatus(StrEnum):
-    """Where a step stands, over both directions; what people are shown."""
-
-    PENDING = "pending"
-    SCHEDULED = "scheduled"
-    RUNNING = "running"
-    RETRYING = "retrying"
-    WAITING = "waiting"
-    COMPLETED = "completed"
-    SKIPPED = "skipped"
-    FAILED = "failed"
-    UNKNOWN = "unknown"
-    COMPENSATING = "compensating"
-    COMPENSATED = "compensated"
-    COMPENSATION_FAILED = "compensation_failed"
-    WAIVED = "waived"
-
-
-class PhaseStatus(StrEnum):
-    """Where one direction of a step stands."""
-
-    IDLE = "idle"
-    SCHEDULED = "scheduled"
-    RUNNING = "running"
-    RETRYING = "retrying"
-    WAITING = "waiting"
-    OPEN = "open"  # of a wait: nobody is at it, until what it waits for is there
-    DONE = "done"
-    FAILED = "failed"
-    UNKNOWN = "unknown"
-    SKIPPED = "skipped"
-    WAIVED = "waived"
-
-    @property
-    def claimable(self) -> bool:
-        """True while the next attempt may be claimed, now or later."""
-        return self in CLAIMABLE
-
-
-#: A direction whose next attempt may be claimed, now or later.
-CLAIMABLE = frozenset({PhaseStatus.SCHEDULED, PhaseStatus.RETRYING, PhaseStatus.WAITING})
-_AT_WORK = (*CLAIMABLE, PhaseStatus.RUNNING)
-#: A direction that ended without success, and has no attempt left.
-GAVE_UP = frozenset({PhaseStatus.FAILED, PhaseStatus.UNKNOWN})
-
-_FORWARD = {
-    PhaseStatus.IDLE: StepStatus.PENDING,
-    PhaseStatus.SCHEDULED: StepStatus.SCHEDULED,
-    PhaseStatus.RUNNING: StepStatus.RUNNING,
-    PhaseStatus.RETRYING: StepStatus.RETRYING,
-    PhaseStatus.WAITING: StepStatus.WAITING,
-    PhaseStatus.OPEN: StepStatus.WAITING,
-    PhaseStatus.DONE: StepStatus.COMPLETED,
-    PhaseStatus.FAILED: StepStatus.FAILED,
-    PhaseStatus.UNKNOWN: StepStatus.UNKNOWN,
-    PhaseStatus.SKIPPED: StepStatus.SKIPPED,
-}
-_BACKWARD = {
-    PhaseStatus.SCHEDULED: StepStatus.COMPENSATING,
-    PhaseStatus.RUNNING: StepStatus.COMPENSATING,
-    PhaseStatus.RETRYING: StepStatus.COMPENSATING,
-    PhaseStatus.DONE: StepStatus.COMPENSATED,
-    PhaseStatus.FAILED: StepStatus.COMPENSATION_FAILED,
-    PhaseStatus.WAIVED: StepStatus.WAIVED,
-}
-
-
-@dataclass(frozen=True)
-class PhaseState:
-    """One direction of a step: its attempts, and the one that holds it now.
-
-    `attempt` counts claims and is the fencing token of the newest: it never goes down, so an
-    attempt with a smaller number is stale.
-    """
-
-    state: PhaseStatus = PhaseStatus.IDLE
-    attempt: int = 0
-    holder: str = ""  # nonce of the newest claim; empty once that attempt was given up as lost
-    at: int = 0  # scheduled, retrying: not before; otherwise since when
-    sent: bool = False  # a message for the next attempt is thought to be on its way
-    sends: int = 0  # how often it was sent again since it was last claimed
-    limit: int = 0  # running: when the attempt counts as timed out; waiting: until then; 0: never
-    attempts_before_budget: int = 0  # attempts made before the present budget began
-    recompensate: bool = False  # undo: a late effect arrived meanwhile, undo once more when settled
-    late: tuple[int, ...] = ()  # lost attempts that reported after all, each counted once
-    given_back: int = 0  # attempts of the present budget that were postponed, and count no more
-    begun: int = 0  # ms since the epoch: its first claim, if there is a limit to all its attempts
-    credited: int = 0  # waiting: ms of outage already added to the limit
-
-    @property
-    def attempts_in_budget(self) -> int:
-        """How many attempts the present budget has paid for."""
-        return self.attempt - self.attempts_before_budget - self.given_back
-
-
-@dataclass(frozen=True)
-class StepState:
-    """A step of a run, in both directions."""
-
-    do: PhaseState = PhaseState()
-    undo: PhaseState = PhaseState()
-    order: int = 0  # 1-based start order; 0 if never started
-    may_have_effect: bool = False  # an attempt may have taken effect; sticky (I6)
-    generation: int = 0  # how often its effect came back after it had been undone
-    blocked: str = ""  # why nobody can run it, or why its message cannot be sent
-    choice: str = ""  # what it answered, if others are guarded by that
-
-    @property
-    def unsent(self) -> bool:
-        """True if the message of its next attempt could not be sent."""
-        return self.blocked.startswith(NOT_SENT)
-
-    @property
-    def status(self) -> StepStatus:
-        """The status people are shown."""
-        return _BACKWARD.get(self.undo.state) or _FORWARD[self.do.state]
-
-    @property
-    def settled(self) -> bool:
-        """True if nothing is awaited of it, as long as its run does not turn round."""
-        if self.undo.state is PhaseStatus.IDLE:
-            ended = self.do.state in (PhaseStatus.DONE, PhaseStatus.SKIPPED)
-        else:
-            ended = self.undo.state in (PhaseStatus.DONE, PhaseStatus.WAIVED)
-        return ended and not self.blocked
-
-    def lane(self, phase: Phase) -> PhaseState:
-        """The lane of one direction."""
-        return self.do if phase == "do" else self.undo
-
-
-PENDING = StepState()
-
-
 class Steps(Mapping[str, StepState]):
     """The steps of a run that were ever touched, by name.
 
@@ -200,34 +81,102 @@ class Steps(Mapping[str, StepState]):
     stay in whatever form they were read in, until somebody asks for one by its name, or for all.
     """
 
-    __slots__ = ("open", "settled")
+    __slots__ = ("maps", "open", "settled")
 
     def __init__(
         self,
         known: Mapping[str, StepState] | None = None,
         settled: Mapping[str, StepState] | None = None,
+        maps: Mapping[str, Instances[StepState]] | None = None,
     ) -> None:
         """*known* are steps in any state; *settled* holds settled ones, if they are in no other."""
         #: All that are not settled, and those that have moved since the run was read.
         self.open: Mapping[str, StepState] = {} if known is None else known
         #: The others; a name that is in `open` as well means what it means there.
         self.settled: Mapping[str, StepState] = {} if settled is None else settled
+        #: The elements of each map whose list was counted; those that rest are only here.
+        self.maps: Mapping[str, Instances[StepState]] = {} if maps is None else maps
 
     def put(self, changed: Mapping[str, StepState]) -> Steps:
         """Return the steps with some *changed*, or added."""
-        return Steps({**self.open, **changed}, self.settled)
+        steps = self._woken(changed) if self.maps else self
+        return Steps({**steps.open, **changed}, steps.settled, steps.maps)
+
+    def _woken(self, names: Iterable[str]) -> Steps:
+        """The steps, with the elements that *names* belong to among those that are open."""
+        steps = self
+        for name in names:
+            found = None if name in steps.open else instance_of(name)
+            instances = steps.maps.get(found.map) if found else None
+            states = instances.of(found.number) if found and instances else None
+            if found and instances and states:
+                several = dict(zip(instances.names(found.number), states, strict=True))
+                maps = {**steps.maps, found.map: instances.without_resting(found.number)}
+                steps = Steps({**steps.open, **several}, steps.settled, maps)
+        return steps
+
+    def with_map(self, name: str, instances: Instances[StepState]) -> Steps:
+        """Return the steps with what is known of the elements of a map."""
+        return Steps(self.open, self.settled, {**self.maps, name: instances})
+
+    def rested(self, name: str) -> Steps:
+        """Return the steps, with the element that *name* belongs to told shortly, if it rests."""
+        found = instance_of(name) if self.maps else None
+        instances = self.maps.get(found.map) if found else None
+        if not (found and instances) or found.number >= instances.begun or name not in self.open:
+            return self
+        names = instances.names(found.number)
+        states = [self.open.get(each, PENDING) for each in names]
+        if not all(state.rests for state in states):
+            return self
+        others = {each: state for each, state in self.open.items() if each not in names}
+        told = instances.with_resting(found.number, tuple(state.resting for state in states))
+        return Steps(others, self.settled, {**self.maps, found.map: told})
+
+    @property
+    def made_once(self) -> int:
+        """How many steps there are beside those of the elements of maps."""
+        others = sum(map(self.is_element, self.open)) if self.maps else 0
+        return len(self.open) + len(self.settled) - self._twice - others
+
+    def is_element(self, name: str) -> bool:
+        """True if a step belongs to an element of a map."""
+        found = instance_of(name) if self.maps else None
+        return found is not None and found.map in self.maps
+
+    def told_apart(self) -> Iterator[tuple[str, StepState]]:
+        """All but the elements of maps that rest."""
+        yield from ((name, step) for name, step in self.settled.items() if name not in self.open)
+        yield from self.open.items()
 
     def __getitem__(self, name: str) -> StepState:
         found = self.open.get(name)
+        if found is None and self.maps:
+            instance = instance_of(name)
+            instances = self.maps.get(instance.map) if instance else None
+            found = instances.get(instance) if instance and instances else None
         return self.settled[name] if found is None else found
 
     def __iter__(self) -> Iterator[str]:
         yield from (name for name in self.settled if name not in self.open)
         yield from self.open
+        for instances in self.maps.values():
+            yield from (name for name, _ in instances.items())
 
     def __len__(self) -> int:
-        twice = sum(name in self.settled for name in self.open) if self.settled else 0
-        return len(self.open) + len(self.settled) - twice
+        resting = sum(each.resting * len(each.nodes) for each in self.maps.values())
+        return len(self.open) + len(self.settled) - self._twice + resting
+
+    @property
+    def _twice(self) -> int:
+        return sum(name in self.settled for name in self.open) if self.settled else 0
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Steps):
+            return NotImplemented
+        return self.maps == other.maps and dict(self.told_apart()) == dict(other.told_apart())
+
+    __hash__ = None  # type: ignore[assignment]  # as any mapping
 
     def __repr__(self) -> str:
         return f"Steps({dict(self)!r})"
@@ -276,6 +225,8 @@ class Run:
 
     def step(self, name: str) -> StepState:
         """The state of a step; steps that were never touched are not stored."""
+        if self.steps.maps:
+            return self.steps.get(name, PENDING)
         found = self.steps.open.get(name)
         return self.steps.settled.get(name, PENDING) if found is None else found
 
@@ -285,7 +236,7 @@ class Run:
         if self.status is not RunStatus.RUNNING:
             return False
         states = {step.do.state for step in self.steps.open.values()}
-        return PhaseStatus.OPEN in states and states.isdisjoint(_AT_WORK)
+        return PhaseStatus.OPEN in states and states.isdisjoint(AT_WORK)
 
     @property
     def shown(self) -> RunStatus:
@@ -305,8 +256,21 @@ class Run:
 
         Several branches may have given up; the one for which the run came to rest comes first.
         """
-        undone = tuple(n for n, s in self.steps.open.items() if s.undo.state is PhaseStatus.FAILED)
+        undone = tuple(self.undos_failed)
         if undone or self.why or self.status is RunStatus.TERMINATED:
             return undone
         stuck = [name for name, step in self.steps.open.items() if step.do.state in GAVE_UP]
         return tuple(sorted(stuck, key=lambda name: name != self.failed_step))
+
+    @property
+    def undos_failed(self) -> Iterator[str]:
+        """The steps whose undo has failed, and that wait for an operator."""
+        for name, step in self.steps.open.items():
+            if _undo_failed(step):
+                yield name
+        for instances in self.steps.maps.values():
+            yield from (name for name, _ in instances.those(_undo_failed))
+
+
+def _undo_failed(step: StepState) -> bool:
+    return step.undo.state is PhaseStatus.FAILED

@@ -1,15 +1,18 @@
 """What comes next in a run: the steps that are ready, the compensations whose turn it is.
 
-Owns: the order in which a saga is done and undone, when a run has turned round, is past its pivot,
-or has nothing left to do.  Refuses to know: which event makes it look (`moves` calls it after
-each), and when a message is sent (`timing`).
+Owns: the order in which a saga is done, which elements of a map are begun, when a run has turned
+round, is past its pivot, or has nothing left to do.  Refuses to know: what is undone next
+(`undoing`), which event makes it look (`moves` calls it after each), and when a message is sent
+(`timing`).
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from celeriac.machine.events import EventKind
+from celeriac.machine.numbering import instance_of, numbered
 from celeriac.machine.runs import (
     PhaseState,
     PhaseStatus,
@@ -20,6 +23,7 @@ from celeriac.machine.runs import (
     changed,
 )
 from celeriac.machine.tables import (
+    ALL_ENDED,
     NOT_CHOSEN,
     OPENS,
     SCHEDULING,
@@ -27,9 +31,10 @@ from celeriac.machine.tables import (
     TURN_COMES,
     TURN_GOES,
 )
+from celeriac.machine.undoing import live_forward, may_stand, to_undo, undo_turn
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from celeriac.machine.events import Event
     from celeriac.machine.plans import Node, Phase, Plan
@@ -42,6 +47,8 @@ def schedule(plan: Plan, run: Run, event: Event, *, goes_on: bool = False) -> Ru
 
     *goes_on*: the run was at rest until now, and what ended meanwhile has made nothing possible.
     """
+    steps = run.steps.rested(event.step) if event.step else run.steps
+    run = run if steps is run.steps else changed(run, steps=steps)
     if run.status is RunStatus.RUNNING:
         return _schedule_steps(plan, run, event, goes_on)
     if run.status is RunStatus.COMPENSATING:
@@ -61,15 +68,29 @@ def _schedule_steps(plan: Plan, run: Run, event: Event, goes_on: bool) -> Run:
         candidates: Iterable[Node] = plan.steps
     elif event.kind in (EventKind.COMPLETED, EventKind.SKIPPED):
         candidates = _following(plan, run, event.step)
+    elif event.kind is EventKind.EXPANDED:
+        candidates = ()
     else:
         return run
+    run = _take_turns(plan, run, candidates, event)
+    if run.steps.maps:
+        instance = None if event.step in plan.by_name else instance_of(event.step)
+        name = instance.map if instance else event.step
+        if name in run.steps.maps:
+            run = changed(run, steps=run.steps.rested(event.step))  # the rest of it was skipped
+            run = _go_on_with_map(plan, run, name, event)
+    return run
+
+
+def _take_turns(plan: Plan, run: Run, candidates: Iterable[Node], event: Event) -> Run:
+    """Schedule those of the *candidates* whose turn has come, or skip what was not chosen."""
     waiting = list(candidates)
     while waiting:
         node = waiting.pop(0)
         if not all(passed(plan, run, name) for name in node.after):
             continue  # its guards may be about what has not settled yet
         step, chosen = run.step(node.name), is_chosen(run, node)
-        begins = OPENS if node.wait else _whose_turn(plan, run)
+        begins = OPENS if node.wait else _whose_turn(plan, run, node.name)
         state = _turn("do", step.do, begins if chosen else NOT_CHOSEN)
         if state:
             sent = state is PhaseStatus.SCHEDULED
@@ -80,13 +101,43 @@ def _schedule_steps(plan: Plan, run: Run, event: Event, goes_on: bool) -> Run:
     return run
 
 
-def _whose_turn(plan: Plan, run: Run) -> str:
-    """Whether one more step may start."""
-    most, open_ = plan.most_steps, run.steps.open
-    if run.started_steps + len(open_) < most:
+def _whose_turn(plan: Plan, run: Run, name: str) -> str:
+    """Whether one more step may start; a map counts as one."""
+    most, steps = plan.most_steps, run.steps
+    if run.started_steps + len(steps.open) < most or steps.is_element(name):
         return TURN_COMES
-    begun = sum(not step.order and step.do.state.claimable for step in open_.values())
+    waiting = (n for n, s in steps.open.items() if not s.order and s.do.state.claimable)
+    begun = sum(not steps.is_element(each) for each in waiting)
     return TURN_COMES if run.started_steps + begun < most else TOO_MANY
+
+
+def _go_on_with_map(plan: Plan, run: Run, name: str, event: Event) -> Run:
+    """Begin the next elements of a map as far as there is room, or end it with its last one.
+
+    An element that gave up keeps its place until an operator has decided, so no more of them than
+    that ever stand open.
+    """
+    made, whole = plan.by_name[name].map, run.step(name)
+    if made is None or whole.do.state is not PhaseStatus.EXPANDED:
+        return run
+    instances = run.steps.maps[name]
+    while instances.begun < instances.count:
+        if instances.begun - instances.resting >= made.concurrency:
+            return run
+        number = instances.begun
+        begun = run.steps.with_map(name, replace(instances, begun=number + 1))
+        first = [plan.node(numbered(node.name, number)) for node in made.nodes if not node.after]
+        run = _take_turns(plan, changed(run, steps=begun), first, event)
+        # All of it may have been skipped beforehand, by an operator.
+        run = changed(run, steps=run.steps.rested(first[0].name))
+        instances = run.steps.maps[name]
+    if instances.resting < instances.count:
+        return run
+    state = _turn("do", whole.do, ALL_ENDED)
+    assert state is not None
+    lane = changed(whole.do, state=state, at=event.at)
+    run = changed(run, steps=run.steps.put({name: changed(whole, do=lane)}))
+    return _take_turns(plan, run, _following(plan, run, name), event)
 
 
 def is_chosen(run: Run, node: Node) -> bool:
@@ -98,7 +149,7 @@ def _following(plan: Plan, run: Run, name: str) -> Iterator[Node]:
     """The steps that wait for this one, or for one that does and was skipped beforehand."""
     seen, ahead = {name}, [name]
     while ahead:
-        for node in plan.followers[ahead.pop()]:
+        for node in plan.following(ahead.pop()):
             if node.name in seen:
                 continue
             seen.add(node.name)
@@ -117,7 +168,7 @@ def passed(plan: Plan, run: Run, name: str) -> bool:
         name = behind.pop()
         state = run.step(name).do.state
         if state is PhaseStatus.SKIPPED:
-            behind += [each for each in plan.by_name[name].after if each not in seen]
+            behind += [each for each in plan.node(name).after if each not in seen]
             seen.update(behind)
         elif state is not PhaseStatus.DONE:
             return False
@@ -135,7 +186,7 @@ def shown_step(plan: Plan, run: Run, name: str) -> StepStatus:
     if undone is not StepStatus.PENDING:
         return undone
     over = run.why or run.ended_by
-    never = over and step.status is StepStatus.PENDING and not plan.by_name[name].covers
+    never = over and step.status is StepStatus.PENDING and not plan.node(name).covers
     return StepStatus.SKIPPED if never else step.status
 
 
@@ -155,84 +206,27 @@ def _schedule_undo(plan: Plan, run: Run, event: Event) -> Run:
     return changed(run, steps=run.steps.put(steps)) if steps else run
 
 
-def live_forward(run: Run) -> bool:
-    """True while a forward attempt may still be at work: nothing is undone beside it (I7)."""
-    return any(step.do.state is PhaseStatus.RUNNING for step in run.steps.open.values())
-
-
-def to_undo(plan: Plan, run: Run) -> list[str]:
-    """The steps that need undoing and are not settled yet, in the order of the saga."""
-    settled = (PhaseStatus.DONE, PhaseStatus.FAILED, PhaseStatus.WAIVED)
-    stands = (name for name, step in run.steps.items() if may_stand(step) and name in plan.undoers)
-    names = dict.fromkeys(plan.undoers[name] for name in stands)  # a scope once for all its steps
-    return in_undo_order(
-        plan, run, [name for name in names if run.step(name).undo.state not in settled]
-    )
-
-
-def may_stand(step: StepState) -> bool:
-    """True if a step took effect, or may have."""
-    return step.may_have_effect or step.do.state is PhaseStatus.DONE
-
-
-def in_undo_order(plan: Plan, run: Run, names: list[str]) -> list[str]:
-    """The steps in the order in which the saga undoes them."""
-    backwards = plan.compensation_order != "forward"
-    return sorted(names, key=lambda name: _order(plan, run, name), reverse=backwards)
-
-
-def _order(plan: Plan, run: Run, name: str) -> int:
-    """When a step was started, as a number; a scope has the place of the first of its steps."""
-    covers = plan.by_name[name].covers
-    orders = (run.step(each).order for each in covers or (name,))
-    return min((order for order in orders if order), default=0)
-
-
-def undo_turn(plan: Plan, run: Run) -> list[str]:
-    """The steps whose compensation may be at work now."""
-    if live_forward(run):
-        return []
-    names = to_undo(plan, run)
-    if plan.compensation_order == "parallel":
-        return names
-    if plan.compensation_order == "graph":
-        later = _before(plan, names)
-        return [name for name in names if name not in later]
-    return names[:1]
-
-
-def _before(plan: Plan, names: Collection[str]) -> set[str]:
-    """What one of these waited for, directly or not: it is undone after it.
-
-    A scope stands for all its steps, which follow one another in the plan.
-    """
-    wanted, found, scope_of = set(names), set[str](), plan.scope_of
-    for node in reversed(plan.steps):  # in a plan, what a step waits for comes before it
-        name = scope_of.get(node.name, node.name)
-        if name in wanted or name in found:
-            before = (scope_of.get(each, each) for each in node.after)
-            found.update(each for each in before if each != name)
-    return found
-
-
 def one_by_one(plan: Plan, run: Run, name: str, phase: Phase) -> Iterator[str]:
     """The steps that follow a step one by one, in the direction of *phase*.
 
-    Forward, up to the next fork, join, choice or wait; backward, as far as there is something to
-    undo.
+    Forward, up to the next fork, join, choice, wait or map; backward, as far as there is something
+    to undo, up to the next map.
     """
     if phase == "do":
         yield from steps_one_by_one(plan, name)
     elif plan.compensation_order not in ("parallel", "graph"):
         names = to_undo(plan, run)
-        yield from names[names.index(name) + 1 :] if name in names else ()
+        for each in names[names.index(name) + 1 :] if name in names else ():
+            if plan.by_name[each].map:
+                return
+            yield each
 
 
 def steps_one_by_one(plan: Plan, name: str) -> Iterator[str]:
     """The steps that follow one after the other, up to the next fork, join, choice or wait."""
-    while True:
-        followers = plan.followers[name]
-        if len(followers) != 1 or len(followers[0].after) != 1 or plan.by_name[name].choice:
+    while plan.node(name).choice is None:
+        followers = plan.following(name)
+        if len(followers) != 1 or len(followers[0].after) != 1 or followers[0].map:
             return
         if followers[0].wait:
             return  # what comes behind it is sent by whoever ends the wait
@@ -257,7 +251,7 @@ def outcome(plan: Plan, run: Run) -> RunStatus | None:
     if run.status is RunStatus.RUNNING:
         return RunStatus.COMPLETED if _is_done(plan, run) else None
     if run.status is RunStatus.COMPENSATING and not live_forward(run) and not to_undo(plan, run):
-        owed = any(step.undo.state is PhaseStatus.FAILED for step in run.steps.open.values())
+        owed = next(run.undos_failed, None)
         return RunStatus.FAILED if owed else RunStatus.COMPENSATED
     return None
 
@@ -267,4 +261,4 @@ def _is_done(plan: Plan, run: Run) -> bool:
         return False
     if run.ended_by:
         return True
-    return len(run.steps) == len(plan.steps)  # counted last: it may take a look at all of them
+    return run.steps.made_once == len(plan.steps)  # counted last: it may take a look at all

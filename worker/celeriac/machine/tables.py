@@ -40,6 +40,9 @@ DO_MOVES: dict[tuple[PhaseStatus, EventKind, str], PhaseStatus] = {
     (_S.RUNNING, _E.POSTPONED, ""): _S.WAITING,
     (_S.WAITING, _E.DISPATCHED, ""): _S.SCHEDULED,
     (_S.WAITING, _E.CLAIMED, ""): _S.RUNNING,
+    # The list of a map was counted, or cannot be.  When all elements have ended, so has the map.
+    (_S.SCHEDULED, _E.EXPANDED, ""): _S.EXPANDED,
+    (_S.SCHEDULED, _E.FAILED, "not counted"): _S.FAILED,
     # A lost attempt reports its success after all, and no newer attempt holds the step.
     (_S.SCHEDULED, _E.COMPLETED, "late"): _S.DONE,
     (_S.RETRYING, _E.COMPLETED, "late"): _S.DONE,
@@ -109,6 +112,8 @@ NOT_CHOSEN = "its turn comes (not chosen)"
 TOO_MANY = "its turn comes (too many steps)"
 #: Its turn comes, and no worker runs it.
 OPENS = "its turn comes (it waits)"
+#: Each of its elements has ended.
+ALL_ENDED = "all elements have ended"
 
 #: (direction, state of the lane, whose turn it is) -> next state.  What an event to one step makes
 #: of the others; only a compensation loses its turn, to one that has to come before it.
@@ -117,6 +122,7 @@ SCHEDULING: dict[tuple[Phase, PhaseStatus, str], PhaseStatus] = {
     ("do", _S.IDLE, NOT_CHOSEN): _S.SKIPPED,
     ("do", _S.IDLE, TOO_MANY): _S.FAILED,
     ("do", _S.IDLE, OPENS): _S.OPEN,
+    ("do", _S.EXPANDED, ALL_ENDED): _S.DONE,
     ("undo", _S.IDLE, TURN_COMES): _S.SCHEDULED,
     ("undo", _S.SCHEDULED, TURN_GOES): _S.IDLE,
     ("undo", _S.RETRYING, TURN_GOES): _S.IDLE,

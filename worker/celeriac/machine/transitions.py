@@ -18,7 +18,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from celeriac.errors import RunConflict, RunExists
-from celeriac.machine import attempts, operators, waiting, waits
+from celeriac.machine import attempts, expansion, operators, waiting, waits
 from celeriac.machine.commands import (
     Block,
     Cancel,
@@ -26,6 +26,7 @@ from celeriac.machine.commands import (
     Claim,
     Command,
     Complete,
+    Expand,
     Expire,
     Fail,
     Pause,
@@ -134,6 +135,7 @@ def _may_restart(old: Run, command: Start) -> bool:
 
 
 _DECIDE: dict[type, Callable[[Draft, Any], None]] = {
+    Expand: expansion.expand,
     Claim: attempts.claim,
     Complete: attempts.complete,
     Fail: attempts.fail,

@@ -7,7 +7,8 @@ is a list of values in a fixed order, without what has its default at the end, w
 were never touched and without the id, which is the key it is kept under.  It begins with its stamp,
 so that two heads can be told apart by their first characters.  Times count from the start of the
 run.  Each step that is settled has a line of its own, which is carried along as it is: what a step
-costs does not grow with the number of those before it.
+costs does not grow with the number of those before it.  The elements of a map that rest are in the
+first line, as ranges of numbers, since most of them look alike.
 
 New fields may only be added at an end; a head that is longer than this version knows is refused,
 since writing it back would lose what a newer version has put there.
@@ -25,9 +26,11 @@ from pydantic import ValidationError
 
 from celeriac.errors import StoreError
 from celeriac.machine import (
+    Instances,
     PhaseState,
     PhaseStatus,
     Plan,
+    Ranges,
     Received,
     Run,
     RunStatus,
@@ -43,7 +46,7 @@ RUN_FIELDS = (
     *("version", "epoch", "started_at", "saga", "plan", "status", "grace"),
     *("changed_at", "started_steps", "steps", "digest", "starter", "deadline", "ended_at"),
     *("why", "failed_step", "reason", "tags", "compensate_not_before", "credited", "overdue"),
-    *("paused", "ended_by", "series", "signals"),
+    *("paused", "ended_by", "series", "signals", "maps"),
 )
 STEP_FIELDS = ("order", "do", "may_have_effect", "undo", "generation", "blocked", "choice")
 LANE_FIELDS = (
@@ -62,10 +65,12 @@ _TIMES = [
 _LANE_TIMES = [LANE_FIELDS.index(name) for name in ("at", "limit", "begun")]
 _LATE = LANE_FIELDS.index("late")
 
-_run_values = attrgetter(*RUN_FIELDS)
+_MAPS = RUN_FIELDS.index("maps")
+
+_run_values = attrgetter(*RUN_FIELDS[:_MAPS])
 _step_values = attrgetter(*STEP_FIELDS)
 _lane_values = attrgetter(*LANE_FIELDS)
-_RUN_DEFAULTS = _run_values(Run("", "", "", RunStatus.RUNNING, 0, 0))
+_RUN_DEFAULTS = (*_run_values(Run("", "", "", RunStatus.RUNNING, 0, 0)), {})
 _STEP_DEFAULTS: list[Any] = [0, (), False, (), 0, "", ""]
 _LANE_DEFAULTS = _lane_values(PhaseState())
 
@@ -91,11 +96,11 @@ def stamp(run: Run | None) -> str:
 def dump_run(run: Run) -> str:
     """Return the head of *run*."""
     start = run.started_at
-    row = list(_run_values(run))
+    row = [*_run_values(run), {name: _map_row(run, each) for name, each in run.steps.maps.items()}]
     rows: dict[str, list[Any]] = {}
     settled: dict[str, StepState] = {}
     for name, step in run.steps.open.items():
-        if step.settled:
+        if step.settled and not run.steps.is_element(name):
             settled[name] = step
         else:
             rows[name] = _step_row(step, start)
@@ -153,7 +158,8 @@ def _run(run_id: str, row: list[Any], lines: str) -> Run:
     found = dict(zip(RUN_FIELDS, row, strict=False))
     found["status"] = _RUN_STATUSES[found["status"]]
     steps = {name: _step(step, start) for name, step in found.get("steps", {}).items()}
-    found["steps"] = Steps(steps, _Lines(run_id, lines, start) if lines else None)
+    maps = {name: _map(each, start) for name, each in found.pop("maps", {}).items()}
+    found["steps"] = Steps(steps, _Lines(run_id, lines, start) if lines else None, maps)
     if "tags" in found:
         found["tags"] = tuple([(name, value) for name, value in found["tags"]])
     if "series" in found:
@@ -161,6 +167,23 @@ def _run(run_id: str, row: list[Any], lines: str) -> Run:
     if "signals" in found:
         found["signals"] = tuple([Received(*each) for each in found["signals"]])
     return Run(id=run_id, **found)
+
+
+def _map_row(run: Run, found: Instances[StepState]) -> list[Any]:
+    alike = [
+        [[_step_row(each, run.started_at) for each in states], numbers.bounds]
+        for states, numbers in found.alike
+    ]
+    return [found.nodes, found.count, found.begun, found.order, alike]
+
+
+def _map(row: list[Any], start: int) -> Instances[StepState]:
+    nodes, count, begun, order, alike = row
+    told = (
+        (tuple([_step(each, start) for each in states]), Ranges(tuple(bounds)))
+        for states, bounds in alike
+    )
+    return Instances(tuple(nodes), count, begun, order, tuple(told))
 
 
 class _Lines(Mapping[str, StepState]):

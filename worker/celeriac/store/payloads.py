@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING, Any
+import sys
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from celeriac.errors import OutputInvalid, PayloadTooLarge, SagaError
 from celeriac.failure import Failure
@@ -19,20 +20,25 @@ from celeriac.machine import (
     Expression,
     FirstOf,
     FromInput,
+    FromItem,
+    FromMap,
     FromStep,
     ListOf,
     Node,
     Phase,
     PhaseStatus,
     Plan,
+    bound,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from celeriac.machine import Run
 
 NULL = "null"
+#: How many elements of a map's list are kept in one field: an attempt reads one of these.
+_CHUNK = 32
 _OUTPUT = "out:"
 #: The failure that made the run turn round.
 CAUSE = "cause"
@@ -63,7 +69,8 @@ def worth_keeping(fields: Mapping[str, str]) -> dict[str, str]:
 
 def with_nulls(run: Run, fields: Mapping[str, str]) -> dict[str, str]:
     """All payloads of a run, with the results that were not worth keeping."""
-    done = (name for name, step in run.steps.items() if step.do.state is PhaseStatus.DONE)
+    steps = ((name, each) for name, each in run.steps.items() if name not in run.steps.maps)
+    done = (name for name, step in steps if step.do.state is PhaseStatus.DONE)
     return {**{output_field(name): NULL for name in done}, **fields}
 
 
@@ -97,45 +104,88 @@ def signal_key(given: str) -> str:
     return hashlib.blake2b(given.encode(), digest_size=8).hexdigest()
 
 
-def fields_of(expression: Expression) -> Iterator[str]:
-    """The payload fields an expression needs."""
+def item_field(name: str, number: int) -> str:
+    """The field that holds one element of a map's list, and those beside it."""
+    return f"item:{name}:{number // _CHUNK}"
+
+
+def item_fields(name: str, items: Sequence[Any]) -> dict[str, str]:
+    """The list of a map, as it is kept: some elements to a field."""
+    starts = range(0, len(items), _CHUNK)
+    return {item_field(name, n): json.dumps(items[n : n + _CHUNK]) for n in starts}
+
+
+def fields_of(expression: Expression, run: Run | None = None) -> Iterator[str]:
+    """The payload fields an expression needs; those of a map's results only if *run* is given."""
     if isinstance(expression, FromInput):
         yield input_field(expression.input)
     elif isinstance(expression, FromStep):
         yield output_field(expression.step)
-    elif isinstance(expression, FirstOf):
-        for item in expression.first:
-            yield from fields_of(item)
-    elif isinstance(expression, ListOf):
-        for item in expression.items:
-            yield from fields_of(item)
-    elif isinstance(expression, DictOf):
-        for item in expression.entries.values():
-            yield from fields_of(item)
+    elif isinstance(expression, FromItem) and expression.of is None:
+        yield item_field(expression.item, expression.number)
+    else:
+        if isinstance(expression, FromMap):
+            yield output_field(expression.map)
+        for each in _inside(expression, run):
+            yield from fields_of(each, run)
 
 
-def wanted(node: Node, phase: Phase) -> tuple[str, ...]:
-    """The payload fields that an attempt of *node* needs."""
+def _inside(expression: Expression, run: Run | None) -> Iterable[Expression]:
+    """The expressions that an expression is made of."""
+    if isinstance(expression, FromMap):
+        return _elements(expression, run)
+    if isinstance(expression, FirstOf):
+        return expression.first
+    if isinstance(expression, ListOf):
+        return expression.items
+    if isinstance(expression, DictOf):
+        return expression.entries.values()
+    return (expression.of,) if isinstance(expression, FromItem) and expression.of else ()
+
+
+def _elements(expression: FromMap, run: Run | None) -> Iterator[Expression]:
+    """What each element of a map gives."""
+    counted = run.steps.maps.get(expression.map) if run else None
+    for number in range(counted.count if counted else 0):
+        yield bound(expression.each, expression.map, number)
+
+
+def wanted(node: Node, phase: Phase, run: Run | None = None) -> tuple[str, ...]:
+    """The payload fields that an attempt of *node* needs; of maps' results, if *run* is given."""
     found = {beat_field(node.name, phase): None}
     for name, expression in node.args.items():
         if phase == "do" or (node.undo and name in node.undo.wants):
-            found.update(dict.fromkeys(fields_of(expression)))
+            found.update(dict.fromkeys(fields_of(expression, run)))
     if phase == "undo" and node.undo:
         found.update({output_field(node.name): None} if "result" in node.undo.wants else {})
         found.update({CAUSE: None} if "error" in node.undo.wants else {})
     return tuple(found)
 
 
-def arguments(node: Node, phase: Phase, fields: Mapping[str, str], run: Run) -> dict[str, str]:
-    """The arguments of an attempt of *run* by parameter name, as JSON text."""
+class Reader(NamedTuple):
+    """Who is given a value: what is said of it if that is too large."""
+
+    name: str
+    most: int  # bytes of a list of results
+
+
+def arguments(
+    node: Node, phase: Phase, fields: Mapping[str, str], run: Run, most: int = sys.maxsize
+) -> dict[str, str]:
+    """The arguments of an attempt of *run* by parameter name, as JSON text.
+
+    Raises PayloadTooLarge if the results of a map take more than *most* bytes.
+    """
+    reader = Reader(node.name, most)
     if phase == "do":
-        return {name: resolve(expression, fields, run) for name, expression in node.args.items()}
+        args = node.args.items()
+        return {name: resolve(expression, fields, run, reader) for name, expression in args}
     assert node.undo is not None
     found = {}
     for name in node.undo.wants:
         # A forward parameter comes first: a step may well have one that is called `error`.
         if name in node.args:
-            found[name] = resolve(node.args[name], fields, run)
+            found[name] = resolve(node.args[name], fields, run, reader)
         elif name == "result":
             found[name] = fields.get(output_field(node.name), NULL)
         elif name == "error":
@@ -143,26 +193,68 @@ def arguments(node: Node, phase: Phase, fields: Mapping[str, str], run: Run) -> 
     return found
 
 
-def resolve(expression: Expression, fields: Mapping[str, str], run: Run) -> str:
+_ANYBODY = Reader("", sys.maxsize)
+
+
+def resolve(
+    expression: Expression, fields: Mapping[str, str], run: Run, reader: Reader = _ANYBODY
+) -> str:
     """The value of an expression in *run* as JSON text; a payload that is not there is null."""
     if isinstance(expression, Constant):
         return json.dumps(expression.value)
     if isinstance(expression, ListOf):
-        return "[" + ",".join(resolve(item, fields, run) for item in expression.items) + "]"
+        items = expression.items
+        return "[" + ",".join(resolve(item, fields, run, reader) for item in items) + "]"
     if isinstance(expression, DictOf):
         entries = expression.entries.items()
-        pairs = (f"{json.dumps(key)}:{resolve(each, fields, run)}" for key, each in entries)
+        pairs = (f"{json.dumps(key)}:{resolve(each, fields, run, reader)}" for key, each in entries)
         return "{" + ",".join(pairs) + "}"
     if isinstance(expression, FirstOf):
         found = next((each for each in expression.first if _exists(each, fields, run)), None)
-        text = NULL if found is None else resolve(found, fields, run)
+        text = NULL if found is None else resolve(found, fields, run, reader)
+    elif isinstance(expression, FromMap):
+        text = _collected(expression, fields, run, reader)
+    elif isinstance(expression, FromItem):
+        return _item(expression, fields, run, reader)
     else:
         text = fields.get(next(fields_of(expression)), NULL)
     return _follow(text, expression.path) if expression.path else text
 
 
+def _item(expression: FromItem, fields: Mapping[str, str], run: Run, reader: Reader) -> str:
+    """The element of a map, or what is inside of it."""
+    if expression.of is not None:
+        text, place = resolve(expression.of, fields, run, reader), expression.number
+    else:
+        text = fields.get(item_field(expression.item, expression.number), "[]")
+        place = expression.number % _CHUNK
+    return _follow(text, (place, *expression.path))
+
+
+def _collected(expression: FromMap, fields: Mapping[str, str], run: Run, reader: Reader) -> str:
+    """The results of a map, in the order of its elements: put together here, and never stored."""
+    given = fields.get(output_field(expression.map))  # by an operator, who skipped all of it
+    if given is not None or expression.map not in run.steps.maps:
+        return given or NULL
+    texts, size = list[str](), 2
+    for each in _elements(expression, run):
+        texts.append(resolve(each, fields, run, reader))
+        size += len(texts[-1].encode()) + 1
+        if size > reader.most:
+            what = (
+                f"the list of results of the map {expression.map}, up to element {len(texts) - 1}"
+            )
+            raise PayloadTooLarge(
+                f"{what}, for {reader.name}", size, reader.most, "saga_max_collected"
+            )
+    return "[" + ",".join(texts) + "]"
+
+
 def _exists(expression: Expression, fields: Mapping[str, str], run: Run) -> bool:
     """True unless it is the result of a step that has none: it was skipped."""
+    if isinstance(expression, FromMap):
+        done = run.step(expression.map).do.state is PhaseStatus.DONE
+        return done or output_field(expression.map) in fields
     if not isinstance(expression, FromStep):
         return True
     done = run.step(expression.step).do.state is PhaseStatus.DONE
@@ -203,12 +295,12 @@ def choice_of(node: Node, output: str, wrong: type[SagaError]) -> str:
 
 def result_fields(plan: Plan, run: Run) -> tuple[str, ...]:
     """The payload fields that the result of a run needs."""
-    return (RESULT,) if run.ended_by else tuple(dict.fromkeys(fields_of(plan.result)))
+    return (RESULT,) if run.ended_by else tuple(dict.fromkeys(fields_of(plan.result, run)))
 
 
-def result_of(plan: Plan, run: Run, fields: Mapping[str, str]) -> str:
+def result_of(plan: Plan, run: Run, fields: Mapping[str, str], reader: Reader = _ANYBODY) -> str:
     """The result of a run that completed, as JSON text."""
-    return fields.get(RESULT, NULL) if run.ended_by else resolve(plan.result, fields, run)
+    return fields.get(RESULT, NULL) if run.ended_by else resolve(plan.result, fields, run, reader)
 
 
 def checked(what: str, text: str, limit: int) -> str:

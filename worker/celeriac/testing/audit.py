@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from celeriac.machine import EventKind
+from celeriac.machine import EventKind, numbered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -44,7 +44,8 @@ class _Book:
         self.untaken: dict[str, str] = {}  # signals that no wait has taken yet: name, by key
         self.maybe: set[str] = set()  # an attempt may have had its effect
         self.settled: set[str] = set()  # undone, waived, or given up
-        self.order: list[str] = []  # steps in the order of their first claim
+        self.order: list[str] = []  # steps in the order of their first claim; a map is one of them
+        self.counted: dict[str, int] = {}  # how many elements a map has
         self.turned = False
         self.over = False  # a step has ended the run
 
@@ -64,19 +65,48 @@ class _Book:
         lane = (event.step, event.phase)
         if lane in self.at_work:
             self._breaks("I3", event, f"is claimed beside #{self.at_work[lane]}")
-        node = self.plan.by_name[event.step]
+        node = self.plan.node(event.step)
         if event.phase == "do":
             self._may_do(event, node)
         else:
             self._may_undo(event)
         self.at_work[lane] = event.attempt
+        self._side_by_side(event)
         self.claims[lane] += 1
         most = node.policy(event.phase).max_attempts
         only_forward = event.phase == "do" and self.plan.pivot in self.done | self.skipped
         if most is not None and self.claims[lane] > most and not only_forward:
             self._breaks("L3", event, f"is one more than the {most} it may have")
 
+    def _side_by_side(self, event: Event) -> None:
+        """No more elements of a map are at work than it says."""
+        whole = _unit(event.step)
+        if whole not in self.counted:
+            return
+        numbers = {step.partition("]")[0] for step, _ in self.at_work if _unit(step) == whole}
+        made = self.plan.by_name[whole].map
+        if made and len(numbers) > made.concurrency:
+            self._breaks("I18", event, f"is one element more than the {made.concurrency} at a time")
+
+    def counts(self, event: Event) -> None:
+        """It is known how many elements a map has."""
+        node = self.plan.by_name[event.step]
+        if event.step in self.counted:
+            self._breaks("I18", event, "is counted a second time")
+        self._in_turn(event, node)
+        self.counted[event.step] = event.data["count"]
+
     def _may_do(self, event: Event, node: Node) -> None:
+        whole = _unit(event.step)
+        if whole != event.step:
+            number = int(event.step[len(whole) + 1 :].partition("]")[0])
+            if number >= self.counted.get(whole, 0):
+                self._breaks("I18", event, f"is no element of {whole}")
+        self._in_turn(event, node)
+        if whole not in self.order:
+            self.order.append(whole)
+
+    def _in_turn(self, event: Event, node: Node) -> None:
         if self.turned:
             self._breaks("I8", event, "goes forward in a run that has turned round")
         if self.over:
@@ -87,16 +117,20 @@ class _Book:
         missing = {name for name in node.after if not self._passed(name)}
         if missing:
             self._breaks("I8", event, f"comes before {', '.join(sorted(missing))} completed")
-        if event.step not in self.order:
-            self.order.append(event.step)
 
     def _passed(self, name: str) -> bool:
         """True if nobody need wait for a step any more."""
+        if name in self.counted:
+            nodes = self.plan.by_name[name].map
+            assert nodes is not None
+            names = [node.name for node in nodes.nodes]
+            elements = range(self.counted[name])
+            return all(self._passed(numbered(each, n)) for n in elements for each in names)
         return name in self.done or name in self.skipped or not self._is_chosen(name)
 
     def _is_chosen(self, name: str) -> bool:
         """False if the choice that a step depends on was made, and is another, or is none."""
-        guards = self.plan.by_name[name].guards
+        guards = self.plan.node(name).guards
         return all(
             guard.holds(self.chosen[guard.step])
             if guard.step in self.chosen
@@ -116,10 +150,10 @@ class _Book:
 
     def _before(self, step: str) -> list[str]:
         """The steps that must have been undone before *step* is, and were not."""
-        places = self._places()
+        step, places = _unit(step), self._places()
         if self.plan.compensation_order == "parallel" or step not in places:
             return []
-        others = self._to_undo() - {step}
+        others = {_unit(name) for name in self._to_undo()} - {step}
         if self.plan.compensation_order == "graph":
             return sorted(self._behind(step) & others)
         forward = self.plan.compensation_order == "forward"
@@ -142,9 +176,8 @@ class _Book:
         return {self.plan.scope_of.get(name, name) for name in found - inside}
 
     def _to_undo(self) -> set[str]:
-        undoers = self.plan.undoers
-        wanted = {undoers[name] for name in self.done | self.maybe if name in undoers}
-        return wanted - self.settled
+        wanted = {self.plan.undoer_of(name) for name in self.done | self.maybe}
+        return {name for name in wanted if name} - self.settled
 
     def completed(self, event: Event) -> None:
         """An attempt succeeded, perhaps late."""
@@ -155,6 +188,8 @@ class _Book:
 
     def failed(self, event: Event) -> None:
         """An attempt failed, or nobody knows what became of it."""
+        if self.plan.node(event.step).map:
+            return  # its list could not be counted, which takes no attempt
         self._ended(event)
         if event.phase == "do" and event.data.get("effect") is not False:
             self.maybe.add(event.step)
@@ -187,7 +222,7 @@ class _Book:
             self._breaks("I20", event, "takes a signal that is not there for it")
 
     def _ended(self, event: Event) -> None:
-        wait = self.plan.by_name[event.step].wait
+        wait = self.plan.node(event.step).wait
         if wait is not None:
             self._waited(event, wait.signal)
             return
@@ -240,8 +275,14 @@ class _Book:
         self._begin()
 
 
+def _unit(step: str) -> str:
+    """What stands for a step in an order: the map, for a step of one of its elements."""
+    return step.partition("[")[0]
+
+
 _READ: dict[EventKind, Callable[[_Book, Event], None]] = {
     EventKind.STARTED: _Book.started,
+    EventKind.EXPANDED: _Book.counts,
     EventKind.CLAIMED: _Book.claimed,
     EventKind.COMPLETED: _Book.completed,
     EventKind.FAILED: _Book.failed,

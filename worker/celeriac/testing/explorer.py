@@ -268,7 +268,7 @@ class _Exploration:
 
     def _by_design(self, step: str, failure: Failure) -> bool:
         """True if an operator is to look at what became of the undo, as the step says."""
-        node = self._saga.planned.plan.by_name[step]
+        node = self._saga.planned.plan.node(step)
         return node.on_unknown == "operator" and failure.code in ("lost", "timeout")
 
     def _checked(self, run: LabRun[Any]) -> Wrong | None:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from celeriac.errors import InputInvalid
+from celeriac.machine import instance_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -109,7 +110,8 @@ def checked_point(name: str, steps: Collection[str]) -> str:
 
 def checked_who(who: str, steps: Collection[str]) -> str:
     """Return the name of a step or of its compensation; raise InputInvalid for any other."""
-    if who.removeprefix(UNDO) not in steps:
+    instance = instance_of(who.removeprefix(UNDO))
+    if who.removeprefix(UNDO) not in steps and not (instance and instance.node in steps):
         raise InputInvalid(
             f"the lab knows no step {who.removeprefix(UNDO)!r}; it knows "
             f"{', '.join(sorted(steps)) or 'none before a run is started'}; a compensation is "

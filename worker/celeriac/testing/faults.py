@@ -20,7 +20,7 @@ from celeriac.testing.simulation import FOR_EVER
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from celeriac.machine import Plan
+    from celeriac.machine import Node, Plan
     from celeriac.testing.fault_points import Fault, Point
     from celeriac.testing.lab import Lab
     from celeriac.testing.lab_sagas import LabRun
@@ -89,7 +89,7 @@ def paths_of(plan: Plan) -> list[tuple[PossibleFault, ...]]:
     if plan.pivot is None:
         paths.append((PossibleFault("cancel in the end", ""),))
     only_forward = set[str]()  # what comes after the pivot
-    for node in plan.steps:
+    for node in _explored(plan):
         if only_forward & set(node.after):
             # It is tried until it succeeds, or an operator acts.
             only_forward.add(node.name)
@@ -104,6 +104,18 @@ def paths_of(plan: Plan) -> list[tuple[PossibleFault, ...]]:
         if node.pivot:
             only_forward.add(node.name)
     return paths
+
+
+def _explored(plan: Plan) -> Iterator[Node]:
+    """The steps that a path may force; of a map, those of its first two elements."""
+    for node in plan.steps:
+        if node.map is None:
+            yield node
+        for number in range(2) if node.map else ():
+            # What comes after the pivot, does so with all of its steps.
+            for each in node.map.nodes if node.map else ():
+                made = each.instance(number)
+                yield made.model_copy(update={"after": (*node.after, *made.after)})
 
 
 def possible_faults(course: Course, after: int) -> Iterator[PossibleFault]:

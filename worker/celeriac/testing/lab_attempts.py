@@ -114,7 +114,7 @@ def _claim(
 
 
 def _task_of(world: Surroundings, delivery: Delivery) -> str | None:
-    node = world.store.plan(delivery.run_id, delivery.plan).by_name.get(delivery.step)
+    node = world.store.plan(delivery.run_id, delivery.plan).find(delivery.step)
     return None if node is None else node.task_of(delivery.phase)
 
 

@@ -5,8 +5,8 @@ terminal or a browser works.
 
 Its files, from the ground up::
 
-    times | redaction | state | stats | bulk_outcome | undo_plan | graph | watching < wording
-    | drawing < documents
+    times | elements | redaction < state | stats | bulk_outcome | undo_plan | graph | watching
+    < wording | drawing < documents
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 from celeriac.views.bulk_outcome import BulkOutcome
 from celeriac.views.documents import event_document, run_document, stats_document
 from celeriac.views.drawing import Drawing, draw
+from celeriac.views.elements import failing_steps, shown_steps
 from celeriac.views.graph import Graph, graph_of
 from celeriac.views.redaction import HIDDEN, Redaction
 from celeriac.views.state import (
@@ -49,10 +50,12 @@ __all__ = [
     "deed",
     "draw",
     "event_document",
+    "failing_steps",
     "failure_fields",
     "graph_of",
     "hold_of",
     "run_document",
+    "shown_steps",
     "signalled",
     "span",
     "state_of",

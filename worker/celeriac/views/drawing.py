@@ -66,7 +66,8 @@ _ARROW = " --> "
 
 def _width(column: list[Cell]) -> int:
     texts = [text for cell in column for text in _texts(cell)]
-    return max(len(clean(text)) for text in texts) + 4
+    stacked = any(cell.do.stack for cell in column)
+    return max(len(clean(text)) for text in texts) + (5 if stacked else 4)
 
 
 def _texts(cell: Cell) -> list[str]:
@@ -121,6 +122,9 @@ def _box(box: Box | None, width: int) -> list[str]:
     left = right = "|" if box.solid else ":"
     if box.chooses:
         left, right = "<", ">"
+    elif box.stack:
+        right *= 2
+        inner -= 1
     edge = "-" * (width - 2) if box.solid else ("- " * width)[: width - 2]
     text = f"{left} {clean(box.name):{inner}} {right}"
     return [f"+{edge}+", text, f"+{edge}+", f"  {clean(box.note):{width - 2}}"]
@@ -152,6 +156,8 @@ def _mermaid(graph: Graph) -> Iterator[str]:
     numbers = {cell.name: n for n, cell in enumerate(graph.cells)}
     for cell in graph.cells:
         left, right = ("{", "}") if cell.do.chooses else ("[", "]")
+        if cell.do.stack:
+            left, right = "[[", "]]"
         text = f'{left}"{_mermaid_text(cell.do)}"{right}'
         yield f"    do{numbers[cell.name]}{text}:::{_style(cell.do)}"
         if cell.undo:
@@ -336,7 +342,10 @@ def _svg_box(cell: Cell, box: Box, lane: int) -> str:
         left, right, half = f"{x},{y + _H / 2}", f"{x + _W},{y + _H / 2}", x + _W / 2
         shape = f'<polygon points="{left} {half},{y - 8} {right} {half},{y + _H + 8}"'
     else:
-        shape = f'<rect x="{x}" y="{y}" width="{_W}" height="{_H}" rx="{8 if lane == 0 else 26}"'
+        size = f'width="{_W}" height="{_H}" rx="{8 if lane == 0 else 26}"'
+        look = f'fill="#ffffff" stroke="{stroke}" stroke-width="1.6"{dash}'
+        behind = f'<rect x="{x + 5}" y="{y - 5}" {size} {look}/>' if box.stack else ""
+        shape = f'{behind}<rect x="{x}" y="{y}" {size}'
     return (
         f"<g><title>{_xml(box.name)}</title>{shape} "
         f'fill="{fill if box.solid else "#ffffff"}" stroke="{stroke}" stroke-width="1.6"{dash}/>'

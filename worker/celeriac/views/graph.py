@@ -11,11 +11,12 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from celeriac.machine import PhaseStatus, StepStatus, shown_step
+from celeriac.views.elements import counted, elements, shown_status
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from celeriac.machine import Guard, Node, PhaseState, Plan, Run, StepState
+    from celeriac.machine import Guard, Node, PhaseState, Plan, Run
 
 _BAD = {StepStatus.FAILED, StepStatus.COMPENSATION_FAILED}
 _UNSURE = {StepStatus.UNKNOWN, StepStatus.RETRYING}
@@ -34,6 +35,7 @@ class Box:
     solid: bool  # it was begun; else it is only planned
     tone: str = "plain"  # plain, good, bad, unsure, busy
     chooses: bool = False  # others depend on its answer: a diamond
+    stack: bool = False  # it stands for all elements of a map
 
 
 @dataclass(frozen=True)
@@ -103,11 +105,7 @@ def graph_of(plan: Plan, run: Run | None = None) -> Graph:
         column = max((columns[name] + 1 for name in node.after), default=0)
         row = _row(column, rows[node.after[0]] if node.after else 0, columns, rows)
         columns[node.name], rows[node.name] = column, row
-        undoes = first.get(node.name, node)
-        do, undo = (
-            _do_box(plan, node, run),
-            _undo_box(undoes, run.step(undoes.name) if run else None),
-        )
+        do, undo = _do_box(plan, node, run), _undo_box(first.get(node.name, node), run)
         when = tuple((guard.step, _answer(guard)) for guard in node.guards[-1:])
         cells.append(Cell(node.name, node.after, column, row, do, undo, when))
     title = f"{plan.saga} (version {plan.version})"
@@ -131,6 +129,8 @@ def _answer(guard: Guard) -> str:
 
 
 def _do_box(plan: Plan, node: Node, run: Run | None) -> Box:
+    if node.map:
+        return _map_box(plan, node, run)
     pivot = " (pivot)" if node.pivot else ""
     pivot += " (waits)" if node.wait else ""
     if run is None:
@@ -145,7 +145,41 @@ def _do_box(plan: Plan, node: Node, run: Run | None) -> Box:
     return Box(node.name + pivot, note, begun, _tone(forward), node.choice is not None)
 
 
-def _undo_box(node: Node, step: StepState | None) -> Box | None:
+def _map_box(plan: Plan, node: Node, run: Run | None) -> Box:
+    """All elements of a map, with their number."""
+    known = run.steps.maps.get(node.name) if run else None
+    name = f"{node.name} x {known.count if known else 'each'}"
+    if run is None:
+        return Box(name, "", solid=True, stack=True)
+    status = shown_status(plan, run, node.name)
+    note = counted(run, node.name) or status.value
+    return Box(name, note, known is not None, _tone(status), stack=True)
+
+
+def _undo_of_map(node: Node, run: Run | None) -> Box | None:
+    """The undo of all elements of a map."""
+    undos = [each.undo for each in node.map.nodes if each.undo] if node.map else []
+    if not undos:
+        return None
+    name = ", ".join(dict.fromkeys(each.task.rpartition(".")[2] for each in undos))
+    counts = (elements(run, node.name) if run else None) or {}
+    told = [f"{many} {status}" for status, many in counts.items() if status in _BACKWARD]
+    tone = _tone(next((status for status in counts if status in _BACKWARD), StepStatus.PENDING))
+    return Box(name, ", ".join(told), bool(told), tone, stack=True)
+
+
+_BACKWARD = (
+    StepStatus.COMPENSATION_FAILED,
+    StepStatus.COMPENSATING,
+    StepStatus.WAIVED,
+    StepStatus.COMPENSATED,
+)
+
+
+def _undo_box(node: Node, run: Run | None) -> Box | None:
+    if node.map:
+        return _undo_of_map(node, run)
+    step = run.step(node.name) if run else None
     if node.undo is None:
         return None
     name = node.undo.task.rpartition(".")[2]

@@ -15,6 +15,7 @@ from pydantic import Field
 from celeriac.failure import Failure
 from celeriac.machine import EventKind, Frozen, PhaseStatus, RunStatus, StepStatus, shown_step
 from celeriac.store import payloads
+from celeriac.views.elements import elements, shown_status, shown_steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -49,6 +50,9 @@ class StepView(Frozen):
         default=None, description="the signal it waits for, while it does; `time` for a time alone"
     )
     waits_until: datetime | None = Field(default=None, description="when its wait is over")
+    elements: dict[str, int] | None = Field(
+        default=None, description="of a map: how many elements are in which status"
+    )
 
 
 class Hold(Frozen):
@@ -156,11 +160,6 @@ def answer_of(run: Run, fields: Mapping[str, str], decode: Callable[[str], Any])
     return None if text == payloads.NULL else decode(text)
 
 
-def shown_steps(plan: Plan, run: Run) -> list[str]:
-    """The names of what is shown as steps: what only undoes others once its turn has come."""
-    return [node.name for node in plan.nodes if not node.covers or node.name in run.steps]
-
-
 def hold_of(history: Sequence[Event]) -> Hold | None:
     """Who holds a run, by its history; None if it was resumed."""
     told = [each for each in history if each.kind in (EventKind.PAUSED, EventKind.RESUMED)]
@@ -185,24 +184,30 @@ def _view(plan: Plan, run: Run, name: str, fields: Mapping[str, str]) -> StepVie
     ]
     return StepView(
         name=name,
-        task=plan.by_name[name].task,
-        status=shown_step(plan, run, name),
+        task=plan.node(name).task,
+        status=shown_status(plan, run, name),
         attempts=step.do.attempt,
         undo_attempts=step.undo.attempt,
         failure=failures[0],
         undo_failure=failures[1],
         blocked=step.blocked or None,
-        asks=name in run.owed and plan.by_name[name].on_unknown == "operator" and not run.why,
+        asks=name in run.owed and plan.node(name).on_unknown == "operator" and not run.why,
         because=_because(plan, run, name),
         choice=step.choice or None,
         undone_by=plan.scope_of.get(name),
+        elements=_elements(run, name),
         **_awaited(plan, run, name),
     )
 
 
+def _elements(run: Run, name: str) -> dict[str, int] | None:
+    found = elements(run, name)
+    return None if found is None else {status.value: many for status, many in found.items()}
+
+
 def _awaited(plan: Plan, run: Run, name: str) -> dict[str, Any]:
     """What a step waits for, and until when, while it does."""
-    lane, wait = run.step(name).do, plan.by_name[name].wait
+    lane, wait = run.step(name).do, plan.node(name).wait
     if wait is None or lane.state is not PhaseStatus.OPEN:
         return {}
     until = _time(lane.limit) if lane.limit else None
@@ -224,7 +229,7 @@ def _because(plan: Plan, run: Run, name: str) -> str | None:
 
 def _unmet(plan: Plan, run: Run, name: str) -> str | None:
     """Which answer a step was guarded out by; None: it was not."""
-    for guard in plan.by_name[name].guards:
+    for guard in plan.node(name).guards:
         choice = run.step(guard.step).choice
         if not guard.holds(choice):
             return f"{guard.step} answered {choice}" if choice else f"{guard.step} was not asked"

@@ -57,9 +57,10 @@ class UndoPlan(Frozen):
         return tuple(step for step in self.steps if step.stays is not None)
 
 
-def undo_fields(plan: Plan) -> tuple[str, ...]:
-    """The payload fields that compensations of a plan may be given."""
-    return tuple({name: None for node in plan.nodes for name in payloads.wanted(node, "undo")})
+def undo_fields(plan: Plan, run: Run) -> tuple[str, ...]:
+    """The payload fields that compensations of a run may be given."""
+    several = (plan.node(name) for name, step in run.steps.items() if _touched(step))
+    return tuple({name: None for node in several for name in payloads.wanted(node, "undo", run)})
 
 
 def undo_plan_of(plan: Plan, run: Run, fields: Mapping[str, str], now: int) -> UndoPlan:
@@ -68,11 +69,11 @@ def undo_plan_of(plan: Plan, run: Run, fields: Mapping[str, str], now: int) -> U
         turned = transition(plan, run, Cancel("preview"), now).run
     except CommandRefused as refused:
         return UndoPlan(id=run.id, status=run.shown, refused=str(refused), steps=())
-    touched = [name for name, step in turned.steps.items() if _touched(step)]
+    named = ((name, step) for name, step in turned.steps.items() if name not in turned.steps.maps)
+    touched = [name for name, step in named if _touched(step)]
     names = list(dict.fromkeys(plan.scope_of.get(name, name) for name in touched))
     steps = [
-        _undo_step(plan.by_name[name], turned, fields)
-        for name in in_undo_order(plan, turned, names)
+        _undo_step(plan.node(name), turned, fields) for name in in_undo_order(plan, turned, names)
     ]
     return UndoPlan(id=run.id, status=run.shown, refused=None, steps=tuple(steps))
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from celeriac.machine import PhaseStatus, RunStatus, shown_step
 from celeriac.observing import clean
+from celeriac.views.elements import counted, standing_out
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +30,7 @@ def tree(plan: Plan, run: Run, now: int) -> list[str]:
             lines.append(f"├─ {clean(node.name):{width}}  {_scope(run, node, now)}".rstrip())
             continue
         step = run.step(node.name)
-        told = _line(run, step, "do", now)
+        told = counted(run, node.name) or _line(run, step, "do", now)
         if told == _PENDING:
             told = shown_step(plan, run, node.name).value
         elif step.choice:
@@ -39,6 +40,9 @@ def tree(plan: Plan, run: Run, now: int) -> list[str]:
             name = clean(node.undo.task.rpartition(".")[2])
             told = _line(run, step, "undo", now)
             lines.append(f"{'  ' if last else '│ '} ↶ {name}  {told}".rstrip())
+        elif node.map:
+            indent, named = "  " if last else "│ ", standing_out(run, node.name)
+            lines += [f"{indent} {clean(each)}  {_of_element(run, each, now)}" for each in named]
         elif _stays(run, node, step) and node.name not in plan.scope_of:
             lines.append(f"{'  ' if last else '│ '} ↶ nothing: it has no compensation")
     return lines
@@ -49,6 +53,13 @@ def _scope(run: Run, node: Node, now: int) -> str:
     step, covers = run.step(node.name), f"undoes {', '.join(map(clean, node.covers))}"
     idle = step.undo.state is PhaseStatus.IDLE
     return covers if idle else f"{covers}  ↶ {_line(run, step, 'undo', now)}"
+
+
+def _of_element(run: Run, name: str, now: int) -> str:
+    """Where one step of an element of a map stands, in the direction it goes."""
+    step = run.step(name)
+    undoing = step.undo.state is not PhaseStatus.IDLE
+    return f"{'↶ ' if undoing else ''}{_line(run, step, 'undo' if undoing else 'do', now)}"
 
 
 def _whole(run: Run, now: int) -> str:

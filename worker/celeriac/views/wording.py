@@ -17,7 +17,7 @@ from celeriac.observing import clean, details
 from celeriac.views.times import age, due, exact, span, when
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from celeriac.failure import Failure
     from celeriac.views.bulk_outcome import BulkOutcome
@@ -156,6 +156,7 @@ def trouble(step: StepView) -> str:
     found = [
         f"answered {step.choice}" if step.choice else "",
         awaited(step),
+        counts(step.elements) if step.elements is not None else "",
         f"not started: {step.because}" if step.because else "",
         step.blocked or "",
         failure(step.failure) if step.failure else "",
@@ -172,6 +173,12 @@ def awaited(step: StepView) -> str:
     signal = "" if step.waits_for == "time" else f"for signal {step.waits_for}"
     until = f"until {when(step.waits_until)}" if step.waits_until else ""
     return " ".join(filter(None, (signal, until)))
+
+
+def counts(elements: Mapping[str, int]) -> str:
+    """How many elements of a map are in which status, in a few words."""
+    told = ", ".join(f"{many} {status}" for status, many in elements.items())
+    return f"{sum(elements.values())} elements" + (f": {told}" if told else "")
 
 
 def failure(found: Failure) -> str:

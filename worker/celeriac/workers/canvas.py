@@ -127,7 +127,7 @@ class CeleryDispatcher:
         self, plan: Plan, run: Run, dispatch: Dispatch, errback: Signature | None = None
     ) -> Signature:
         """The message of one attempt; *errback* is that of its run, if it was made already."""
-        node = plan.by_name[dispatch.step]
+        node = plan.node(dispatch.step)
         name = node.task_of(dispatch.phase)
         # A sweeper need not know the task: its name is enough to route and send it.
         task = self._app.tasks.get(name)

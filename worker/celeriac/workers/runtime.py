@@ -156,7 +156,8 @@ class Runtime:
                 found = sagas.defined.get(plan.saga) if sagas else None
                 return found.planned.shape.marked(name, text) if found else text
             if where == "out":
-                task = self.app.tasks.get(plan.by_name[name].task)
+                node = plan.find(name)
+                task: Any = self.app.tasks.get(node.task) if node and not node.map else None
                 known = task is not None and getattr(task, "saga_adopted", True) is False
                 return task.saga_shape.marked("return", text) if known else text
         except DefinitionError:  # no adapter of that type

@@ -26,7 +26,7 @@ def window(
     """
     yield first
     for count, name in enumerate(one_by_one(plan, run, first.step, first.phase), start=2):
-        node = plan.by_name[name]
+        node = plan.node(name)
         # A chain passes no priority on: a step that has one is sent by itself.
         if count > most or (first.phase == "do" and node.priority is not None):
             return

@@ -1,0 +1,171 @@
+"""Maps in the lab and under the explorer: elements in order, stopped, undone, and counted once.
+
+Owns: what a saga that maps does as a whole.  Refuses to know: how instances are told in a head
+(`tests/machine/test_maps.py`), and real workers.
+"""
+
+from __future__ import annotations
+
+import pytest
+from celery import Celery
+
+from celeriac import Abort, Flow, RunCompensated, Sagas, Skip, StepContext
+from celeriac.testing import Lab, LabRun, explore
+from tests.testing.ledger import Ledger
+
+app = Celery("maps", set_as_current=False)
+sagas = Sagas(app)
+ledger = Ledger()
+at_work: list[str] = []
+
+
+@pytest.fixture(autouse=True)
+def fresh() -> None:
+    """Begin anew."""
+    begin()
+
+
+def begin() -> None:
+    """Make the ledger new."""
+    ledger.__init__()  # type: ignore[misc]  # the steps know this one
+    at_work.clear()
+
+
+@sagas.step
+def ship(ctx: StepContext, parcel: int, carrier: str) -> str | None:
+    """Ship a parcel; 13 brings bad luck, and 0 is none."""
+    if parcel == 13:
+        raise Abort("nobody ships that", effect=False)
+    if parcel == 0:
+        raise Skip("an empty parcel")
+    ledger.do(ctx.idempotency_key)
+    return f"{carrier}-{parcel}"
+
+
+@ship.compensation
+def call_back(ctx: StepContext, parcel: int, result: str | None) -> None:
+    """Call a parcel back."""
+    assert result in (None, f"dhl-{parcel}")
+    at_work.append(ctx.step)
+    ledger.undo(ctx.idempotency_key)
+
+
+@sagas.step
+def collect(labels: list[str | None]) -> int:
+    """Read the whole list."""
+    return len(labels)
+
+
+@sagas.step
+def report(labels: list[str | None], count: int) -> str:
+    """Tell what was shipped."""
+    return f"{count}: {labels}"
+
+
+@sagas.saga
+def delivery(flow: Flow, parcels: list[int]) -> str:
+    """Ship all, then tell."""
+    labels = flow.map(ship, parcels, "dhl", concurrency=3)
+    count = flow.step(collect, labels)
+    return flow.step(report, labels, count)
+
+
+@sagas.step
+def label(parcel: int) -> str:
+    """Print a label."""
+    return f"l{parcel}"
+
+
+@sagas.step
+def is_heavy(parcel: int) -> bool:
+    """Tell heavy parcels."""
+    return parcel > 10
+
+
+@sagas.step
+def crane(ctx: StepContext, parcel: int) -> str:
+    """Lift it."""
+    if parcel == 99:
+        raise Abort("too heavy", effect=False)
+    ledger.do(ctx.idempotency_key)
+    return f"c{parcel}"
+
+
+@crane.compensation
+def lower(ctx: StepContext) -> None:
+    """Put it down."""
+    ledger.undo(ctx.idempotency_key)
+
+
+def pack(flow: Flow, parcel: int) -> str | None:
+    """Several steps for each parcel."""
+    printed = flow.step(label, parcel)
+    with flow.when(is_heavy, parcel):
+        lifted = flow.step(crane, parcel)
+    del printed
+    return flow.either(lifted, None)
+
+
+@sagas.saga
+def packing(flow: Flow, parcels: list[int]) -> list[str | None]:
+    """Pack all."""
+    return flow.map(pack, parcels, concurrency=2)
+
+
+def test_results_are_in_the_order_of_the_elements(lab: Lab) -> None:
+    """Whoever ended first, result i belongs to element i; a Skip leaves None at its place."""
+    run = lab.start(delivery, [5, 0, 7, 8, 9, 10, 11], id="d-1")
+    lab.run()
+    assert run.result() == ("7: ['dhl-5', None, 'dhl-7', 'dhl-8', 'dhl-9', 'dhl-10', 'dhl-11']")
+
+
+def test_an_empty_list_gives_an_empty_list(lab: Lab) -> None:
+    """And what follows it starts."""
+    run = lab.start(delivery, [], id="d-1")
+    lab.run()
+    assert run.result() == "0: []"
+
+
+def test_a_failed_element_stops_the_map_and_undoes_all(lab: Lab) -> None:
+    """Nothing new is begun, and what was shipped is called back."""
+    run = lab.start(delivery, [1, 2, 3, 4, 13, *range(20, 60)], id="d-1")
+    lab.run()
+    with pytest.raises(RunCompensated, match="nobody ships that"):
+        run.result()
+    assert not ledger.live
+    assert len(at_work) < 10
+
+
+def test_cancelling_a_completed_map_undoes_each_element_once(lab: Lab) -> None:
+    """Also where they rest, told as ranges."""
+    run = lab.start(delivery, list(range(20, 60)), id="d-1")
+    lab.run()
+    assert run.status == "completed"
+    run.cancel("no")
+    lab.run()
+    assert run.status == "compensated"
+    assert not ledger.live
+    assert sorted(at_work) == sorted(f"ship[{n}]" for n in range(40))
+
+
+def test_fragments_are_mapped(lab: Lab) -> None:
+    """Each element has steps of its own, conditions too."""
+    run = lab.start(packing, [1, 20, 3, 40], id="p-1")
+    lab.run()
+    assert run.result() == [None, "c20", None, "c40"]
+    undone = lab.start(packing, [20, 30, 99, 40], id="p-2")
+    lab.run()
+    assert undone.status == "compensated"
+    assert not [key for key in ledger.live if "p-2" in key]
+
+
+def check(run: LabRun[str]) -> None:
+    """Everything or nothing."""
+    if run.status == "compensated":
+        assert not ledger.live
+
+
+def test_no_crash_forgets_an_element() -> None:
+    """Whatever is lost or killed, the list is whole, or all is undone."""
+    report_ = explore(delivery, [1, 2, 3, 4], check=check, fresh=begin, pairs=False)
+    assert not report_.findings, report_.findings[0]

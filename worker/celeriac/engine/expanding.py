@@ -1,0 +1,137 @@
+"""The list of a map: counted when its turn comes, and kept so that each element finds its own.
+
+Owns: reading the list, what is wrong with one that cannot be mapped, and where its elements are
+kept.  Refuses to know: which elements are begun (`machine`), and how a command is committed.
+
+No worker is asked for it, and no message stands for it: whoever would send that message counts the
+list instead.  It is one commit, so a crash leaves the list counted or not; then the sweep does it.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from celeriac.errors import CommandRefused, RunNotFound, SagaError
+from celeriac.failure import Failure, class_name
+from celeriac.machine import Expand, transition
+from celeriac.observing import log, title
+from celeriac.store import payloads
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import TypeVar
+
+    from celeriac.engine.dispatching import Dispatcher
+    from celeriac.machine import Command, Dispatch, Node, Plan, Run, Transition
+    from celeriac.settings import Terms
+    from celeriac.store import Snapshot, Store
+
+    T = TypeVar("T")
+
+
+class Decided(NamedTuple):
+    """A command that was decided and committed."""
+
+    plan: Plan
+    transition: Transition
+    now: int  # ms, the store's clock
+
+
+class MapWork:
+    """Counting the lists of maps, for an engine that can commit what is decided."""
+
+    store: Store
+    terms: Terms
+
+    if TYPE_CHECKING:  # what the engine adds
+
+        def _until_committed(self, once: Callable[[], T], patience: float | None = None) -> T: ...
+
+        def _commit(
+            self,
+            plan: Plan,
+            found: Snapshot,
+            command: Command,
+            decided: Transition,
+            fields: Mapping[str, str],
+        ) -> None: ...
+
+        def send(
+            self,
+            dispatcher: Dispatcher,
+            plan: Plan,
+            run: Run,
+            dispatches: Sequence[Dispatch],
+            now: int,
+        ) -> None:
+            """Send what is due of a run."""
+
+    def expand(self, run_id: str, due: Dispatch) -> Decided:
+        """Count the list of a map whose turn has come.  Raises CommandRefused and RunNotFound."""
+
+        def once() -> Decided:
+            run = _run(run_id, self.store.read(run_id))
+            plan = self.store.plan(run_id, run.plan)
+            node = plan.node(due.step)
+            assert node.map is not None  # or nobody asks
+            found = self.store.read(run_id, tuple(payloads.fields_of(node.map.items, run)))
+            run = _run(run_id, found)
+            command, fields = self._counted(node, due, run, found.fields)
+            decided = transition(plan, run, command, found.now)
+            self._commit(plan, found, command, decided, fields if decided.events else {})
+            return Decided(plan, decided, found.now)
+
+        return self._until_committed(once)
+
+    def go_on_with_map(self, dispatcher: Dispatcher, run_id: str, dispatch: Dispatch) -> None:
+        """Count the list of a map, and send what follows; what fails here, the sweep does again."""
+        try:
+            plan, decided, now = self.expand(run_id, dispatch)
+        except (CommandRefused, RunNotFound):
+            return  # paused, or started anew: whoever goes on with it sees to it
+        except Exception as error:  # noqa: BLE001 -- it is logged
+            named = title(run_id, dispatch.step, "do", dispatch.attempt)
+            log.warning("%s: its list could not be counted: %s", named, class_name(error))
+            return
+        self.send(dispatcher, plan, decided.run, decided.dispatches, now)
+
+    def _counted(
+        self, node: Node, due: Dispatch, run: Run, fields: Mapping[str, str]
+    ) -> tuple[Expand, dict[str, str]]:
+        """The command that says how long the list is, or why it has no length; and its elements."""
+        try:
+            items = self._read_list(node, run, fields)
+            problem = self._problem(items)
+        except SagaError as error:
+            items, problem = None, str(error)
+        if problem:
+            failure = Failure(type="MapFailed", message=problem, code="map", effect=False)
+            field = payloads.error_field(node.name, "do")
+            command = Expand(node.name, due.attempt, 0, run.epoch, failure.type, failure.code)
+            return command, {field: failure.model_dump_json(exclude_none=True)}
+        command = Expand(node.name, due.attempt, len(items), run.epoch)
+        return command, payloads.item_fields(node.name, items)
+
+    def _read_list(self, node: Node, run: Run, fields: Mapping[str, str]) -> Any:
+        assert node.map is not None
+        reader = payloads.Reader(f"the map {node.name}", self.terms.max_collected)
+        return json.loads(payloads.resolve(node.map.items, fields, run, reader))
+
+    def _problem(self, items: Any) -> str:
+        """Why a value cannot be mapped; empty if it can."""
+        if not isinstance(items, list):
+            kind = {dict: "an object", str: "text", type(None): "null"}.get(type(items), "a number")
+            return f"it maps a list, and was given {kind}"
+        if len(items) > self.terms.max_map:
+            return (
+                f"it was given a list of {len(items)} elements, over the limit of "
+                f"{self.terms.max_map}: map parts of it in several runs, or raise saga_max_map"
+            )
+        return ""
+
+
+def _run(run_id: str, found: Snapshot) -> Run:
+    if found.run is None:
+        raise RunNotFound(run_id)
+    return found.run
