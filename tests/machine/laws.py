@@ -84,7 +84,7 @@ def _check_event(plan: Plan, before: Run | None, after: Run, event: Event) -> No
         for phase in PHASES:
             assert step.lane(phase).attempt >= old.lane(phase).attempt
         # An output is recorded once, and stays (I15).
-        for settled in (PhaseStatus.DONE, PhaseStatus.SKIPPED):
+        for settled in (PhaseStatus.DONE, PhaseStatus.SKIPPED, PhaseStatus.WAIVED):
             assert old.do.state is not settled or step.do.state is settled
 
 
@@ -128,6 +128,8 @@ def _check_guarded_out(plan: Plan, run: Run, name: str) -> None:
     node = plan.node(name)
     assert run.step(name).order == 0, "what was started is not guarded out"
     assert all(passed(plan, run, each) for each in node.after), "skipped before its turn (I16)"
+    if node.confirms and run.step(node.confirms).do.state is not PhaseStatus.DONE:
+        return  # what it would confirm did not join
     assert any(passed(plan, run, guard.step) for guard in node.guards)
     assert not all(guard.holds(run.step(guard.step).choice) for guard in node.guards)
 
@@ -144,6 +146,10 @@ def _check_claim(plan: Plan, before: Run, event: Event) -> None:
         assert all(passed(plan, before, name) for name in waited_for), "I8"
         for guard in plan.node(event.step).guards:
             assert guard.holds(before.step(guard.step).choice), "nobody has chosen it (I16)"
+        confirms = plan.by_name[event.step].confirms
+        if confirms:
+            assert before.step(confirms).do.state is PhaseStatus.DONE, "it did not join"
+            assert past_pivot(plan, before), "confirmed before all is prepared"
     else:
         assert before.status is RunStatus.COMPENSATING
         assert not live_forward(before), "no undo beside a live forward attempt (I7)"

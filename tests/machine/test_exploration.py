@@ -116,6 +116,35 @@ def test_all_of_it_holds_for_a_scope(faults: dict[str, int], order: Any) -> None
     assert found.worlds > 100, "a dead system must not pass"
 
 
+@pytest.mark.parametrize(
+    "faults",
+    [
+        {"cancel": 1, "stall": 1},
+        {"give up": 2, "fumble": 2, "waive": 1, "crash": 1},
+        {"crash in flight": 1, "find nothing": 1},
+        {"crash": 2},
+    ],
+    ids=str,
+)
+def test_all_of_it_holds_for_two_phases(faults: dict[str, int]) -> None:
+    """Two steps that are prepared, each confirmed, or both cancelled."""
+    found = explore(small_world(faults, Participant.KEYED, plan=_two_phases()))
+    assert found.problem is None, told(found)
+    assert "completed" in found.endings
+    assert found.worlds > 60, "a dead system must not pass"
+
+
+def _two_phases() -> Plan:
+    rule = budget(1, delay=0)
+    nodes = [step("debit", retry=rule), step("credit", retry=rule, after=("debit",))]
+    before = "credit"
+    for name in ("debit", "credit"):
+        made = step(f"{name}.confirm", undo=None, confirms=name, after=(before,), retry=rule)
+        nodes.append(made)
+        before = made.name
+    return Plan(saga="transfer", nodes=tuple(nodes))
+
+
 def _scope(order: Any) -> Plan:
     undo = Undo(task="shop.call_off", wants=(), retry=budget(2, delay=0))
     inside = _fork(order).nodes

@@ -89,7 +89,28 @@ def any_plan(choose: Chooser, kind: Participant = Participant.KEYED) -> Plan:
         on_deadline=choose(["compensate", "compensate", "alert"]),
         compensation_order=choose(["reverse", "reverse", "forward", "parallel", "graph"]),
     )
+    if choose([True, False, False, False]):
+        return _scoped(choose, _in_two_phases(choose, plan))
     return _scoped(choose, with_pivot(plan, choose([None, None, *_alone(plan)])))
+
+
+def _in_two_phases(choose: Chooser, plan: Plan) -> Plan:
+    """Let the first steps be prepared, and some of them be confirmed before the others begin."""
+    size = choose(range(1, len(plan.nodes) + 1))
+    inside, behind = plan.nodes[:size], plan.nodes[size:]
+    joining = [node.name for node in inside if not node.choice and choose([True, True, False])]
+    if not joining:
+        return plan
+    waited_for = {name for node in inside for name in node.after}
+    before = tuple(node.name for node in inside if node.name not in waited_for)
+    confirms: list[Node] = []
+    for name in joining:
+        node = _any_node(choose, Participant.KEYED, f"{name}-confirm")
+        update = {"undo": None, "confirms": name, "after": before}
+        confirms.append(node.model_copy(update=update))
+        before = (confirms[-1].name,)
+    behind = tuple(node.model_copy(update={"after": (*node.after, *before)}) for node in behind)
+    return _with_nodes(plan, (*inside, *confirms, *behind))
 
 
 def _scoped(choose: Chooser, plan: Plan) -> Plan:
@@ -97,7 +118,7 @@ def _scoped(choose: Chooser, plan: Plan) -> Plan:
     size = choose([0, 0, 1, 2, 3])
     first = choose(range(len(plan.nodes)))
     inside = plan.nodes[first : first + size]
-    covers = tuple(node.name for node in inside if not node.choice)
+    covers = tuple(node.name for node in inside if not (node.choice or node.confirms))
     if not covers or any(node.pivot for node in inside):
         return plan
     undo = Undo(task="shop.undo_all", wants=(), retry=_any_rule(choose), timeout=20_000)

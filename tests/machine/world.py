@@ -45,7 +45,7 @@ from celeriac.machine.schedule import past_pivot, shown_step, turned
 from celeriac.machine.timing import SHORT_DELAY, due, overdue, waiting_lanes
 from celeriac.machine.transitions import Transition, transition
 from celeriac.machine.waits import may_take
-from tests.machine.laws import PHASES, check
+from tests.machine.laws import PHASES, check, comes_before
 from tests.machine.participants import Account, Participant
 from tests.machine.story import GRACE, NOON
 
@@ -187,7 +187,7 @@ def _possible(world: World) -> Iterator[Action]:
     if run.status is RunStatus.FAILED:
         yield Action("retry")
         yield Action("terminate")
-        yield from (Action("waive", None, name) for name in run.owed if turned(run))
+        yield from (Action("waive", None, name) for name in _waivable(world))
     # What is in the air comes down within the grace, so before time passes.
     if not world.flying and _times(world):
         yield Action("pass time")
@@ -533,7 +533,8 @@ def wrong(world: World) -> str | None:
     run = world.run
     for node in world.rules.plan.steps:
         standing = account_of(world, f"{run.key}:{node.name}").standing
-        skipped = shown_step(world.rules.plan, run, node.name) is StepStatus.SKIPPED
+        shown = shown_step(world.rules.plan, run, node.name)
+        skipped = shown in (StepStatus.SKIPPED, StepStatus.WAIVED)
         skipped = skipped or node.wait is not None  # nobody runs it
         if run.status is RunStatus.COMPLETED and standing != 1 and not skipped:
             return f"completed, and {node.name} has {standing} effects standing (I1)"
@@ -541,9 +542,20 @@ def wrong(world: World) -> str | None:
         undone = run.step(undoer or node.name).undo.state
         owed = undone in (PhaseStatus.FAILED, PhaseStatus.WAIVED)
         back = run.status is RunStatus.COMPENSATED or (run.status is RunStatus.FAILED and run.why)
-        if back and undoer and standing and not owed:
+        if back and standing and (node.confirms or (undoer and not owed)):
             return f"{run.status}, and the effect of {node.name} stands (I1)"
     return None
+
+
+def _confirmed_before(plan: Plan, name: str) -> set[str]:
+    """The confirms that a step is one of, or waits for."""
+    return {each for each in {name} | comes_before(plan, name) if plan.by_name[each].confirms}
+
+
+def _waivable(world: World) -> list[str]:
+    """What is owed and can be waived: an undo or a confirm."""
+    run, by_name = world.run, world.rules.plan.by_name
+    return [name for name in run.owed if turned(run) or by_name[name].confirms]
 
 
 def _over_budget(world: World) -> str | None:
@@ -561,6 +573,8 @@ def _over_budget(world: World) -> str | None:
         claims -= about and event.kind is EventKind.POSTPONED
         ended = event.kind in (EventKind.COMPLETED, EventKind.SKIPPED)
         forward_only |= ended and event.step == world.rules.plan.pivot
+    # Nothing of what is confirmed, and nothing behind that, begins before all is prepared.
+    forward_only |= bool(_confirmed_before(world.rules.plan, node.name))
     allowed = most is None or claims <= most or (forward_only and newest.phase == "do")
     return None if allowed else newest.step
 

@@ -12,6 +12,9 @@ CHOICES = "tests/machine/test_choices.py"
 SCOPES = "tests/machine/test_scopes.py"
 MAPS = "tests/machine/test_maps.py"
 MAPS_IN_THE_LAB = "tests/testing/test_maps.py"
+TWO_PHASE = "tests/machine/test_two_phase.py"
+TWO_PHASE_PLANS = "tests/authoring/test_two_phase.py"
+TWO_PHASE_LAB = "tests/testing/test_two_phase.py"
 IN_THE_LAB = "tests/testing/test_conditions.py"
 
 FLOWS = (
@@ -127,6 +130,38 @@ FLOWS = (
         '(node.effect == "barrier" and node.name not in plan.scope_of)',
         'node.effect == "barrier"',
         (SCOPES,),
+    ),
+    Plant(
+        "confirmed before all is prepared",
+        "A step is confirmed as soon as it is prepared itself, while others may still fail.",
+        "authoring/scopes.py",
+        "                after=self.blocks.add(name),\n",
+        "                after=(self.blocks.add(name) and ()) or (node.name,),\n",
+        (TWO_PHASE_PLANS, TWO_PHASE_LAB),
+    ),
+    Plant(
+        "who skipped is confirmed",
+        "A step that did not join is confirmed with the others.",
+        "machine/schedule.py",
+        "    return joined and _guards_hold(run, node)\n",
+        "    return (joined or True) and _guards_hold(run, node)\n",
+        (TWO_PHASE,),
+    ),
+    Plant(
+        "a confirm can be cancelled",
+        "The decision to confirm is no point of no return.",
+        "machine/schedule.py",
+        "    pivot = plan.by_name[plan.pivot] if plan.pivot else plan.decides\n",
+        "    pivot = plan.by_name[plan.pivot] if plan.pivot else None\n",
+        (TWO_PHASE,),
+    ),
+    Plant(
+        "a waived confirm stops the run",
+        "What follows a confirm that an operator waived is never scheduled.",
+        "machine/schedule.py",
+        "    elif event.kind in (EventKind.COMPLETED, EventKind.SKIPPED, EventKind.WAIVED):\n",
+        "    elif event.kind in (EventKind.COMPLETED, EventKind.SKIPPED):\n",
+        (TWO_PHASE,),
     ),
     Plant(
         "any label will do",

@@ -163,6 +163,25 @@ def call_off(ctx: StepContext, order: Order, why: str = "") -> None:
     assert_type(ctx.each(), tuple[StepContext, ...])
 
 
+@sagas.step
+def prepare(order: Order) -> Hold:
+    """Prepare."""
+    return Hold(hold_id=order.id)
+
+
+@prepare.confirm(timeout="5s")
+def keep(ctx: StepContext, order: Order, result: Hold) -> None:
+    """Confirm."""
+    assert_type((ctx.step, order, result), tuple[str, Order, Hold])
+
+
+@sagas.saga
+def in_two_phases(flow: Flow, order: Order) -> Hold:
+    """Prepare, then confirm."""
+    with flow.two_phase():
+        return flow.step(prepare, order)
+
+
 @sagas.saga
 def as_one(flow: Flow, order: Order) -> Hold:
     """Undo several steps by one."""

@@ -115,6 +115,9 @@ def wires(flow: Flow, order: Order) -> str:
         pass
     with flow.undone_by(reserve, order.id):  # expect-error
         pass
+    with flow.two_phase(reserve):  # expect-error
+        pass
+    reserve.confirm(3)  # expect-error
     with flow.undone_by("reserve", order):  # expect-error
         pass
     route = flow.choose(size_of, order)

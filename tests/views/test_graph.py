@@ -148,3 +148,13 @@ def test_a_scope_is_a_frame_with_one_undo() -> None:
     assert "undone by call_off: hotel, car" in draw(graph, "ascii")
     root = ET.fromstring(draw(graph, "svg"))  # noqa: S314 -- our own
     assert "undone by call_off" in [each.text for each in root.iter()]
+
+
+def test_two_phases_are_a_frame() -> None:
+    """Around what is prepared and what confirms it."""
+    confirms = step("hold.confirm", undo=None, confirms="hold", after=("hold",))
+    story = started("hold", confirms).do("hold")
+    text = draw(graph_of(story.plan, story.run), "mermaid")
+    assert 'do1["hold.confirm<br/>confirming"]' in text
+    assert '    subgraph frame0["two phases"]\n        do0 & do1\n    end' in text
+    assert "two phases: hold, hold.confirm" in draw(graph_of(story.plan, story.run), "ascii")

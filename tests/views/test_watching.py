@@ -111,3 +111,14 @@ def test_what_undoes_several_steps_is_told_once() -> None:
     lines = tree(story.plan, story.run, story.now)
     assert "├─ call_off  undoes hotel, car  ↶ running  attempt 1, for 0.0 s" in lines
     assert not [line for line in lines if "no compensation" in line]
+
+
+def test_a_confirm_is_told_below_its_step() -> None:
+    """As soon as its turn has come."""
+    confirms = step("hold.confirm", undo=None, confirms="hold", after=("hold",))
+    story = started("hold", confirms, step("last", after=("hold.confirm",)))
+    assert not [line for line in tree(story.plan, story.run, story.now) if "confirm" in line]
+    story.do("hold")
+    story.claim("hold.confirm")
+    lines = tree(story.plan, story.run, story.now)
+    assert lines[1:3] == ["├─ hold  completed", "│  ✓ confirm  running  attempt 1, for 0.0 s"]

@@ -66,6 +66,7 @@ class Kit(NamedTuple):
     weighing: Saga[Trip, Any]  # book, then weigh, whose output may be anything
     mailing: Saga[Trip, Ticket]  # book, mail (which honours no key), pay
     tour: Saga[Trip, Ticket]  # first, then left beside (right, further), then last
+    transfer: Saga[Trip, Ticket]  # first; debit and credit in two phases; last
     bundle: Saga[Trip, Ticket]  # first, then left beside right, undone as one by call_off; last
     asking: Saga[Trip, Ticket]  # first; long way or short way, as `is_long` answers; last
     replying: Saga[Trip, Ticket]  # first, reply (which answers as its script says), last
@@ -349,8 +350,9 @@ def build(
     script = Script(sagas, ledger, folder)
     steps = {**_trip_steps(script), **_replying_steps(script), **_other_steps(script)}
     found = _define(sagas, steps)
-    bundle = scoped_steps.define(sagas, steps["hop"], script.act)
-    made = Kit(app, sagas, ledger=ledger, folder=folder, bundle=bundle, **found)
+    found["bundle"] = scoped_steps.define(sagas, steps["hop"], script.act)
+    found["transfer"] = scoped_steps.define_transfer(sagas, steps["hop"], script.act)
+    made = Kit(app, sagas, ledger=ledger, folder=folder, **found)
     app.finalize()
     for name in without:
         app.tasks.unregister(f"tests.workers.kit.{name}")

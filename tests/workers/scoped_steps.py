@@ -1,6 +1,6 @@
-"""The saga of the kit whose steps are undone as one.
+"""The sagas of the kit whose steps are undone as one, or confirmed as one.
 
-Owns: it, and the task that undoes.  Refuses to know: what its steps do (`kit`).
+Owns: them, and the tasks that undo and confirm.  Refuses to know: what its steps do (`kit`).
 """
 
 from __future__ import annotations
@@ -35,3 +35,33 @@ def define(
         return found
 
     return sagas.saga(name="bundle")(bundle)
+
+
+def define_transfer(
+    sagas: Sagas, hop: Any, act: Callable[[StepContext, Trip, str], Any]
+) -> Saga[Trip, Ticket]:
+    """First; debit and credit in two phases; last."""
+
+    @sagas.step(name="tests.workers.kit.hold", retry=QUICK)
+    def hold(ctx: StepContext, trip: Trip) -> Ticket:
+        found: Ticket = act(ctx, trip, ctx.step)
+        return found
+
+    @hold.compensation(name="tests.workers.kit.release", retry=QUICK)
+    def release(ctx: StepContext, trip: Trip) -> None:
+        act(ctx, trip, f"{ctx.step}.undo")
+
+    @hold.confirm(name="tests.workers.kit.take", retry=QUICK)
+    def take(ctx: StepContext, trip: Trip, result: Ticket) -> None:
+        assert result.number == f"{ctx.step}-{ctx.run_id}"
+        act(ctx, trip, f"{ctx.step}.confirm")
+
+    def transfer(flow: Flow, trip: Trip) -> Ticket:
+        flow.options(name="first").step(hop, trip)
+        with flow.two_phase():
+            flow.options(name="debit").step(hold, trip)
+            flow.options(name="credit").step(hold, trip)
+        found: Ticket = flow.options(name="last").step(hop, trip)
+        return found
+
+    return sagas.saga(name="transfer")(transfer)

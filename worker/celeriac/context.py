@@ -31,9 +31,10 @@ class StepContext:
 
     run_id: str  # the id given to `start`
     saga: str  # name of the saga
-    step: str  # name of the step in the run; a compensation sees the name of its step
+    step: str  # its name in the run; a compensation or confirm sees the name of its step
     attempt: int  # counts from 1; a compensation has its own count
-    idempotency_key: str  # stable over attempts; a compensation sees the forward step's
+    # Stable over attempts; a compensation sees the forward step's, a confirm one of its own.
+    idempotency_key: str
     deadline: datetime | None = None  # when the run as a whole must have ended
     tags: Mapping[str, str] = field(default_factory=dict)  # as given to `start`
     reason: str | None = None  # in a compensation: why

@@ -19,14 +19,14 @@ from celeriac.errors import DefinitionError
 from celeriac.machine import excludes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from contextlib import AbstractContextManager
 
     from celeriac.authoring.conditions import Guards
     from celeriac.machine import Guard
 
 Kind = Literal["sequence", "parallel", "graph"]
-Scope = Literal["undone_by"]
+Scope = Literal["undone_by", "two_phase"]
 
 
 @dataclass(frozen=True)
@@ -82,9 +82,24 @@ class Blocks:
         """A block whose steps are guarded; *word* is how an author calls it."""
         return self._noted(Region(self, "sequence", word, guard))
 
-    def scope(self, kind: Scope, after: Iterable[str] = ()) -> Region:
-        """A block whose steps are undone as a whole, and wait for these steps besides."""
-        return self._noted(Region(self, "sequence", f"flow.{kind}", None, kind, tuple(after)))
+    def scope(
+        self,
+        kind: Scope,
+        after: Iterable[str] = (),
+        behind: Callable[[Region], None] | None = None,
+    ) -> Region:
+        """A block whose steps are undone as a whole, and wait for these steps besides.
+
+        *behind* is called when the block has ended.
+        """
+        made = Region(self, "sequence", f"flow.{kind}", None, kind, tuple(after))
+        made.behind = behind
+        return self._noted(made)
+
+    @property
+    def is_branch(self) -> bool:
+        """True if something else may be at work beside the next step."""
+        return any(block.kind != "sequence" for block in self._here.around)
 
     @property
     def within(self) -> Scope | None:
@@ -245,6 +260,7 @@ class Region:
     ) -> None:
         self.kind, self.word, self.guard, self.scope, self.after = kind, word, guard, scope, after
         self._blocks = blocks
+        self.behind: Callable[[Region], None] | None = None
         self._block: Block | None = None
 
     @property
@@ -257,6 +273,8 @@ class Region:
             raise DefinitionError(f"a {self.word}() is entered once: call it for each block")
         self._block = self._blocks.enter(self)
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, error: object, *_: object) -> None:
         assert self._block is not None
         self._blocks.leave(self._block)
+        if self.behind and error is None:
+            self.behind(self)

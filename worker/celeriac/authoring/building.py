@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from celeriac.authoring.annotations import UNSAID, accepts_none, described
 from celeriac.authoring.blocks import Blocks
+from celeriac.authoring.compensations import Compensation
 from celeriac.authoring.conditions import covers
 from celeriac.authoring.names import checked_name
 from celeriac.authoring.options import StepOptions
@@ -49,7 +50,6 @@ from celeriac.machine import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from celeriac.authoring.compensations import Compensation
     from celeriac.authoring.conditions import Guards
 
 
@@ -97,11 +97,12 @@ class Builder:
         name = exactly or self.name_of(task.name, given)
         self._check_shapes(name, shape, undo, as_json=not own)
         values = self._express(name, shape, args, kwargs, as_json=not own)
-        values |= self._wanted_defaults(name, shape, undo, values, as_json=not own)
+        for each in (undo, task.confirmation if own else None):
+            values |= self._wanted_defaults(name, shape, each, values, as_json=not own)
         if not own:
             values = {key: self.as_written(value) for key, value in values.items()}
         policy = policy_of(task) | given.policy(name, after_loss=after_loss(task))
-        self._check_scope(name, pivot=policy.get("pivot", False))
+        self._check_scope(name, task, pivot=policy.get("pivot", False))
         self.nodes.append(
             Node(
                 name=name,
@@ -123,14 +124,18 @@ class Builder:
             return None
         return task.undo if isinstance(task, Step) else self._undos.get(task.name)
 
-    def _check_scope(self, name: str, *, pivot: bool) -> None:
-        if pivot and self.blocks.within:
-            raise DefinitionError(
-                f"is a pivot inside of flow.{self.blocks.within}, which is undone as a whole: "
-                "write it behind the block",
-                saga=self.saga,
-                step=name,
+    def _check_scope(self, name: str, task: Any, *, pivot: bool) -> None:
+        problem, within = None, self.blocks.within
+        confirm = task.confirmation if isinstance(task, Step) else None
+        if pivot and within:
+            problem = f"is a pivot inside of flow.{within}: write it outside of the block"
+        elif confirm and within != "two_phase":
+            problem = (
+                f"has a confirm ({confirm.name}), which nothing calls here: write the step inside "
+                "of `with flow.two_phase():`"
             )
+        if problem:
+            raise DefinitionError(problem, saga=self.saga, step=name)
 
     def name_of(self, task: str, given: StepOptions) -> str:
         """The name of a step in its saga: the author's, or one that is free."""
@@ -228,11 +233,12 @@ class Builder:
         if problem:
             raise DefinitionError(problem, saga=self.saga)
 
-    def _free_name(self, task: str) -> str:
+    def _free_name(self, task: str, *, whole: bool = False) -> str:
+        """A name that no step has yet: *task*'s last part, or the *whole* of it."""
         # No ":" in it: keys and task ids put one between the run's id and the step, and keys of
         # `pay:card` in the run `order-1` would be those of `card` in the run `order-1:pay`.
         last = re.split("[.:]", task.rstrip(".:"))[-1] or "step"
-        base = name = self.prefix + last
+        base = name = task if whole else self.prefix + last
         count = 1
         while name in self.steps:
             count += 1
@@ -382,7 +388,7 @@ class Builder:
     def _adopted(self) -> tuple[Any, ...]:
         found = {}
         for task in self.steps.values():
-            if task is not None and not isinstance(task, Step | Wait):
+            if task is not None and not isinstance(task, Step | Compensation | Wait):
                 found[task.name] = task
                 if task.name in self._undos:
                     undo = self._undos[task.name]

@@ -29,6 +29,7 @@ C = ParamSpec("C")  # what the function asks for
 R = TypeVar("R")
 
 OUTCOME = ("result", "error")  # what a compensation may ask for beside the step's parameters
+RESULT = ("result",)  # and what a confirm may: it is only called for a step that has a result
 
 
 class Compensation(Generic[C, R]):
@@ -72,14 +73,37 @@ class Compensation(Generic[C, R]):
         )
 
 
-def wanted(step: str, forward: Shape, undo: Shape, *, optional: bool = False) -> tuple[str, ...]:
-    """What a compensation asks for, checked; *optional*: it may have defaults for the rest."""
-    offered = (*forward.parameters, *OUTCOME)
+class Confirm(Compensation[C, R]):
+    """How a step of two phases is confirmed: a Celery task of its own, as a compensation is."""
+
+    def __call__(self, *args: C.args, **kwargs: C.kwargs) -> R:
+        """Call the plain function, as a unit test does."""
+        refuse_call(self.name, "it is run by itself when all is prepared", args, kwargs)
+        return self.function(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<confirm {self.name}>"
+
+
+def wanted(
+    step: str,
+    forward: Shape,
+    undo: Shape,
+    *,
+    optional: bool = False,
+    word: str = "compensation",
+    beside: tuple[str, ...] = OUTCOME,
+) -> tuple[str, ...]:
+    """What a compensation asks for, checked; *optional*: it may have defaults for the rest.
+
+    *word* is what it is called, *beside* what it may ask for beside the parameters of the step.
+    """
+    offered = (*forward.parameters, *beside)
     wants = []
     for key, each in undo.parameters.items():
-        if key in OUTCOME and key in forward.parameters:
+        if key in beside and key in forward.parameters:
             raise DefinitionError(
-                f"is a parameter of the step, and also what a compensation calls the step's {key}; "
+                f"is a parameter of the step, and also what a {word} calls the step's {key}; "
                 "rename the parameter",
                 step=step,
                 parameter=key,
@@ -88,7 +112,7 @@ def wanted(step: str, forward: Shape, undo: Shape, *, optional: bool = False) ->
             wants.append(key)
         elif not optional or each.required:
             raise DefinitionError(
-                f"the compensation {undo.name} asks for a value that does not exist; it may ask "
+                f"the {word} {undo.name} asks for a value that does not exist; it may ask "
                 f"for {listed(offered)} and, first, for the context (ctx: StepContext)",
                 step=step,
                 parameter=key,
@@ -96,31 +120,32 @@ def wanted(step: str, forward: Shape, undo: Shape, *, optional: bool = False) ->
     return tuple(wants)
 
 
-def check_types(step: str, forward: Shape, undo: Shape) -> None:
-    """Raise DefinitionError unless the step gives what its compensation asks for."""
-    given = {key: each.annotation for key, each in forward.parameters.items()}
-    given |= {"result": forward.returns, "error": Failure}
+def check_types(step: str, forward: Shape, undo: Shape, word: str = "compensation") -> None:
+    """Raise DefinitionError unless the step gives what its compensation, or confirm, asks for."""
+    unsure = OUTCOME if word == "compensation" else ()
+    given: dict[str, Any] = {"result": forward.returns, "error": Failure}
+    given |= {key: each.annotation for key, each in forward.parameters.items()}
     for key, each in undo.parameters.items():
         asked = each.annotation
-        if key in OUTCOME and not accepts_none(asked):
+        if key in unsure and not accepts_none(asked):
             why = "the outcome may be unknown" if key == "result" else "there may be none"
             raise DefinitionError(
-                f"is None in the compensation {undo.name} when {why}: write "
+                f"is None in the {word} {undo.name} when {why}: write "
                 f"{key}: {described(asked)} | None",
                 step=step,
                 parameter=key,
             )
         if not fits(given[key], asked):
             raise DefinitionError(
-                f"is {described(given[key])}, and the compensation {undo.name} asks for "
+                f"is {described(given[key])}, and the {word} {undo.name} asks for "
                 f"{described(asked)}",
                 step=step,
                 parameter=key,
             )
         if loses_type(given[key], each.said):
-            shown = described(given[key]) + (" | None" if key in OUTCOME else "")
+            shown = described(given[key]) + (" | None" if key in unsure else "")
             raise DefinitionError(
-                f"would be plain JSON in the compensation {undo.name}, which does not say what it "
+                f"would be plain JSON in the {word} {undo.name}, which does not say what it "
                 f"takes: annotate it as {shown}",
                 step=step,
                 parameter=key,

@@ -326,6 +326,16 @@ class Flow(_Adding):
         """
         return self._builder.undone_by(task, args, kwargs)
 
+    def two_phase(self) -> AbstractContextManager[None]:
+        """Prepare the steps inside, then confirm all of them in order, or cancel all of them.
+
+        A step with `@step.confirm` takes part; if one step fails, those before it are undone like
+        any others, in reverse.  The decision to confirm is the pivot of the saga: nothing before is
+        undone, and each confirm is tried again until it succeeds or an operator acts.  What is
+        inside comes one after the other.  Raises DefinitionError.
+        """
+        return self._builder.two_phase()
+
     def named(self, prefix: str) -> AbstractContextManager[None]:
         """Put *prefix* and a dot before the names of the steps inside: `billing.charge`.
 

@@ -86,7 +86,7 @@ def plan_saga(  # noqa: PLR0913 -- all that can be said of a saga
             error.problem, saga=name, step=error.step, parameter=error.parameter
         ) from error
     for step in planned.steps.values():
-        if isinstance(step, Step) and step.undo is None:
+        if isinstance(step, Step):
             step.planned_in.append(name)
     return planned
 

@@ -1,7 +1,7 @@
-"""Scopes: steps that are undone as a whole.
+"""Scopes: steps that are undone as a whole, or confirmed as a whole.
 
-Owns: `undone_by`, and what may stand inside.  Refuses to know: which step waits for which
-(`blocks`), conditions, and the words of an author (`flow`).
+Owns: `undone_by` and `two_phase`, and what may stand inside.  Refuses to know: which step waits for
+which (`blocks`), conditions, and the words of an author (`flow`).
 """
 
 from __future__ import annotations
@@ -14,12 +14,19 @@ from celeriac.authoring.signatures import Shape
 from celeriac.authoring.steps import Step
 from celeriac.authoring.usable import policy_of
 from celeriac.errors import DefinitionError
-from celeriac.machine import Node, Undo
+from celeriac.machine import FromStep, Node, Undo
+
+#: The decision to confirm is a pivot, and there is one in a saga.
+_SECOND_PIVOT = (
+    "decides past what nothing is undone any more, and so does the pivot {}; there is one such "
+    "point in a saga"
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from celeriac.authoring.blocks import Region
+    from celeriac.authoring.compensations import Confirm
     from celeriac.machine import Expression
 
 
@@ -29,6 +36,7 @@ class Scoper(Builder):
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
         self._scopes: dict[str, Region] = {}  # by the node that undoes what is inside
+        self._two_phase = False
 
     def undone_by(self, task: Any, args: Any, kwargs: Mapping[str, Any]) -> Region:
         """Add what undoes several steps, and return the block of those."""
@@ -49,12 +57,79 @@ class Scoper(Builder):
         self._scopes[name] = region = self.blocks.scope("undone_by", before)
         return region
 
+    def two_phase(self) -> Region:
+        """Return the block of steps that are prepared, and then all confirmed or all cancelled."""
+        pivot = next((node.name for node in self.nodes if node.pivot), None)
+        problem = None
+        if self._two_phase:
+            problem = "stands in the saga twice: what is decided together belongs into one block"
+        elif self.blocks.within:
+            problem = f"stands inside of flow.{self.blocks.within}: scopes do not nest"
+        elif self.blocks.is_branch:
+            problem = (
+                "stands beside other steps, which its decision to confirm would cut off from "
+                "their undo: write it before or behind the parallel block or the graph"
+            )
+        elif pivot:
+            problem = _SECOND_PIVOT.format(pivot)
+        if problem:
+            raise DefinitionError(f"flow.two_phase {problem}", saga=self.saga)
+        self._two_phase = True
+        return self.blocks.scope("two_phase", behind=self._add_confirms)
+
+    def _add_confirms(self, region: Region) -> None:
+        """Behind the block, confirm in order whatever has joined."""
+        prepared = {node.name: node for node in self.nodes if node.name in region.members}
+        for name, node in prepared.items():
+            task = self.steps[name]
+            if isinstance(task, Step) and task.confirmation:
+                self._add_confirm(node, task.confirmation)
+        if not any(node.confirms for node in self.nodes):
+            raise DefinitionError(
+                "flow.two_phase has no step with a confirm inside, so there is nothing to decide: "
+                "write @step.confirm, or leave the block out",
+                saga=self.saga,
+            )
+
+    def _add_confirm(self, node: Node, confirm: Confirm[..., Any]) -> None:
+        name = self._free_name(f"{node.name}.confirm", whole=True)
+        try:
+            confirm.shape.prepare()
+        except DefinitionError as error:
+            raise self.at(node.name, error.parameter, error) from error.__cause__
+        given = {**node.args, "result": FromStep(step=node.name)}
+        guards = self.blocks.guards
+        self.nodes.append(
+            Node(
+                name=name,
+                task=confirm.name,
+                after=self.blocks.add(name),
+                args={key: node.args.get(key, given[key]) for key in confirm.wants},
+                retry=confirm.retry,
+                timeout=confirm.timeout,
+                ahead=confirm.ahead,
+                guards=guards,
+                confirms=node.name,
+            )
+        )
+        self.steps[name] = confirm
+
+    def _check_pivot(self) -> None:
+        super()._check_pivot()
+        pivot = next((node.name for node in self.nodes if node.pivot), None)
+        if self._two_phase and pivot:
+            problem = f"flow.two_phase {_SECOND_PIVOT.format(pivot)}"
+            raise DefinitionError(problem, saga=self.saga)
+
     def _check_undoes(self, name: str, task: Any) -> None:
         problem = None
         if self.blocks.within:
             problem = f"covers steps inside of flow.{self.blocks.within}: scopes do not nest"
-        elif isinstance(task, Step) and (task.undo or task.pivot):
-            problem = "undoes other steps, so it has no compensation of its own and is no pivot"
+        elif isinstance(task, Step) and (task.undo or task.confirmation or task.pivot):
+            problem = (
+                "undoes other steps, so it has no compensation and no confirm of its own, and is "
+                "no pivot"
+            )
         if problem:
             raise DefinitionError(problem, saga=self.saga, step=name)
 

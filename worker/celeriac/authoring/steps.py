@@ -12,7 +12,17 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, get_args, overload
 
 from celeriac.authoring.calling import refuse_call, wear
-from celeriac.authoring.compensations import C, Compensation, R, check_types, note_readers, wanted
+from celeriac.authoring.compensations import (
+    OUTCOME,
+    RESULT,
+    C,
+    Compensation,
+    Confirm,
+    R,
+    check_types,
+    note_readers,
+    wanted,
+)
 from celeriac.authoring.options import (
     COMPENSATION,
     STEP,
@@ -68,6 +78,7 @@ class Step(Generic[P, C, R]):
         self.retry = retry.model_copy(update={"after_loss": on_unknown == "retry"})
         self.on_unknown = "operator" if on_unknown == "operator" else "compensate"
         self.undo: Compensation[..., Any] | None = None
+        self.confirmation: Confirm[..., Any] | None = None
         self.planned_in: list[str] = []  # sagas whose plan is made, with the undo as it was then
         self._register = register
         wear(self, function)
@@ -128,30 +139,89 @@ class Step(Generic[P, C, R]):
         )
         return made if function is None else made(function)
 
-    def _compensate(
+    def _compensate(self, function: Callable[U, S], **said: Any) -> Compensation[U, S]:
+        self._check_free("compensation", self.undo)
+        made: Compensation[U, S] = self._beside(Compensation, "compensation", function, **said)
+        self.undo = made
+        return made
+
+    @overload
+    def confirm(self, function: Callable[U, S], /) -> Confirm[U, S]: ...
+
+    @overload
+    def confirm(
         self,
-        function: Callable[U, S],
+        function: None = None,
+        /,
+        *,
+        name: str | None = None,
+        timeout: Duration | None = None,
+        retry: Retry | None = None,
+        ahead: bool = True,
+        **options: Any,
+    ) -> Callable[[Callable[U, S]], Confirm[U, S]]: ...
+
+    def confirm(
+        self,
+        function: Callable[U, S] | None = None,
+        /,
+        *,
+        name: str | None = None,
+        timeout: Duration | None = None,
+        retry: Retry | None = None,
+        ahead: bool = True,
+        **options: Any,
+    ) -> Confirm[U, S] | Callable[[Callable[U, S]], Confirm[U, S]]:
+        """Make a function the confirm of this step, which takes part in `flow.two_phase()` then.
+
+        It may ask for the step's parameters, `result` and, first, the StepContext.  It is tried
+        again until it succeeds, whatever `max_attempts` says; after an Abort an operator acts.
+        Raises DefinitionError.
+        """
+        made = functools.partial(
+            self._confirm,
+            name=name,
+            timeout=timeout,
+            retry=retry,
+            ahead=ahead,
+            options=options,
+        )
+        return made if function is None else made(function)
+
+    def _confirm(self, function: Callable[U, S], **said: Any) -> Confirm[U, S]:
+        self._check_free("confirm", self.confirmation)
+        made: Confirm[U, S] = self._beside(Confirm, "confirm", function, **said)
+        made.retry = made.retry.model_copy(update={"max_attempts": None})  # it has no last try
+        self.confirmation = made
+        return made
+
+    def _beside(
+        self,
+        kind: type[Any],
+        word: str,
+        function: Callable[..., Any],
         *,
         name: str | None,
         timeout: Duration | None,
         retry: Retry | None,
         ahead: bool,
         options: Mapping[str, Any],
-    ) -> Compensation[U, S]:
-        self._check_free()
+    ) -> Any:
+        """Make what belongs to a step of a function, which is given what the step was given."""
         check_named(name, step=self.name)
         check_flags(self.name, ahead=ahead)
-        _check_function(function, f"the compensation of step {self.name}")
+        _check_function(function, f"the {word} of step {self.name}")
         shape = _named_shape(function, self.name)
-        wants = wanted(self.name, self.shape, shape)
-        check_types(self.name, self.shape, shape)
+        beside = OUTCOME if word == "compensation" else RESULT
+        wants = wanted(self.name, self.shape, shape, word=word, beside=beside)
+        check_types(self.name, self.shape, shape, word)
         check_task_options(options, COMPENSATION, self.name)
         rule, limit = retry_rule(retry, self.name), optional_ms("timeout", timeout, self.name)
-        if self.effect == "none":  # its undo honours no key either
+        if self.effect == "none":  # what belongs to it honours no key either
             rule = rule.model_copy(update={"after_loss": self.retry.after_loss})
         task = self._register(function, name, {**options, "saga_shape": shape})
         note_readers(self.shape, shape)
-        made = Compensation(
+        return kind(
             function,
             name=name or task.name,
             task=task,
@@ -161,19 +231,16 @@ class Step(Generic[P, C, R]):
             wants=wants,
             ahead=ahead,
         )
-        self.undo = made
-        return made
 
-    def _check_free(self) -> None:
-        if self.undo is not None:
+    def _check_free(self, word: str, there: Compensation[..., Any] | None) -> None:
+        if there is not None:
             raise DefinitionError(
-                f"has a compensation already ({self.undo.name}); a step is undone by one function, "
-                "which may call others",
+                f"has a {word} already ({there.name}); it is one function, which may call others",
                 step=self.name,
             )
         if self.planned_in:
             raise DefinitionError(
-                f"is planned in saga {self.planned_in[0]!r} already, without a compensation; "
+                f"is planned in saga {self.planned_in[0]!r} already, without a {word}; "
                 "define it before the saga, or the saga would not know it",
                 step=self.name,
             )

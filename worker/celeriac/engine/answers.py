@@ -37,6 +37,8 @@ def misplaced(
     word = type(answer).__name__
     if phase == "undo":
         return f"a compensation of nothing succeeds: return instead of raising {word}"
+    if node.confirms is not None:
+        return f"a confirm of nothing succeeds: return instead of raising {word}"
     if node.choice is not None:
         return f"a condition has to answer, so it cannot raise {word}"
     if isinstance(answer, Done):

@@ -305,7 +305,7 @@ def _context(work: Work) -> StepContext:
     return StepContext(
         run_id=run.id,
         saga=run.saga,
-        step=delivery.step,
+        step=attempt.node.confirms or delivery.step,
         attempt=delivery.attempt,
         idempotency_key=attempt.key,
         deadline=datetime.fromtimestamp(run.deadline / 1000, UTC) if run.deadline else None,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from celeriac.machine.events import EventKind
-from celeriac.machine.runs import PhaseStatus, RunStatus
+from celeriac.machine.runs import GAVE_UP, PhaseStatus, RunStatus
 from celeriac.machine.schedule import past_pivot, turned
 from celeriac.machine.undoing import in_undo_order
 
@@ -27,10 +27,9 @@ def cancel(draft: Draft, command: Cancel) -> None:
     if turned(run):
         return  # it is being undone, was, or could not be: nothing to add
     if past_pivot(draft.plan, run):
-        raise draft.refuse(
-            "past_pivot",
-            f"past its pivot {draft.plan.pivot!r} it only goes forward; retry or terminate",
-        )
+        pivot = draft.plan.pivot
+        where = f"past its pivot {pivot!r}" if pivot else "what was prepared is confirmed, so"
+        raise draft.refuse("past_pivot", f"{where} it only goes forward; retry or terminate")
     draft.add(EventKind.COMPENSATION_STARTED, why="cancelled", reason=command.reason, by=command.by)
 
 
@@ -46,11 +45,9 @@ def terminate(draft: Draft, command: Terminate) -> None:
 def retry(draft: Draft, command: RetryOwed) -> None:
     """Give what is owed a new budget."""
     run = draft.run
-    if command.step is not None:
-        draft.node(command.step)
+    names = [_meant(draft, command.step)] if command.step else list(run.steps)
     if draft.terminated:
         raise draft.refuse("at_rest", "it was terminated, and nothing is retried")
-    names = [command.step] if command.step else list(run.steps)
     owed = [name for name in names if name in run.owed]
     if not owed:
         if any(_is_tried_anew(draft, name) for name in names):
@@ -62,6 +59,15 @@ def retry(draft: Draft, command: RetryOwed) -> None:
     for name in in_undo_order(draft.plan, run, owed):
         phase: Phase = "undo" if run.step(name).undo.state is PhaseStatus.FAILED else "do"
         draft.add(EventKind.RETRIED, name, phase, reason=command.reason, by=command.by)
+
+
+def _meant(draft: Draft, step: str) -> str:
+    """What a verb that names a step is about: once that is being confirmed, its confirm."""
+    confirm = draft.plan.confirmed_by.get(draft.node(step).name)
+    untouched = (PhaseStatus.IDLE, PhaseStatus.SKIPPED)
+    if confirm is None or draft.run.step(confirm).do.state in untouched:
+        return step
+    return confirm
 
 
 def _is_tried_anew(draft: Draft, name: str) -> bool:
@@ -77,17 +83,19 @@ def _is_tried_anew(draft: Draft, name: str) -> bool:
 
 
 def waive(draft: Draft, command: Waive) -> None:
-    """Declare an owed compensation settled."""
-    draft.node(command.step)
-    lane = draft.run.step(command.step).undo
+    """Declare an owed compensation, or an owed confirm, settled."""
+    step = _meant(draft, command.step)
+    phase: Phase = "do" if draft.node(step).confirms else "undo"
+    lane = draft.lane(step, phase)
     if lane.state is PhaseStatus.WAIVED:
         return
-    if lane.state is not PhaseStatus.FAILED or draft.terminated:
+    if lane.state not in GAVE_UP or draft.terminated:
+        what = "confirm" if phase == "do" else "compensation"
         raise draft.refuse(
             "not_owed",
-            f"the compensation of {command.step!r} is not owed, so there is nothing to waive",
+            f"the {what} of {command.step!r} is not owed, so there is nothing to waive",
         )
-    draft.add(EventKind.WAIVED, command.step, "undo", reason=command.reason, by=command.by)
+    draft.add(EventKind.WAIVED, step, phase, reason=command.reason, by=command.by)
 
 
 def pause(draft: Draft, command: Pause) -> None:
@@ -115,32 +123,31 @@ def _ended_with_a_wait(draft: Draft) -> bool:
 
 def skip(draft: Draft, command: Skip) -> None:
     """Go on without a step that no attempt is at work on."""
-    run, lane = draft.run, draft.lane(command.step, "do")
-    if draft.node(command.step).covers:
-        raise draft.refuse(
-            "not_owed", f"{command.step!r} only undoes other steps: waive it instead"
-        )
+    run, step = draft.run, _meant(draft, command.step)
+    lane = draft.lane(step, "do")
+    if draft.node(step).covers:
+        raise draft.refuse("not_owed", f"{step!r} only undoes other steps: waive it instead")
     if lane.state is PhaseStatus.SKIPPED:
         return
     if turned(run):
         raise draft.refuse("turned", "it is compensating; waive an owed compensation instead")
-    if run.status.at_rest and command.step not in run.owed:
-        raise draft.refuse("at_rest", f"{command.step!r} is not what it waits for")
+    if run.status.at_rest and step not in run.owed:
+        raise draft.refuse("at_rest", f"{step!r} is not what it waits for")
     if lane.state is PhaseStatus.DONE:
-        raise draft.refuse("completed", f"{command.step!r} has its result, which never changes")
+        raise draft.refuse("completed", f"{step!r} has its result, which never changes")
     if lane.state is PhaseStatus.EXPANDED:
         raise draft.refuse(
             "at_work",
-            f"elements of {command.step!r} were begun: skip one of them, such as "
-            f"{command.step + '[0]'!r}",
+            f"elements of {step!r} were begun: skip one of them, such as "
+            f"{step + '[0]'!r}",
         )
     if lane.state is PhaseStatus.RUNNING:
         raise draft.refuse(
-            "at_work", f"an attempt of {command.step!r} is running: skip the step once it has ended"
+            "at_work", f"an attempt of {step!r} is running: skip the step once it has ended"
         )
     draft.add(
         EventKind.SKIPPED,
-        command.step,
+        step,
         reason=command.reason,
         by=command.by,
         choice=command.choice,

@@ -152,6 +152,9 @@ class Node(Frozen):
     ahead: bool = Field(default=True, description=_AHEAD)
     undo: Undo | None = None
     guards: tuple[Guard, ...] = Field(default=(), description="all must hold, or it is skipped")
+    confirms: str | None = Field(
+        default=None, description="the step, prepared before, that it confirms, if that joined"
+    )
     covers: tuple[str, ...] = Field(
         default=(), description="steps that its undo undoes in one; it is never done itself"
     )
@@ -256,6 +259,11 @@ class Plan(Frozen):
     def steps(self) -> tuple[Node, ...]:
         """The nodes that are done: all but those that only undo others."""
         return tuple(node for node in self.nodes if not node.covers)
+
+    @cached_property
+    def confirmed_by(self) -> dict[str, str]:
+        """For each step of two phases, the node that confirms it."""
+        return {node.confirms: node.name for node in self.nodes if node.confirms}
 
     @cached_property
     def scope_of(self) -> dict[str, str]:
@@ -367,3 +375,11 @@ class Plan(Frozen):
     def pivot(self) -> str | None:
         """The step after which the run only goes forward, if there is one."""
         return next((node.name for node in self.nodes if node.pivot), None)
+
+    @cached_property
+    def decides(self) -> Node | None:
+        """The first confirm, if there are any: once its turn has come, the run only goes forward.
+
+        That decision is the pivot of a saga with two phases.
+        """
+        return next((node for node in self.nodes if node.confirms), None)

@@ -17,6 +17,7 @@ from celeriac.machine.numbering import instance_of
 from celeriac.machine.steps import (
     AT_WORK,
     CLAIMABLE,
+    ENDED,
     GAVE_UP,
     NOT_SENT,
     PENDING,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = [  # a run is told of with its steps
     "AT_REST",
     "CLAIMABLE",
+    "ENDED",
     "GAVE_UP",
     "NOT_SENT",
     "PENDING",

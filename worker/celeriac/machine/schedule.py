@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from celeriac.machine.events import EventKind
 from celeriac.machine.numbering import instance_of, numbered
 from celeriac.machine.runs import (
+    ENDED,
     PhaseState,
     PhaseStatus,
     Run,
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
 
     from celeriac.machine.events import Event
     from celeriac.machine.plans import Node, Phase, Plan
-
-_OVER = frozenset({PhaseStatus.DONE, PhaseStatus.SKIPPED})
 
 
 def schedule(plan: Plan, run: Run, event: Event, *, goes_on: bool = False) -> Run:
@@ -66,7 +65,7 @@ def _schedule_steps(plan: Plan, run: Run, event: Event, goes_on: bool) -> Run:
         return run  # nothing further starts
     if goes_on or event.kind in (EventKind.STARTED, EventKind.RETRIED):
         candidates: Iterable[Node] = plan.steps
-    elif event.kind in (EventKind.COMPLETED, EventKind.SKIPPED):
+    elif event.kind in (EventKind.COMPLETED, EventKind.SKIPPED, EventKind.WAIVED):
         candidates = _following(plan, run, event.step)
     elif event.kind is EventKind.EXPANDED:
         candidates = ()
@@ -141,7 +140,15 @@ def _go_on_with_map(plan: Plan, run: Run, name: str, event: Event) -> Run:
 
 
 def is_chosen(run: Run, node: Node) -> bool:
-    """True if all that a step is guarded by was chosen: one that chose nothing chose otherwise."""
+    """True if all that a step is guarded by was chosen: one that chose nothing chose otherwise.
+
+    What confirms a step does so only if that joined: it is done, and neither skipped nor left out.
+    """
+    joined = node.confirms is None or run.step(node.confirms).do.state is PhaseStatus.DONE
+    return joined and _guards_hold(run, node)
+
+
+def _guards_hold(run: Run, node: Node) -> bool:
     return all(guard.holds(run.step(guard.step).choice) for guard in node.guards)
 
 
@@ -170,7 +177,7 @@ def passed(plan: Plan, run: Run, name: str) -> bool:
         if state is PhaseStatus.SKIPPED:
             behind += [each for each in plan.node(name).after if each not in seen]
             seen.update(behind)
-        elif state is not PhaseStatus.DONE:
+        elif state not in ENDED:
             return False
     return True
 
@@ -178,9 +185,14 @@ def passed(plan: Plan, run: Run, name: str) -> bool:
 def shown_step(plan: Plan, run: Run, name: str) -> StepStatus:
     """The status of a step that people are shown: what will never start is `skipped`.
 
-    A step that is undone together with others stands where that undo does.
+    A step that is undone together with others stands where that undo does, and one that was
+    prepared where its confirm does, as soon as the turn of that has come.
     """
     step = run.step(name)
+    confirm = name if plan.by_name[name].confirms else plan.confirmed_by.get(name)
+    confirmed = _CONFIRM.get(run.step(confirm).do.state) if confirm else None
+    if confirmed:
+        return confirmed
     scope = plan.scope_of.get(name)
     undone = run.step(scope).status if scope and may_stand(step) else StepStatus.PENDING
     if undone is not StepStatus.PENDING:
@@ -188,6 +200,17 @@ def shown_step(plan: Plan, run: Run, name: str) -> StepStatus:
     over = run.why or run.ended_by
     never = over and step.status is StepStatus.PENDING and not plan.node(name).covers
     return StepStatus.SKIPPED if never else step.status
+
+
+_CONFIRM = {
+    PhaseStatus.SCHEDULED: StepStatus.CONFIRMING,
+    PhaseStatus.RUNNING: StepStatus.CONFIRMING,
+    PhaseStatus.RETRYING: StepStatus.CONFIRMING,
+    PhaseStatus.DONE: StepStatus.CONFIRMED,
+    PhaseStatus.FAILED: StepStatus.CONFIRM_FAILED,
+    PhaseStatus.UNKNOWN: StepStatus.CONFIRM_FAILED,
+    PhaseStatus.WAIVED: StepStatus.WAIVED,
+}
 
 
 def _schedule_undo(plan: Plan, run: Run, event: Event) -> Run:
@@ -235,10 +258,12 @@ def steps_one_by_one(plan: Plan, name: str) -> Iterator[str]:
 
 
 def past_pivot(plan: Plan, run: Run) -> bool:
-    """True once the run may only go forward."""
-    if plan.pivot is None or not is_chosen(run, plan.by_name[plan.pivot]):
+    """True once the run may only go forward: its pivot has passed, or all is prepared."""
+    pivot = plan.by_name[plan.pivot] if plan.pivot else plan.decides
+    if pivot is None or not _guards_hold(run, pivot):
         return False  # a pivot that was not chosen is no point of no return
-    return passed(plan, run, plan.pivot)
+    names = pivot.after if pivot.confirms else (pivot.name,)
+    return all(passed(plan, run, name) for name in names)
 
 
 def turned(run: Run) -> bool:
@@ -257,7 +282,7 @@ def outcome(plan: Plan, run: Run) -> RunStatus | None:
 
 
 def _is_done(plan: Plan, run: Run) -> bool:
-    if any(step.do.state not in _OVER for step in run.steps.open.values()):
+    if any(step.do.state not in ENDED for step in run.steps.open.values()):
         return False
     if run.ended_by:
         return True

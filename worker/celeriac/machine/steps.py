@@ -52,6 +52,9 @@ class StepStatus(StrEnum):
     COMPENSATING = "compensating"
     COMPENSATED = "compensated"
     COMPENSATION_FAILED = "compensation_failed"
+    CONFIRMING = "confirming"
+    CONFIRMED = "confirmed"
+    CONFIRM_FAILED = "confirm_failed"
     WAIVED = "waived"
 
 
@@ -83,6 +86,8 @@ CLAIMABLE = frozenset({PhaseStatus.SCHEDULED, PhaseStatus.RETRYING, PhaseStatus.
 AT_WORK = (*CLAIMABLE, PhaseStatus.RUNNING)
 #: A direction that ended without success, and has no attempt left.
 GAVE_UP = frozenset({PhaseStatus.FAILED, PhaseStatus.UNKNOWN})
+#: A step that nothing waits for any more: done, or somebody says that it need not be.
+ENDED = frozenset({PhaseStatus.DONE, PhaseStatus.SKIPPED, PhaseStatus.WAIVED})
 
 _FORWARD = {
     PhaseStatus.IDLE: StepStatus.PENDING,
@@ -95,6 +100,7 @@ _FORWARD = {
     PhaseStatus.FAILED: StepStatus.FAILED,
     PhaseStatus.UNKNOWN: StepStatus.UNKNOWN,
     PhaseStatus.SKIPPED: StepStatus.SKIPPED,
+    PhaseStatus.WAIVED: StepStatus.WAIVED,
     PhaseStatus.EXPANDED: StepStatus.RUNNING,
 }
 _BACKWARD = {
@@ -161,7 +167,7 @@ class StepState:
     def settled(self) -> bool:
         """True if nothing is awaited of it, as long as its run does not turn round."""
         if self.undo.state is PhaseStatus.IDLE:
-            ended = self.do.state in (PhaseStatus.DONE, PhaseStatus.SKIPPED)
+            ended = self.do.state in ENDED
         else:
             ended = self.undo.state in (PhaseStatus.DONE, PhaseStatus.WAIVED)
         return ended and not self.blocked
@@ -174,7 +180,7 @@ class StepState:
     def rests(self) -> bool:
         """True if nothing happens to it until its run turns round, or somebody asks for it."""
         if self.undo.state is PhaseStatus.IDLE:
-            return self.do.state in (PhaseStatus.DONE, PhaseStatus.SKIPPED)
+            return self.do.state in ENDED
         return self.undo.state in (PhaseStatus.DONE, PhaseStatus.WAIVED, PhaseStatus.FAILED)
 
     @property

@@ -67,6 +67,9 @@ DO_MOVES: dict[tuple[PhaseStatus, EventKind, str], PhaseStatus] = {
     (_S.WAITING, _E.SKIPPED, ""): _S.SKIPPED,
     (_S.FAILED, _E.SKIPPED, ""): _S.SKIPPED,
     (_S.UNKNOWN, _E.SKIPPED, ""): _S.SKIPPED,
+    # An operator has confirmed it by hand.
+    (_S.FAILED, _E.WAIVED, ""): _S.WAIVED,
+    (_S.UNKNOWN, _E.WAIVED, ""): _S.WAIVED,
     # The step itself says that there is nothing to do.
     (_S.RUNNING, _E.SKIPPED, "itself"): _S.SKIPPED,
     # No worker runs it: it waits for a signal or a time.
@@ -140,7 +143,7 @@ RUN_MOVES: dict[tuple[RunStatus | None, EventKind], tuple[RunStatus, ...]] = {
     (_R.COMPENSATING, _E.FINISHED): (_R.COMPENSATED, _R.FAILED),
     (_R.FAILED, _E.RETRIED): (_R.COMPENSATING, _R.RUNNING),
     (_R.COMPENSATING, _E.RETRIED): (_R.COMPENSATING,),
-    (_R.FAILED, _E.WAIVED): (_R.COMPENSATING,),
+    (_R.FAILED, _E.WAIVED): (_R.COMPENSATING, _R.RUNNING),
     (_R.COMPENSATING, _E.WAIVED): (_R.COMPENSATING,),
     (_R.FAILED, _E.COMPLETED): (_R.COMPENSATING, _R.RUNNING),
     (_R.FAILED, _E.SKIPPED): (_R.RUNNING,),

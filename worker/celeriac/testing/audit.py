@@ -74,7 +74,7 @@ class _Book:
         self._side_by_side(event)
         self.claims[lane] += 1
         most = node.policy(event.phase).max_attempts
-        only_forward = event.phase == "do" and self.plan.pivot in self.done | self.skipped
+        only_forward = event.phase == "do" and self._past_pivot()
         if most is not None and self.claims[lane] > most and not only_forward:
             self._breaks("L3", event, f"is one more than the {most} it may have")
 
@@ -118,6 +118,13 @@ class _Book:
         if missing:
             self._breaks("I8", event, f"comes before {', '.join(sorted(missing))} completed")
 
+    def _past_pivot(self) -> bool:
+        """True if the pivot has passed, or all is prepared that is confirmed together."""
+        ended, decides = self.done | self.skipped, self.plan.decides
+        if decides is None:
+            return self.plan.pivot in ended
+        return all(map(self._passed, decides.after)) and self._guards_hold(decides)
+
     def _passed(self, name: str) -> bool:
         """True if nobody need wait for a step any more."""
         if name in self.counted:
@@ -130,12 +137,16 @@ class _Book:
 
     def _is_chosen(self, name: str) -> bool:
         """False if the choice that a step depends on was made, and is another, or is none."""
-        guards = self.plan.node(name).guards
+        node = self.plan.node(name)
+        joined = node.confirms is None or node.confirms in self.done
+        return (joined or not self._passed(node.confirms or "")) and self._guards_hold(node)
+
+    def _guards_hold(self, node: Node) -> bool:
         return all(
             guard.holds(self.chosen[guard.step])
             if guard.step in self.chosen
             else not self._passed(guard.step)
-            for guard in guards
+            for guard in node.guards
         )
 
     def _may_undo(self, event: Event) -> None:
@@ -239,7 +250,7 @@ class _Book:
         culprit = event.data.get("culprit")
         if event.data.get("why") == "failed" and culprit in self.done:
             self._breaks("I5", event, f"turns round for {culprit}, which completed")
-        if self.plan.pivot in self.done | self.skipped:
+        if self._past_pivot():
             self._breaks("I8", event, "goes back past the pivot")
         self.turned = True
 
@@ -251,7 +262,7 @@ class _Book:
 
     def settles(self, event: Event) -> None:
         """An operator has seen to it."""
-        self.settled.add(event.step)
+        (self.settled if event.phase == "undo" else self.skipped).add(event.step)
 
     def passed_over(self, event: Event) -> None:
         """An operator, or the step itself, says that there is nothing to do."""

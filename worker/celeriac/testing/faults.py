@@ -90,7 +90,7 @@ def paths_of(plan: Plan) -> list[tuple[PossibleFault, ...]]:
         paths.append((PossibleFault("cancel in the end", ""),))
     only_forward = set[str]()  # what comes after the pivot
     for node in _explored(plan):
-        if only_forward & set(node.after):
+        if only_forward & set(node.after) or node.confirms:
             # It is tried until it succeeds, or an operator acts.
             only_forward.add(node.name)
             continue

@@ -15,7 +15,7 @@ from celery._state import _task_stack
 from celery.app.trace import task_has_custom
 from celery.local import Proxy
 
-from celeriac.authoring import Step
+from celeriac.authoring import Compensation, Step
 from celeriac.context import StepContext, current, entered
 from celeriac.errors import ConfigurationError
 from celeriac.sagas import Saga
@@ -26,7 +26,7 @@ from celeriac.workers import HEADER, Promised, task_id
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from celeriac.authoring import Compensation, Shape, Signal
+    from celeriac.authoring import Shape, Signal
     from celeriac.engine import Attempt
     from celeriac.sagas import Sagas
     from celeriac.workers import Runtime
@@ -114,6 +114,8 @@ class VirtualTasks:
         for name, task in saga.planned.steps.items():
             if isinstance(task, Step):
                 self.add(name, task)
+            elif isinstance(task, Compensation):  # a confirm
+                self._know(task, adopted=False)
         self.steps.update(saga.planned.steps)
         for task in saga.planned.adopted:
             found = _resolved(task)

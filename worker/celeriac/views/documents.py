@@ -57,6 +57,8 @@ def _step_document(step: StepView) -> dict[str, Any]:
         "asks": step.asks,
         "because": step.because,
         "choice": step.choice,
+        "confirm_attempts": step.confirm_attempts,
+        "confirm_failure": _failure_document(step.confirm_failure),
         "undone_by": step.undone_by,
     }
 

@@ -122,6 +122,8 @@ def shown_steps(plan: Plan, run: Run) -> Iterator[str]:
     What only undoes others is shown once its turn has come.
     """
     for node in plan.nodes:
+        if node.confirms is not None:
+            continue  # it is shown with the step that it confirms
         if not node.covers or node.name in run.steps:
             yield node.name
         if node.name in run.steps.maps:

@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 
     from celeriac.machine import Guard, Node, PhaseState, Plan, Run
 
-_BAD = {StepStatus.FAILED, StepStatus.COMPENSATION_FAILED}
+_BAD = {StepStatus.FAILED, StepStatus.COMPENSATION_FAILED, StepStatus.CONFIRM_FAILED}
 _UNSURE = {StepStatus.UNKNOWN, StepStatus.RETRYING}
 _BUSY = {
     *(StepStatus.RUNNING, StepStatus.SCHEDULED, StepStatus.WAITING),
     StepStatus.COMPENSATING,
+    StepStatus.CONFIRMING,
 }
 
 
@@ -53,10 +54,11 @@ class Cell:
 
 @dataclass(frozen=True)
 class Frame:
-    """Steps that are undone as a whole; the undo is drawn below the first of them."""
+    """Steps that are undone or confirmed as a whole; one undo is drawn below the first of them."""
 
     label: str
     names: tuple[str, ...]
+    one_undo: bool = True
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,9 @@ class Graph:
 
     def _inside(self, cell: Cell) -> tuple[str, ...]:
         """The steps that are undone as one with this one."""
-        return next((f.names for f in self.frames if cell.name in f.names), (cell.name,))
+        return next(
+            (f.names for f in self.frames if f.one_undo and cell.name in f.names), (cell.name,)
+        )
 
     @property
     def by_name(self) -> dict[str, Cell]:
@@ -109,8 +113,11 @@ def graph_of(plan: Plan, run: Run | None = None) -> Graph:
         when = tuple((guard.step, _answer(guard)) for guard in node.guards[-1:])
         cells.append(Cell(node.name, node.after, column, row, do, undo, when))
     title = f"{plan.saga} (version {plan.version})"
-    frames = tuple(Frame(f"undone by {node.name}", node.covers) for node in first.values())
-    return Graph(f"{run.id}: {title}, {run.shown}" if run else title, tuple(cells), frames)
+    frames = [Frame(f"undone by {node.name}", node.covers) for node in first.values()]
+    if plan.confirmed_by:
+        names = (*plan.confirmed_by, *plan.confirmed_by.values())
+        frames.append(Frame("two phases", names, one_undo=False))
+    return Graph(f"{run.id}: {title}, {run.shown}" if run else title, tuple(cells), tuple(frames))
 
 
 def _row(column: int, wanted: int, columns: Mapping[str, int], rows: Mapping[str, int]) -> int:
@@ -139,7 +146,7 @@ def _do_box(plan: Plan, node: Node, run: Run | None) -> Box:
     forward = StepStatus(_FORWARD.get(step.do.state, step.do.state.value))
     begun = step.do.attempt > 0 or forward is StepStatus.SKIPPED
     begun = begun or (node.wait is not None and step.do.state is not PhaseStatus.IDLE)
-    if forward is StepStatus.PENDING:
+    if forward is StepStatus.PENDING or node.confirms:
         forward = shown_step(plan, run, node.name)
     note = _note(forward, step.do) + (f": {step.choice}" if step.choice else "")
     return Box(node.name + pivot, note, begun, _tone(forward), node.choice is not None)

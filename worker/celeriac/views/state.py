@@ -20,7 +20,7 @@ from celeriac.views.elements import elements, shown_status, shown_steps
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from celeriac.machine import Event, Phase, Plan, Run
+    from celeriac.machine import Event, Phase, Plan, Run, StepState
 
 
 class StepView(Frozen):
@@ -43,6 +43,8 @@ class StepView(Frozen):
     choice: str | None = Field(
         default=None, description="what it answered, if others are guarded by that"
     )
+    confirm_attempts: int = Field(default=0, description="attempts of its confirm, claimed")
+    confirm_failure: Failure | None = Field(default=None, description="how its confirm failed")
     undone_by: str | None = Field(
         default=None, description="what undoes it, together with others, as one"
     )
@@ -95,7 +97,8 @@ class RunState(Frozen):
     @property
     def codes(self) -> frozenset[str]:
         """The error codes of the step that ended the run, and of the compensations it owes."""
-        owed = [step.undo_failure for step in self.steps if step.name in self.owed]
+        steps = [step for step in self.steps if step.name in self.owed]
+        owed = [step.undo_failure or step.confirm_failure for step in steps]
         return frozenset(f.code for f in (self.failure, *owed) if f and f.code)
 
     def step(self, name: str) -> StepView:
@@ -142,7 +145,8 @@ def state_of(
         # What an operator has seen to is no failure of the run any more.
         failure=payloads.load_failure(fields.get(payloads.CAUSE)) if _failed(run) else None,
         failed_step=run.failed_step or None,
-        owed=run.owed,
+        # A confirm is owed under the name of its step, which it is shown with.
+        owed=tuple(plan.by_name[name].confirms or name for name in run.owed),
         hold=hold,
         run_version=run.version,
         answer=answer_of(run, fields, answer),
@@ -175,13 +179,9 @@ def _failed(run: Run) -> bool:
 
 def _view(plan: Plan, run: Run, name: str, fields: Mapping[str, str]) -> StepView:
     step = run.step(name)
-    # The newest attempt's: one that succeeded leaves nothing to tell of those before it.
-    failures = [
-        payloads.load_failure(fields.get(payloads.error_field(name, phase)))
-        if step.lane(phase).state is not PhaseStatus.DONE
-        else None
-        for phase in _PHASES
-    ]
+    confirmed_by = plan.confirmed_by.get(name, "")
+    confirm = run.step(confirmed_by)
+    failures = [_newest(fields, name, phase, step) for phase in _PHASES]
     return StepView(
         name=name,
         task=plan.node(name).task,
@@ -190,10 +190,12 @@ def _view(plan: Plan, run: Run, name: str, fields: Mapping[str, str]) -> StepVie
         undo_attempts=step.undo.attempt,
         failure=failures[0],
         undo_failure=failures[1],
-        blocked=step.blocked or None,
+        blocked=step.blocked or confirm.blocked or None,
         asks=name in run.owed and plan.node(name).on_unknown == "operator" and not run.why,
         because=_because(plan, run, name),
         choice=step.choice or None,
+        confirm_attempts=confirm.do.attempt,
+        confirm_failure=_newest(fields, confirmed_by, "do", confirm) if confirmed_by else None,
         undone_by=plan.scope_of.get(name),
         elements=_elements(run, name),
         **_awaited(plan, run, name),
@@ -212,6 +214,13 @@ def _awaited(plan: Plan, run: Run, name: str) -> dict[str, Any]:
         return {}
     until = _time(lane.limit) if lane.limit else None
     return {"waits_for": wait.signal or "time", "waits_until": until}
+
+
+def _newest(fields: Mapping[str, str], name: str, phase: Phase, step: StepState) -> Failure | None:
+    """How the newest attempt failed: one that succeeded leaves nothing to tell of those before."""
+    if step.lane(phase).state is PhaseStatus.DONE:
+        return None
+    return payloads.load_failure(fields.get(payloads.error_field(name, phase)))
 
 
 def _because(plan: Plan, run: Run, name: str) -> str | None:

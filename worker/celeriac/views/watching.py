@@ -23,9 +23,10 @@ def tree(plan: Plan, run: Run, now: int) -> list[str]:
     *now* is the store's time in milliseconds.
     """
     lines = [f"{clean(run.id)}: {clean(plan.saga)} {_whole(run, now)}"]
-    width = max(len(clean(node.name)) for node in plan.nodes)
-    for number, node in enumerate(plan.nodes, start=1):
-        last = number == len(plan.nodes)
+    nodes = [node for node in plan.nodes if node.confirms is None]
+    width = max(len(clean(node.name)) for node in nodes)
+    for number, node in enumerate(nodes, start=1):
+        last = number == len(nodes)
         if node.covers:
             lines.append(f"├─ {clean(node.name):{width}}  {_scope(run, node, now)}".rstrip())
             continue
@@ -36,6 +37,10 @@ def tree(plan: Plan, run: Run, now: int) -> list[str]:
         elif step.choice:
             told += f": {clean(step.choice)}"
         lines.append(f"{'└─' if last else '├─'} {clean(node.name):{width}}  {told}".rstrip())
+        confirm = run.step(plan.confirmed_by.get(node.name, ""))
+        if confirm.do.state is not PhaseStatus.IDLE:
+            told = _line(run, confirm, "do", now)
+            lines.append(f"{'  ' if last else '│ '} ✓ confirm  {told}".rstrip())
         if node.undo and step.undo.state is not PhaseStatus.IDLE:
             name = clean(node.undo.task.rpartition(".")[2])
             told = _line(run, step, "undo", now)

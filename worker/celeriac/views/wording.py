@@ -30,6 +30,7 @@ _REFUSED = 10  # so many runs that refused a command are named
 _AT_EASE = (
     *(StepStatus.PENDING, StepStatus.COMPLETED, StepStatus.SKIPPED),
     StepStatus.COMPENSATED,
+    StepStatus.CONFIRMED,
 )
 
 
@@ -111,7 +112,7 @@ def whereabouts(state: RunState) -> str:
 
 
 def _newest(step: StepView) -> Failure | None:
-    return step.undo_failure or step.failure
+    return step.undo_failure or step.confirm_failure or step.failure
 
 
 def _code(found: Failure | None) -> str:
@@ -147,8 +148,9 @@ def _doing(state: RunState) -> str:
 
 
 def attempts(step: StepView) -> str:
-    """How often a step, and its compensation, was tried."""
-    return f"{step.attempts}" + (f", undo {step.undo_attempts}" if step.undo_attempts else "")
+    """How often a step, its confirm and its compensation, was tried."""
+    others = {"confirm": step.confirm_attempts, "undo": step.undo_attempts}
+    return ", ".join([f"{step.attempts}", *(f"{of} {n}" for of, n in others.items() if n)])
 
 
 def trouble(step: StepView) -> str:
@@ -160,6 +162,7 @@ def trouble(step: StepView) -> str:
         f"not started: {step.because}" if step.because else "",
         step.blocked or "",
         failure(step.failure) if step.failure else "",
+        f"confirm: {failure(step.confirm_failure)}" if step.confirm_failure else "",
         f"undo: {failure(step.undo_failure)}" if step.undo_failure else "",
         f"its undo: {step.undone_by}" if step.undone_by else "",
     ]
@@ -304,7 +307,7 @@ def _options_on_owed(state: RunState) -> list[Option]:
     found = []
     for step in state.steps:
         if step.name in state.owed:
-            undone = step.status is StepStatus.COMPENSATION_FAILED
+            undone = step.status in (StepStatus.COMPENSATION_FAILED, StepStatus.CONFIRM_FAILED)
             verb, does = (
                 ("waive", "declare it settled") if undone else ("skip", "it was seen to by hand")
             )
@@ -325,6 +328,8 @@ def _signals(state: RunState) -> list[Option]:
 def _again(step: StepView) -> str:
     if step.status is StepStatus.COMPENSATION_FAILED:
         return "undo it again"
+    if step.status is StepStatus.CONFIRM_FAILED:
+        return "confirm it again"
     if step.asks:
         return "do it (once more): it did not take effect, or that does no harm"
     return "try it again: the run can only go forward"
