@@ -26,6 +26,7 @@ UNDO_OF: Mapping[str, str] = {
     "charge": "refund",
     "ship": "cancel",
     "book": "cancel_booking",
+    "authorise": "void",
 }
 BUSY_SECONDS = 30.0
 
