@@ -84,13 +84,14 @@ def need(state: RunState) -> str:
         steps = [step.name for step in state.steps if step.asks]
         each = "they honour no key" if len(steps) > 1 else "it honours no key"
         return f"Did {' and '.join(steps)} take effect? Nobody knows, and {each}."
-    told = [
-        f"{'the undo of ' if undone else ''}{name} {'failed' if undone else 'gave up'}"
-        f"{_code(_newest(state.step(name)))}"
-        for name in state.owed
-        for undone in [state.step(name).status is StepStatus.COMPENSATION_FAILED]
-    ]
+    told = [f"{_gave_up(step)}{_code(_newest(step))}" for step in map(state.step, state.owed)]
     return f"{'; '.join(told)}." if told else ""
+
+
+def _gave_up(step: StepView) -> str:
+    parts = {StepStatus.COMPENSATION_FAILED: "undo", StepStatus.CONFIRM_FAILED: "confirm"}
+    part = parts.get(step.status)
+    return f"the {part} of {step.name} failed" if part else f"{step.name} gave up"
 
 
 def why(state: RunState) -> str:
