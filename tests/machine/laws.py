@@ -141,13 +141,15 @@ def _check_claim(plan: Plan, before: Run, event: Event) -> None:
     assert event.attempt == lane.attempt + 1, "each claim has a token of its own (I3)"
     if event.phase == "do":
         assert before.status is RunStatus.RUNNING, "nothing forward while compensating (I8)"
-        assert not before.ended_by, "nothing starts once a step has ended the run (I8)"
+        confirms = plan.node(event.step).confirms
+        assert confirms or not before.ended_by, "nothing starts once a step ended the run (I8)"
         waited_for = plan.node(event.step).after
-        assert all(passed(plan, before, name) for name in waited_for), "I8"
+        early = confirms and before.ended_by  # what joined is confirmed, and nothing else starts
+        assert early or all(passed(plan, before, name) for name in waited_for), "I8"
         for guard in plan.node(event.step).guards:
             assert guard.holds(before.step(guard.step).choice), "nobody has chosen it (I16)"
-        confirms = plan.by_name[event.step].confirms
         if confirms:
+            assert confirms != before.ended_by, "it ended the run in place of joining"
             assert before.step(confirms).do.state is PhaseStatus.DONE, "it did not join"
             assert past_pivot(plan, before), "confirmed before all is prepared"
     else:

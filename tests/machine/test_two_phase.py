@@ -247,3 +247,45 @@ def test_an_unknown_confirm_of_a_step_without_keys_asks_an_operator() -> None:
     assert (story.status, story.run.owed) == ("failed", ("debit.confirm",))
     story.waive("debit")
     assert story.status == "completed"
+
+
+def test_if_a_step_inside_ends_the_run_those_that_joined_are_confirmed() -> None:
+    """In order, and nothing else starts; the step that ended the run did not join itself."""
+    story = started(
+        "check",
+        *(step(name, after=(before,)) for name, before in (("a", "check"), ("b", "a"), ("c", "b"))),
+        step("d", after=("c",)),
+        *(confirm("a", "d"), confirm("b", "a.confirm"), confirm("c", "b.confirm")),
+        confirm("d", "c.confirm"),
+        step("tell", after=("d.confirm",)),
+    )
+    story.do("check", "a", "b").claim("c")
+    assert [d.step for d in story.complete("c", ends=True).dispatches] == ["a.confirm"]
+    with refused("past_pivot"):
+        story.cancel()
+    with refused("not_due"):
+        story.claim("d")
+    story.do("a.confirm")
+    story.give_up("b.confirm")
+    assert (story.status, story.run.owed) == ("failed", ("b.confirm",))
+    story.waive("b")
+    assert story.status == "completed"
+    assert shown(story, "a", "b", "c", "d", "tell") == [
+        "confirmed",
+        "waived",
+        "completed",
+        "skipped",
+        "skipped",
+    ]
+    story.check_history()
+
+
+def test_if_nobody_joined_a_run_that_was_ended_is_at_rest() -> None:
+    """And can be cancelled, as any that has completed."""
+    story = transfer().do("check")
+    story.claim("debit")
+    story.complete("debit", ends=True)
+    assert story.status == "completed"
+    story.cancel()
+    story.undo("debit", "check")
+    assert story.status == "compensated"

@@ -143,8 +143,8 @@ FLOWS = (
         "who skipped is confirmed",
         "A step that did not join is confirmed with the others.",
         "machine/schedule.py",
-        "    return joined and _guards_hold(run, node)\n",
-        "    return (joined or True) and _guards_hold(run, node)\n",
+        "    return _joined(run, node.confirms) and _guards_hold(run, node)\n",
+        "    return _guards_hold(run, node)\n",
         (TWO_PHASE,),
     ),
     Plant(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from celery import Celery
 
-from celeriac import Abort, CommandRefused, Flow, RunFailed, Sagas, Skip, StepContext
+from celeriac import Abort, CommandRefused, Done, Flow, RunFailed, Sagas, Skip, StepContext
 from celeriac.testing import Lab, explore
 
 if TYPE_CHECKING:
@@ -172,3 +172,35 @@ def test_whatever_goes_wrong_all_is_taken_or_nothing() -> None:
         transfer, "mine", "yours", check=check, fresh=forget, pairs=False, most=200, seconds=120
     )
     assert report.ok, report
+
+
+@sagas.step
+def ask(account: str) -> str:
+    """End the run where nothing is to be moved."""
+    if account == "closed":
+        raise Done("closed: nothing is moved")
+    return account
+
+
+@sagas.saga
+def careful(flow: Flow, source: str, target: str) -> str:
+    """A step between the two may end the run."""
+    with flow.two_phase():
+        flow.step(debit, source)
+        flow.step(ask, target)
+        flow.step(credit, target)
+    return flow.step(tell, source)
+
+
+def test_done_inside_confirms_what_joined(lab: Lab) -> None:
+    """And the run has the result that the step gave."""
+    run = lab.start(careful, "mine", "closed", id="t")
+    assert run.result() == "closed: nothing is moved"
+    assert books == {"t:debit": "taken"}
+    shown = {step.name: step.status.value for step in run.state().steps}
+    assert shown == {
+        "debit": "confirmed",
+        "ask": "completed",
+        "credit": "skipped",
+        "tell": "skipped",
+    }

@@ -62,7 +62,7 @@ def _turn(phase: Phase, lane: PhaseState, whose: str) -> PhaseStatus | None:
 
 def _schedule_steps(plan: Plan, run: Run, event: Event, goes_on: bool) -> Run:
     if run.ended_by:
-        return run  # nothing further starts
+        return _confirm_next(plan, run, event)  # nothing else starts
     if goes_on or event.kind in (EventKind.STARTED, EventKind.RETRIED):
         candidates: Iterable[Node] = plan.steps
     elif event.kind in (EventKind.COMPLETED, EventKind.SKIPPED, EventKind.WAIVED):
@@ -89,7 +89,7 @@ def _take_turns(plan: Plan, run: Run, candidates: Iterable[Node], event: Event) 
         if not all(passed(plan, run, name) for name in node.after):
             continue  # its guards may be about what has not settled yet
         step, chosen = run.step(node.name), is_chosen(run, node)
-        begins = OPENS if node.wait else _whose_turn(plan, run, node.name)
+        begins = OPENS if node.wait else _whose_turn(plan, run, node)
         state = _turn("do", step.do, begins if chosen else NOT_CHOSEN)
         if state:
             sent = state is PhaseStatus.SCHEDULED
@@ -100,10 +100,31 @@ def _take_turns(plan: Plan, run: Run, candidates: Iterable[Node], event: Event) 
     return run
 
 
-def _whose_turn(plan: Plan, run: Run, name: str) -> str:
-    """Whether one more step may start; a map counts as one."""
+def _confirm_next(plan: Plan, run: Run, event: Event) -> Run:
+    """A step has ended the run: what had joined until then is confirmed, one after the other."""
+    node = next(iter(_to_confirm(plan, run)), None)
+    step = run.step(node.name) if node else None
+    state = _turn("do", step.do, TURN_COMES) if step else None
+    if node is None or step is None or state is None:
+        return run
+    lane = PhaseState(state, at=event.at, sent=True)
+    return changed(run, steps=run.steps.put({node.name: changed(step, do=lane)}))
+
+
+def _to_confirm(plan: Plan, run: Run) -> list[Node]:
+    """What has to be confirmed and is not yet, in order."""
+    confirms = (plan.by_name[name] for name in plan.confirmed_by.values())
+    return [
+        node
+        for node in confirms
+        if is_chosen(run, node) and run.step(node.name).do.state not in ENDED
+    ]
+
+
+def _whose_turn(plan: Plan, run: Run, node: Node) -> str:
+    """Whether one more step may start; a map counts as one, a confirm as none."""
     most, steps = plan.most_steps, run.steps
-    if run.started_steps + len(steps.open) < most or steps.is_element(name):
+    if node.confirms or run.started_steps + len(steps.open) < most or steps.is_element(node.name):
         return TURN_COMES
     waiting = (n for n, s in steps.open.items() if not s.order and s.do.state.claimable)
     begun = sum(not steps.is_element(each) for each in waiting)
@@ -142,10 +163,16 @@ def _go_on_with_map(plan: Plan, run: Run, name: str, event: Event) -> Run:
 def is_chosen(run: Run, node: Node) -> bool:
     """True if all that a step is guarded by was chosen: one that chose nothing chose otherwise.
 
-    What confirms a step does so only if that joined: it is done, and neither skipped nor left out.
+    What confirms a step does so only if that joined: it is done, and has neither skipped itself nor
+    ended the run in place of a result.
     """
-    joined = node.confirms is None or run.step(node.confirms).do.state is PhaseStatus.DONE
-    return joined and _guards_hold(run, node)
+    return _joined(run, node.confirms) and _guards_hold(run, node)
+
+
+def _joined(run: Run, step: str | None) -> bool:
+    if step is None:
+        return True
+    return run.step(step).do.state is PhaseStatus.DONE and step != run.ended_by
 
 
 def _guards_hold(run: Run, node: Node) -> bool:
@@ -263,6 +290,8 @@ def past_pivot(plan: Plan, run: Run) -> bool:
     if pivot is None or not _guards_hold(run, pivot):
         return False  # a pivot that was not chosen is no point of no return
     names = pivot.after if pivot.confirms else (pivot.name,)
+    if run.ended_by and pivot.confirms:  # what had joined until then is confirmed
+        return any(_joined(run, step) for step in plan.confirmed_by)
     return all(passed(plan, run, name) for name in names)
 
 
@@ -285,5 +314,5 @@ def _is_done(plan: Plan, run: Run) -> bool:
     if any(step.do.state not in ENDED for step in run.steps.open.values()):
         return False
     if run.ended_by:
-        return True
+        return not _to_confirm(plan, run)
     return run.steps.made_once == len(plan.steps)  # counted last: it may take a look at all

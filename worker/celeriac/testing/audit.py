@@ -47,7 +47,7 @@ class _Book:
         self.order: list[str] = []  # steps in the order of their first claim; a map is one of them
         self.counted: dict[str, int] = {}  # how many elements a map has
         self.turned = False
-        self.over = False  # a step has ended the run
+        self.over = ""  # the step that has ended the run
 
     def read(self, event: Event) -> None:
         """Take the next event in."""
@@ -109,13 +109,15 @@ class _Book:
     def _in_turn(self, event: Event, node: Node) -> None:
         if self.turned:
             self._breaks("I8", event, "goes forward in a run that has turned round")
-        if self.over:
+        if self.over and not node.confirms:
             self._breaks("I8", event, "goes forward in a run that a step has ended")
+        if node.confirms and not self._joined(node.confirms):
+            self._breaks("I16", event, f"although {node.confirms} has not joined")
         for guard in node.guards:
             if not guard.holds(self.chosen.get(guard.step, "")):
                 self._breaks("I16", event, f"although {guard.step} has chosen otherwise")
         missing = {name for name in node.after if not self._passed(name)}
-        if missing:
+        if missing and not self.over:
             self._breaks("I8", event, f"comes before {', '.join(sorted(missing))} completed")
 
     def _past_pivot(self) -> bool:
@@ -123,7 +125,13 @@ class _Book:
         ended, decides = self.done | self.skipped, self.plan.decides
         if decides is None:
             return self.plan.pivot in ended
+        if self.over:
+            return any(map(self._joined, self.plan.confirmed_by))
         return all(map(self._passed, decides.after)) and self._guards_hold(decides)
+
+    def _joined(self, name: str) -> bool:
+        """True if a step of two phases is to be confirmed."""
+        return name in self.done and name != self.over
 
     def _passed(self, name: str) -> bool:
         """True if nobody need wait for a step any more."""
@@ -138,7 +146,7 @@ class _Book:
     def _is_chosen(self, name: str) -> bool:
         """False if the choice that a step depends on was made, and is another, or is none."""
         node = self.plan.node(name)
-        joined = node.confirms is None or node.confirms in self.done
+        joined = node.confirms is None or self._joined(node.confirms)
         return (joined or not self._passed(node.confirms or "")) and self._guards_hold(node)
 
     def _guards_hold(self, node: Node) -> bool:
@@ -193,7 +201,8 @@ class _Book:
     def completed(self, event: Event) -> None:
         """An attempt succeeded, perhaps late."""
         self._ended(event)
-        self.over |= bool(event.data.get("ends")) and not self.turned
+        if event.data.get("ends") and not (self.turned or self.over):
+            self.over = event.step
         (self.done if event.phase == "do" else self.settled).add(event.step)
         self.chosen.update({event.step: event.data["choice"]} if "choice" in event.data else {})
 
