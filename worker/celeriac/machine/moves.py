@@ -328,9 +328,9 @@ def _retried(plan: Plan, run: Run, event: Event) -> Run:
     )
 
 
-def _waived(_plan: Plan, run: Run, event: Event) -> Run:
+def _waived(plan: Plan, run: Run, event: Event) -> Run:
     if event.phase == "do":  # a confirm: the run goes on behind it
-        return _move(_on(run, event), event, at=event.at, sent=False)
+        return _move(_on(plan, run, event), event, at=event.at, sent=False)
     run = _to(run, event, RunStatus.COMPENSATING, ended_at=0)
     return _move(run, event, at=event.at, sent=False)
 
