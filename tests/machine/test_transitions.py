@@ -59,8 +59,10 @@ from tests.machine import (
     test_late_reports,
     test_maps,
     test_operators,
+    test_scopes,
     test_skipping,
     test_time,
+    test_two_phase,
     test_waits,
 )
 from tests.machine.laws import PHASES
@@ -159,7 +161,7 @@ STANDING = standing()
 THEMES = (
     *(test_forward, test_compensation, test_time, test_late_reports, test_operators),
     *(test_effects, test_holding, test_skipping, test_branches, test_choices, test_maps),
-    *(test_answers, test_waits),
+    *(test_answers, test_waits, test_scopes, test_two_phase),
 )
 
 each_command = pytest.mark.parametrize("command", EVERY_COMMAND, ids=str)

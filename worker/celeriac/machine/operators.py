@@ -138,8 +138,7 @@ def skip(draft: Draft, command: Skip) -> None:
     if lane.state is PhaseStatus.EXPANDED:
         raise draft.refuse(
             "at_work",
-            f"elements of {step!r} were begun: skip one of them, such as "
-            f"{step + '[0]'!r}",
+            f"elements of {step!r} were begun: skip one of them, such as {step + '[0]'!r}",
         )
     if lane.state is PhaseStatus.RUNNING:
         raise draft.refuse(
