@@ -225,6 +225,39 @@ def signals(run: RunHandle[Receipt], hold: Hold) -> None:
     sagas.signal("order-42", "called", 3, id="request-7")
 
 
+@sagas.step
+def pack(order: Order, colour: str, copies: int = 1) -> Receipt:
+    """Do it for each of several orders."""
+    raise NotImplementedError
+
+
+def parcel(flow: Flow, order: Order) -> Hold:
+    """Do several steps for each."""
+    hold = flow.step(reserve, order)
+    flow.step(ship, order, hold)
+    return hold
+
+
+@sagas.step
+def collect(receipts: list[Receipt], holds: list[Hold]) -> int:
+    """Read what maps gave."""
+    raise NotImplementedError
+
+
+@sagas.saga
+def for_each(flow: Flow, orders: list[Order], more: tuple[Order, ...]) -> int:
+    """Map a step, with other arguments and without, and a function of several steps."""
+    assert_type(flow.map(reserve, orders), list[Hold])
+    receipts = flow.map(pack, orders, "red", copies=2)
+    assert_type(receipts, list[Receipt])
+    assert_type(flow.map(pack, more, "red", concurrency=3), list[Receipt])
+    holds = flow.map(parcel, orders)
+    assert_type(holds, list[Hold])
+    assert_type(flow.map(parcel, orders, concurrency=1), list[Hold])
+    assert_type(flow.options(name="each").map(reserve, more), list[Hold])
+    return flow.step(collect, receipts, holds)
+
+
 def use(context: StepContext, order: Order) -> None:
     """Call steps as plain functions, and as the Celery tasks they are."""
     assert_type(reserve(context, order), Hold)

@@ -142,6 +142,17 @@ def waiting(flow: Flow, order: Order) -> Hold:
     return flow.wait(held, timeout="1d", on_timeout="continue")  # expect-error
 
 
+@sagas.saga
+def maps(flow: Flow, order: Order, orders: list[Order]) -> Hold:
+    """Map what cannot be mapped."""
+    flow.map(reserve, order)  # expect-error
+    flow.map(reserve, [1, 2])  # expect-error
+    flow.map(reserve, {"a": order})  # expect-error
+    flow.map(ship, orders)  # expect-error
+    flow.map(reserve, orders, concurrency="3")  # expect-error
+    return flow.map(reserve, orders)  # expect-error
+
+
 def calls(context: StepContext, order: Order) -> None:
     """Call steps wrongly in a unit test."""
     reserve(order)  # expect-error

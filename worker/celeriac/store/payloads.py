@@ -29,6 +29,7 @@ from celeriac.machine import (
     PhaseStatus,
     Plan,
     bound,
+    instance_of,
 )
 
 if TYPE_CHECKING:
@@ -52,8 +53,18 @@ def input_field(parameter: str) -> str:
 
 
 def output_field(step: str) -> str:
-    """The field of a step's result; written once."""
-    return f"{_OUTPUT}{step}"
+    """The field of a step's result; written once.
+
+    That of an element of a map is its name alone: there are many, and each letter counts.
+    """
+    return step if instance_of(step) else f"{_OUTPUT}{step}"
+
+
+def step_of_output(field: str) -> str:
+    """The step whose result a field holds; empty for any other field."""
+    if field.startswith(_OUTPUT):
+        return field.removeprefix(_OUTPUT)
+    return field if ":" not in field and instance_of(field) else ""
 
 
 def worth_keeping(fields: Mapping[str, str]) -> dict[str, str]:
@@ -62,9 +73,7 @@ def worth_keeping(fields: Mapping[str, str]) -> dict[str, str]:
     Many steps return nothing, and a field costs some 70 bytes.  A result is written once (I15), so
     there is none that this could leave behind.
     """
-    return {
-        name: text for name, text in fields.items() if text != NULL or not name.startswith(_OUTPUT)
-    }
+    return {name: text for name, text in fields.items() if text != NULL or not step_of_output(name)}
 
 
 def with_nulls(run: Run, fields: Mapping[str, str]) -> dict[str, str]:

@@ -21,6 +21,7 @@ from celeriac.observing import Observers, log, log_context, logged, send_signals
 from celeriac.observing.metrics.watched import watched
 from celeriac.observing.traces import Tracing, wants
 from celeriac.settings import Settings, Terms, read_settings
+from celeriac.store import payloads
 from celeriac.store.addresses import Kind, parse_address, with_options
 from celeriac.store.connection import REPLY_TIMEOUT
 from celeriac.store.redis import RedisStore
@@ -155,8 +156,9 @@ class Runtime:
                 sagas = getattr(self.app, "celeriac", None)
                 found = sagas.defined.get(plan.saga) if sagas else None
                 return found.planned.shape.marked(name, text) if found else text
-            if where == "out":
-                node = plan.find(name)
+            step = payloads.step_of_output(field)
+            if step:
+                node = plan.find(step)
                 task: Any = self.app.tasks.get(node.task) if node and not node.map else None
                 known = task is not None and getattr(task, "saga_adopted", True) is False
                 return task.saga_shape.marked("return", text) if known else text
