@@ -15,7 +15,7 @@ ANSWERS = (
         "a run that was ended goes on",
         "What follows the step that ended the run is sent all the same.",
         "machine/schedule.py",
-        "    if run.ended_by:\n        return run  # nothing further starts\n",
+        "    if run.ended_by:\n        return _confirm_next(plan, run, event)  # nothing else starts\n",
         "",
         (IN_THE_MACHINE,),
     ),
@@ -62,7 +62,7 @@ ANSWERS = (
     Plant(
         "asked again for ever",
         "An attempt whose process died is given back, as if it had said that it cannot say yet.",
-        "machine/runs.py",
+        "machine/steps.py",
         "return self.attempt - self.attempts_before_budget - self.given_back",
         "return self.attempt - self.attempts_before_budget - (self.given_back and self.attempt)",
         (IN_THE_MACHINE,),
