@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from celeriac.machine import Choice, Guard, Node, Plan, Undo, Wait, attempts, moves, undoing
+from celeriac.machine import (
+    Choice,
+    Guard,
+    Node,
+    Plan,
+    Undo,
+    Wait,
+    attempts,
+    moves,
+    schedule,
+    undoing,
+)
 from celeriac.machine.events import EventKind
 from celeriac.machine.runs import PhaseStatus, changed
 from tests.machine.participants import Participant
@@ -286,7 +297,8 @@ def no_grace(patch: Patch) -> None:
 
 def undo_beside_a_live_attempt(patch: Patch) -> None:
     """Nobody waits for the attempt that is at work when the run turns round."""
-    patch.setattr(undoing, "live_forward", lambda _run: False)
+    for module in (undoing, schedule):
+        patch.setattr(module, "live_forward", lambda _run: False)
 
 
 def no_token(patch: Patch) -> None:

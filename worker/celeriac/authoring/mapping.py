@@ -213,6 +213,14 @@ class Mapper(Waiter):
                 saga=self.saga,
                 step=name,
             )
+        confirm = next((node.name for node in nodes if node.confirms), None)
+        if confirm:
+            raise DefinitionError(
+                f"flow.two_phase inside of a function that is mapped ({confirm}): a run decides "
+                "once to confirm; write the block in the saga itself",
+                saga=self.saga,
+                step=name,
+            )
         wait = next((node.name for node in nodes if node.wait), None)
         if wait:
             raise DefinitionError(

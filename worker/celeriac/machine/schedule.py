@@ -216,7 +216,7 @@ def shown_step(plan: Plan, run: Run, name: str) -> StepStatus:
     prepared where its confirm does, as soon as the turn of that has come.
     """
     step = run.step(name)
-    confirm = name if plan.by_name[name].confirms else plan.confirmed_by.get(name)
+    confirm = name if plan.node(name).confirms else plan.confirmed_by.get(name)
     confirmed = _CONFIRM.get(run.step(confirm).do.state) if confirm else None
     if confirmed:
         return confirmed

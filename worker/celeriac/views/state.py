@@ -146,7 +146,7 @@ def state_of(
         failure=payloads.load_failure(fields.get(payloads.CAUSE)) if _failed(run) else None,
         failed_step=run.failed_step or None,
         # A confirm is owed under the name of its step, which it is shown with.
-        owed=tuple(plan.by_name[name].confirms or name for name in run.owed),
+        owed=tuple(plan.node(name).confirms or name for name in run.owed),
         hold=hold,
         run_version=run.version,
         answer=answer_of(run, fields, answer),
