@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from celeriac.machine.commands import Wake
 from celeriac.machine.events import EventKind
-from celeriac.machine.plans import Node, Undo
+from celeriac.machine.plans import Choice, Node, Undo, Wait
 from celeriac.machine.runs import PhaseStatus, StepStatus
 from celeriac.machine.schedule import shown_step
 from tests.machine.story import GRACE, Story, budget, refused, started, step
@@ -50,6 +51,22 @@ def test_a_run_that_completes_never_looks_at_a_scope() -> None:
     assert "call_off" not in story.run.steps
     with refused("not_due"):
         story.claim("call_off")
+
+
+def test_what_asks_or_waits_is_no_reason_to_undo() -> None:
+    """A predicate and a wait inside have no effect, though they were done."""
+    ask = bare("is_far", "pay", choice=Choice(labels=("yes", "no")))
+    wait = Wait(timeout=1_000, on_timeout="continue")
+    pause = Node(name="pause", task="", after=("is_far",), wait=wait)
+    inside = ask, pause, bare("hotel", "pause")
+    story = started("pay", scope("call_off", *(node.name for node in inside)), *inside)
+    story.do("pay").choose("is_far", "yes")
+    story.now += 1_000
+    story.give(Wake())
+    story.give_up("hotel", effect=False)
+    story.undo("pay")
+    assert story.happened(EventKind.CLAIMED, "undo") == ["pay"]
+    assert story.status == "compensated"
 
 
 def test_one_step_that_may_have_had_its_effect_is_enough() -> None:

@@ -273,7 +273,13 @@ class Plan(Frozen):
     @cached_property
     def undoers(self) -> dict[str, str]:
         """For each step that can be undone, the node whose undo does it: mostly its own."""
-        return {node.name: node.name for node in self.steps if node.undo} | self.scope_of
+        own = {node.name: node.name for node in self.steps if node.undo}
+        return own | {name: scope for name, scope in self.scope_of.items() if self._acts(name)}
+
+    def _acts(self, name: str) -> bool:
+        """False for what asks or waits: it has no effect, so it is no reason to undo anything."""
+        node = self.by_name[name]
+        return node.wait is None and node.choice is None
 
     def undoer_of(self, name: str) -> str | None:
         """What undoes a step, be it that of an element; None if nothing does."""
