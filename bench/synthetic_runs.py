@@ -93,13 +93,15 @@ class RunFactory:
 
     def __init__(self, url: str) -> None:
         self.store = Dated(url, shards=SHARDS)
-        self.engine = Engine(self.store, TERMS, clock=self.store.seconds)
+        self.engine = self._fresh_engine()
 
     def drive(self, plan: Plan, of_run: SyntheticRun | None, outcome: str) -> Run:
         """Bring a run to *outcome*: `completed`, `compensated`, `failed` or `running`."""
         run_id = of_run.run_id if of_run else _ID
         tags = of_run.tags if of_run else (("region", "europe"), ("tenant", _TENANT))
         self.store.now = self.store.began = of_run.started_at if of_run else _TIME
+        # Each run has a time of its own, and an engine counts on from the last that it was told.
+        self.engine = self._fresh_engine()
         start = Start(run_id, "0123456789abcdef", "beefcafe", TERMS.grace, tags=tags)
         self.engine.start(plan, start, {"in:order": '{"sku":"tea","quantity":2,"amount":1999}'})
         for name in ("reserve", "charge") if outcome != "running" else ():
@@ -117,6 +119,9 @@ class RunFactory:
     def close(self) -> None:
         """Give back connections."""
         self.store.close()
+
+    def _fresh_engine(self) -> Engine:
+        return Engine(self.store, TERMS, clock=self.store.seconds)
 
     def _undo(self, plan: Plan, run_id: str, outcome: str) -> None:
         if outcome == "failed":

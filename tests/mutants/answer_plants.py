@@ -15,7 +15,8 @@ ANSWERS = (
         "a run that was ended goes on",
         "What follows the step that ended the run is sent all the same.",
         "machine/schedule.py",
-        "    if run.ended_by:\n        return _confirm_next(plan, run, event)  # nothing else starts\n",
+        "    if run.ended_by:\n"
+        "        return _confirm_next(plan, run, event)  # nothing else starts\n",
         "",
         (IN_THE_MACHINE,),
     ),

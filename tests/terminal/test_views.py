@@ -134,7 +134,7 @@ def test_an_undo_plan_says_what_cannot_be(cli: Cli) -> None:
         (["retry", "order-42", ""], {"reserve", "charge"}),
         (["graph", "place"], {"place_order"}),
         (["list", "--status", "comp"], {"compensating", "completed", "compensated"}),
-        (["cancel", "--saga", "p"], {"place_order", "ping", "publish"}),
+        (["cancel", "--saga", "p"], {"place_order", "patient", "ping", "publish"}),
         (["undo"], {"undo-plan"}),
     ],
 )

@@ -82,7 +82,7 @@ def test_outputs_that_cannot_be_recorded(world: World) -> None:
     cases = [
         (trip, "pay", "large", "PayloadTooLarge", "over the limit of 10000"),
         (trip, "pay", "wrong", "OutputInvalid", "number: Field required"),
-        (weighing, "weigh", "nan", "OutputInvalid", "cannot be written as JSON: it holds nan"),
+        (weighing, "weigh", "nan", "OutputInvalid", "cannot be written as JSON: its [1] holds nan"),
         (weighing, "weigh", "object", "OutputInvalid", "cannot be written as JSON"),
     ]
     runs = [saga.start(Trip(script={step: [word] * 3}), id=word) for saga, step, word, *_ in cases]

@@ -33,6 +33,8 @@ def app() -> Celery:
         return sku
 
     found.finalize()
+    with found.connection_for_write() as connection:  # what others left: the broker is this process
+        found.amqp.queues["celery"](connection.default_channel).purge()
     return found
 
 

@@ -16,12 +16,6 @@ from celeriac.authoring.usable import policy_of
 from celeriac.errors import DefinitionError
 from celeriac.machine import FromStep, Node, Undo
 
-#: The decision to confirm is a pivot, and there is one in a saga.
-_SECOND_PIVOT = (
-    "decides past what nothing is undone any more, and so does the pivot {}; there is one such "
-    "point in a saga"
-)
-
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -71,7 +65,7 @@ class Scoper(Builder):
                 "their undo: write it before or behind the parallel block or the graph"
             )
         elif pivot:
-            problem = _SECOND_PIVOT.format(pivot)
+            problem = _second_pivot(pivot)
         if problem:
             raise DefinitionError(f"flow.two_phase {problem}", saga=self.saga)
         self._two_phase = True
@@ -118,7 +112,7 @@ class Scoper(Builder):
         super()._check_pivot()
         pivot = next((node.name for node in self.nodes if node.pivot), None)
         if self._two_phase and pivot:
-            problem = f"flow.two_phase {_SECOND_PIVOT.format(pivot)}"
+            problem = f"flow.two_phase {_second_pivot(pivot)}"
             raise DefinitionError(problem, saga=self.saga)
 
     def _check_undoes(self, name: str, task: Any) -> None:
@@ -163,3 +157,11 @@ class Scoper(Builder):
                     step=node.name,
                 )
             yield node.model_copy(update={"covers": covers})
+
+
+def _second_pivot(pivot: str) -> str:
+    """Why the block cannot stand beside a pivot: the decision to confirm is one too."""
+    return (
+        f"decides past what nothing is undone any more, and so does the pivot {pivot}; there is "
+        "one such point in a saga"
+    )
