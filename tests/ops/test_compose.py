@@ -168,7 +168,7 @@ def test_worker_and_figures_serve_metrics(
     told = (
         'celeriac_runs{saga="place_order",status="completed"}',
         "celeriac_worker_seen_timestamp_seconds ",
-        'celeriac_queue_messages{queue="celeriac"}',
+        'celeriac_queue_messages{queue="celeriac.shop"}',
         "celeriac_redis_aof_ok 1.0",
     )
     figures.wait(
