@@ -114,9 +114,12 @@ def packing(flow: Flow, parcels: list[int]) -> list[str | None]:
 
 def test_results_are_in_the_order_of_the_elements(lab: Lab) -> None:
     """Whoever ended first, result i belongs to element i; a Skip leaves None at its place."""
-    run = lab.start(delivery, [5, 0, 7, 8, 9, 10, 11], id="d-1")
+    parcels = [5, 6, 0, *range(20, 29)]  # more than ten: 10 comes before 2 in text
+    run = lab.start(delivery, parcels, id="d-1")
     lab.run()
-    assert run.result() == ("7: ['dhl-5', None, 'dhl-7', 'dhl-8', 'dhl-9', 'dhl-10', 'dhl-11']")
+    labels = [f"dhl-{parcel}" if parcel else None for parcel in parcels]
+    assert run.result() == f"12: {labels}"
+    assert ledger.live == {f"d-1:ship[{n}]" for n in range(12) if n != 2}, "a key for each"
 
 
 def test_an_empty_list_gives_an_empty_list(lab: Lab) -> None:
