@@ -141,6 +141,16 @@ def test_what_is_settled_is_not_read() -> None:
             look(load_run("order-42", forged))
 
 
+def test_what_moves_again_is_written_once() -> None:
+    """A settled step that moves loses its line: there is one place that says how it stands."""
+    done = StepState(PhaseState(PhaseStatus.DONE, 1, "a1b2c3", NOW + 5), order=1)
+    read = load_run("order-42", dump_run(a_run(steps=Steps({"pay": done, "ship": done}))))
+    undoing = changed(done, undo=PhaseState(PhaseStatus.SCHEDULED, at=NOW + 9))
+    head = dump_run(changed(read, steps=read.steps.put({"pay": undoing})))
+    assert (head.count('"pay"'), head.count('"ship"')) == (1, 1)
+    assert load_run("order-42", head).step("pay") == undoing
+
+
 @pytest.mark.parametrize(
     ("kind", "known"), [(Run, RUN_FIELDS), (StepState, STEP_FIELDS), (PhaseState, LANE_FIELDS)]
 )
