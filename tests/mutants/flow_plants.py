@@ -157,10 +157,10 @@ FLOWS = (
     ),
     Plant(
         "a waived confirm stops the run",
-        "What follows a confirm that an operator waived is never scheduled.",
-        "machine/schedule.py",
-        "    elif event.kind in (EventKind.COMPLETED, EventKind.SKIPPED, EventKind.WAIVED):\n",
-        "    elif event.kind in (EventKind.COMPLETED, EventKind.SKIPPED):\n",
+        "A run stays at rest though an operator has waived the confirm that it owed.",
+        "machine/moves.py",
+        "        return _move(_on(plan, run, event), event, at=event.at, sent=False)\n",
+        "        return _move(run, event, at=event.at, sent=False)\n",
         (TWO_PHASE,),
     ),
     Plant(

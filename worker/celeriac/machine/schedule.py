@@ -65,7 +65,7 @@ def _schedule_steps(plan: Plan, run: Run, event: Event, goes_on: bool) -> Run:
         return _confirm_next(plan, run, event)  # nothing else starts
     if goes_on or event.kind in (EventKind.STARTED, EventKind.RETRIED):
         candidates: Iterable[Node] = plan.steps
-    elif event.kind in (EventKind.COMPLETED, EventKind.SKIPPED, EventKind.WAIVED):
+    elif event.kind in (EventKind.COMPLETED, EventKind.SKIPPED):
         candidates = _following(plan, run, event.step)
     elif event.kind is EventKind.EXPANDED:
         candidates = ()
