@@ -199,44 +199,35 @@ class Mapper(Waiter):
         return made
 
     def _check_nodes(self, name: str, nodes: list[Node]) -> None:
+        problem = next(self._problems(nodes), None)
+        if problem:
+            raise DefinitionError(problem, saga=self.saga, step=name)
+
+    def _problems(self, nodes: list[Node]) -> Iterator[str]:
+        """What is wrong with the steps of an element, and what to write instead."""
         if not nodes:
-            raise DefinitionError(
-                "maps a function without steps: call flow.step(task, …) in it",
-                saga=self.saga,
-                step=name,
-            )
-        scope = next((node.name for node in nodes if node.name in self._scopes), None)
-        if scope:
-            raise DefinitionError(
-                f"flow.undone_by inside of a function that is mapped ({scope}): each step of an "
-                "element has a compensation of its own",
-                saga=self.saga,
-                step=name,
-            )
-        confirm = next((node.name for node in nodes if node.confirms), None)
-        if confirm:
-            raise DefinitionError(
-                f"flow.two_phase inside of a function that is mapped ({confirm}): a run decides "
-                "once to confirm; write the block in the saga itself",
-                saga=self.saga,
-                step=name,
-            )
-        wait = next((node.name for node in nodes if node.wait), None)
-        if wait:
-            raise DefinitionError(
-                f"waits inside of a function that is mapped ({wait}): write the wait before or "
-                "behind the map",
-                saga=self.saga,
-                step=name,
-            )
-        pivot = next((node.name for node in nodes if node.pivot), None)
-        if pivot:
-            raise DefinitionError(
-                f"{pivot} is a pivot, and there would be one for each element: the pivot is a step "
-                "of the saga itself",
-                saga=self.saga,
-                step=name,
-            )
+            yield "maps a function without steps: call flow.step(task, …) in it"
+        for node in nodes:
+            if node.name in self._scopes:
+                yield (
+                    f"flow.undone_by inside of a function that is mapped ({node.name}): each step "
+                    "of an element has a compensation of its own"
+                )
+            if node.confirms:
+                yield (
+                    f"flow.two_phase inside of a function that is mapped ({node.name}): a run "
+                    "decides once to confirm; write the block in the saga itself"
+                )
+            if node.wait:
+                yield (
+                    f"waits inside of a function that is mapped ({node.name}): write the wait "
+                    "before or behind the map"
+                )
+            if node.pivot:
+                yield (
+                    f"{node.name} is a pivot, and there would be one for each element: the pivot "
+                    "is a step of the saga itself"
+                )
 
     def as_written(self, value: Expression) -> Expression:
         """The value, with where its elements come from, for an existing Celery task."""
