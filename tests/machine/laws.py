@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from celeriac.machine.runs import Run, StepState
     from celeriac.machine.transitions import Transition
 
-WAITING = (PhaseStatus.SCHEDULED, PhaseStatus.RETRYING, PhaseStatus.WAITING)
+WAITING = (PhaseStatus.SCHEDULED, PhaseStatus.RETRYING, PhaseStatus.POSTPONED)
 PHASES: tuple[Phase, Phase] = ("do", "undo")
 
 

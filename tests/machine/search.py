@@ -42,7 +42,7 @@ WORLDS: dict[str, dict[str, int]] = {
     "a step that is skipped": {"cancel": 1, "stall": 1, "crash in flight": 1, "skip": 1},
 }
 
-_WAITING = (PhaseStatus.SCHEDULED, PhaseStatus.RETRYING, PhaseStatus.WAITING)
+_WAITING = (PhaseStatus.SCHEDULED, PhaseStatus.RETRYING, PhaseStatus.POSTPONED)
 
 
 def small_world(faults: dict[str, int], participant: Participant, **values: Any) -> Rules:

@@ -65,7 +65,7 @@ class PhaseStatus(StrEnum):
     SCHEDULED = "scheduled"
     RUNNING = "running"
     RETRYING = "retrying"
-    WAITING = "waiting"
+    POSTPONED = "postponed"
     OPEN = "open"  # of a wait: nobody is at it, until what it waits for is there
     DONE = "done"
     FAILED = "failed"
@@ -81,7 +81,7 @@ class PhaseStatus(StrEnum):
 
 
 #: A direction whose next attempt may be claimed, now or later.
-CLAIMABLE = frozenset({PhaseStatus.SCHEDULED, PhaseStatus.RETRYING, PhaseStatus.WAITING})
+CLAIMABLE = frozenset({PhaseStatus.SCHEDULED, PhaseStatus.RETRYING, PhaseStatus.POSTPONED})
 #: A direction that somebody is at, or may take up.
 AT_WORK = (*CLAIMABLE, PhaseStatus.RUNNING)
 #: A direction that ended without success, and has no attempt left.
@@ -94,7 +94,7 @@ _FORWARD = {
     PhaseStatus.SCHEDULED: StepStatus.SCHEDULED,
     PhaseStatus.RUNNING: StepStatus.RUNNING,
     PhaseStatus.RETRYING: StepStatus.RETRYING,
-    PhaseStatus.WAITING: StepStatus.WAITING,
+    PhaseStatus.POSTPONED: StepStatus.WAITING,
     PhaseStatus.OPEN: StepStatus.WAITING,
     PhaseStatus.DONE: StepStatus.COMPLETED,
     PhaseStatus.FAILED: StepStatus.FAILED,

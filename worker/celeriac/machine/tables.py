@@ -37,16 +37,16 @@ DO_MOVES: dict[tuple[PhaseStatus, EventKind, str], PhaseStatus] = {
     (_S.RUNNING, _E.LOST, "retry"): _S.RETRYING,
     (_S.RUNNING, _E.LOST, ""): _S.UNKNOWN,
     # It cannot say yet, and is asked again.
-    (_S.RUNNING, _E.POSTPONED, ""): _S.WAITING,
-    (_S.WAITING, _E.DISPATCHED, ""): _S.SCHEDULED,
-    (_S.WAITING, _E.CLAIMED, ""): _S.RUNNING,
+    (_S.RUNNING, _E.POSTPONED, ""): _S.POSTPONED,
+    (_S.POSTPONED, _E.DISPATCHED, ""): _S.SCHEDULED,
+    (_S.POSTPONED, _E.CLAIMED, ""): _S.RUNNING,
     # The list of a map was counted, or cannot be.  When all elements have ended, so has the map.
     (_S.SCHEDULED, _E.EXPANDED, ""): _S.EXPANDED,
     (_S.SCHEDULED, _E.FAILED, "not counted"): _S.FAILED,
     # A lost attempt reports its success after all, and no newer attempt holds the step.
     (_S.SCHEDULED, _E.COMPLETED, "late"): _S.DONE,
     (_S.RETRYING, _E.COMPLETED, "late"): _S.DONE,
-    (_S.WAITING, _E.COMPLETED, "late"): _S.DONE,
+    (_S.POSTPONED, _E.COMPLETED, "late"): _S.DONE,
     (_S.UNKNOWN, _E.COMPLETED, "late"): _S.DONE,
     (_S.FAILED, _E.COMPLETED, "late"): _S.DONE,
     # The run turns round: what has not started never will.
@@ -55,8 +55,8 @@ DO_MOVES: dict[tuple[PhaseStatus, EventKind, str], PhaseStatus] = {
     (_S.SCHEDULED, _E.COMPENSATION_STARTED, "no effect"): _S.FAILED,
     (_S.RETRYING, _E.COMPENSATION_STARTED, "may have effect"): _S.UNKNOWN,
     (_S.RETRYING, _E.COMPENSATION_STARTED, "no effect"): _S.FAILED,
-    (_S.WAITING, _E.COMPENSATION_STARTED, "may have effect"): _S.UNKNOWN,
-    (_S.WAITING, _E.COMPENSATION_STARTED, "no effect"): _S.FAILED,
+    (_S.POSTPONED, _E.COMPENSATION_STARTED, "may have effect"): _S.UNKNOWN,
+    (_S.POSTPONED, _E.COMPENSATION_STARTED, "no effect"): _S.FAILED,
     # An operator tries a step once more that gave up, and that the run did not turn round for.
     (_S.FAILED, _E.RETRIED, ""): _S.SCHEDULED,
     (_S.UNKNOWN, _E.RETRIED, ""): _S.SCHEDULED,
@@ -64,7 +64,7 @@ DO_MOVES: dict[tuple[PhaseStatus, EventKind, str], PhaseStatus] = {
     (_S.IDLE, _E.SKIPPED, ""): _S.SKIPPED,
     (_S.SCHEDULED, _E.SKIPPED, ""): _S.SKIPPED,
     (_S.RETRYING, _E.SKIPPED, ""): _S.SKIPPED,
-    (_S.WAITING, _E.SKIPPED, ""): _S.SKIPPED,
+    (_S.POSTPONED, _E.SKIPPED, ""): _S.SKIPPED,
     (_S.FAILED, _E.SKIPPED, ""): _S.SKIPPED,
     (_S.UNKNOWN, _E.SKIPPED, ""): _S.SKIPPED,
     # An operator has confirmed it by hand.
