@@ -72,8 +72,8 @@ def states_page() -> str:
     """The whole page."""
     return TEXT.format(
         run=_diagram(_run_arrows(), bold=sorted(AT_REST)),
-        do=_diagram(_lane_arrows("do", DO_MOVES)),
-        undo=_diagram(_lane_arrows("undo", UNDO_MOVES)),
+        do=_diagram(_direction_arrows("do", DO_MOVES)),
+        undo=_diagram(_direction_arrows("undo", UNDO_MOVES)),
         shown="\n".join(_shown(state) for state in PhaseStatus),
     )
 
@@ -85,7 +85,7 @@ def _run_arrows() -> Iterable[Arrow]:
                 yield before or "[*]", after, _words(event)
 
 
-def _lane_arrows(
+def _direction_arrows(
     phase: Phase,
     table: Mapping[tuple[PhaseStatus, EventKind, str], PhaseStatus],
 ) -> Iterable[Arrow]:

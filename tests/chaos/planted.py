@@ -31,7 +31,7 @@ def plant(name: str) -> None:
 def _no_token() -> None:
     """Whoever asks holds the claim: nobody compares numbers and nonces."""
     assert callable(attempts._holds)
-    attempts._holds = lambda lane, command: lane.attempt >= command.attempt
+    attempts._holds = lambda direction, command: direction.attempt >= command.attempt
 
 
 def _timeout_is_not_done() -> None:

@@ -34,7 +34,7 @@ def words(event: EventKind, how: str = "") -> str:
     return f"{told} ({how})" if how else told
 
 
-def test_each_move_of_a_lane_is_drawn() -> None:
+def test_each_move_of_a_direction_is_drawn() -> None:
     """No legal move is missing, and none is drawn that is not legal."""
     _, do, undo = drawn()
     for phase, diagram, table in (("do", do, DO_MOVES), ("undo", undo, UNDO_MOVES)):

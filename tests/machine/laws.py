@@ -82,7 +82,7 @@ def _check_event(plan: Plan, before: Run | None, after: Run, event: Event) -> No
         if skipped and event.step != name and not ended:
             _check_guarded_out(plan, after, name)
         for phase in PHASES:
-            assert step.lane(phase).attempt >= old.lane(phase).attempt
+            assert step.direction(phase).attempt >= old.direction(phase).attempt
         # An output is recorded once, and stays (I15).
         for settled in (PhaseStatus.DONE, PhaseStatus.SKIPPED, PhaseStatus.WAIVED):
             assert old.do.state is not settled or step.do.state is settled
@@ -135,10 +135,10 @@ def _check_guarded_out(plan: Plan, run: Run, name: str) -> None:
 
 
 def _check_claim(plan: Plan, before: Run, event: Event) -> None:
-    lane = before.step(event.step).lane(event.phase)
-    assert lane.state in WAITING, "one live claim for a step and direction (I3)"
+    direction = before.step(event.step).direction(event.phase)
+    assert direction.state in WAITING, "one live claim for a step and direction (I3)"
     assert not before.paused, "nothing is taken up while an operator holds the run"
-    assert event.attempt == lane.attempt + 1, "each claim has a token of its own (I3)"
+    assert event.attempt == direction.attempt + 1, "each claim has a token of its own (I3)"
     if event.phase == "do":
         assert before.status is RunStatus.RUNNING, "nothing forward while compensating (I8)"
         confirms = plan.node(event.step).confirms
@@ -218,7 +218,7 @@ def _check_rest(done: Transition, now: int) -> None:
     if run.status.at_rest:
         assert not due(run)
         return
-    busy = [lane.state for step in run.steps.values() for lane in (step.do, step.undo)]
+    busy = [direction.state for step in run.steps.values() for direction in (step.do, step.undo)]
     assert PhaseStatus.RUNNING in busy or _waits(run), "nothing will ever happen to it again (L1)"
     assert set(overdue(run, now)) <= due(run)
 
@@ -226,7 +226,7 @@ def _check_rest(done: Transition, now: int) -> None:
 def _waits(run: Run) -> bool:
     phase: Phase = "do" if run.status is RunStatus.RUNNING else "undo"
     waiting = (*WAITING, PhaseStatus.OPEN)
-    return any(step.lane(phase).state in waiting for step in run.steps.values())
+    return any(step.direction(phase).state in waiting for step in run.steps.values())
 
 
 def _check_messages(before: Run | None, done: Transition) -> None:

@@ -98,7 +98,14 @@ def _shape(world: World) -> Any:
     """All that makes a difference to what can happen: times count from now."""
     run, now = world.run, world.now
     steps = tuple(
-        (name, _lane(s.do, now), _lane(s.undo, now), s.order, s.may_have_effect, s.generation)
+        (
+            name,
+            _direction(s.do, now),
+            _direction(s.undo, now),
+            s.order,
+            s.may_have_effect,
+            s.generation,
+        )
         for name, s in run.steps.items()
     )
     quiet = max(0, run.compensate_not_before - now)
@@ -106,20 +113,20 @@ def _shape(world: World) -> Any:
     return (held, steps, run.signals, world.bodies, world.flying, world.books, world.spent)
 
 
-def _lane(lane: PhaseState, now: int) -> Any:
-    at = max(0, lane.at - now) if lane.state in _WAITING else 0
-    if lane.state is PhaseStatus.OPEN:
-        at = lane.limit - now
+def _direction(direction: PhaseState, now: int) -> Any:
+    at = max(0, direction.at - now) if direction.state in _WAITING else 0
+    if direction.state is PhaseStatus.OPEN:
+        at = direction.limit - now
     return (
-        lane.state,
-        lane.attempt,
-        lane.holder,
+        direction.state,
+        direction.attempt,
+        direction.holder,
         at,
-        lane.sent,
-        lane.attempts_before_budget,
-        lane.recompensate,
-        lane.late,
-        lane.given_back,
+        direction.sent,
+        direction.attempts_before_budget,
+        direction.recompensate,
+        direction.late,
+        direction.given_back,
     )
 
 

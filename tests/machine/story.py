@@ -106,7 +106,7 @@ class Story:
 
     def states(self, phase: Phase = "do") -> dict[str, PhaseStatus]:
         """Where each step of the plan stands, in one direction."""
-        return {node.name: self[node.name].lane(phase).state for node in self.plan.nodes}
+        return {node.name: self[node.name].direction(phase).state for node in self.plan.nodes}
 
     def kinds(self) -> list[str]:
         """What happened until now, in short: `claimed reserve`."""
@@ -150,7 +150,7 @@ class Story:
         self, name: str, phase: Phase = "do", attempt: int | None = None, holder: str = ""
     ) -> Transition:
         """Take the next attempt of a step, or the one given."""
-        number = attempt or self[name].lane(phase).attempt + 1
+        number = attempt or self[name].direction(phase).attempt + 1
         holder = holder or f"worker-{len(self._holders)}"
         done = self.give(Claim(name, phase, number, holder, self.run.epoch))
         self._holders[self.run.epoch, name, phase, number] = holder
@@ -191,7 +191,7 @@ class Story:
 
     def expire(self, name: str, phase: Phase = "do", attempt: int | None = None) -> Transition:
         """Let the lease of an attempt run out."""
-        number = self[name].lane(phase).attempt if attempt is None else attempt
+        number = self[name].direction(phase).attempt if attempt is None else attempt
         return self.give(Expire(name, phase, number))
 
     def wake(self, credit: int | None = 0, **values: Any) -> Transition:
@@ -262,7 +262,7 @@ class Story:
     def _token(
         self, name: str, phase: Phase, attempt: int | None
     ) -> tuple[str, Phase, int, str, int]:
-        number = attempt or self[name].lane(phase).attempt
+        number = attempt or self[name].direction(phase).attempt
         epoch = self.run.epoch
         return name, phase, number, self._holders.get((epoch, name, phase, number), "nobody"), epoch
 

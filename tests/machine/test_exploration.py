@@ -258,7 +258,7 @@ def late_success_is_ignored(patch: Patch) -> None:
     patch.setattr(
         attempts,
         "_late_success",
-        lambda draft, _lane, command: attempts._note_late(draft, command, "completed"),
+        lambda draft, _direction, command: attempts._note_late(draft, command, "completed"),
     )
 
 
@@ -306,7 +306,7 @@ def no_token(patch: Patch) -> None:
     patch.setattr(
         attempts,
         "_settles",
-        lambda _draft, lane, _command: lane.state is PhaseStatus.RUNNING,
+        lambda _draft, direction, _command: direction.state is PhaseStatus.RUNNING,
     )
 
 

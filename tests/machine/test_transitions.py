@@ -242,13 +242,15 @@ EVERY_MOVE = [
 
 
 @pytest.mark.parametrize(("phase", "state", "kind", "how", "data"), EVERY_MOVE)
-def test_an_event_moves_a_lane_as_the_table_says(
+def test_an_event_moves_a_direction_as_the_table_says(
     phase: Phase, state: PhaseStatus, kind: EventKind, how: str, data: dict[str, object]
 ) -> None:
     """A legal move leads where the table says; any other raises and changes nothing (I9)."""
-    lane = PhaseState(state, attempt=1, holder="me")
+    direction = PhaseState(state, attempt=1, holder="me")
     there = (
-        StepState(do=lane) if phase == "do" else StepState(PhaseState(PhaseStatus.DONE, 1), lane)
+        StepState(do=direction)
+        if phase == "do"
+        else StepState(PhaseState(PhaseStatus.DONE, 1), direction)
     )
     # A status in which the event itself may happen, and in which nothing is scheduled after it.
     status = RunStatus.FAILED if kind in (_RETRIED, _WAIVED) else RunStatus.TERMINATED
@@ -259,7 +261,7 @@ def test_an_event_moves_a_lane_as_the_table_says(
     table = DO_MOVES if phase == "do" else UNDO_MOVES
     text = repr(run)
     if (state, kind, how) in table:
-        after = apply(PLAN, run.id, run, event).step("reserve").lane(phase).state
+        after = apply(PLAN, run.id, run, event).step("reserve").direction(phase).state
         expected = table[state, kind, how]
         # What is to be undone and idle is given its turn by the same event.
         turn = (expected, after) == (PhaseStatus.IDLE, PhaseStatus.SCHEDULED) and phase == "undo"
@@ -324,7 +326,7 @@ def watched(patch: pytest.MonkeyPatch) -> set[Any]:
     made: set[Any] = set()
     next_state, check_run, turn = moves._next, moves._check_run, schedule._turn
 
-    def see_lane(table: Any, state: PhaseStatus, what: Event, how: str) -> PhaseStatus:
+    def see_direction(table: Any, state: PhaseStatus, what: Event, how: str) -> PhaseStatus:
         made.add(("do" if table is DO_MOVES else "undo", state, what.kind, how))
         return next_state(table, state, what, how)
 
@@ -332,12 +334,12 @@ def watched(patch: pytest.MonkeyPatch) -> set[Any]:
         made.add(("run", status, what.kind))
         check_run(status, what, to)
 
-    def see_turn(phase: Phase, lane: PhaseState, whose: str) -> PhaseStatus | None:
-        made.add(("turn", phase, lane.state, whose))
-        return turn(phase, lane, whose)
+    def see_turn(phase: Phase, direction: PhaseState, whose: str) -> PhaseStatus | None:
+        made.add(("turn", phase, direction.state, whose))
+        return turn(phase, direction, whose)
 
     patch.setattr(schedule, "_turn", see_turn)
-    patch.setattr(moves, "_next", see_lane)
+    patch.setattr(moves, "_next", see_direction)
     patch.setattr(moves, "_check_run", see_run)
     return made
 

@@ -336,8 +336,10 @@ class Walk:
         found: list[Command] = []
         for name, step in run.steps.items():
             for phase in PHASES:
-                lane = step.lane(phase)
-                numbers = {0, lane.attempt + 1} | ({lane.attempt} if lane.holder else set())
+                direction = step.direction(phase)
+                numbers = {0, direction.attempt + 1} | (
+                    {direction.attempt} if direction.holder else set()
+                )
                 for number in sorted(numbers):
                     token = (name, phase, number, "forger", run.epoch)
                     found += [Complete(*token), Fail(*token)]

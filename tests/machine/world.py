@@ -42,7 +42,7 @@ from celeriac.machine.commands import (
 from celeriac.machine.events import Event, EventKind
 from celeriac.machine.runs import PhaseState, PhaseStatus, Run, RunStatus, StepStatus
 from celeriac.machine.schedule import past_pivot, shown_step, turned
-from celeriac.machine.timing import SHORT_DELAY, due, overdue, waiting_lanes
+from celeriac.machine.timing import SHORT_DELAY, due, overdue, waiting_directions
 from celeriac.machine.transitions import Transition, transition
 from celeriac.machine.waits import may_take
 from tests.machine.laws import PHASES, check, comes_before
@@ -198,10 +198,10 @@ def _strays(world: World) -> Iterator[Body]:
     run = world.run
     for name, step in run.steps.items():
         for phase in PHASES:
-            lane = step.lane(phase)
+            direction = step.direction(phase)
             due_now = (name, phase) in {(d.step, d.phase) for d in due(run)}
-            for number in range(1, lane.attempt + 2):
-                if number <= lane.attempt or not due_now:
+            for number in range(1, direction.attempt + 2):
+                if number <= direction.attempt or not due_now:
                     key = f"{run.key}:{name}"
                     yield Body(run.epoch, name, phase, number, "stray", step.generation, key)
 
@@ -230,14 +230,14 @@ def _skippable(world: World) -> Iterator[str]:
 
 def _times(world: World) -> list[int]:
     """When something may be taken that may not be taken now."""
-    lanes = list(waiting_lanes(world.run))
-    quiet = [world.run.compensate_not_before for _, phase, _ in lanes if phase == "undo"]
+    directions = list(waiting_directions(world.run))
+    quiet = [world.run.compensate_not_before for _, phase, _ in directions if phase == "undo"]
     waits = [
         step.do.limit
         for step in world.run.steps.values()
         if step.do.state is PhaseStatus.OPEN and not world.run.paused
     ]
-    times = (*quiet, *waits, *(lane.at for _, _, lane in lanes))
+    times = (*quiet, *waits, *(direction.at for _, _, direction in directions))
     return [at for at in times if at > world.now]
 
 
@@ -273,26 +273,26 @@ def _answers(world: World, body: Body) -> tuple[str, ...]:
 
 def _losses(world: World) -> Iterator[Action]:
     at_work = {(body.step, body.phase, body.attempt) for body in world.bodies}
-    for name, phase, lane in running(world.run):
-        alive = (name, phase, lane.attempt) in at_work
+    for name, phase, direction in running(world.run):
+        alive = (name, phase, direction.attempt) in at_work
         yield Action("stall" if alive else "notice", None, name, phase)
 
 
 def running(run: Run) -> Iterator[tuple[str, Phase, PhaseState]]:
-    """The lanes that an attempt holds."""
+    """The directions that an attempt holds."""
     if run.status.at_rest:
         return
     for name, step in run.steps.items():
         for phase in PHASES:
-            lane = step.lane(phase)
-            if lane.state is PhaseStatus.RUNNING:
-                yield name, phase, lane
+            direction = step.direction(phase)
+            if direction.state is PhaseStatus.RUNNING:
+                yield name, phase, direction
 
 
 def is_zombie(run: Run, body: Body) -> bool:
     """True if the attempt was given up, and its worker does not know."""
-    lane = run.step(body.step).lane(body.phase)
-    held = lane.state is PhaseStatus.RUNNING and lane.holder == body.holder
+    direction = run.step(body.step).direction(body.phase)
+    held = direction.state is PhaseStatus.RUNNING and direction.holder == body.holder
     return not held or body.epoch != run.epoch
 
 
@@ -311,7 +311,7 @@ def happen(world: World, action: Action) -> World:
 
 def _deliver(world: World, action: Action) -> World:
     run = world.run
-    number = run.step(action.step).lane(action.phase).attempt + 1
+    number = run.step(action.step).direction(action.phase).attempt + 1
     holder = f"{run.epoch}/{action.step}/{action.phase}/{number}"
     return granted(world, Claim(action.step, action.phase, number, holder, run.epoch))
 
@@ -438,8 +438,8 @@ def _land(world: World, action: Action) -> World:
 
 
 def _lose(world: World, action: Action) -> World:
-    lane = world.run.step(action.step).lane(action.phase)
-    return decide(world, Expire(action.step, action.phase, lane.attempt))[0]
+    direction = world.run.step(action.step).direction(action.phase)
+    return decide(world, Expire(action.step, action.phase, direction.attempt))[0]
 
 
 def _pass_time(world: World, _action: Action) -> World:

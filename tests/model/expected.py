@@ -122,10 +122,10 @@ def leases(run: Run | None) -> set[Lease]:
     if run is None or run.status.at_rest:
         return set()
     return {
-        Lease(run.id, name, phase, step.lane(phase).attempt)
+        Lease(run.id, name, phase, step.direction(phase).attempt)
         for name, step in run.steps.items()
         for phase in PHASES
-        if step.lane(phase).state is PhaseStatus.RUNNING
+        if step.direction(phase).state is PhaseStatus.RUNNING
     }
 
 

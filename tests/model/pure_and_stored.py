@@ -256,7 +256,7 @@ class ModelAndStore:
         assert (change.run, tuple(change.events)) == (done.run, tuple(done.events))
         if isinstance(command, Claim):
             assert each.run is not None
-            sent = each.run.step(command.step).lane(command.phase).at
+            sent = each.run.step(command.step).direction(command.phase).at
             self.seen[QUEUE] = max(sent, self.seen.get(QUEUE, 0))
         each.record(done, now, fields)
         return done
@@ -393,7 +393,7 @@ class ModelAndStore:
 
 def _granted(body: Any, run: Run) -> bool:
     """False for a body whose claim the run does not know: there is none."""
-    claimed = run.step(body.step).lane(body.phase).attempt
+    claimed = run.step(body.step).direction(body.phase).attempt
     return bool(claimed >= body.attempt or run.epoch != body.epoch)
 
 

@@ -68,10 +68,10 @@ def wishes(run: Run, choose: random.Random, name: str) -> list[Command]:
     for d in due(run):
         holder = f"{name}-{choose.random()}"
         found += [Claim(d.step, d.phase, d.attempt, holder, run.epoch)] * 6 + [Redispatch(d)]
-    for step, phase, lane in running(run):
-        token = (step, phase, lane.attempt, lane.holder, run.epoch)
+    for step, phase, direction in running(run):
+        token = (step, phase, direction.attempt, direction.holder, run.epoch)
         found += [Complete(*token)] * 4 + [Fail(*token), CheckAttempt(*token)]
-        found += [Expire(step, phase, lane.attempt)]
+        found += [Expire(step, phase, direction.attempt)]
     if choose.random() < 0.05:
         found += [Cancel(name), Terminate(name)]
     if run.status.at_rest:

@@ -231,7 +231,7 @@ FLOWS = (
         "counted twice",
         "A list that is counted again changes how many elements there are.",
         "machine/expansion.py",
-        "    if not due or command.attempt != lane.attempt + 1:\n",
+        "    if not due or command.attempt != direction.attempt + 1:\n",
         "    if draft.run.status is not RunStatus.RUNNING:\n",
         (MAPS,),
     ),

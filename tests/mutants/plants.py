@@ -31,8 +31,8 @@ PLANTS = (
         "no token check",
         "Whoever reports settles the attempt that is at work.",
         "machine/attempts.py",
-        "    return _holds(lane, command) and lane.state is PhaseStatus.RUNNING\n",
-        "    return lane.state is PhaseStatus.RUNNING\n",
+        "    return _holds(direction, command) and direction.state is PhaseStatus.RUNNING\n",
+        "    return direction.state is PhaseStatus.RUNNING\n",
         (EXPLORATION, WALKS),
     ),
     Plant(
@@ -107,7 +107,7 @@ PLANTS = (
         "old undo settles",
         "An undo from before the effect came back counts for the new generation.",
         "machine/moves.py",
-        "    return _move(run, event, attempts_before_budget=lane.attempt)\n\n\ndef _retried",
+        "    return _move(run, event, attempts_before_budget=direction.attempt)\n\n\ndef _retried",
         "    return _move(run, event)\n\n\ndef _retried",
         (EXPLORATION, WALKS),
     ),
@@ -115,7 +115,7 @@ PLANTS = (
         "granted twice",
         "A message may take an attempt that another one holds.",
         "machine/attempts.py",
-        "    if run.status is not wanted or not lane.state.claimable:\n",
+        "    if run.status is not wanted or not direction.state.claimable:\n",
         "    if run.status is not wanted:\n",
         (EXPLORATION, WALKS),
     ),
@@ -123,7 +123,7 @@ PLANTS = (
         "any attempt will do",
         "A message for an attempt that is over may take the next one.",
         "machine/attempts.py",
-        "    if command.attempt != lane.attempt + 1:\n",
+        "    if command.attempt != direction.attempt + 1:\n",
         "    if command.attempt < 1:\n",
         (EXPLORATION, WALKS),
     ),
@@ -188,8 +188,8 @@ PLANTS = (
         "An attempt counts only once its body has ended: poison is tried for ever.",
         "machine/moves.py",
         '    run = _move(run, event, _how(event), holder="", **_after_attempt(event))\n',
-        """    lane = run.step(event.step).lane(event.phase)
-    free = {"attempts_before_budget": lane.attempt}
+        """    direction = run.step(event.step).direction(event.phase)
+    free = {"attempts_before_budget": direction.attempt}
     run = _move(run, event, _how(event), holder="", **_after_attempt(event), **free)
 """,
         (EXPLORATION, WALKS),
@@ -254,8 +254,8 @@ PLANTS = (
         "lost messages stay lost",
         "The sweep never sends again what nobody has claimed.",
         "machine/timing.py",
-        "if lane.sent and now >= _patient_until(run, name, lane, death)",
-        "if lane.sent and now < 0",
+        "if direction.sent and now >= _patient_until(run, name, direction, death)",
+        "if direction.sent and now < 0",
         (WALKS, SIMULATION),
     ),
     Plant(
@@ -302,7 +302,7 @@ PLANTS = (
         "all leases die with a worker",
         "What others have at work is given up too.",
         "engine/sweep.py",
-        "and lane.holder.startswith(dead)",
+        "and direction.holder.startswith(dead)",
         "",
         (DEATHS,),
     ),

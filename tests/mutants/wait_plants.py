@@ -46,8 +46,8 @@ WAITS = (
         "a timer fires early",
         "A wait ends whenever somebody looks.",
         "machine/waits.py",
-        "        if lane.state is PhaseStatus.OPEN and 0 < lane.limit <= draft.now:\n",
-        "        if lane.state is PhaseStatus.OPEN and lane.limit:\n",
+        "        if direction.state is PhaseStatus.OPEN and 0 < direction.limit <= draft.now:\n",
+        "        if direction.state is PhaseStatus.OPEN and direction.limit:\n",
         (WAITING,),
     ),
     Plant(
@@ -70,8 +70,8 @@ WAITS = (
         "an outage is no excuse",
         "A wait for a signal is over although nobody could send one.",
         "machine/waits.py",
-        "    elif not _has_longer(draft, command, name, lane):\n",
-        "    elif lane.limit:\n",
+        "    elif not _has_longer(draft, command, name, direction):\n",
+        "    elif direction.limit:\n",
         (WAITING,),
     ),
     Plant(

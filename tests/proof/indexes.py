@@ -71,10 +71,10 @@ def _at_work(run: Run) -> list[Lease]:
     if run.status.at_rest:
         return []
     return [
-        Lease(run.id, name, phase, step.lane(phase).attempt)
+        Lease(run.id, name, phase, step.direction(phase).attempt)
         for name, step in run.steps.items()
         for phase in _PHASES
-        if step.lane(phase).state is PhaseStatus.RUNNING
+        if step.direction(phase).state is PhaseStatus.RUNNING
     ]
 
 

@@ -51,14 +51,14 @@ def findings(record: Record, silent: Collection[str] = ()) -> Iterator[Finding]:
 def one_claim(record: Record) -> Iterator[Finding]:
     """I3: one live claim for each step and direction, and numbers that are taken once."""
     for frame, held, newest in _claims(record):
-        event, lane = frame.event, (frame.event.step, frame.event.phase)
+        event, direction = frame.event, (frame.event.step, frame.event.phase)
         if event.kind is not _E.CLAIMED:
             continue
-        if lane in held:
-            what = f"{attempt(frame)} was claimed while #{held[lane]} was at work"
+        if direction in held:
+            what = f"{attempt(frame)} was claimed while #{held[direction]} was at work"
             yield found_at(frame, "I3", what)
-        if event.attempt != newest.get(lane, 0) + 1:
-            what = f"{attempt(frame)} was claimed after #{newest.get(lane, 0)}"
+        if event.attempt != newest.get(direction, 0) + 1:
+            what = f"{attempt(frame)} was claimed after #{newest.get(direction, 0)}"
             yield found_at(frame, "I3", what)
 
 
@@ -69,16 +69,16 @@ def _claims(
     held: dict[PhaseState, int] = {}
     newest: dict[PhaseState, int] = {}
     for frame in record.frames:
-        event, lane = frame.event, (frame.event.step, frame.event.phase)
+        event, direction = frame.event, (frame.event.step, frame.event.phase)
         if event.kind is _E.STARTED:
             held, newest = {}, {}
         yield frame, held, newest
         if event.kind is _E.CLAIMED:
-            held[lane] = newest[lane] = event.attempt
-        elif event.kind is _E.POSTPONED and held.pop(lane, 0):
-            newest[lane] = event.attempt  # of several in a row, only the newest is told
-        elif event.kind in _ENDS and held.get(lane) == event.attempt:
-            del held[lane]
+            held[direction] = newest[direction] = event.attempt
+        elif event.kind is _E.POSTPONED and held.pop(direction, 0):
+            newest[direction] = event.attempt  # of several in a row, only the newest is told
+        elif event.kind in _ENDS and held.get(direction) == event.attempt:
+            del held[direction]
 
 
 def bodies_were_claimed(record: Record) -> Iterator[Finding]:
@@ -107,11 +107,11 @@ def stale_reports(record: Record) -> Iterator[Finding]:
     """I4: a report of an attempt that was given up settles nothing but what it proves."""
     previous: Frame | None = None
     for frame, held, newest in _claims(record):
-        event, lane = frame.event, (frame.event.step, frame.event.phase)
+        event, direction = frame.event, (frame.event.step, frame.event.phase)
         late = event.kind is _E.LATE or bool(event.data.get("late"))
-        if event.kind in _ENDS and not late and held.get(lane) != event.attempt:
+        if event.kind in _ENDS and not late and held.get(direction) != event.attempt:
             yield found_at(frame, "I4", f"{event.kind} of {attempt(frame)}, which holds no claim")
-        if late and event.attempt > newest.get(lane, 0):
+        if late and event.attempt > newest.get(direction, 0):
             yield found_at(
                 frame, "I4", f"a late report of {attempt(frame)}, which was never claimed"
             )
@@ -156,19 +156,23 @@ def attempts_are_capped(record: Record) -> Iterator[Finding]:
     for life in record.lives():
         used: Counter[PhaseState] = Counter()
         for frame in life.frames:
-            event, lane = frame.event, (frame.event.step, frame.event.phase)
+            event, direction = frame.event, (frame.event.step, frame.event.phase)
             if event.kind in (_E.RETRIED, _E.REOPENED, _E.COMPLETED):
-                used[lane] = 0
+                used[direction] = 0
             if event.kind is not _E.CLAIMED:
                 continue
-            used[lane] += 1
+            used[direction] += 1
             node = life.plan.by_name.get(event.step)
             rule = node.policy(event.phase) if node else RetryRule()
             forward = event.phase == "do" and bool(
                 frame.before and past_pivot(life.plan, frame.before)
             )
-            if rule.max_attempts is not None and used[lane] > rule.max_attempts and not forward:
-                what = f"{attempt(frame)} is attempt {used[lane]} of {rule.max_attempts}"
+            if (
+                rule.max_attempts is not None
+                and used[direction] > rule.max_attempts
+                and not forward
+            ):
+                what = f"{attempt(frame)} is attempt {used[direction]} of {rule.max_attempts}"
                 yield found_at(frame, "L3", what)
 
 

@@ -22,13 +22,20 @@ from celeriac.machine.runs import (
     StepState,
     changed,
 )
-from celeriac.store.codec import LANE_FIELDS, RUN_FIELDS, STEP_FIELDS, dump_run, load_run, stamp
+from celeriac.store.codec import (
+    DIRECTION_FIELDS,
+    RUN_FIELDS,
+    STEP_FIELDS,
+    dump_run,
+    load_run,
+    stamp,
+)
 from tests.store.runs import a_run
 
 NOW = 1_700_000_000_000  # ms, as `a_run` has it
 NUMBERS = st.integers(0, 2**53)
 TEXTS = st.text(max_size=20)
-LANES = st.builds(
+DIRECTIONS = st.builds(
     PhaseState,
     state=st.sampled_from(PhaseStatus),
     attempt=NUMBERS,
@@ -46,8 +53,8 @@ LANES = st.builds(
 )
 STEPS = st.builds(
     StepState,
-    do=LANES,
-    undo=LANES,
+    do=DIRECTIONS,
+    undo=DIRECTIONS,
     order=NUMBERS,
     may_have_effect=st.booleans(),
     generation=NUMBERS,
@@ -152,7 +159,7 @@ def test_what_moves_again_is_written_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "known"), [(Run, RUN_FIELDS), (StepState, STEP_FIELDS), (PhaseState, LANE_FIELDS)]
+    ("kind", "known"), [(Run, RUN_FIELDS), (StepState, STEP_FIELDS), (PhaseState, DIRECTION_FIELDS)]
 )
 def test_every_field_is_written(kind: type, known: tuple[str, ...]) -> None:
     """A field that is added to the models must be added to the format."""
@@ -164,7 +171,7 @@ def test_every_field_is_written(kind: type, known: tuple[str, ...]) -> None:
 @pytest.mark.parametrize("kind", [Run, StepState, PhaseState])
 def test_every_field_is_tried(kind: type) -> None:
     """The strategies above give every field a value of its own."""
-    strategy = {Run: RUNS, StepState: STEPS, PhaseState: LANES}[kind]
+    strategy = {Run: RUNS, StepState: STEPS, PhaseState: DIRECTIONS}[kind]
     names = {field.name for field in dataclasses.fields(kind)}
     assert all(f"{name}=" in repr(strategy) for name in names)
 

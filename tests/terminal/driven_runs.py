@@ -24,7 +24,7 @@ def claim(run_id: str, step: str, phase: Phase = "do") -> Attempt:
     engine = shop.sagas.runtime.engine
     run = engine.store.read(run_id).run
     assert run is not None
-    number = run.step(step).lane(phase).attempt + 1
+    number = run.step(step).direction(phase).attempt + 1
     return engine.claim(Delivery(run_id, run.epoch, step, phase, number, run.plan), "worker")
 
 

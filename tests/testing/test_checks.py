@@ -159,7 +159,7 @@ def test_an_output_that_changes(running: Lab) -> None:
         running.run()
 
 
-def test_a_plan_has_its_lanes() -> None:
+def test_a_plan_has_its_directions() -> None:
     """What the forgeries rely on: three steps in a row, each with an undo, three attempts each."""
     assert isinstance(BACKWARDS, Plan)
     assert [node.retry.max_attempts for node in BACKWARDS.nodes] == [3, 3, 3]

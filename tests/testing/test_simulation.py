@@ -121,9 +121,9 @@ def forget_unknown(apply: Callable[..., Run]) -> Callable[..., Run]:
     return lost
 
 
-def holds_anyway(lane: PhaseState, command: object) -> bool:
+def holds_anyway(direction: PhaseState, command: object) -> bool:
     """The fencing token is not looked at: whoever reports is believed."""
-    return lane.state is PhaseStatus.RUNNING and command is not None
+    return direction.state is PhaseStatus.RUNNING and command is not None
 
 
 def no_tombstone(ledger: Ledger, key: str) -> None:

@@ -78,8 +78,8 @@ def _no_sweep(mark: SweepMark | None) -> str:
 
 def _since(runtime: Runtime, run: Run, dispatch: Dispatch) -> int:
     """Return since when (ms) an attempt waits, over all of its messages."""
-    lane = run.step(dispatch.step).lane(dispatch.phase)
-    if not lane.sends:
+    direction = run.step(dispatch.step).direction(dispatch.phase)
+    if not direction.sends:
         return dispatch.at
     return _first_sent(runtime.engine.store.history(run.id), dispatch) - run.grace
 

@@ -44,7 +44,7 @@ def _waited(runtime: Runtime, delivery: Delivery) -> float | None:
     found = runtime.engine.store.read(delivery.run_id)
     if found.run is None or found.run.epoch != delivery.epoch:
         return None
-    lane = found.run.step(delivery.step).lane(delivery.phase)
-    if not lane.sent or delivery.attempt != lane.attempt + 1:
+    direction = found.run.step(delivery.step).direction(delivery.phase)
+    if not direction.sent or delivery.attempt != direction.attempt + 1:
         return None
-    return max(0.0, (found.now - lane.at) / 1000)
+    return max(0.0, (found.now - direction.at) / 1000)

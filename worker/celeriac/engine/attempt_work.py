@@ -133,7 +133,7 @@ class AttemptWork:
                 found = found._replace(fields={**found.fields, **results})
                 fields = (*fields, *more)
         marks = self._marks(run, command, found.fields) if decided.events else {}
-        sent_at = run.step(node.name).lane(delivery.phase).at
+        sent_at = run.step(node.name).direction(delivery.phase).at
         arrival = Arrival(queue, sent_at) if queue else None
         self._commit(plan, found, command, decided, marks, arrival=arrival)
         return Attempt(

@@ -230,10 +230,10 @@ class Sweep:
         dead = tuple(each.worker.id for each in self._deaths.fresh)
         for entry, lease in held:
             run = runs[entry.run_id].run if entry.run_id in runs else None
-            lane = run.step(lease.step).lane(lease.phase) if run else None
-            if run is None or lane is None or _is_late(run, self._deaths.now):
+            direction = run.step(lease.step).direction(lease.phase) if run else None
+            if run is None or direction is None or _is_late(run, self._deaths.now):
                 continue
-            if lane.attempt == lease.attempt and lane.holder.startswith(dead):
+            if direction.attempt == lease.attempt and direction.holder.startswith(dead):
                 self._give_up(entry, lease, "death")
 
     def _is_lost(self, plan: Plan, run: Run, dispatch: Dispatch, batch: DueBatch) -> bool:

@@ -21,43 +21,48 @@ if TYPE_CHECKING:
 
 def claim(draft: Draft, command: Claim) -> None:
     """Grant an attempt to whoever asks, if it is its turn and nobody holds it."""
-    lane = draft.lane(command.step, command.phase)
+    direction = draft.direction(command.step, command.phase)
     _same_epoch(draft, command)
     if draft.node(command.step).map is not None:
         raise draft.refuse("not_due", f"{command.step!r} is a map: its elements are claimed")
-    if _holds(lane, command) and lane.state is PhaseStatus.RUNNING and not draft.terminated:
+    if (
+        _holds(direction, command)
+        and direction.state is PhaseStatus.RUNNING
+        and not draft.terminated
+    ):
         return  # granted already, the reply was lost
-    if lane.state is PhaseStatus.DONE and command.attempt <= lane.attempt:
+    if direction.state is PhaseStatus.DONE and command.attempt <= direction.attempt:
         raise draft.refuse("completed", f"{command.step!r} already has its result")
-    _check_turn(draft, command, lane)
+    _check_turn(draft, command, direction)
     draft.add(
         EventKind.CLAIMED, command.step, command.phase, command.attempt, holder=command.holder
     )
 
 
-def _check_turn(draft: Draft, command: Claim, lane: PhaseState) -> None:
+def _check_turn(draft: Draft, command: Claim, direction: PhaseState) -> None:
     run = draft.run
     if run.paused:
         raise draft.refuse("paused", f"{command.step!r} waits until it is resumed")
     wanted = RunStatus.RUNNING if command.phase == "do" else RunStatus.COMPENSATING
-    if run.status is not wanted or not lane.state.claimable:
+    if run.status is not wanted or not direction.state.claimable:
         raise draft.refuse("not_due", f"it is not the turn of {command.phase} {command.step!r}")
-    if command.attempt != lane.attempt + 1:
+    if command.attempt != direction.attempt + 1:
         raise draft.refuse(
-            "stale", f"{command.step!r} is at attempt {lane.attempt + 1}, not {command.attempt}"
+            "stale",
+            f"{command.step!r} is at attempt {direction.attempt + 1}, not {command.attempt}",
         )
     # A worker's clock that is a little ahead delivers a retry a little early; that is no harm.
     # A compensation that comes too early would be: the effect may still land (I7).
     not_before = run.compensate_not_before if command.phase == "undo" else 0
-    if draft.now < max(not_before, lane.at - SHORT_DELAY):
+    if draft.now < max(not_before, direction.at - SHORT_DELAY):
         raise draft.refuse("not_due", f"{command.step!r} is not due yet")
 
 
 def check(draft: Draft, command: CheckAttempt) -> None:
     """Refuse an attempt that no longer counts; otherwise nothing happens."""
-    lane = draft.lane(command.step, command.phase)
+    direction = draft.direction(command.step, command.phase)
     _same_epoch(draft, command)
-    if not _holds(lane, command) or lane.state is not PhaseStatus.RUNNING:
+    if not _holds(direction, command) or direction.state is not PhaseStatus.RUNNING:
         raise draft.refuse("stale", f"attempt {command.attempt} no longer holds {command.step!r}")
     if draft.terminated:
         raise draft.refuse("cancelled", "it was terminated: stop")
@@ -67,14 +72,14 @@ def check(draft: Draft, command: CheckAttempt) -> None:
 
 def complete(draft: Draft, command: Complete) -> None:
     """Settle an attempt as done; what comes late is used, or undone."""
-    lane = draft.lane(command.step, command.phase)
-    if _settles(draft, lane, command):
+    direction = draft.direction(command.step, command.phase)
+    if _settles(draft, direction, command):
         _succeeded(draft, command)
-    elif _is_late(draft, lane, command) and command.skips:
+    elif _is_late(draft, direction, command) and command.skips:
         _note_late(draft, command, "skipped")
-    elif _is_late(draft, lane, command):
+    elif _is_late(draft, direction, command):
         late = _late_success if command.phase == "do" else _late_undo
-        late(draft, lane, command)
+        late(draft, direction, command)
 
 
 def _succeeded(draft: Draft, command: Complete, **data: Any) -> None:
@@ -88,9 +93,9 @@ def _succeeded(draft: Draft, command: Complete, **data: Any) -> None:
 
 def fail(draft: Draft, command: Fail) -> None:
     """Settle an attempt as failed, and say whether and when there is another."""
-    lane = draft.lane(command.step, command.phase)
-    if _settles(draft, lane, command):
-        if command.kind == "postpone" and _postponed(draft, lane, command):
+    direction = draft.direction(command.step, command.phase)
+    if _settles(draft, direction, command):
+        if command.kind == "postpone" and _postponed(draft, direction, command):
             return
         end_attempt(
             draft,
@@ -104,11 +109,11 @@ def fail(draft: Draft, command: Fail) -> None:
             why=_why(command),
             answers=command.answers or None,
         )
-    elif _is_late(draft, lane, command):
+    elif _is_late(draft, direction, command):
         _late_failure(draft, command)
 
 
-def _postponed(draft: Draft, lane: PhaseState, command: Fail) -> bool:
+def _postponed(draft: Draft, direction: PhaseState, command: Fail) -> bool:
     """Let the step be asked again, if it may; the attempt is given back.
 
     Postponed again and again, with nothing else in between, it has one event, with a count.
@@ -122,7 +127,7 @@ def _postponed(draft: Draft, lane: PhaseState, command: Fail) -> bool:
     replaces = 0
     if run.series and run.series[0] == step:
         _, replaces, count, since = run.series
-        given_back, version = lane.given_back + 1, run.version + 1
+        given_back, version = direction.given_back + 1, run.version + 1
         more = {"count": count + 1, "since": since, "given_back": given_back, "version": version}
         more["holder"] = command.holder
     # Sticky, also where the events that told of it are dropped (I6).
@@ -141,9 +146,9 @@ def _postponed(draft: Draft, lane: PhaseState, command: Fail) -> bool:
     return True
 
 
-def _holds(lane: PhaseState, command: Claim | Complete | Fail | CheckAttempt) -> bool:
-    mine = lane.holder == command.holder != "" or lane.holder == REPORTED
-    return lane.attempt == command.attempt and mine
+def _holds(direction: PhaseState, command: Claim | Complete | Fail | CheckAttempt) -> bool:
+    mine = direction.holder == command.holder != "" or direction.holder == REPORTED
+    return direction.attempt == command.attempt and mine
 
 
 def _same_epoch(draft: Draft, command: Claim | Complete | Fail | CheckAttempt) -> None:
@@ -151,11 +156,11 @@ def _same_epoch(draft: Draft, command: Claim | Complete | Fail | CheckAttempt) -
         raise draft.refuse("stale", "the id was restarted meanwhile")
 
 
-def _settles(draft: Draft, lane: PhaseState, command: Complete | Fail) -> bool:
+def _settles(draft: Draft, direction: PhaseState, command: Complete | Fail) -> bool:
     _same_epoch(draft, command)
     if draft.terminated:
         return False
-    return _holds(lane, command) and lane.state is PhaseStatus.RUNNING
+    return _holds(direction, command) and direction.state is PhaseStatus.RUNNING
 
 
 def _retry_at(draft: Draft, command: Fail) -> int | None:
@@ -174,31 +179,33 @@ def _why(command: Fail) -> str | None:
     return "timeout" if command.kind == "timeout" else None
 
 
-def _is_late(draft: Draft, lane: PhaseState, command: Complete | Fail) -> bool:
+def _is_late(draft: Draft, direction: PhaseState, command: Complete | Fail) -> bool:
     """True for a report that comes after its attempt was given up, and was not noted yet."""
-    if command.attempt > lane.attempt or command.attempt < 1:
+    if command.attempt > direction.attempt or command.attempt < 1:
         raise draft.refuse("stale", f"{command.step!r} has no attempt {command.attempt}")
-    if command.attempt == lane.attempt and lane.holder not in (
+    if command.attempt == direction.attempt and direction.holder not in (
         "",
         REPORTED,
         command.holder,
     ):
         raise draft.refuse("stale", f"attempt {command.attempt} was granted to somebody else")
-    if _holds(lane, command) and not (draft.terminated and lane.state is PhaseStatus.RUNNING):
+    if _holds(direction, command) and not (
+        draft.terminated and direction.state is PhaseStatus.RUNNING
+    ):
         return False  # settled already, the reply was lost
-    return command.attempt not in lane.late
+    return command.attempt not in direction.late
 
 
 def _note_late(draft: Draft, command: Complete | Fail, how: str, **data: Any) -> None:
     draft.add(EventKind.LATE, command.step, command.phase, command.attempt, outcome=how, **data)
 
 
-def _late_success(draft: Draft, lane: PhaseState, command: Complete) -> None:
+def _late_success(draft: Draft, direction: PhaseState, command: Complete) -> None:
     """An attempt that was given up succeeded after all: use it, or undo it (once more)."""
     run = draft.run
-    given_up = lane.state in (PhaseStatus.UNKNOWN, PhaseStatus.FAILED)
+    given_up = direction.state in (PhaseStatus.UNKNOWN, PhaseStatus.FAILED)
     asked = command.step in run.owed  # it is the answer that an operator was asked for
-    in_time = run.status is RunStatus.RUNNING and lane.state.claimable
+    in_time = run.status is RunStatus.RUNNING and direction.state.claimable
     if in_time or (given_up and (_goes_back(run) or asked)):
         _succeeded(draft, command, late=True)
     else:
@@ -225,10 +232,10 @@ def _goes_back(run: Run) -> bool:
     return turned(run) and run.status is not RunStatus.TERMINATED
 
 
-def _late_undo(draft: Draft, lane: PhaseState, command: Complete) -> None:
+def _late_undo(draft: Draft, direction: PhaseState, command: Complete) -> None:
     """A compensation that was given up succeeded: settled, if it undid the newest effect."""
-    newest = command.attempt > lane.attempts_before_budget and not lane.recompensate
-    unsettled = lane.state.claimable or lane.state is PhaseStatus.FAILED
+    newest = command.attempt > direction.attempts_before_budget and not direction.recompensate
+    unsettled = direction.state.claimable or direction.state is PhaseStatus.FAILED
     if newest and unsettled and not draft.terminated:
         draft.add(EventKind.COMPLETED, command.step, "undo", command.attempt, late=True)
     else:

@@ -87,10 +87,10 @@ class Draft:
             "unknown_step", f"run {self.run.id!r} has no step {name!r}; it has: {known}"
         )
 
-    def lane(self, step: str, phase: Phase) -> PhaseState:
+    def direction(self, step: str, phase: Phase) -> PhaseState:
         """One direction of a step, as it stands now."""
         self.node(step)
-        return self.run.step(step).lane(phase)
+        return self.run.step(step).direction(phase)
 
     def refuse(self, reason: str, message: str) -> CommandRefused:
         """The error that refuses a command, for the caller to raise."""
@@ -169,8 +169,11 @@ def see_to_failures(draft: Draft, newest: str = "") -> None:
 
 def _goes_on(run: Run) -> bool:
     """True while an attempt forward is at work, or one will be."""
-    lanes = (step.do for step in run.steps.open.values())
-    return any(lane.state is PhaseStatus.RUNNING or lane.state.claimable for lane in lanes)
+    directions = (step.do for step in run.steps.open.values())
+    return any(
+        direction.state is PhaseStatus.RUNNING or direction.state.claimable
+        for direction in directions
+    )
 
 
 def may_retry(
@@ -183,7 +186,7 @@ def may_retry(
     if phase == "do" and past_pivot(draft.plan, draft.run) and not must_ask:
         return True  # it only goes forward
     rule = draft.node(step).policy(phase)
-    allowed = attempts_left(rule, draft.lane(step, phase).attempts_in_budget)
+    allowed = attempts_left(rule, draft.direction(step, phase).attempts_in_budget)
     return worth_it and allowed and (rule.after_loss or not unknown)
 
 
@@ -192,7 +195,7 @@ def retry_delay(draft: Draft, step: str, phase: Phase) -> int:
 
     Jitter is drawn from the run and the step: the same again when the decision is made again.
     """
-    made = draft.lane(step, phase).attempts_in_budget
+    made = draft.direction(step, phase).attempts_in_budget
     return delay_ms(draft.node(step).policy(phase), made, f"{draft.run.key}/{step}/{phase}")
 
 

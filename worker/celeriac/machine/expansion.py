@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 def expand(draft: Draft, command: Expand) -> None:
     """Note the number of elements of a map; a map that was counted already stays as it is."""
-    lane = draft.lane(command.step, "do")
+    direction = draft.direction(command.step, "do")
     if command.epoch != draft.run.epoch:
         raise draft.refuse("stale", "the id was restarted meanwhile")
     if draft.node(command.step).map is None:
         raise draft.refuse("not_due", f"{command.step!r} is no map")
     if draft.run.paused:
         raise draft.refuse("paused", f"{command.step!r} waits until it is resumed")
-    due = draft.run.status is RunStatus.RUNNING and lane.state.claimable
-    if not due or command.attempt != lane.attempt + 1:
+    due = draft.run.status is RunStatus.RUNNING and direction.state.claimable
+    if not due or command.attempt != direction.attempt + 1:
         return  # somebody else has counted it, or the run has turned round
     step, attempt = command.step, command.attempt
     if command.error:

@@ -25,7 +25,7 @@ from celeriac.machine.runs import (
 )
 from celeriac.machine.schedule import schedule, turned
 from celeriac.machine.tables import DO_MOVES, RUN_MOVES, UNDO_MOVES, IllegalMove
-from celeriac.machine.timing import DOUBLINGS_WHILE_BLOCKED, waiting_lanes
+from celeriac.machine.timing import DOUBLINGS_WHILE_BLOCKED, waiting_directions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -98,7 +98,7 @@ def _dispatched(_plan: Plan, run: Run, event: Event) -> Run:
     again = event.data.get("again")
     if again is None:  # sent for the first time, or an event of version 0.1.0
         step = run.step(event.step)
-        again = step.lane(event.phase).sends + (event.data.get("why") == "unclaimed")
+        again = step.direction(event.phase).sends + (event.data.get("why") == "unclaimed")
         again = min(again, DOUBLINGS_WHILE_BLOCKED) if step.blocked else again
     return _move(run, event, at=event.at, sent=True, sends=again)
 
@@ -115,24 +115,26 @@ def _expanded(plan: Plan, run: Run, event: Event) -> Run:
 def _claimed(plan: Plan, run: Run, event: Event) -> Run:
     limit = plan.node(event.step).limit(event.phase)
     step = run.step(event.step)
-    lane = step.lane(event.phase)
-    lane = _moved(
-        lane,
+    direction = step.direction(event.phase)
+    direction = _moved(
+        direction,
         event,
         attempt=event.attempt,
         holder=event.data["holder"],
         # It undoes the newest effect; what attempts before it did, settles nothing any more.
         recompensate=False,
-        attempts_before_budget=lane.attempt if lane.recompensate else lane.attempts_before_budget,
+        attempts_before_budget=direction.attempt
+        if direction.recompensate
+        else direction.attempts_before_budget,
         at=event.at,
         sent=False,
         sends=0,
         limit=event.at + limit + run.grace if limit else 0,
-        begun=_begun(plan, lane, event),
+        begun=_begun(plan, direction, event),
     )
     placed = step.order or event.phase == "undo"
     run, order = (run, step.order) if placed else _in_order(run, event.step)
-    return _put(run, event, changed(step, **{event.phase: lane}, order=order, blocked=""))
+    return _put(run, event, changed(step, **{event.phase: direction}, order=order, blocked=""))
 
 
 def _in_order(run: Run, name: str) -> tuple[Run, int]:
@@ -148,29 +150,29 @@ def _in_order(run: Run, name: str) -> tuple[Run, int]:
     return changed(run, started_steps=order), order
 
 
-def _begun(plan: Plan, lane: PhaseState, event: Event) -> int:
+def _begun(plan: Plan, direction: PhaseState, event: Event) -> int:
     limited = event.phase == "do" and plan.node(event.step).give_up_after is not None
-    return lane.begun or (event.at if limited else 0)
+    return direction.begun or (event.at if limited else 0)
 
 
 def _completed(plan: Plan, run: Run, event: Event) -> Run:
     late = bool(event.data.get("late"))
-    lane = run.step(event.step).lane(event.phase)
-    if event.phase == "undo" and not late and lane.recompensate:
+    direction = run.step(event.step).direction(event.phase)
+    if event.phase == "undo" and not late and direction.recompensate:
         # The effect came back while this undo ran: undo once more, with a budget of its own.
         return _move(
             run,
             event,
             "once more",
             recompensate=False,
-            attempts_before_budget=lane.attempt,
+            attempts_before_budget=direction.attempt,
             limit=0,
         )
     if run.status is RunStatus.FAILED and turned(run):  # late: perhaps it is not owed any more
         run = _to(run, event, RunStatus.COMPENSATING, ended_at=0)
     elif run.status is RunStatus.FAILED and late:  # what an operator was asked for
         run = _on(plan, run, event)
-    known = (*lane.late, event.attempt) if late else lane.late
+    known = (*direction.late, event.attempt) if late else direction.late
     run = _move(run, event, "late" if late else "", at=event.at, sent=False, limit=0, late=known)
     if event.data.get("ends") and run.status is RunStatus.RUNNING:
         run = changed(run, ended_by=event.step)
@@ -210,13 +212,13 @@ def _failed(plan: Plan, run: Run, event: Event) -> Run:
 
 def _postponed(_plan: Plan, run: Run, event: Event) -> Run:
     """The attempt is given back; what is said of several in a row, is said of the newest."""
-    lane, data = run.step(event.step).do, event.data
+    direction, data = run.step(event.step).do, event.data
     run = _move(
         run,
         event,
         attempt=event.attempt,
-        holder=data.get("holder", lane.holder),
-        given_back=data.get("given_back", lane.given_back + 1),
+        holder=data.get("holder", direction.holder),
+        given_back=data.get("given_back", direction.given_back + 1),
         **_after_attempt(event),
     )
     step = run.steps[event.step]
@@ -258,8 +260,8 @@ def _after_attempt(event: Event) -> dict[str, Any]:
 
 def _late(plan: Plan, run: Run, event: Event) -> Run:
     step = run.step(event.step)
-    lane = step.lane(event.phase)
-    run = _put_lane(run, event, changed(lane, late=(*lane.late, event.attempt)))
+    direction = step.direction(event.phase)
+    run = _put_direction(run, event, changed(direction, late=(*direction.late, event.attempt)))
     return _delay_compensation(plan, run, event) if event.data.get("why") == "timeout" else run
 
 
@@ -297,13 +299,13 @@ def _effect_so_far(step: StepState) -> str:
 def _reopened(_plan: Plan, run: Run, event: Event) -> Run:
     step = run.steps[event.step]
     run = _put(run, event, changed(step, generation=step.generation + 1))
-    lane = step.undo
-    if lane.state is PhaseStatus.RUNNING:
+    direction = step.undo
+    if direction.state is PhaseStatus.RUNNING:
         return _move(run, event, recompensate=True)
-    if lane.state in (PhaseStatus.DONE, PhaseStatus.WAIVED):
+    if direction.state in (PhaseStatus.DONE, PhaseStatus.WAIVED):
         run = _to(run, event, RunStatus.COMPENSATING, ended_at=0)
     # A new budget; and attempts made until now undid an older effect: they settle nothing any more.
-    return _move(run, event, attempts_before_budget=lane.attempt)
+    return _move(run, event, attempts_before_budget=direction.attempt)
 
 
 def _retried(plan: Plan, run: Run, event: Event) -> Run:
@@ -311,7 +313,7 @@ def _retried(plan: Plan, run: Run, event: Event) -> Run:
         run = _to(run, event, RunStatus.COMPENSATING, ended_at=0)
     elif run.status is RunStatus.FAILED:
         run = _on(plan, run, event)
-    lane = run.step(event.step).lane(event.phase)
+    direction = run.step(event.step).direction(event.phase)
     wait = plan.node(event.step).wait
     if wait is not None:  # it waits anew, for as long; its first budget is used up
         limit = wait.ends_at(event.at)
@@ -319,7 +321,7 @@ def _retried(plan: Plan, run: Run, event: Event) -> Run:
     return _move(
         run,
         event,
-        attempts_before_budget=lane.attempt,
+        attempts_before_budget=direction.attempt,
         given_back=0,
         begun=0,
         at=event.at,
@@ -361,10 +363,12 @@ def _paused(_plan: Plan, run: Run, event: Event) -> Run:
 def _waits_longer(plan: Plan, run: Run, event: Event, stood: int) -> Run:
     """Time for which the run stood still does not count towards waits; dates are dates."""
     for name, step in run.steps.open.items():
-        lane, wait = step.do, plan.node(name).wait
-        if lane.state is PhaseStatus.OPEN and lane.limit and not (wait and wait.until):
-            later = changed(lane, at=lane.at + max(0, stood), limit=lane.limit + max(0, stood))
-            run = _put_lane(run, replace(event, step=name, phase="do"), later)
+        direction, wait = step.do, plan.node(name).wait
+        if direction.state is PhaseStatus.OPEN and direction.limit and not (wait and wait.until):
+            later = changed(
+                direction, at=direction.at + max(0, stood), limit=direction.limit + max(0, stood)
+            )
+            run = _put_direction(run, replace(event, step=name, phase="do"), later)
     return run
 
 
@@ -372,18 +376,18 @@ def _resumed(plan: Plan, run: Run, event: Event) -> Run:
     """What was due is sent anew; paused time does not count towards the deadline and waits."""
     run = _waits_longer(plan, run, event, event.at - run.paused)
     run = changed(run, paused=0, deadline=_later(run.deadline, event.at - run.paused))
-    for name, phase, lane in waiting_lanes(run):
-        if lane.sent:
-            anew = changed(lane, at=max(lane.at, event.at), sends=0)
-            run = _put_lane(run, replace(event, step=name, phase=phase), anew)
+    for name, phase, direction in waiting_directions(run):
+        if direction.sent:
+            anew = changed(direction, at=max(direction.at, event.at), sends=0)
+            run = _put_direction(run, replace(event, step=name, phase=phase), anew)
     return run
 
 
 def _extended(_plan: Plan, run: Run, event: Event) -> Run:
     if event.step:
-        lane, total = run.step(event.step).do, event.data["credited"]
-        limit = lane.limit + total - lane.credited
-        return _put_lane(run, event, changed(lane, limit=limit, credited=total))
+        direction, total = run.step(event.step).do, event.data["credited"]
+        limit = direction.limit + total - direction.credited
+        return _put_direction(run, event, changed(direction, limit=limit, credited=total))
     return changed(run, deadline=event.data["deadline"], credited=event.data["credited"])
 
 
@@ -433,13 +437,13 @@ _APPLY: dict[EventKind, Callable[[Plan, Run, Event], Run]] = {
 
 def _move(run: Run, event: Event, how: str = "", **changes: Any) -> Run:
     step = run.step(event.step)
-    lane = _moved(step.lane(event.phase), event, how, **changes)
-    return _put(run, event, changed(step, **{event.phase: lane}))
+    direction = _moved(step.direction(event.phase), event, how, **changes)
+    return _put(run, event, changed(step, **{event.phase: direction}))
 
 
-def _moved(lane: PhaseState, event: Event, how: str = "", **changes: Any) -> PhaseState:
+def _moved(direction: PhaseState, event: Event, how: str = "", **changes: Any) -> PhaseState:
     table = DO_MOVES if event.phase == "do" else UNDO_MOVES
-    return changed(lane, state=_next(table, lane.state, event, how), **changes)
+    return changed(direction, state=_next(table, direction.state, event, how), **changes)
 
 
 def _next(
@@ -466,8 +470,8 @@ def _check_run(status: RunStatus | None, event: Event, to: RunStatus) -> None:
         raise IllegalMove(f"{event.kind} -> {to} while the run is {status}")
 
 
-def _put_lane(run: Run, event: Event, lane: PhaseState) -> Run:
-    return _put(run, event, changed(run.step(event.step), **{event.phase: lane}))
+def _put_direction(run: Run, event: Event, direction: PhaseState) -> Run:
+    return _put(run, event, changed(run.step(event.step), **{event.phase: direction}))
 
 
 def _put(run: Run, event: Event, step: StepState, **changes: Any) -> Run:

@@ -74,11 +74,12 @@ def _is_tried_anew(draft: Draft, name: str) -> bool:
     """True while a budget that somebody gave is being used, or waits for its turn."""
     run = draft.run
     settled = (PhaseStatus.DONE, PhaseStatus.FAILED, PhaseStatus.UNKNOWN, PhaseStatus.WAIVED)
-    lanes = (run.step(name).do, run.step(name).undo)
-    if lanes[0].state.claimable and not lanes[0].attempt:  # beyond what the run may start
+    directions = (run.step(name).do, run.step(name).undo)
+    if directions[0].state.claimable and not directions[0].attempt:  # beyond what the run may start
         return run.status is RunStatus.RUNNING and run.started_steps >= draft.plan.most_steps
     return not run.status.at_rest and any(
-        lane.attempts_before_budget and lane.state not in settled for lane in lanes
+        direction.attempts_before_budget and direction.state not in settled
+        for direction in directions
     )
 
 
@@ -86,10 +87,10 @@ def waive(draft: Draft, command: Waive) -> None:
     """Declare an owed compensation, or an owed confirm, settled."""
     step = _meant(draft, command.step)
     phase: Phase = "do" if draft.node(step).confirms else "undo"
-    lane = draft.lane(step, phase)
-    if lane.state is PhaseStatus.WAIVED:
+    direction = draft.direction(step, phase)
+    if direction.state is PhaseStatus.WAIVED:
         return
-    if lane.state not in GAVE_UP or draft.terminated:
+    if direction.state not in GAVE_UP or draft.terminated:
         what = "confirm" if phase == "do" else "compensation"
         raise draft.refuse(
             "not_owed",
@@ -124,23 +125,23 @@ def _ended_with_a_wait(draft: Draft) -> bool:
 def skip(draft: Draft, command: Skip) -> None:
     """Go on without a step that no attempt is at work on."""
     run, step = draft.run, _meant(draft, command.step)
-    lane = draft.lane(step, "do")
+    direction = draft.direction(step, "do")
     if draft.node(step).covers:
         raise draft.refuse("not_owed", f"{step!r} only undoes other steps: waive it instead")
-    if lane.state is PhaseStatus.SKIPPED:
+    if direction.state is PhaseStatus.SKIPPED:
         return
     if turned(run):
         raise draft.refuse("turned", "it is compensating; waive an owed compensation instead")
     if run.status.at_rest and step not in run.owed:
         raise draft.refuse("at_rest", f"{step!r} is not what it waits for")
-    if lane.state is PhaseStatus.DONE:
+    if direction.state is PhaseStatus.DONE:
         raise draft.refuse("completed", f"{step!r} has its result, which never changes")
-    if lane.state is PhaseStatus.EXPANDED:
+    if direction.state is PhaseStatus.EXPANDED:
         raise draft.refuse(
             "at_work",
             f"elements of {step!r} were begun: skip one of them, such as {step + '[0]'!r}",
         )
-    if lane.state is PhaseStatus.RUNNING:
+    if direction.state is PhaseStatus.RUNNING:
         raise draft.refuse(
             "at_work", f"an attempt of {step!r} is running: skip the step once it has ended"
         )

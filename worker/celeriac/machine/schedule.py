@@ -55,9 +55,9 @@ def schedule(plan: Plan, run: Run, event: Event, *, goes_on: bool = False) -> Ru
     return run
 
 
-def _turn(phase: Phase, lane: PhaseState, whose: str) -> PhaseStatus | None:
-    """The state that a lane gets when its turn comes, or another comes first; None: no change."""
-    return SCHEDULING.get((phase, lane.state, whose))
+def _turn(phase: Phase, direction: PhaseState, whose: str) -> PhaseStatus | None:
+    """The state a direction gets when its turn comes, or another comes first; None: no change."""
+    return SCHEDULING.get((phase, direction.state, whose))
 
 
 def _schedule_steps(plan: Plan, run: Run, event: Event, goes_on: bool) -> Run:
@@ -94,8 +94,8 @@ def _take_turns(plan: Plan, run: Run, candidates: Iterable[Node], event: Event) 
         if state:
             sent = state is PhaseStatus.SCHEDULED
             limit = node.wait.ends_at(event.at) if chosen and node.wait else 0
-            lane = PhaseState(state, at=event.at, sent=sent, limit=limit)
-            run = changed(run, steps=run.steps.put({node.name: changed(step, do=lane)}))
+            direction = PhaseState(state, at=event.at, sent=sent, limit=limit)
+            run = changed(run, steps=run.steps.put({node.name: changed(step, do=direction)}))
             waiting += () if chosen else _following(plan, run, node.name)
     return run
 
@@ -107,8 +107,8 @@ def _confirm_next(plan: Plan, run: Run, event: Event) -> Run:
     state = _turn("do", step.do, TURN_COMES) if step else None
     if node is None or step is None or state is None:
         return run
-    lane = PhaseState(state, at=event.at, sent=True)
-    return changed(run, steps=run.steps.put({node.name: changed(step, do=lane)}))
+    direction = PhaseState(state, at=event.at, sent=True)
+    return changed(run, steps=run.steps.put({node.name: changed(step, do=direction)}))
 
 
 def _to_confirm(plan: Plan, run: Run) -> list[Node]:
@@ -155,8 +155,8 @@ def _go_on_with_map(plan: Plan, run: Run, name: str, event: Event) -> Run:
         return run
     state = _turn("do", whole.do, ALL_ENDED)
     assert state is not None
-    lane = changed(whole.do, state=state, at=event.at)
-    run = changed(run, steps=run.steps.put({name: changed(whole, do=lane)}))
+    direction = changed(whole.do, state=state, at=event.at)
+    run = changed(run, steps=run.steps.put({name: changed(whole, do=direction)}))
     return _take_turns(plan, run, _following(plan, run, name), event)
 
 
@@ -249,8 +249,8 @@ def _schedule_undo(plan: Plan, run: Run, event: Event) -> Run:
         # One that comes before it may have to be undone (once more): then its turn is over (I8).
         state = _turn("undo", step.undo, TURN_COMES if name in turn else TURN_GOES)
         if state is PhaseStatus.SCHEDULED:
-            lane = changed(step.undo, state=state, at=at, sent=at <= event.at, sends=0)
-            steps[name] = changed(step, undo=lane)
+            direction = changed(step.undo, state=state, at=at, sent=at <= event.at, sends=0)
+            steps[name] = changed(step, undo=direction)
         elif state is PhaseStatus.IDLE:
             steps[name] = changed(step, undo=changed(step.undo, state=state, sent=False))
     return changed(run, steps=run.steps.put(steps)) if steps else run

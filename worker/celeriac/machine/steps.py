@@ -172,8 +172,8 @@ class StepState:
             ended = self.undo.state in (PhaseStatus.DONE, PhaseStatus.WAIVED)
         return ended and not self.blocked
 
-    def lane(self, phase: Phase) -> PhaseState:
-        """The lane of one direction."""
+    def direction(self, phase: Phase) -> PhaseState:
+        """Where the step stands in one direction."""
         return self.do if phase == "do" else self.undo
 
     @property
@@ -189,11 +189,11 @@ class StepState:
         return changed(self, do=_resting(self.do), undo=_resting(self.undo), blocked="")
 
 
-def _resting(lane: PhaseState) -> PhaseState:
-    if lane == PhaseState():
-        return lane
-    holder = REPORTED if lane.holder else ""
-    return changed(lane, holder=holder, at=0, sent=False, sends=0, limit=0, begun=0)
+def _resting(direction: PhaseState) -> PhaseState:
+    if direction == PhaseState():
+        return direction
+    holder = REPORTED if direction.holder else ""
+    return changed(direction, holder=holder, at=0, sent=False, sends=0, limit=0, begun=0)
 
 
 PENDING = StepState()

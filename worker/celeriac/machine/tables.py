@@ -24,7 +24,7 @@ class IllegalMove(AssertionError):
 
 _S, _E, _R = PhaseStatus, EventKind, RunStatus
 
-#: (state of the lane, event, how it went) -> next state.  The forward direction.
+#: (state of the step, event, how it went) -> next state.  The forward direction.
 DO_MOVES: dict[tuple[PhaseStatus, EventKind, str], PhaseStatus] = {
     (_S.SCHEDULED, _E.DISPATCHED, ""): _S.SCHEDULED,
     (_S.RETRYING, _E.DISPATCHED, ""): _S.SCHEDULED,
@@ -118,8 +118,8 @@ OPENS = "its turn comes (it waits)"
 #: Each of its elements has ended.
 ALL_ENDED = "all elements have ended"
 
-#: (direction, state of the lane, whose turn it is) -> next state.  What an event to one step makes
-#: of the others; only a compensation loses its turn, to one that has to come before it.
+#: (direction, its state, whose turn it is) -> next state.  What an event to one step makes of the
+#: others; only a compensation loses its turn, to one that has to come before it.
 SCHEDULING: dict[tuple[Phase, PhaseStatus, str], PhaseStatus] = {
     ("do", _S.IDLE, TURN_COMES): _S.SCHEDULED,
     ("do", _S.IDLE, NOT_CHOSEN): _S.SKIPPED,

@@ -33,9 +33,9 @@ _LONGEST_PATIENCE = 60_000
 def due(run: Run) -> set[Dispatch]:
     """The messages that should be on their way now."""
     return {
-        Dispatch(name, phase, lane.attempt + 1, lane.at)
-        for name, phase, lane in waiting_lanes(run)
-        if lane.sent
+        Dispatch(name, phase, direction.attempt + 1, direction.at)
+        for name, phase, direction in waiting_directions(run)
+        if direction.sent
     }
 
 
@@ -46,21 +46,25 @@ def overdue(run: Run, now: int, death: int = 0) -> list[Dispatch]:
     there is nothing to be patient about.
     """
     return [
-        Dispatch(name, phase, lane.attempt + 1, lane.at)
-        for name, phase, lane in waiting_lanes(run)
-        if lane.sent and now >= _patient_until(run, name, lane, death)
+        Dispatch(name, phase, direction.attempt + 1, direction.at)
+        for name, phase, direction in waiting_directions(run)
+        if direction.sent and now >= _patient_until(run, name, direction, death)
     ]
 
 
-def _patient_until(run: Run, name: str, lane: PhaseState, death: int) -> int:
-    return lane.at if lane.at <= death else lane.at + redispatch_delay(run, name, lane)
+def _patient_until(run: Run, name: str, direction: PhaseState, death: int) -> int:
+    return (
+        direction.at
+        if direction.at <= death
+        else direction.at + redispatch_delay(run, name, direction)
+    )
 
 
-def redispatch_delay(run: Run, name: str, lane: PhaseState) -> int:
+def redispatch_delay(run: Run, name: str, direction: PhaseState) -> int:
     """Milliseconds a message may be on its way; longer each time it was sent again."""
     # Blocked: it arrives where nobody can run it, and perhaps somebody else can; or is not sent.
     most = DOUBLINGS_WHILE_BLOCKED if run.step(name).blocked else _MOST_DOUBLINGS
-    doubled = run.grace << min(lane.sends, most)
+    doubled = run.grace << min(direction.sends, most)
     return min(doubled, max(run.grace, _LONGEST_PATIENCE))
 
 
@@ -85,21 +89,25 @@ def dates(run: Run) -> list[int]:
     if run.status in AT_REST:
         return []
     steps = run.steps.open.values()
-    lanes = [lane for step in steps for lane in (step.do, step.undo) if lane.limit]
+    directions = [
+        direction for step in steps for direction in (step.do, step.undo) if direction.limit
+    ]
     if run.paused:  # what waits ends when it is resumed
-        lanes = [lane for lane in lanes if lane.state is not PhaseStatus.OPEN]
-    times = [lane.limit for lane in lanes]
+        directions = [
+            direction for direction in directions if direction.state is not PhaseStatus.OPEN
+        ]
+    times = [direction.limit for direction in directions]
     times += [
-        lane.at + redispatch_delay(run, name, lane) if lane.sent else lane.at
-        for name, _, lane in waiting_lanes(run)
+        direction.at + redispatch_delay(run, name, direction) if direction.sent else direction.at
+        for name, _, direction in waiting_directions(run)
     ]
     if run.deadline and run.status is RunStatus.RUNNING and not (run.overdue or run.paused):
         times.append(run.deadline)
     return times
 
 
-def waiting_lanes(run: Run) -> list[tuple[str, Phase, PhaseState]]:
-    """The lanes whose next attempt may be taken, now or later."""
+def waiting_directions(run: Run) -> list[tuple[str, Phase, PhaseState]]:
+    """The directions whose next attempt may be taken, now or later."""
     if run.status in AT_REST or run.paused:
         return []
     steps = run.steps.open.items()

@@ -14,7 +14,7 @@ from celeriac.machine.draft import Draft, end_attempt, may_retry, retry_delay
 from celeriac.machine.events import Dispatch, EventKind
 from celeriac.machine.runs import PhaseStatus, RunStatus
 from celeriac.machine.schedule import past_pivot
-from celeriac.machine.timing import overdue, waiting_lanes
+from celeriac.machine.timing import overdue, waiting_directions
 
 if TYPE_CHECKING:
     from celeriac.machine.commands import Block, Redispatch, Unblock, Wake
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 def expire(draft: Draft, command: Expire) -> None:
     """Give up an attempt that nobody is at any more."""
-    lane = draft.lane(command.step, command.phase)
+    direction = draft.direction(command.step, command.phase)
     if draft.run.status.at_rest:
         return  # nobody waits for it any more; if it reports, that is a late report
-    if lane.state is PhaseStatus.RUNNING and lane.attempt == command.attempt:
+    if direction.state is PhaseStatus.RUNNING and direction.attempt == command.attempt:
         _lose(draft, command, command.why)
 
 
@@ -53,10 +53,10 @@ def _time_out(draft: Draft, longest_eta: int) -> None:
     phases: tuple[Phase, ...] = ("do", "undo")
     for name in list(draft.run.steps.open):
         for phase in phases:
-            lane = draft.run.step(name).lane(phase)
-            if lane.state is PhaseStatus.RUNNING and 0 < lane.limit <= draft.now:
+            direction = draft.run.step(name).direction(phase)
+            if direction.state is PhaseStatus.RUNNING and 0 < direction.limit <= draft.now:
                 delay = retry_delay(draft, name, phase)
-                command = Expire(name, phase, lane.attempt)
+                command = Expire(name, phase, direction.attempt)
                 _lose(draft, command, "timeout", delay, longest_eta)
 
 
@@ -80,9 +80,9 @@ def _meet_deadline(draft: Draft, credit: int) -> None:
 def _retries_due(draft: Draft) -> list[Dispatch]:
     """Attempts that nobody has sent yet, since their time had not come."""
     return [
-        Dispatch(name, phase, lane.attempt + 1, draft.now)
-        for name, phase, lane in waiting_lanes(draft.run)
-        if not lane.sent and lane.at <= draft.now
+        Dispatch(name, phase, direction.attempt + 1, draft.now)
+        for name, phase, direction in waiting_directions(draft.run)
+        if not direction.sent and direction.at <= draft.now
     ]
 
 
@@ -90,7 +90,7 @@ def redispatch(draft: Draft, command: Redispatch) -> None:
     """Send a message again that should have been claimed by now."""
     lost = command.dispatch
     if lost in overdue(draft.run, draft.now, command.death):
-        again = draft.lane(lost.step, lost.phase).sends + 1
+        again = draft.direction(lost.step, lost.phase).sends + 1
         draft.add(
             EventKind.DISPATCHED, lost.step, lost.phase, lost.attempt, why="unclaimed", again=again
         )
@@ -99,7 +99,7 @@ def redispatch(draft: Draft, command: Redispatch) -> None:
 def block(draft: Draft, command: Block) -> None:
     """Note why a step that waits cannot be run, or its message not sent."""
     draft.node(command.step)
-    waits = any(name == command.step for name, _, _ in waiting_lanes(draft.run))
+    waits = any(name == command.step for name, _, _ in waiting_directions(draft.run))
     if waits and draft.run.step(command.step).blocked != command.why:
         draft.add(EventKind.BLOCKED, command.step, why=command.why)
 

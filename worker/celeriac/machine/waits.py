@@ -67,19 +67,19 @@ def end(draft: Draft, command: Wake) -> None:
     the store was out of reach, so a wait for one has that much longer.
     """
     for name in list(draft.run.steps.open):
-        run, lane = draft.run, draft.run.step(name).do
+        run, direction = draft.run, draft.run.step(name).do
         if run.status is not RunStatus.RUNNING or run.paused:
             return
-        if lane.state is PhaseStatus.OPEN and 0 < lane.limit <= draft.now:
-            _end(draft, command, name, lane)
+        if direction.state is PhaseStatus.OPEN and 0 < direction.limit <= draft.now:
+            _end(draft, command, name, direction)
 
 
-def _end(draft: Draft, command: Wake, name: str, lane: PhaseState) -> None:
+def _end(draft: Draft, command: Wake, name: str, direction: PhaseState) -> None:
     wait = draft.node(name).wait
     assert wait is not None
     if wait.signal is None:
         draft.add(EventKind.COMPLETED, name, why="time is over")
-    elif not _has_longer(draft, command, name, lane):
+    elif not _has_longer(draft, command, name, direction):
         if wait.on_timeout == "continue":
             draft.add(EventKind.COMPLETED, name, why=NO_SIGNAL)
         else:
@@ -93,12 +93,12 @@ def _end(draft: Draft, command: Wake, name: str, lane: PhaseState) -> None:
             )
 
 
-def _has_longer(draft: Draft, command: Wake, name: str, lane: PhaseState) -> bool:
+def _has_longer(draft: Draft, command: Wake, name: str, direction: PhaseState) -> bool:
     """True if an outage gives a wait more time, or if nobody knows yet whether it does."""
     if command.credit is None:
         return True
-    total = _overlap(command.outages, lane.at, draft.now)
-    if total <= lane.credited:
+    total = _overlap(command.outages, direction.at, draft.now)
+    if total <= direction.credited:
         return False
     draft.add(EventKind.EXTENDED, name, credited=total)
     return draft.run.step(name).do.limit > draft.now

@@ -201,7 +201,7 @@ class Tracing:
 
     def _lost(self, notice: Committed, event: Event) -> None:
         """The worker of an attempt cannot tell of it any more: whoever found out does."""
-        lane = (notice.before or notice.run).step(event.step).lane(event.phase)
+        direction = (notice.before or notice.run).step(event.step).direction(event.phase)
         attributes = _about(notice.run, event.step, event.phase, event.attempt)
         span = self._tracer.start_span(
             f"{_name(notice.run, event.step, event.phase)} lost",
@@ -212,7 +212,7 @@ class Tracing:
                 "celeriac.tried_again": "retry" in event.data,
                 "error.type": "AttemptLost",
             },
-            start_time=lane.at * 1_000_000,
+            start_time=direction.at * 1_000_000,
         )
         span.set_status(self._otel.StatusCode.ERROR)
         span.end(end_time=event.at * 1_000_000)

@@ -49,7 +49,7 @@ RUN_FIELDS = (
     *("paused", "ended_by", "series", "signals", "maps"),
 )
 STEP_FIELDS = ("order", "do", "may_have_effect", "undo", "generation", "blocked", "choice")
-LANE_FIELDS = (
+DIRECTION_FIELDS = (
     *("state", "attempt", "holder", "at", "sent", "sends", "limit"),
     *("attempts_before_budget", "recompensate", "late"),
     *("given_back", "begun", "credited"),
@@ -62,21 +62,21 @@ _TIMES = [
     RUN_FIELDS.index(name)
     for name in ("changed_at", "deadline", "ended_at", "compensate_not_before", "paused")
 ]
-_LANE_TIMES = [LANE_FIELDS.index(name) for name in ("at", "limit", "begun")]
-_LATE = LANE_FIELDS.index("late")
+_DIRECTION_TIMES = [DIRECTION_FIELDS.index(name) for name in ("at", "limit", "begun")]
+_LATE = DIRECTION_FIELDS.index("late")
 
 _MAPS = RUN_FIELDS.index("maps")
 
 _run_values = attrgetter(*RUN_FIELDS[:_MAPS])
 _step_values = attrgetter(*STEP_FIELDS)
-_lane_values = attrgetter(*LANE_FIELDS)
+_direction_values = attrgetter(*DIRECTION_FIELDS)
 _RUN_DEFAULTS = (*_run_values(Run("", "", "", RunStatus.RUNNING, 0, 0)), {})
 _STEP_DEFAULTS: list[Any] = [0, (), False, (), 0, "", ""]
-_LANE_DEFAULTS = _lane_values(PhaseState())
+_DIRECTION_DEFAULTS = _direction_values(PhaseState())
 
 _IDLE = StepState().do
 _UNDISTURBED = _step_values(StepState())[2:]  # of a step that was done once, and no more
-_LANE_STATES = {state.value: state for state in PhaseStatus}
+_DIRECTION_STATES = {state.value: state for state in PhaseStatus}
 _RUN_STATUSES = {status.value: status for status in RunStatus}
 
 _NEXT = "\n"  # what each line of a settled step begins with
@@ -256,7 +256,7 @@ def _settled_lines(steps: Steps, settled: Mapping[str, StepState], start: int) -
 
 
 def _line(name: str, step: StepState, start: int) -> str:
-    done, *rest = _lane_values(step.do)
+    done, *rest = _direction_values(step.do)
     attempt, holder, at, *rare = rest
     usual = done is PhaseStatus.DONE and attempt == 1 and not any(rare)
     if usual and _step_values(step)[2:] == _UNDISTURBED:
@@ -267,34 +267,34 @@ def _line(name: str, step: StepState, start: int) -> str:
 
 def _step_row(step: StepState, start: int) -> list[Any]:
     order, do, maybe, undo, *rest = _step_values(step)
-    row = [order, _lane_row(do, start), maybe, _lane_row(undo, start), *rest]
+    row = [order, _direction_row(do, start), maybe, _direction_row(undo, start), *rest]
     return _trimmed(row, _STEP_DEFAULTS)
 
 
 def _step(row: list[Any], start: int) -> StepState:
     order, do, maybe, undo, *rest = row + _STEP_DEFAULTS[len(row) :]
-    return StepState(_lane(do, start), _lane(undo, start), order, maybe, *rest)
+    return StepState(_direction(do, start), _direction(undo, start), order, maybe, *rest)
 
 
-def _lane_row(lane: PhaseState, start: int) -> list[Any] | tuple[()]:
-    if lane is _IDLE:
+def _direction_row(direction: PhaseState, start: int) -> list[Any] | tuple[()]:
+    if direction is _IDLE:
         return ()
-    row = list(_lane_values(lane))
-    for place in _LANE_TIMES:
+    row = list(_direction_values(direction))
+    for place in _DIRECTION_TIMES:
         if row[place]:
             row[place] = _since(row[place], start)
-    return _trimmed(row, _LANE_DEFAULTS)
+    return _trimmed(row, _DIRECTION_DEFAULTS)
 
 
-def _lane(row: list[Any], start: int) -> PhaseState:
+def _direction(row: list[Any], start: int) -> PhaseState:
     if not row:
         return _IDLE
-    for place in _LANE_TIMES:
+    for place in _DIRECTION_TIMES:
         if place < len(row) and row[place]:
             row[place] = _until(row[place], start)
     if len(row) > _LATE:
         row[_LATE] = tuple(row[_LATE])
-    return PhaseState(_LANE_STATES[row[0]], *row[1:])
+    return PhaseState(_DIRECTION_STATES[row[0]], *row[1:])
 
 
 def _since(time: int, start: int) -> int:

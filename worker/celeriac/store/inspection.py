@@ -182,10 +182,10 @@ def _standing(run: Run, answers: Sequence[object]) -> IndexedRun:
 def _newest(run: Run) -> list[Lease]:
     """The leases of the newest attempt of each step and direction, whether they are held or not."""
     return [
-        Lease(run.id, name, phase, step.lane(phase).attempt)
+        Lease(run.id, name, phase, step.direction(phase).attempt)
         for name, step in run.steps.items()
         for phase in _PHASES
-        if step.lane(phase).attempt
+        if step.direction(phase).attempt
     ]
 
 

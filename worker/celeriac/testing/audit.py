@@ -1,7 +1,7 @@
 """What must hold of any history, told a second time, and not with the words of the state machine.
 
 Owns: I1, I3, I5 to I8 and L3 of docs/invariants.md, as rules about a run's events and nothing else.
-Refuses to know: lanes, tables of moves, and commands: it must not share a mistake with them.
+Refuses to know: directions, tables of moves, and commands: it must not share a mistake with them.
 """
 
 from __future__ import annotations
@@ -62,20 +62,20 @@ class _Book:
 
     def claimed(self, event: Event) -> None:
         """Somebody took an attempt."""
-        lane = (event.step, event.phase)
-        if lane in self.at_work:
-            self._breaks("I3", event, f"is claimed beside #{self.at_work[lane]}")
+        direction = (event.step, event.phase)
+        if direction in self.at_work:
+            self._breaks("I3", event, f"is claimed beside #{self.at_work[direction]}")
         node = self.plan.node(event.step)
         if event.phase == "do":
             self._may_do(event, node)
         else:
             self._may_undo(event)
-        self.at_work[lane] = event.attempt
+        self.at_work[direction] = event.attempt
         self._side_by_side(event)
-        self.claims[lane] += 1
+        self.claims[direction] += 1
         most = node.policy(event.phase).max_attempts
         only_forward = event.phase == "do" and self._past_pivot()
-        if most is not None and self.claims[lane] > most and not only_forward:
+        if most is not None and self.claims[direction] > most and not only_forward:
             self._breaks("L3", event, f"is one more than the {most} it may have")
 
     def _side_by_side(self, event: Event) -> None:
@@ -218,10 +218,10 @@ class _Book:
 
     def postponed(self, event: Event) -> None:
         """The step cannot say yet: several in a row may have one event, that of the newest."""
-        lane = (event.step, event.phase)
-        if self.at_work.pop(lane, event.attempt + 1) > event.attempt:
+        direction = (event.step, event.phase)
+        if self.at_work.pop(direction, event.attempt + 1) > event.attempt:
             self._breaks("I3", event, "is postponed without having been at work")
-        self.claims[lane] -= 1
+        self.claims[direction] -= 1
         if event.data.get("effect") is not False:
             self.maybe.add(event.step)
 
@@ -246,9 +246,9 @@ class _Book:
         if wait is not None:
             self._waited(event, wait.signal)
             return
-        lane = (event.step, event.phase)
-        if self.at_work.get(lane) == event.attempt:
-            del self.at_work[lane]
+        direction = (event.step, event.phase)
+        if self.at_work.get(direction) == event.attempt:
+            del self.at_work[direction]
         elif not event.data.get("late"):
             self._breaks("I3", event, "ends without having been at work")
 

@@ -205,8 +205,8 @@ _FORWARD = {
 }
 
 
-def _note(status: StepStatus, lane: PhaseState) -> str:
-    return f"{status} #{lane.attempt}" if lane.attempt > 1 else str(status)
+def _note(status: StepStatus, direction: PhaseState) -> str:
+    return f"{status} #{direction.attempt}" if direction.attempt > 1 else str(status)
 
 
 def _tone(status: StepStatus) -> str:

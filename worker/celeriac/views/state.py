@@ -209,16 +209,16 @@ def _elements(run: Run, name: str) -> dict[str, int] | None:
 
 def _awaited(plan: Plan, run: Run, name: str) -> dict[str, Any]:
     """What a step waits for, and until when, while it does."""
-    lane, wait = run.step(name).do, plan.node(name).wait
-    if wait is None or lane.state is not PhaseStatus.OPEN:
+    direction, wait = run.step(name).do, plan.node(name).wait
+    if wait is None or direction.state is not PhaseStatus.OPEN:
         return {}
-    until = _time(lane.limit) if lane.limit else None
+    until = _time(direction.limit) if direction.limit else None
     return {"waits_for": wait.signal or "time", "waits_until": until}
 
 
 def _newest(fields: Mapping[str, str], name: str, phase: Phase, step: StepState) -> Failure | None:
     """How the newest attempt failed: one that succeeded leaves nothing to tell of those before."""
-    if step.lane(phase).state is PhaseStatus.DONE:
+    if step.direction(phase).state is PhaseStatus.DONE:
         return None
     return payloads.load_failure(fields.get(payloads.error_field(name, phase)))
 

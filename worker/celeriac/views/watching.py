@@ -89,30 +89,35 @@ def _limits(run: Run, now: int) -> str:
 
 def _line(run: Run, step: StepState, phase: Phase, now: int) -> str:
     """Where one direction of a step stands, and what it waits for."""
-    lane = step.lane(phase)
-    words = " ".join(_told(run, lane, now))
-    return f"{words}; {clean(step.blocked)}" if step.blocked and lane.state.claimable else words
+    direction = step.direction(phase)
+    words = " ".join(_told(run, direction, now))
+    return (
+        f"{words}; {clean(step.blocked)}" if step.blocked and direction.state.claimable else words
+    )
 
 
-def _told(run: Run, lane: PhaseState, now: int) -> Iterator[str]:
-    if lane.state is PhaseStatus.IDLE:
+def _told(run: Run, direction: PhaseState, now: int) -> Iterator[str]:
+    if direction.state is PhaseStatus.IDLE:
         yield _PENDING
-    elif lane.state is PhaseStatus.OPEN:
-        until = f", {_span(lane.limit - now)} left" if lane.limit and not run.paused else ""
-        yield f"waiting  for {_span(now - lane.at)}{until}"
-    elif lane.state is PhaseStatus.RUNNING:
-        yield f"running  attempt {lane.attempt}, for {_span(now - lane.at)}"
-    elif lane.state.claimable and run.paused:
-        yield f"held  before attempt {lane.attempt + 1}"
-    elif lane.state.claimable and (lane.at > now or not lane.sent):
-        yield f"{lane.state}  attempt {lane.attempt + 1} in {_span(max(0, lane.at - now))}"
-    elif lane.state.claimable:
-        since = _span(now - lane.at)
-        yield f"{lane.state}  attempt {lane.attempt + 1}, waits for a worker for {since}"
+    elif direction.state is PhaseStatus.OPEN:
+        until = (
+            f", {_span(direction.limit - now)} left" if direction.limit and not run.paused else ""
+        )
+        yield f"waiting  for {_span(now - direction.at)}{until}"
+    elif direction.state is PhaseStatus.RUNNING:
+        yield f"running  attempt {direction.attempt}, for {_span(now - direction.at)}"
+    elif direction.state.claimable and run.paused:
+        yield f"held  before attempt {direction.attempt + 1}"
+    elif direction.state.claimable and (direction.at > now or not direction.sent):
+        until = _span(max(0, direction.at - now))
+        yield f"{direction.state}  attempt {direction.attempt + 1} in {until}"
+    elif direction.state.claimable:
+        since = _span(now - direction.at)
+        yield f"{direction.state}  attempt {direction.attempt + 1}, waits for a worker for {since}"
     else:
-        yield _ENDED.get(lane.state, lane.state.value)
-        if lane.attempt > 1:
-            yield f" {lane.attempt} attempts"
+        yield _ENDED.get(direction.state, direction.state.value)
+        if direction.attempt > 1:
+            yield f" {direction.attempt} attempts"
 
 
 _PENDING = "pending"

@@ -276,8 +276,10 @@ def task_id(run: Run, step: str, phase: Phase, attempt: int) -> str:
     Sent again, it has another: `order-42:charge:1.2`.  Whoever has revoked the first, as the red
     button in Flower does, has workers discard whatever comes under that id (F18).
     """
-    lane = run.step(step).lane(phase)
-    again = f".{lane.sends + 1}" if lane.sends and attempt == lane.attempt + 1 else ""
+    direction = run.step(step).direction(phase)
+    again = (
+        f".{direction.sends + 1}" if direction.sends and attempt == direction.attempt + 1 else ""
+    )
     return f"{run.key}:{step}:{'' if phase == 'do' else 'undo:'}{attempt}{again}"
 
 

@@ -32,5 +32,5 @@ def window(
             return
         if ahead and node.runs_ahead(first.phase):
             return
-        attempt = run.step(name).lane(first.phase).attempt + 1
+        attempt = run.step(name).direction(first.phase).attempt + 1
         yield Dispatch(name, first.phase, attempt, first.at)
