@@ -292,6 +292,7 @@ def test_more_steps_than_a_run_may_start_fail_it() -> None:
     story.claim("b")
     story.complete("b")
     assert (story.run.why, story.run.failed_step) == ("failed", "c")
+    assert story.history[-1].data["code"] == "max_steps", "the event says why, nobody guesses"
     story.undo("b", "a")
     assert story.status == "compensated"
     story.check_history()
@@ -325,6 +326,9 @@ def test_past_the_pivot_it_is_owed() -> None:
     story.claim("ship")
     story.complete("ship")
     assert (story.status, story.run.owed) == ("failed", ("tell",))
+    story.retry("tell")
+    story.give_up("tell")
+    assert "code" not in story.history[-1].data, "it had begun"
     story.skip("tell")
     assert story.status == "completed"
     story.check_history()

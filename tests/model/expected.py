@@ -59,7 +59,7 @@ class Expected:
         known = {**self.fields, **fields}
         results = {to: known[name] for name, to in taken.items()}
         brought = {name: text for name, text in fields.items() if name not in taken}
-        self.fields.update(with_failures(self.plan, done.run, done.events, {**brought, **results}))
+        self.fields.update(with_failures(self.plan, done.events, {**brought, **results}))
         self.pairs.add(pair(done.run))
         self.newest_start = max(self.newest_start, done.run.started_at)
         self._record_outputs(done.run.epoch)

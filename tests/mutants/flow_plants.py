@@ -30,7 +30,7 @@ FLOWS = (
         "a join fires twice",
         "A step is sent again although it has been, when the run goes on for another branch.",
         "machine/schedule.py",
-        '        state = _turn("do", step.do, begins if chosen else NOT_CHOSEN)\n',
+        '        state = _turn("do", step.do, whose)\n',
         "        state = PhaseStatus.SCHEDULED if chosen else PhaseStatus.SKIPPED\n",
         (BRANCHES,),
     ),

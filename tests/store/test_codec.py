@@ -50,6 +50,7 @@ DIRECTIONS = st.builds(
     given_back=NUMBERS,
     begun=NUMBERS,
     credited=NUMBERS,
+    too_many=st.booleans(),
 )
 STEPS = st.builds(
     StepState,

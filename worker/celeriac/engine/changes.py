@@ -10,7 +10,7 @@ import json
 from typing import TYPE_CHECKING, NamedTuple
 
 from celeriac.failure import Failure
-from celeriac.machine import NO_SIGNAL, EventKind, PhaseStatus, RunStatus
+from celeriac.machine import NO_SIGNAL, TOO_MANY_STEPS, EventKind, PhaseStatus, RunStatus
 from celeriac.observing import too_slow
 from celeriac.store import Change, Lease, payloads
 
@@ -59,7 +59,7 @@ def change_of(
         run=run,
         events=decided.events,
         wake_at=decided.wake_at,
-        fields=with_failures(plan, run, decided.events, fields),
+        fields=with_failures(plan, decided.events, fields),
         leases=dict.fromkeys(has - had, found.now + terms.lease),
         released=tuple(had - has),
         lapsed=guard,
@@ -101,10 +101,10 @@ def leases_of(run: Run | None) -> set[Lease]:
 
 
 def with_failures(
-    plan: Plan, run: Run, events: Sequence[Event], fields: Mapping[str, str]
+    plan: Plan, events: Sequence[Event], fields: Mapping[str, str]
 ) -> Mapping[str, str]:
     """The payloads of a change, with what nobody could report: failures, and defaults of waits."""
-    return _with_cause(plan, run, events, {**fields, **_defaults(plan, events)})
+    return _with_cause(plan, events, {**fields, **_defaults(plan, events)})
 
 
 def _defaults(plan: Plan, events: Sequence[Event]) -> dict[str, str]:
@@ -129,7 +129,7 @@ def _defaults(plan: Plan, events: Sequence[Event]) -> dict[str, str]:
 
 
 def _with_cause(
-    plan: Plan, run: Run, events: Sequence[Event], fields: Mapping[str, str]
+    plan: Plan, events: Sequence[Event], fields: Mapping[str, str]
 ) -> Mapping[str, str]:
     """Add the failures that no attempt could report, and the one that turned the run round."""
     extra = dict(fields)
@@ -144,8 +144,7 @@ def _with_cause(
                 exclude_none=True
             )
         culprit = event.data.get("culprit")
-        waited = culprit and plan.node(culprit).wait
-        if culprit and not waited and not run.step(culprit).do.attempt:  # gave up, and never began
+        if culprit and event.data.get("code") == TOO_MANY_STEPS:
             extra[payloads.error_field(culprit, "do")] = _too_many(plan)
         if event.kind is EventKind.COMPENSATION_STARTED or culprit:
             cause = _cause(event, extra)

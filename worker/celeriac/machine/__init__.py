@@ -28,6 +28,7 @@ from celeriac.machine.commands import (
     Unblock,
     Wake,
 )
+from celeriac.machine.draft import TOO_MANY_STEPS
 from celeriac.machine.events import Dispatch, Event, EventKind
 from celeriac.machine.expressions import (
     Constant,
@@ -91,6 +92,7 @@ __all__ = [
     "NO_SIGNAL",
     "PATROL",
     "SHORT_DELAY",
+    "TOO_MANY_STEPS",
     "Block",
     "Cancel",
     "CheckAttempt",

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from celeriac.machine.commands import Expire, Fail
     from celeriac.machine.plans import Node, Phase, Plan
 
+#: The code of a step that failed before it began: the run may start no more steps.
+TOO_MANY_STEPS = "max_steps"
+
 
 @dataclass(slots=True)
 class Draft:
@@ -160,11 +163,13 @@ def see_to_failures(draft: Draft, newest: str = "") -> None:
         if step.do.state not in GAVE_UP:
             continue
         asks = step.do.state is PhaseStatus.UNKNOWN and _asks_operator(draft, name)
+        code = TOO_MANY_STEPS if step.do.too_many else None
         if not (asks or past_pivot(draft.plan, draft.run)):
-            draft.add(EventKind.COMPENSATION_STARTED, why="failed", culprit=name)
+            draft.add(EventKind.COMPENSATION_STARTED, why="failed", culprit=name, code=code)
         elif name == newest or not _goes_on(draft.run):
             why = "unknown" if asks else None
-            draft.add(EventKind.FINISHED, outcome=RunStatus.FAILED.value, culprit=name, why=why)
+            outcome = RunStatus.FAILED.value
+            draft.add(EventKind.FINISHED, outcome=outcome, culprit=name, why=why, code=code)
 
 
 def _goes_on(run: Run) -> bool:

@@ -131,6 +131,7 @@ def _claimed(plan: Plan, run: Run, event: Event) -> Run:
         sends=0,
         limit=event.at + limit + run.grace if limit else 0,
         begun=_begun(plan, direction, event),
+        too_many=False,
     )
     placed = step.order or event.phase == "undo"
     run, order = (run, step.order) if placed else _in_order(run, event.step)

@@ -75,8 +75,8 @@ def _is_tried_anew(draft: Draft, name: str) -> bool:
     run = draft.run
     settled = (PhaseStatus.DONE, PhaseStatus.FAILED, PhaseStatus.UNKNOWN, PhaseStatus.WAIVED)
     directions = (run.step(name).do, run.step(name).undo)
-    if directions[0].state.claimable and not directions[0].attempt:  # beyond what the run may start
-        return run.status is RunStatus.RUNNING and run.started_steps >= draft.plan.most_steps
+    if directions[0].state.claimable and directions[0].too_many:
+        return run.status is RunStatus.RUNNING
     return not run.status.at_rest and any(
         direction.attempts_before_budget and direction.state not in settled
         for direction in directions

@@ -90,11 +90,13 @@ def _take_turns(plan: Plan, run: Run, candidates: Iterable[Node], event: Event) 
             continue  # its guards may be about what has not settled yet
         step, chosen = run.step(node.name), is_chosen(run, node)
         begins = OPENS if node.wait else _whose_turn(plan, run, node)
-        state = _turn("do", step.do, begins if chosen else NOT_CHOSEN)
+        whose = begins if chosen else NOT_CHOSEN
+        state = _turn("do", step.do, whose)
         if state:
             sent = state is PhaseStatus.SCHEDULED
             limit = node.wait.ends_at(event.at) if chosen and node.wait else 0
-            direction = PhaseState(state, at=event.at, sent=sent, limit=limit)
+            over = whose == TOO_MANY
+            direction = PhaseState(state, at=event.at, sent=sent, limit=limit, too_many=over)
             run = changed(run, steps=run.steps.put({node.name: changed(step, do=direction)}))
             waiting += () if chosen else _following(plan, run, node.name)
     return run

@@ -134,6 +134,7 @@ class PhaseState:
     given_back: int = 0  # attempts of the present budget that were postponed, and count no more
     begun: int = 0  # ms since the epoch: its first claim, if there is a limit to all its attempts
     credited: int = 0  # waiting: ms of outage already added to the limit
+    too_many: bool = False  # one more than the run may start; until it is claimed all the same
 
     @property
     def attempts_in_budget(self) -> int:
