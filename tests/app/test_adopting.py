@@ -14,7 +14,14 @@ import pytest
 from celery import Celery, Task, shared_task
 from celery._state import _on_app_finalizers
 
-from celeriac import Flow, Sagas, StepFailed
+from celeriac import (
+    ConfigurationError,
+    DefinitionError,
+    Flow,
+    Sagas,
+    StepFailed,
+    StoreUnavailable,
+)
 from celeriac.workers import SagaTask
 
 if TYPE_CHECKING:
@@ -206,3 +213,41 @@ def test_what_a_task_may_throw_is_one_class_or_several(throws: Any) -> None:
     assert isinstance(task, SagaTask)
     assert isinstance(OSError(), task.throws)
     assert isinstance(StepFailed("order-1"), task.throws)
+
+
+def test_a_task_that_cannot_be_adopted_keeps_no_other_from_it() -> None:
+    """It is told: in the log, when a run is started, and by a worker that would not know it."""
+    shop = app()
+    sagas = Sagas(shop)
+
+    class Slotted(Task):  # type: ignore[misc]  # Celery has no types
+        """A class that cannot be changed: whatever is asked of it, it refuses."""
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            if name == "__class__":
+                raise TypeError("this is what it is")
+            super().__setattr__(name, value)
+
+    tasks = [
+        shop.task(shared=False, name=name, base=kind)(unchanged)
+        for name, kind in (("a", Task), ("b", Slotted), ("c", Task))
+    ]
+
+    @sagas.saga
+    def order(flow: Flow, x: int) -> None:
+        for task in tasks:
+            flow.step(task, x)
+
+    @sagas.saga
+    def fine(flow: Flow, x: int) -> None:
+        flow.step(tasks[0], x)
+
+    shop.finalize()
+    assert [isinstance(shop.tasks[name], SagaTask) for name in "abc"] == [True, False, True]
+    with pytest.raises(DefinitionError, match="this is what it is") as told:
+        order.start(1)
+    assert (told.value.saga, told.value.step) == ("order", "b")
+    with pytest.raises(StoreUnavailable):  # nothing else stands in the way
+        fine.start(1)
+    with pytest.raises(ConfigurationError, match="the task b cannot be a step here: TypeError"):
+        sagas.runtime.become_worker()

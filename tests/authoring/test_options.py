@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 from celery import Celery, Task
+from kombu.entity import Exchange, Queue
 
 from celeriac import ConfigurationError, DefinitionError, Flow, Retry, Sagas
 from celeriac.authoring.options import check_task_options
+
+MAIL = Queue("mail", Exchange("post"))  # type: ignore[no-untyped-call]  # kombu has no types
 
 
 def made() -> Sagas:
@@ -162,3 +165,77 @@ def test_sagas_are_made_of_an_app() -> None:
     with pytest.raises(ConfigurationError, match=r"takes a Celery app, not str: .*Celery\(") as bad:
         Sagas(url)
     assert "secret" not in str(bad.value)
+
+
+MISFITS: list[tuple[dict[str, Any], str]] = [
+    ({"rate_limit": "nonsense"}, 'rate_limit is how many a second, or text such as "10/m"'),
+    ({"rate_limit": "10/d"}, "not '10/d'"),
+    ({"rate_limit": "nan/s"}, "not 'nan/s'"),
+    ({"time_limit": "10"}, "time_limit is a number of seconds, not '10'"),
+    ({"soft_time_limit": -1}, "soft_time_limit is a number of seconds, not -1"),
+    ({"priority": 256}, "priority is a whole number from 0 to 255, not 256"),
+    ({"priority": "high"}, "not 'high'"),
+    ({"queue": 5}, "queue is a name, not 5"),
+    ({"exchange": b"mail"}, "exchange is a name, not b'mail'"),
+    ({"routing_key": ("a",)}, "routing_key is text, not "),
+    ({"expires": "soon"}, "expires is a number of seconds, or a datetime, not 'soon'"),
+    ({"acks_late": "no"}, "acks_late is True or False, not 'no'"),
+    ({"throws": ("KeyError",)}, "throws is a class of errors, or a tuple of them"),
+]
+
+
+@pytest.mark.filterwarnings("ignore::celery.exceptions.CDeprecationWarning")
+@pytest.mark.parametrize(("options", "message"), MISFITS, ids=repr)
+def test_a_value_that_celery_could_not_use_is_refused(
+    options: dict[str, Any], message: str
+) -> None:
+    """Where the step or the saga is defined, and not by a traceback in a worker."""
+    sagas = made()
+    with pytest.raises(DefinitionError, match=message):
+        sagas.step(**options)(work)
+
+    def order(flow: Flow) -> None:
+        flow.step(task)
+
+    task = sagas.app.task(shared=False, name="w", **options)(work)
+    saga = sagas.saga(order)  # so far, the task is only promised
+    with pytest.raises(DefinitionError, match=message):
+        saga.start()
+    with pytest.raises(DefinitionError, match=message):
+        sagas.saga(name="again")(order)  # now there is one
+    with pytest.raises(ConfigurationError, match=f"the task w cannot be a step here: .*{message}"):
+        sagas.runtime.become_worker()
+
+
+@pytest.mark.filterwarnings("ignore::celery.exceptions.CDeprecationWarning")
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"rate_limit": 5, "priority": 0, "expires": 60, "acks_late": 1, "throws": KeyError},
+        {"rate_limit": "0.5/s", "queue": MAIL, "exchange": MAIL.exchange, "time_limit": 0},
+        {"rate_limit": "", "soft_time_limit": 1.5, "throws": [KeyError], "priority": None},
+    ],
+    ids=repr,
+)
+def test_what_celery_takes_is_taken(options: dict[str, Any]) -> None:
+    """Numbers, text and kombu's own objects."""
+    sagas = made()
+    sagas.step(**options)(work)
+    sagas.runtime.become_worker()
+
+
+def test_a_task_without_end_to_its_retries() -> None:
+    """And one without any: `max_retries` may be what Celery compares numbers with."""
+    sagas = made()
+    tasks = [
+        sagas.app.task(shared=False, name=f"w{limit}", max_retries=limit)(work)
+        for limit in (None, -1, 2)
+    ]
+
+    @sagas.saga
+    def order(flow: Flow) -> None:
+        for task in tasks:
+            flow.step(task)
+
+    limits = [node.retry.max_attempts for node in order.planned.plan.nodes]
+    assert limits == [None, 1, 3]

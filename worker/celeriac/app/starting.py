@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from celeriac.app.inputs import checked_id, checked_tags, uuid7
 from celeriac.app.joining import accept
-from celeriac.errors import InputInvalid
+from celeriac.errors import DefinitionError, InputInvalid
 from celeriac.machine import Start
 from celeriac.points import reached
 from celeriac.store import payloads
@@ -41,6 +41,10 @@ class Client(Protocol):
     def dispatcher(self) -> Dispatcher:
         """What sends its messages."""
 
+    @property
+    def unfit(self) -> Mapping[str, str]:
+        """The tasks of its app that could not be made steps, and why."""
+
 
 def prepare_start(
     client: Client,
@@ -55,6 +59,7 @@ def prepare_start(
     if if_exists not in ("join", "fail", "restart"):
         raise InputInvalid(f"if_exists must be 'join', 'fail' or 'restart', not {if_exists!r}")
     saga, settings = planned.plan.saga, client.settings
+    _check_tasks(planned, client.unfit)
     texts = planned.shape.encode(inputs, named)
     for parameter, text in texts.items():
         what = f"input {parameter!r} of {saga}"
@@ -68,6 +73,12 @@ def prepare_start(
         if_exists=if_exists,
     )
     return start, texts
+
+
+def _check_tasks(planned: Planned, unfit: Mapping[str, str]) -> None:
+    for name, _ in planned.plan.addresses if unfit else ():
+        if name in unfit:
+            raise DefinitionError(f"cannot be a step: {unfit[name]}", saga=planned.name, step=name)
 
 
 def start_run(client: Client, planned: Planned, start: Start, texts: Mapping[str, str]) -> bool:

@@ -111,7 +111,6 @@ class Preflight(Step):  # type: ignore[misc]  # Celery has no types
         super().__init__(worker, **options)
         runtime = worker.app.celeriac.runtime
         runtime.become_worker()
-        check_messages(worker.app)
         if runtime.settings.archive is not None:
             find_archive(runtime.settings.archive)  # not called: this process will be forked
         try:

@@ -5,8 +5,8 @@ anything runs.  Refuses to know: runs, servers, Celery.
 
 Its files, from the ground up::
 
-    annotations | carried | names | options | unreadable | comparison < proven < codecs < signal
-    < signatures < forms < placeholders
+    annotations | carried | names | task_options | unreadable | comparison < options < proven
+    < codecs < signal < signatures < forms < placeholders
     < calling < compensations < steps < adopted < planned < usable < conditions < blocks < building
     < scopes < choosing < waits < mapping < flow < planning
 """
@@ -25,6 +25,7 @@ from celeriac.authoring.planning import plan_saga
 from celeriac.authoring.signal import Answer, Signal
 from celeriac.authoring.signatures import Shape
 from celeriac.authoring.steps import Step, define_step
+from celeriac.authoring.task_options import misfits_of
 
 __all__ = [
     "ANYTHING",
@@ -41,6 +42,7 @@ __all__ = [
     "define_adopted_compensation",
     "define_step",
     "lend",
+    "misfits_of",
     "plan_saga",
     "read_carried",
     "write",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from celeriac.authoring.compensations import Compensation, wanted
 from celeriac.authoring.signatures import Shape
 from celeriac.authoring.steps import is_celery_task
+from celeriac.authoring.task_options import misfits_of
 from celeriac.errors import DefinitionError
 from celeriac.machine import Node, Plan, RetryRule
 
@@ -73,11 +74,13 @@ def adopted_retry(task: Any) -> RetryRule:
     """The policy of an existing Celery task: it retries when it asks for it, as it always did."""
     if is_promised(task):
         return RetryRule()
+    for misfit in misfits_of(task):
+        raise DefinitionError(misfit, step=task.name)
     # autoretry_for has a limit of its own; whichever is reached first, the task itself says so.
     own = (getattr(task, "retry_kwargs", None) or {}).get("max_retries", task.max_retries)
     limits, delay = (task.max_retries, own), int((task.default_retry_delay or 0) * 1000)
     return RetryRule(
-        max_attempts=None if None in limits else max(limits) + 1,
+        max_attempts=None if None in limits else max(0, *limits) + 1,
         backoff="none",
         initial_delay=delay,
         max_delay=max(delay, RetryRule().max_delay),

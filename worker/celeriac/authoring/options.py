@@ -10,6 +10,7 @@ import difflib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
+from celeriac.authoring.task_options import MOST_PRIORITY, is_priority, misfits
 from celeriac.errors import DefinitionError
 from celeriac.machine import Retry, duration_ms
 
@@ -50,9 +51,6 @@ _RETRYING = frozenset({
 })  # fmt: skip
 
 
-_MOST_PRIORITY = 255  # as AMQP has it
-
-
 @dataclass(frozen=True, slots=True)
 class StepOptions:
     """What a saga says of one of its steps (`flow.options`)."""
@@ -71,10 +69,9 @@ class StepOptions:
             raise DefinitionError(f"after is a list of steps, not {self.after!r}: after=[…]")
         if self.queue is not None and not (isinstance(self.queue, str) and self.queue):
             raise DefinitionError(f"queue is the name of a queue, not {self.queue!r}")
-        number = isinstance(self.priority, int) and not isinstance(self.priority, bool)
-        if self.priority is not None and not (number and 0 <= self.priority <= _MOST_PRIORITY):
+        if self.priority is not None and not is_priority(self.priority):
             raise DefinitionError(
-                f"priority is a whole number from 0 to {_MOST_PRIORITY}, not {self.priority!r}"
+                f"priority is a whole number from 0 to {MOST_PRIORITY}, not {self.priority!r}"
             )
         self.policy(self.name or "", after_loss=True)
         return self
@@ -104,7 +101,7 @@ def check_named(name: Any, *, step: str | None = None) -> None:
 
 
 def check_task_options(options: Mapping[str, Any], own: Collection[str], step: str) -> None:
-    """Raise DefinitionError, with a suggestion, for what is not an option of a Celery task.
+    """Raise DefinitionError for what is not an option of a Celery task, or not a value of it.
 
     *own* are the options that were taken out before; a `base` class may have attributes of its own.
     """
@@ -118,6 +115,8 @@ def check_task_options(options: Mapping[str, Any], own: Collection[str], step: s
             )
         if not (name in _CELERY or name.startswith("__") or _declares(base, name)):
             refuse_option(name, own, _CELERY, step=step)
+    for misfit in misfits(options):
+        raise DefinitionError(misfit, step=step)
 
 
 def refuse_option(

@@ -7,7 +7,7 @@ instead of waiting.  Refuses to know: what goes wrong.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from celeriac.app import RunHandle, dump_plain
@@ -121,6 +121,7 @@ class _Runtime:
     settings: Settings
     engine: Engine
     dispatcher: Dispatcher
+    unfit: Mapping[str, str] = field(default_factory=dict)
 
 
 class LabFamily:

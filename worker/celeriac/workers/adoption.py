@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 from celery import _state, current_app, signals
 from celery.local import PromiseProxy, Proxy
 
+from celeriac.failure import safe_text
+from celeriac.observing import clean, log
 from celeriac.workers.tasks import adopt, itself
 
 if TYPE_CHECKING:
@@ -107,7 +109,11 @@ class Recruits:
     def _adopt_all(self, **_: Any) -> None:
         while self._waiting:
             name, shape, own = self._waiting.pop()
-            adopt(self._app.tasks[name], shape, self._runtime, own=own)
+            try:
+                adopt(self._app.tasks[name], shape, self._runtime, own=own)
+            except Exception as error:  # noqa: BLE001 -- of a class that is theirs; the others' turn
+                self._runtime.unfit[name] = why = f"{type(error).__name__}: {safe_text(error)}"
+                log.error("the task %s cannot be made a step: %s", clean(name), why)
 
     def _adopt_again(self, **_: Any) -> None:
         """In a pool's child that was not forked, the app is another, with tasks of its own."""

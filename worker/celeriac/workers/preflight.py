@@ -1,7 +1,8 @@
 """What must be so before a message of ours is sent or taken in, whatever else an application sends.
 
-Owns: the settings of Celery's under which no message of ours arrives.  Refuses to know: who asks
-(who starts a run, workers, beats), and what works but endangers runs; that is the doctor's.
+Owns: the settings of Celery's under which no message of ours arrives, and the tasks that could not
+be run.  Refuses to know: who asks (who starts a run, workers, beats), and what works but endangers
+runs; that is the doctor's.
 """
 
 from __future__ import annotations
@@ -11,11 +12,14 @@ from typing import TYPE_CHECKING, Any
 from kombu import serialization
 from kombu.exceptions import KombuError
 
+from celeriac.authoring import misfits_of
 from celeriac.errors import ConfigurationError
 from celeriac.workers.canvas import ERRBACK, GUARD, SIGNED
 from celeriac.workers.intake import JSON
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from celery import Celery
 
 _dumps: Any = serialization.dumps  # kombu has no types
@@ -43,6 +47,22 @@ def check_messages(app: Celery) -> None:
         )
     if app.conf.task_serializer != SIGNED:
         _check_json()
+
+
+def check_tasks(app: Celery, unfit: Mapping[str, str]) -> None:
+    """Raise ConfigurationError if a step of a saga could not be run here.
+
+    *unfit* are the tasks that could not be adopted, and why.
+    """
+    for name, task in app.tasks.items():
+        why = [unfit[name]] if name in unfit else []
+        if hasattr(task, "saga_runtime"):
+            why = misfits_of(task)
+        if why:
+            raise ConfigurationError(
+                f"the task {name} cannot be a step here: {why[0]}; look at its options, and at "
+                "task_annotations"
+            )
 
 
 def _check_json() -> None:

@@ -26,7 +26,7 @@ from celeriac.store.addresses import Kind, parse_address, with_options
 from celeriac.store.connection import REPLY_TIMEOUT
 from celeriac.store.redis import RedisStore
 from celeriac.workers.canvas import CeleryDispatcher
-from celeriac.workers.preflight import check_messages
+from celeriac.workers.preflight import check_messages, check_tasks
 from celeriac.workers.quorum import longest_eta
 from celeriac.workers.whereabouts import key_prefix, redis_url, whereabouts
 
@@ -55,6 +55,7 @@ class Runtime:
         self.deaths: deque[Lease] = deque()  # attempts whose pool child is gone; the keeper reads
         self.progress: Progress | None = None  # of a worker whose children run ahead
         self.places: dict[str, Any] = {}  # by task, in this process; see `ahead`
+        self.unfit: dict[str, str] = {}  # tasks that could not be made steps, and why
         self.worker_id = ""  # in a worker; its pool children inherit it
         self.observers = Observers(logged, log_context, send_signals)
         self._counts = self._traces = False
@@ -123,7 +124,12 @@ class Runtime:
         return watched(store, self.observers) if self._counts else store
 
     def become_worker(self) -> None:
-        """Take an id for this worker, before its pool is made."""
+        """Take an id for this worker, before its pool is made.
+
+        Raises ConfigurationError if it could not take our messages, or not run one of our tasks.
+        """
+        check_messages(self.app)
+        check_tasks(self.app, self.unfit)
         self.worker_id = secrets.token_urlsafe(4)
 
     def new_holder(self) -> str:
