@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from celeriac.machine.conditions import passed, past_pivot
 from celeriac.machine.events import EventKind
 from celeriac.machine.moves import apply
 from celeriac.machine.numbering import instance_of
 from celeriac.machine.runs import PhaseStatus, RunStatus
-from celeriac.machine.schedule import passed, past_pivot
 from celeriac.machine.timing import due, overdue, wake_at
 from celeriac.machine.transitions import transition
 from celeriac.machine.undoing import live_forward

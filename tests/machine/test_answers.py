@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from celeriac.machine.plans import Choice, Guard, Plan
 from celeriac.machine.runs import StepStatus
-from celeriac.machine.schedule import shown_step
+from celeriac.machine.shown_status import shown_step
 from celeriac.machine.undoing import to_undo
 from celeriac.store.codec import dump_run
 from tests.machine.story import Story, budget, refused, started, step

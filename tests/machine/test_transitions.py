@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from celeriac.errors import CommandRefused, RunConflict, RunExists, SagaError
-from celeriac.machine import moves, schedule
+from celeriac.machine import moves, schedule, tables, undoing
 from celeriac.machine.commands import (
     Block,
     Cancel,
@@ -324,7 +324,7 @@ def test_each_move_is_told_by_a_story(monkeypatch: pytest.MonkeyPatch) -> None:
 def watched(patch: pytest.MonkeyPatch) -> set[Any]:
     """A set to which each move is added when it is made."""
     made: set[Any] = set()
-    next_state, check_run, turn = moves._next, moves._check_run, schedule._turn
+    next_state, check_run, turn = moves._next, moves._check_run, tables.state_in_turn
 
     def see_direction(table: Any, state: PhaseStatus, what: Event, how: str) -> PhaseStatus:
         made.add(("do" if table is DO_MOVES else "undo", state, what.kind, how))
@@ -338,7 +338,8 @@ def watched(patch: pytest.MonkeyPatch) -> set[Any]:
         made.add(("turn", phase, direction.state, whose))
         return turn(phase, direction, whose)
 
-    patch.setattr(schedule, "_turn", see_turn)
+    for module in (schedule, undoing):
+        patch.setattr(module, "state_in_turn", see_turn)
     patch.setattr(moves, "_next", see_direction)
     patch.setattr(moves, "_check_run", see_run)
     return made

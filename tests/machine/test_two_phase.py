@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from celeriac.machine.conditions import past_pivot
 from celeriac.machine.events import EventKind
 from celeriac.machine.runs import PhaseStatus, StepStatus
-from celeriac.machine.schedule import past_pivot, shown_step
+from celeriac.machine.shown_status import shown_step
 from tests.machine.story import GRACE, Story, budget, refused, started, step
 
 if TYPE_CHECKING:

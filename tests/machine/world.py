@@ -39,9 +39,10 @@ from celeriac.machine.commands import (
     Waive,
     Wake,
 )
+from celeriac.machine.conditions import past_pivot, turned
 from celeriac.machine.events import Event, EventKind
 from celeriac.machine.runs import PhaseState, PhaseStatus, Run, RunStatus, StepStatus
-from celeriac.machine.schedule import past_pivot, shown_step, turned
+from celeriac.machine.shown_status import shown_step
 from celeriac.machine.timing import SHORT_DELAY, due, overdue, waiting_directions
 from celeriac.machine.transitions import Transition, transition
 from celeriac.machine.waits import may_take

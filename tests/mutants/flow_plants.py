@@ -30,7 +30,7 @@ FLOWS = (
         "a join fires twice",
         "A step is sent again although it has been, when the run goes on for another branch.",
         "machine/schedule.py",
-        '        state = _turn("do", step.do, whose)\n',
+        '        state = state_in_turn("do", step.do, whose)\n',
         "        state = PhaseStatus.SCHEDULED if chosen else PhaseStatus.SKIPPED\n",
         (BRANCHES,),
     ),
@@ -78,7 +78,7 @@ FLOWS = (
     Plant(
         "the outer condition is forgotten",
         "Only the innermost of several conditions has to hold.",
-        "machine/schedule.py",
+        "machine/conditions.py",
         "for guard in node.guards)",
         "for guard in node.guards[-1:])",
         (CHOICES,),
@@ -142,7 +142,7 @@ FLOWS = (
     Plant(
         "who skipped is confirmed",
         "A step that did not join is confirmed with the others.",
-        "machine/schedule.py",
+        "machine/conditions.py",
         "    return _joined(run, node.confirms) and _guards_hold(run, node)\n",
         "    return _guards_hold(run, node)\n",
         (TWO_PHASE,),
@@ -150,7 +150,7 @@ FLOWS = (
     Plant(
         "a confirm can be cancelled",
         "The decision to confirm is no point of no return.",
-        "machine/schedule.py",
+        "machine/conditions.py",
         "    pivot = plan.by_name[plan.pivot] if plan.pivot else plan.decides\n",
         "    pivot = plan.by_name[plan.pivot] if plan.pivot else None\n",
         (TWO_PHASE,),

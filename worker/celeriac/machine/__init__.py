@@ -5,8 +5,8 @@ servers, messages, payloads, and who asks.
 
 Its files, from the ground up::
 
-    numbering < expressions < plans < steps < runs | events | policy < tables | timing < commands
-        < undoing < schedule < moves < draft < attempts | waits | operators | expansion < waiting
+    numbering < expressions < plans < steps < runs | events | policy < conditions | tables | timing
+        < commands < undoing < schedule | shown_status | step_chains < moves < draft < attempts | waits | operators | expansion < waiting
         < transitions
 """
 
@@ -28,6 +28,7 @@ from celeriac.machine.commands import (
     Unblock,
     Wake,
 )
+from celeriac.machine.conditions import is_chosen
 from celeriac.machine.draft import TOO_MANY_STEPS
 from celeriac.machine.events import Dispatch, Event, EventKind
 from celeriac.machine.expressions import (
@@ -75,7 +76,8 @@ from celeriac.machine.runs import (
     StepState,
     StepStatus,
 )
-from celeriac.machine.schedule import is_chosen, one_by_one, shown_step, steps_one_by_one
+from celeriac.machine.shown_status import shown_step
+from celeriac.machine.step_chains import one_by_one, steps_one_by_one
 from celeriac.machine.tables import IllegalMove
 from celeriac.machine.timing import PATROL, SHORT_DELAY, dates, due, overdue, patrol, wake_at
 from celeriac.machine.transitions import Transition, followed, transition

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from celeriac.machine.conditions import turned
 from celeriac.machine.draft import Draft, end_attempt, may_retry, out_of_time, retry_delay
 from celeriac.machine.events import EventKind
 from celeriac.machine.runs import REPORTED, PhaseState, PhaseStatus, Run, RunStatus
-from celeriac.machine.schedule import turned
 from celeriac.machine.timing import SHORT_DELAY
 
 if TYPE_CHECKING:

@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from celeriac.errors import CommandRefused
+from celeriac.machine.conditions import past_pivot
 from celeriac.machine.events import Event, EventKind
 from celeriac.machine.moves import apply
 from celeriac.machine.numbering import instance_of
 from celeriac.machine.policy import attempts_left, delay_ms
 from celeriac.machine.runs import GAVE_UP, PhaseState, PhaseStatus, Run, RunStatus
-from celeriac.machine.schedule import outcome, past_pivot
+from celeriac.machine.schedule import outcome
 
 if TYPE_CHECKING:
     from celeriac.machine.commands import Expire, Fail

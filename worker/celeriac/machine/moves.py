@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from celeriac.machine.conditions import turned
 from celeriac.machine.events import Event, EventKind
 from celeriac.machine.numbering import Instances, instance_of
 from celeriac.machine.runs import (
@@ -23,7 +24,7 @@ from celeriac.machine.runs import (
     StepState,
     changed,
 )
-from celeriac.machine.schedule import schedule, turned
+from celeriac.machine.schedule import schedule
 from celeriac.machine.tables import DO_MOVES, RUN_MOVES, UNDO_MOVES, IllegalMove
 from celeriac.machine.timing import DOUBLINGS_WHILE_BLOCKED, waiting_directions
 

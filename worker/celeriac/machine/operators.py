@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from celeriac.machine.conditions import past_pivot, turned
 from celeriac.machine.events import EventKind
 from celeriac.machine.runs import GAVE_UP, PhaseStatus, RunStatus
-from celeriac.machine.schedule import past_pivot, turned
 from celeriac.machine.undoing import in_undo_order
 
 if TYPE_CHECKING:

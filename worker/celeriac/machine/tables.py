@@ -16,6 +16,7 @@ from celeriac.machine.runs import PhaseStatus, RunStatus
 
 if TYPE_CHECKING:
     from celeriac.machine.plans import Phase
+    from celeriac.machine.runs import PhaseState
 
 
 class IllegalMove(AssertionError):
@@ -155,3 +156,8 @@ RUN_MOVES: dict[tuple[RunStatus | None, EventKind], tuple[RunStatus, ...]] = {
     (_R.COMPENSATING, _E.TERMINATED): (_R.TERMINATED,),
     (_R.FAILED, _E.TERMINATED): (_R.TERMINATED,),
 }
+
+
+def state_in_turn(phase: Phase, direction: PhaseState, whose: str) -> PhaseStatus | None:
+    """The state a direction gets when its turn comes, or another comes first; None: no change."""
+    return SCHEDULING.get((phase, direction.state, whose))

@@ -1,7 +1,7 @@
 """What is undone next: the steps that need it, in the order of the saga.
 
 Owns: which steps need undoing, whose turn it is, and how many elements of a map are undone at a
-time.  Refuses to know: which event makes the schedule look, and what a compensation does.
+time.  Refuses to know: which event makes it look (`schedule`), and what a compensation does.
 """
 
 from __future__ import annotations
@@ -9,12 +9,31 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from celeriac.machine.numbering import instance_of
-from celeriac.machine.runs import PhaseStatus, Run, StepState
+from celeriac.machine.runs import PhaseStatus, Run, StepState, changed
+from celeriac.machine.tables import TURN_COMES, TURN_GOES, state_in_turn
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
+    from celeriac.machine.events import Event
     from celeriac.machine.plans import Plan
+
+
+def schedule_undos(plan: Plan, run: Run, event: Event) -> Run:
+    """Return the run with the compensations whose turn has come, or is over, after *event*."""
+    at = max(event.at, run.compensate_not_before)
+    turn = undo_turn(plan, run)
+    steps: dict[str, StepState] = {}
+    for name in {**dict.fromkeys(turn), **run.steps.open}:
+        step = run.step(name)
+        # One that comes before it may have to be undone (once more): then its turn is over (I8).
+        state = state_in_turn("undo", step.undo, TURN_COMES if name in turn else TURN_GOES)
+        if state is PhaseStatus.SCHEDULED:
+            direction = changed(step.undo, state=state, at=at, sent=at <= event.at, sends=0)
+            steps[name] = changed(step, undo=direction)
+        elif state is PhaseStatus.IDLE:
+            steps[name] = changed(step, undo=changed(step.undo, state=state, sent=False))
+    return changed(run, steps=run.steps.put(steps)) if steps else run
 
 
 def live_forward(run: Run) -> bool:

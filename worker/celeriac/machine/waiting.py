@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from celeriac.machine import waits
 from celeriac.machine.commands import Expire
+from celeriac.machine.conditions import past_pivot
 from celeriac.machine.draft import Draft, end_attempt, may_retry, retry_delay
 from celeriac.machine.events import Dispatch, EventKind
 from celeriac.machine.runs import PhaseStatus, RunStatus
-from celeriac.machine.schedule import past_pivot
 from celeriac.machine.timing import overdue, waiting_directions
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from celeriac.machine.conditions import turned
 from celeriac.machine.events import EventKind
 from celeriac.machine.runs import PhaseState, PhaseStatus, RunStatus
-from celeriac.machine.schedule import turned
 
 if TYPE_CHECKING:
     from celeriac.machine.commands import Signal, Wake

@@ -1,0 +1,76 @@
+"""What is true of a run: a step has passed or was chosen, the run is past its pivot or has turned.
+
+Owns: these conditions, which more than one rule asks for.  Refuses to know: what follows from them
+(`schedule`, and the files for each kind of command).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from celeriac.machine.runs import ENDED, PhaseStatus, Run
+
+if TYPE_CHECKING:
+    from celeriac.machine.plans import Node, Plan
+
+
+def passed(plan: Plan, run: Run, name: str) -> bool:
+    """True if what waits for a step need wait no longer: it is done, or was skipped in its turn."""
+    if run.step(name).do.state is PhaseStatus.DONE:
+        return True
+    seen, behind = {name}, [name]
+    while behind:
+        name = behind.pop()
+        state = run.step(name).do.state
+        if state is PhaseStatus.SKIPPED:
+            behind += [each for each in plan.node(name).after if each not in seen]
+            seen.update(behind)
+        elif state not in ENDED:
+            return False
+    return True
+
+
+def is_chosen(run: Run, node: Node) -> bool:
+    """True if all that a step is guarded by was chosen: one that chose nothing chose otherwise.
+
+    What confirms a step does so only if that joined: it is done, and has neither skipped itself nor
+    ended the run in place of a result.
+    """
+    return _joined(run, node.confirms) and _guards_hold(run, node)
+
+
+def _joined(run: Run, step: str | None) -> bool:
+    """True if a step that is to be confirmed was prepared, and did not end the run instead."""
+    if step is None:
+        return True
+    return run.step(step).do.state is PhaseStatus.DONE and step != run.ended_by
+
+
+def _guards_hold(run: Run, node: Node) -> bool:
+    return all(guard.holds(run.step(guard.step).choice) for guard in node.guards)
+
+
+def to_confirm(plan: Plan, run: Run) -> list[Node]:
+    """What has to be confirmed and is not yet, in order."""
+    confirms = (plan.by_name[name] for name in plan.confirmed_by.values())
+    return [
+        node
+        for node in confirms
+        if is_chosen(run, node) and run.step(node.name).do.state not in ENDED
+    ]
+
+
+def past_pivot(plan: Plan, run: Run) -> bool:
+    """True once the run may only go forward: its pivot has passed, or all is prepared."""
+    pivot = plan.by_name[plan.pivot] if plan.pivot else plan.decides
+    if pivot is None or not _guards_hold(run, pivot):
+        return False  # a pivot that was not chosen is no point of no return
+    names = pivot.after if pivot.confirms else (pivot.name,)
+    if run.ended_by and pivot.confirms:  # what had joined until then is confirmed
+        return any(_joined(run, step) for step in plan.confirmed_by)
+    return all(passed(plan, run, name) for name in names)
+
+
+def turned(run: Run) -> bool:
+    """True once the run has turned round, for good: what it did is being undone, or was."""
+    return run.why != ""

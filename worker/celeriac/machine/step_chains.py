@@ -1,0 +1,45 @@
+"""Which steps follow one another without a fork, so that one chain of messages can carry them.
+
+Owns: how far such a chain reaches, forward and back.  Refuses to know: whose turn it is
+(`schedule`), and messages.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from celeriac.machine.undoing import to_undo
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from celeriac.machine.plans import Phase, Plan
+    from celeriac.machine.runs import Run
+
+
+def one_by_one(plan: Plan, run: Run, name: str, phase: Phase) -> Iterator[str]:
+    """The steps that follow a step one by one, in the direction of *phase*.
+
+    Forward, up to the next fork, join, choice, wait or map; backward, as far as there is something
+    to undo, up to the next map.
+    """
+    if phase == "do":
+        yield from steps_one_by_one(plan, name)
+    elif plan.compensation_order not in ("parallel", "graph"):
+        names = to_undo(plan, run)
+        for each in names[names.index(name) + 1 :] if name in names else ():
+            if plan.by_name[each].map:
+                return
+            yield each
+
+
+def steps_one_by_one(plan: Plan, name: str) -> Iterator[str]:
+    """The steps that follow one after the other, up to the next fork, join, choice or wait."""
+    while plan.node(name).choice is None:
+        followers = plan.following(name)
+        if len(followers) != 1 or len(followers[0].after) != 1 or followers[0].map:
+            return
+        if followers[0].wait:
+            return  # what comes behind it is sent by whoever ends the wait
+        name = followers[0].name
+        yield name
