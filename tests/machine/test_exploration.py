@@ -18,6 +18,7 @@ from celeriac.machine import (
     Undo,
     Wait,
     attempts,
+    late_reports,
     moves,
     schedule,
     undoing,
@@ -31,8 +32,10 @@ from tests.machine.story import budget, saga, step
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from celeriac.machine.commands import Fail
+    from celeriac.machine.draft import Draft
     from celeriac.machine.events import Event
-    from celeriac.machine.runs import Run
+    from celeriac.machine.runs import PhaseState, Run
 
 SAFE = [(Participant.TOMBSTONE, True), (Participant.KEYED, False)]
 
@@ -256,19 +259,20 @@ def timed_out_is_not_done(patch: Patch) -> None:
 def late_success_is_ignored(patch: Patch) -> None:
     """What comes after the attempt was given up is noted, and nothing follows."""
     patch.setattr(
-        attempts,
+        late_reports,
         "_late_success",
-        lambda draft, _direction, command: attempts._note_late(draft, command, "completed"),
+        lambda draft, _direction, command: late_reports._note(draft, command, "completed"),
     )
 
 
 def late_failure_is_ignored(patch: Patch) -> None:
     """A late report of an attempt that may have had its effect is only noted."""
-    patch.setattr(
-        attempts,
-        "_late_failure",
-        lambda draft, command: attempts._note_late(draft, command, "failed"),
-    )
+
+    def noted(draft: Draft, direction: PhaseState, command: Fail) -> None:
+        if late_reports._is_news(draft, direction, command):
+            late_reports._note(draft, command, "failed")
+
+    patch.setattr(attempts, "late_failure", noted)
 
 
 def undo_key_is_reused(patch: Patch) -> None:

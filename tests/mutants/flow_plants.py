@@ -102,7 +102,7 @@ FLOWS = (
     Plant(
         "a late effect does not reach the scope",
         "The step is reopened, which has no undo of its own, instead of what undoes it.",
-        "machine/attempts.py",
+        "machine/late_reports.py",
         "    step = draft.plan.undoers.get(command.step, command.step)\n",
         "    step = command.step\n",
         (SCOPES,),

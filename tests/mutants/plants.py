@@ -31,8 +31,8 @@ PLANTS = (
         "no token check",
         "Whoever reports settles the attempt that is at work.",
         "machine/attempts.py",
-        "    return _holds(direction, command) and direction.state is PhaseStatus.RUNNING\n",
-        "    return direction.state is PhaseStatus.RUNNING\n",
+        "    held = direction.held_by(command.attempt, command.holder)\n",
+        "    held = True\n",
         (EXPLORATION, WALKS),
     ),
     Plant(
@@ -49,18 +49,18 @@ PLANTS = (
     Plant(
         "late success is ignored",
         "What an attempt reports after it was given up is noted, and nothing follows.",
-        "machine/attempts.py",
-        """        _note_late(draft, command, "completed")
+        "machine/late_reports.py",
+        """        _note(draft, command, "completed")
     _undo_again(draft, command)
 """,
-        """        _note_late(draft, command, "completed")
+        """        _note(draft, command, "completed")
 """,
         (EXPLORATION, WALKS),
     ),
     Plant(
         "late failure is ignored",
         "A late report of an attempt that may have had its effect is only noted.",
-        "machine/attempts.py",
+        "machine/late_reports.py",
         """    if command.phase == "do" and command.effect is not False:
         _undo_again(draft, command)
 """,

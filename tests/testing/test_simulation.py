@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from celeriac import EventKind
-from celeriac.machine import attempts, moves, undoing
+from celeriac.machine import late_reports, moves, undoing
 from celeriac.machine.runs import PhaseState, PhaseStatus, changed
 from tests.house.sources import ROOT
 from tests.testing.ledger import Ledger
@@ -121,9 +121,9 @@ def forget_unknown(apply: Callable[..., Run]) -> Callable[..., Run]:
     return lost
 
 
-def holds_anyway(direction: PhaseState, command: object) -> bool:
+def holds_anyway(direction: PhaseState, _attempt: int, _holder: str) -> bool:
     """The fencing token is not looked at: whoever reports is believed."""
-    return direction.state is PhaseStatus.RUNNING and command is not None
+    return direction.state is PhaseStatus.RUNNING
 
 
 def no_tombstone(ledger: Ledger, key: str) -> None:
@@ -145,7 +145,7 @@ MISTAKES: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], Odds]] = {
         ROUGH,
     ),
     "the token is not looked at": (
-        lambda m: m.setattr(attempts, "_holds", holds_anyway),
+        lambda m: m.setattr(PhaseState, "held_by", holds_anyway),
         ROUGH,
     ),
     "undone beside a live attempt": (
@@ -153,7 +153,7 @@ MISTAKES: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], Odds]] = {
         ROUGH,
     ),
     "a late effect is not undone again": (
-        lambda m: m.setattr(attempts, "_undo_again", lambda *_: None),
+        lambda m: m.setattr(late_reports, "_undo_again", lambda *_: None),
         GENTLE,
     ),
     "a participant without tombstones": (

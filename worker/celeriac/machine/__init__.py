@@ -6,8 +6,8 @@ servers, messages, payloads, and who asks.
 Its files, from the ground up::
 
     numbering < expressions < plans < steps < runs | events | policy < conditions | tables | timing
-        < commands < undoing < schedule | shown_status | step_chains < moves < draft < attempts | waits | operators | expansion < waiting
-        < transitions
+        < commands < undoing < schedule | shown_status | step_chains < moves < draft < late_reports
+        < attempts | waits | operators | expansion < waiting < transitions
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What workers report: an attempt is claimed, checked, completed, failed, or reports late.
+"""What workers report: an attempt is claimed, checked, completed or failed.
 
-Owns: whose report counts (the attempt's number is the fencing token), whether there is another
-attempt, and what a late report leads to.  Refuses to know: what time alone brings (`waiting`), and
-what operators ask for (`operators`).
+Owns: whose report counts (the attempt's number is the fencing token), and whether there is another
+attempt.  Refuses to know: what is reported of an attempt that was given up (`late_reports`), what
+time alone brings (`waiting`), and what operators ask for (`operators`).
 """
 
 from __future__ import annotations
@@ -10,9 +10,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from celeriac.machine.conditions import turned
-from celeriac.machine.draft import Draft, end_attempt, may_retry, out_of_time, retry_delay
+from celeriac.machine.draft import (
+    Draft,
+    end_attempt,
+    may_retry,
+    out_of_time,
+    retry_delay,
+    succeed,
+)
 from celeriac.machine.events import EventKind
-from celeriac.machine.runs import REPORTED, PhaseState, PhaseStatus, Run, RunStatus
+from celeriac.machine.late_reports import late_completion, late_failure
+from celeriac.machine.runs import PhaseState, PhaseStatus, RunStatus
 from celeriac.machine.timing import SHORT_DELAY
 
 if TYPE_CHECKING:
@@ -25,11 +33,7 @@ def claim(draft: Draft, command: Claim) -> None:
     _same_epoch(draft, command)
     if draft.node(command.step).map is not None:
         raise draft.refuse("not_due", f"{command.step!r} is a map: its elements are claimed")
-    if (
-        _holds(direction, command)
-        and direction.state is PhaseStatus.RUNNING
-        and not draft.terminated
-    ):
+    if _at_work(direction, command) and not draft.terminated:
         return  # granted already, the reply was lost
     if direction.state is PhaseStatus.DONE and command.attempt <= direction.attempt:
         raise draft.refuse("completed", f"{command.step!r} already has its result")
@@ -62,7 +66,7 @@ def check(draft: Draft, command: CheckAttempt) -> None:
     """Refuse an attempt that no longer counts; otherwise nothing happens."""
     direction = draft.direction(command.step, command.phase)
     _same_epoch(draft, command)
-    if not _holds(direction, command) or direction.state is not PhaseStatus.RUNNING:
+    if not _at_work(direction, command):
         raise draft.refuse("stale", f"attempt {command.attempt} no longer holds {command.step!r}")
     if draft.terminated:
         raise draft.refuse("cancelled", "it was terminated: stop")
@@ -74,21 +78,9 @@ def complete(draft: Draft, command: Complete) -> None:
     """Settle an attempt as done; what comes late is used, or undone."""
     direction = draft.direction(command.step, command.phase)
     if _settles(draft, direction, command):
-        _succeeded(draft, command)
-    elif _is_late(draft, direction, command) and command.skips:
-        _note_late(draft, command, "skipped")
-    elif _is_late(draft, direction, command):
-        late = _late_success if command.phase == "do" else _late_undo
-        late(draft, direction, command)
-
-
-def _succeeded(draft: Draft, command: Complete, **data: Any) -> None:
-    token = (command.step, command.phase, command.attempt)
-    if command.skips:
-        draft.add(EventKind.SKIPPED, *token)
+        succeed(draft, command)
     else:
-        ends = command.ends or None
-        draft.add(EventKind.COMPLETED, *token, choice=command.choice, ends=ends, **data)
+        late_completion(draft, direction, command)
 
 
 def fail(draft: Draft, command: Fail) -> None:
@@ -106,11 +98,11 @@ def fail(draft: Draft, command: Fail) -> None:
             error=command.error,
             code=command.code,
             effect=command.effect,
-            why=_why(command),
+            why=command.why,
             answers=command.answers or None,
         )
-    elif _is_late(draft, direction, command):
-        _late_failure(draft, command)
+    else:
+        late_failure(draft, direction, command)
 
 
 def _postponed(draft: Draft, direction: PhaseState, command: Fail) -> bool:
@@ -146,21 +138,20 @@ def _postponed(draft: Draft, direction: PhaseState, command: Fail) -> bool:
     return True
 
 
-def _holds(direction: PhaseState, command: Claim | Complete | Fail | CheckAttempt) -> bool:
-    mine = direction.holder == command.holder != "" or direction.holder == REPORTED
-    return direction.attempt == command.attempt and mine
-
-
 def _same_epoch(draft: Draft, command: Claim | Complete | Fail | CheckAttempt) -> None:
     if command.epoch != draft.run.epoch:
         raise draft.refuse("stale", "the id was restarted meanwhile")
 
 
+def _at_work(direction: PhaseState, command: Claim | Complete | Fail | CheckAttempt) -> bool:
+    """True while the attempt runs, and whoever speaks of it holds it."""
+    held = direction.held_by(command.attempt, command.holder)
+    return held and direction.state is PhaseStatus.RUNNING
+
+
 def _settles(draft: Draft, direction: PhaseState, command: Complete | Fail) -> bool:
     _same_epoch(draft, command)
-    if draft.terminated:
-        return False
-    return _holds(direction, command) and direction.state is PhaseStatus.RUNNING
+    return _at_work(direction, command) and not draft.terminated
 
 
 def _retry_at(draft: Draft, command: Fail) -> int | None:
@@ -173,70 +164,3 @@ def _retry_at(draft: Draft, command: Fail) -> int | None:
         return None
     delay = command.delay
     return draft.now + (retry_delay(draft, step, phase) if delay is None else delay)
-
-
-def _why(command: Fail) -> str | None:
-    return "timeout" if command.kind == "timeout" else None
-
-
-def _is_late(draft: Draft, direction: PhaseState, command: Complete | Fail) -> bool:
-    """True for a report that comes after its attempt was given up, and was not noted yet."""
-    if command.attempt > direction.attempt or command.attempt < 1:
-        raise draft.refuse("stale", f"{command.step!r} has no attempt {command.attempt}")
-    if command.attempt == direction.attempt and direction.holder not in (
-        "",
-        REPORTED,
-        command.holder,
-    ):
-        raise draft.refuse("stale", f"attempt {command.attempt} was granted to somebody else")
-    if _holds(direction, command) and not (
-        draft.terminated and direction.state is PhaseStatus.RUNNING
-    ):
-        return False  # settled already, the reply was lost
-    return command.attempt not in direction.late
-
-
-def _note_late(draft: Draft, command: Complete | Fail, how: str, **data: Any) -> None:
-    draft.add(EventKind.LATE, command.step, command.phase, command.attempt, outcome=how, **data)
-
-
-def _late_success(draft: Draft, direction: PhaseState, command: Complete) -> None:
-    """An attempt that was given up succeeded after all: use it, or undo it (once more)."""
-    run = draft.run
-    given_up = direction.state in (PhaseStatus.UNKNOWN, PhaseStatus.FAILED)
-    asked = command.step in run.owed  # it is the answer that an operator was asked for
-    in_time = run.status is RunStatus.RUNNING and direction.state.claimable
-    if in_time or (given_up and (_goes_back(run) or asked)):
-        _succeeded(draft, command, late=True)
-    else:
-        _note_late(draft, command, "completed")
-    _undo_again(draft, command)
-
-
-def _late_failure(draft: Draft, command: Fail) -> None:
-    """An attempt that was given up failed: unless it proves otherwise, it had its effect now."""
-    _note_late(draft, command, "failed", error=command.error, why=_why(command))
-    if command.phase == "do" and command.effect is not False:
-        _undo_again(draft, command)
-
-
-def _undo_again(draft: Draft, command: Complete | Fail) -> None:
-    """Undo what came to light after its undo was claimed: its key may have been seen before."""
-    step = draft.plan.undoers.get(command.step, command.step)
-    if _goes_back(draft.run) and draft.run.step(step).undo.attempt > 0:
-        late = command.step if step != command.step else None
-        draft.add(EventKind.REOPENED, step, "undo", command.attempt, late=late)
-
-
-def _goes_back(run: Run) -> bool:
-    return turned(run) and run.status is not RunStatus.TERMINATED
-
-
-def _late_undo(draft: Draft, direction: PhaseState, command: Complete) -> None:
-    """A compensation that was given up succeeded: settled, if it undid the newest effect."""
-    newest = command.attempt > direction.attempts_before_budget and not direction.recompensate
-    unsettled = direction.state.claimable or direction.state is PhaseStatus.FAILED
-    if newest and unsettled and not draft.terminated:
-        draft.add(EventKind.COMPLETED, command.step, "undo", command.attempt, late=True)
-    else:
-        _note_late(draft, command, "completed")

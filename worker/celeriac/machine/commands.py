@@ -99,6 +99,11 @@ class Fail:
     longest_eta: int = SHORT_DELAY
     answers: bool = False
 
+    @property
+    def why(self) -> str | None:
+        """What the event says of it beside the error: only a time limit is told apart."""
+        return "timeout" if self.kind == "timeout" else None
+
 
 @dataclass(frozen=True, slots=True)
 class CheckAttempt:

@@ -20,7 +20,7 @@ from celeriac.machine.runs import GAVE_UP, PhaseState, PhaseStatus, Run, RunStat
 from celeriac.machine.schedule import outcome
 
 if TYPE_CHECKING:
-    from celeriac.machine.commands import Expire, Fail
+    from celeriac.machine.commands import Complete, Expire, Fail
     from celeriac.machine.plans import Node, Phase, Plan
 
 #: The code of a step that failed before it began: the run may start no more steps.
@@ -99,6 +99,16 @@ class Draft:
     def refuse(self, reason: str, message: str) -> CommandRefused:
         """The error that refuses a command, for the caller to raise."""
         return CommandRefused(reason, f"run {self.run.id!r} ({self.run.status}): {message}")
+
+
+def succeed(draft: Draft, command: Complete, **data: Any) -> None:
+    """An attempt has succeeded: the step has its result, or has skipped itself."""
+    token = (command.step, command.phase, command.attempt)
+    if command.skips:
+        draft.add(EventKind.SKIPPED, *token)
+    else:
+        ends = command.ends or None
+        draft.add(EventKind.COMPLETED, *token, choice=command.choice, ends=ends, **data)
 
 
 def end_attempt(

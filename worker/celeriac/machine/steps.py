@@ -136,6 +136,11 @@ class PhaseState:
     credited: int = 0  # waiting: ms of outage already added to the limit
     too_many: bool = False  # one more than the run may start; until it is claimed all the same
 
+    def held_by(self, attempt: int, holder: str) -> bool:
+        """True if this attempt is the newest, and *holder* made the claim that counts."""
+        mine = self.holder == holder != "" or self.holder == REPORTED
+        return mine and self.attempt == attempt
+
     @property
     def attempts_in_budget(self) -> int:
         """How many attempts the present budget has paid for."""

@@ -1,0 +1,89 @@
+"""What an attempt reports after it was given up: it is used, undone, or only noted.
+
+Owns: what a late report leads to.  Refuses to know: reports that come in time (`attempts`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from celeriac.machine.conditions import turned
+from celeriac.machine.draft import Draft, succeed
+from celeriac.machine.events import EventKind
+from celeriac.machine.runs import REPORTED, PhaseState, PhaseStatus, Run, RunStatus
+
+if TYPE_CHECKING:
+    from celeriac.machine.commands import Complete, Fail
+
+
+def late_completion(draft: Draft, direction: PhaseState, command: Complete) -> None:
+    """An attempt that does not hold its step any more has succeeded after all."""
+    if not _is_news(draft, direction, command):
+        return
+    if command.skips:
+        _note(draft, command, "skipped")
+    elif command.phase == "do":
+        _late_success(draft, direction, command)
+    else:
+        _late_undo(draft, direction, command)
+
+
+def late_failure(draft: Draft, direction: PhaseState, command: Fail) -> None:
+    """An attempt that was given up failed: unless it proves otherwise, it had its effect now."""
+    if not _is_news(draft, direction, command):
+        return
+    _note(draft, command, "failed", error=command.error, why=command.why)
+    if command.phase == "do" and command.effect is not False:
+        _undo_again(draft, command)
+
+
+def _is_news(draft: Draft, direction: PhaseState, command: Complete | Fail) -> bool:
+    """True for a report that comes after its attempt was given up, and was not noted yet."""
+    if command.attempt > direction.attempt or command.attempt < 1:
+        raise draft.refuse("stale", f"{command.step!r} has no attempt {command.attempt}")
+    holders = ("", REPORTED, command.holder)
+    if command.attempt == direction.attempt and direction.holder not in holders:
+        raise draft.refuse("stale", f"attempt {command.attempt} was granted to somebody else")
+    held = direction.held_by(command.attempt, command.holder)
+    if held and direction.state is not PhaseStatus.RUNNING:
+        return False  # settled already, the reply was lost
+    return command.attempt not in direction.late
+
+
+def _late_success(draft: Draft, direction: PhaseState, command: Complete) -> None:
+    """An attempt that was given up succeeded after all: use it, or undo it (once more)."""
+    run = draft.run
+    given_up = direction.state in (PhaseStatus.UNKNOWN, PhaseStatus.FAILED)
+    asked = command.step in run.owed  # it is the answer that an operator was asked for
+    in_time = run.status is RunStatus.RUNNING and direction.state.claimable
+    if in_time or (given_up and (_goes_back(run) or asked)):
+        succeed(draft, command, late=True)
+    else:
+        _note(draft, command, "completed")
+    _undo_again(draft, command)
+
+
+def _late_undo(draft: Draft, direction: PhaseState, command: Complete) -> None:
+    """A compensation that was given up succeeded: settled, if it undid the newest effect."""
+    newest = command.attempt > direction.attempts_before_budget and not direction.recompensate
+    unsettled = direction.state.claimable or direction.state is PhaseStatus.FAILED
+    if newest and unsettled and not draft.terminated:
+        draft.add(EventKind.COMPLETED, command.step, "undo", command.attempt, late=True)
+    else:
+        _note(draft, command, "completed")
+
+
+def _undo_again(draft: Draft, command: Complete | Fail) -> None:
+    """Undo what came to light after its undo was claimed: its key may have been seen before."""
+    step = draft.plan.undoers.get(command.step, command.step)
+    if _goes_back(draft.run) and draft.run.step(step).undo.attempt > 0:
+        late = command.step if step != command.step else None
+        draft.add(EventKind.REOPENED, step, "undo", command.attempt, late=late)
+
+
+def _goes_back(run: Run) -> bool:
+    return turned(run) and run.status is not RunStatus.TERMINATED
+
+
+def _note(draft: Draft, command: Complete | Fail, how: str, **data: Any) -> None:
+    draft.add(EventKind.LATE, command.step, command.phase, command.attempt, outcome=how, **data)
