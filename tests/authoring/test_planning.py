@@ -33,8 +33,8 @@ from celeriac.context import StepContext, current, entered
 from celeriac.errors import CommandRefused, DefinitionError, LeaseLost
 from celeriac.failure import Failure  # noqa: TC001 -- annotations are read when the program runs
 from celeriac.machine.expressions import Constant, FromInput, FromStep, ListOf
-from celeriac.machine.plans import Plan, RetryRule
-from celeriac.machine.policy import Retry
+from celeriac.machine.plans import Plan
+from celeriac.machine.policy import Retry, RetryRule
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping

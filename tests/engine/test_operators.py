@@ -13,12 +13,14 @@ import pytest
 from celeriac.app.handles import RunHandle
 from celeriac.errors import CommandRefused, InputInvalid, PayloadTooLarge
 from celeriac.machine.expressions import FromStep
-from celeriac.machine.plans import Plan, RetryRule
+from celeriac.machine.policy import RetryRule
 from tests.engine.driver import Shop
 from tests.machine.story import saga, step
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from celeriac.machine.plans import Plan
 
 LOST = RetryRule(max_attempts=2, after_loss=False)
 

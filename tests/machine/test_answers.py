@@ -6,7 +6,8 @@ bodies and payloads (`tests/testing`), and Skip (`test_choices`).
 
 from __future__ import annotations
 
-from celeriac.machine.plans import Choice, Guard, Plan
+from celeriac.machine.guards import Choice, Guard
+from celeriac.machine.plans import Plan
 from celeriac.machine.runs import StepStatus
 from celeriac.machine.shown_status import shown_step
 from celeriac.machine.undoing import to_undo

@@ -13,7 +13,8 @@ import pytest
 from celeriac.errors import CommandRefused
 from celeriac.machine.commands import Signal, Wake
 from celeriac.machine.events import EventKind
-from celeriac.machine.plans import Choice, Guard, Node, Plan, Wait
+from celeriac.machine.guards import Choice, Guard
+from celeriac.machine.plans import Node, Plan, Wait
 from celeriac.machine.runs import PhaseStatus, Received, RunStatus, StepStatus, changed
 from celeriac.machine.timing import dates, wake_at
 from celeriac.machine.transitions import transition

@@ -70,7 +70,7 @@ FLOWS = (
     Plant(
         "no answer is an answer",
         "What is inside of a condition that was never asked is done as its default.",
-        "machine/plans.py",
+        "machine/guards.py",
         "return bool(choice) and (choice in self.among) is not self.but",
         "return (choice in self.among) is not self.but",
         (CHOICES,),
@@ -166,7 +166,7 @@ FLOWS = (
     Plant(
         "any label will do",
         "A router's answer without a case is taken for one.",
-        "machine/plans.py",
+        "machine/guards.py",
         "return bool(label) and (self.default or label in self.labels)",
         "return bool(label)",
         (IN_THE_LAB,),

@@ -5,9 +5,10 @@ servers, messages, payloads, and who asks.
 
 Its files, from the ground up::
 
-    numbering < expressions < plans < steps < runs | events | policy < conditions | tables | timing
-        < commands < undoing < schedule | shown_status | step_chains < moves < draft < late_reports
-        < attempts | waits | operators | expansion < waiting < transitions
+    numbering < expressions < guards | policy < plans < steps < step_states < runs | events
+        < conditions | tables | timing < commands < undoing < schedule | shown_status | step_chains
+        < moves < draft < late_reports < attempts | waits | operators | expansion < waiting
+        < transitions
 """
 
 from __future__ import annotations
@@ -44,26 +45,23 @@ from celeriac.machine.expressions import (
     ListOf,
     bound,
 )
+from celeriac.machine.guards import Choice, Guard, excludes
 from celeriac.machine.moves import apply, fold
 from celeriac.machine.numbering import EVERY, Instances, Ranges, instance_of, map_of, numbered
 from celeriac.machine.plans import (
     MAX_STEPS,
-    Choice,
     CompensationOrder,
     Effect,
-    Guard,
     Map,
     Node,
     OnDeadline,
     OnUnknown,
     Phase,
     Plan,
-    RetryRule,
     Undo,
     Wait,
-    excludes,
 )
-from celeriac.machine.policy import Duration, Retry, duration_ms, retryable
+from celeriac.machine.policy import Duration, Retry, RetryRule, duration_ms, retryable
 from celeriac.machine.runs import (
     AT_REST,
     NOT_SENT,

@@ -11,15 +11,14 @@ from __future__ import annotations
 import hashlib
 import json
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
 from celeriac.machine.expressions import Constant, Expression, Frozen, bound
+from celeriac.machine.guards import Choice, Guard, excludes
 from celeriac.machine.numbering import instance_of, map_of, numbered
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from celeriac.machine.policy import RetryRule
 
 #: How many steps a run may start, unless its saga says otherwise.
 MAX_STEPS = 1_024
@@ -33,23 +32,6 @@ OnUnknown = Literal["retry", "compensate", "operator"]
 _MOST_MADE = 256  # instances that a plan remembers as nodes
 
 
-class RetryRule(Frozen):
-    """A retry policy as it is stored: numbers and names of exception classes only."""
-
-    max_attempts: int | None = Field(default=3, description="counts the first; None is for ever")
-    backoff: Literal["none", "linear", "exponential"] = "exponential"
-    initial_delay: int = Field(default=5_000, description="milliseconds before the second attempt")
-    max_delay: int = Field(default=60_000, description="milliseconds, the longest delay")
-    jitter: bool = True
-    give_up_on: tuple[str, ...] = Field(default=(), description="qualified names, not retried")
-    retry_on: tuple[str, ...] = Field(
-        default=("builtins.Exception",), description="qualified names that are retried"
-    )
-    after_loss: bool = Field(
-        default=True, description="try again after an attempt whose outcome is unknown"
-    )
-
-
 _AHEAD = "the worker that settled what comes before it may take it up at once, without a message"
 
 
@@ -61,44 +43,6 @@ class Undo(Frozen):
     retry: RetryRule = RetryRule()
     timeout: int | None = Field(default=None, description="milliseconds one attempt may take")
     ahead: bool = Field(default=True, description=_AHEAD)
-
-
-class Choice(Frozen):
-    """What the answer of a node decides: which of the nodes that are guarded by it run."""
-
-    labels: tuple[str, ...] = Field(description="the answers there are cases for")
-    default: bool = Field(default=False, description="any other answer will do as well")
-
-    def knows(self, label: str) -> bool:
-        """True if something follows this answer, be it nothing at all."""
-        return bool(label) and (self.default or label in self.labels)
-
-
-class Guard(Frozen):
-    """A node runs only if an earlier one has chosen one of these labels, or any `but` these."""
-
-    step: str = Field(description="name of the node that chooses")
-    among: tuple[str, ...]
-    but: bool = False
-
-    def holds(self, choice: str) -> bool:
-        """True if this choice lets the node run; empty is a choice that was never made."""
-        return bool(choice) and (choice in self.among) is not self.but
-
-    def excludes(self, other: Guard) -> bool:
-        """True if no answer lets through what both guard."""
-        if self.step != other.step or (self.but and other.but):
-            return False
-        if self.but or other.but:
-            wanted, refused = (other, self) if self.but else (self, other)
-            return set(wanted.among) <= set(refused.among)
-        return not set(self.among) & set(other.among)
-
-
-def excludes(some: Iterable[Guard], others: Iterable[Guard]) -> bool:
-    """True if no run can have both: they want different answers of the same step."""
-    others = list(others)
-    return any(a.excludes(b) for a in some for b in others)
 
 
 class Wait(Frozen):

@@ -1,7 +1,7 @@
 """Retry, backoff and durations: arithmetic without a clock.
 
-Owns: how long to wait before which attempt, and which exceptions are worth one.  Refuses to know:
-what time it is, and what is being retried.
+Owns: how a policy is written and stored, how long to wait before which attempt, and which
+exceptions are worth one.  Refuses to know: what time it is, and what is being retried.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
+from pydantic import Field
+
 from celeriac.errors import DefinitionError
-from celeriac.machine.plans import RetryRule
+from celeriac.machine.expressions import Frozen
 
 Duration = int | float | str | timedelta
 Backoff = Literal["none", "linear", "exponential"]
@@ -58,6 +60,23 @@ def _text_ms(text: str) -> float:
 def _not_a_duration(value: object) -> DefinitionError:
     return DefinitionError(
         f"{value!r} is not a duration: give seconds, a timedelta or text such as '30s', '10m', '2d'"
+    )
+
+
+class RetryRule(Frozen):
+    """A retry policy as it is stored: numbers and names of exception classes only."""
+
+    max_attempts: int | None = Field(default=3, description="counts the first; None is for ever")
+    backoff: Literal["none", "linear", "exponential"] = "exponential"
+    initial_delay: int = Field(default=5_000, description="milliseconds before the second attempt")
+    max_delay: int = Field(default=60_000, description="milliseconds, the longest delay")
+    jitter: bool = True
+    give_up_on: tuple[str, ...] = Field(default=(), description="qualified names, not retried")
+    retry_on: tuple[str, ...] = Field(
+        default=("builtins.Exception",), description="qualified names that are retried"
+    )
+    after_loss: bool = Field(
+        default=True, description="try again after an attempt whose outcome is unknown"
     )
 
 
