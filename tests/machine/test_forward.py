@@ -19,6 +19,8 @@ from celeriac.machine.runs import PhaseStatus, StepStatus
 from celeriac.machine.timing import due
 from tests.machine.story import NOON, Story, budget, refused, saga, started, step
 
+FAR = '{"queue": "far"}'  # how a task wants to be sent
+
 # --- starting ----------------------------------------------------------------------------------
 
 
@@ -224,6 +226,42 @@ def test_a_long_delay_is_not_sent_ahead() -> None:
     assert list(story.wake().dispatches) == [Dispatch("reserve", "do", 2, story.now)]
     story.do("reserve")
     assert story.status == "completed"
+
+
+def test_how_a_task_wants_to_be_sent_is_kept() -> None:
+    """From the attempt that asked on, also over a loss, until the step ends or has a new budget."""
+    story = started(step("reserve", retry=budget(4, delay=60_000)))
+    story.claim("reserve")
+    story.fail("reserve", via=FAR)
+    assert story["reserve"].do.via == FAR
+    story.advance(60_000)
+    story.lose("reserve")
+    assert story["reserve"].do.via == FAR
+    story.advance(60_000)
+    story.claim("reserve")
+    story.fail("reserve")  # asks for nothing else
+    assert story["reserve"].do.via == FAR
+    story.advance(60_000)
+    story.claim("reserve")
+    story.fail("reserve", via='{"queue": "farther"}')
+    assert not story["reserve"].do.via  # there is no other attempt
+    assert "via" not in story.history[-2].data
+
+
+def test_what_was_asked_for_ends_with_the_budget() -> None:
+    """An operator's retry, and a success, know nothing of it."""
+    story = started(step("reserve", retry=budget(2, delay=60_000), on_unknown="operator"))
+    story.claim("reserve")
+    story.fail("reserve", via=FAR)
+    story.advance(60_000)
+    story.lose("reserve")
+    story.retry("reserve")
+    assert not story["reserve"].do.via
+    story.claim("reserve")
+    story.fail("reserve", via=FAR)
+    story.advance(60_000)
+    story.do("reserve")
+    assert not story["reserve"].do.via
 
 
 def test_where_no_message_is_held_back_no_retry_is_sent_ahead() -> None:

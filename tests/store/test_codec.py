@@ -51,6 +51,7 @@ DIRECTIONS = st.builds(
     begun=NUMBERS,
     credited=NUMBERS,
     too_many=st.booleans(),
+    via=TEXTS,
 )
 STEPS = st.builds(
     StepState,

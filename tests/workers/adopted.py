@@ -62,8 +62,13 @@ def _tasks(kit: Kit) -> tuple[Any, Any, Any]:
         words = act("fetch", trip)
         if self.request.retries < len(words):
             word = words[self.request.retries]
-            how = {"countdown": 2.5, "queue": "mail"} if word == "elsewhere" else {"countdown": 0.1}
+            how: dict[str, Any] = {"countdown": 0.1}
+            if word == "elsewhere":
+                how = {"countdown": 2.5, "queue": "mail", "priority": 3, "headers": {"a": "b"}}
             raise self.retry(exc=ConnectionError(word), **how)
+        if "elsewhere" in words:
+            came = self.request.delivery_info
+            kit.ledger.begin(f"{_whose()[0]}:by {came['routing_key']} {came['priority']}", 1)
         return {"tries": self.request.retries + 1}
 
     @_task(

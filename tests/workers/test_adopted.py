@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from celeriac.observing.observers import details
 from tests.workers import adopted
 from tests.workers.histories import bodies, effects, events, step_of
 from tests.workers.kit import Trip
@@ -62,12 +63,15 @@ def test_their_own_retries_are_kept(world: World, tasks: Adopted) -> None:
     assert effects(world, run).count("again fetch") == 2
 
 
-def test_a_retry_elsewhere_after_a_long_wait_is_told(world: World, tasks: Adopted) -> None:
-    """Where another queue is asked for and cannot be had, the log says so; the retry comes."""
-    run = tasks.errand.start(Trip(script={"fetch": ["elsewhere"]}), id="far")
+def test_a_retry_goes_elsewhere_also_after_a_long_wait(world: World, tasks: Adopted) -> None:
+    """To the queue that was asked for, and so does the one after it; what is left out is told."""
+    run = tasks.errand.start(Trip(script={"fetch": ["elsewhere", "slow"]}), id="far")
     worker = world.processes.started[0]
-    worker.await_text("asks for a retry with queue=mail, in 2.5 s")
-    assert run.result(timeout=20) == "hello [2, 1]"
+    worker.await_text("asks for a retry with headers, which is left out")
+    assert run.result(timeout=20) == "hello [3, 1]"
+    assert bodies(world, run)["by mail 3"] == 1
+    first = events(run, "failed")[0]
+    assert details(first).endswith("; retry in 2.5 s, priority 3, queue mail")
     world.check(run)
 
 

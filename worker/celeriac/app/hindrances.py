@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from celery.exceptions import QueueNotFound
 
+from celeriac.engine import asked_for
 from celeriac.machine import EventKind, due, wake_at
 from celeriac.observing import clean, log
 from celeriac.views import span
@@ -104,6 +105,7 @@ def _queues(
         if node.map:
             continue  # it waits in no queue: the sweep goes on with it
         task, named = node.task_of(dispatch.phase), node.queue_of(dispatch.phase)
+        named = asked_for(run, dispatch).get("queue") or named
         waited = span((now - _since(runtime, run, dispatch)) / 1000)
         backlog = runtime.dispatcher.backlog(task, named)
         if backlog is not None and backlog.away:

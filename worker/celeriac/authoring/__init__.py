@@ -25,7 +25,7 @@ from celeriac.authoring.planning import plan_saga
 from celeriac.authoring.signal import Answer, Signal
 from celeriac.authoring.signatures import Shape
 from celeriac.authoring.steps import Step, define_step
-from celeriac.authoring.task_options import misfits_of
+from celeriac.authoring.task_options import misfits, misfits_of
 
 __all__ = [
     "ANYTHING",
@@ -42,6 +42,7 @@ __all__ = [
     "define_adopted_compensation",
     "define_step",
     "lend",
+    "misfits",
     "misfits_of",
     "plan_saga",
     "read_carried",

@@ -29,7 +29,7 @@ from celeriac.engine.bodies import (
     taken,
 )
 from celeriac.engine.deaths import RENEWAL, has_ended
-from celeriac.engine.dispatching import Backlog, BrokerAway, Dispatcher
+from celeriac.engine.dispatching import Backlog, BrokerAway, Dispatcher, asked_for
 from celeriac.engine.engine import Engine
 from celeriac.engine.expanding import Decided
 from celeriac.engine.onward import Ahead, Ended
@@ -65,6 +65,7 @@ __all__ = [
     "Sweep",
     "Work",
     "as_answer",
+    "asked_for",
     "carry_out",
     "classify_error",
     "find_archive",

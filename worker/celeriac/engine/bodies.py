@@ -77,6 +77,7 @@ class Again:
     args: tuple[Any, ...] | None = None  # None, both: the arguments stay
     kwargs: dict[str, Any] | None = None
     options: Mapping[str, Any] = field(default_factory=dict)  # of its message, such as `queue`
+    via: str = ""  # those that the run keeps until it is sent, as JSON
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,12 +273,8 @@ def report(work: Work, verdict: AttemptFailure) -> Report:
         verdict = AttemptFailure(error, "abort", effect=verdict.effect)
     attempt = work.attempt
     d, rule = attempt.delivery, attempt.node.policy(attempt.delivery.phase)
-    failure = failure_of(
-        verdict.error,
-        verdict.effect,
-        timed_out=verdict.kind == "timeout",
-        limit=attempt.node.limit(d.phase),
-    )
+    timed_out, limit = verdict.kind == "timeout", attempt.node.limit(d.phase)
+    failure = failure_of(verdict.error, verdict.effect, timed_out=timed_out, limit=limit)
     command = Fail(
         d.step,
         d.phase,
@@ -292,6 +289,7 @@ def report(work: Work, verdict: AttemptFailure) -> Report:
         delay=verdict.delay,
         longest_eta=work.engine.longest_eta,
         answers=answer is not None,
+        via=verdict.again.via if verdict.again else "",
     )
     return Report(command, failure, again, answer)
 

@@ -6,7 +6,8 @@ a message that could not be sent.  Refuses to know: Celery.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from celeriac.failure import class_name, safe_text
 from celeriac.machine import NOT_SENT
@@ -46,6 +47,12 @@ class Dispatcher(Protocol):
 
     def backlog(self, task: str, queue: str | None = None) -> Backlog | None:
         """How much waits where messages of *task* go, or in *queue*; None: nobody can say."""
+
+
+def asked_for(run: Run, dispatch: Dispatch) -> dict[str, Any]:
+    """The options that its task asked of a message, such as `queue`: see `PhaseState.via`."""
+    found = run.step(dispatch.step).direction(dispatch.phase).via
+    return json.loads(found) if found else {}
 
 
 def reason_unsent(error: Exception) -> str:

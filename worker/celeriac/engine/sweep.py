@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from celeriac.engine.changes import LeaseGuard
 from celeriac.engine.deaths import MEMORY, Deaths, find_deaths, note_deaths
+from celeriac.engine.dispatching import asked_for
 from celeriac.engine.retention import Retention
 from celeriac.errors import CommandRefused, RunNotFound, StoreError, StoreUnavailable
 from celeriac.failure import Failure
@@ -45,7 +46,7 @@ _LOST = {
 # Some brokers cannot count what waits: after so many graces a message counts as lost there.
 _BLIND_GRACES = 10
 
-_Address = tuple[str, str | None]  # a task, and the queue that the saga names for it
+_Address = tuple[str, str | None]  # a task, and the queue that is named for it
 
 
 class Sweep:
@@ -246,7 +247,8 @@ class Sweep:
         node = plan.node(dispatch.step)
         if node.map:
             return True  # no message stands for it: whoever should have counted its list did not
-        backlog = self._backlog((node.task_of(dispatch.phase), node.queue_of(dispatch.phase)))
+        queue = asked_for(run, dispatch).get("queue") or node.queue_of(dispatch.phase)
+        backlog = self._backlog((node.task_of(dispatch.phase), queue))
         if run.step(dispatch.step).unsent:
             return backlog is None or not backlog.away
         if backlog is None:

@@ -100,6 +100,7 @@ def fail(draft: Draft, command: Fail) -> None:
             effect=command.effect,
             why=command.why,
             answers=command.answers or None,
+            via=command.via or None,
         )
     else:
         late_failure(draft, direction, command)

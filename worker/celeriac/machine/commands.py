@@ -82,7 +82,8 @@ class Fail:
     `retryable` is what the policy says of the exception's class; `delay` (ms) overrides the
     policy's delay, as Celery's own `self.retry(countdown=)` does.  `longest_eta` (ms) is how long
     the broker's queues may hold a message back: an attempt that is due later is sent by the sweep.
-    `answers`: it comes with an answer for the caller.
+    `answers`: it comes with an answer for the caller.  `via` is how the task wants the message of
+    the next attempt to be sent (JSON): kept, and not understood here.
     """
 
     step: str
@@ -98,6 +99,7 @@ class Fail:
     delay: int | None = None
     longest_eta: int = SHORT_DELAY
     answers: bool = False
+    via: str = ""
 
     @property
     def why(self) -> str | None:

@@ -125,6 +125,8 @@ def end_attempt(
     """
     if retry is not None and attempt.phase == "do" and out_of_time(draft, attempt.step, retry):
         retry = None
+    if retry is None:
+        data.pop("via", None)
     sent = (retry is not None and retry - draft.now <= longest_eta) or None
     if data.get("why") == "timeout":
         data["timeout"] = draft.node(attempt.step).limit(attempt.phase)

@@ -175,7 +175,9 @@ def _completed(plan: Plan, run: Run, event: Event) -> Run:
     elif run.status is RunStatus.FAILED and late:  # what an operator was asked for
         run = _on(plan, run, event)
     known = (*direction.late, event.attempt) if late else direction.late
-    run = _move(run, event, "late" if late else "", at=event.at, sent=False, limit=0, late=known)
+    run = _move(
+        run, event, "late" if late else "", at=event.at, sent=False, limit=0, late=known, via=""
+    )
     if event.data.get("ends") and run.status is RunStatus.RUNNING:
         run = changed(run, ended_by=event.step)
     return _taken(_chosen(run, event), event)
@@ -205,7 +207,7 @@ def _signalled(_plan: Plan, run: Run, event: Event) -> Run:
 def _failed(plan: Plan, run: Run, event: Event) -> Run:
     if plan.node(event.step).map:
         return _move(run, event, "not counted", attempt=event.attempt, **_after_attempt(event))
-    run = _move(run, event, _how(event), **_after_attempt(event))
+    run = _move(run, event, _how(event), **_after_attempt(event), via=_via(run, event))
     step = run.steps[event.step]
     if event.phase == "do" and event.data.get("effect") is not False:
         run = _put(run, event, changed(step, may_have_effect=True))
@@ -258,6 +260,14 @@ def _how(event: Event) -> str:
 def _after_attempt(event: Event) -> dict[str, Any]:
     at = event.data.get("retry", event.at)
     return {"at": at, "sent": bool(event.data.get("sent")), "limit": 0}
+
+
+def _via(run: Run, event: Event) -> str:
+    """How the next message is to be sent: as was asked for last, as in Celery itself."""
+    if "retry" not in event.data:
+        return ""
+    found: str = event.data.get("via", run.step(event.step).direction(event.phase).via)
+    return found
 
 
 def _late(plan: Plan, run: Run, event: Event) -> Run:
@@ -329,6 +339,7 @@ def _retried(plan: Plan, run: Run, event: Event) -> Run:
         at=event.at,
         sent=event.phase == "do",
         sends=0,
+        via="",
     )
 
 

@@ -135,6 +135,7 @@ class PhaseState:
     begun: int = 0  # ms since the epoch: its first claim, if there is a limit to all its attempts
     credited: int = 0  # waiting: ms of outage already added to the limit
     too_many: bool = False  # one more than the run may start; until it is claimed all the same
+    via: str = ""  # how its task wants the messages of its next attempts to be sent (JSON)
 
     def held_by(self, attempt: int, holder: str) -> bool:
         """True if this attempt is the newest, and *holder* made the claim that counts."""
@@ -199,7 +200,7 @@ def _resting(direction: PhaseState) -> PhaseState:
     if direction == PhaseState():
         return direction
     holder = REPORTED if direction.holder else ""
-    return changed(direction, holder=holder, at=0, sent=False, sends=0, limit=0, begun=0)
+    return changed(direction, holder=holder, at=0, sent=False, sends=0, limit=0, begun=0, via="")
 
 
 PENDING = StepState()

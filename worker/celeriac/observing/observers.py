@@ -12,6 +12,7 @@ logged once and goes no further: watching a run cannot break it.
 
 from __future__ import annotations
 
+import json
 import logging
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar, cast
@@ -314,6 +315,7 @@ def details(event: Event) -> str:
     """What an event says beside the run, the step and the time: `lost (lease expired)`."""
     data = {name: value for name, value in event.data.items() if name not in _INTERNAL}
     retry, why = data.pop("retry", None), data.pop("why", "")
+    via = json.loads(data.pop("via", "{}"))
     cause = _CAUSES.get((event.kind, why), why)
     if event.kind is EventKind.POSTPONED:
         data.pop("version", None)
@@ -338,7 +340,10 @@ def details(event: Event) -> str:
     text += f" ({_plain(cause)})" if cause else ""
     text += f": {', '.join(_plain(word) for word in words)}" if words else ""
     again = "asked again" if event.kind is EventKind.POSTPONED else "retry"
-    return text if retry is None else f"{text}; {again} in {(retry - event.at) / 1000:.1f} s"
+    if retry is None:
+        return text
+    how = "".join(f", {name} {_plain(value)}" for name, value in via.items())
+    return f"{text}; {again} in {(retry - event.at) / 1000:.1f} s{how}"
 
 
 def too_slow(limit: int | None) -> str:

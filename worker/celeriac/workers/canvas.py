@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from celery.exceptions import QueueNotFound
 from kombu.exceptions import OperationalError
 
-from celeriac.engine import Backlog, BrokerAway
+from celeriac.engine import Backlog, BrokerAway, asked_for
 from celeriac.observing import clean, log, title
 from celeriac.workers.headers import HEADER, parse_header
 from celeriac.workers.queue_length import queue_length
@@ -134,7 +134,7 @@ class CeleryDispatcher:
         make = task.signature if task is not None else self._app.signature
         args = () if task is not None else (name,)
         options = message_options(run, dispatch)
-        options.update(_sent_as(node, dispatch.phase))
+        options.update(_sent_as(node, run, dispatch))
         options.update(time_limits(node, dispatch.phase, run.grace))
         options.update(written(self._app))
         options["link_error"] = [self._errback(run) if errback is None else errback]
@@ -298,12 +298,16 @@ def carries_on(rest: Any, dispatch: Dispatch) -> bool:
     )
 
 
-def _sent_as(node: Node, phase: Phase) -> dict[str, Any]:
-    """What the saga says of the messages of a step; its compensation goes where its task does."""
-    if phase == "undo":
-        return {}
-    said = {"queue": node.queue, "priority": node.priority}
-    return {name: value for name, value in said.items() if value is not None}
+def _sent_as(node: Node, run: Run, dispatch: Dispatch) -> dict[str, Any]:
+    """What the saga says of the messages of a step, and its task of the attempts after a retry.
+
+    A compensation goes where its task does, unless that asks for something else.
+    """
+    said = {} if dispatch.phase == "undo" else {"queue": node.queue, "priority": node.priority}
+    asked = asked_for(run, dispatch)
+    if any(name in asked for name in _PLACE):
+        said["queue"] = None
+    return {name: value for name, value in {**said, **asked}.items() if value is not None}
 
 
 def time_limits(node: Node, phase: Phase, grace: int) -> dict[str, float]:

@@ -310,15 +310,16 @@ class Passage:
             return told  # used up, or too late: link_error asks for what is to be undone
         # `self.retry()` without `exc=` tells of no error.
         cause = None if self.work.adopted and isinstance(failed.error, Retry) else told
-        retry_at = event.data["retry"]
-        delay = (retry_at - event.at) / 1000
+        wait = event.data["retry"] - event.at
+        delay = wait / 1000
         if request.is_eager:
             self._send(done)  # in this process, once this attempt is over
             return retrying(cause, delay, str(told))
-        if retry_at - event.at <= self.work.engine.longest_eta and done.dispatches:
+        waits = wait > self.work.engine.longest_eta or not done.dispatches
+        tell_unheeded(self.work.name, failed.again, waits=waits)
+        if not waits:
             return self._retry(cause, done.dispatches[0], delay, request, failed)
         # A long wait is the wake index's business; Flower shows RETRY all the same.
-        tell_unheeded(self.work.name, failed.again, delay, self.work.engine.longest_eta)
         when = datetime.now(UTC) + timedelta(seconds=delay)
         return retrying(cause, when, None if self.work.adopted else str(told))
 
@@ -343,13 +344,11 @@ class Passage:
     ) -> BaseException:
         """Send the next attempt as Celery's own retry does, so that Flower shows one task."""
         attempt = self.work.attempt
-        options = {
-            **(failed.again.options if failed.again else {}),
-            **message_options(attempt.run, dispatch),
-        }
+        asked = failed.again.options if failed.again else {}
+        options = {**asked, **message_options(attempt.run, dispatch)}
         del options["task_id"]  # a retry keeps its id
-        asked = failed.again.options.get("headers") if failed.again else None
-        options["headers"] = {**(request.headers or {}), **(asked or {}), **options["headers"]}
+        headers = asked.get("headers") or {}
+        options["headers"] = {**(request.headers or {}), **headers, **options["headers"]}
         message = Task.signature_from_request(
             self.task,
             request,

@@ -7,6 +7,7 @@ attempt; the run decides that.
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 from contextvars import ContextVar
@@ -17,17 +18,26 @@ from billiard.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded
 from celery.canvas import Signature
 from celery.exceptions import Ignore, Reject, Retry
 
+from celeriac.authoring import misfits
 from celeriac.engine import Again, AttemptFailure, classify_error
+from celeriac.errors import DefinitionError
 from celeriac.observing import clean, log
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 _LONGEST_COUNTDOWN = 10 * 366 * 86_400.0
 # What the engine decides by itself, whatever was asked for.
-_DECIDED = ("countdown", "eta", "retries", "task_id", "ignore_result", "link_error")
-
-_ELSEWHERE = ("queue", "exchange", "routing_key")
+_DECIDED = (
+    *("countdown", "eta", "retries", "task_id", "ignore_result", "link_error"),
+    "serializer",  # arguments are no part of the message
+)
+# What the run keeps until the message is sent.
+_KEPT = (
+    *("queue", "exchange", "routing_key", "priority", "time_limit", "soft_time_limit"),
+    *("shadow", "compression", "delivery_mode"),
+)
+_LONGEST_KEPT = 1_000  # characters of all of them
 
 _asking: ContextVar[bool] = ContextVar("celeriac_asking", default=False)
 
@@ -56,13 +66,33 @@ def is_asking() -> bool:
 
 
 def asked(message: Signature, given: bool, options: dict[str, Any]) -> Asked:
-    """Return *message* as what is asked for; *given*: its arguments are other than before."""
+    """Return *message* as what is asked for; *given*: its arguments are other than before.
+
+    Raises DefinitionError for an option that no message could have.
+    """
     found = Asked(message, app=message.app)
-    wishes = {name: value for name, value in options.items() if name not in _DECIDED and value}
+    wishes = {
+        name: value
+        for name, value in options.items()
+        if name not in _DECIDED and value is not None and value not in ("", {})
+    }
+    for misfit in misfits(wishes):
+        raise DefinitionError(f"retry: {misfit}")
     args = tuple(message.args or ()) if given else None
     kwargs = dict(message.kwargs or {}) if given else None
-    found.again = Again(args, kwargs, wishes)
+    found.again = Again(args, kwargs, wishes, _kept(wishes))
     return found
+
+
+def _kept(wishes: Mapping[str, Any]) -> str:
+    """Return as JSON what the run can keep of the options that were asked for."""
+    names = {name: getattr(value, "name", value) for name, value in wishes.items() if name in _KEPT}
+    found = json.dumps({name: value for name, value in names.items() if _is_plain(value)})
+    return found if names and len(found) <= _LONGEST_KEPT else ""
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, str | int | float)
 
 
 def seconds(eta: datetime | None, countdown: float | None, default: float | None) -> float:
@@ -76,25 +106,21 @@ def seconds(eta: datetime | None, countdown: float | None, default: float | None
     return max(0.0, found)
 
 
-def tell_unheeded(name: str, again: Again | None, delay: float, longest_eta: int) -> None:
-    """Log that a retry of *name* asks for another queue, and waits too long for that: seconds.
-
-    *longest_eta* is for how many ms a message may be held back.
-
-    The run keeps when an attempt is due, not through which queue; the sweep sends it as ever.
-    """
-    wishes = again.options if again else {}
-    found = [f"{each}={wishes[each]}" for each in _ELSEWHERE if each in wishes]
-    if wishes.get("headers"):
-        found.append("headers")
-    if found:
+def tell_unheeded(name: str, again: Again | None, *, waits: bool) -> None:
+    """Log what *name* asks of its retry and does not get; *waits*: it has no message meanwhile."""
+    if again is None:
+        return
+    kept = json.loads(again.via) if again.via else {}
+    left = [each for each in again.options if waits and each not in kept]
+    if "expires" in again.options:  # what expired would only be sent again
+        left = sorted({*left, "expires"})
+    if left:
         log.warning(
-            "%s asks for a retry with %s, in %g s: what waits for longer than %g s has no message "
-            "meanwhile, and then goes to its task's own queue",
+            "%s asks for a retry with %s, which is left out: no message of a run expires, and one "
+            "that waits for long keeps %s of a retry, if they are short",
             name,
-            clean(", ".join(found)),
-            delay,
-            longest_eta / 1000,
+            clean(", ".join(left)),
+            ", ".join(_KEPT),
         )
 
 
