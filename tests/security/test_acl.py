@@ -15,7 +15,7 @@ import redis
 from celery import Celery
 
 from celeriac import ResultTimeout, RunNotFound, Sagas, StoreError
-from celeriac.app.wiring import sweep_once
+from celeriac.app.sweeping import sweep_once
 from celeriac.doctor import users
 from celeriac.doctor.acl import COMMANDS
 from celeriac.engine.engine import Engine

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from celeriac.scheduling import TickEvent, TickEventKind
 from celeriac.store import Worker
 from celeriac.store.keys import TABLE, KeyPattern, shard_of
 from celeriac.store.redis import RedisStore
 from celeriac.testing.servers import free_port
 from tests.redis_server import RedisServer
 from tests.store.runs import a_run, due, ending, lease, moving, removed, starting, write
+from tests.store.test_schedules import record as a_schedule
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,6 +32,7 @@ def live(store: RedisStore) -> None:
     store.pulse(1000, outage_ms=5)
     store.swept(lag_ms=5, took_ms=7)
     store.try_lock("archive", 1000)
+    assert store.schedules.commit(None, a_schedule(), [TickEvent(1, TickEventKind.CREATED)])
     store.presences.announce(Worker("Wanda1", "here", 7, 8, 15_000))
 
 

@@ -7,8 +7,8 @@ take next to nothing.
 
 Its rooms, from the ground up::
 
-    ground < machine < authoring | store < observing | barrier < views < engine < workers < doctor
-    < app < faces < web < terminal < testing
+    ground < machine | scheduling < authoring | store < observing | barrier < views < engine
+    < workers < doctor < app < faces < web < terminal < testing
 
 Two rooms are files beside this one::
 
@@ -28,7 +28,7 @@ if __name__ != "celeriac":
     )
 
 if TYPE_CHECKING:
-    from celeriac.app import Page, RunHandle
+    from celeriac.app import Page, RunHandle, Schedule
     from celeriac.authoring import Compensation, Flow, Signal, Step
     from celeriac.context import StepContext, current
     from celeriac.engine import ArchivedRun, Purge
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
         RunNotSuccessful,
         RunTerminated,
         SagaError,
+        ScheduleNotFound,
         Skip,
         StepFailed,
         Stopping,
@@ -70,7 +71,15 @@ if TYPE_CHECKING:
         saga_step_failed,
     )
     from celeriac.sagas import Saga, Sagas
-    from celeriac.views import RunState, SagaStats, Stats, StepView, SweepStats
+    from celeriac.views import (
+        RunState,
+        SagaStats,
+        ScheduleEvent,
+        ScheduleState,
+        Stats,
+        StepView,
+        SweepStats,
+    )
 
     __version__: str
 
@@ -110,6 +119,10 @@ __all__ = [
     "SagaError",
     "SagaStats",
     "Sagas",
+    "Schedule",
+    "ScheduleEvent",
+    "ScheduleNotFound",
+    "ScheduleState",
     "Signal",
     "Skip",
     "Stats",
@@ -133,7 +146,7 @@ __all__ = [
 
 # Where each name is at home.
 _HOMES = {
-    "celeriac.app": ("Page", "RunHandle"),
+    "celeriac.app": ("Page", "RunHandle", "Schedule"),
     "celeriac.authoring": ("Compensation", "Flow", "Signal", "Step"),
     "celeriac.context": ("StepContext", "current"),
     "celeriac.engine": ("ArchivedRun", "Purge"),
@@ -158,6 +171,7 @@ _HOMES = {
         "RunNotSuccessful",
         "RunTerminated",
         "SagaError",
+        "ScheduleNotFound",
         "Skip",
         "StepFailed",
         "Stopping",
@@ -175,7 +189,15 @@ _HOMES = {
         "saga_step_failed",
     ),
     "celeriac.sagas": ("Saga", "Sagas"),
-    "celeriac.views": ("RunState", "SagaStats", "Stats", "StepView", "SweepStats"),
+    "celeriac.views": (
+        "RunState",
+        "SagaStats",
+        "ScheduleEvent",
+        "ScheduleState",
+        "Stats",
+        "StepView",
+        "SweepStats",
+    ),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -11,6 +11,7 @@ are raised.
     ├── InputInvalid             the input of a run does not validate; nothing was written
     ├── PayloadTooLarge          an input or output is over `saga_max_payload`
     ├── RunNotFound              no run has this id
+    ├── ScheduleNotFound         no schedule has this name
     ├── RunExists                the id is taken (`if_exists="fail"`)
     ├── RunConflict              the id is taken by a run with another input, or not yet ended
     ├── CommandRefused           the run is not in a state in which this can be done
@@ -107,6 +108,19 @@ class RunNotFound(SagaError):
         )
 
 
+class ScheduleNotFound(SagaError):
+    """No schedule has this name, neither in the code of this process nor in the store."""
+
+    code = "schedule_not_found"
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(
+            f"no schedule {name!r} is defined here: write sagas.schedule({name!r}, …), or look for "
+            "its name with `saga schedule list`"
+        )
+
+
 class RunExists(SagaError):
     """The id is taken, and the caller asked for `if_exists="fail"`."""
 
@@ -152,6 +166,9 @@ class CommandRefused(SagaError):
     Asked by code in a step: `no_context` (no step is running here), `wrong_direction` (`do` of a
     barrier in a compensation, or `undo` in a step), `executed` (an effect behind a Redis barrier
     sent its own pipeline).
+
+    Asked of a schedule: `overlap` (its last run is not at rest), `queue_full` (another run waits
+    for that), `deleted` (an operator has deleted it).
     """
 
     code = "refused"

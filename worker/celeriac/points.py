@@ -52,6 +52,10 @@ POINTS = {
     "errback.called": Point("app.wiring:_compensate", "a step has failed, nobody has looked yet"),
     "sweep.taken": Point("engine.sweep:Sweep._shard", "due entries were found, none was seen to"),
     "sweep.looking": Point("engine.sweep:Sweep._look", "one entry is about to be seen to"),
+    "tick.decided": Point("engine.ticks:Ticks._follow", "a tick was judged, nothing was started"),
+    "tick.started": Point(
+        "engine.ticks:Ticks._carry_out", "the run of a tick is accepted, its schedule does not know"
+    ),
     "lease.renewing": Point("workers.leases:LeaseKeeper._renew", "leases are about to be renewed"),
     "store.asking": Point("store.connection:_exchanged", "nothing is sent to Redis yet"),
     "store.answered": Point("store.connection:_exchanged", "Redis has done it"),

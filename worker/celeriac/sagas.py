@@ -16,6 +16,8 @@ from celeriac.app import (
     IfExists,
     Page,
     RunHandle,
+    Schedule,
+    ScheduleDefinitions,
     find_runs,
     handle_of,
     inputs_of,
@@ -25,10 +27,11 @@ from celeriac.app import (
     prepare_start,
     queue_stats,
     start_run,
+    states_of,
     sweep_once,
     wire,
 )
-from celeriac.engine import Purge, Repair
+from celeriac.engine import Purge, Repair, Ticks, steady
 from celeriac.errors import ConfigurationError, DefinitionError
 from celeriac.views import Stats, stats_of
 from celeriac.workers import Runtime
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from celery import Celery
+    from celery.schedules import crontab
 
     from celeriac.authoring import Answer, Flow, Planned, Signal, Step
     from celeriac.context import StepContext
@@ -52,6 +56,8 @@ if TYPE_CHECKING:
         RunStatus,
         Start,
     )
+    from celeriac.scheduling import Overlap
+    from celeriac.views import ScheduleState
 
 __all__ = ["IfExists", "Saga", "Sagas"]
 
@@ -76,7 +82,8 @@ class Sagas:
         self.runtime = Runtime(app)
         self._definitions = Definitions(self.runtime)
         self._sagas: dict[str, Saga[Any, Any]] = {}
-        self._kept = wire(app, self.runtime)
+        self._schedules = ScheduleDefinitions(app)
+        self._kept = wire(app, self.runtime, self._ticks)
         app.celeriac = self
 
     # --- defining ------------------------------------------------------------------------------
@@ -163,12 +170,59 @@ class Sagas:
         decorator = _SagaDecorator(self, options)
         return decorator if function is None else decorator(function)
 
+    def schedule(
+        self,
+        name: str,
+        saga: Saga[I, Any],
+        *inputs: I,
+        every: crontab | timedelta,
+        timezone: str | None = None,
+        overlap: Overlap = "skip",
+        catch_up: Duration = "1m",
+        anchor: datetime | None = None,
+        tags: Mapping[str, str] | None = None,
+        **named: Any,
+    ) -> Schedule:
+        """Start a saga again and again, by the sweep: each tick once, whatever number of beats.
+
+        `every` is a `celery.schedules.crontab`, read on the clock of `timezone` (the app's, if left
+        out), or a `timedelta`, whose ticks lie on a grid: `anchor` is one of them (midnight of the
+        first day of 1970 in UTC, if left out).  A tick with fixed hours comes once a day, whatever
+        clocks do; one with hour `*`, or of a `timedelta`, whenever so much time has passed.
+
+        `overlap` says what happens to a tick while the last run is not at rest: `skip` it, `queue`
+        one, `cancel` that run and start once it is undone, or `allow` both.  `catch_up` is how late
+        a tick may be: after an outage the newest one runs if it is no later.  A run has the id
+        `nightly-20261128T030000Z` and the tag `schedule`.  Raises DefinitionError.
+        """
+        if not isinstance(saga, Saga) or saga.name not in self._sagas:
+            raise DefinitionError(
+                f"schedule {name!r}: give a saga of this app, not {saga!r}: the function that "
+                "@sagas.saga decorates"
+            )
+        options: dict[str, Any] = {"timezone": timezone, "overlap": overlap, "anchor": anchor}
+        name = self._schedules.define(
+            name, saga.planned, inputs, named, every=every, catch_up=catch_up, tags=tags, **options
+        )
+        return Schedule(name, self._ticks, self._schedules)
+
     def compensate(self, existing_task: Any, undo_task: Any) -> None:
         """Make one existing Celery task the compensation of another.  Neither is changed.
 
         Call it before you define the sagas that use them.  Raises DefinitionError.
         """
         self._definitions.compensate(existing_task, undo_task)
+
+    def _ticks(self) -> Ticks:
+        """What sees to the schedules, for the process that asks."""
+        runtime = self.runtime
+        return Ticks(
+            runtime.engine,
+            runtime.dispatcher,
+            self._schedules.scheduled(),
+            lambda: steady() - runtime.began,
+            self._schedules.told,
+        )
 
     def _define_step(self, function: Any, options: Mapping[str, Any]) -> Step[Any, Any, Any]:
         return self._definitions.step(function, options)
@@ -258,6 +312,17 @@ class Sagas:
         """Send a signal to a run: what `run.signal` does."""
         return self._handle(run_id).signal(signal, payload, id=id)
 
+    def schedules(self) -> list[ScheduleState]:
+        """Return how all schedules stand, by name, also those of other versions of the code.
+
+        One that was deleted is left out, and known by `schedule_named`.
+        """
+        return states_of(self._ticks())
+
+    def schedule_named(self, name: str) -> Schedule:
+        """Return the handle of a schedule, to steer it; whether there is one is not asked yet."""
+        return Schedule(name, self._ticks, self._schedules)
+
     def counts(self) -> dict[tuple[str, RunStatus], int]:
         """Return how many runs there are, by saga and status."""
         engine = self.runtime.engine
@@ -291,7 +356,7 @@ class Sagas:
 
     def sweep(self) -> int:
         """Sweep once, as the beat task does; return how many runs were looked at."""
-        return sweep_once(self.runtime)
+        return sweep_once(self.runtime, self._ticks())
 
     def repair(self, *, dry_run: bool = False) -> Repaired:
         """Check that everything stored about runs is consistent, and mend what is not.

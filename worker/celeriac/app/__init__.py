@@ -6,8 +6,8 @@ know: how anything is decided, stored or sent.
 Its files, from the ground up::
 
     inputs | offload | instruments | joining | hindrances | queue_stats
-    | tick_logs
-    < handles < defining | pages | starting | wiring < bulk | finding
+    | sweeping | tick_logs
+    < handles | schedules < defining | pages | starting | wiring < bulk | finding
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ from celeriac.app.instruments import Instruments, count_into, serve_store
 from celeriac.app.offload import offload
 from celeriac.app.pages import Page
 from celeriac.app.queue_stats import queue_stats
+from celeriac.app.schedules import Schedule, ScheduleDefinitions, states_of
 from celeriac.app.starting import IfExists, prepare_start, start_run
-from celeriac.app.wiring import sweep_once, wire
+from celeriac.app.sweeping import sweep_once
+from celeriac.app.wiring import wire
 
 __all__ = [
     "Definitions",
@@ -33,6 +35,8 @@ __all__ = [
     "Instruments",
     "Page",
     "RunHandle",
+    "Schedule",
+    "ScheduleDefinitions",
     "count_into",
     "dump_plain",
     "find_hindrances",
@@ -49,6 +53,7 @@ __all__ = [
     "queue_stats",
     "serve_store",
     "start_run",
+    "states_of",
     "sweep_once",
     "wire",
 ]

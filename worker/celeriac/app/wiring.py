@@ -18,9 +18,10 @@ from celery.utils.text import str_to_list
 from kombu.exceptions import KombuError
 
 from celeriac.app.instruments import Instruments
+from celeriac.app.sweeping import sweep_task
 from celeriac.app.tick_logs import SWEEP, OutageFilter, quieten
 from celeriac.doctor import start_checkup
-from celeriac.engine import Sweep, find_archive
+from celeriac.engine import find_archive
 from celeriac.errors import (
     CommandRefused,
     ConfigurationError,
@@ -62,9 +63,11 @@ from celeriac.workers import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from celery import Celery
 
-    from celeriac.engine import Delivery
+    from celeriac.engine import Delivery, Ticks
     from celeriac.machine import Run
     from celeriac.store import Store
     from celeriac.workers import Runtime
@@ -122,20 +125,22 @@ class Preflight(Step):  # type: ignore[misc]  # Celery has no types
             log.error("this worker can do nothing for runs: %s", error)
 
 
-def wire(app: Celery, runtime: Runtime) -> tuple[object, ...]:
+def wire(app: Celery, runtime: Runtime, ticks: Callable[[], Ticks | None]) -> tuple[object, ...]:
     """Give *app* Celeriac's tasks, and make its workers and beat do their part.
+
+    *ticks* gives what sees to the app's schedules; None: it has none.
 
     Whoever calls keeps what is returned for as long as the app is there: Celery's signals do not,
     or no app would ever be freed.
     """
-    wiring, instruments = _Wiring(app, runtime), Instruments(app, runtime)
+    wiring, instruments = _Wiring(app, runtime, ticks), Instruments(app, runtime)
     wiring.connect()
     instruments.connect()
     return wiring, instruments
 
 
 class _Wiring:
-    def __init__(self, app: Celery, runtime: Runtime) -> None:
+    def __init__(self, app: Celery, runtime: Runtime, ticks: Callable[[], Ticks | None]) -> None:
         self.app, self.runtime = app, runtime
         self.keeper: LeaseKeeper | None = None
         self.renewal: NativeRenewal | None = None
@@ -143,7 +148,7 @@ class _Wiring:
         self._refuses_queue = False
         # shared=False: another app in this process must not get tasks that work on our store.
         self.sweep = app.task(
-            _sweep(runtime),
+            sweep_task(runtime, ticks),
             name=SWEEP,
             base=OwnTask,
             bind=True,
@@ -365,23 +370,6 @@ def _await_state(runtime: Runtime, store: Store) -> None:
 def _consumes(consumer: Any) -> bool:
     """False while a worker's consumer tries to connect to the broker again."""
     return consumer.connection is not None or consumer.blueprint.state != RUN
-
-
-def sweep_once(runtime: Runtime) -> int:
-    """Sweep every shard once; return how many runs were looked at."""
-    sweep = Sweep(runtime.engine, runtime.dispatcher, lambda: runtime.archivist)
-    return sweep.run(max(5.0, 5 * runtime.settings.sweep_interval))
-
-
-def _sweep(runtime: Runtime) -> Any:
-    def sweep(task: Any) -> None:
-        """See to every run whose time has come."""
-        # Nobody hears of this task (send_events), so what it sends must not name it as the parent:
-        # Celery takes for that the task a worker is at, unless it was called as a function.
-        task.request.called_directly = True
-        sweep_once(runtime)
-
-    return sweep
 
 
 def _compensate(runtime: Runtime) -> Any:

@@ -8,7 +8,7 @@ Its files, from the ground up::
     answers | archive | attempts | dispatching | failures | processes | store_time
     < changes | deaths | onward | retention
     < attempt_work | expanding < engine
-    < bodies | sweep | repair
+    < bodies | ticks | repair < sweep
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ from celeriac.engine.onward import Ahead, Ended
 from celeriac.engine.processes import this_process
 from celeriac.engine.repair import FAULTS, Repair, Repaired
 from celeriac.engine.retention import Archivist, Purge
+from celeriac.engine.store_time import steady
 from celeriac.engine.sweep import Sweep
+from celeriac.engine.ticks import Scheduled, Ticks
 
 __all__ = [
     "FAULTS",
@@ -62,7 +64,9 @@ __all__ = [
     "Purge",
     "Repair",
     "Repaired",
+    "Scheduled",
     "Sweep",
+    "Ticks",
     "Work",
     "as_answer",
     "asked_for",
@@ -74,6 +78,7 @@ __all__ = [
     "perform",
     "prepare",
     "report",
+    "steady",
     "taken",
     "this_process",
 ]

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from celeriac.engine.dispatching import Backlog, Dispatcher
     from celeriac.engine.engine import Engine
     from celeriac.engine.retention import Archivist
+    from celeriac.engine.ticks import Ticks
     from celeriac.machine import Dispatch, Plan, Run
     from celeriac.store import Due, DueBatch, Lease
 
@@ -57,8 +58,13 @@ class Sweep:
         engine: Engine,
         dispatcher: Dispatcher,
         archivist: Callable[[], Archivist | None] = lambda: None,
+        ticks: Ticks | None = None,
     ) -> None:
-        """*archivist* is called when a run is to be removed; None: no archive wants to see it."""
+        """*archivist* is called when a run is to be removed; None: no archive wants to see it.
+
+        *ticks* sees to the schedules; None: there are none.
+        """
+        self._ticks = ticks
         self._engine, self._dispatcher = engine, dispatcher
         self._store, self._terms = engine.store, engine.terms
         self._retention = Retention(self._store, self._terms, engine.clock, archivist)
@@ -88,6 +94,7 @@ class Sweep:
                 # Whatever is wrong with its keys must not keep the sweep from the other shards.
                 log.error("shard %d cannot be swept: %s", shard, error)
                 whole = False
+        away += self._see_to_schedules()
         self._note_deaths()
         took = self._engine.clock() - began
         if whole and not away:
@@ -98,6 +105,17 @@ class Sweep:
         if away:
             raise away[0]
         return looked
+
+    def _see_to_schedules(self) -> list[StoreUnavailable]:
+        """See to the schedules of shards within reach; return what keeps it from the others."""
+        try:
+            if self._ticks is not None:
+                self._ticks.run()
+        except StoreUnavailable as error:
+            if not self._store.apart:
+                raise
+            return [error]
+        return []
 
     def _found_deaths(self) -> Deaths:
         """Which workers have died; nobody knows while the shard is away that knows of workers."""

@@ -19,11 +19,13 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar, cast
 
 from celeriac.failure import class_name, safe_text
 from celeriac.machine import Event, EventKind
+from celeriac.scheduling import TickEventKind, utc_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from celeriac.machine import Command, Phase, Run
+    from celeriac.scheduling import TickEvent
 
 log = logging.getLogger("celeriac")
 
@@ -116,7 +118,15 @@ class Swept(NamedTuple):
     looked: int  # how many entries were due
 
 
-Notice = Committed | Starting | Claiming | Working | Settled | Refused | Asked | Swept
+class Ticked(NamedTuple):
+    """Something happened to a schedule, or to some of its ticks."""
+
+    schedule: str
+    saga: str
+    events: Sequence[TickEvent]  # at least one
+
+
+Notice = Committed | Starting | Claiming | Working | Settled | Refused | Asked | Swept | Ticked
 
 
 # --- observers ---------------------------------------------------------------------------------
@@ -258,11 +268,15 @@ def _escaped(value: object) -> object:
 log.addFilter(escaped)
 
 
-@only(Committed)
+@only(Committed, Ticked)
 def logged(notice: Notice) -> None:
     """The observer that writes log lines."""
     if isinstance(notice, Committed):
         observed(notice.run, notice.events)
+    elif isinstance(notice, Ticked):
+        for event in notice.events:
+            level = logging.WARNING if event.kind is TickEventKind.SKIPPED else logging.INFO
+            log.log(level, "schedule %s %s", notice.schedule, tick_details(event))
 
 
 def observed(run: Run, events: Sequence[Event]) -> None:
@@ -344,6 +358,17 @@ def details(event: Event) -> str:
         return text
     how = "".join(f", {name} {_plain(value)}" for name, value in via.items())
     return f"{text}; {again} in {(retry - event.at) / 1000:.1f} s{how}"
+
+
+def tick_details(event: TickEvent) -> str:
+    """What happened to a schedule or its ticks: `skipped 5 ticks from … to … (late)`."""
+    text = event.kind.value
+    if event.kind in (TickEventKind.SKIPPED, TickEventKind.STARTED, TickEventKind.QUEUED):
+        first, last = (utc_text(at) if at is not None else "" for at in (event.tick, event.last))
+        text += f" {event.count} ticks from {first} to {last}" if event.last else f" tick {first}"
+    text += f" ({clean(event.why)})" if event.why else ""
+    text += f": {event.run}" if event.run else ""
+    return text + (f", by {clean(event.by)}" if event.by else "")
 
 
 def too_slow(limit: int | None) -> str:

@@ -6,10 +6,10 @@ happen to a run; it compares, writes and announces, and decides nothing.  `Redis
 
 Its files, from the ground up::
 
-    addresses | presence | payloads | pool | codec | history | answers
+    addresses | presence | schedules | payloads | pool | codec | history | answers
     < promise < connection | keys | slots | waiters < cluster | sentinel | subscription | commit
     < connecting | waiting | memory < scripts
-    < links | listing | wake < inspection | removal < redis
+    < links | listing | wake < inspection | removal | redis_schedules < redis
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from celeriac.store.promise import (
     UnreadableRun,
     Waiter,
 )
+from celeriac.store.schedules import Schedules, UnreadableSchedule
 from celeriac.store.waiters import await_rest, wait_for_rest
 
 __all__ = [
@@ -50,11 +51,13 @@ __all__ = [
     "Presences",
     "Pulse",
     "Query",
+    "Schedules",
     "Snapshot",
     "Store",
     "StoreStats",
     "SweepMark",
     "UnreadableRun",
+    "UnreadableSchedule",
     "Waiter",
     "Worker",
     "await_rest",

@@ -16,11 +16,13 @@ from celeriac.store.codec import dump_run, stamp
 from celeriac.store.history import dump_events
 from celeriac.store.keys import CUT, ShardKeys, lease_member, member, pair, plan_member
 from celeriac.store.payloads import worth_keeping
+from celeriac.store.schedules import TICKS_KEPT, dump_schedule
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from celeriac.machine import Plan, Run
+    from celeriac.scheduling import Record, TickEvent
     from celeriac.store.promise import Change, Entry
 
 HEAD = "h"  # as commit.lua knows it
@@ -98,6 +100,20 @@ def spell_drop(keys: ShardKeys, entry: Entry) -> Call:
     writes = _Writes(keys.run(entry.run_id))
     writes.add("ZREM", entry.place, entry.member)
     return writes.call(stamp(entry.run), "", None)
+
+
+def spell_schedule(
+    keys: ShardKeys, before: Record | None, record: Record, events: Sequence[TickEvent]
+) -> Call:
+    """Return the call that writes what is known of a schedule, if it is still as it was found."""
+    name = record.name
+    writes = _Writes(keys.schedule(name))
+    writes.add("SADD", keys.schedules, name)
+    writes.add("HSET", keys.schedule(name), HEAD, dump_schedule(record))
+    if events:
+        writes.add("RPUSH", keys.ticks(name), *[event.dump() for event in events])
+        writes.add("LTRIM", keys.ticks(name), -TICKS_KEPT, -1)
+    return writes.call(f"{before.version} " if before else "", "", None)
 
 
 def places(keys: ShardKeys, run: Run) -> list[tuple[str, str]]:

@@ -92,6 +92,19 @@ TABLE = (
         "in the first shard: when the newest sweep ended, and its `lag`",
     ),
     KeyPattern(
+        "schedule:<name>",
+        "hash",
+        "for ever",
+        "a schedule: `h` its record, which begins with a number",
+    ),
+    KeyPattern(
+        "ticks:<name>",
+        "list",
+        "for ever; the newest 200",
+        "what happened to a schedule and its ticks, oldest first",
+    ),
+    KeyPattern("schedules", "set", "for ever", "the names of the schedules there ever were"),
+    KeyPattern(
         "turns", "hash", "for ever", "in the first shard: until when somebody is at a housekeeping"
     ),
 )
@@ -113,6 +126,19 @@ class ShardKeys(NamedTuple):
     def plan(self, fingerprint: str) -> str:
         """A plan."""
         return f"{self.prefix}plan:{fingerprint}"
+
+    def schedule(self, name: str) -> str:
+        """What is known of a schedule."""
+        return f"{self.prefix}schedule:{name}"
+
+    def ticks(self, name: str) -> str:
+        """What happened to a schedule."""
+        return f"{self.prefix}ticks:{name}"
+
+    @property
+    def schedules(self) -> str:
+        """The names of the schedules."""
+        return self.prefix + "schedules"
 
     @property
     def plans(self) -> str:

@@ -36,12 +36,14 @@ from celeriac.store.promise import (
     StoreStats,
     SweepMark,
 )
+from celeriac.store.schedules import MemorySchedules
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from celeriac.machine import Event, Run, RunStatus
     from celeriac.store.promise import Change, Query, UnreadableRun, Waiter
+    from celeriac.store.schedules import Schedules
 
 OUTAGES_KEPT = 100
 
@@ -81,6 +83,7 @@ class MemoryStore:
         self._outages: list[tuple[int, int]] = []
         self._swept: tuple[int, int, int] | None = None
         self.presences = MemoryPresences(clock)
+        self.schedules: Schedules = MemorySchedules(clock)
 
     def shard_of(self, run_id: str) -> int:
         """Return the shard a run belongs to."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from celeriac.errors import StoreError
     from celeriac.machine import Event, Phase, Plan, Run, RunStatus
     from celeriac.store.presence import Presences
+    from celeriac.store.schedules import Schedules
 
 
 class Lease(NamedTuple):
@@ -209,6 +210,11 @@ class Store(Protocol):
     @property
     def presences(self) -> Presences:
         """Which workers there are."""
+        ...
+
+    @property
+    def schedules(self) -> Schedules:
+        """Which schedules there are."""
         ...
 
     def shard_of(self, run_id: str) -> int:

@@ -24,6 +24,7 @@ from celeriac.store.keys import Keys, shard_of
 from celeriac.store.links import RedisPresences
 from celeriac.store.listing import Listing, read_head
 from celeriac.store.promise import Due, DueBatch, RunPage, Snapshot, StoreStats, SweepMark
+from celeriac.store.redis_schedules import RedisSchedules
 from celeriac.store.removal import Removal
 from celeriac.store.scripts import COMMIT, SWEPT, Scripts
 from celeriac.store.waiting import Waiting
@@ -64,6 +65,7 @@ class RedisStore:
         self._inspection = Inspection(self._redis, self._scripts, self._keys)
         self._wake = WakeIndex(self._redis, self._scripts, self._keys)
         self.presences = RedisPresences(self._redis, self._scripts, self._keys.shards[0].workers)
+        self.schedules = RedisSchedules(self._redis, self._scripts, self._keys)
         self._waiting = Waiting(self, self._redis, self._rest_channel)
         self._plans: dict[str, Plan] = {}
         self._plan_texts: dict[str, str] = {}

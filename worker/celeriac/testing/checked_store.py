@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from celeriac.machine import Event, Plan, Run
-    from celeriac.store import Change, Due, DueBatch, Snapshot
+    from celeriac.scheduling import Record, TickEvent
+    from celeriac.store import Change, Due, DueBatch, Schedules, Snapshot, UnreadableSchedule
     from celeriac.testing.clock import Clock
 
 T = TypeVar("T")
@@ -52,6 +53,8 @@ class CheckedStore(MemoryStore):
     def __init__(self, clock: Clock, witness: Witness) -> None:
         super().__init__(clock.ms, shards=_SHARDS)
         self._witness = witness
+        self.looked_at = self.schedules  # without a contact
+        self.schedules = _CheckedSchedules(self.looked_at, self._over)
         self._folded: dict[str, Run] = {}
         self._read_plans: dict[str, Plan] = {}
 
@@ -151,6 +154,31 @@ class CheckedStore(MemoryStore):
         entries = [key for key in self._wake if key == run.id or _is_of(key, run.id)]
         if (run.id in entries) == run.status.at_rest or (run.status.at_rest and entries):
             raise self._broken(f"I13: run {run.id!r} is {run.status}, in the wake index: {entries}")
+
+
+class _CheckedSchedules:
+    """The schedules of the store, behind the same line."""
+
+    def __init__(self, kept: Schedules, over: Callable[..., Any]) -> None:
+        self._kept, self._over = kept, over
+
+    def read(self, names: Sequence[str]) -> tuple[int, Mapping[str, Record | UnreadableSchedule]]:
+        """Return the time, and what is known of each of *names*, if anything is."""
+        found: tuple[int, Mapping[str, Record | UnreadableSchedule]]
+        found = self._over("read", lambda: self._kept.read(names))
+        return found
+
+    def names(self) -> Sequence[str]:
+        """Return the names of all schedules there ever were, sorted."""
+        return self._kept.names()
+
+    def commit(self, before: Record | None, record: Record, events: Sequence[TickEvent]) -> bool:
+        """Keep *record*; return False, with nothing written, if *before* is not what is kept."""
+        return bool(self._over("commit", lambda: self._kept.commit(before, record, events)))
+
+    def history(self, name: str) -> list[TickEvent]:
+        """Return the newest events of a schedule, oldest first."""
+        return self._kept.history(name)
 
 
 def _is_of(key: Any, run_id: str) -> bool:

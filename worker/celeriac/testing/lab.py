@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from celeriac.errors import CommandRefused, InputInvalid
+from celeriac.errors import CommandRefused, InputInvalid, ScheduleNotFound
 from celeriac.machine import Duration, EventKind, duration_ms
 from celeriac.testing.fault_points import Fault, checked_point, checked_who
 from celeriac.testing.lab_sagas import LabFamily, LabRun
@@ -28,7 +28,7 @@ from celeriac.testing.virtual_tasks import VirtualTasks
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from celeriac.app import IfExists
+    from celeriac.app import IfExists, Schedule
     from celeriac.authoring import Answer, Signal
     from celeriac.machine import Phase
     from celeriac.sagas import Saga
@@ -78,6 +78,21 @@ class Lab:
         run_id = id if id is not None else f"run-{len(world.store.runs()) + 1}"
         options = {"tags": tags, "if_exists": if_exists, **named}
         return stage.start(saga, inputs, run_id, options)
+
+    def schedule(self, schedule: Schedule) -> Schedule:
+        """Let a schedule of the app tick in this lab from now on; return its handle here.
+
+        Its runs are started as time passes, in `advance`; `run` does not wait for ticks, of which
+        there is no end.  Others of the app do not tick.  Raises ScheduleNotFound if the code does
+        not have it, and ConfigurationError for one of another app than the first.
+        """
+        scheduled = schedule.defined
+        if scheduled is None:
+            raise ScheduleNotFound(schedule.name)
+        self._tasks.add_saga(schedule.app.celeriac.defined[scheduled.plan.saga])
+        world, _ = self._open()
+        world.keep(schedule.name, scheduled)
+        return schedule.moved_to(world.ticks)
 
     def run(self, meanwhile: Callable[[], object] | None = None) -> Lab:
         """Let happen what happens by itself, retries and recovery included.

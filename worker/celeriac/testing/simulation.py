@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from billiard.exceptions import SoftTimeLimitExceeded
 
-from celeriac.engine import Delivery, Engine, Sweep
+from celeriac.engine import Delivery, Engine, Scheduled, Sweep, Ticks
 from celeriac.errors import RunNotFound, StoreError, StoreUnavailable
 from celeriac.machine import PhaseStatus, Run, RunStatus
 from celeriac.observing import Observers
+from celeriac.scheduling import Record, next_looks
 from celeriac.settings import Settings, Terms
 from celeriac.testing.broker import Broker
 from celeriac.testing.checked_store import CheckedStore
@@ -29,7 +30,7 @@ from celeriac.testing.observations import Observations
 from celeriac.testing.process import ASIDE, Killed, Process, Stuck, Trouble
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from celeriac.machine import Event
     from celeriac.store import Due, DueBatch
@@ -65,6 +66,8 @@ class World:
             pause=self.sleep,
             observers=Observers(),
         )
+        self._scheduled: dict[str, Scheduled] = {}
+        self._deployed = self.began
         self.at_work: list[Process] = []
         self.broken: BaseException | None = None  # a promise of the engine's, where nobody sees it
         self.appointments: list[_Appointment] = []
@@ -80,6 +83,29 @@ class World:
         self.clock.now = self.began - _LONG_BEFORE
         self.store.pulse(0)
         self.pass_to(self.began)
+
+    # --- schedules -----------------------------------------------------------------------------
+
+    def keep(self, name: str, scheduled: Scheduled) -> None:
+        """See to a schedule from now on: every process has it in its code."""
+        self._scheduled[name], self._deployed = scheduled, self.clock.now
+        self.ticks().run()
+
+    def ticks(self) -> Ticks:
+        """What sees to the schedules."""
+        age = (self.clock.now - self._deployed) / 1000
+        return _OpenTicks(self, self._scheduled, age)
+
+    def _tick_at(self) -> int | None:
+        """When a schedule has something to do, as far as it is known before."""
+        _, found = self.store.looked_at.read(tuple(self._scheduled))
+        records = [each for each in found.values() if isinstance(each, Record)]
+        times = [at for each in records for at in next_looks(each)]
+        # A sweep comes every second: it sees when a run is at rest that another waits for.
+        behind = [each for each in records if each.waiting]
+        if any(not set(each.runs) & set(self._restless) for each in behind):
+            times.append(self.clock.now)
+        return min(times, default=None)
 
     # --- contacts ------------------------------------------------------------------------------
 
@@ -259,7 +285,8 @@ class World:
 
     def _sweep_at(self) -> int | None:
         """When a sweep finds something to do; those that find nothing are left out."""
-        due = self.store.earliest()
+        times = (self.store.earliest(), self._tick_at() if self._scheduled else None)
+        due = min((at for at in times if at is not None), default=None)
         if due is None:
             return None
         interval = int(self.settings.sweep_interval * 1000)
@@ -327,7 +354,7 @@ class _OpenSweep(Sweep):
     """The sweep; what it would only log and look at again later, the lab wants to know."""
 
     def __init__(self, world: World) -> None:
-        super().__init__(world.engine, world.broker)
+        super().__init__(world.engine, world.broker, ticks=world.ticks())
         self._world = world
 
     def _look(self, entry: Due, batch: DueBatch) -> None:
@@ -338,3 +365,14 @@ class _OpenSweep(Sweep):
         except Exception as error:
             self._world.broke(error)
             raise
+
+
+class _OpenTicks(Ticks):
+    """What sees to schedules; what it would only log, the lab wants to know."""
+
+    def __init__(self, world: World, scheduled: Mapping[str, Scheduled], age: float) -> None:
+        super().__init__(world.engine, world.broker, scheduled, lambda: age)
+        self._world = world
+
+    def _trouble(self, _name: str, error: Exception) -> None:
+        raise self._world.broke(error)

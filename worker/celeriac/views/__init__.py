@@ -5,7 +5,8 @@ terminal or a browser works.
 
 Its files, from the ground up::
 
-    times | elements | redaction < state | stats | bulk_outcome | undo_plan | graph | watching
+    times | elements | redaction | schedules
+    < state | stats | bulk_outcome | undo_plan | graph | watching
     < wording | drawing < documents
 """
 
@@ -17,6 +18,12 @@ from celeriac.views.drawing import Drawing, draw
 from celeriac.views.elements import failing_steps, shown_steps
 from celeriac.views.graph import Graph, graph_of
 from celeriac.views.redaction import HIDDEN, Redaction
+from celeriac.views.schedules import (
+    ScheduleEvent,
+    ScheduleState,
+    schedule_event,
+    schedule_state,
+)
 from celeriac.views.state import (
     RunState,
     StepView,
@@ -41,6 +48,8 @@ __all__ = [
     "Redaction",
     "RunState",
     "SagaStats",
+    "ScheduleEvent",
+    "ScheduleState",
     "Stats",
     "StepView",
     "SweepStats",
@@ -55,6 +64,8 @@ __all__ = [
     "graph_of",
     "hold_of",
     "run_document",
+    "schedule_event",
+    "schedule_state",
     "shown_steps",
     "signalled",
     "span",

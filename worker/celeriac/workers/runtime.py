@@ -15,7 +15,7 @@ from celery import Celery
 from kombu.utils.json import JSONEncoder, object_hook
 
 from celeriac.authoring import Shape, lend
-from celeriac.engine import Archivist, Engine, as_answer, load_archive
+from celeriac.engine import Archivist, Engine, as_answer, load_archive, steady
 from celeriac.errors import ConfigurationError, DefinitionError
 from celeriac.observing import Observers, log, log_context, logged, send_signals
 from celeriac.observing.metrics.watched import watched
@@ -51,6 +51,7 @@ class Runtime:
                 "Sagas(Celery('shop', broker='redis://localhost:6379/0'))"
             )
         self.app = app
+        self.began = steady()  # seconds; pool children know when their code was imported
         self.dispatcher = CeleryDispatcher(app, lambda: self.engine.terms.run_ahead)
         self.deaths: deque[Lease] = deque()  # attempts whose pool child is gone; the keeper reads
         self.progress: Progress | None = None  # of a worker whose children run ahead

@@ -162,6 +162,14 @@ METRICS = (
         "Entries of the wake index whose time has come: what the next sweep will look at.",
         source="store",
     ),
+    # --- schedules
+    Metric(
+        "celeriac_schedule_ticks_total",
+        "counter",
+        ("schedule", "outcome"),
+        "Ticks of schedules by what became of them: started, triggered (by hand), or why none was "
+        "run: overlap, queue_full, overtaken, paused, late, refused.",
+    ),
     # --- workers
     Metric(
         "celeriac_worker_seen_timestamp_seconds",

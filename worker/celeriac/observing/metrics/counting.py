@@ -9,13 +9,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from celeriac.machine import NOT_SENT, EventKind, Fail, PhaseStatus
-from celeriac.observing.observers import Asked, Committed, Refused, Swept
+from celeriac.observing.observers import Asked, Committed, Refused, Swept, Ticked
+from celeriac.scheduling import TickEventKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from celeriac.machine import Event, Run
     from celeriac.observing.observers import Notice
+    from celeriac.scheduling import TickEvent
 
 
 class Counting:
@@ -35,6 +37,9 @@ class Counting:
             self._refused(notice)
         elif isinstance(notice, Swept):
             self._sink("celeriac_sweep_seconds", (), notice.seconds)
+        elif isinstance(notice, Ticked):
+            for each in notice.events:
+                self._ticked(notice.schedule, each)
 
     def _event(self, notice: Committed, event: Event) -> None:
         run, kind = notice.run, event.kind
@@ -56,6 +61,13 @@ class Counting:
             unsent = str(event.data.get("why", "")).startswith(NOT_SENT)
             labels = (run.saga, event.step, "not_sent" if unsent else "unknown_task")
             self._sink("celeriac_blocked_total", labels, 1)
+
+    def _ticked(self, schedule: str, event: TickEvent) -> None:
+        if event.kind in (TickEventKind.STARTED, TickEventKind.TRIGGERED):
+            self._sink("celeriac_schedule_ticks_total", (schedule, event.kind.value), 1)
+        elif event.kind is TickEventKind.SKIPPED:
+            why = event.why.partition(":")[0]
+            self._sink("celeriac_schedule_ticks_total", (schedule, why), event.count)
 
     def _ended(self, run: Run, event: Event) -> None:
         labels = (run.saga, event.data.get("outcome", "terminated"))
