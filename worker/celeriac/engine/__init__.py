@@ -6,8 +6,8 @@ Refuses to know: Celery; messages are sent by a dispatcher that it is given.
 Its files, from the ground up::
 
     answers | archive | attempts | dispatching | failures | processes | store_time
-    < changes | deaths | onward | retention
-    < attempt_work | expanding < engine
+    < changes | deaths | onward | retention < committing
+    < attempt_work | expanding < sending < engine
     < bodies | ticks | repair < sweep
 """
 
@@ -28,10 +28,10 @@ from celeriac.engine.bodies import (
     report,
     taken,
 )
+from celeriac.engine.committing import Decided
 from celeriac.engine.deaths import RENEWAL, has_ended
 from celeriac.engine.dispatching import Backlog, BrokerAway, Dispatcher, asked_for
 from celeriac.engine.engine import Engine
-from celeriac.engine.expanding import Decided
 from celeriac.engine.onward import Ahead, Ended
 from celeriac.engine.processes import this_process
 from celeriac.engine.repair import FAULTS, Repair, Repaired

@@ -1,16 +1,17 @@
 """One attempt: claimed, kept alive by heartbeats, settled, and what is taken up along with that.
 
 Owns: what is read and written at each stage of an attempt.  Refuses to know: Celery, who runs the
-step, and how a command is committed (`engine`).
+step, and how a command is committed (`committing`).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 from celeriac.engine.answers import Ends, Output
 from celeriac.engine.attempts import Attempt, Delivery
-from celeriac.engine.changes import Arrival, Conflict, LeaseGuard, change_of, signals_taken
+from celeriac.engine.changes import Arrival, Conflict, change_of
+from celeriac.engine.committing import Committer
 from celeriac.engine.onward import Ahead, Ended, Onward, fields_ahead
 from celeriac.errors import (
     CommandRefused,
@@ -22,7 +23,6 @@ from celeriac.errors import (
 from celeriac.machine import (
     CheckAttempt,
     Claim,
-    Command,
     Complete,
     Event,
     EventKind,
@@ -33,46 +33,17 @@ from celeriac.machine import (
     overdue,
     transition,
 )
-from celeriac.observing import Claiming, Committed, Observers, Refused, Settled
-from celeriac.store import Snapshot, Store, payloads
+from celeriac.observing import Claiming, Committed, Refused, Settled
+from celeriac.store import Snapshot, payloads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from celeriac.failure import Failure
-    from celeriac.settings import Terms
-
-T = TypeVar("T")
 
 
-class AttemptWork:
-    """The stages of an attempt, for an engine that can commit what is decided."""
-
-    store: Store
-    observers: Observers
-    terms: Terms
-    clock: Callable[[], float]
-
-    if TYPE_CHECKING:  # what the engine adds
-
-        def command(
-            self, run_id: str, command: Any, *, fields: Mapping[str, str] | None = None
-        ) -> Any:
-            """Decide and commit a command."""
-
-        def _until_committed(self, once: Callable[[], T], patience: float | None = None) -> T: ...
-
-        def _commit(
-            self,
-            plan: Plan,
-            found: Snapshot,
-            command: Command,
-            decided: Transition,
-            fields: Mapping[str, str],
-            *,
-            guard: LeaseGuard | None = None,
-            arrival: Arrival | None = None,
-        ) -> None: ...
+class AttemptWork(Committer):
+    """The stages of an attempt."""
 
     def claim(
         self,
@@ -252,22 +223,6 @@ class AttemptWork:
             return self._until_committed(read_and_settle, max(60.0, 4 * self.terms.lease / 1000))
         finally:
             self.observers.tell(Settled(attempt.run.id, attempt.holder))
-
-    def _with_signals(
-        self, run: Run | None, events: Sequence[Event], fields: Mapping[str, str]
-    ) -> Mapping[str, str]:
-        """Make the payloads of signals that waits take the results of these waits.
-
-        One that came before its wait is read: it is written once, and stays as long as its run.
-        """
-        taken = signals_taken(events)
-        if not taken or run is None:
-            return fields
-        lacking = tuple(name for name in taken if name not in fields)
-        known = {**fields, **(self.store.read(run.id, lacking).fields if lacking else {})}
-        kept = {name: text for name, text in fields.items() if name not in taken}
-        results = {to: known.get(name, payloads.NULL) for name, to in taken.items()}
-        return {**kept, **results}
 
     def _settle_and_claim(
         self,

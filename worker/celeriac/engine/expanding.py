@@ -10,62 +10,23 @@ list instead.  It is one commit, so a crash leaves the list counted or not; then
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from celeriac.errors import CommandRefused, RunNotFound, SagaError
-from celeriac.failure import Failure, class_name
+from celeriac.engine.committing import Committer, Decided
+from celeriac.errors import RunNotFound, SagaError
+from celeriac.failure import Failure
 from celeriac.machine import Expand, transition
-from celeriac.observing import log, title
 from celeriac.store import payloads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from typing import TypeVar
+    from collections.abc import Mapping
 
-    from celeriac.engine.dispatching import Dispatcher
-    from celeriac.machine import Command, Dispatch, Node, Plan, Run, Transition
-    from celeriac.settings import Terms
-    from celeriac.store import Snapshot, Store
-
-    T = TypeVar("T")
+    from celeriac.machine import Dispatch, Node, Run
+    from celeriac.store import Snapshot
 
 
-class Decided(NamedTuple):
-    """A command that was decided and committed."""
-
-    plan: Plan
-    transition: Transition
-    now: int  # ms, the store's clock
-
-
-class MapWork:
-    """Counting the lists of maps, for an engine that can commit what is decided."""
-
-    store: Store
-    terms: Terms
-
-    if TYPE_CHECKING:  # what the engine adds
-
-        def _until_committed(self, once: Callable[[], T], patience: float | None = None) -> T: ...
-
-        def _commit(
-            self,
-            plan: Plan,
-            found: Snapshot,
-            command: Command,
-            decided: Transition,
-            fields: Mapping[str, str],
-        ) -> None: ...
-
-        def send(
-            self,
-            dispatcher: Dispatcher,
-            plan: Plan,
-            run: Run,
-            dispatches: Sequence[Dispatch],
-            now: int,
-        ) -> None:
-            """Send what is due of a run."""
+class MapWork(Committer):
+    """Counting the lists of maps."""
 
     def expand(self, run_id: str, due: Dispatch) -> Decided:
         """Count the list of a map whose turn has come.  Raises CommandRefused and RunNotFound."""
@@ -83,18 +44,6 @@ class MapWork:
             return Decided(plan, decided, found.now)
 
         return self._until_committed(once)
-
-    def go_on_with_map(self, dispatcher: Dispatcher, run_id: str, dispatch: Dispatch) -> None:
-        """Count the list of a map, and send what follows; what fails here, the sweep does again."""
-        try:
-            plan, decided, now = self.expand(run_id, dispatch)
-        except (CommandRefused, RunNotFound):
-            return  # paused, or started anew: whoever goes on with it sees to it
-        except Exception as error:  # noqa: BLE001 -- it is logged
-            named = title(run_id, dispatch.step, "do", dispatch.attempt)
-            log.warning("%s: its list could not be counted: %s", named, class_name(error))
-            return
-        self.send(dispatcher, plan, decided.run, decided.dispatches, now)
 
     def _counted(
         self, node: Node, due: Dispatch, run: Run, fields: Mapping[str, str]
