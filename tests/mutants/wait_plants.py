@@ -77,7 +77,7 @@ WAITS = (
     Plant(
         "an early payload is lost",
         "A wait takes a signal that came before, and its result is nothing.",
-        "engine/attempt_work.py",
+        "engine/committing.py",
         "(self.store.read(run.id, lacking).fields if lacking else {})",
         "{}",
         ("tests/testing/test_waits.py",),

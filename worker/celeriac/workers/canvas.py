@@ -1,8 +1,8 @@
 """Plan and run to Celery messages: forward chains, compensation chains, each with `link_error`.
 
 Owns: how a dispatch becomes a signature (task id, headers, time limits, the text that Flower
-shows), which steps travel in one chain, and the question how much waits in a queue.  Refuses to
-know: what may be done (`transitions`) and what a step does.
+shows), and which steps travel in one chain.  Refuses to know: what may be done (`transitions`),
+what a step does, and which queue a message comes to (`routes`).
 
 Messages are hints and carry no payload: the run's id, the step, the direction and the attempt.
 """
@@ -14,14 +14,11 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from celery.exceptions import QueueNotFound
-from kombu.exceptions import OperationalError
-
-from celeriac.engine import Backlog, BrokerAway, asked_for
-from celeriac.observing import clean, log, title
+from celeriac.engine import BrokerAway, asked_for
+from celeriac.observing import clean, title
 from celeriac.workers.headers import HEADER, parse_header
-from celeriac.workers.queue_length import queue_length
-from celeriac.workers.queue_name import QUEUE, own_queue
+from celeriac.workers.queue_name import own_queue
+from celeriac.workers.routes import PLACE, Routes, cause_of
 from celeriac.workers.windows import window
 
 if TYPE_CHECKING:
@@ -41,16 +38,15 @@ GUARD = "celeriac_run"
 SIGNED = "auth"
 # A chain's messages grow with the square of its length (F12): longer sagas travel in windows.
 _WINDOW = 10
-# Where a task says that its messages go.
-_PLACE = ("queue", "exchange", "routing_key")
 
 
-class CeleryDispatcher:
+class CeleryDispatcher(Routes):
     """Sends what is due as Celery chains."""
 
     def __init__(self, app: Celery, run_ahead: Callable[[], int] = lambda: 0) -> None:
         """*run_ahead* tells how many steps a worker may take up on one message: 0 is none."""
-        self._app, self._run_ahead = app, run_ahead
+        super().__init__(app)
+        self._run_ahead = run_ahead
         self._own_queue = ""  # asked for when it is first needed
         self._here = threading.local()
 
@@ -63,9 +59,9 @@ class CeleryDispatcher:
             try:
                 self._publish(plan, run, dispatch, now)
             except Exception as error:
-                if self._is_away(error):
+                if self.is_away(error):
                     raise BrokerAway(type(error).__name__) from error
-                raise _cause(error) from None
+                raise cause_of(error) from None
 
     def _publish(self, plan: Plan, run: Run, dispatch: Dispatch, now: int) -> None:
         links = self.links(plan, run, dispatch)
@@ -154,82 +150,6 @@ class CeleryDispatcher:
             },
         )
 
-    def backlog(self, task: str, queue: str | None = None) -> Backlog | None:
-        """How much waits where messages of *task* go, or in *queue*; None: nobody can say."""
-        try:
-            found = self.queue_of(task, queue)
-            with self._app.connection_or_acquire() as connection:
-                connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
-                waiting = queue_length(connection.default_channel, found.name)
-                return Backlog(found.routing_key or found.name, waiting)
-        except Exception as error:  # noqa: BLE001 -- a router, too, may raise what it likes
-            log.debug("cannot ask how much waits for %s: %s", task, type(error).__name__)
-            # Each transport has errors of its own for a queue that does not exist (yet); sending
-            # will declare it, so nothing waits there.
-            if type(error).__name__ in ("NotFound", "ChannelError"):
-                return Backlog(QUEUE, 0)
-            return Backlog(QUEUE, 0, away=True) if self._is_away(error) else None
-
-    def queue_of(self, task: str, queue: str | None = None) -> Any:
-        """Return the queue (kombu's) that messages of *task* are sent to; *queue* names another.
-
-        Raises what sending them would: QueueNotFound, or whatever a router does.
-        """
-        route = self.route_of(task, queue)
-        found = route.get("queue")
-        exchange, key = route.get("exchange") or "", str(route.get("routing_key") or "")
-        exchange = str(getattr(exchange, "name", exchange))
-        if found is not None and (not exchange or _is_bound(found, exchange, key)):
-            return found
-        for each in self._app.amqp.queues.values():
-            if _is_bound(each, exchange, key):
-                return each
-        raise QueueNotFound(
-            f"exchange {exchange!r} with the routing key {key!r} leads to no queue of task_queues"
-        )
-
-    def route_of(self, task: str, queue: str | None = None) -> dict[str, Any]:
-        """Return how messages of *task* are sent: `queue` (kombu's), and other options.
-
-        Raises what sending them would: QueueNotFound, or whatever a router does.
-        """
-        known = self._app.tasks.get(task)
-        # What the task says of itself, as far as this process knows it, comes before all routes.
-        own = {name: value for name in _PLACE if (value := getattr(known, name, None))}
-        if queue:
-            own["queue"] = queue
-        found: dict[str, Any] = self._app.amqp.router.route(own, task, (), {}, known)
-        return found
-
-    def _is_away(self, error: Exception) -> bool:
-        """True if the broker is out of reach: the message is not to blame."""
-        error = _cause(error)
-        if isinstance(error, OperationalError | OSError):
-            return True
-        if isinstance(error, LookupError):
-            return False  # a queue that is not declared; kombu's Redis counts it as a connection's
-        try:
-            with self._app.connection_for_write() as asked:  # it asks the transport, not the broker
-                # What a channel refuses (it is out of memory, say) is said of that message.
-                return isinstance(error, asked.connection_errors)
-        except Exception:  # noqa: BLE001 -- there is no such transport, say
-            return False
-
-
-def _is_bound(queue: Any, exchange: str, key: str) -> bool:
-    """Whether messages to an exchange, with this routing key, come into a queue (kombu's)."""
-    own = queue.exchange
-    if (own.name if own else "") != exchange:
-        return False
-    return own.type in ("topic", "fanout") or (key or queue.routing_key) == queue.routing_key
-
-
-def _cause(error: Exception) -> Exception:
-    """Return what kombu has put into an error of its own: that says what is wrong."""
-    cause = error.__cause__
-    within = isinstance(error, OperationalError) and isinstance(cause, Exception)
-    return cause if within else error  # type: ignore[return-value]  # it is one
-
 
 def written(app: Celery) -> dict[str, str]:
     """How our messages are written: as JSON, whatever the application sends otherwise."""
@@ -305,7 +225,7 @@ def _sent_as(node: Node, run: Run, dispatch: Dispatch) -> dict[str, Any]:
     """
     said = {} if dispatch.phase == "undo" else {"queue": node.queue, "priority": node.priority}
     asked = asked_for(run, dispatch)
-    if any(name in asked for name in _PLACE):
+    if any(name in asked for name in PLACE):
         said["queue"] = None
     return {name: value for name, value in {**said, **asked}.items() if value is not None}
 
