@@ -14,7 +14,7 @@ from celery import Celery
 from pydantic import BaseModel
 
 from celeriac import ConfigurationError, DefinitionError, Flow, InputInvalid, Sagas, Signal
-from celeriac.machine import Plan, Wait
+from celeriac.machine import Constant, FromInput, FromStep, Plan, Wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,6 +53,56 @@ def planned(function: Callable[..., Any], **options: Any) -> Plan:
     """Define a saga, and return its plan."""
     named = {"name": f"{function.__name__}_{len(sagas.defined)}", **options}
     return sagas.saga(**named)(function).planned.plan
+
+
+def test_a_wait_asks_in_words() -> None:
+    """Whoever answers is shown a question, and what it is about."""
+
+    def expense(flow: Flow, amount: int, note: str) -> str:
+        asked = flow.step(ask, amount)
+        about = {"amount": amount, "asked": asked, "limit": 500, "both": [amount, note]}
+        approval = flow.wait(approved, title="Pay?", summary="It is over 500.", about=about)
+        return flow.step(pay, approval.by)
+
+    node = planned(expense).by_name["approved"]
+    assert node.wait == Wait(signal="approved", title="Pay?", summary="It is over 500.")
+    assert node.args["amount"] == FromInput(input="amount")
+    assert node.args["asked"] == FromStep(step="ask")
+    assert node.args["limit"] == Constant(value=500)
+    assert set(node.args) == {"amount", "asked", "limit", "both"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "part"),
+    [
+        ({"title": 3}, "title is a text"),
+        ({"summary": None}, "summary is a text"),
+        ({"about": ["amount"]}, "about takes values by the labels"),
+        ({"about": {"": 3}}, "about takes values by the labels"),
+        ({"about": {"odd": Unwritable()}}, "cannot be written as JSON"),
+    ],
+)
+def test_a_question_that_cannot_be_asked(asked: dict[str, Any], part: str) -> None:
+    """Is told where the saga is defined."""
+
+    def expense(flow: Flow, amount: int) -> str:
+        approval = flow.wait(approved, **asked)
+        return flow.step(pay, approval.by)
+
+    with pytest.raises(DefinitionError, match=part) as told:
+        planned(expense)
+    assert told.value.step == "approved"
+
+
+def test_a_title_cannot_quote_a_value() -> None:
+    """It is written in the saga: what is known only in a run is shown beside it."""
+
+    def expense(flow: Flow, note: str) -> str:
+        approval = flow.wait(approved, title=note)
+        return flow.step(pay, approval.by)
+
+    with pytest.raises(DefinitionError, match="about="):
+        planned(expense)
 
 
 def test_a_wait_is_a_node_that_no_worker_runs() -> None:

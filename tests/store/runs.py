@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from celeriac.machine import Node, Plan
 from celeriac.machine.events import Event, EventKind
-from celeriac.machine.runs import Run, RunStatus
+from celeriac.machine.runs import PhaseState, PhaseStatus, Run, RunStatus, Steps, StepState
 from celeriac.store import Change, Due, Lease
 
 if TYPE_CHECKING:
@@ -65,6 +65,11 @@ def moving(
 def ending(before: Run, status: RunStatus = RunStatus.COMPLETED, **values: Any) -> Change:
     """The commit that brings *before* to rest."""
     return moving(before, None, to=status, **values)
+
+
+def awaiting() -> Steps:
+    """Steps of which one waits for a signal."""
+    return Steps({"ask": StepState(PhaseState(PhaseStatus.OPEN, signal="approved"))})
 
 
 def write(store: Store, change: Change) -> Run:

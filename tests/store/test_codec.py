@@ -52,6 +52,7 @@ DIRECTIONS = st.builds(
     credited=NUMBERS,
     too_many=st.booleans(),
     via=TEXTS,
+    signal=st.sampled_from(("", "approved")),
 )
 STEPS = st.builds(
     StepState,

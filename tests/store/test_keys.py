@@ -14,7 +14,7 @@ from celeriac.store.keys import TABLE, KeyPattern, shard_of
 from celeriac.store.redis import RedisStore
 from celeriac.testing.servers import free_port
 from tests.redis_server import RedisServer
-from tests.store.runs import a_run, due, ending, lease, moving, removed, starting, write
+from tests.store.runs import a_run, awaiting, due, ending, lease, moving, removed, starting, write
 from tests.store.test_schedules import record as a_schedule
 
 if TYPE_CHECKING:
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 def live(store: RedisStore) -> None:
     """Write everything that a store ever writes."""
     for n in range(40):
-        run = a_run(f"order-{n}", tags=(("tenant", "acme"), ("a=b", "c")))
+        tags = (("tenant", "acme"), ("a=b", "c"))
+        run = a_run(f"order-{n}", tags=tags, steps=awaiting())
         run = write(store, starting(run, fields={"input": "{}"}))
         run = write(store, moving(run, leases={lease(run): 5}, claimed=("bank", 5)))
         if n % 2:

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from celeriac.machine.runs import AT_REST, Run, RunStatus
+from celeriac.machine.runs import AT_REST, Run, RunStatus, Steps
 from celeriac.store import Query, listing
 from celeriac.store.memory import MemoryStore
 from celeriac.store.redis import RedisStore
-from tests.store.runs import PLAN, a_run, ending, ids, moving, now, starting, write
+from tests.store.runs import PLAN, a_run, awaiting, ending, ids, moving, now, starting, write
 
 if TYPE_CHECKING:
     from celeriac.store import Store
@@ -89,6 +89,7 @@ def test_filters_hold_together(store: Store) -> None:
             started_at=T0 + n,
             saga="order" if n % 2 else "refund",
             tags=(("tenant", "acme" if n % 3 else "zen"), ("tier", "gold" if n % 4 else "tin")),
+            steps=Steps() if n % 3 else awaiting(),
         )
         run = write(store, starting(run))
         if n % 5 == 0:
@@ -104,6 +105,10 @@ def test_filters_hold_together(store: Store) -> None:
         Query(tags=(("tenant", "acme"),), statuses=frozenset({RunStatus.COMPLETED})),
         Query(tags=(("tenant", "acme"),), saga="order", limit=1),
         Query(tags=(("tenant", "ac"),)),
+        Query(awaiting=True),
+        Query(awaiting=True, saga="order", statuses=frozenset({RunStatus.RUNNING})),
+        Query(awaiting=True, statuses=frozenset({RunStatus.WAITING}), limit=1),
+        Query(awaiting=True, tags=(("tier", "tin"),)),
         Query(since=T0 + 5),
         Query(until=T0 + 5),
         Query(since=T0 + 5, until=T0 + 9, limit=2),

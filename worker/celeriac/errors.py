@@ -155,8 +155,8 @@ class CommandRefused(SagaError):
     `no_reason` (the command needs one), `unknown_step`, `not_started` (there is no such run).
 
     Asked by whoever sends a signal: `unknown_signal` (the saga never waits for it), `no_wait` (no
-    wait can take it any more), `too_many_signals` (so many have not been taken), `at_rest`,
-    `turned`.
+    wait can take it any more), `not_waiting` (the wait that it answers is not open),
+    `too_many_signals` (so many have not been taken), `at_rest`, `turned`, `paused`.
 
     Asked by a worker: `stale` (the attempt, the plan or the task is another one by now),
     `not_due` (it is not its turn yet, or no longer), `paused`, `cancelled` (stop: the run was

@@ -255,6 +255,7 @@ class Sagas:
         status: str | Iterable[str] | None = None,
         saga: str | Saga[Any, Any] | None = None,
         tags: Mapping[str, str] | None = None,
+        awaiting: bool = False,
         since: datetime | timedelta | None = None,
         until: datetime | timedelta | None = None,
         owed: bool = False,
@@ -266,6 +267,7 @@ class Sagas:
     ) -> Page:
         """Return a page of runs, newest first.
 
+        `awaiting` are runs that wait for a signal, such as an approval, whatever else they do.
         `since` and `until` limit when runs were started (a time, or how long ago).  `owed` are runs
         that owe something, `asking` those that ask whether a step took effect (both: either);
         `failed_step` ended the run or is owed, `code` is its error code.  `limit` is 1 to 200;
@@ -276,6 +278,7 @@ class Sagas:
             status=status,
             saga=saga.name if isinstance(saga, Saga) else saga,
             tags=tags,
+            awaiting=awaiting,
             since=since,
             until=until,
             failed=FailureFilter(owed, asking, failed_step, code),

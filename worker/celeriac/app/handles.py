@@ -279,6 +279,7 @@ class RunHandle(Generic[R]):
         payload: T,
         *,
         id: str | None = None,
+        step: str | None = None,
         by: str = "",
     ) -> Answer: ...
 
@@ -289,6 +290,7 @@ class RunHandle(Generic[R]):
         payload: Any = None,
         *,
         id: str | None = None,
+        step: str | None = None,
         by: str = "",
     ) -> Answer: ...
 
@@ -298,13 +300,15 @@ class RunHandle(Generic[R]):
         payload: Any = None,
         *,
         id: str | None = None,  # noqa: A002
+        step: str | None = None,
         by: str = "",
     ) -> Answer:
         """Send a signal to the run; return `taken` if a wait took it, `kept` if one has to come.
 
         The same *id* counts once, whatever the run has done since; left out, each call is a signal
-        of its own.  Raises InputInvalid or PayloadTooLarge with nothing written, RunNotFound, and
-        CommandRefused if the run has no wait that can still take it.
+        of its own.  With a *step* it is the answer to that wait, which must be open.  Raises
+        InputInvalid or PayloadTooLarge with nothing written, RunNotFound, and CommandRefused if the
+        run has no wait that can still take it.
         """
         known = signal if isinstance(signal, Signal) else self._signals.get(signal)
         name = signal.name if isinstance(signal, Signal) else signal
@@ -320,7 +324,7 @@ class RunHandle(Generic[R]):
                 f"signal {name!r}: this process does not know the type of its payload, so it "
                 "cannot check it: import the module that defines the signal and its saga"
             )
-        decided = self._decide(commands.Signal(name, key, by), fields)
+        decided = self._decide(commands.Signal(name, key, by, step or ""), fields)
         received = () if decided is None else decided.transition.run.signals
         return "taken" if any(s.taken_by for s in received if s.key == key) else "kept"
 

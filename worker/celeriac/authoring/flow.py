@@ -19,9 +19,10 @@ from typing import (
 )
 
 from celeriac.authoring.options import StepOptions
+from celeriac.authoring.waits import Question
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
     from datetime import datetime
 
@@ -68,15 +69,36 @@ class _Adding:
         *,
         timeout: Duration | None = None,
         on_timeout: Literal["abort"] = "abort",
+        title: str = "",
+        summary: str = "",
+        about: Mapping[str, object] | None = None,
     ) -> A: ...
 
     @overload
     def wait(
-        self, signal: Signal[A], /, *, timeout: Duration, on_timeout: Literal["continue"]
+        self,
+        signal: Signal[A],
+        /,
+        *,
+        timeout: Duration,
+        on_timeout: Literal["continue"],
+        title: str = "",
+        summary: str = "",
+        about: Mapping[str, object] | None = None,
     ) -> A | None: ...
 
     @overload
-    def wait(self, signal: Signal[A], /, *, timeout: Duration, on_timeout: A) -> A: ...
+    def wait(
+        self,
+        signal: Signal[A],
+        /,
+        *,
+        timeout: Duration,
+        on_timeout: A,
+        title: str = "",
+        summary: str = "",
+        about: Mapping[str, object] | None = None,
+    ) -> A: ...
 
     def wait(
         self,
@@ -85,6 +107,9 @@ class _Adding:
         *,
         timeout: Duration | None = None,
         on_timeout: Any = "abort",
+        title: str = "",
+        summary: str = "",
+        about: Mapping[str, object] | None = None,
     ) -> Any:
         """Wait for a signal; return a placeholder for its payload.
 
@@ -92,9 +117,12 @@ class _Adding:
         *timeout* (seconds, or text such as "1d") is over first, *on_timeout* says what follows:
         "abort" fails the run, which is undone; with "continue" the result is None; anything else
         is the result in place of the payload.  Meanwhile the run is `waiting`, and costs nothing.
-        Raises DefinitionError.
+        Where people answer, *title* and *summary* are the question in words, and *about* is what
+        they are shown beside it, by its label: whoever may answer sees that.  Raises
+        DefinitionError.
         """
-        return self._builder.wait(signal, timeout, on_timeout, self._options)
+        question = Question(title, summary, about)
+        return self._builder.wait(signal, timeout, on_timeout, question, self._options)
 
     def sleep(self, duration: Duration, /) -> None:
         """Wait for so long (seconds, or text such as "1h"); no worker is kept busy.

@@ -7,22 +7,53 @@ Owns: the checks of both, and the nodes that come of them.  Refuses to know: how
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from celeriac.authoring.choosing import Chooser
 from celeriac.authoring.options import StepOptions, optional_ms
-from celeriac.authoring.placeholders import Placeholder
+from celeriac.authoring.placeholders import Placeholder, express
 from celeriac.authoring.signal import Signal
 from celeriac.errors import DefinitionError, InputInvalid
 from celeriac.machine import FromStep, Node, Wait
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from celeriac.authoring.planned import Planned
     from celeriac.authoring.signatures import Shape
-    from celeriac.machine import Duration
+    from celeriac.machine import Duration, Expression
+
+
+class Question(NamedTuple):
+    """What a wait asks people, as the author of a saga has said it."""
+
+    title: Any
+    summary: Any
+    about: Any  # what they are shown beside it: values by their labels
+
+    def words(self) -> dict[str, str]:
+        """The texts; raise DefinitionError if they are none."""
+        found = {"title": self.title, "summary": self.summary}
+        for name, text in found.items():
+            if not isinstance(text, str):
+                raise DefinitionError(
+                    f"{name} is a text that is written in the saga, not {text!r}: show what is "
+                    "known only in a run with about={'label': value}"
+                )
+        return found
+
+    def entries(self) -> Mapping[str, Any]:
+        """What is shown, by its label; raise DefinitionError if it is no mapping."""
+        if self.about is None:
+            return {}
+        if isinstance(self.about, Mapping) and all(
+            isinstance(label, str) and label.strip() for label in self.about
+        ):
+            return self.about
+        raise DefinitionError(
+            f"about takes values by the labels that people read, not {self.about!r}: "
+            "about={'amount': expense.amount}"
+        )
 
 
 class Waiter(Chooser):
@@ -37,6 +68,7 @@ class Waiter(Chooser):
         signal: Any,
         timeout: Duration | None,
         on_timeout: Any,
+        question: Question,
         given: StepOptions,
     ) -> Placeholder:
         """Add a wait for a signal; return the placeholder of its payload."""
@@ -55,9 +87,18 @@ class Waiter(Chooser):
         name = self._name_of(signal.name, given)
         try:
             wait, annotation = _wait_for(signal, timeout, on_timeout)
+            wait = wait.model_copy(update=question.words())
         except DefinitionError as error:
             raise self.at(name, None, error) from error.__cause__
-        return self._add_wait(name, wait, given, annotation)
+        return self._add_wait(name, wait, given, annotation, self._about(name, question))
+
+    def _about(self, name: str, question: Question) -> dict[str, Expression]:
+        """What people are shown beside a question, by its label."""
+        try:
+            entries = question.entries().items()
+            return {label: express(value, Any, self, as_json=True) for label, value in entries}
+        except DefinitionError as error:
+            raise self.at(name, "about", error) from error.__cause__
 
     def sleep(self, duration: Duration, given: StepOptions) -> None:
         """Add a wait of some length."""
@@ -100,10 +141,18 @@ class Waiter(Chooser):
             )
         return name
 
-    def _add_wait(self, name: str, wait: Wait, given: StepOptions, annotation: Any) -> Placeholder:
-        after = self.placed(name, {}, given.after)
+    def _add_wait(
+        self,
+        name: str,
+        wait: Wait,
+        given: StepOptions,
+        annotation: Any,
+        about: Mapping[str, Expression] | None = None,
+    ) -> Placeholder:
+        shown = dict(about or {})
+        after, guards = self.placed(name, shown, given.after), self.blocks.guards
         self.nodes.append(
-            Node(name=name, task="", after=after, wait=wait, guards=self.blocks.guards)
+            Node(name=name, task="", after=after, args=shown, wait=wait, guards=guards)
         )
         self.steps[name] = wait
         return Placeholder(FromStep(step=name), annotation, self, as_json=False)

@@ -172,11 +172,15 @@ class Unblock:
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """Accept a signal, whose payload comes with the command; `key` stands for its id."""
+    """Accept a signal, whose payload comes with the command; `key` stands for its id.
+
+    With a `step` it is for that wait alone, which must be open: an answer to what somebody saw.
+    """
 
     name: str
     key: str
     by: str = ""
+    step: str = ""
 
 
 @dataclass(frozen=True, slots=True)

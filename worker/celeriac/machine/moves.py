@@ -175,9 +175,8 @@ def _completed(plan: Plan, run: Run, event: Event) -> Run:
     elif run.status is RunStatus.FAILED and late:  # what an operator was asked for
         run = _on(plan, run, event)
     known = (*direction.late, event.attempt) if late else direction.late
-    run = _move(
-        run, event, "late" if late else "", at=event.at, sent=False, limit=0, late=known, via=""
-    )
+    over: dict[str, Any] = {"at": event.at, "sent": False, "limit": 0, "via": "", "signal": ""}
+    run = _move(run, event, "late" if late else "", late=known, **over)
     if event.data.get("ends") and run.status is RunStatus.RUNNING:
         run = changed(run, ended_by=event.step)
     return _taken(_chosen(run, event), event)

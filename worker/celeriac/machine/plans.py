@@ -55,6 +55,8 @@ class Wait(Frozen):
         default="abort", description="what follows if the time is over before the signal came"
     )
     default: Any = Field(default=None, description="its result then, any JSON value")
+    title: str = Field(default="", description="what people are asked, in a few words")
+    summary: str = Field(default="", description="the question, in a sentence or two")
 
     def ends_at(self, opened: int) -> int:
         """When its time is over, in ms, if its turn came at *opened*; 0: never."""

@@ -131,6 +131,14 @@ class Run:
         return PhaseStatus.OPEN in states and states.isdisjoint(AT_WORK)
 
     @property
+    def awaits(self) -> bool:
+        """True while it waits for a signal, whatever else it does, and could take one."""
+        directions = (step.do for step in self.steps.open.values())
+        return self.status is RunStatus.RUNNING and any(
+            direction.signal and direction.state is PhaseStatus.OPEN for direction in directions
+        )
+
+    @property
     def shown(self) -> RunStatus:
         """The status people are shown: `paused` if it is held, `waiting` if it only waits."""
         if self.paused and not self.status.at_rest:

@@ -82,7 +82,10 @@ def _take_turns(plan: Plan, run: Run, candidates: Iterable[Node], event: Event) 
             sent = state is PhaseStatus.SCHEDULED
             limit = node.wait.ends_at(event.at) if chosen and node.wait else 0
             over = whose == TOO_MANY
-            direction = PhaseState(state, at=event.at, sent=sent, limit=limit, too_many=over)
+            signal = (node.wait.signal or "") if chosen and node.wait else ""
+            direction = PhaseState(
+                state, at=event.at, sent=sent, limit=limit, too_many=over, signal=signal
+            )
             run = changed(run, steps=run.steps.put({node.name: changed(step, do=direction)}))
             waiting += () if chosen else _following(plan, run, node.name)
     return run

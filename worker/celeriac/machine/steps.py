@@ -136,6 +136,7 @@ class PhaseState:
     credited: int = 0  # waiting: ms of outage already added to the limit
     too_many: bool = False  # one more than the run may start; until it is claimed all the same
     via: str = ""  # how its task wants the messages of its next attempts to be sent (JSON)
+    signal: str = ""  # waiting: the name of the signal that would end it; empty: a time alone
 
     def held_by(self, attempt: int, holder: str) -> bool:
         """True if this attempt is the newest, and *holder* made the claim that counts."""

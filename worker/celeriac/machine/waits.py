@@ -37,6 +37,9 @@ def signal(draft: Draft, command: Signal) -> None:
         raise draft.refuse(
             "unknown_signal", f"it does not wait for {command.name!r}; its saga waits for {known}"
         )
+    if command.step:
+        _answer(draft, command)
+        return
     if run.status.at_rest:
         raise draft.refuse("at_rest", f"it takes no signal {command.name!r} any more")
     if turned(run):
@@ -49,6 +52,20 @@ def signal(draft: Draft, command: Signal) -> None:
             "too_many_signals", f"{MOST_UNTAKEN} signals wait to be taken, which is the most"
         )
     draft.add(EventKind.SIGNALLED, signal=command.name, key=command.key, by=command.by)
+
+
+def _answer(draft: Draft, command: Signal) -> None:
+    """Accept a signal for one wait, which takes it: it must not be kept for another visit."""
+    run, node = draft.run, draft.plan.find(command.step)
+    if node is None or node.wait is None or node.wait.signal != command.name:
+        raise draft.refuse("no_wait", f"{command.step!r} does not wait for {command.name!r}")
+    is_open = run.step(command.step).do.state is PhaseStatus.OPEN
+    if not is_open or run.status is not RunStatus.RUNNING:
+        raise draft.refuse("not_waiting", f"{command.step!r} is not waiting for {command.name!r}")
+    if run.paused:
+        raise draft.refuse("paused", f"{command.step!r} takes no answer until the run is resumed")
+    draft.add(EventKind.SIGNALLED, signal=command.name, key=command.key, by=command.by)
+    draft.add(EventKind.COMPLETED, command.step, signal=command.name, key=command.key)
 
 
 def may_take(run: Run, node: Node) -> bool:

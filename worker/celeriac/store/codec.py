@@ -52,7 +52,7 @@ STEP_FIELDS = ("order", "do", "may_have_effect", "undo", "generation", "blocked"
 DIRECTION_FIELDS = (
     *("state", "attempt", "holder", "at", "sent", "sends", "limit"),
     *("attempts_before_budget", "recompensate", "late"),
-    *("given_back", "begun", "credited", "too_many", "via"),
+    *("given_back", "begun", "credited", "too_many", "via", "signal"),
 )
 
 _ALWAYS = 7  # values of a run that are written even if they are the default

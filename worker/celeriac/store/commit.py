@@ -119,9 +119,11 @@ def spell_schedule(
 def places(keys: ShardKeys, run: Run) -> list[tuple[str, str]]:
     """Where a run is listed: (index, member); first by saga and status, then by tags."""
     entry = member(run.started_at, run.id)
+    awaiting = [(keys.awaiting, entry)] if run.awaits else []
     return [
         (keys.runs(pair(run)), entry),
         *[(keys.tag(name, value), entry) for name, value in run.tags],
+        *awaiting,
     ]
 
 
@@ -147,7 +149,7 @@ def _list(writes: _Writes, keys: ShardKeys, change: Change) -> None:
 
 def _listed_as(run: Run) -> tuple[Any, ...]:
     """What the places of a run are made of."""
-    return run.shown, run.tags, run.saga, run.started_at
+    return run.shown, run.tags, run.saga, run.started_at, run.awaits
 
 
 def _wake(writes: _Writes, keys: ShardKeys, change: Change) -> None:

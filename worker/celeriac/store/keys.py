@@ -69,6 +69,12 @@ TABLE = (
     KeyPattern(
         "tag:<name>=<value>", "zset", "entries: as their runs", "as runs:..., of the runs so tagged"
     ),
+    KeyPattern(
+        "awaiting",
+        "zset",
+        "entries: while they wait",
+        "as runs:..., of the runs that wait for a signal and could take one",
+    ),
     KeyPattern("expire", "zset", "entries: as their runs", "by ms: when a run may be removed"),
     KeyPattern(
         "seen", "zset", "for ever", "queue by ms: when the newest message was sent that arrived"
@@ -153,6 +159,11 @@ class ShardKeys(NamedTuple):
         """The index of a tag."""
         name = name.replace("%", "%25").replace("=", "%3D")  # the first `=` ends the name
         return f"{self.prefix}tag:{name}={value}"
+
+    @property
+    def awaiting(self) -> str:
+        """The index of the runs that wait for a signal."""
+        return self.prefix + "awaiting"
 
     @property
     def wake(self) -> str:

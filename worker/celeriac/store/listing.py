@@ -109,7 +109,10 @@ class Listing:
     def _groups(self, query: Query) -> list[Groups]:
         """The indexes of each shard that *query* needs."""
         found = [[[shard.tag(*tag)] for tag in query.tags] for shard in self._keys.shards]
-        if query.saga or query.statuses or not query.tags:
+        if query.awaiting:
+            for groups, shard in zip(found, self._keys.shards, strict=True):
+                groups.append([shard.awaiting])
+        if query.saga or query.statuses or not (query.tags or query.awaiting):
             for groups, listed in zip(found, self._listed(query), strict=True):
                 groups.append(listed)
         return found

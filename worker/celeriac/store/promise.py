@@ -106,6 +106,7 @@ class Query:
     statuses: frozenset[RunStatus] = frozenset()  # empty: any
     saga: str | None = None
     tags: tuple[tuple[str, str], ...] = ()
+    awaiting: bool = False  # only those that wait for a signal
     since: int | None = None
     until: int | None = None
     limit: int = 50
@@ -117,6 +118,7 @@ class Query:
             (not self.statuses or run.shown in self.statuses)
             and (self.saga is None or run.saga == self.saga)
             and set(self.tags) <= set(run.tags)
+            and (run.awaits or not self.awaiting)
             and (self.since is None or run.started_at >= self.since)
             and (self.until is None or run.started_at < self.until)
         )

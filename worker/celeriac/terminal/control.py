@@ -87,12 +87,20 @@ class Control(Invocation):
         self._see_off(run, changed=bool(ours), **waiting)
 
     def signal(
-        self, run_id: str, name: str, payload: Any, *, given: str | None, by: str, **waiting: Any
+        self,
+        run_id: str,
+        name: str,
+        payload: Any,
+        *,
+        given: str | None,
+        step: str | None,
+        by: str,
+        **waiting: Any,
     ) -> None:
         """Send the signal *name* to a run, and say what became of it."""
         run = self._sagas().run(run_id)
         version = run.look()[1].version
-        answer = run.signal(name, payload, id=given, by=by)
+        answer = run.signal(name, payload, id=given, step=step, by=by)
         changed = run.look()[1].version > version
         self._print.deed(run_id, signalled(name, answer))
         self._see_off(run, changed=changed, **waiting)

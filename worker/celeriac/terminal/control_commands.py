@@ -179,6 +179,7 @@ def skip(
     help="What is sent along.  [default: null]",
 )
 @click.option("--id", "given", help="The same id counts once.  [default: a new UUID]")
+@click.option("--step", help="The wait that this answers, which must be open.")
 @STEERING
 def signal(terminal: Control, run_id: str, name: str, text: str, **options: Any) -> None:
     """Send a SIGNAL to a run, such as an approval that it waits for."""

@@ -17,7 +17,10 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-_FILTERS = ("status", "saga", "tags", "since", "until", "owed", "asking", "failed_step", "code")
+_FILTERS = (
+    *("status", "saga", "tags", "awaiting", "since", "until"),
+    *("owed", "asking", "failed_step", "code"),
+)
 _FASTEST = 50.0  # runs a second, unless somebody says otherwise: workers have other work as well
 
 
@@ -173,6 +176,9 @@ FILTERS = together(
         "--since", metavar="TIME", help="Started after this: 30m, 2h, 7d ago, or an ISO time."
     ),
     click.option("--until", metavar="TIME", help="Started before this."),
+    click.option(
+        "--awaiting", is_flag=True, help="Runs that wait for a signal, such as an approval."
+    ),
     click.option("--owed", is_flag=True, help="Runs that owe something."),
     click.option(
         "--asking",
@@ -231,8 +237,8 @@ def _check(run_id: str | None, filters: dict[str, Any], rest: dict[str, Any]) ->
         raise click.UsageError("give the ID of a run or a filter, not both")
     if run_id is None and not filtered:
         raise click.UsageError(
-            "give the ID of a run, or a filter: --status, --saga, --tag, --since, --until, --owed, "
-            "--asking, --failed-step or --code"
+            "give the ID of a run, or a filter: --status, --saga, --tag, --awaiting, --since, "
+            "--until, --owed, --asking, --failed-step or --code"
         )
     if run_id is not None and rest["dry_run"]:
         raise click.UsageError("--dry-run is for a filter: `show ID` says what can be done")

@@ -221,7 +221,7 @@ def skip(
 def signal(site: Here, caller: Approver, run_id: str, body: SignalRequest) -> SignalAnswer:
     """Send a signal to a run, such as an approval that it waits for."""
     run = site.sagas.run(run_id)
-    told = run.signal(body.name, body.payload, id=body.id, by=caller.name)
+    told = run.signal(body.name, body.payload, id=body.id, step=body.step, by=caller.name)
     return SignalAnswer(answer=str(told))
 
 

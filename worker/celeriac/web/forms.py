@@ -125,6 +125,9 @@ class SignalRequest(_Sent):
     id: str | None = Field(
         default=None, description="the same id counts once; left out, each call is a signal"
     )
+    step: StepName | None = Field(
+        default=None, description="the wait that this answers, which must be open"
+    )
 
 
 class RunQuery(_Sent):
@@ -133,6 +136,7 @@ class RunQuery(_Sent):
     status: list[RunStatus] = Field(default_factory=list, description="one or several")
     saga: str | None = None
     tag: list[str] = Field(default_factory=list, description="`name:value`; all of them hold")
+    awaiting: bool = Field(default=False, description="only runs that wait for a signal")
     since: Time | None = Field(default=None, description="started at this time or later")
     until: Time | None = Field(default=None, description="started before this time")
     limit: int = Field(default=50, ge=1, le=200)

@@ -59,6 +59,7 @@ def filters(query: RunQuery) -> dict[str, Any]:
         "status": [status.value for status in query.status],
         "saga": query.saga,
         "tags": tags,
+        "awaiting": query.awaiting,
         "since": max(query.since, _EPOCH) if query.since else None,
         "until": max(query.until, _EPOCH) if query.until else None,
     }
