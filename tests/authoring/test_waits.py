@@ -85,7 +85,7 @@ def test_a_wait_asks_in_words() -> None:
 def test_a_question_that_cannot_be_asked(asked: dict[str, Any], part: str) -> None:
     """Is told where the saga is defined."""
 
-    def expense(flow: Flow, amount: int) -> str:
+    def expense(flow: Flow) -> str:
         approval = flow.wait(approved, **asked)
         return flow.step(pay, approval.by)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,7 +21,9 @@ def test_a_run_that_waits_is_told_what_it_waits_for(cli: Cli) -> None:
     assert "waiting" in shown
     assert "for signal approved until" in shown
     assert "saga signal --payload '...' p-1 approved" in shown
-    assert "approved waiting for signal approved until" in cli("list").out
+    assert re.search(
+        r"approved waiting for signal approved until \S+ \S+Z, in \d+", cli("list").out
+    )
     assert cli("list", "--status", "waiting", "-o", "ids").lines == ["p-1"]
     ended = cli("signal", "p-1", "approved", "--payload", '{"sku": "tea"}', "--by", "ada")
     assert ended.lines == ["p-1: signal approved accepted: a wait took it", "p-1: running"]

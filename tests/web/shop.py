@@ -5,10 +5,12 @@ Owns: the sagas, and runs brought to where a test wants them.  Refuses to know: 
 
 from __future__ import annotations
 
-from celery import Celery
-from pydantic import BaseModel, PositiveInt
+from typing import Literal
 
-from celeriac import Flow, Sagas
+from celery import Celery
+from pydantic import BaseModel, Field, PositiveInt
+
+from celeriac import Flow, Sagas, Signal
 from celeriac.machine.commands import Expire
 from tests.in_memory import claim, do, fail
 
@@ -87,6 +89,37 @@ def mail(to: str) -> int | None:
 def mailing(flow: Flow, to: str = "ada") -> int | None:
     """A step that honours no key."""
     return flow.step(mail, to)
+
+
+class Verdict(BaseModel):
+    """What somebody says to an expense."""
+
+    approve: bool = Field(description="It is paid at once.")
+    by: str
+    limit: int | None = Field(default=None, description="In euros.")
+    urgency: Literal["low", "high"] = "low"
+
+
+verdict = Signal("verdict", Verdict)
+
+
+@sagas.saga
+def expense(flow: Flow, who: str, amount: int, card: str = SECRET) -> str:
+    """Somebody has to say yes."""
+    said = flow.wait(
+        verdict,
+        timeout="1d",
+        title="pay this expense",
+        summary="It is over what may be paid without asking.",
+        about={"who": who, "amount": amount, "Card": card},
+    )
+    return flow.step(move, said.by, amount)
+
+
+def asking(run_id: str) -> str:
+    """A run that waits for a verdict."""
+    expense.start("ada", 700, id=run_id)
+    return run_id
 
 
 def running(run_id: str) -> str:

@@ -16,7 +16,16 @@ from starlette.routing import Mount
 from starlette.testclient import TestClient
 
 from celeriac import ConfigurationError
-from celeriac.web import Account, Caller, Role, TrustedProxy, create_app, pages, read_accounts
+from celeriac.web import (
+    Account,
+    Caller,
+    Role,
+    TrustedProxy,
+    approvals,
+    create_app,
+    pages,
+    read_accounts,
+)
 from celeriac.web.login import Login
 from celeriac.web.server import serve
 from tests.web import shop
@@ -44,6 +53,10 @@ TABLE = {
     ("GET", "/api/sagas"): LOOKING,
     ("GET", "/api/sagas/{name}"): LOOKING,
     ("GET", "/api/stats"): LOOKING,
+    ("GET", "/api/approvals"): ANSWERING,
+    ("GET", "/approvals"): ANSWERING,
+    ("GET", "/approvals/{run_id}/{step}"): ANSWERING,
+    ("POST", "/approvals/{run_id}/{step}"): ANSWERING,
     ("POST", "/api/runs"): ACTING,
     ("POST", "/api/runs/{run_id}/cancel"): ACTING,
     ("POST", "/api/runs/{run_id}/retry"): ACTING,
@@ -73,7 +86,7 @@ def routes(app: Any) -> set[tuple[str, str]]:
     schema = app.openapi()["paths"]
     hidden = {
         (method, route.path)
-        for route in pages.router.routes
+        for route in (*pages.router.routes, *approvals.router.routes)
         if isinstance(route, APIRoute)
         for method in route.methods or ()
     }
@@ -97,7 +110,7 @@ def test_each_role_at_each_route(as_role: AsRole, method: str, path: str, role: 
     # There is no such run, so whoever is let through gets 404 (or 422 for what is missing).
     client.cookies.set("celeriac_csrf", "x" * 32)
     form = {"csrf": "x" * 32} if not path.startswith(("/api", "/health")) else None
-    found = client.request(method, path.format(run_id="none", name="none"), data=form)
+    found = client.request(method, path.format(run_id="none", name="none", step="none"), data=form)
     if role in TABLE[method, path]:
         assert found.status_code in (200, 404, 422)
     else:
@@ -133,7 +146,7 @@ def test_what_is_to_be_hidden_is_found_in_no_answer(
     looks = [path for method, path in TABLE if method == "GET" and not path.endswith("events")]
     paths = [path for path in looks if path != "/runs"]  # refuses what it does not know
     texts = [
-        client.get(path.format(run_id=run_id, name="place_order"), params=asked).text
+        client.get(path.format(run_id=run_id, name="place_order", step="charge"), params=asked).text
         for path in paths
         for run_id in ("o-1", "o-2")
         for asked in ({}, {"payloads": True})

@@ -37,6 +37,7 @@ class Page(HTMLParser):
         self.forms: list[dict[str, Any]] = []
         self.text = ""
         self._form: dict[str, Any] | None = None
+        self._textarea = ""
         self.feed(html)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -48,15 +49,20 @@ class Page(HTMLParser):
             self.forms.append(self._form)
         if tag in ("input", "textarea") and self._form is not None and "name" in known:
             self._form["fields"][known["name"]] = known.get("value", "")
+            self._textarea = known["name"] if tag == "textarea" else ""
 
     def handle_endtag(self, tag: str) -> None:
-        """A form ends."""
+        """A form ends, or what is typed in one."""
         if tag == "form":
             self._form = None
+        if tag == "textarea":
+            self._textarea = ""
 
     def handle_data(self, data: str) -> None:
         """Note the text."""
         self.text += data
+        if self._textarea and self._form is not None:
+            self._form["fields"][self._textarea] += data
 
     def form(self, verb: str) -> dict[str, Any]:
         """The form of a verb."""

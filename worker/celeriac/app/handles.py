@@ -32,6 +32,8 @@ from celeriac.views import (
     failure_fields,
     graph_of,
     hold_of,
+    question_fields,
+    questions_of,
     shown_steps,
     state_of,
     undo_fields,
@@ -46,7 +48,7 @@ if TYPE_CHECKING:
     from celeriac.failure import Failure
     from celeriac.machine import Command, Event, Node, Plan
     from celeriac.store import Snapshot
-    from celeriac.views import Graph, UndoPlan
+    from celeriac.views import Graph, Question, UndoPlan
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -177,6 +179,15 @@ class RunHandle(Generic[R]):
         document = records[self.id].document()
         del document["removed"]
         return {**document, "plan": plan.model_dump(mode="json")}
+
+    def questions(self) -> tuple[Question, ...]:
+        """Return what the run asks people now: its open waits for signals, the oldest first.
+
+        `signal(question.signal, payload, step=question.step)` answers one.  Raises RunNotFound.
+        """
+        run, plan = self._planned()
+        run, fields = self._read(question_fields(plan, run))
+        return questions_of(plan, run, fields)
 
     def graph(self) -> Graph:
         """Return the run as a picture to draw (`celeriac.drawing.draw`).  Raises RunNotFound."""

@@ -10,7 +10,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from celeriac.observing import log
-from celeriac.views import RunState, failing_steps, failure_fields, hold_of, state_of
+from celeriac.views import (
+    RunState,
+    failing_steps,
+    failure_fields,
+    hold_of,
+    question_fields,
+    questions_of,
+    state_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,6 +26,7 @@ if TYPE_CHECKING:
     from celeriac.app.handles import RunHandle
     from celeriac.engine import Engine
     from celeriac.machine import Run
+    from celeriac.views import Question
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +45,13 @@ class Page:
         """
         return states_of(self._engine, self._found, failures=failures) if self._engine else ()
 
+    def questions(self) -> tuple[Question, ...]:
+        """Return what these runs ask, all of them in a few round trips: see `RunHandle.questions`.
+
+        Of one that moved on meanwhile it is what it asks now.
+        """
+        return questions_in(self._engine, self._found) if self._engine else ()
+
     def __iter__(self) -> Any:
         return iter(self.runs)
 
@@ -44,6 +60,23 @@ class Page:
 
     def __getitem__(self, index: int) -> RunHandle[Any]:
         return self.runs[index]
+
+
+def questions_in(engine: Engine, runs: Sequence[Run]) -> tuple[Question, ...]:
+    """Return what *runs* ask, which were just read, run by run."""
+    plans = engine.retry_while_unavailable(lambda: engine.store.plans(runs))
+    wanted = {
+        run.id: question_fields(plans[run.plan], run)
+        for run in runs
+        if run.awaits and run.plan in plans
+    }
+    found = engine.retry_while_unavailable(lambda: engine.store.read_all(wanted))
+    return tuple(
+        question
+        for run in runs
+        if (now := found.get(run.id)) and now.run and now.run.plan == run.plan
+        for question in questions_of(plans[run.plan], now.run, now.fields)
+    )
 
 
 def states_of(

@@ -5,7 +5,7 @@ terminal or a browser works.
 
 Its files, from the ground up::
 
-    times | elements | redaction | schedules
+    times | elements | redaction | questions | schedules
     < state | stats | bulk_outcome | undo_plan | graph | watching
     < wording | drawing < documents
 """
@@ -17,6 +17,7 @@ from celeriac.views.documents import event_document, run_document, stats_documen
 from celeriac.views.drawing import Drawing, draw
 from celeriac.views.elements import failing_steps, shown_steps
 from celeriac.views.graph import Graph, graph_of
+from celeriac.views.questions import Question, question_fields, questions_of
 from celeriac.views.redaction import HIDDEN, Redaction
 from celeriac.views.schedules import (
     ScheduleEvent,
@@ -44,6 +45,7 @@ __all__ = [
     "BulkOutcome",
     "Drawing",
     "Graph",
+    "Question",
     "QueueStats",
     "Redaction",
     "RunState",
@@ -63,6 +65,8 @@ __all__ = [
     "failure_fields",
     "graph_of",
     "hold_of",
+    "question_fields",
+    "questions_of",
     "run_document",
     "schedule_event",
     "schedule_state",

@@ -175,7 +175,7 @@ def awaited(step: StepView) -> str:
     if step.waits_for is None:
         return ""
     signal = "" if step.waits_for == "time" else f"for signal {step.waits_for}"
-    until = f"until {when(step.waits_until)}" if step.waits_until else ""
+    until = f"until {due(step.waits_until)}" if step.waits_until else ""
     return " ".join(filter(None, (signal, until)))
 
 

@@ -6,7 +6,8 @@ how runs are found and worded: it gives and shows what `Sagas` and `views` have.
 Its files, from the ground up::
 
     access | problems | forms | run_watch < login < site < guards | csrf | reading_routes
-    | acting_routes | health_routes < stream_routes | rendering < pages < application < server
+    | acting_routes | health_routes | answers < stream_routes | rendering < approvals | pages
+    < application < server
 """
 
 from __future__ import annotations

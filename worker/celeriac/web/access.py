@@ -47,6 +47,10 @@ class Caller:
         """True if this role is allowed to do that."""
         return permission in ALLOWED[self.role]
 
+    def sees(self, page: str) -> bool:
+        """True if a page of the navigation is for this role."""
+        return self.may(Permission.ANSWER if page == "approvals" else Permission.LOOK)
+
     def sees_payloads(self, *, opened: bool) -> bool:
         """True if inputs and outputs are shown; *opened* is the setting saga_web_payloads."""
         return self.may(Permission.ACT) or (opened and self.may(Permission.LOOK))

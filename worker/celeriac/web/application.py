@@ -18,7 +18,14 @@ from starlette.routing import compile_path
 from starlette.staticfiles import StaticFiles
 
 from celeriac.errors import SagaError
-from celeriac.web import acting_routes, health_routes, pages, reading_routes, stream_routes
+from celeriac.web import (
+    acting_routes,
+    approvals,
+    health_routes,
+    pages,
+    reading_routes,
+    stream_routes,
+)
 from celeriac.web.guards import Guard
 from celeriac.web.login import Account, Login, TrustedProxy
 from celeriac.web.problems import (
@@ -72,7 +79,7 @@ def create_app(
         origins=frozenset(origins),
         command=f"celery -A {sagas.app.main} saga",
     )
-    for module in (acting_routes, reading_routes, stream_routes, health_routes, pages):
+    for module in (acting_routes, reading_routes, stream_routes, health_routes, approvals, pages):
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     for kind, told in _TOLD.items():

@@ -194,6 +194,28 @@ class SignalAnswer(BaseModel):
     answer: str = Field(description="`taken` by a wait, or `kept` for one that has to come")
 
 
+class QuestionDocument(_Told):
+    """What a run asks people: an open wait for a signal."""
+
+    run_id: str
+    saga: str
+    step: str = Field(description="the wait; name it in the answer")
+    signal: str = Field(description="POST it to /api/runs/{run_id}/signal")
+    title: str
+    summary: str
+    about: dict[str, Any] = Field(description="what the saga shows beside it, by its label")
+    payload: dict[str, Any] = Field(description="the JSON schema of an answer")
+    since: Moment
+    until: Moment | None
+
+
+class QuestionList(BaseModel):
+    """A page of questions, those of the newest runs first."""
+
+    approvals: list[QuestionDocument]
+    cursor: str | None = Field(description="for the next page; null: this is the last")
+
+
 class RunList(BaseModel):
     """A page of runs, newest first."""
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from celeriac.web.problems import Problem
 
 STATIC = Path(__file__).parent / "static"
+_SHORT = 60  # characters of a value in a list
 
 #: Each status has a shape beside its colour: a page must be readable without either.
 _SHAPES: dict[str, str] = {
@@ -112,6 +113,8 @@ def _templates() -> Environment:
         "tone": lambda status: _TONES.get(status, "none"),
         "sentence": lambda text: str(text)[:1].upper() + str(text)[1:],
         "spoken": lambda text: str(text).replace("_", " "),
+        "due": times.due,
+        "short": _short,
         "pretty": lambda value: json.dumps(value, indent=2, ensure_ascii=False),
         "drawn": _drawn,
         "need": wording.need,
@@ -127,6 +130,11 @@ def _templates() -> Environment:
 
 def _ago(time: datetime | None) -> str:
     return f"{times.age(time)} ago" if time else ""
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _SHORT else f"{text[: _SHORT - 1]}…"
 
 
 def _took(state: Any) -> str:
