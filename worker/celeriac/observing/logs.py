@@ -121,7 +121,7 @@ def _trace() -> tuple[str, str]:
 class JsonFormatter(logging.Formatter):
     """A record as one line of JSON: time, level, logger, message, and what is known beside it.
 
-    Whatever was given as `extra` is kept, as text if it is no JSON.  Control characters are
+    Whatever was given as `extra` is kept, as text if it is not JSON.  Control characters are
     escaped, as JSON wants it.
     """
 

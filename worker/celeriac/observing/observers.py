@@ -164,7 +164,7 @@ class Observers:
     def __init__(self, *observers: Observer) -> None:
         self._observers: tuple[Observer, ...] = observers
         self._wants: tuple[Callable[[str, Phase], Sequence[str]], ...] = ()
-        self._stumbles: set[tuple[int, str]] = set()
+        self._logged: set[tuple[int, str]] = set()
         self._hearing: dict[type, tuple[Observer, ...]] = {}  # who hears notices of a kind
 
     def add(
@@ -193,11 +193,11 @@ class Observers:
             try:
                 observer(notice)
             except Exception as error:  # noqa: BLE001 -- it is logged
-                self._stumbled(observer, notice, error)
+                self._log_failure(observer, notice, error)
 
     def during(self, notice: Starting | Working) -> AbstractContextManager[None]:
         """Tell everybody, and let them stay for as long as it lasts."""
-        return _During(self._who_hear(type(notice)), notice, self._stumbled)
+        return _During(self._who_hear(type(notice)), notice, self._log_failure)
 
     def _who_hear(self, kind: type) -> tuple[Observer, ...]:
         found = self._hearing.get(kind)
@@ -206,10 +206,10 @@ class Observers:
             found = self._hearing[kind] = tuple(each for each, kinds in heard if kind in kinds)
         return found
 
-    def _stumbled(self, observer: Observer, notice: Notice, error: Exception) -> None:
+    def _log_failure(self, observer: Observer, notice: Notice, error: Exception) -> None:
         kind = (id(observer), class_name(error))
-        if kind not in self._stumbles:
-            self._stumbles.add(kind)
+        if kind not in self._logged:
+            self._logged.add(kind)
             log.error(
                 "the observer %r raised at %s; logged once for each kind of error",
                 observer,
@@ -221,15 +221,15 @@ class Observers:
 class _During(AbstractContextManager[None]):
     """What observers have entered.  A class, since this is done for every attempt."""
 
-    __slots__ = ("_notice", "_observers", "_stumbled", "_there")
+    __slots__ = ("_log_failure", "_notice", "_observers", "_there")
 
     def __init__(
         self,
         observers: Sequence[Observer],
         notice: Starting | Working,
-        stumbled: Callable[[Observer, Notice, Exception], None],
+        log_failure: Callable[[Observer, Notice, Exception], None],
     ) -> None:
-        self._observers, self._notice, self._stumbled = observers, notice, stumbled
+        self._observers, self._notice, self._log_failure = observers, notice, log_failure
         self._there: list[tuple[Observer, AbstractContextManager[object]]] = []
 
     def __enter__(self) -> None:
@@ -240,7 +240,7 @@ class _During(AbstractContextManager[None]):
                     context.__enter__()
                     self._there.append((observer, context))
             except Exception as error:  # noqa: BLE001 -- it is logged
-                self._stumbled(observer, self._notice, error)
+                self._log_failure(observer, self._notice, error)
 
     def __exit__(self, *_: object) -> None:
         for observer, context in reversed(self._there):
@@ -248,7 +248,7 @@ class _During(AbstractContextManager[None]):
                 # What was raised inside is none of theirs: they hear how it ended.
                 context.__exit__(None, None, None)
             except Exception as error:  # noqa: BLE001 -- it is logged
-                self._stumbled(observer, self._notice, error)
+                self._log_failure(observer, self._notice, error)
 
 
 # --- log lines ---------------------------------------------------------------------------------

@@ -263,7 +263,7 @@ def lease_member(lease: Lease) -> str:
 
 
 def split_wake(text: str) -> tuple[str, Lease | None] | None:
-    """Return (run id, lease or None) of a wake member; None if it is no such thing."""
+    """Return (run id, lease or None) of a wake member; None if it is neither."""
     match text.split(CUT):
         case [run_id] if run_id:
             return run_id, None
