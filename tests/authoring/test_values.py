@@ -44,7 +44,7 @@ from typing_extensions import TypedDict
 
 from celeriac.authoring import Codec, Shape, read_carried, write_carried
 from celeriac.authoring.comparison import difference
-from celeriac.authoring.proven import always, proof_of
+from celeriac.authoring.lossless_types import always, proof_of
 from celeriac.errors import DefinitionError, InputInvalid, OutputInvalid
 
 BERLIN = ZoneInfo("Europe/Berlin")

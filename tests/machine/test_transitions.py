@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from celeriac.errors import CommandRefused, RunConflict, RunExists, SagaError
-from celeriac.machine import moves, schedule, tables, undoing
+from celeriac.machine import moves, next_steps, tables, undoing
 from celeriac.machine.commands import (
     Block,
     Cancel,
@@ -338,7 +338,7 @@ def watched(patch: pytest.MonkeyPatch) -> set[Any]:
         made.add(("turn", phase, direction.state, whose))
         return turn(phase, direction, whose)
 
-    for module in (schedule, undoing):
+    for module in (next_steps, undoing):
         patch.setattr(module, "state_in_turn", see_turn)
     patch.setattr(moves, "_next", see_direction)
     patch.setattr(moves, "_check_run", see_run)

@@ -317,7 +317,7 @@ PLANTS = (
     Plant(
         "outages are not credited",
         "Deadlines pass while nobody could work.",
-        "machine/waiting.py",
+        "machine/timeouts.py",
         "    if credit > run.credited:\n",
         "    if credit < 0:\n",
         ("tests/engine/test_outages.py",),

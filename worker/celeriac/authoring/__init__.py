@@ -5,9 +5,10 @@ anything runs.  Refuses to know: runs, servers, Celery.
 
 Its files, from the ground up::
 
-    annotations | carried | names | task_options | unreadable | comparison < options < proven
-    < codecs < signal < signatures < forms < placeholders
-    < calling < compensations < steps < adopted < planned < usable < conditions < blocks < building
+    annotations | celery_values | names | task_options | unreadable_types | comparison
+    < options < lossless_types < codecs < signal < signatures < compatibility < placeholders
+    < calling < compensations < steps < adopted < planned < step_checks < conditions
+    < blocks < building
     < scopes < choosing < waits < mapping < flow < planning
 """
 
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 from celeriac.authoring.adopted import define_adopted_compensation
 from celeriac.authoring.annotations import accepts_none
-from celeriac.authoring.carried import lend, read_carried, write_carried
+from celeriac.authoring.celery_values import lend, read_carried, write_carried
 from celeriac.authoring.codecs import ANYTHING, Codec, write
 from celeriac.authoring.compensations import Compensation
 from celeriac.authoring.flow import Flow

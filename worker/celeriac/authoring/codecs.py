@@ -4,7 +4,7 @@ Owns: writing, and refusing what would not come back as it is.  Refuses to know:
 belongs; whoever asks says what to call it, and which error to raise.
 
 A value is written by alias, and read by alias and by name.  Where the type does not prove that
-JSON carries it whole (`proven`), it is read back at once and compared.
+JSON carries it whole (`lossless_types`), it is read back at once and compared.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 from pydantic_core import PydanticSerializationError
 
-from celeriac.authoring.carried import HALF, is_marked, read_carried
+from celeriac.authoring.celery_values import HALF, is_marked, read_carried
 from celeriac.authoring.comparison import below, difference
-from celeriac.authoring.proven import always, proof_of
-from celeriac.authoring.unreadable import hopeless
+from celeriac.authoring.lossless_types import always, proof_of
+from celeriac.authoring.unreadable_types import hopeless
 from celeriac.errors import DefinitionError, InputInvalid
 from celeriac.failure import safe_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from celeriac.authoring.proven import Proof
+    from celeriac.authoring.lossless_types import Proof
     from celeriac.errors import SagaError
 
 _OF_ITEMS = (Sequence, Iterable)

@@ -23,8 +23,8 @@ from celeriac.authoring.placeholders import (
     steps_used,
 )
 from celeriac.authoring.signatures import Shape
+from celeriac.authoring.step_checks import not_a_step
 from celeriac.authoring.steps import Step, is_celery_task
-from celeriac.authoring.usable import not_a_step
 from celeriac.authoring.waits import Waiter
 from celeriac.errors import DefinitionError
 from celeriac.machine import (

@@ -6,9 +6,9 @@ servers, messages, payloads, and who asks.
 Its files, from the ground up::
 
     numbering < expressions < guards | policy < plans < steps < step_states < runs | events
-        < conditions | tables | timing < commands < undoing < schedule | shown_status | step_chains
-        < moves < draft < late_reports < attempts | waits | operators | expansion < waiting
-        < transitions
+        < conditions | tables | timing < commands < undoing < next_steps | shown_status
+        | step_chains < moves < draft < late_reports < attempts | waits | operators | expansion
+        < timeouts < transitions
 """
 
 from __future__ import annotations

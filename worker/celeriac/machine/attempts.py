@@ -2,7 +2,7 @@
 
 Owns: whose report counts (the attempt's number is the fencing token), and whether there is another
 attempt.  Refuses to know: what is reported of an attempt that was given up (`late_reports`), what
-time alone brings (`waiting`), and what operators ask for (`operators`).
+time alone brings (`timeouts`), and what operators ask for (`operators`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What an event does to a run: the fold over a history.
 
 Owns: `apply`, `fold`, and what each kind of event changes.  Refuses to know: which moves are legal
-(`tables`), what comes next (`schedule`), which command leads to which event (`transitions`), the
+(`tables`), what comes next (`next_steps`), which command leads to which event (`transitions`), the
 clock, the store and Celery.
 
 The file is long because it is a table of all kinds of events, each with its few lines.
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from celeriac.machine.conditions import turned
 from celeriac.machine.events import Event, EventKind
+from celeriac.machine.next_steps import schedule
 from celeriac.machine.numbering import Instances, instance_of
 from celeriac.machine.runs import (
     PhaseState,
@@ -24,7 +25,6 @@ from celeriac.machine.runs import (
     StepState,
     changed,
 )
-from celeriac.machine.schedule import schedule
 from celeriac.machine.tables import DO_MOVES, RUN_MOVES, UNDO_MOVES, IllegalMove
 from celeriac.machine.timing import DOUBLINGS_WHILE_BLOCKED, waiting_directions
 

@@ -140,7 +140,7 @@ class Run:
 
     @property
     def shown(self) -> RunStatus:
-        """The status people are shown: `paused` if it is held, `waiting` if it only waits."""
+        """The status people are shown: `paused` if it is held, `timeouts` if it only waits."""
         if self.paused and not self.status.at_rest:
             return RunStatus.PAUSED
         return RunStatus.WAITING if self.only_waits else self.status

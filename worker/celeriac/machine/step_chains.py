@@ -1,7 +1,7 @@
 """Which steps follow one another without a fork, so that one chain of messages can carry them.
 
 Owns: how far such a chain reaches, forward and back.  Refuses to know: whose turn it is
-(`schedule`), and messages.
+(`next_steps`), and messages.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from celeriac.errors import RunConflict, RunExists
-from celeriac.machine import attempts, expansion, operators, waiting, waits
+from celeriac.machine import attempts, expansion, operators, timeouts, waits
 from celeriac.machine.commands import (
     Block,
     Cancel,
@@ -140,11 +140,11 @@ _DECIDE: dict[type, Callable[[Draft, Any], None]] = {
     Complete: attempts.complete,
     Fail: attempts.fail,
     CheckAttempt: attempts.check,
-    Expire: waiting.expire,
-    Wake: waiting.wake,
-    Redispatch: waiting.redispatch,
-    Block: waiting.block,
-    Unblock: waiting.unblock,
+    Expire: timeouts.expire,
+    Wake: timeouts.wake,
+    Redispatch: timeouts.redispatch,
+    Block: timeouts.block,
+    Unblock: timeouts.unblock,
     Signal: waits.signal,
     Cancel: operators.cancel,
     Terminate: operators.terminate,

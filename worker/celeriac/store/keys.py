@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
-from celeriac.store.promise import Lease
+from celeriac.store.protocol import Lease
 
 if TYPE_CHECKING:
     from celeriac.machine import Run
