@@ -9,7 +9,7 @@ Its files, from the ground up::
     < options < lossless_types < codecs < signal < signatures < compatibility < placeholders
     < calling < compensations < steps < adopted < planned < step_checks < conditions
     < blocks < building
-    < scopes < choosing < waits < mapping < flow < planning
+    < scopes < choosing < waits < children < mapping < flow < planning
 """
 
 from __future__ import annotations

@@ -6,15 +6,16 @@ servers, messages, payloads, and who asks.
 Its files, from the ground up::
 
     numbering < expressions < guards | policy < plans < steps < step_states < runs | events
-        < conditions | tables | timing < commands < undoing < next_steps | shown_status
-        | step_chains < moves < draft < late_reports < attempts | waits | operators | expansion
-        < timeouts < transitions
+        < conditions | relatives | tables < timing < commands < undoing
+        < next_steps | shown_status | step_chains < moves < draft < late_reports | starting
+        < attempts | waits | children | operators | expansion < timeouts < transitions
 """
 
 from __future__ import annotations
 
 from celeriac.machine.commands import (
     KEEPS_DETAILS,
+    Acknowledge,
     Block,
     Cancel,
     CheckAttempt,
@@ -25,7 +26,10 @@ from celeriac.machine.commands import (
     Expire,
     Fail,
     Redispatch,
+    Report,
+    RetryOwed,
     Start,
+    Terminate,
     Unblock,
     Wake,
 )
@@ -50,6 +54,7 @@ from celeriac.machine.moves import apply, fold
 from celeriac.machine.numbering import EVERY, Instances, Ranges, instance_of, map_of, numbered
 from celeriac.machine.plans import (
     MAX_STEPS,
+    Child,
     CompensationOrder,
     Effect,
     Map,
@@ -62,9 +67,11 @@ from celeriac.machine.plans import (
     Wait,
 )
 from celeriac.machine.policy import Duration, Retry, RetryRule, duration_ms, retryable
+from celeriac.machine.relatives import TO_PARENT, awaited_children, id_of_child, others
 from celeriac.machine.runs import (
     AT_REST,
     NOT_SENT,
+    Parent,
     PhaseState,
     PhaseStatus,
     Received,
@@ -77,7 +84,15 @@ from celeriac.machine.runs import (
 from celeriac.machine.shown_status import shown_step
 from celeriac.machine.step_chains import one_by_one, steps_one_by_one
 from celeriac.machine.tables import IllegalMove
-from celeriac.machine.timing import PATROL, SHORT_DELAY, dates, due, overdue, patrol, wake_at
+from celeriac.machine.timing import (
+    PATROL,
+    SHORT_DELAY,
+    dates,
+    due,
+    overdue,
+    patrol,
+    wake_at,
+)
 from celeriac.machine.transitions import Transition, followed, transition
 from celeriac.machine.undoing import in_undo_order, may_stand, to_undo
 from celeriac.machine.waits import MOST_UNTAKEN, NO_SIGNAL
@@ -93,9 +108,12 @@ __all__ = [
     "PATROL",
     "SHORT_DELAY",
     "TOO_MANY_STEPS",
+    "TO_PARENT",
+    "Acknowledge",
     "Block",
     "Cancel",
     "CheckAttempt",
+    "Child",
     "Choice",
     "Claim",
     "Command",
@@ -126,6 +144,7 @@ __all__ = [
     "Node",
     "OnDeadline",
     "OnUnknown",
+    "Parent",
     "Phase",
     "PhaseState",
     "PhaseStatus",
@@ -133,7 +152,9 @@ __all__ = [
     "Ranges",
     "Received",
     "Redispatch",
+    "Report",
     "Retry",
+    "RetryOwed",
     "RetryRule",
     "Run",
     "RunStatus",
@@ -141,12 +162,14 @@ __all__ = [
     "StepState",
     "StepStatus",
     "Steps",
+    "Terminate",
     "Transition",
     "Unblock",
     "Undo",
     "Wait",
     "Wake",
     "apply",
+    "awaited_children",
     "bound",
     "dates",
     "due",
@@ -154,6 +177,7 @@ __all__ = [
     "excludes",
     "fold",
     "followed",
+    "id_of_child",
     "in_undo_order",
     "instance_of",
     "is_chosen",
@@ -161,6 +185,7 @@ __all__ = [
     "may_stand",
     "numbered",
     "one_by_one",
+    "others",
     "overdue",
     "patrol",
     "retryable",

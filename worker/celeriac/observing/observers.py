@@ -322,6 +322,9 @@ _CAUSES = {
     (EventKind.FINISHED, "unknown"): "outcome unknown",
     (EventKind.COMPLETED, "no signal"): "no signal came in time",
     (EventKind.FAILED, "no signal"): "no signal came in time",
+    (EventKind.FAILED, "owes"): "its run owes something",
+    (EventKind.FAILED, "terminated"): "its run was terminated",
+    (EventKind.FAILED, "undone"): "its run was undone after all",
 }
 
 
@@ -335,6 +338,7 @@ def details(event: Event) -> str:
         data.pop("version", None)
         cause = f"{data.pop('count')} times" if "count" in data else ""
     limit = data.pop("timeout", None)
+    cause = _of_other_runs(event, data) or cause
     if data.pop("ends", False):
         cause = "and ended the run"
     if data.pop("answers", False):
@@ -369,6 +373,17 @@ def tick_details(event: TickEvent) -> str:
     text += f" ({clean(event.why)})" if event.why else ""
     text += f": {event.run}" if event.run else ""
     return text + (f", by {clean(event.by)}" if event.by else "")
+
+
+def _of_other_runs(event: Event, data: dict[str, object]) -> str:
+    """What an event says of a child, or of the parent: a cause, or a better word in *data*."""
+    if "parent" in data:
+        run, _, step = event.data["parent"]
+        del data["parent"]
+        data["child of"] = f"{run}, step {step}"
+    if data.pop("child", 0):
+        return f"its run is {event.data['holder']}"
+    return "its parent knows" if event.kind is EventKind.REPORTED else ""
 
 
 def too_slow(limit: int | None) -> str:
