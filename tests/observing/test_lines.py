@@ -12,7 +12,8 @@ import pytest
 
 from celeriac.errors import Abort
 from celeriac.machine.events import Event, EventKind
-from celeriac.observing.observers import log, sentence, title
+from celeriac.observing.observers import log
+from celeriac.observing.sentences import sentence, title
 from celeriac.testing.clock import NOON
 from tests.engine.driver import Shop
 from tests.machine.story import saga

@@ -20,7 +20,8 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
 
-from celeriac.observing.observers import Notice, Working, clean, escaped, log, only
+from celeriac.observing.observers import Notice, Working, escaped, log, only
+from celeriac.observing.sentences import clean
 
 #: What every record has, once it has passed the filter; empty where it does not apply.
 FIELDS = ("run", "saga", "step", "phase", "attempt", "trace_id", "span_id")

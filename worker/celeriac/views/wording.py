@@ -376,14 +376,12 @@ def stats_facts(stats: Stats) -> list[tuple[str, str]]:
     sweep = stats.last_sweep
     late = f", the oldest {span(stats.lag)} late" if stats.overdue else ""
     gone = f", the first {span(stats.retention_lag)} ago" if stats.expired else ""
+    swept = f"{when(sweep.at, stats.at)}, took {sweep.took:.3f} s" if sweep else "none"
     return [
         ("active", str(stats.active)),
         ("owed", f"{stats.owed} failed: list --status failed" if stats.owed else "0"),
         ("due", f"{stats.overdue}{late}"),
-        (
-            "last sweep",
-            f"{when(sweep.at, stats.at)}, took {sweep.took:.3f} s" if sweep else "none",
-        ),
+        ("last sweep", swept),
         ("to be removed", f"{stats.expired}{gone}"),
     ]
 
