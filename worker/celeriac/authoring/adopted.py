@@ -62,7 +62,8 @@ def settled_plan(
     if not (rules or children):
         return plan
     nodes = tuple(_settled(node, rules, children) for node in plan.nodes)
-    return Plan(**{**dict(plan), "nodes": nodes})
+    fields = {name: getattr(plan, name) for name in Plan.model_fields}  # without what is cached
+    return Plan(**{**fields, "nodes": nodes})
 
 
 def _settled(node: Node, rules: Mapping[str, RetryRule], children: Mapping[str, Plan]) -> Node:
