@@ -37,7 +37,7 @@ from typing_extensions import TypedDict
 from celeriac.authoring.annotations import accepts_none, as_json, fields_of, fits, fits_as_json
 from celeriac.authoring.placeholders import Placeholder, annotation_of, express, owner_of, source_of
 from celeriac.errors import DefinitionError
-from celeriac.machine.expressions import Constant, DictOf, FromInput, FromStep, ListOf
+from celeriac.machine.expressions import Constant, DictOf, FromInput, FromStep, ListOf, TextOf
 
 OWNER = object()
 T = TypeVar("T")
@@ -120,7 +120,9 @@ def given(annotation: Any, *, as_json: bool = False) -> Any:
 
 def path(placeholder: Any) -> tuple[str | int, ...]:
     """Where in the value a placeholder looks."""
-    return source_of(placeholder).path
+    source = source_of(placeholder)
+    assert not isinstance(source, TextOf)
+    return source.path
 
 
 @pytest.mark.parametrize(

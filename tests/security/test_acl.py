@@ -122,6 +122,7 @@ def test_two_users_are_enough(world: World, server: RedisServer) -> None:
         trip.start(Trip(script={"pay": ["gate"]}), id="awaited").result(timeout=0.2)
     store = sagas.runtime.engine.store
     store.pulse(1_000, 10)
+    assert store.keep_definition("trip", 1, "saga: trip") == store.definitions()["trip", 1]
     assert sagas.stats().sagas
     sweep_once(sagas.runtime)
     assert refusals(server) == []

@@ -34,6 +34,7 @@ def live(store: RedisStore) -> None:
     store.swept(lag_ms=5, took_ms=7)
     store.try_lock("archive", 1000)
     assert store.schedules.commit(None, a_schedule(), [TickEvent(1, TickEventKind.CREATED)])
+    store.keep_definition("trip", 1, "saga: trip")
     store.presences.announce(Worker("Wanda1", "here", 7, 8, 15_000))
 
 

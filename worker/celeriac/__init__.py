@@ -7,8 +7,8 @@ take next to nothing.
 
 Its rooms, from the ground up::
 
-    ground < machine | scheduling < authoring | store < observing | barrier < views < engine
-    < workers < doctor < app < faces < web < terminal < testing
+    ground < machine | scheduling < authoring | store < observing | barrier | definitions < views
+    < engine < workers < doctor < app < faces < web < terminal < testing
 
 Two rooms are files beside this one::
 
@@ -37,8 +37,11 @@ if TYPE_CHECKING:
         ChangedSince,
         CommandRefused,
         ConfigurationError,
+        DefinitionConflict,
         DefinitionError,
+        DefinitionNotFound,
         Done,
+        FileInvalid,
         InputInvalid,
         LeaseLost,
         NotYet,
@@ -90,11 +93,14 @@ __all__ = [
     "CommandRefused",
     "Compensation",
     "ConfigurationError",
+    "DefinitionConflict",
     "DefinitionError",
+    "DefinitionNotFound",
     "Done",
     "Event",
     "EventKind",
     "Failure",
+    "FileInvalid",
     "Flow",
     "InputInvalid",
     "LeaseLost",
@@ -155,8 +161,11 @@ _HOMES = {
         "ChangedSince",
         "CommandRefused",
         "ConfigurationError",
+        "DefinitionConflict",
         "DefinitionError",
+        "DefinitionNotFound",
         "Done",
+        "FileInvalid",
         "InputInvalid",
         "LeaseLost",
         "NotYet",

@@ -1,12 +1,13 @@
 """Every error Celeriac raises, in one tree.
 
 Owns: the classes, their codes and the wording of what to do next.  Refuses to know: when they
-are raised.
+are raised.  This file is long because it is one tree, to be read at a glance.
 
 ::
 
     SagaError
     ├── DefinitionError          a saga, step or compensation is defined wrongly (at import)
+    │   └── FileInvalid          … in a file; `problems` are all there are, each with its place
     ├── ConfigurationError       a setting is missing or impossible
     ├── InputInvalid             the input of a run does not validate; nothing was written
     ├── PayloadTooLarge          an input or output is over `saga_max_payload`
@@ -16,6 +17,8 @@ are raised.
     ├── RunConflict              the id is taken by a run with another input, or not yet ended
     ├── CommandRefused           the run is not in a state in which this can be done
     │   └── ChangedSince         … and has moved on since the caller looked (`if_version=`)
+    ├── DefinitionNotFound       no definition of this name, or version, is kept
+    ├── DefinitionConflict       this version of a saga is kept already, with another content
     ├── RunNotSuccessful         what `result()` raises when a run ended in another way
     │   ├── RunCompensated       everything that happened was undone
     │   ├── RunFailed            something is still owed; an operator has to act
@@ -36,7 +39,7 @@ are raised.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,6 +71,28 @@ class DefinitionError(SagaError):
         named = (("saga", saga), ("step", step), ("parameter", parameter))
         where = ", ".join(f"{what} {name!r}" for what, name in named if name)
         super().__init__(f"{where}: {problem}" if where else problem)
+
+
+class Problem(NamedTuple):
+    """Something that is wrong in a file; line and column count from 1."""
+
+    file: str
+    line: int
+    column: int
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}: {self.text}"
+
+
+class FileInvalid(DefinitionError):
+    """A definition in a file is wrong; `problems` are all there are, in the order of the file."""
+
+    code = "file_invalid"
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(map(str, self.problems)))
 
 
 class ConfigurationError(SagaError):
@@ -152,8 +177,7 @@ class CommandRefused(SagaError):
     Asked by an operator: `at_rest` (the run has ended), `past_pivot` (it only goes forward),
     `turned` (it compensates, so no step is skipped), `at_work` (an attempt of the step is running),
     `completed` (the step has its result), `nothing_to_retry`, `not_owed` (nothing to waive),
-    `no_reason` (the command needs one), `unknown_step`, `not_started` (there is no such run),
-    `a_child` (its parent has its result: cancel that one).
+    `no_reason` (the command needs one), `unknown_step`, `not_started` (there is no such run).
 
     Asked by whoever sends a signal: `unknown_signal` (the saga never waits for it), `no_wait` (no
     wait can take it any more), `not_waiting` (the wait that it answers is not open),
@@ -194,6 +218,33 @@ class ChangedSince(CommandRefused):
             "changed_since",
             f"run {run_id!r} has changed since you looked (version {expected}, now {version}): "
             "look again, and repeat the command if it still is what you want",
+        )
+
+
+class DefinitionNotFound(SagaError):
+    """No definition of this name is kept, or not in this version: `saga define FILE` keeps one."""
+
+    code = "definition_not_found"
+
+    def __init__(self, name: str, version: int | None, known: Sequence[int]) -> None:
+        self.name, self.version = name, version
+        there = f"there are {', '.join(map(str, known))}" if known else "there is none of that name"
+        what = name if version is None else f"{name}, version {version}"
+        super().__init__(
+            f"no definition of {what} is kept ({there}): celery -A app saga define FILE keeps one"
+        )
+
+
+class DefinitionConflict(SagaError):
+    """A definition never changes: this version of the saga is kept already, as another one."""
+
+    code = "definition_conflict"
+
+    def __init__(self, name: str, version: int) -> None:
+        self.name, self.version = name, version
+        super().__init__(
+            f"version {version} of {name} is kept already, and it is another one: write "
+            f"version: {version + 1} into the file"
         )
 
 

@@ -8,12 +8,14 @@ times, so that an editor knows what comes of them.
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from celeriac.app import (
     Definitions,
     FailureFilter,
     IfExists,
+    KeptDefinition,
     Page,
     RunHandle,
     Schedule,
@@ -21,16 +23,22 @@ from celeriac.app import (
     find_runs,
     handle_of,
     inputs_of,
+    inputs_of_texts,
+    keep,
+    kept_definition,
+    kept_definitions,
     looked_up,
     offload,
     prepare_purge,
     prepare_start,
     queue_stats,
+    read_file,
     start_run,
     states_of,
     sweep_once,
     wire,
 )
+from celeriac.definitions import write_plan
 from celeriac.engine import Purge, Repair, Ticks, steady
 from celeriac.errors import ConfigurationError, DefinitionError
 from celeriac.views import Stats, stats_of
@@ -224,13 +232,56 @@ class Sagas:
             self._schedules.told,
         )
 
+    def load(self, path: str | Path) -> Saga[Any, Any]:
+        """Define the saga that a YAML file describes; as if it stood there in Python.
+
+        Raises FileInvalid with all that is wrong, each with file, line and column, and
+        ConfigurationError where `celeriac[yaml]` is not installed.
+        """
+        return self._own(self._definitions.file(read_file(Path(path)), str(path), loaded=True))
+
+    def from_file(self, path: str | Path) -> Saga[Any, Any]:
+        """Return the saga that a YAML file describes, to be started; the app gets no new saga.
+
+        Raises FileInvalid as `load` does.
+        """
+        return Saga(self, self._definitions.file(read_file(Path(path)), str(path), loaded=False))
+
+    def define(self, path: str | Path) -> Saga[Any, Any]:
+        """Keep the saga that a YAML file describes, by name and version, for all to start.
+
+        A version never changes: the same again is nothing new.  Raises FileInvalid as `load` does,
+        and DefinitionConflict if the version is kept as another one.
+        """
+        content = read_file(Path(path))
+        saga = Saga[Any, Any](self, self._definitions.file(content, str(path), loaded=False))
+        plan = saga.planned.plan
+        keep(self.runtime.engine, plan.saga, plan.version, content.decode("utf-8-sig"))
+        return saga
+
+    def definition(self, name: str, version: int | None = None) -> Saga[Any, Any]:
+        """Return the saga that was kept with `define`: the newest version, or this one.
+
+        Raises DefinitionNotFound, and FileInvalid if it does not fit the app any more.
+        """
+        kept = kept_definition(self.runtime.engine, name, version)
+        return Saga(self, self._definitions.file(kept.text.encode(), kept.name, loaded=False))
+
+    def definitions(self) -> list[KeptDefinition]:
+        """Return all definitions that are kept, by name, the newest version first."""
+        return kept_definitions(self.runtime.engine)
+
     def _define_step(self, function: Any, options: Mapping[str, Any]) -> Step[Any, Any, Any]:
         return self._definitions.step(function, options)
 
     def _define_saga(self, function: Any, options: Mapping[str, Any]) -> Saga[Any, Any]:
-        planned = self._definitions.saga(function, options)
-        saga: Saga[Any, Any] = Saga(self, planned)
+        saga = self._own(self._definitions.saga(function, options))
         saga.__doc__ = function.__doc__
+        return saga
+
+    def _own(self, planned: Planned) -> Saga[Any, Any]:
+        """Make a saga one of the app's."""
+        saga: Saga[Any, Any] = Saga(self, planned)
         self._sagas[saga.name] = saga
         for signal in planned.signals.values():
             signal.belongs_to(self)
@@ -368,6 +419,9 @@ class Sagas:
         """
         return Repair(self.runtime.engine).run(dry_run=dry_run)
 
+    def _written(self, planned: Planned) -> str:
+        return write_plan(planned.plan, self._definitions.task_named, planned.shape)
+
     def _handle(
         self,
         run_id: str,
@@ -390,6 +444,10 @@ class Saga(Generic[I, R]):
 
     def __repr__(self) -> str:
         return f"<saga {self.name}>"
+
+    def as_yaml(self) -> str:
+        """Return the saga as a YAML file, which `sagas.load` reads as the same plan."""
+        return self._sagas._written(self.planned)  # noqa: SLF001 -- one family
 
     def __call__(self, *_: Any, **__: Any) -> Any:
         """Refuse: a saga is started, not called."""
@@ -446,6 +504,23 @@ class Saga(Generic[I, R]):
         With one parameter, *text* is its value; with several, an object by parameter name.
         """
         named = inputs_of(self.planned.shape, text)
+        start, texts = self._prepare((), named, id, tags, if_exists)
+        return self._start(start, texts)
+
+    def start_vars(
+        self,
+        variables: Mapping[str, str],
+        *,
+        id: str | None = None,  # noqa: A002
+        tags: Mapping[str, str] | None = None,
+        if_exists: IfExists = "join",
+    ) -> RunHandle[R]:
+        """Accept a run whose inputs are texts, each read by the type that it is for.
+
+        `08:30` is a time where one is asked for; lists and objects are JSON.  Otherwise the same as
+        `start`.
+        """
+        named = inputs_of_texts(self.planned.shape, variables)
         start, texts = self._prepare((), named, id, tags, if_exists)
         return self._start(start, texts)
 

@@ -6,7 +6,7 @@ know: how anything is decided, stored or sent.
 Its files, from the ground up::
 
     inputs | offload | instruments | joining | hindrances | queue_stats
-    | sweeping | tick_logs
+    | sweeping | tick_logs | named | kept
     < handles | schedules < defining | pages | starting | wiring < bulk | finding
 """
 
@@ -17,8 +17,15 @@ from celeriac.app.defining import Definitions
 from celeriac.app.finding import FailureFilter, find_runs, handle_of, prepare_purge
 from celeriac.app.handles import RunHandle, dump_plain
 from celeriac.app.hindrances import Hindrance, find_hindrances
-from celeriac.app.inputs import inputs_of, looked_up
+from celeriac.app.inputs import inputs_of, inputs_of_texts, looked_up
 from celeriac.app.instruments import Instruments, count_into, serve_store
+from celeriac.app.kept import (
+    KeptDefinition,
+    keep,
+    kept_definition,
+    kept_definitions,
+    read_file,
+)
 from celeriac.app.offload import offload
 from celeriac.app.pages import Page
 from celeriac.app.queue_stats import queue_stats
@@ -33,6 +40,7 @@ __all__ = [
     "Hindrance",
     "IfExists",
     "Instruments",
+    "KeptDefinition",
     "Page",
     "RunHandle",
     "Schedule",
@@ -44,6 +52,10 @@ __all__ = [
     "give",
     "handle_of",
     "inputs_of",
+    "inputs_of_texts",
+    "keep",
+    "kept_definition",
+    "kept_definitions",
     "kinds",
     "looked_up",
     "matching",
@@ -51,6 +63,7 @@ __all__ = [
     "prepare_purge",
     "prepare_start",
     "queue_stats",
+    "read_file",
     "serve_store",
     "start_run",
     "states_of",

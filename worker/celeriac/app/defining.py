@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from celeriac.app.named import Named
 from celeriac.authoring import STEP, Shape, define_adopted_compensation, define_step, plan_saga
+from celeriac.definitions import plan_file
 from celeriac.errors import DefinitionError
 from celeriac.workers import Recruits
 
@@ -26,6 +28,7 @@ class Definitions:
         self._runtime = runtime
         self._recruits = Recruits(runtime.app, runtime)
         self._names: dict[str, str] = {}  # task name -> the function it was made of
+        self._steps: dict[str, Step[Any, Any, Any]] = {}  # by the name of the task
         self._planned: dict[str, Planned] = {}  # by the name of the saga
         self._deciders: dict[Any, Step[Any, Any, Any]] = {}  # by the function of a condition
         self.signals: dict[str, Signal[Any]] = {}  # that the sagas of the app wait for, by name
@@ -36,7 +39,9 @@ class Definitions:
         given = {name: value for name, value in options.items() if name in STEP}
         celery = {name: value for name, value in options.items() if name not in STEP}
         given["name"] = given.get("name") or self._task_name(function)
-        return define_step(function, register=self._register, options=celery, **given)
+        made = define_step(function, register=self._register, options=celery, **given)
+        self._steps[made.name] = made
+        return made
 
     def saga(self, function: Any, options: Mapping[str, Any]) -> Planned:
         """Plan a saga and adopt the Celery tasks in it; raise DefinitionError otherwise."""
@@ -53,12 +58,37 @@ class Definitions:
             define=self._decider,
             **rest,
         )
+        self._take(planned)
+        return planned
+
+    def file(self, content: bytes, file: str, *, loaded: bool) -> Planned:
+        """Plan the saga of a file; raise FileInvalid with all that is wrong otherwise.
+
+        One that is *loaded* becomes one of the app's own; others are only there to be started.
+        """
+        undos, signals = self._adopted_undos, self.signals
+        world = Named(self._recruits, self._steps, undos, signals, adopts=loaded)
+        planned = plan_file(content, file, world)
+        if planned.name in self._planned:
+            raise DefinitionError(
+                "the name is taken by a saga of the app's code: give the one in the file another",
+                saga=planned.name,
+            )
+        if loaded:
+            self._take(planned)
+        return planned
+
+    def task_named(self, name: str) -> Any:
+        """The step or Celery task of a name; None if there is none."""
+        return self._steps.get(name) or self._recruits.named(name)
+
+    def _take(self, planned: Planned) -> None:
+        """Make a saga one of the app's own."""
         self._check_signals(planned)
         for task in planned.adopted:
             self._recruits.take(task, Shape.of(task.run, strict=False))
         self.signals.update(planned.signals)
-        self._planned[name] = planned
-        return planned
+        self._planned[planned.name] = planned
 
     def _check_signals(self, planned: Planned) -> None:
         """Raise DefinitionError for a signal of which another saga knows a namesake."""

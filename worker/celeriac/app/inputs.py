@@ -16,7 +16,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from celeriac.errors import InputInvalid, RunNotFound
+from celeriac.definitions import read_given
+from celeriac.errors import DefinitionError, InputInvalid, RunNotFound
 from celeriac.machine import RunStatus
 
 if TYPE_CHECKING:
@@ -55,6 +56,18 @@ def inputs_of(shape: Shape, text: str) -> dict[str, Any]:
         key: shape.load(key, json.dumps(value)) if key in known else value
         for key, value in found.items()
     }
+
+
+def inputs_of_texts(shape: Shape, given: Mapping[str, str]) -> dict[str, Any]:
+    """Return the inputs in texts by parameter name, each read by its type; raise InputInvalid."""
+    found = {}
+    for name, text in given.items():
+        known = shape.parameters.get(name)
+        try:
+            found[name] = text if known is None else read_given(text, known.annotation)
+        except DefinitionError as error:
+            raise InputInvalid(f"input {name!r} of {shape.name} {error.problem}") from None
+    return found
 
 
 def checked_text(name: str, value: object) -> str:

@@ -63,10 +63,14 @@ class Block:
 class Blocks:
     """The blocks of one flow, and the step that is added next."""
 
-    def __init__(self, outer: Blocks | None = None) -> None:
-        """*outer* is the flow around the fragment whose blocks these are, if it is of one."""
+    def __init__(self, outer: Blocks | None = None, root: Kind = "sequence") -> None:
+        """*outer* is the flow around the fragment whose blocks these are, if it is of one.
+
+        *root* is what all blocks are in: in a graph, a step waits only for what it uses.
+        """
         self._outer = outer
-        self._here = Block("sequence", guards=outer.guards if outer else ())
+        self.root: Kind = outer.root if outer else root
+        self._here = Block(self.root, guards=outer.guards if outer else ())
         self._unused: list[Region] = []
         self._homes: dict[str, Block] = {}
         self._after: dict[str, tuple[str, ...]] = {}
@@ -92,14 +96,14 @@ class Blocks:
 
         *behind* is called when the block has ended.
         """
-        made = Region(self, "sequence", f"flow.{kind}", None, kind, tuple(after))
+        made = Region(self, self.root, f"flow.{kind}", None, kind, tuple(after))
         made.behind = behind
         return self._noted(made)
 
     @property
     def is_branch(self) -> bool:
-        """True if something else may be at work beside the next step."""
-        return any(block.kind != "sequence" for block in self._here.around)
+        """True if the next step is in a block in which steps are side by side."""
+        return any(block.kind != "sequence" for block in self._here.around if block.parent)
 
     @property
     def within(self) -> Scope | None:

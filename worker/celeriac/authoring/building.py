@@ -2,7 +2,8 @@
 
 Owns: all checks between the steps of a saga, their names, and the plan that comes of them.  Refuses
 to know: Celery beyond a task's name and signature, which step waits for which (`blocks`), the words
-of an author (`flow`), and the saga's function (`planning`).
+of an author (`flow`), and the saga's function (`planning`).  This file is long because each check
+needs the steps before it.
 """
 
 from __future__ import annotations
@@ -23,13 +24,14 @@ from celeriac.authoring.placeholders import (
     express,
     is_json,
     owner_of,
+    parts_of,
     source_of,
     steps_used,
 )
 from celeriac.authoring.planned import Planned
 from celeriac.authoring.signatures import Shape
-from celeriac.authoring.step_checks import after_loss, not_a_step, policy_of
 from celeriac.authoring.steps import Step
+from celeriac.authoring.usable import after_loss, not_a_step, policy_of
 from celeriac.errors import DefinitionError
 from celeriac.machine import (
     MAX_STEPS,
@@ -44,12 +46,14 @@ from celeriac.machine import (
     ListOf,
     Node,
     Plan,
+    TextOf,
     Wait,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from celeriac.authoring.blocks import Kind
     from celeriac.authoring.conditions import Guards
 
 
@@ -62,17 +66,20 @@ class Builder:
         undos: Mapping[str, Compensation[..., Any]],
         look: Callable[[Any], Any] = lambda task: task,
         define: Callable[[Any], Any] = lambda function: function,
+        root: Kind = "sequence",
     ) -> None:
         """*look* returns the Celery task that something stands for, or what is known of it.
 
-        *define* makes a step of the plain function of a condition.
+        *define* makes a step of the plain function of a condition; *root* says which step waits for
+        which outside of all blocks.
         """
-        self.blocks = Blocks()
+        self.blocks = Blocks(root=root)
         self.saga, self.look, self.define = saga, look, define
         self._undos = undos
         self.choices: dict[str, Choice] = {}  # of the steps whose answers guard others
         self.nodes: list[Node] = []
         self.steps: dict[str, Any] = {}  # the task of each; None: no worker runs it
+        self.undos_said: list[Compensation[..., Any]] = []  # by the saga, not by a step
         self.prefix = ""
         self._open = True
 
@@ -93,7 +100,7 @@ class Builder:
         self._check_usable(task)
         own = isinstance(task, Step)
         shape = task.shape if own else Shape.of(task.run, strict=False)
-        undo = self._own_undo(task)
+        undo = self._own_undo(task, given)
         name = exactly or self.name_of(task.name, given)
         self._check_shapes(name, shape, undo, as_json=not own)
         values = self._express(name, shape, args, kwargs, as_json=not own)
@@ -118,10 +125,23 @@ class Builder:
         self.steps[name] = task
         return Placeholder(FromStep(step=name), shape.returns, self, as_json=not own)
 
-    def _own_undo(self, task: Any) -> Compensation[..., Any] | None:
+    def stand_in(self, name: str) -> Placeholder:
+        """Take the place of a step that is wrong, so that what is behind it can be looked at.
+
+        For whoever tells all that is wrong with a saga: no plan comes of it any more.
+        """
+        self.blocks.add(name)
+        self.steps[name] = None
+        return Placeholder(FromStep(step=name), Any, self, as_json=True)
+
+    def _own_undo(self, task: Any, given: StepOptions) -> Compensation[..., Any] | None:
         """The compensation of a step; none where one covers it together with others."""
         if self.blocks.within == "undone_by":
             return None
+        if given.undo is not None:
+            self.undos_said.append(given.undo)
+            said: Compensation[..., Any] = given.undo
+            return said
         return task.undo if isinstance(task, Step) else self._undos.get(task.name)
 
     def _check_scope(self, name: str, task: Any, *, pivot: bool) -> None:
@@ -192,8 +212,8 @@ class Builder:
                     f"none of {', '.join(steps_used(value))} may be there: add another value to "
                     "flow.either(…), such as None"
                 )
-        elif isinstance(value, ListOf | DictOf):
-            inside = value.items if isinstance(value, ListOf) else value.entries.values()
+        elif isinstance(value, ListOf | DictOf | TextOf):
+            inside = value.entries.values() if isinstance(value, DictOf) else parts_of(value)
             for each in inside:
                 self.check_there(each, given)
 
@@ -393,4 +413,7 @@ class Builder:
                 if task.name in self._undos:
                     undo = self._undos[task.name]
                     found[undo.name] = undo.task
+        for undo in self.undos_said:
+            if undo.adopted:
+                found[undo.name] = undo.task
         return tuple(found.values())

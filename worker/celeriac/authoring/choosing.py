@@ -24,7 +24,7 @@ from celeriac.errors import DefinitionError
 from celeriac.machine import Choice, Expression, FirstOf, Guard
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from celeriac.authoring.blocks import Region
     from celeriac.authoring.planned import Planned
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 class Chooser(Scoper):
     """A plan in the making, in which some steps depend on the answers of others."""
 
-    def __init__(self, *given: Any) -> None:
-        super().__init__(*given)
+    def __init__(self, *given: Any, **more: Any) -> None:
+        super().__init__(*given, **more)
         self._routed: dict[str, tuple[str, ...] | None] = {}  # routers, and what they may answer
         self._answered_no = set[str]()  # predicates that have their otherwise
 
@@ -119,15 +119,19 @@ class Chooser(Scoper):
             check(annotation_of(made))
         except DefinitionError as error:
             raise self.at(name, None, error) from None
-        node = self.nodes[-1]
+        self._check_only_looks(name)
+        return name
+
+    def _check_only_looks(self, name: str) -> None:
+        """Raise DefinitionError for a step that does more than to answer."""
+        node = next(each for each in self.nodes if each.name == name)
         if node.undo is not None or node.pivot:
             raise DefinitionError(
-                f"is what flow.{word} asks, so it only looks: it has nothing to undo, and is no "
+                "is what a condition asks, so it only looks: it has nothing to undo, and is no "
                 "pivot",
                 saga=self.saga,
                 step=name,
             )
-        return name
 
     def _asked(self, word: str, function: Any) -> Any:
         """The step or task that a condition asks; a plain function becomes a step."""
@@ -139,6 +143,41 @@ class Chooser(Scoper):
             return self.define(function)
         except DefinitionError as error:
             raise self.at(error.step, error.parameter, error) from None
+
+    def answered(
+        self, name: str, returns: Any, labels: Sequence[str] | None, *, but: bool
+    ) -> Guard:
+        """Return the guard of what is done if a step that is there has answered so.
+
+        *labels* are text, or None for the yes of a bool (*but*: for its no).  *but* is for any
+        other answer than these.  Raises DefinitionError.
+        """
+        try:
+            self._check_only_looks(name)
+            if labels is None:
+                _check_bool(returns)
+                self.choices[name] = Choice(labels=(YES, NO))
+                return Guard(step=name, among=(NO if but else YES,))
+            self._routed.setdefault(name, labels_of(returns))
+            choice = self.choices.get(name, Choice(labels=()))
+            new = tuple(each for each in dict.fromkeys(labels) if each not in choice.labels)
+            if new:
+                self._check_case(name, choice.model_copy(update={"default": False}), new)
+        except DefinitionError as error:
+            raise self.at(name, None, error) from None
+        known = {"labels": (*choice.labels, *new), "default": choice.default or but}
+        self.choices[name] = choice.model_copy(update=known)
+        return Guard(step=name, among=tuple(labels), but=but)
+
+    def declare(self, name: str, returns: Any, choice: Choice) -> None:
+        """Note all answers of a step, also those that nothing follows; raise DefinitionError."""
+        try:
+            self._check_only_looks(name)
+            if choice.labels != (YES, NO):
+                self._routed.setdefault(name, labels_of(returns))
+        except DefinitionError as error:
+            raise self.at(name, None, error) from None
+        self.choices[name] = choice
 
     def either(self, values: tuple[Any, ...]) -> Placeholder:
         """Return a placeholder of the first of these values that exists; DefinitionError."""

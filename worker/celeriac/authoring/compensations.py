@@ -168,3 +168,29 @@ def _members(annotation: Any) -> tuple[Any, ...]:
     """The types in a union, but None; any other type alone."""
     members = get_args(annotation) if is_union(annotation) else (annotation,)
     return tuple(each for each in members if each is not type(None))
+
+
+def compensation_by(step: Any, undo: Any) -> Compensation[..., Any]:
+    """Make *undo*, a step, the compensation of another step, where a saga says so.
+
+    It asks for what it needs by name, as a compensation does.  Raises DefinitionError.
+    """
+    if undo.undo is not None or undo.confirmation is not None or undo.pivot:
+        raise DefinitionError(
+            "undoes another step, so it has no compensation and no confirm of its own, and is no "
+            "pivot",
+            step=undo.name,
+        )
+    wants = wanted(step.name, step.shape, undo.shape)
+    check_types(step.name, step.shape, undo.shape)
+    note_readers(step.shape, undo.shape)
+    return Compensation(
+        undo.function,
+        name=undo.name,
+        task=undo.task,
+        shape=undo.shape,
+        retry=undo.retry,
+        timeout=undo.timeout,
+        wants=wants,
+        ahead=undo.ahead,
+    )

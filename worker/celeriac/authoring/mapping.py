@@ -9,13 +9,13 @@ hold `[]` where an instance has its number.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from celeriac.authoring.annotations import element_of
 from celeriac.authoring.blocks import Blocks
-from celeriac.authoring.children import ChildAdder
-from celeriac.authoring.options import StepOptions
 from celeriac.authoring.placeholders import (
     Placeholder,
     annotation_of,
@@ -24,8 +24,9 @@ from celeriac.authoring.placeholders import (
     steps_used,
 )
 from celeriac.authoring.signatures import Shape
-from celeriac.authoring.step_checks import not_a_step
 from celeriac.authoring.steps import Step, is_celery_task
+from celeriac.authoring.usable import not_a_step
+from celeriac.authoring.waits import Waiter
 from celeriac.errors import DefinitionError
 from celeriac.machine import (
     EVERY,
@@ -38,20 +39,25 @@ from celeriac.machine import (
     ListOf,
     Map,
     Node,
+    TextOf,
     map_of,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
+
+    from celeriac.authoring.options import StepOptions
+
+Arguments = tuple[tuple[Any, ...], Mapping[str, Any]]
 
 _MOST_AT_A_TIME = 1_000
 
 
-class Mapper(ChildAdder):
+class Mapper(Waiter):
     """A plan in the making, in which some steps are done for each element of a list."""
 
-    def __init__(self, *given: Any) -> None:
-        super().__init__(*given)
+    def __init__(self, *given: Any, **more: Any) -> None:
+        super().__init__(*given, **more)
         self._map = ""  # the map whose element is being planned
         self._items: Expression | None = None  # its list
 
@@ -69,10 +75,27 @@ class Mapper(ChildAdder):
 
         *flow* is what a fragment is given to add its steps with.
         """
+
+        def give(item: Placeholder) -> Arguments:
+            return (item, *args), kwargs
+
+        return self.each(task, items, give, concurrency, given, flow)
+
+    def each(
+        self,
+        task: Any,
+        items: Any,
+        give: Callable[[Placeholder], Arguments],
+        concurrency: Any,
+        given: StepOptions,
+        flow: Any = None,
+        exactly: str | None = None,
+    ) -> Placeholder:
+        """Add a map; *give* says what the task is given for an element, *exactly* its name."""
         looked = self.look(task)
         fragment = not (isinstance(looked, Step) or is_celery_task(looked))
         self._check_mapped(looked, fragment=fragment)
-        name = self.name_of(task.__name__ if fragment else looked.name, given)
+        name = exactly or self.name_of(task.__name__ if fragment else looked.name, given)
         try:
             element = self._element_of(items)
             self._check_said(concurrency, given, fragment=fragment)
@@ -81,12 +104,13 @@ class Mapper(ChildAdder):
         source = express(items, annotation_of(items), self, as_json=is_json(items))
         item = Placeholder(FromItem(item=name), element, self, as_json=is_json(items))
         with self._each(name, source) as nodes:
+            args, kwargs = give(item)
             if fragment:
-                result = task(flow, item, *args, **kwargs)
+                result = task(flow, *args, **kwargs)
             else:
                 # What belongs to the map as a whole is said of that.
-                own = StepOptions(None, (), given.timeout, given.retry, given.queue, given.priority)
-                result = self.step(looked, (item, *args), kwargs, own, name + EVERY)
+                own = replace(given, name=None, after=(), give_up_after=None)
+                result = self.step(looked, args, kwargs, own, name + EVERY)
             each = self._result_of(name, result)
         self._check_nodes(name, nodes)
         uses = [
@@ -256,6 +280,8 @@ def _with_list(value: Expression, name: str, items: Expression | None) -> Expres
         return value.model_copy(update={"first": tuple(map(change, value.first))})
     if isinstance(value, ListOf):
         return ListOf(items=tuple(map(change, value.items)))
+    if isinstance(value, TextOf):
+        return TextOf(parts=tuple(map(change, value.parts)))
     if isinstance(value, DictOf):
         return DictOf(entries={key: change(each) for key, each in value.entries.items()})
     return value

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
 from celeriac.authoring.task_options import MOST_PRIORITY, is_priority, misfits
 from celeriac.errors import DefinitionError
-from celeriac.machine import Retry, duration_ms
+from celeriac.machine import Retry, RetryRule, duration_ms
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from celeriac.machine import Duration, RetryRule
+    from celeriac.machine import Duration
 
 STEP = ("name", "timeout", "retry", "effect", "on_unknown", "pivot", "ahead", "give_up_after")
 COMPENSATION = ("name", "timeout", "retry", "ahead")
@@ -58,10 +58,11 @@ class StepOptions:
     name: str | None = None
     after: Sequence[Any] = ()
     timeout: Duration | None = None
-    retry: Retry | None = None
+    retry: Retry | RetryRule | None = None
     queue: str | None = None
     priority: int | None = None
     give_up_after: Duration | None = None
+    undo: Any = None  # its compensation, if the saga says one
 
     def checked(self) -> StepOptions:
         """Return the same; raise DefinitionError for what cannot be."""
@@ -149,6 +150,8 @@ def retry_rule(retry: Any, step: str) -> RetryRule:
         return Retry().rule()
     if isinstance(retry, Retry):
         return retry.rule()
+    if isinstance(retry, RetryRule):
+        return retry
     whole = isinstance(retry, int) and not isinstance(retry, bool) and retry > 0
     attempts = retry if whole else (1 if retry is False or retry == 0 else 5)
     raise DefinitionError(

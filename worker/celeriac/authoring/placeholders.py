@@ -31,9 +31,9 @@ from celeriac.authoring.annotations import (
     plain,
     without_none,
 )
-from celeriac.authoring.celery_values import write_carried
+from celeriac.authoring.carried import write_carried
 from celeriac.authoring.codecs import ANYTHING, Codec
-from celeriac.authoring.compatibility import check_part, check_reader
+from celeriac.authoring.forms import check_part, check_reader
 from celeriac.errors import DefinitionError, InputInvalid
 from celeriac.machine import (
     Constant,
@@ -45,9 +45,10 @@ from celeriac.machine import (
     FromMap,
     FromStep,
     ListOf,
+    TextOf,
 )
 
-Source = FromInput | FromStep | FromItem | FromMap | FirstOf
+Source = FromInput | FromStep | FromItem | FromMap | FirstOf | TextOf
 
 
 class Placeholder:
@@ -79,10 +80,13 @@ class Placeholder:
 
     def __repr__(self) -> str:
         source = object.__getattribute__(self, "_source")
-        return f"<{_what(source)}{_path_text(source.path)}>"
+        path = () if isinstance(source, TextOf) else source.path
+        return f"<{_what(source)}{_path_text(path)}>"
 
 
 def _what(source: Source) -> str:
+    if isinstance(source, TextOf):
+        return "text"
     if isinstance(source, FirstOf):
         return f"first of {', '.join(dict.fromkeys(steps_used(source)))}"
     if isinstance(source, FromStep):
@@ -203,6 +207,7 @@ def _inside(placeholder: Placeholder, key: Any, look: Any) -> Placeholder:
     except DefinitionError as error:
         raise DefinitionError(f"{placeholder!r} {error.problem}") from None
     source = source_of(placeholder)
+    assert not isinstance(source, TextOf)  # a text has no parts: it was refused
     deeper = source.model_copy(update={"path": (*source.path, *path)})
     return Placeholder(deeper, annotation, owner_of(placeholder), as_json=is_json(placeholder))
 
@@ -216,12 +221,17 @@ def steps_used(expression: Expression) -> Iterator[str]:
     elif isinstance(expression, FirstOf):
         for each in expression.first:
             yield from steps_used(each)
-    elif isinstance(expression, ListOf):
-        for each in expression.items:
+    elif isinstance(expression, ListOf | TextOf):
+        for each in parts_of(expression):
             yield from steps_used(each)
     elif isinstance(expression, DictOf):
         for each in expression.entries.values():
             yield from steps_used(each)
+
+
+def parts_of(expression: ListOf | TextOf) -> tuple[Expression, ...]:
+    """What a list or a text is made of."""
+    return expression.items if isinstance(expression, ListOf) else expression.parts
 
 
 def _path_text(path: Path) -> str:
@@ -248,7 +258,7 @@ def express(value: Any, annotation: Any, owner: object, *, as_json: bool) -> Exp
         raise DefinitionError(f"should be {described(annotation)}, not a list")
     return ListOf(
         items=tuple(
-            express(each, _element(annotation, index), owner, as_json=as_json)
+            express(each, element_type(annotation, index), owner, as_json=as_json)
             for index, each in enumerate(value)
         )
     )
@@ -342,13 +352,14 @@ def _express_mapping(
         raise DefinitionError(f"should be {described(annotation)}, not a mapping")
     return DictOf(
         entries={
-            key: express(each, _entry(annotation, key), owner, as_json=as_json)
+            key: express(each, entry_type(annotation, key), owner, as_json=as_json)
             for key, each in value.items()
         }
     )
 
 
-def _element(annotation: Any, index: int) -> Any:
+def element_type(annotation: Any, index: int) -> Any:
+    """The type of an element of a list."""
     if annotation is UNSAID:
         return UNSAID
     annotation = without_none(annotation)
@@ -362,7 +373,8 @@ def _element(annotation: Any, index: int) -> Any:
         return Any
 
 
-def _entry(annotation: Any, key: str) -> Any:
+def entry_type(annotation: Any, key: str) -> Any:
+    """The type of what stands in a mapping under a key."""
     if annotation is UNSAID:
         return UNSAID
     annotation = without_none(annotation)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from celeriac.authoring.building import Builder
 from celeriac.authoring.placeholders import steps_used
 from celeriac.authoring.signatures import Shape
-from celeriac.authoring.step_checks import policy_of
 from celeriac.authoring.steps import Step
+from celeriac.authoring.usable import policy_of
 from celeriac.errors import DefinitionError
 from celeriac.machine import FromStep, Node, Undo
 
@@ -27,16 +27,18 @@ if TYPE_CHECKING:
 class Scoper(Builder):
     """A plan in the making, in which some steps are undone as a whole."""
 
-    def __init__(self, *given: Any) -> None:
-        super().__init__(*given)
+    def __init__(self, *given: Any, **more: Any) -> None:
+        super().__init__(*given, **more)
         self._scopes: dict[str, Region] = {}  # by the node that undoes what is inside
         self._two_phase = False
 
-    def undone_by(self, task: Any, args: Any, kwargs: Mapping[str, Any]) -> Region:
-        """Add what undoes several steps, and return the block of those."""
+    def undone_by(
+        self, task: Any, args: Any, kwargs: Mapping[str, Any], exactly: str | None = None
+    ) -> Region:
+        """Add what undoes several steps, and return the block of those; *exactly* is its name."""
         task = self.look(task)
         self._check_usable(task, "flow.undone_by")
-        name = self._free_name(task.name)
+        name = exactly or self._free_name(task.name)
         self._check_undoes(name, task)
         own = isinstance(task, Step)
         shape = task.shape if own else Shape.of(task.run, strict=False)
@@ -77,7 +79,7 @@ class Scoper(Builder):
         for name, node in prepared.items():
             task = self.steps[name]
             if isinstance(task, Step) and task.confirmation:
-                self._add_confirm(node, task.confirmation)
+                self._add_confirm(node, task.confirmation, region.members)
         if not any(node.confirms for node in self.nodes):
             raise DefinitionError(
                 "flow.two_phase has no step with a confirm inside, so there is nothing to decide: "
@@ -85,7 +87,9 @@ class Scoper(Builder):
                 saga=self.saga,
             )
 
-    def _add_confirm(self, node: Node, confirm: Confirm[..., Any]) -> None:
+    def _add_confirm(
+        self, node: Node, confirm: Confirm[..., Any], prepared: tuple[str, ...]
+    ) -> None:
         name = self._free_name(f"{node.name}.confirm", whole=True)
         try:
             confirm.shape.prepare()
@@ -93,11 +97,12 @@ class Scoper(Builder):
             raise self.at(node.name, error.parameter, error) from error.__cause__
         given = {**node.args, "result": FromStep(step=node.name)}
         guards = self.blocks.guards
+        before = [each.name for each in self.nodes if each.confirms]
         self.nodes.append(
             Node(
                 name=name,
                 task=confirm.name,
-                after=self.blocks.add(name),
+                after=self.blocks.add(name, (*prepared, *before)),
                 args={key: node.args.get(key, given[key]) for key in confirm.wants},
                 retry=confirm.retry,
                 timeout=confirm.timeout,
@@ -111,9 +116,23 @@ class Scoper(Builder):
     def _check_pivot(self) -> None:
         super()._check_pivot()
         pivot = next((node.name for node in self.nodes if node.pivot), None)
+        self._check_decision()
         if self._two_phase and pivot:
             problem = f"flow.two_phase {_second_pivot(pivot)}"
             raise DefinitionError(problem, saga=self.saga)
+
+    def _check_decision(self) -> None:
+        """Raise DefinitionError if something may be at work beside what decides for all."""
+        together = [node.name for node in self.nodes if node.confirms]
+        for name in together:
+            beside = [each for each in self.blocks.beside(name) if each not in together]
+            if beside:
+                raise DefinitionError(
+                    f"is decided for the whole saga, and {', '.join(beside)} may still be at work "
+                    f"then: let it come before the block, or behind {together[-1]}",
+                    saga=self.saga,
+                    step=name,
+                )
 
     def _check_undoes(self, name: str, task: Any) -> None:
         problem = None

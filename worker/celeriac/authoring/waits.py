@@ -59,8 +59,8 @@ class Question(NamedTuple):
 class Waiter(Chooser):
     """A plan in the making, in which some nodes wait for a signal or a time."""
 
-    def __init__(self, *given: Any) -> None:
-        super().__init__(*given)
+    def __init__(self, *given: Any, **more: Any) -> None:
+        super().__init__(*given, **more)
         self._signals: dict[str, Signal[Any]] = {}
 
     def wait(
@@ -70,8 +70,12 @@ class Waiter(Chooser):
         on_timeout: Any,
         question: Question,
         given: StepOptions,
+        exactly: str | None = None,
     ) -> Placeholder:
-        """Add a wait for a signal; return the placeholder of its payload."""
+        """Add a wait for a signal; return the placeholder of its payload.
+
+        *exactly* is the whole name, where that is not for the author to say.
+        """
         if not isinstance(signal, Signal):
             raise DefinitionError(
                 f"flow.wait takes a signal, not {signal!r}: approved = Signal('approved', "
@@ -84,7 +88,7 @@ class Waiter(Chooser):
                 "their names, so give one another name",
                 saga=self.saga,
             )
-        name = self._name_of(signal.name, given)
+        name = self._name_of(signal.name, given, exactly)
         try:
             wait, annotation = _wait_for(signal, timeout, on_timeout)
             wait = wait.model_copy(update=question.words())
@@ -100,9 +104,11 @@ class Waiter(Chooser):
         except DefinitionError as error:
             raise self.at(name, "about", error) from error.__cause__
 
-    def sleep(self, duration: Duration, given: StepOptions) -> None:
+    def sleep(
+        self, duration: Duration, given: StepOptions, exactly: str | None = None
+    ) -> Placeholder:
         """Add a wait of some length."""
-        name = self._name_of("sleep", given)
+        name = self._name_of("sleep", given, exactly)
         if isinstance(duration, Placeholder):
             raise DefinitionError(
                 f"flow.sleep takes a duration that is written in the saga, and {duration!r} is "
@@ -111,11 +117,13 @@ class Waiter(Chooser):
                 step=name,
             )
         length = optional_ms("flow.sleep", duration, name)
-        self._add_wait(name, Wait(timeout=length, on_timeout="continue"), given, None)
+        return self._add_wait(name, Wait(timeout=length, on_timeout="continue"), given, None)
 
-    def sleep_until(self, moment: Any, given: StepOptions) -> None:
+    def sleep_until(
+        self, moment: Any, given: StepOptions, exactly: str | None = None
+    ) -> Placeholder:
         """Add a wait until a moment."""
-        name = self._name_of("sleep", given)
+        name = self._name_of("sleep", given, exactly)
         if not isinstance(moment, datetime) or moment.tzinfo is None:
             naive = isinstance(moment, datetime)
             raise DefinitionError(
@@ -125,11 +133,11 @@ class Waiter(Chooser):
                 step=name,
             )
         until = round(moment.timestamp() * 1000)
-        self._add_wait(name, Wait(until=until, on_timeout="continue"), given, None)
+        return self._add_wait(name, Wait(until=until, on_timeout="continue"), given, None)
 
-    def _name_of(self, kind: str, given: StepOptions) -> str:
+    def _name_of(self, kind: str, given: StepOptions, exactly: str | None) -> str:
         self._check_open()
-        name = self._free_name(kind) if given.name is None else self._own_name(given.name)
+        name = exactly or self.name_of(kind, given)
         said = ("timeout", "retry", "queue", "priority")
         wrong = next((each for each in said if getattr(given, each) is not None), None)
         if wrong is not None:

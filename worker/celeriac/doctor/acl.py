@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 #: What sagas send to the state Redis, in the order of `docs/security.md`.
 COMMANDS = (
     *("auth", "hello", "ping", "select", "client|setname", "time", "type", "get", "set", "del"),
-    *("exists", "hget", "hmget", "hset", "hgetall", "hdel", "lrange", "rpush", "rpushx", "sadd"),
-    *("srem", "smembers", "sismember", "zadd", "zrem", "zcard", "zscore", "zrange"),
+    *("exists", "hget", "hmget", "hset", "hsetnx", "hgetall", "hdel", "lrange", "rpush", "rpushx"),
+    *("sadd", "srem", "smembers", "sismember", "zadd", "zrem", "zcard", "zscore", "zrange"),
     *("zrangebyscore", "zremrangebyrank", "zlexcount", "zcount", "script|load", "evalsha"),
     *("publish", "subscribe", "unsubscribe", "info", "client|id", "client|list", "config|get"),
 )

@@ -93,10 +93,9 @@ def leases_of(run: Run | None) -> set[Lease]:
         return set()
     found: set[Lease] = set()
     for name, step in run.steps.open.items():
-        # An attempt that is another run needs no lease: that run comes to rest, and says so.
-        if step.do.state is PhaseStatus.RUNNING and not step.do.child:
+        if step.do.state is PhaseStatus.RUNNING:
             found.add(Lease(run.id, name, "do", step.do.attempt))
-        if step.undo.state is PhaseStatus.RUNNING and not step.undo.child:
+        if step.undo.state is PhaseStatus.RUNNING:
             found.add(Lease(run.id, name, "undo", step.undo.attempt))
     return found
 

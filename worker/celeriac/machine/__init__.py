@@ -6,16 +6,15 @@ servers, messages, payloads, and who asks.
 Its files, from the ground up::
 
     numbering < expressions < guards | policy < plans < steps < step_states < runs | events
-        < conditions | relatives | tables < timing < commands < undoing
-        < next_steps | shown_status | step_chains < moves < draft < late_reports | starting
-        < attempts | waits | children | operators | expansion < timeouts < transitions
+        < conditions | tables | timing < commands < undoing < schedule | shown_status | step_chains
+        < moves < draft < late_reports < attempts | waits | operators | expansion < waiting
+        < transitions
 """
 
 from __future__ import annotations
 
 from celeriac.machine.commands import (
     KEEPS_DETAILS,
-    Acknowledge,
     Block,
     Cancel,
     CheckAttempt,
@@ -26,10 +25,7 @@ from celeriac.machine.commands import (
     Expire,
     Fail,
     Redispatch,
-    Report,
-    RetryOwed,
     Start,
-    Terminate,
     Unblock,
     Wake,
 )
@@ -47,6 +43,7 @@ from celeriac.machine.expressions import (
     FromStep,
     Frozen,
     ListOf,
+    TextOf,
     bound,
 )
 from celeriac.machine.guards import Choice, Guard, excludes
@@ -54,7 +51,6 @@ from celeriac.machine.moves import apply, fold
 from celeriac.machine.numbering import EVERY, Instances, Ranges, instance_of, map_of, numbered
 from celeriac.machine.plans import (
     MAX_STEPS,
-    Child,
     CompensationOrder,
     Effect,
     Map,
@@ -67,11 +63,9 @@ from celeriac.machine.plans import (
     Wait,
 )
 from celeriac.machine.policy import Duration, Retry, RetryRule, duration_ms, retryable
-from celeriac.machine.relatives import TO_PARENT, awaited_children, id_of_child, others
 from celeriac.machine.runs import (
     AT_REST,
     NOT_SENT,
-    Parent,
     PhaseState,
     PhaseStatus,
     Received,
@@ -84,15 +78,7 @@ from celeriac.machine.runs import (
 from celeriac.machine.shown_status import shown_step
 from celeriac.machine.step_chains import one_by_one, steps_one_by_one
 from celeriac.machine.tables import IllegalMove
-from celeriac.machine.timing import (
-    PATROL,
-    SHORT_DELAY,
-    dates,
-    due,
-    overdue,
-    patrol,
-    wake_at,
-)
+from celeriac.machine.timing import PATROL, SHORT_DELAY, dates, due, overdue, patrol, wake_at
 from celeriac.machine.transitions import Transition, followed, transition
 from celeriac.machine.undoing import in_undo_order, may_stand, to_undo
 from celeriac.machine.waits import MOST_UNTAKEN, NO_SIGNAL
@@ -108,12 +94,9 @@ __all__ = [
     "PATROL",
     "SHORT_DELAY",
     "TOO_MANY_STEPS",
-    "TO_PARENT",
-    "Acknowledge",
     "Block",
     "Cancel",
     "CheckAttempt",
-    "Child",
     "Choice",
     "Claim",
     "Command",
@@ -144,7 +127,6 @@ __all__ = [
     "Node",
     "OnDeadline",
     "OnUnknown",
-    "Parent",
     "Phase",
     "PhaseState",
     "PhaseStatus",
@@ -152,9 +134,7 @@ __all__ = [
     "Ranges",
     "Received",
     "Redispatch",
-    "Report",
     "Retry",
-    "RetryOwed",
     "RetryRule",
     "Run",
     "RunStatus",
@@ -162,14 +142,13 @@ __all__ = [
     "StepState",
     "StepStatus",
     "Steps",
-    "Terminate",
+    "TextOf",
     "Transition",
     "Unblock",
     "Undo",
     "Wait",
     "Wake",
     "apply",
-    "awaited_children",
     "bound",
     "dates",
     "due",
@@ -177,7 +156,6 @@ __all__ = [
     "excludes",
     "fold",
     "followed",
-    "id_of_child",
     "in_undo_order",
     "instance_of",
     "is_chosen",
@@ -185,7 +163,6 @@ __all__ = [
     "may_stand",
     "numbered",
     "one_by_one",
-    "others",
     "overdue",
     "patrol",
     "retryable",

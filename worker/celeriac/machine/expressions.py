@@ -80,7 +80,15 @@ class DictOf(Frozen):
     entries: dict[str, Expression]
 
 
-Expression = FromInput | FromStep | FromItem | FromMap | FirstOf | Constant | ListOf | DictOf
+class TextOf(Frozen):
+    """A text that is put together of constants and of values: texts, numbers, true and false."""
+
+    parts: tuple[Expression, ...]
+
+
+Expression = (
+    FromInput | FromStep | FromItem | FromMap | FirstOf | Constant | ListOf | DictOf | TextOf
+)
 
 
 def bound(value: Expression, node: str, number: int) -> Expression:
@@ -91,7 +99,7 @@ def bound(value: Expression, node: str, number: int) -> Expression:
         if map_of(value.step) != node:
             return value
         return value.model_copy(update={"step": numbered(value.step, number)})
-    inner = {"first": FirstOf, "items": ListOf}
+    inner = {"first": FirstOf, "items": ListOf, "parts": TextOf}
     for name, kind in inner.items():
         if isinstance(value, kind):
             several = tuple(bound(each, node, number) for each in getattr(value, name))

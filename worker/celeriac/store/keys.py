@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
-from celeriac.store.protocol import Lease
+from celeriac.store.promise import Lease
 
 if TYPE_CHECKING:
     from celeriac.machine import Run
@@ -111,6 +111,12 @@ TABLE = (
     ),
     KeyPattern("schedules", "set", "for ever", "the names of the schedules there ever were"),
     KeyPattern(
+        "definitions",
+        "hash",
+        "for ever",
+        "in the first shard: `<version>:<saga>`, and the file that defines it",
+    ),
+    KeyPattern(
         "turns", "hash", "for ever", "in the first shard: until when somebody is at a housekeeping"
     ),
 )
@@ -206,6 +212,11 @@ class ShardKeys(NamedTuple):
         return self.prefix + "sweep"
 
     @property
+    def definitions(self) -> str:
+        """Definitions in files; only the first shard's is used."""
+        return self.prefix + "definitions"
+
+    @property
     def turns(self) -> str:
         """Who is at which housekeeping; only the first shard's is used."""
         return self.prefix + "turns"
@@ -251,6 +262,17 @@ def plan_member(fingerprint: str, saga: str) -> str:
     return f"{fingerprint}:{saga}"
 
 
+def definition_member(saga: str, version: int) -> str:
+    """A definition among all of them; a version holds no colon."""
+    return f"{version}:{saga}"
+
+
+def split_definition(text: str) -> tuple[str, int]:
+    """Return (saga, version) of a definition's member."""
+    version, _, saga = text.partition(":")
+    return saga, int(version)
+
+
 def split_member(text: str) -> tuple[int, str]:
     """Return (started_at, id) of an index member."""
     time, _, run_id = text.partition(":")
@@ -263,7 +285,7 @@ def lease_member(lease: Lease) -> str:
 
 
 def split_wake(text: str) -> tuple[str, Lease | None] | None:
-    """Return (run id, lease or None) of a wake member; None if it is neither."""
+    """Return (run id, lease or None) of a wake member; None if it is no such thing."""
     match text.split(CUT):
         case [run_id] if run_id:
             return run_id, None

@@ -23,7 +23,7 @@ from celeriac.store.history import dump_events, load_events
 from celeriac.store.keys import CUT, shard_of
 from celeriac.store.payloads import worth_keeping
 from celeriac.store.presence import MemoryPresences
-from celeriac.store.protocol import (
+from celeriac.store.promise import (
     Due,
     DueBatch,
     Entry,
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from celeriac.machine import Event, Run, RunStatus
-    from celeriac.store.protocol import Change, Query, UnreadableRun, Waiter
+    from celeriac.store.promise import Change, Query, UnreadableRun, Waiter
     from celeriac.store.schedules import Schedules
 
 OUTAGES_KEPT = 100
@@ -76,6 +76,7 @@ class MemoryStore:
         self._records: dict[str, _Record] = {}
         self._plans: dict[str, str] = {}
         self._started: dict[tuple[int, str], int] = {}  # (shard, plan): its newest start, in ms
+        self._definitions: dict[tuple[str, int], str] = {}  # by saga and version
         self._turns: dict[str, int] = {}  # by work: until when somebody is at it, in ms
         self._wake: dict[str | Lease, int] = {}  # by run id or lease, when to look, in ms
         self._seen: list[dict[str, int]] = [{} for _ in range(shards)]
@@ -386,6 +387,16 @@ class MemoryStore:
             listed=True,
             planned=run.plan in self._plans,
         )
+
+    def keep_definition(self, saga: str, version: int, text: str) -> str:
+        """Keep the file that defines a version of a saga; return the one that is kept."""
+        with self._lock:
+            return self._definitions.setdefault((saga, version), text)
+
+    def definitions(self) -> dict[tuple[str, int], str]:
+        """Return all definitions that are kept, by saga and version."""
+        with self._lock:
+            return dict(self._definitions)
 
     def try_lock(self, work: str, ms: int) -> bool:
         """Return True if nobody else is at *work*; then nobody will be, for *ms* milliseconds."""

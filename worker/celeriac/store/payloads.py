@@ -28,6 +28,7 @@ from celeriac.machine import (
     Phase,
     PhaseStatus,
     Plan,
+    TextOf,
     bound,
     instance_of,
 )
@@ -149,6 +150,8 @@ def _inside(expression: Expression, run: Run | None) -> Iterable[Expression]:
         return expression.items
     if isinstance(expression, DictOf):
         return expression.entries.values()
+    if isinstance(expression, TextOf):
+        return expression.parts
     return (expression.of,) if isinstance(expression, FromItem) and expression.of else ()
 
 
@@ -218,6 +221,9 @@ def resolve(
         entries = expression.entries.items()
         pairs = (f"{json.dumps(key)}:{resolve(each, fields, run, reader)}" for key, each in entries)
         return "{" + ",".join(pairs) + "}"
+    if isinstance(expression, TextOf):
+        parts = (resolve(each, fields, run, reader) for each in expression.parts)
+        return json.dumps("".join(map(_as_text, parts)))
     if isinstance(expression, FirstOf):
         found = next((each for each in expression.first if _exists(each, fields, run)), None)
         text = NULL if found is None else resolve(found, fields, run, reader)
@@ -228,6 +234,19 @@ def resolve(
     else:
         text = fields.get(next(fields_of(expression)), NULL)
     return _follow(text, expression.path) if expression.path else text
+
+
+def _as_text(text: str) -> str:
+    """What the JSON of a value is inside of a text."""
+    value = json.loads(text)
+    if isinstance(value, str):
+        return value
+    if value is None or isinstance(value, list | dict):
+        kind = "null" if value is None else "a list" if isinstance(value, list) else "an object"
+        raise OutputInvalid(
+            f"{kind} cannot stand inside of a text: only texts, numbers, true and false can"
+        )
+    return text
 
 
 def _item(expression: FromItem, fields: Mapping[str, str], run: Run, reader: Reader) -> str:

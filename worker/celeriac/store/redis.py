@@ -20,10 +20,10 @@ from celeriac.store.commit import FIELD, HEAD, Call, spell_change
 from celeriac.store.connecting import connection_to
 from celeriac.store.history import load_events
 from celeriac.store.inspection import Inspection
-from celeriac.store.keys import Keys, shard_of
+from celeriac.store.keys import Keys, definition_member, shard_of, split_definition
 from celeriac.store.links import RedisPresences
 from celeriac.store.listing import Listing, read_head
-from celeriac.store.protocol import Due, DueBatch, RunPage, Snapshot, StoreStats, SweepMark
+from celeriac.store.promise import Due, DueBatch, RunPage, Snapshot, StoreStats, SweepMark
 from celeriac.store.redis_schedules import RedisSchedules
 from celeriac.store.removal import Removal
 from celeriac.store.scripts import COMMIT, SWEPT, Scripts
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from celeriac.machine import Event
     from celeriac.store.connection import Command
-    from celeriac.store.protocol import (
+    from celeriac.store.promise import (
         Change,
         Entry,
         Expired,
@@ -259,6 +259,18 @@ class RedisStore:
     def drop(self, entry: Entry) -> bool:
         """Remove an entry of an index, if the run it speaks of is still as it was found."""
         return self._inspection.drop(entry)
+
+    def keep_definition(self, saga: str, version: int, text: str) -> str:
+        """Keep the file that defines a version of a saga; return the one that is kept."""
+        key, member = self._keys.shards[0].definitions, definition_member(saga, version)
+        commands = (("HSETNX", key, member, text), ("HGET", key, member))
+        kept: str = self._redis.ask_all(commands)[1]
+        return kept
+
+    def definitions(self) -> dict[tuple[str, int], str]:
+        """Return all definitions that are kept, by saga and version."""
+        found = self._redis.ask("HGETALL", self._keys.shards[0].definitions)
+        return {split_definition(member): text for member, text in scored(found)}
 
     def try_lock(self, work: str, ms: int) -> bool:
         """Return True if nobody else is at *work*; then nobody will be, for *ms* milliseconds."""

@@ -16,7 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from celeriac.terminal import control_commands, inspection_commands, maintenance_commands
+from celeriac.terminal import (
+    control_commands,
+    defining_commands,
+    inspection_commands,
+    maintenance_commands,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,6 +45,7 @@ def saga(**_: Any) -> None:
 for verb in (
     *inspection_commands.COMMANDS,
     *control_commands.COMMANDS,
+    *defining_commands.COMMANDS,
     *maintenance_commands.COMMANDS,
 ):
     saga.add_command(verb)

@@ -14,9 +14,9 @@ import click
 from celeriac.app import find_hindrances, give, kinds, matching
 from celeriac.errors import ResultTimeout
 from celeriac.observing import clean
-from celeriac.terminal.exit_codes import Exit, NotFound, exit_of_outcome
+from celeriac.terminal.exit_codes import Exit, exit_of_outcome
 from celeriac.terminal.interrupts import interrupts
-from celeriac.terminal.invocation import Invocation, tell_unknown, unknown
+from celeriac.terminal.invocation import Invocation, find_saga, tell_unknown
 from celeriac.terminal.prompts import ask, progress
 from celeriac.terminal.times import bounded
 from celeriac.views import BulkOutcome, deed, signalled
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from celeriac.app import IfExists, RunHandle
     from celeriac.machine import Event, RunStatus
-    from celeriac.sagas import Saga, Sagas
     from celeriac.terminal.options import Target
     from celeriac.views import RunState
 
@@ -39,17 +38,25 @@ class Control(Invocation):
 
     def start(
         self,
-        name: str,
+        name: str | None,
         text: str | None,
         *,
+        file: str | None = None,
+        variables: Mapping[str, str] | None = None,
         run_id: str | None,
         tags: Mapping[str, str],
         if_exists: IfExists,
         **waiting: Any,
     ) -> None:
-        """Start a run of the saga *name* with the input that JSON *text* holds, if any."""
-        saga = _find(self._sagas(), name)
-        if text is None:
+        """Start a run of the saga *name*, or of that in *file*.
+
+        Its input is JSON *text*, or *variables*, each a text that is read by its type.
+        """
+        sagas = self._sagas()
+        saga = sagas.from_file(file) if file else find_saga(sagas, name or "")
+        if variables:
+            run = saga.start_vars(variables, id=run_id, tags=tags, if_exists=if_exists)
+        elif text is None:
             run = saga.start(id=run_id, tags=tags, if_exists=if_exists)
         else:
             run = saga.start_json(text, id=run_id, tags=tags, if_exists=if_exists)
@@ -194,10 +201,3 @@ def _without_those_that_ask(found: list[RunState]) -> list[RunState]:
             err=True,
         )
     return kept
-
-
-def _find(sagas: Sagas, name: str) -> Saga[Any, Any]:
-    known = sagas.defined
-    if name in known:
-        return known[name]
-    raise NotFound(unknown(sagas, name))

@@ -14,10 +14,11 @@ from celeriac.terminal.command import Verb
 from celeriac.terminal.options import (
     OUTPUT,
     RUN,
-    SAGA,
     STEERING,
     WAIT,
+    complete,
     document,
+    pairs,
     reason,
     step,
     tagged,
@@ -43,7 +44,18 @@ class ControlVerb(Verb):
 
 
 @click.command(cls=ControlVerb)
-@SAGA
+@click.argument("name", metavar="[SAGA]", required=False, shell_complete=complete("saga"))
+@click.option(
+    "--file", type=click.Path(), help="Start the saga that this YAML file describes, as it is now."
+)
+@click.option(
+    "--var",
+    "variables",
+    multiple=True,
+    callback=pairs,
+    metavar="NAME=VALUE",
+    help="The value of one parameter, read by its type; may be repeated.",
+)
 @click.option(
     "--input",
     "text",
@@ -62,8 +74,12 @@ class ControlVerb(Verb):
 )
 @WAIT
 @OUTPUT
-def start(terminal: Control, name: str, text: str | None, **options: Any) -> None:
-    """Start a run of SAGA."""
+def start(terminal: Control, name: str | None, text: str | None, **options: Any) -> None:
+    """Start a run of SAGA: one of the app's, or NAME@VERSION of those kept with `define`."""
+    if (name is None) is (options["file"] is None):
+        raise click.UsageError("which SAGA? Give its name, or a file with --file")
+    if text is not None and options["variables"]:
+        raise click.UsageError("give --input or --var, not both")
     terminal.start(name, text, **options)
 
 

@@ -18,6 +18,9 @@ from kombu.exceptions import OperationalError
 
 from celeriac.errors import (
     CommandRefused,
+    DefinitionConflict,
+    DefinitionNotFound,
+    FileInvalid,
     InputInvalid,
     PayloadTooLarge,
     RunConflict,
@@ -49,6 +52,9 @@ class Exit(IntEnum):
 
 _OF_ERRORS: dict[type[Exception], Exit] = {
     InputInvalid: Exit.USAGE,
+    FileInvalid: Exit.USAGE,
+    DefinitionNotFound: Exit.NOT_FOUND,
+    DefinitionConflict: Exit.CONFLICT,
     PayloadTooLarge: Exit.USAGE,
     RunNotFound: Exit.NOT_FOUND,
     RunExists: Exit.CONFLICT,

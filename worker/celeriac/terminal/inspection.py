@@ -14,9 +14,9 @@ import click
 
 from celeriac.app import find_hindrances
 from celeriac.errors import RunNotFound
-from celeriac.terminal.exit_codes import exit_of_outcome
+from celeriac.terminal.exit_codes import NotFound, exit_of_outcome
 from celeriac.terminal.interrupts import interrupts
-from celeriac.terminal.invocation import Invocation, tell_unknown
+from celeriac.terminal.invocation import Invocation, find_saga, is_file, tell_unknown
 from celeriac.terminal.times import bounded
 from celeriac.views import graph_of
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from celeriac.app import RunHandle
     from celeriac.machine import Plan, Run
+    from celeriac.sagas import Saga, Sagas
     from celeriac.views import Drawing
 
 
@@ -62,14 +63,16 @@ class Inspect(Invocation):
             raise click.exceptions.Exit(exit_of_outcome(status))
 
     def graph(self, name: str, drawing: Drawing) -> None:
-        """Draw the run of this id, else the saga of this name."""
+        """Draw the saga in this file, the run of this id, or the saga of this name."""
         sagas = self._sagas()
+        if is_file(name):
+            self._print.graph(graph_of(sagas.from_file(name).planned.plan), drawing)
+            return
         try:
             found = sagas.run(name).graph()
-        except RunNotFound:
-            if name not in sagas.defined:
-                raise
-            found = graph_of(sagas.defined[name].planned.plan)
+        except RunNotFound as error:
+            saga = _saga(sagas, name, error)
+            found = graph_of(saga.planned.plan)
         self._print.graph(found, drawing)
 
     def undo_plan(self, run_id: str) -> None:
@@ -83,6 +86,14 @@ class Inspect(Invocation):
     def stats(self) -> None:
         """Print how the runs stand as a whole."""
         self._print.stats(self._sagas().stats())
+
+
+def _saga(sagas: Sagas, name: str, error: RunNotFound) -> Saga[Any, Any]:
+    """The saga of a name that is no run's."""
+    try:
+        return find_saga(sagas, name)
+    except NotFound:
+        raise error from None
 
 
 def _looks(

@@ -83,7 +83,7 @@ def watch(terminal: Inspect, run_id: str, every: float) -> None:
 
 
 @click.command(cls=InspectVerb)
-@click.argument("name", metavar="ID|SAGA", shell_complete=complete("run or saga"))
+@click.argument("name", metavar="ID|SAGA|FILE", shell_complete=complete("run or saga"))
 @click.option(
     "-o",
     "--output",
@@ -94,7 +94,10 @@ def watch(terminal: Inspect, run_id: str, every: float) -> None:
     help="How to draw it.",
 )
 def graph(terminal: Inspect, name: str, drawing: Drawing) -> None:
-    """Draw a run or a saga: forward lane above, undo lane below; done solid, planned dashed."""
+    """Draw a run, a saga or a YAML file.
+
+    Forward lane above, undo lane below; done solid, planned dashed.
+    """
     terminal.graph(name, drawing)
 
 

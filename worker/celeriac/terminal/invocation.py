@@ -7,16 +7,18 @@ verbs, and how anything is printed.
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from celeriac.errors import DefinitionNotFound
 from celeriac.observing import clean
+from celeriac.terminal.exit_codes import NotFound
 
 if TYPE_CHECKING:
     from celery import Celery
 
-    from celeriac.sagas import Sagas
+    from celeriac.sagas import Saga, Sagas
     from celeriac.terminal.printing import Printer
 
 
@@ -36,6 +38,24 @@ class Invocation:
                 "`celery -A module saga …`, and write `sagas = Sagas(app)` in that module"
             )
         return found
+
+
+def find_saga(sagas: Sagas, name: str) -> Saga[Any, Any]:
+    """Return the saga of this name: the app's, or the one that is kept under `NAME@VERSION`."""
+    if name in sagas.defined:
+        return sagas.defined[name]
+    saga, at, version = name.rpartition("@")
+    try:
+        if at and version.isdecimal():
+            return sagas.definition(saga, int(version))
+        return sagas.definition(name)
+    except DefinitionNotFound as error:
+        raise NotFound(str(error) if at else unknown(sagas, name)) from None
+
+
+def is_file(name: str) -> bool:
+    """True for what is the path of a definition, and no name."""
+    return name.endswith((".yaml", ".yml"))
 
 
 def unknown(sagas: Sagas, name: str) -> str:

@@ -48,14 +48,15 @@ def together(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
 # --- checks ------------------------------------------------------------------------------------
 
 
-def _pairs(_: click.Context, __: click.Parameter, given: Sequence[str]) -> dict[str, str]:
+def pairs(_: click.Context, __: click.Parameter, given: Sequence[str]) -> dict[str, str]:
+    """Names and values, each `name=value`."""
     found: dict[str, str] = {}
     for pair in given:
         key, equals, value = pair.partition("=")
         if not key or not equals:
             raise click.BadParameter(f"give name=value, not {pair!r}")
         if found.setdefault(key, value) != value:
-            raise click.BadParameter(f"{key!r} is given twice: a tag has one value")
+            raise click.BadParameter(f"{key!r} is given twice, with two values")
     return found
 
 
@@ -117,7 +118,7 @@ def output(*forms: str) -> Callable[[Any], Any]:
 def tagged(what: str) -> Callable[[Any], Any]:
     """Tags, as name=value."""
     return click.option(
-        "--tag", "tags", multiple=True, callback=_pairs, metavar="NAME=VALUE", help=what
+        "--tag", "tags", multiple=True, callback=pairs, metavar="NAME=VALUE", help=what
     )
 
 
@@ -145,7 +146,6 @@ def reason(*, required: bool) -> Callable[[Any], Any]:
 
 OUTPUT = output("table", "json", "jsonl", "ids")
 RUN = click.argument("run_id", metavar="ID", shell_complete=complete("run"))
-SAGA = click.argument("name", metavar="SAGA", shell_complete=complete("saga"))
 BY = click.option(
     "--by",
     default=user,

@@ -77,6 +77,25 @@ class Recruits:
             return self._shared(task)
         return itself(task)
 
+    def named(self, name: str) -> Any:
+        """The task of this name, or what is known of one not made yet; None if there is none."""
+        found = self._app._tasks.get(name)  # noqa: SLF001 -- app.tasks would finalize it
+        return self._promised().get(name) if found is None else found
+
+    def names(self) -> list[str]:
+        """The names of all tasks of the app, but for those of Celery itself."""
+        names = [*self._app._tasks, *self._promised()]  # noqa: SLF001 -- as above
+        return [name for name in names if not name.startswith(("celery.", "celeriac."))]
+
+    def _promised(self) -> dict[str, Any]:
+        """The tasks that the app, or every app, has promised and not made yet."""
+        made = [self.look(task) for task in self._app._pending]  # noqa: SLF001 -- where they are
+        for make in list(_state._on_app_finalizers):  # noqa: SLF001 -- where Celery keeps them
+            found = inspect.getclosurevars(make).nonlocals
+            if "fun" in found and "options" in found:
+                made.append(self._known(found["fun"], found["options"]))
+        return {task.name: task for task in made}
+
     def _shared(self, task: Any) -> Any:
         """What `@shared_task` gave stands for another task in each app: here for ours."""
         local = object.__getattribute__(task, "_Proxy__local")

@@ -12,6 +12,7 @@ from celeriac.authoring.adopted import adopted_retry
 from celeriac.authoring.compensations import Compensation
 from celeriac.authoring.placeholders import Placeholder
 from celeriac.authoring.planned import Planned
+from celeriac.authoring.signatures import Shape
 from celeriac.authoring.steps import Step, is_celery_task
 
 
@@ -28,12 +29,7 @@ def not_a_step(  # noqa: PLR0911 -- one for each mistake
         own = planned.name == saga
         return (
             f"{'calls itself' if own else f'calls saga {planned.name!r}'} in {word}, which "
-            "takes tasks: "
-            + (
-                "a plan is finite; loop inside a step"
-                if own
-                else "flow.child(saga, …) makes a run of it a step"
-            )
+            "takes tasks: a plan is finite and has one level; start the other run inside a step"
         )
     if isinstance(task, Mapping) and "task" in task:
         return f"{word} takes the task itself and its arguments, not a signature of it (.s, .si)"
@@ -55,6 +51,11 @@ def policy_of(task: Any) -> dict[str, Any]:
 
 
 _POLICY = ("retry", "timeout", "effect", "on_unknown", "pivot", "ahead", "give_up_after")
+
+
+def shape_of(task: Any) -> Shape:
+    """What a step, or an existing Celery task, asks for."""
+    return task.shape if isinstance(task, Step) else Shape.of(task.run, strict=False)
 
 
 def after_loss(task: Any) -> bool:

@@ -372,6 +372,15 @@ class Store(Protocol):
         """Remove an entry of an index, if the run it speaks of is still as it was found."""
         ...
 
+    def keep_definition(self, saga: str, version: int, text: str) -> str:
+        """Keep the file that defines a version of a saga; return the one that is kept.
+
+        The first one stays: which another has written is for the caller to compare.
+        """
+
+    def definitions(self) -> dict[tuple[str, int], str]:
+        """Return all definitions that are kept, by saga and version."""
+
     def try_lock(self, work: str, ms: int) -> bool:
         """Return True if nobody else is at *work*; then nobody will be, for *ms* milliseconds."""
         ...

@@ -1,0 +1,75 @@
+"""What a definition in a file may name: the tasks, compensations and signals of one app.
+
+Owns: finding them by their names, without finalizing an app or reading its configuration.  Refuses
+to know: files.
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING, Any
+
+from celeriac.authoring import Step, compensation_by, define_adopted_compensation
+from celeriac.errors import DefinitionError
+from celeriac.workers import SagaTask
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from celeriac.authoring import Compensation, Signal
+    from celeriac.workers import Recruits
+
+
+class Named:
+    """What the files of one app may name."""
+
+    def __init__(
+        self,
+        recruits: Recruits,
+        steps: Mapping[str, Step[Any, Any, Any]],
+        undos: Mapping[str, Compensation[..., Any]],
+        signals: Mapping[str, Signal[Any]],
+        *,
+        adopts: bool,
+    ) -> None:
+        """*adopts*: the workers read the same file, and so adopt the Celery tasks that it names."""
+        self._recruits, self._steps, self._adopts = recruits, steps, adopts
+        self.undos, self.signals = undos, signals
+
+    def task(self, name: str) -> Any:
+        """The step or Celery task of this name; DefinitionError if there is none."""
+        if name in self._steps:
+            return self._steps[name]
+        found = self._recruits.named(name)
+        if found is None:
+            names = [*self._steps, *self._recruits.names()]
+            near = difflib.get_close_matches(name, names, n=1)
+            near = near or [each for each in names if each.rpartition(".")[2] == name]
+            hint = f"did you mean {near[0]}?" if near else "import the module that defines it"
+            raise DefinitionError(f"there is no task {name!r} in this app: {hint}")
+        if getattr(found, "saga_adopted", True) is False:
+            raise DefinitionError(f"{name} is a compensation or a confirm, and no step by itself")
+        if not self._adopts and not isinstance(found, SagaTask) and not hasattr(found, "kept"):
+            raise DefinitionError(
+                f"{name} is a Celery task that no saga of the app's code uses, so workers do not "
+                "know it as a step: load the file in a module of the app (sagas.load), or make it "
+                "a step"
+            )
+        return found
+
+    def compensation(self, task: Any, name: str) -> Compensation[..., Any] | None:
+        """What undoes a task, by its name; None: its own already does.  DefinitionError."""
+        own = task.undo if isinstance(task, Step) else self.undos.get(task.name)
+        if own is not None:
+            if own.name == name:
+                return None
+            raise DefinitionError(f"{task.name} has a compensation already: {own.name}")
+        undo = self.task(name)
+        if isinstance(task, Step) and isinstance(undo, Step):
+            return compensation_by(task, undo)
+        if isinstance(task, Step) or isinstance(undo, Step):
+            raise DefinitionError(
+                f"{name} cannot undo {task.name}: a step is undone by a step, and an existing "
+                "Celery task by an existing Celery task"
+            )
+        return define_adopted_compensation(task, undo)

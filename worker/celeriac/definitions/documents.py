@@ -1,0 +1,399 @@
+"""A definition as it stands in its file: what it says of the saga, its variables and its steps.
+
+Owns: which fields there are.  Refuses to know: tasks, and what comes of it (`compiling`).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, get_args
+
+from celeriac.authoring import checked_name
+from celeriac.definitions.fields import Fields
+from celeriac.definitions.kinds import KINDS, kind_named, kind_of
+from celeriac.definitions.scalars import is_null, read_scalar
+from celeriac.definitions.templates import Reference, parts_of
+from celeriac.definitions.trees import Listed, Mapped, Scalar
+from celeriac.errors import DefinitionError
+from celeriac.machine import Choice, CompensationOrder, OnDeadline, RetryRule
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from celeriac.definitions.problems import Mark, Problems
+    from celeriac.definitions.trees import Tree
+
+HEAD = (
+    *("saga", "version", "description", "deadline", "on_deadline", "compensation_order"),
+    *("retention", "max_steps", "vars", "signals", "steps", "two_phase", "result"),
+)
+_VAR = ("type", "default", "description")
+ACTIONS = ("http", "poll", "shell")
+WORK = ("task", *ACTIONS, "wait", "sleep", "sleep_until", "steps")
+STEP = (
+    *WORK,
+    *("args", "kwargs", "depends_on", "when", "foreach", "as", "concurrency", "timeout"),
+    *("give_up_after", "retry", "queue", "priority", "compensate", "effect", "undoes", "choice"),
+    *("result", "description"),
+)
+_RETRY = tuple(name for name in RetryRule.model_fields if name != "after_loss")
+_RESERVED = ("id", "tags", "if_exists")  # keyword arguments of `start`
+
+
+@dataclass(frozen=True)
+class Variable:
+    """An input of the saga."""
+
+    name: str
+    annotation: Any
+    required: bool
+    default: Any = None
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What an earlier step has to have answered; no labels: the yes of a bool, or its no (but)."""
+
+    mark: Mark
+    step: str
+    labels: tuple[str, ...] | None = None
+    but: bool = False
+
+
+@dataclass
+class StepText:
+    """A step, as it stands in the file."""
+
+    name: str
+    mark: Mark
+    fields: Fields
+    work: str = ""  # which of WORK it has
+    depends_on: list[Scalar] = field(default_factory=list)
+    when: list[Condition] = field(default_factory=list)
+    exactly_when: bool = False  # `when` is a list: there are no other conditions than these
+    undoes: list[Scalar] = field(default_factory=list)
+    retry: RetryRule | None = None
+    choice: Choice | None = None
+    inner: dict[str, StepText] = field(default_factory=dict)
+
+    @property
+    def element(self) -> str | None:
+        """The name that the element of a list has in this step."""
+        found = self.fields.tree("as")
+        return found.text if isinstance(found, Scalar) else None
+
+    def trees(self) -> Iterator[Tree]:
+        """What may hold expressions."""
+        for name in ("args", "kwargs", "foreach", "result", "compensate", "wait", *ACTIONS):
+            if (tree := self.fields.tree(name)) is not None:
+                yield tree
+
+    def uses(self) -> Iterator[tuple[str, Mark]]:
+        """The steps that it names anywhere, also for those inside of it."""
+        for scalar in self.depends_on:
+            yield scalar.text, scalar.mark
+        for condition in self.when:
+            yield condition.step, condition.mark
+        for tree in self.trees():
+            for reference, mark in references(tree):
+                if reference.kind == "steps" and reference.name not in self.inner:
+                    yield reference.name, mark
+        for each in self.inner.values():
+            for name, mark in each.uses():
+                if name not in self.inner:
+                    yield name, mark
+
+
+@dataclass
+class Document:
+    """A definition, as it stands in its file."""
+
+    mark: Mark
+    name: str
+    fields: Fields
+    head: dict[str, Any]
+    variables: dict[str, Variable]
+    steps: dict[str, StepText]
+    two_phase: list[Scalar]
+    result: Tree | None
+    signals: dict[str, Any]  # the type of each that it declares
+
+
+def references(tree: Tree) -> Iterator[tuple[Reference, Mark]]:
+    """The expressions in a tree, as far as they can be read."""
+    if isinstance(tree, Scalar):
+        try:
+            found = parts_of(tree.text)
+        except ValueError:
+            return  # told where it is put into its place
+        yield from ((each, tree.mark) for each in found if isinstance(each, Reference))
+        return
+    for each in tree.items if isinstance(tree, Listed) else tree.entries.values():
+        yield from references(each)
+
+
+def read_document(tree: Tree, problems: Problems) -> Document | None:
+    """What a file says; what is wrong is added to *problems*."""
+    if not isinstance(tree, Mapped):
+        problems.add(tree.mark, "a definition is a mapping: saga: NAME, and steps: of it")
+        return None
+    fields = Fields(tree, problems, HEAD, "a definition")
+    name = fields.read("saga", str, "book_trip", "")
+    if not name or not name.isprintable():
+        problems.add(fields.mark_of("saga"), "saga: names the saga, with printable text")
+    head: dict[str, Any] = {
+        "version": fields.whole("version") or 1,
+        "deadline": fields.duration("deadline"),
+        "on_deadline": fields.one_of("on_deadline", get_args(OnDeadline), "compensate"),
+        "compensation_order": fields.one_of(
+            "compensation_order", get_args(CompensationOrder), "reverse"
+        ),
+        "retention": fields.duration("retention"),
+        "max_steps": fields.whole("max_steps"),
+    }
+    steps = fields.of_kind("steps", Mapped, "reserve: {task: shop.reserve}")
+    if steps is None or not steps.entries:
+        problems.add(fields.mark_of("steps"), "has no steps: write steps:, and each by its name")
+    return Document(
+        mark=tree.mark,
+        name=name,
+        fields=fields,
+        head=head,
+        variables=_variables(fields, problems),
+        steps=_steps(steps, problems) if steps else {},
+        two_phase=fields.names("two_phase"),
+        result=fields.tree("result"),
+        signals=_signals(fields, problems),
+    )
+
+
+# --- variables ---------------------------------------------------------------------------------
+
+
+def _variables(fields: Fields, problems: Problems) -> dict[str, Variable]:
+    mapped = fields.of_kind("vars", Mapped, "region: eu")
+    found = {}
+    for name, tree in mapped.entries.items() if mapped else ():
+        mark = mapped.marks[name] if mapped else fields.mark
+        if not name.isidentifier():
+            problems.add(mark, f"a variable is letters, digits and _, not {name!r}")
+        elif name in _RESERVED:
+            problems.add(mark, f"start(…, {name}=) already means something else: rename it")
+        else:
+            found[name] = _variable(name, tree, problems)
+    return found
+
+
+def _variable(name: str, tree: Tree, problems: Problems) -> Variable:
+    if not isinstance(tree, Mapped):
+        if isinstance(tree, Scalar) and is_null(tree):
+            return Variable(name, Any, required=True)
+        default = plain_value(tree)
+        return Variable(name, kind_of(default), required=False, default=default)
+    fields = Fields(tree, problems, _VAR, f"the variable {name}: a mapping says its type, and")
+    kind = fields.of_kind("type", Scalar, "string")
+    annotation = Any
+    if kind is not None:
+        try:
+            annotation = kind_named(kind.text)
+        except KeyError:
+            known = ", ".join(KINDS)
+            problems.add(kind.mark, f"{kind.text!r} is no type: there are {known}, list[string]")
+    default = fields.tree("default")
+    if default is None:
+        return Variable(name, annotation, required=True)
+    if kind is None:
+        annotation = kind_of(plain_value(default))
+    try:
+        value = (
+            read_scalar(default, annotation)
+            if isinstance(default, Scalar)
+            else plain_value(default)
+        )
+    except DefinitionError as error:
+        problems.add(default.mark, f"the default of {name} {error.problem}")
+        value = None
+    return Variable(name, annotation, required=False, default=value)
+
+
+def _signals(fields: Fields, problems: Problems) -> dict[str, Any]:
+    mapped = fields.of_kind("signals", Mapped, "approved: object")
+    if mapped is None:
+        return {}
+    said = Fields(mapped, problems, tuple(mapped.entries), "signals")
+    found = {}
+    for name in mapped.entries:
+        kind = said.of_kind(name, Scalar, "object")
+        try:
+            found[name] = Any if kind is None else kind_named(kind.text)
+        except KeyError:
+            problems.add(mapped.marks[name], f"{name} has a type: {', '.join(KINDS)}")
+    return found
+
+
+def plain_value(tree: Tree) -> Any:
+    """The value of JSON that a tree is, where nobody said what should be there."""
+    if isinstance(tree, Scalar):
+        return read_scalar(tree, Any)
+    if isinstance(tree, Listed):
+        return [plain_value(each) for each in tree.items]
+    return {key: plain_value(each) for key, each in tree.entries.items()}
+
+
+# --- steps -------------------------------------------------------------------------------------
+
+
+def _steps(mapped: Mapped, problems: Problems, *, inside: bool = False) -> dict[str, StepText]:
+    found = {}
+    for name, tree in mapped.entries.items():
+        mark = mapped.marks[name]
+        try:
+            for part in name.split("."):
+                checked_name(part)
+        except DefinitionError as error:
+            problems.add(mark, error.problem)
+            continue
+        if isinstance(tree, Mapped):
+            found[name] = _step(name, mark, tree, problems, inside=inside)
+        else:
+            problems.add(mark, f"{name}: a step is a mapping, such as {{task: shop.reserve}}")
+    return found
+
+
+def _step(name: str, mark: Mark, tree: Mapped, problems: Problems, *, inside: bool) -> StepText:
+    fields = Fields(tree, problems, STEP, f"the step {name}")
+    found = StepText(name, mark, fields)
+    there = [word for word in WORK if word in fields]
+    if len(there) == 1:
+        found.work = there[0]
+    else:
+        several = f", not {' and '.join(there)}" if there else ""
+        problems.add(mark, f"{name}: a step has one of {', '.join(WORK)}{several}")
+    found.depends_on = fields.names("depends_on")
+    found.undoes = fields.names("undoes")
+    found.when, found.exactly_when = _conditions(fields, problems)
+    found.retry = _retry(fields, problems)
+    choice = fields.of_kind("choice", Mapped, "{labels: [small, large]}")
+    if choice is not None:
+        said = Fields(choice, problems, tuple(Choice.model_fields), "choice")
+        labels = tuple(each.text for each in said.names("labels"))
+        found.choice = Choice(labels=labels, default=said.read("default", bool, "true", False))
+    _check_step(found, problems, inside=inside)
+    steps = fields.of_kind("steps", Mapped, "label: {task: shop.label}")
+    if steps is not None:
+        found.inner = _steps(steps, problems, inside=True)
+    return found
+
+
+#: Fields that belong to some steps only: the work, or the field, that they go with.
+_ONLY = {
+    **dict.fromkeys(("args", "kwargs"), ("task",)),
+    **dict.fromkeys(("as", "concurrency"), ("foreach",)),
+    "undoes": ("task",),
+    "effect": ACTIONS,
+    "result": ("steps",),
+    "steps": ("foreach",),
+    **dict.fromkeys(("compensate", "retry", "queue", "priority"), ("task", *ACTIONS)),
+    **dict.fromkeys(("timeout", "give_up_after", "choice"), ("task", *ACTIONS)),
+    "foreach": ("task", "steps", *ACTIONS),
+}
+
+
+def _check_step(step: StepText, problems: Problems, *, inside: bool) -> None:
+    for name, needs in _ONLY.items():
+        if name in step.fields and not any(each in step.fields for each in needs):
+            problems.add(step.fields.mark_of(name), f"{name} belongs to {' or '.join(needs)}")
+    if inside and "foreach" in step.fields:
+        text = "foreach inside of foreach: make one list in a step"
+        problems.add(step.fields.mark_of("foreach"), text)
+
+
+_OF = ("of", "is", "is_not")
+_WHEN = "${steps.check.output}, or {of: ${steps.check.output}, is: small}"
+
+
+def _conditions(fields: Fields, problems: Problems) -> tuple[list[Condition], bool]:
+    tree = fields.tree("when")
+    several = isinstance(tree, Listed)
+    trees = tree.items if isinstance(tree, Listed) else [tree] if tree is not None else []
+    found = [_condition(each, problems) for each in trees]
+    return [each for each in found if each is not None], several
+
+
+def _condition(tree: Tree, problems: Problems) -> Condition | None:
+    if isinstance(tree, Scalar):
+        step = _asked(tree, problems)
+        return Condition(tree.mark, step) if step else None
+    if not isinstance(tree, Mapped):
+        problems.add(tree.mark, f"when is {_WHEN}")
+        return None
+    fields = Fields(tree, problems, _OF, "a condition")
+    of = fields.of_kind("of", Scalar, "${steps.check.output}")
+    wanted = fields.tree("is") or fields.tree("is_not")
+    if of is None or wanted is None or ("is" in fields and "is_not" in fields):
+        problems.add(tree.mark, f"a condition is {_WHEN}")
+        return None
+    step = _asked(of, problems)
+    return _answered(tree.mark, step, wanted, "is_not" in fields, problems) if step else None
+
+
+def _answered(
+    mark: Mark, step: str, wanted: Tree, but: bool, problems: Problems
+) -> Condition | None:
+    several = wanted.items if isinstance(wanted, Listed) else [wanted]
+    labels = [each for each in several if isinstance(each, Scalar)]
+    texts = tuple(each.text for each in labels)
+    if len(labels) < len(several) or not labels:
+        problems.add(wanted.mark, "an answer is true, false or a text, or a list of texts")
+        return None
+    if texts in (("true",), ("false",)) and labels[0].plain:
+        return Condition(mark, step, None, (texts == ("false",)) is not but)
+    return Condition(mark, step, texts, but)
+
+
+def _asked(scalar: Scalar, problems: Problems) -> str | None:
+    """The step that a condition asks."""
+    try:
+        parts = parts_of(scalar.text)
+    except ValueError as error:
+        problems.add(scalar.mark, str(error))
+        return None
+    match parts:
+        case [Reference("steps", name, ())]:
+            return name
+    problems.add(
+        scalar.mark,
+        "a condition asks a step that returns a bool, and nothing is computed here: "
+        f"when: {_WHEN}, not {scalar.text!r}",
+    )
+    return None
+
+
+def _retry(fields: Fields, problems: Problems) -> RetryRule | None:
+    mapped = fields.of_kind("retry", Mapped, "{max_attempts: 5}")
+    return None if mapped is None else read_retry(mapped, problems)
+
+
+def read_retry(mapped: Mapped, problems: Problems) -> RetryRule:
+    """A policy as it stands in a file."""
+    said, usual = Fields(mapped, problems, _RETRY, "retry"), RetryRule()
+    there, attempts = said.limit("max_attempts")
+    kinds = re.compile(r"[A-Za-z_][\w.]*\Z")
+    lists = {}
+    for name in ("give_up_on", "retry_on"):
+        classes = said.names(name)
+        for each in classes:
+            if not kinds.match(each.text):
+                text = f"{name} is a list of classes, such as builtins.ValueError"
+                problems.add(each.mark, text)
+        lists[name] = tuple(each.text for each in classes)
+    return RetryRule(
+        max_attempts=attempts if there else usual.max_attempts,
+        backoff=said.one_of("backoff", ("none", "linear", "exponential"), usual.backoff),
+        initial_delay=said.delay("initial_delay", usual.initial_delay),
+        max_delay=said.delay("max_delay", usual.max_delay),
+        jitter=said.read("jitter", bool, "true", usual.jitter),
+        give_up_on=lists["give_up_on"],
+        retry_on=lists["retry_on"] if "retry_on" in said else usual.retry_on,
+    )
