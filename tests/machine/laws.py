@@ -12,7 +12,7 @@ from celeriac.machine.conditions import passed, past_pivot
 from celeriac.machine.events import EventKind
 from celeriac.machine.moves import apply
 from celeriac.machine.numbering import instance_of
-from celeriac.machine.runs import PhaseStatus, RunStatus
+from celeriac.machine.runs import ENDED, PhaseStatus, RunStatus
 from celeriac.machine.timing import due, overdue, wake_at
 from celeriac.machine.transitions import transition
 from celeriac.machine.undoing import live_forward
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from celeriac.machine import Phase, Plan
     from celeriac.machine.commands import Command
     from celeriac.machine.events import Event
+    from celeriac.machine.numbering import Instances
     from celeriac.machine.runs import Run, StepState
     from celeriac.machine.transitions import Transition
 
@@ -66,8 +67,7 @@ def _check_event(plan: Plan, before: Run | None, after: Run, event: Event) -> No
     _check_signals(before, after, event)
     if event.kind is EventKind.CLAIMED:
         _check_claim(plan, before, event)
-    if event.kind in (EventKind.CLAIMED, EventKind.EXPANDED):
-        _check_maps(plan, before, after)
+    _check_maps(plan, before, after)
     if event.kind is EventKind.COMPENSATION_STARTED:
         assert not past_pivot(plan, before), "nothing backward past the pivot (I8)"
     assert after.ended_by == before.ended_by or not before.ended_by
@@ -108,12 +108,16 @@ def _check_signals(before: Run, after: Run, event: Event) -> None:
 
 
 def _check_maps(plan: Plan, before: Run, run: Run) -> None:
-    """No more elements of a map are at work than it allows, and their number stays (I18)."""
-    for name in run.steps.maps:
-        old = before.steps.maps.get(name, run.steps.maps[name])
-        assert run.steps.maps[name].count == old.count, "how many there are never changes (I18)"
+    """No more elements of a map are at work than it allows, and it ends with the last (I18)."""
+    for name, counted in run.steps.maps.items():
+        old = before.steps.maps.get(name, counted)
+        assert counted.count == old.count, "how many there are never changes (I18)"
+        assert counted.begun >= old.begun, "what was begun stays begun (I18)"
         made = plan.by_name[name].map
         assert made is not None
+        ended = run.step(name).do.state is PhaseStatus.DONE
+        if ended and before.step(name).do.state is not PhaseStatus.DONE:
+            _check_joined(run, counted)
         numbers = {
             instance.number
             for each, step in run.steps.open.items()
@@ -121,6 +125,13 @@ def _check_maps(plan: Plan, before: Run, run: Run) -> None:
             if PhaseStatus.RUNNING in (step.do.state, step.undo.state)
         }
         assert len(numbers) <= made.concurrency, "too many elements at a time (I18)"
+
+
+def _check_joined(run: Run, counted: Instances[StepState]) -> None:
+    """What follows a map starts when the recorded count of elements has ended (I18)."""
+    for number in range(counted.count):
+        for name in counted.names(number):
+            assert run.step(name).do.state in ENDED, f"it ended without {name} (I18)"
 
 
 def _check_guarded_out(plan: Plan, run: Run, name: str) -> None:

@@ -108,9 +108,10 @@ def _shape(world: World) -> Any:
         )
         for name, s in run.steps.items()
     )
+    maps = tuple((name, m.count, m.begun, m.order) for name, m in run.steps.maps.items())
     quiet = max(0, run.compensate_not_before - now)
     held = (run.epoch, run.status, run.why, run.failed_step, run.ended_by, bool(run.paused), quiet)
-    return (held, steps, run.signals, world.bodies, world.flying, world.books, world.spent)
+    return (held, steps, maps, run.signals, world.bodies, world.flying, world.books, world.spent)
 
 
 def _direction(direction: PhaseState, now: int) -> Any:

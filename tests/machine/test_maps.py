@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from celeriac.machine import Claim, Complete, Dispatch, due, transition
+from celeriac.machine import Claim, Complete, Dispatch, Node, due, transition
 from celeriac.machine.events import EventKind
 from celeriac.machine.numbering import Ranges, instance_of, numbered
 from celeriac.machine.runs import PhaseStatus
@@ -198,6 +198,44 @@ def test_an_operator_skips_elements() -> None:
     before.skip("ship")
     before.do("tell")
     assert before.status == "completed"
+
+
+def pairs(*before: Node, count: int = 3, concurrency: int = 2) -> Story:
+    """A run in which each element is two steps, one after the other."""
+    first, then = step("pack[].label"), step("pack[].stick", after=("pack[].label",))
+    story = Story(saga(*before, mapped("pack", first, then, concurrency=concurrency), "tell"))
+    story.start()
+    story.do(*(node.name for node in before))
+    story.expand("pack", count)
+    return story
+
+
+def test_what_is_skipped_beforehand_begins_nothing() -> None:
+    """The steps of an element start in its turn, whatever an operator has skipped of it."""
+    story = pairs(concurrency=1)
+    story.skip("pack[1].label")
+    assert story["pack[1].stick"].do.state is PhaseStatus.IDLE
+    story.do("pack[0].label", "pack[0].stick", "pack[1].stick")
+    story.do("pack[2].label", "pack[2].stick", "tell")
+    assert story.status == "completed"
+    story.check_history()
+
+
+def test_a_run_that_goes_on_looks_at_all_of_its_elements() -> None:
+    """Also at what ended in others while it rested because of one."""
+    story = pairs(step("pay", pivot=True), count=2)
+    story.claim("pack[1].label")
+    story.give_up("pack[0].label")
+    assert story.status == "failed"
+    story.complete("pack[1].label")
+    assert story["pack[1].stick"].do.state is PhaseStatus.IDLE
+    story.skip("pack[0].label")
+    story.do("pack[0].stick", "pack[1].stick")
+    story.give_up("tell")
+    story.retry("tell")  # the map has ended, and is not looked at again
+    story.do("tell")
+    assert story.status == "completed"
+    story.check_history()
 
 
 def test_an_undo_that_fails_is_owed_by_its_element() -> None:

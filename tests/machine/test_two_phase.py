@@ -290,3 +290,13 @@ def test_if_nobody_joined_a_run_that_was_ended_is_at_rest() -> None:
     story.cancel()
     story.undo("debit", "check")
     assert story.status == "compensated"
+
+
+def test_a_waived_confirm_need_not_be_skipped() -> None:
+    """It is settled; the same by another verb changes nothing."""
+    story = prepared()
+    story.give_up("debit.confirm")
+    story.waive("debit")
+    assert not story.skip("debit").events
+    story.do("credit.confirm", "tell")
+    assert story.status == "completed"

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from celeriac.errors import CommandRefused, RunConflict, RunExists
-from celeriac.machine import Choice, Guard, Node, Plan, RetryRule, Undo, Wait
+from celeriac.machine import Choice, FromInput, Guard, Map, Node, Plan, RetryRule, Undo, Wait
 from celeriac.machine.commands import (
     Block,
     Cancel,
@@ -18,6 +18,7 @@ from celeriac.machine.commands import (
     Claim,
     Command,
     Complete,
+    Expand,
     Expire,
     Fail,
     Pause,
@@ -34,6 +35,7 @@ from celeriac.machine.commands import (
 )
 from celeriac.machine.events import Dispatch
 from celeriac.machine.moves import fold
+from celeriac.machine.numbering import numbered
 from celeriac.machine.runs import NOT_SENT
 from celeriac.machine.timing import due, overdue, wake_at
 from tests.machine.laws import PHASES, comes_before
@@ -81,6 +83,7 @@ def any_plan(choose: Chooser, kind: Participant = Participant.KEYED) -> Plan:
         node = _any_node(choose, kind, name)
         nodes.append(node.model_copy(update={"after": tuple(after)}))
     nodes = [_perhaps_waits(choose, node) for node in _guarded(choose, nodes)]
+    nodes = [_perhaps_maps(choose, kind, node) for node in nodes]
     plan = Plan(
         saga="place_order",
         nodes=tuple(nodes),
@@ -98,7 +101,8 @@ def _in_two_phases(choose: Chooser, plan: Plan) -> Plan:
     """Let the first steps be prepared, and some of them be confirmed before the others begin."""
     size = choose(range(1, len(plan.nodes) + 1))
     inside, behind = plan.nodes[:size], plan.nodes[size:]
-    joining = [node.name for node in inside if not node.choice and choose([True, True, False])]
+    able = [node.name for node in inside if not (node.choice or node.map)]
+    joining = [name for name in able if choose([True, True, False])]
     if not joining:
         return plan
     waited_for = {name for node in inside for name in node.after}
@@ -119,7 +123,7 @@ def _scoped(choose: Chooser, plan: Plan) -> Plan:
     first = choose(range(len(plan.nodes)))
     inside = plan.nodes[first : first + size]
     covers = tuple(node.name for node in inside if not (node.choice or node.confirms))
-    if not covers or any(node.pivot for node in inside):
+    if not covers or any(node.pivot or node.map for node in inside):
         return plan
     undo = Undo(task="shop.undo_all", wants=(), retry=_any_rule(choose), timeout=20_000)
     scope = Node(name="undo_all", task=undo.task, undo=undo, covers=covers)
@@ -148,11 +152,22 @@ def _perhaps_waits(choose: Chooser, node: Node) -> Node:
     return Node(name=node.name, task="", after=node.after, guards=node.guards, wait=wait)
 
 
+def _perhaps_maps(choose: Chooser, kind: Participant, node: Node) -> Node:
+    """Let some steps be done for each element of a list, and some elements be several steps."""
+    if node.choice is not None or node.wait is not None or choose([True] * 5 + [False]):
+        return node
+    several = choose([False, False, True])
+    names = [f"{node.name}[].{part}" for part in ("ask", "do")] if several else [f"{node.name}[]"]
+    each = _guarded(choose, [_any_node(choose, kind, name) for name in names])
+    each[1:] = [one.model_copy(update={"after": (names[0],)}) for one in each[1:]]
+    made = Map(items=FromInput(input="items"), nodes=tuple(each), concurrency=choose([1, 2, 2, 10]))
+    return Node(name=node.name, task="", after=node.after, guards=node.guards, map=made)
+
+
 def _guarded(choose: Chooser, nodes: list[Node]) -> list[Node]:
     """Let some steps choose, and some of those behind them depend on that."""
     if choose([True, True, False]) or len(nodes) == 1:
         return nodes
-    Plan(saga="place_order", nodes=tuple(nodes))
     plan = Plan(saga="place_order", nodes=tuple(nodes))
     choosers: list[str] = []
     for place, node in enumerate(nodes):
@@ -185,7 +200,7 @@ def _alone(plan: Plan) -> list[str]:
     return [
         node.name
         for node in plan.nodes
-        if not node.wait
+        if not (node.wait or node.map)
         if all(a == node.name or a in before[node.name] or node.name in before[a] for a in names)
     ]
 
@@ -216,7 +231,8 @@ def _any_rule(choose: Chooser) -> RetryRule:
 def any_rules(choose: Chooser) -> Rules:
     """A world for a plan, of either kind in which sagas are safe."""
     kind = choose([Participant.TOMBSTONE, Participant.KEYED])
-    return Rules(any_plan(choose, kind), kind, zombies_die=kind is Participant.TOMBSTONE)
+    plan, dies = any_plan(choose, kind), kind is Participant.TOMBSTONE
+    return Rules(plan, kind, zombies_die=dies, elements=choose([2, 3, 3, 0]))
 
 
 @dataclass
@@ -265,6 +281,7 @@ class Walk:
         """Give a command that may be refused, and leaves all as it is then."""
         if self.withheld(command):
             return
+        before = self.world
         try:
             if isinstance(command, Claim):
                 self.world = granted(self.world, command)
@@ -273,7 +290,9 @@ class Walk:
         except REFUSALS:
             self.refused += 1
         else:
-            assert not _is_forged(command), "a report of somebody who was granted nothing"
+            # Who held the attempts of an element that rests is forgotten: nothing comes of it.
+            if _is_forged(command):
+                assert self.world == before, "a report of somebody who was granted nothing"
 
     def withheld(self, command: Command) -> bool:
         """True for what may not be given now: it would end what others still report to."""
@@ -301,13 +320,15 @@ class Walk:
     def strays(self) -> list[Command]:
         """Commands that nobody gave reason for: of operators, of old messages, and forged."""
         run, choose = self.world.run, self.choose
-        name = choose([*(node.name for node in self.rules.plan.nodes), "nothing"])
+        name = choose([*self._names(), "nothing"])
         phase, attempt = choose(PHASES), choose([1, 2, 0, 3, 99])
         late = overdue(run, self.world.now)
         return [
             Claim(name, phase, attempt, "stranger", choose([run.epoch, run.epoch + 1])),
             CheckAttempt(name, phase, attempt, "forger", run.epoch),
             Expire(name, phase, attempt),
+            Expand(name, attempt, choose([0, 1, 5]), choose([run.epoch, run.epoch + 1])),
+            Expand(name, attempt, 0, run.epoch, "MapFailed", "map"),
             Redispatch(choose([*late, *due(run), Dispatch(name, phase, attempt, 0)])),
             Block(name, choose(["no worker knows it", NOT_SENT + "another reason"])),
             Unblock(name),
@@ -326,8 +347,14 @@ class Walk:
             *self._forgeries(),
         ]
 
+    def _names(self) -> list[str]:
+        """The steps, those of the first elements of maps too, whether they are there or not."""
+        plan = self.rules.plan
+        each = [numbered(node.name, 0) for node in plan.all_nodes if node.name not in plan.by_name]
+        return [*plan.by_name, *each, *(f"{name}[1]" for name in plan.by_name)]
+
     def _chooses(self, name: str) -> bool:
-        node = self.rules.plan.by_name.get(name)
+        node = self.rules.plan.find(name)
         return node is not None and node.choice is not None
 
     def _forgeries(self) -> list[Command]:

@@ -26,6 +26,7 @@ from celeriac.machine.commands import (
     Claim,
     Command,
     Complete,
+    Expand,
     Expire,
     Fail,
     Pause,
@@ -46,7 +47,7 @@ from celeriac.machine.shown_status import shown_step
 from celeriac.machine.timing import SHORT_DELAY, due, overdue, waiting_directions
 from celeriac.machine.transitions import Transition, transition
 from celeriac.machine.waits import may_take
-from tests.machine.laws import PHASES, check, comes_before
+from tests.machine.laws import PHASES, check, comes_before, unit_of
 from tests.machine.participants import Account, Participant
 from tests.machine.story import GRACE, NOON
 
@@ -56,7 +57,7 @@ if TYPE_CHECKING:
     from celeriac.machine import Phase, Plan
 
 #: What happens when nothing goes wrong (any more).
-PROGRESS = ("land", "act", "report", "notice", "deliver", "signal")
+PROGRESS = ("land", "act", "report", "notice", "deliver", "count", "signal")
 START = Start("order-42", "input", "call-1", GRACE)
 
 
@@ -98,6 +99,7 @@ class Rules:
     zombies_die: bool = True
     budget: Mapping[str, int] = field(default_factory=dict)  # how often a verb; others: freely
     checked: bool = True  # every transition is held to the laws
+    elements: int = 2  # how long the list of a map is
 
     @cached_property
     def may_end(self) -> frozenset[str]:
@@ -168,7 +170,8 @@ def _possible(world: World) -> Iterator[Action]:
             dispatch.at - SHORT_DELAY, run.compensate_not_before if dispatch.phase == "undo" else 0
         )
         if world.now >= not_before:
-            yield Action("deliver", None, dispatch.step, dispatch.phase)
+            verb = "count" if world.rules.plan.node(dispatch.step).map else "deliver"
+            yield Action(verb, None, dispatch.step, dispatch.phase)
     for body in sorted(world.bodies):
         yield from _of_body(world, body)
     for key in sorted(world.flying):
@@ -222,11 +225,18 @@ def _skippable(world: World) -> Iterator[str]:
     run = world.run
     if turned(run) or (run.status.at_rest and run.status is not RunStatus.FAILED):
         return
-    for node in world.rules.plan.steps:
-        state = run.step(node.name).do.state
-        over = state in (PhaseStatus.RUNNING, PhaseStatus.DONE, PhaseStatus.SKIPPED)
-        if not over and (not run.status.at_rest or node.name in run.owed):
-            yield node.name
+    over = (PhaseStatus.RUNNING, PhaseStatus.DONE, PhaseStatus.SKIPPED, PhaseStatus.EXPANDED)
+    for name in names_of(world.rules.plan, run):
+        if run.step(name).do.state not in over and (not run.status.at_rest or name in run.owed):
+            yield name
+
+
+def names_of(plan: Plan, run: Run) -> list[str]:
+    """The steps of a run, with those of the elements of each map that was counted."""
+    names = [node.name for node in plan.steps]
+    for counted in run.steps.maps.values():
+        names += [name for number in range(counted.count) for name in counted.names(number)]
+    return names
 
 
 def _times(world: World) -> list[int]:
@@ -250,7 +260,7 @@ def _of_body(world: World, body: Body) -> Iterator[Action]:
             yield Action("decline", body)
             yield Action("give up", body)
             yield Action("postpone", body)
-            if world.rules.plan.by_name[body.step].choice is None:
+            if world.rules.plan.node(body.step).choice is None:
                 yield Action("find nothing", body)
     else:
         yield from (Action("report", body, choice=each) for each in _answers(world, body))
@@ -266,7 +276,7 @@ def _of_body(world: World, body: Body) -> Iterator[Action]:
 
 def _answers(world: World, body: Body) -> tuple[str, ...]:
     """What an attempt that succeeded may answer."""
-    choice = world.rules.plan.by_name[body.step].choice
+    choice = world.rules.plan.node(body.step).choice
     if choice is None or body.phase == "undo":
         return ("",)
     return (*choice.labels, *(("something else",) if choice.default else ()))
@@ -317,6 +327,12 @@ def _deliver(world: World, action: Action) -> World:
     return granted(world, Claim(action.step, action.phase, number, holder, run.epoch))
 
 
+def _count(world: World, action: Action) -> World:
+    attempt = world.run.step(action.step).do.attempt + 1
+    command = Expand(action.step, attempt, world.rules.elements, world.run.epoch)
+    return decide(world, command)[0]
+
+
 def granted(world: World, claim: Claim) -> World:
     """Claim an attempt; its body is at work then."""
     world, done = decide(world, claim)
@@ -350,7 +366,7 @@ def _act(world: World, action: Action) -> World:
 
 def _undone(world: World, body: Body) -> World:
     """The undo of a step, or of all that a scope covers, has arrived."""
-    names = world.rules.plan.by_name[body.step].covers or (body.step,)
+    names = world.rules.plan.node(body.step).covers or (body.step,)
     for key in (f"{body.key.removesuffix(body.step)}{name}" for name in names):
         account = world.rules.participant.undo(account_of(world, key), body.generation)
         world = _book(world, key, account)
@@ -456,6 +472,7 @@ def _signal(world: World, action: Action) -> World:
 
 _VERBS = {
     "deliver": _deliver,
+    "count": _count,
     "act": _act,
     "report": _report,
     "decline": _decline,
@@ -485,7 +502,7 @@ _VERBS = {
 
 
 def _skip(world: World, action: Action) -> Skip:
-    choice = world.rules.plan.by_name[action.step].choice
+    choice = world.rules.plan.node(action.step).choice
     return Skip(action.step, "by hand", choice=choice.labels[0] if choice else "")
 
 
@@ -532,14 +549,16 @@ def wrong(world: World) -> str | None:
     if not is_quiet(world):
         return None
     run = world.run
-    for node in world.rules.plan.steps:
+    for node in map(world.rules.plan.node, names_of(world.rules.plan, run)):
+        if node.map is not None:
+            continue
         standing = account_of(world, f"{run.key}:{node.name}").standing
         shown = shown_step(world.rules.plan, run, node.name)
         skipped = shown in (StepStatus.SKIPPED, StepStatus.WAIVED)
         skipped = skipped or node.wait is not None  # nobody runs it
         if run.status is RunStatus.COMPLETED and standing != 1 and not skipped:
             return f"completed, and {node.name} has {standing} effects standing (I1)"
-        undoer = world.rules.plan.undoers.get(node.name)
+        undoer = world.rules.plan.undoer_of(node.name)
         undone = run.step(undoer or node.name).undo.state
         owed = undone in (PhaseStatus.FAILED, PhaseStatus.WAIVED)
         back = run.status is RunStatus.COMPENSATED or (run.status is RunStatus.FAILED and run.why)
@@ -550,13 +569,14 @@ def wrong(world: World) -> str | None:
 
 def _confirmed_before(plan: Plan, name: str) -> set[str]:
     """The confirms that a step is one of, or waits for."""
-    return {each for each in {name} | comes_before(plan, name) if plan.by_name[each].confirms}
+    unit = unit_of(name)
+    return {each for each in {unit} | comes_before(plan, unit) if plan.by_name[each].confirms}
 
 
 def _waivable(world: World) -> list[str]:
     """What is owed and can be waived: an undo or a confirm."""
-    run, by_name = world.run, world.rules.plan.by_name
-    return [name for name in run.owed if turned(run) or by_name[name].confirms]
+    run, plan = world.run, world.rules.plan
+    return [name for name in run.owed if turned(run) or plan.node(name).confirms]
 
 
 def _over_budget(world: World) -> str | None:
@@ -564,7 +584,7 @@ def _over_budget(world: World) -> str | None:
     newest = world.history[-1]
     if newest.kind is not EventKind.CLAIMED:
         return None
-    node = world.rules.plan.by_name[newest.step]
+    node = world.rules.plan.node(newest.step)
     most, claims, forward_only = node.policy(newest.phase).max_attempts, 0, False
     for event in world.history:
         about = (event.step, event.phase) == (newest.step, newest.phase)

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from celeriac.engine.engine import Engine
     from celeriac.machine.events import Event
 
-INPUT = {"order": '"tea"'}
+INPUT = {"order": '"tea"', "items": "[1,2,3]"}
 
 
 def token(command: Command) -> tuple[Any, ...]:

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 
     from celeriac.engine import Decided
     from celeriac.engine.changes import LeaseGuard
-    from celeriac.machine.commands import Command
+    from celeriac.machine import Dispatch, Node
+    from celeriac.machine.commands import Command, Expand
     from celeriac.machine.runs import Run
     from celeriac.store import Change, Lease
     from celeriac.store.commit import Call
@@ -290,3 +291,11 @@ class LineEngine(Engine):
             return asked
 
         return super().command(run_id, resolved, fields=fields, guard=guard, patience=patience)
+
+    def _counted(
+        self, node: Node, due: Dispatch, run: Run, fields: Mapping[str, str]
+    ) -> tuple[Expand, dict[str, str]]:
+        """Count the list of a map, which nobody asks for by a command."""
+        command, brought = super()._counted(node, due, run, fields)
+        self.store.asked = Asked(command, brought, None)
+        return command, brought

@@ -220,6 +220,40 @@ FLOWS = (
         (MAPS,),
     ),
     Plant(
+        "an element begins before its turn",
+        "What an operator skips of a later element starts the rest of it at once.",
+        "machine/schedule.py",
+        "        if run.steps.is_element(node.name) and not _is_begun(run, node.name):\n"
+        "            continue  # what it waits for was skipped beforehand; its element's turn has "
+        "not come\n",
+        "",
+        (MAPS,),
+    ),
+    Plant(
+        "elements stand still when the run goes on",
+        "What ended in an element while the run rested is not looked at.",
+        "machine/schedule.py",
+        "        candidates: Iterable[Node] = [*plan.steps, *_steps_of_elements(plan, run)]\n",
+        "        candidates: Iterable[Node] = plan.steps\n",
+        (MAPS,),
+    ),
+    Plant(
+        "all elements are undone at once",
+        "On the way back nobody looks how many elements of a map are at work.",
+        "machine/undoing.py",
+        "        if len(chosen) + len(seen) >= made.concurrency and _number(each) not in seen:\n",
+        "        if len(chosen) + len(seen) >= 999 and _number(each) not in seen:\n",
+        (MAPS,),
+    ),
+    Plant(
+        "a map ends twice",
+        "What follows a map is looked at again whenever one of its elements is.",
+        "machine/schedule.py",
+        "    if made is None or whole.do.state is not PhaseStatus.EXPANDED:\n",
+        "    if made is None:\n",
+        (MAPS,),
+    ),
+    Plant(
         "what rests is not undone",
         "Only those elements are undone that were told one by one when the run turned round.",
         "machine/undoing.py",

@@ -255,7 +255,71 @@ def asking(flow: Flow, order: str) -> int:
     return flow.step(look_after, flow.step(reserve, order))
 
 
+@sagas.step(name="storms.take_apart", retry=QUICK)
+def take_apart(ctx: StepContext, order: str) -> list[str]:
+    """Make a list whose length depends on the order: none, or each letter."""
+    ledger.do(ctx.idempotency_key)
+    return list(order) if int(order[-1]) % 3 else []
+
+
+@take_apart.compensation(name="storms.put_together", retry=STUBBORN)
+def put_together(ctx: StepContext) -> None:
+    """Undo it."""
+    ledger.undo(ctx.idempotency_key)
+
+
+@sagas.step(name="storms.collect", retry=QUICK)
+def collect(ctx: StepContext, wrapped: list[str | None], holds: list[str]) -> int:
+    """Read both lists: result i belongs to element i."""
+    ledger.do(ctx.idempotency_key)
+    letters = [hold.removeprefix("hold of ") for hold in holds]
+    assert wrapped == [letter if letter in "aeiou" else None for letter in letters]
+    return len(letters) + 1
+
+
+@collect.compensation(name="storms.scatter", retry=STUBBORN)
+def scatter(ctx: StepContext) -> None:
+    """Undo it."""
+    ledger.undo(ctx.idempotency_key)
+
+
+def is_vowel(letter: str) -> bool:
+    """Whether a letter is one that is wrapped."""
+    return letter in "aeiou"
+
+
+@sagas.step(name="storms.wrap_letter", retry=QUICK)
+def wrap_letter(ctx: StepContext, hold: str) -> str:
+    """Wrap what was reserved."""
+    ledger.do(ctx.idempotency_key)
+    return hold.removeprefix("hold of ")
+
+
+@wrap_letter.compensation(name="storms.unwrap_letter", retry=STUBBORN)
+def unwrap_letter(ctx: StepContext, result: str | None) -> None:
+    """Take the paper off."""
+    assert result is None or len(result) == 1
+    ledger.undo(ctx.idempotency_key)
+
+
+def each_letter(flow: Flow, letter: str) -> str | None:
+    """Several steps for each, some of them only for some."""
+    hold = flow.step(reserve, letter)
+    with flow.when(is_vowel, letter):
+        wrapped = flow.step(wrap_letter, hold)
+    return flow.either(wrapped, None)
+
+
+@sagas.saga(name="by_element", deadline="90s")
+def by_element(flow: Flow, order: str) -> str:
+    """Two maps over one list, the second of several steps, between two that are done once."""
+    letters = flow.step(take_apart, order)
+    holds = flow.map(reserve, letters, concurrency=3)
+    wrapped = flow.map(each_letter, letters, concurrency=2)
+    return flow.step(ship, order, flow.step(collect, wrapped, holds))
+
+
 KINDS: tuple[Saga[str, Any], ...] = (
     *(backwards, forwards, at_once, past_pivot, by_letter),
-    *(side_by_side, graph_back, by_choice, ending, asking),
+    *(side_by_side, graph_back, by_choice, ending, asking, by_element),
 )

@@ -65,7 +65,7 @@ def report(labels: list[str | None], count: int) -> str:
 @sagas.saga
 def delivery(flow: Flow, parcels: list[int]) -> str:
     """Ship all, then tell."""
-    labels = flow.map(ship, parcels, "dhl", concurrency=3)
+    labels = flow.map(ship, parcels, "dhl", concurrency=2)
     count = flow.step(collect, labels)
     return flow.step(report, labels, count)
 
@@ -170,5 +170,5 @@ def check(run: LabRun[str]) -> None:
 
 def test_no_crash_forgets_an_element() -> None:
     """Whatever is lost or killed, the list is whole, or all is undone."""
-    report_ = explore(delivery, [1, 2, 3, 4], check=check, fresh=begin, pairs=False)
+    report_ = explore(delivery, [1, 2, 3], check=check, fresh=begin, pairs=False)
     assert not report_.findings, report_.findings[0]

@@ -128,7 +128,7 @@ def skip(draft: Draft, command: Skip) -> None:
     direction = draft.direction(step, "do")
     if draft.node(step).covers:
         raise draft.refuse("not_owed", f"{step!r} only undoes other steps: waive it instead")
-    if direction.state is PhaseStatus.SKIPPED:
+    if direction.state in (PhaseStatus.SKIPPED, PhaseStatus.WAIVED):
         return
     if turned(run):
         raise draft.refuse("turned", "it is compensating; waive an owed compensation instead")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from celeriac.machine.conditions import is_chosen, passed, to_confirm
 from celeriac.machine.events import EventKind
-from celeriac.machine.numbering import instance_of, numbered
+from celeriac.machine.numbering import instance_of
 from celeriac.machine.runs import ENDED, PhaseState, PhaseStatus, Run, RunStatus, changed
 from celeriac.machine.tables import (
     ALL_ENDED,
@@ -49,8 +49,10 @@ def schedule(plan: Plan, run: Run, event: Event, *, goes_on: bool = False) -> Ru
 def _schedule_steps(plan: Plan, run: Run, event: Event, goes_on: bool) -> Run:
     if run.ended_by:
         return _confirm_next(plan, run, event)  # nothing else starts
-    if goes_on or event.kind in (EventKind.STARTED, EventKind.RETRIED):
-        candidates: Iterable[Node] = plan.steps
+    if goes_on:
+        candidates: Iterable[Node] = [*plan.steps, *_steps_of_elements(plan, run)]
+    elif event.kind in (EventKind.STARTED, EventKind.RETRIED):
+        candidates = plan.steps
     elif event.kind in (EventKind.COMPLETED, EventKind.SKIPPED):
         candidates = _following(plan, run, event.step)
     elif event.kind is EventKind.EXPANDED:
@@ -59,12 +61,19 @@ def _schedule_steps(plan: Plan, run: Run, event: Event, goes_on: bool) -> Run:
         return run
     run = _take_turns(plan, run, candidates, event)
     if run.steps.maps:
+        run = changed(run, steps=run.steps.rested(event.step))  # the rest of it was skipped
         instance = None if event.step in plan.by_name else instance_of(event.step)
-        name = instance.map if instance else event.step
-        if name in run.steps.maps:
-            run = changed(run, steps=run.steps.rested(event.step))  # the rest of it was skipped
-            run = _go_on_with_map(plan, run, name, event)
+        moved = instance.map if instance else event.step
+        for name in run.steps.maps:
+            run = _go_on_with_map(plan, run, name, event) if goes_on or name == moved else run
     return run
+
+
+def _steps_of_elements(plan: Plan, run: Run) -> Iterator[Node]:
+    """The steps of those elements of maps that were begun and do not rest."""
+    open_ = (instance_of(name) for name in run.steps.open if run.steps.is_element(name))
+    for name, number in {(each.map, each.number): None for each in open_ if each}:
+        yield from map(plan.node, run.steps.maps[name].names(number))
 
 
 def _take_turns(plan: Plan, run: Run, candidates: Iterable[Node], event: Event) -> Run:
@@ -74,6 +83,8 @@ def _take_turns(plan: Plan, run: Run, candidates: Iterable[Node], event: Event) 
         node = waiting.pop(0)
         if not all(passed(plan, run, name) for name in node.after):
             continue  # its guards may be about what has not settled yet
+        if run.steps.is_element(node.name) and not _is_begun(run, node.name):
+            continue  # what it waits for was skipped beforehand; its element's turn has not come
         step, chosen = run.step(node.name), is_chosen(run, node)
         begins = OPENS if node.wait else _whose_turn(plan, run, node)
         whose = begins if chosen else NOT_CHOSEN
@@ -89,6 +100,11 @@ def _take_turns(plan: Plan, run: Run, candidates: Iterable[Node], event: Event) 
             run = changed(run, steps=run.steps.put({node.name: changed(step, do=direction)}))
             waiting += () if chosen else _following(plan, run, node.name)
     return run
+
+
+def _is_begun(run: Run, name: str) -> bool:
+    instance = instance_of(name)
+    return instance is not None and instance.number < run.steps.maps[instance.map].begun
 
 
 def _confirm_next(plan: Plan, run: Run, event: Event) -> Run:
@@ -127,10 +143,10 @@ def _go_on_with_map(plan: Plan, run: Run, name: str, event: Event) -> Run:
             return run
         number = instances.begun
         begun = run.steps.with_map(name, replace(instances, begun=number + 1))
-        first = [plan.node(numbered(node.name, number)) for node in made.nodes if not node.after]
-        run = _take_turns(plan, changed(run, steps=begun), first, event)
+        several = [plan.node(each) for each in instances.names(number)]
+        run = _take_turns(plan, changed(run, steps=begun), several, event)
         # All of it may have been skipped beforehand, by an operator.
-        run = changed(run, steps=run.steps.rested(first[0].name))
+        run = changed(run, steps=run.steps.rested(several[0].name))
         instances = run.steps.maps[name]
     if instances.resting < instances.count:
         return run

@@ -44,6 +44,7 @@ class _Book:
         self.untaken: dict[str, str] = {}  # signals that no wait has taken yet: name, by key
         self.maybe: set[str] = set()  # an attempt may have had its effect
         self.settled: set[str] = set()  # undone, waived, or given up
+        self.owed: set[str] = set()  # given up, until an operator has seen to it
         self.order: list[str] = []  # steps in the order of their first claim; a map is one of them
         self.counted: dict[str, int] = {}  # how many elements a map has
         self.turned = False
@@ -204,6 +205,7 @@ class _Book:
         if event.data.get("ends") and not (self.turned or self.over):
             self.over = event.step
         (self.done if event.phase == "do" else self.settled).add(event.step)
+        self.owed -= {event.step} if event.phase == "undo" else set()
         self.chosen.update({event.step: event.data["choice"]} if "choice" in event.data else {})
 
     def failed(self, event: Event) -> None:
@@ -215,6 +217,7 @@ class _Book:
             self.maybe.add(event.step)
         if event.phase == "undo" and "retry" not in event.data:
             self.settled.add(event.step)  # owed, which is an end too
+            self.owed.add(event.step)
 
     def postponed(self, event: Event) -> None:
         """The step cannot say yet: several in a row may have one event, that of the newest."""
@@ -266,11 +269,18 @@ class _Book:
     def anew(self, event: Event) -> None:
         """A step has a new budget, and has to be undone (again)."""
         self.settled.discard(event.step)
+        self.owed.discard(event.step)
         for phase in _PHASES:
             self.claims[event.step, phase] = 0
 
+    def reopened(self, event: Event) -> None:
+        """Its effect came back; an undo that is owed stays that."""
+        if event.step not in self.owed:
+            self.anew(event)
+
     def settles(self, event: Event) -> None:
         """An operator has seen to it."""
+        self.owed.discard(event.step)
         (self.settled if event.phase == "undo" else self.skipped).add(event.step)
 
     def passed_over(self, event: Event) -> None:
@@ -309,7 +319,7 @@ _READ: dict[EventKind, Callable[[_Book, Event], None]] = {
     EventKind.LOST: _Book.failed,
     EventKind.POSTPONED: _Book.postponed,
     EventKind.COMPENSATION_STARTED: _Book.turned_round,
-    EventKind.REOPENED: _Book.anew,
+    EventKind.REOPENED: _Book.reopened,
     EventKind.SIGNALLED: _Book.signalled,
     EventKind.RETRIED: _Book.anew,
     EventKind.WAIVED: _Book.settles,
