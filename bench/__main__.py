@@ -20,7 +20,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bench import latency, memory, mixed, profiling, recovery, throughput
+from bench import flows, latency, memory, mixed, profiling, recovery, throughput
 from bench.app import LENGTHS
 from bench.round_trips import trips_per_step
 from bench.rows import rows_of, table
@@ -39,6 +39,7 @@ PARTS = {
     "memory": 15,
     "trips": 1,
     "recovery": 60,
+    "flows": 75,
     "mixed": 80,
 }
 _AHEAD: dict[str, str] = {}
@@ -130,6 +131,8 @@ def _measured(site: Site, options: Options) -> dict[str, Any]:
         _say("recovery")
         found = recovery.after_kill(site, min(200, options.runs), options.rounds)
         figures["recovery"] = {**found, "running": options.children}
+    if "flows" in options.only:
+        figures["flows"] = _of_flows(site, options)
     if "mixed" in options.only:
         _say("mixed load")
         figures["mixed"] = mixed.mixed_load(site, min(200, options.runs))
@@ -161,6 +164,20 @@ def _of_a_worker(
         if "latency" in parts:
             _say("latency")
             found["latency"] = latency.unloaded(site, max(10, runs // 5))
+    return found
+
+
+def _of_flows(site: Site, options: Options) -> dict[str, Any]:
+    """Branches at a worker that runs none ahead, like the chain beside them; maps at any."""
+    found: dict[str, Any] = {}
+    runs, rounds = options.runs, options.rounds
+    with site.worker(_OFF):
+        _say("branches")
+        found["branches"] = flows.branches(site, runs, rounds)
+    with site.worker(_AHEAD):
+        _say("maps")
+        found["maps"] = flows.maps(site, runs, rounds)
+        found["bytes"] = flows.bytes_of_many()
     return found
 
 

@@ -21,6 +21,7 @@ from bench import sampling
 from celeriac import Abort, Flow, Saga, Sagas
 
 LENGTHS = (3, 10, 30, 100)
+FAN = 10  # steps of which all but the last stand side by side
 SLOW = "bench-slow"  # a queue beside the usual one
 LEFT, ENDED = "bench:left", "bench:ended"
 _HOW_LONG = {"short": 0.02, "slow": 0.1}  # seconds that a step of the mixed load sleeps
@@ -167,6 +168,41 @@ def _napping(name: str, length: int) -> Saga[float, None]:
         flow.step(nap_last, "short", name, began)
 
     return sagas.saga(name=name)(steps)
+
+
+@sagas.step
+def each(item: int) -> int:
+    """Do nothing for an element."""
+    return item
+
+
+@each.compensation
+def undo_each(item: int) -> None:
+    """Undo nothing for an element."""
+
+
+@sagas.saga
+def fan(flow: Flow) -> None:
+    """Branches of one step each, but for the last step, which waits for them."""
+    with flow.parallel():
+        for _ in range(FAN - 1):
+            flow.step(step)
+    flow.step(step_last)
+
+
+@sagas.saga
+def mapping(flow: Flow, items: list[int]) -> None:
+    """A step for each element, and one that is counted."""
+    flow.map(each, items)
+    flow.step(step_last)
+
+
+@sagas.saga
+def unmapping(flow: Flow, items: list[int]) -> None:
+    """A step for each element, all of which are undone, before one that is counted then."""
+    flow.step(step_undone_last)
+    flow.map(each, items)
+    flow.step(decline)
 
 
 SAGAS = {length: _noop(length) for length in LENGTHS}

@@ -44,4 +44,4 @@ def bytes_of_many() -> float:
     run.wait(60)
     await_rest()
     keys = [key for key in redis().scan_iter(count=1000) if key.endswith(f":{run.id}")]
-    return float(sum(redis().memory_usage(key, samples=0) for key in keys))
+    return float(sum(redis().memory_usage(key, samples=0) or 0 for key in keys))

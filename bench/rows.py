@@ -128,6 +128,8 @@ def _other_rows(figures: Mapping[str, Any]) -> Iterator[Row]:
         alone, beside = found["alone"]["p99"], found["beside"]["p99"]
         name = f"p99 of a short run: among {found['live']}; with {found['long']} of 100 steps, s"
         yield Row("mixed", name, beside / alone, "x", alone, beside, Bound(MOST, 2))
+    if found := figures.get("flows"):
+        yield from _flow_rows(found)
     for before, way, aim in (("", "ahead", 1), (_OFF[0], "off", 2)):
         if "trips" in figures:
             value, name = (
@@ -135,6 +137,24 @@ def _other_rows(figures: Mapping[str, Any]) -> Iterator[Row]:
                 f"{before}round trips to Redis for each of 10 steps",
             )
             yield Row("trips", name, value, "", saga=value, bound=Bound(MOST, aim + 1, aim))
+
+
+def _flow_rows(found: Mapping[str, Any]) -> Iterator[Row]:
+    """What branches cost beside a chain, and an element among many beside one among few."""
+    chain, block = (_cpu(found["branches"][side]) for side in ("chain", "branches"))
+    name = f"{_OFF[0]}10 steps, CPU, ms a step: one by one; side by side"
+    yield Row("flows", name, block / chain, "x", chain, block, Bound(MOST, 1.05, 1.0))
+    for way, lengths in found["maps"].items():
+        (few, of_few), (many, of_many) = ((n, _cpu(of)) for n, of in lengths.items())
+        name = f"map {way}, CPU, ms an element: of {few}; of {many}"
+        yield Row("flows", name, of_many / of_few, "x", of_few, of_many, Bound(MOST, 1.5, 1.0))
+    value, name = found["bytes"], "Redis memory of a finished map of 1,000 elements"
+    yield Row("flows", name, value, "bytes", saga=value, bound=Bound(MOST, 150_000, 130_000))
+
+
+def _cpu(side: Mapping[str, Any]) -> float:
+    """CPU time of Celery's processes, which others on the machine disturb less than the clock."""
+    return float(side["cpu_ms_a_step"]["celery"])
 
 
 def _ratio(part: str, name: str, chain: float, saga: float, bound: Bound | None) -> Row:
