@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 NULL = "null"
 #: How many elements of a map's list are kept in one field: an attempt reads one of these.
-_CHUNK = 32
+_CHUNK = 64
 _OUTPUT = "out:"
 #: The failure that made the run turn round.
 CAUSE = "cause"

@@ -135,7 +135,7 @@ class Runtime:
 
     def new_holder(self) -> str:
         """The nonce of a claim; it begins with the id of the worker, if there is one."""
-        return self.worker_id + os.urandom(4).hex()
+        return self.worker_id + secrets.token_urlsafe(4)
 
     def count(self, observer: Observer) -> None:
         """Let *observer* hear everything from now on, and also how long the store takes."""
