@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from celeriac.machine.commands import Complete
 from celeriac.machine.conditions import past_pivot
 from celeriac.machine.events import EventKind
 from celeriac.machine.runs import PhaseStatus, StepStatus
@@ -203,18 +204,6 @@ def test_a_step_that_skipped_itself_is_not_cancelled() -> None:
     assert story.status == "compensated"
 
 
-def test_one_that_skipped_itself_after_an_unknown_attempt_is_cancelled() -> None:
-    """On the way back; it is never confirmed."""
-    story = transfer().do("check")
-    story.lose("debit").advance(1_000)
-    story.claim("debit")
-    story.complete("debit", skips=True)
-    story.do("look").give_up("credit", effect=False)
-    story.advance(GRACE).undo("look", "debit", "check")
-    assert story.status == "compensated"
-    assert not story.happened(EventKind.CLAIMED).count("debit.confirm")
-
-
 def test_what_is_behind_the_block_only_goes_forward() -> None:
     """It gives up: an operator has to act, and nothing is undone."""
     story = prepared().do("debit.confirm", "credit.confirm")
@@ -300,3 +289,18 @@ def test_a_waived_confirm_need_not_be_skipped() -> None:
     assert not story.skip("debit").events
     story.do("credit.confirm", "tell")
     assert story.status == "completed"
+
+
+@pytest.mark.parametrize("answer", [{"skips": True}, {"ends": True}])
+def test_what_may_have_been_prepared_is_never_left_over(answer: dict[str, Any]) -> None:
+    """A step that does not join after an attempt that may have: all is cancelled."""
+    story = transfer().do("check", "debit", "look")
+    story.lose("credit")
+    story.claim("credit")
+    story.give(Complete("credit", "do", 2, story["credit"].do.holder, **answer))
+    assert story.run.failed_step == "credit"
+    story.advance(GRACE)
+    story.undo("credit", "look", "debit", "check")
+    assert story.status == "compensated"
+    assert story.states()["debit.confirm"] is PhaseStatus.IDLE
+    story.check_history()

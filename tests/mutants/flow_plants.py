@@ -148,6 +148,14 @@ FLOWS = (
         (TWO_PHASE,),
     ),
     Plant(
+        "a prepare that nobody knows of is left over",
+        "A step that may have prepared does not join, and nobody cancels it.",
+        "machine/attempts.py",
+        "    return prepares and draft.run.step(command.step).may_have_effect\n",
+        "    return False\n",
+        (TWO_PHASE,),
+    ),
+    Plant(
         "a confirm can be cancelled",
         "The decision to confirm is no point of no return.",
         "machine/conditions.py",

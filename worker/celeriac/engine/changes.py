@@ -10,7 +10,14 @@ import json
 from typing import TYPE_CHECKING, NamedTuple
 
 from celeriac.failure import Failure
-from celeriac.machine import NO_SIGNAL, TOO_MANY_STEPS, EventKind, PhaseStatus, RunStatus
+from celeriac.machine import (
+    MAY_HAVE_JOINED,
+    NO_SIGNAL,
+    TOO_MANY_STEPS,
+    EventKind,
+    PhaseStatus,
+    RunStatus,
+)
 from celeriac.observing import too_slow
 from celeriac.store import Change, Lease, payloads
 
@@ -143,6 +150,8 @@ def _with_cause(
             extra[payloads.error_field(event.step, event.phase)] = failure.model_dump_json(
                 exclude_none=True
             )
+        if event.kind is EventKind.FAILED and event.data.get("code") == MAY_HAVE_JOINED:
+            extra[payloads.error_field(event.step, "do")] = _MAY_HAVE_JOINED
         culprit = event.data.get("culprit")
         if culprit and event.data.get("code") == TOO_MANY_STEPS:
             extra[payloads.error_field(culprit, "do")] = _too_many(plan)
@@ -151,6 +160,14 @@ def _with_cause(
             if cause:
                 extra[payloads.CAUSE] = cause
     return extra
+
+
+_MAY_HAVE_JOINED = Failure(
+    type="Skip",
+    message="it does not join, but an attempt before may have prepared what nobody would confirm "
+    "or cancel: so all is cancelled",
+    code=MAY_HAVE_JOINED,
+).model_dump_json(exclude_none=True)
 
 
 def _too_many(plan: Plan) -> str:

@@ -13,6 +13,7 @@ Its files, from the ground up::
 
 from __future__ import annotations
 
+from celeriac.machine.attempts import MAY_HAVE_JOINED
 from celeriac.machine.commands import (
     KEEPS_DETAILS,
     Block,
@@ -88,6 +89,7 @@ __all__ = [
     "EVERY",
     "KEEPS_DETAILS",
     "MAX_STEPS",
+    "MAY_HAVE_JOINED",
     "MOST_UNTAKEN",
     "NOT_SENT",
     "NO_SIGNAL",

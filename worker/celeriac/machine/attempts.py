@@ -16,6 +16,7 @@ from celeriac.machine.draft import (
     may_retry,
     out_of_time,
     retry_delay,
+    see_to_failures,
     succeed,
 )
 from celeriac.machine.events import EventKind
@@ -25,6 +26,9 @@ from celeriac.machine.timing import SHORT_DELAY
 
 if TYPE_CHECKING:
     from celeriac.machine.commands import CheckAttempt, Claim, Complete, Fail
+
+#: The code of a step of two phases that does not join, although it may have prepared before.
+MAY_HAVE_JOINED = "may_have_joined"
 
 
 def claim(draft: Draft, command: Claim) -> None:
@@ -77,10 +81,25 @@ def check(draft: Draft, command: CheckAttempt) -> None:
 def complete(draft: Draft, command: Complete) -> None:
     """Settle an attempt as done; what comes late is used, or undone."""
     direction = draft.direction(command.step, command.phase)
-    if _settles(draft, direction, command):
-        succeed(draft, command)
-    else:
+    if not _settles(draft, direction, command):
         late_completion(draft, direction, command)
+    elif _may_have_joined(draft, command):
+        step, phase, attempt = command.step, command.phase, command.attempt
+        draft.add(EventKind.FAILED, step, phase, attempt, error="Skip", code=MAY_HAVE_JOINED)
+        see_to_failures(draft, step)
+    else:
+        succeed(draft, command)
+
+
+def _may_have_joined(draft: Draft, command: Complete) -> bool:
+    """True if a step of two phases does not join, and may have prepared before it said so.
+
+    Nobody would ever confirm or cancel that: so it fails, and all is cancelled.
+    """
+    if command.phase == "undo" or not (command.skips or command.ends):
+        return False
+    prepares = command.step in draft.plan.confirmed_by
+    return prepares and draft.run.step(command.step).may_have_effect
 
 
 def fail(draft: Draft, command: Fail) -> None:
