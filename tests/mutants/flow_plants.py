@@ -230,7 +230,7 @@ FLOWS = (
     Plant(
         "an element begins before its turn",
         "What an operator skips of a later element starts the rest of it at once.",
-        "machine/schedule.py",
+        "machine/next_steps.py",
         "        if run.steps.is_element(node.name) and not _is_begun(run, node.name):\n"
         "            continue  # what it waits for was skipped beforehand; its element's turn has "
         "not come\n",
@@ -240,7 +240,7 @@ FLOWS = (
     Plant(
         "elements stand still when the run goes on",
         "What ended in an element while the run rested is not looked at.",
-        "machine/schedule.py",
+        "machine/next_steps.py",
         "        candidates: Iterable[Node] = [*plan.steps, *_steps_of_elements(plan, run)]\n",
         "        candidates: Iterable[Node] = plan.steps\n",
         (MAPS,),
@@ -256,7 +256,7 @@ FLOWS = (
     Plant(
         "a map ends twice",
         "What follows a map is looked at again whenever one of its elements is.",
-        "machine/schedule.py",
+        "machine/next_steps.py",
         "    if made is None or whole.do.state is not PhaseStatus.EXPANDED:\n",
         "    if made is None:\n",
         (MAPS,),
