@@ -31,6 +31,7 @@ LATE = {
     "celeriac.terminal.inspection_commands": "the same",
     "celeriac.terminal.control_commands": "the same",
     "celeriac.terminal.defining_commands": "the same",
+    "celeriac.terminal.schedule_commands": "the same",
     "celeriac.terminal.maintenance_commands": "the same",
     "celeriac.terminal.maintenance": "what `ui` serves is an extra, which may not be installed",
 }

@@ -34,9 +34,8 @@ def routes() -> set[str]:
     sagas = Sagas(Celery("verbs", broker="memory://", set_as_current=False))
     prefix = "/api/runs/{run_id}/"
     paths = create_app(sagas).openapi()["paths"]
-    return {path.removeprefix(prefix) for path, each in paths.items() if "post" in each} - {
-        "/api/runs"
-    }
+    posts = [path for path, each in paths.items() if "post" in each]
+    return {path.removeprefix(prefix) for path in posts if path.startswith(prefix)}
 
 
 def test_every_verb_is_everywhere() -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from tests.mutants.answer_plants import ANSWERS
 from tests.mutants.flow_plants import FLOWS
 from tests.mutants.planting import Plant
+from tests.mutants.schedule_plants import SCHEDULES
 from tests.mutants.wait_plants import WAITS
 
 EXPLORATION = "tests/machine/test_exploration.py -k nothing_is_left_over"
@@ -550,4 +551,5 @@ PLANTS = (
     *FLOWS,
     *ANSWERS,
     *WAITS,
+    *SCHEDULES,
 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 from celery import Celery
+from celery.schedules import crontab
 from pydantic import BaseModel, PositiveInt
 
 from celeriac import Flow, Sagas, Signal
@@ -116,3 +117,12 @@ def publish(flow: Flow) -> None:
     """Past its pivot after the first step."""
     flow.step(commit)
     flow.step(notify)
+
+
+nightly = sagas.schedule(
+    "nightly",
+    place_order,
+    Order(sku="a-1"),
+    every=crontab(minute=0, hour=3),
+    timezone="Europe/Berlin",
+)

@@ -45,6 +45,12 @@ def test_the_tests_of_readme_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     tests.test_whatever_goes_wrong()
 
 
+def test_the_test_of_the_page_about_schedules_passes() -> None:
+    """Two nights pass, and each has its run."""
+    shown = examples([ROOT / "docs" / "schedules.md"])
+    run(shown).test_a_night(Lab())
+
+
 def test_the_mistake_of_the_page_is_found(page: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the page shows of a report is what the explorer says of that mistake."""
 

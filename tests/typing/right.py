@@ -6,7 +6,7 @@ this file is only type-checked, by mypy and by pyright.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Any, Literal, assert_type
 
@@ -22,6 +22,8 @@ from celeriac import (
     Retry,
     RunHandle,
     Sagas,
+    Schedule,
+    ScheduleState,
     Signal,
     Step,
     StepContext,
@@ -289,3 +291,22 @@ def kinds(step: Step[..., ..., Hold], undo: Compensation[..., None]) -> None:
     """Name the kinds of things there are."""
     assert_type(step.name, str)
     assert_type(undo.wants, tuple[str, ...])
+
+
+def schedules(place: Any) -> None:
+    """Define and steer a schedule."""
+    kept = sagas.schedule("nightly", place_order, Order(id="1", amount=1), every=timedelta(days=1))
+    assert_type(kept, Schedule)
+    assert_type(kept.trigger(by="eve"), str)
+    assert_type(kept.state(), ScheduleState)
+    assert_type([event.tick for event in kept.history()], list[datetime | None])
+    assert_type(sagas.schedules(), list[ScheduleState])
+    sagas.schedule(
+        "other",
+        place_order,
+        place,
+        every=place,
+        timezone="Europe/Berlin",
+        overlap="queue",
+        catch_up=60,
+    )

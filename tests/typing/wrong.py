@@ -10,6 +10,7 @@ keep the gate green; `test_typing` takes them away.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any, Literal
 
 from pydantic import BaseModel
@@ -182,3 +183,11 @@ async def awaits(order: Order) -> None:
     run.skip("ship", None, "by hand", "ada")  # expect-error
     assert (await run.aresult()).amount  # expect-error
     deliver.astart(order).aresult()  # expect-error
+
+
+def schedules() -> None:
+    """Define a schedule wrongly."""
+    order = Order(id="1", amount=1)
+    sagas.schedule("x", deliver, "1", every=timedelta(days=1))  # expect-error
+    sagas.schedule("x", deliver, order, every=timedelta(days=1), overlap="maybe")  # expect-error
+    sagas.schedule("x", deliver, order)  # expect-error

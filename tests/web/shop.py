@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Literal
 
 from celery import Celery
+from celery.schedules import crontab
 from pydantic import BaseModel, Field, PositiveInt
 
 from celeriac import Flow, Sagas, Signal
@@ -159,3 +160,6 @@ def paused(run_id: str) -> str:
     """A run that an operator has paused."""
     ping.start(id=run_id).pause("the bank is down", by="ada")
     return run_id
+
+
+nightly = sagas.schedule("nightly", transfer, "here", every=crontab(minute=0, hour=3))

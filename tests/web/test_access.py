@@ -25,6 +25,7 @@ from celeriac.web import (
     create_app,
     pages,
     read_accounts,
+    schedule_routes,
 )
 from celeriac.web.login import Login
 from celeriac.web.server import serve
@@ -66,6 +67,17 @@ TABLE = {
     ("POST", "/api/runs/{run_id}/skip"): ACTING,
     ("POST", "/api/runs/{run_id}/signal"): ANSWERING,
     ("POST", "/api/runs/{run_id}/terminate"): ADMINISTERING,
+    ("GET", "/api/schedules"): LOOKING,
+    ("GET", "/api/schedules/{name}"): LOOKING,
+    ("POST", "/api/schedules/{name}/pause"): ACTING,
+    ("POST", "/api/schedules/{name}/resume"): ACTING,
+    ("POST", "/api/schedules/{name}/trigger"): ACTING,
+    ("POST", "/api/schedules/{name}/delete"): ACTING,
+    ("GET", "/schedules"): LOOKING,
+    ("POST", "/schedules/{name}/pause"): ACTING,
+    ("POST", "/schedules/{name}/resume"): ACTING,
+    ("POST", "/schedules/{name}/trigger"): ACTING,
+    ("POST", "/schedules/{name}/delete"): ACTING,
     ("GET", "/"): LOOKING,
     ("GET", "/runs"): LOOKING,
     ("GET", "/runs/{run_id}"): LOOKING,
@@ -86,7 +98,11 @@ def routes(app: Any) -> set[tuple[str, str]]:
     schema = app.openapi()["paths"]
     hidden = {
         (method, route.path)
-        for route in (*pages.router.routes, *approvals.router.routes)
+        for route in (
+            *pages.router.routes,
+            *approvals.router.routes,
+            *schedule_routes.pages.routes,
+        )
         if isinstance(route, APIRoute)
         for method in route.methods or ()
     }

@@ -292,6 +292,11 @@ class Sagas:
         """The sagas of this app by name."""
         return dict(self._sagas)
 
+    @property
+    def scheduled(self) -> tuple[str, ...]:
+        """The names of the schedules that the code of this app has."""
+        return self._schedules.names
+
     # --- finding -------------------------------------------------------------------------------
 
     def run(self, run_id: str) -> RunHandle[Any]:

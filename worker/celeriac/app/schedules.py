@@ -105,6 +105,11 @@ class ScheduleDefinitions:
         self._makers[name] = partial(_scheduled, self.app, written)
         return name
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names that are taken."""
+        return tuple(self._makers)
+
     def scheduled(self) -> Mapping[str, Scheduled]:
         """All schedules of the app.  Only now is it asked for its time zone."""
         for name, make in self._makers.items():

@@ -30,18 +30,21 @@ _LATE_FOR = 5.0  # seconds in which no tick of it has come in time
     about="A sweep went through all shards just now.",
     severity=ERROR,
     advice="Start a beat (celery -A app beat), or celery -A app saga sweep --every 1; see that a "
-    "worker takes from its queue, which saga stats names. Without it nothing lost is found.",
+    "worker takes from its queue, which saga stats names. Without it nothing lost is found, and "
+    "no schedule ticks.",
     by_hand="the workers' and beat's logs",
 )
 def sweep(facts: Facts) -> Iterator[str | Remark]:
     """Deadlines, retries and lost messages are seen to."""
     mark = seen(facts.sweep)
+    kept = len(facts.app.celeriac.scheduled)
+    so = f", so none of {kept} schedules ticks" if kept else ""
     if mark is None:
-        yield "it has never been through"
+        yield f"it has never been through{so}"
         return
     ago = (mark.now - mark.at) / 1000
     if sweep_is_down(mark, facts.settings.sweep_interval):
-        yield f"it was last through {span(ago)} ago"
+        yield f"it was last through {span(ago)} ago{so}"
 
 
 @SWEEP.check(

@@ -6,6 +6,8 @@ Nothing is imported here, since every `celery` command loads `cli`, whatever app
 Its files, from the ground up::
 
     completion | exit_codes | interrupts | prompts | screen | serving | times < options | printing
-    < invocation < command | inspection | control | defining | maintenance
-    < inspection_commands | control_commands | defining_commands | maintenance_commands < cli
+    < schedule_printing | invocation
+    < command | inspection | control | defining | maintenance | schedules
+    < inspection_commands | control_commands | defining_commands | maintenance_commands
+    | schedule_commands < cli
 """

@@ -1,7 +1,7 @@
 """What is typed on a terminal: `celery -A app saga …`, and the script `celeriac`.
 
 Owns: the two groups of commands, and the script's own.  Refuses to know: the verbs, which stand in
-`inspection_commands`, `control_commands` and `maintenance_commands`.
+`inspection_commands`, `control_commands`, `schedule_commands` and `maintenance_commands`.
 
 Celery loads this file for each of its own commands, whatever the application: so nothing slow is
 imported here before a verb is really called.
@@ -21,6 +21,7 @@ from celeriac.terminal import (
     defining_commands,
     inspection_commands,
     maintenance_commands,
+    schedule_commands,
 )
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ for verb in (
     *inspection_commands.COMMANDS,
     *control_commands.COMMANDS,
     *defining_commands.COMMANDS,
+    *schedule_commands.COMMANDS,
     *maintenance_commands.COMMANDS,
 ):
     saga.add_command(verb)

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from celery import Celery
 
     from celeriac.terminal.invocation import Invocation
@@ -34,7 +36,7 @@ class Verb(click.Command):
         form = options.pop("form", "table")
         if options.get("timeout") is not None and not options["wait"]:
             raise click.UsageError("--timeout says how long to --wait: give both", ctx)
-        debug = bool(ctx.parent and ctx.parent.params.get("debug"))
+        debug = any(each.params.get("debug") for each in _above(ctx))
         with error_boundary(debug=debug, events=self.name == "sweep"):
             colour = not (ctx.obj.no_color or os.environ.get("NO_COLOR"))
             printer = Printer(form=form, colour=colour, saga=_called(ctx))
@@ -44,6 +46,13 @@ class Verb(click.Command):
     def called_on(self, app: Celery, printer: Printer) -> Invocation:
         """Return what does the verb: the first argument of its function."""
         raise NotImplementedError
+
+
+def _above(ctx: click.Context) -> Iterator[click.Context]:
+    """The groups that a verb stands in."""
+    while ctx.parent is not None:
+        ctx = ctx.parent
+        yield ctx
 
 
 def _called(ctx: click.Context) -> str:

@@ -27,6 +27,7 @@ from celeriac.errors import (
     RunExists,
     RunNotFound,
     SagaError,
+    ScheduleNotFound,
     StoreUnavailable,
 )
 from celeriac.machine import RunStatus
@@ -57,6 +58,7 @@ _OF_ERRORS: dict[type[Exception], Exit] = {
     DefinitionConflict: Exit.CONFLICT,
     PayloadTooLarge: Exit.USAGE,
     RunNotFound: Exit.NOT_FOUND,
+    ScheduleNotFound: Exit.NOT_FOUND,
     RunExists: Exit.CONFLICT,
     RunConflict: Exit.CONFLICT,
     CommandRefused: Exit.CONFLICT,

@@ -24,6 +24,7 @@ from celeriac.views.schedules import (
     ScheduleState,
     schedule_event,
     schedule_state,
+    tick_time,
 )
 from celeriac.views.state import (
     RunState,
@@ -76,6 +77,7 @@ __all__ = [
     "state_of",
     "stats_document",
     "stats_of",
+    "tick_time",
     "tree",
     "undo_fields",
     "undo_plan_of",

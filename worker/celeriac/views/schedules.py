@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from celeriac.machine import Frozen
+from celeriac.observing import tick_details
 from celeriac.scheduling import Calendar, Overlap
 
 if TYPE_CHECKING:
@@ -50,6 +51,12 @@ class ScheduleEvent(Frozen):
     run: str
     why: str
     by: str
+    text: str = Field(description="all of it in words")
+
+
+def tick_time(at: datetime) -> str:
+    """Return a time as people read it, wherever they are: `2026-11-28 03:00:00Z`."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"
 
 
 def schedule_state(
@@ -95,6 +102,7 @@ def schedule_event(event: TickEvent) -> ScheduleEvent:
         run=event.run,
         why=event.why,
         by=event.by,
+        text=tick_details(event),
     )
 
 

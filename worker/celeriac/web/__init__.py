@@ -7,6 +7,7 @@ Its files, from the ground up::
 
     access | problems | forms | run_watch < login < site < guards | csrf | reading_routes
     | acting_routes | health_routes | answers < stream_routes | rendering < approvals | pages
+    | schedule_routes
     < application < server
 """
 

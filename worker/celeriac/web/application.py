@@ -24,6 +24,7 @@ from celeriac.web import (
     health_routes,
     pages,
     reading_routes,
+    schedule_routes,
     stream_routes,
 )
 from celeriac.web.guards import Guard
@@ -81,6 +82,8 @@ def create_app(
     )
     for module in (acting_routes, reading_routes, stream_routes, health_routes, approvals, pages):
         app.include_router(module.router)
+    app.include_router(schedule_routes.router)
+    app.include_router(schedule_routes.pages)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     for kind, told in _TOLD.items():
         app.add_exception_handler(kind, told)

@@ -21,6 +21,7 @@ from celeriac.errors import (
     RunExists,
     RunNotFound,
     SagaError,
+    ScheduleNotFound,
     StoreFull,
     StoreUnavailable,
 )
@@ -34,6 +35,7 @@ _OF_ERRORS: dict[type[SagaError], HTTPStatus] = {
     InputInvalid: HTTPStatus.UNPROCESSABLE_ENTITY,
     PayloadTooLarge: HTTPStatus.UNPROCESSABLE_ENTITY,
     RunNotFound: HTTPStatus.NOT_FOUND,
+    ScheduleNotFound: HTTPStatus.NOT_FOUND,
     RunExists: HTTPStatus.CONFLICT,
     RunConflict: HTTPStatus.CONFLICT,
     CommandRefused: HTTPStatus.CONFLICT,
