@@ -213,6 +213,13 @@ class Shop:
         self.at_work.append(attempt)
         return attempt
 
+    def start_and_claim(self) -> Attempt:
+        """Start a run, and take the attempt of its first step."""
+        self.start()
+        attempt = self.claim()
+        assert attempt is not None
+        return attempt
+
     def next_attempt(self) -> Attempt:
         """Wait for a message whose attempt is granted, and take it."""
         for _ in range(60):

@@ -122,9 +122,7 @@ def test_a_claim_that_comes_second() -> None:
 def test_a_cancel_that_comes_between() -> None:
     """A result that was decided against the run before the cancel is decided anew."""
     at = Shop(saga("reserve", "charge"))
-    at.start()
-    attempt = at.claim()
-    assert attempt is not None
+    attempt = at.start_and_claim()
     at.store.between = at.cancel
     done = at.finish(attempt)
     assert [(d.step, d.phase) for d in done.dispatches] == [("reserve", "undo")]
@@ -134,9 +132,7 @@ def test_a_cancel_that_comes_between() -> None:
 def test_a_result_that_comes_between() -> None:
     """A sweep that is about to give an attempt up finds that it was settled (first one wins)."""
     at = Shop(saga("reserve", "charge"))
-    at.start()
-    attempt = at.claim()
-    assert attempt is not None
+    attempt = at.start_and_claim()
     at.at_work.clear()
     at.pass_time(LEASE, sweeping=False)
     at.store.between = lambda: at.finish(attempt)
@@ -148,9 +144,7 @@ def test_a_result_that_comes_between() -> None:
 def test_a_renewal_that_comes_between() -> None:
     """An attempt whose worker shows life just now is not given up."""
     at = Shop(saga("reserve", "charge"))
-    at.start()
-    attempt = at.claim()
-    assert attempt is not None
+    attempt = at.start_and_claim()
     at.at_work.clear()
     at.pass_time(LEASE, sweeping=False)
 
@@ -168,9 +162,7 @@ def test_a_renewal_that_comes_between() -> None:
 def test_a_termination_that_comes_between() -> None:
     """A result that comes after it is kept as a late report."""
     at = Shop(saga("reserve", "charge"))
-    at.start()
-    attempt = at.claim()
-    assert attempt is not None
+    attempt = at.start_and_claim()
     at.store.between = lambda: at.command(Terminate("enough"))
     done = at.finish(attempt)
     assert [event.kind for event in done.events] == [EventKind.LATE]
@@ -188,9 +180,7 @@ def test_two_joins_at_once() -> None:
         step("ship", after=("pay", "pack")),
     )
     at = Shop(plan)
-    at.start()
-    first = at.claim()
-    assert first is not None
+    first = at.start_and_claim()
     at.finish(first)
     pay, pack = at.claim(), at.claim()
     assert pay is not None
@@ -236,9 +226,7 @@ def test_a_broken_promise_fails_the_test(
 def test_two_workers_that_report_the_same() -> None:
     """A report that was sent twice is one result, and what follows is sent once (I11)."""
     at = Shop(saga("reserve", "charge"))
-    at.start()
-    attempt = at.claim()
-    assert attempt is not None
+    attempt = at.start_and_claim()
     at.finish(attempt)
     assert not at.complete(attempt, "again").events
     assert at.fields("out:reserve") == {"out:reserve": "reserve done"}
@@ -248,9 +236,7 @@ def test_two_workers_that_report_the_same() -> None:
 def test_a_clock_of_the_worker_that_stands_still() -> None:
     """Whatever the worker's own clock says, the attempt is settled by its version."""
     at = Shop(saga("reserve", "charge"))
-    at.start()
-    attempt = at.claim()
-    assert attempt is not None
+    attempt = at.start_and_claim()
     at.pass_time(3 * SWEEP)
     done = at.engine.complete(attempt, '"done"').done
     assert done.events[0].at == at.clock.now

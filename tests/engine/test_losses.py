@@ -159,9 +159,7 @@ def test_a_lost_errback() -> None:
 def test_an_errback_of_a_step_that_succeeded() -> None:
     """It asks to look at the run, and there is no reason to undo anything (F1, I5)."""
     at = shop()
-    at.start()
-    attempt = at.claim()
-    assert attempt is not None
+    attempt = at.start_and_claim()
     at.finish(attempt)
     at.post.waiting.clear()
     at.engine.dispatch_due("order-42", at.post)
@@ -185,9 +183,7 @@ def test_an_errback_judges_no_deadline() -> None:
 def test_a_worker_that_dies_in_a_step() -> None:
     """Its lease runs out, and another worker tries again under the same key (L1)."""
     at = shop()
-    at.start()
-    dead = at.claim()
-    assert dead is not None
+    dead = at.start_and_claim()
     at.die(dead)
     at.pass_time(LEASE - SWEEP)
     assert at.work() == 0
@@ -204,9 +200,7 @@ def test_a_worker_that_dies_in_a_step() -> None:
 def test_a_child_that_dies_is_replaced_at_once() -> None:
     """Its parent lets the lease lapse, and the next sweep sends the next attempt."""
     at = shop()
-    at.start()
-    dead = at.claim()
-    assert dead is not None
+    dead = at.start_and_claim()
     at.die(dead)
     d = dead.delivery
     at.store.lapse([Lease(d.run_id, d.step, d.phase, d.attempt)])
@@ -231,9 +225,7 @@ def test_what_others_settle_does_not_keep_a_dead_worker_alive() -> None:
 def test_a_worker_that_lives_keeps_its_step() -> None:
     """As long as its lease is renewed, a step may take hours."""
     at = shop()
-    at.start()
-    slow = at.claim()
-    assert slow is not None
+    slow = at.start_and_claim()
     at.pass_time(20 * LEASE)
     assert not at.post.waiting
     at.finish(slow)
@@ -243,9 +235,7 @@ def test_a_worker_that_lives_keeps_its_step() -> None:
 def test_a_zombie_comes_back() -> None:
     """The second attempt's result stands; the zombie's is in the history, and leads nowhere."""
     at = shop()
-    at.start()
-    zombie = at.claim()
-    assert zombie is not None
+    zombie = at.start_and_claim()
     at.at_work.remove(zombie)
     at.pass_time(LEASE + SWEEP)
     second = at.claim()
@@ -263,9 +253,7 @@ def test_a_zombie_comes_back() -> None:
 def test_a_zombie_that_comes_first_has_the_say() -> None:
     """While nobody holds the step, its result is as good as any other, and is what counts."""
     at = shop()
-    at.start()
-    zombie = at.claim()
-    assert zombie is not None
+    zombie = at.start_and_claim()
     at.at_work.remove(zombie)
     at.pass_time(LEASE + SWEEP)
     at.complete(zombie, {"by": "zombie"})
@@ -277,9 +265,7 @@ def test_a_zombie_that_comes_first_has_the_say() -> None:
 def test_a_zombie_that_succeeds_after_the_undo() -> None:
     """Its effect is undone again, whoever brings the news (the hardest race)."""
     at = shop(step("reserve", retry=budget(attempts=1)))
-    at.start()
-    zombie = at.claim()
-    assert zombie is not None
+    zombie = at.start_and_claim()
     at.at_work.remove(zombie)
     at.pass_time(LEASE + GRACE + 3 * SWEEP)
     assert at.settle_down().status is RunStatus.COMPENSATED
@@ -316,9 +302,7 @@ def test_a_poison_step_ends() -> None:
 def test_an_attempt_over_its_limit_is_given_up_by_the_sweep() -> None:
     """Also while its worker shows signs of life; the failure says why."""
     at = shop(step("reserve", timeout=30_000, retry=budget(attempts=1)))
-    at.start()
-    slow = at.claim()
-    assert slow is not None
+    at.start_and_claim()
     at.pass_time(30_000 + GRACE + SWEEP)
     assert at.run().step("reserve").do.state is PhaseStatus.UNKNOWN
     assert at.fields("err:reserve", "cause")["cause"]["code"] == "timeout"
@@ -327,9 +311,7 @@ def test_an_attempt_over_its_limit_is_given_up_by_the_sweep() -> None:
 def test_a_deadline_is_met_by_the_sweep() -> None:
     """What was done is undone, and the cause is on record."""
     at = shop(deadline=30_000)
-    at.start()
-    attempt = at.claim()
-    assert attempt is not None
+    attempt = at.start_and_claim()
     at.finish(attempt)
     at.post.waiting.clear()
     at.post.losing = True
@@ -346,9 +328,7 @@ def test_a_deadline_is_met_by_the_sweep() -> None:
 def test_a_cancel_while_a_step_is_at_work() -> None:
     """Its success is recorded against the run as it is now, and then undone."""
     at = shop()
-    at.start()
-    attempt = at.claim()
-    assert attempt is not None
+    attempt = at.start_and_claim()
     at.cancel()
     done = at.finish(attempt)
     assert [(d.step, d.phase) for d in done.dispatches] == [("reserve", "undo")]

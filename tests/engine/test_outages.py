@@ -36,9 +36,7 @@ def go_away(at: Shop, ms: int) -> None:
 def test_a_lease_is_not_held_against_a_worker_that_was_cut_off() -> None:
     """All leases ran out while nobody could renew: workers get the time to say they live (L5)."""
     at = shop()
-    at.start()
-    attempt = at.claim()
-    assert attempt is not None
+    attempt = at.start_and_claim()
     go_away(at, 4 * LEASE)
     for _ in range(3):
         at.sweep()
@@ -75,9 +73,7 @@ def test_one_worker_that_is_back_does_not_speak_for_the_others() -> None:
 def test_a_worker_that_died_in_the_outage_is_found_after_it() -> None:
     """Once signs of life come again, a lease that nobody renews has run out (L1)."""
     at = Shop(saga("reserve"))
-    at.start()
-    dead = at.claim()
-    assert dead is not None
+    dead = at.start_and_claim()
     at.die(dead)
     go_away(at, 4 * LEASE)
     at.pass_time(LEASE)
@@ -89,9 +85,7 @@ def test_a_worker_that_died_in_the_outage_is_found_after_it() -> None:
 def test_an_outage_is_credited_to_the_deadline(first: str) -> None:
     """Whoever comes back first, the sweep or the worker that tells of the outage (L5)."""
     at = shop()
-    at.start()
-    attempt = at.claim()
-    assert attempt is not None
+    attempt = at.start_and_claim()
     at.finish(attempt)
     at.post.waiting.clear()
     go_away(at, 5 * MINUTE)
@@ -135,9 +129,7 @@ def test_an_outage_from_before_the_start_is_no_credit() -> None:
 def test_a_limit_that_passed_in_the_outage() -> None:
     """A step that finished while the store was away may say so before it is given up."""
     at = Shop(saga(step("reserve", timeout=30_000, retry=budget(attempts=1)), "charge"))
-    at.start()
-    attempt = at.claim()
-    assert attempt is not None
+    attempt = at.start_and_claim()
     go_away(at, 2 * MINUTE)
     at.sweep()
     at.finish(attempt)
@@ -147,9 +139,7 @@ def test_a_limit_that_passed_in_the_outage() -> None:
 def test_a_result_waits_for_the_store() -> None:
     """The effect has happened: a worker insists for a minute to have it on record."""
     at = shop()
-    at.start()
-    attempt = at.claim()
-    assert attempt is not None
+    attempt = at.start_and_claim()
     at.store.away_until = at.clock.now + 50_000
     at.finish(attempt)
     assert at.run().step("reserve").do.state is PhaseStatus.DONE

@@ -213,9 +213,7 @@ def test_live_state_never_expires() -> None:
 def test_a_zombie_of_a_run_that_is_gone() -> None:
     """It is told so, and does not bring the run back."""
     at = many(0)
-    at.start()
-    zombie = at.claim()
-    assert zombie is not None
+    zombie = at.start_and_claim()
     at.command(Terminate("enough"))
     at.clock.now += RETENTION
     at.sweep()

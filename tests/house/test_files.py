@@ -21,9 +21,8 @@ DRAWERS = {"base", "common", "core", "extras", "helper", "helpers", "lib", "mana
 DRAWERS |= {"misc", "other", "tools", "util", "utils", "various"}
 # Pictures: whoever looks for a thing by the field's word does not find it.
 PICTURES = {"arena", "brought", "clinic", "courier", "crew", "desk", "desks", "foundry", "given"}
-PICTURES |= {"hand", "hands", "heard", "journey", "luck", "mishap", "mishaps", "mould", "odd"}
-PICTURES |= {"premises", "roll", "shelf", "shelves", "stage", "storm", "storms", "tales"}
-PICTURES |= {"theatre", "trap", "traps", "twins", "vault", "ward", "weather"}
+PICTURES |= {"hand", "hands", "heard", "journey", "lane", "lanes", "luck", "mishap", "mishaps"}
+PICTURES |= {"mould", "odd", "promise", "whereabouts"}
 # Words that may mean anything here: `record` a run, a log line or an entry; `asking` whom for what.
 VAGUE = {"asking", "record", "stuff", "thing", "things"}
 FORBIDDEN = DRAWERS | PICTURES | VAGUE

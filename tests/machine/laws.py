@@ -12,6 +12,7 @@ from celeriac.machine.conditions import passed, past_pivot
 from celeriac.machine.events import EventKind
 from celeriac.machine.moves import apply
 from celeriac.machine.numbering import instance_of
+from celeriac.machine.relatives import others
 from celeriac.machine.runs import ENDED, PhaseStatus, RunStatus
 from celeriac.machine.timing import due, overdue, wake_at
 from celeriac.machine.transitions import transition
@@ -224,10 +225,11 @@ def comes_before(plan: Plan, name: str) -> set[str]:
 def _check_rest(done: Transition, now: int) -> None:
     run = done.run
     assert done.wake_at == wake_at(run)
-    assert run.status.at_rest == (done.wake_at is None), "at rest, or in the wake index (I13)"
+    awake = not run.status.at_rest or bool(others(run))
+    assert awake == (done.wake_at is not None), "awake, or not in the wake index (I13)"
     assert bool(run.ended_at) == run.status.at_rest
     if run.status.at_rest:
-        assert not due(run)
+        assert due(run) == set(others(run)), "only other runs are told of one at rest"
         return
     busy = [direction.state for step in run.steps.values() for direction in (step.do, step.undo)]
     assert PhaseStatus.RUNNING in busy or _waits(run), "nothing will ever happen to it again (L1)"

@@ -20,7 +20,7 @@ from celeriac.machine import (
     attempts,
     late_reports,
     moves,
-    schedule,
+    next_steps,
     undoing,
 )
 from celeriac.machine.events import EventKind
@@ -301,7 +301,7 @@ def no_grace(patch: Patch) -> None:
 
 def undo_beside_a_live_attempt(patch: Patch) -> None:
     """Nobody waits for the attempt that is at work when the run turns round."""
-    for module in (undoing, schedule):
+    for module in (undoing, next_steps):
         patch.setattr(module, "live_forward", lambda _run: False)
 
 

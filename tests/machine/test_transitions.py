@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from celeriac.errors import CommandRefused, RunConflict, RunExists, SagaError
-from celeriac.machine import moves, schedule, tables, undoing
+from celeriac.machine import moves, next_steps, tables, undoing
 from celeriac.machine.commands import (
+    Acknowledge,
     Block,
     Cancel,
     CheckAttempt,
@@ -27,6 +28,7 @@ from celeriac.machine.commands import (
     Fail,
     Pause,
     Redispatch,
+    Report,
     Resume,
     RetryOwed,
     Signal,
@@ -51,6 +53,7 @@ from celeriac.machine.transitions import transition
 from tests.machine import (
     test_answers,
     test_branches,
+    test_children,
     test_choices,
     test_compensation,
     test_effects,
@@ -98,6 +101,8 @@ EVERY_COMMAND: list[Command] = [
     Block("reserve", "nobody can"),
     Unblock("reserve"),
     Signal("approved", "a"),
+    Report("reserve", 1, "order-42.reserve", RunStatus.COMPLETED),
+    Acknowledge(NOON),
     Cancel(),
     Terminate("enough"),
     RetryOwed(),
@@ -161,7 +166,7 @@ STANDING = standing()
 THEMES = (
     *(test_forward, test_compensation, test_time, test_late_reports, test_operators),
     *(test_effects, test_holding, test_skipping, test_branches, test_choices, test_maps),
-    *(test_answers, test_waits, test_scopes, test_two_phase),
+    *(test_answers, test_waits, test_scopes, test_two_phase, test_children),
 )
 
 each_command = pytest.mark.parametrize("command", EVERY_COMMAND, ids=str)
@@ -231,7 +236,13 @@ _MOVING = (
 _HOWS: dict[EventKind, list[tuple[str, dict[str, object]]]] = {
     EventKind.CLAIMED: [("", {"holder": "me"})],
     EventKind.COMPLETED: [("", {}), ("late", {"late": True})],
-    EventKind.FAILED: [("", {}), ("retry", {"retry": NOON}), ("unknown", {"why": "timeout"})],
+    EventKind.FAILED: [
+        ("", {}),
+        ("retry", {"retry": NOON}),
+        ("unknown", {"why": "timeout"}),
+        ("unknown", {"why": "owes"}),
+        ("undone", {"why": "undone", "effect": False}),
+    ],
     EventKind.LOST: [("", {}), ("retry", {"retry": NOON})],
 }
 EVERY_MOVE = [
@@ -338,7 +349,7 @@ def watched(patch: pytest.MonkeyPatch) -> set[Any]:
         made.add(("turn", phase, direction.state, whose))
         return turn(phase, direction, whose)
 
-    for module in (schedule, undoing):
+    for module in (next_steps, undoing):
         patch.setattr(module, "state_in_turn", see_turn)
     patch.setattr(moves, "_next", see_direction)
     patch.setattr(moves, "_check_run", see_run)
@@ -405,6 +416,7 @@ def test_a_history_folds_to_the_run() -> None:
         EventKind.REOPENED,
         EventKind.OVERDUE,
         EventKind.SIGNALLED,
+        EventKind.REPORTED,
     }
     story.check_history()
 

@@ -13,6 +13,7 @@ from celeriac.engine.changes import signals_taken, with_failures
 from celeriac.machine import Plan
 from celeriac.machine.moves import fold
 from celeriac.machine.runs import PhaseStatus, RunStatus
+from celeriac.machine.timing import wake_at
 from celeriac.store import Lease
 from celeriac.store.codec import load_run
 from celeriac.store.history import load_events
@@ -87,7 +88,7 @@ class Expected:
         if self.run is None:
             return
         assert fold(self.plan, self.run_id, self.history) == self.run
-        assert (self.run_id in self.wake) != self.run.status.at_rest
+        assert (self.run_id in self.wake) == (wake_at(self.run) is not None)
 
     def forget(self) -> None:
         """The run is removed."""

@@ -157,11 +157,16 @@ def test_the_stored_state_is_the_pure_one(
 ) -> None:
     """Commands of all kinds, faults of all kinds: every key is what the state machine says."""
     monkeypatch.setattr(Machine, "server", server, raising=False)
+    walk(Machine, EXAMPLES, STEPS)
+
+
+def walk(machine: type[Machine], examples: int, steps: int) -> None:
+    """Try *examples* ways through a state machine, each of so many steps."""
     run_state_machine_as_test(
-        Machine,
+        machine,
         settings=settings(
-            max_examples=EXAMPLES,
-            stateful_step_count=STEPS,
+            max_examples=examples,
+            stateful_step_count=steps,
             deadline=None,
             print_blob=True,
             phases=(Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink),

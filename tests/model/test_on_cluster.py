@@ -10,16 +10,15 @@ import os
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import rule, run_state_machine_as_test
+from hypothesis.stateful import rule
 from redis.cluster import RedisCluster
 
 from celeriac.store.keys import Keys
 from celeriac.store.slots import slot_of
 from tests.cluster import Cluster
 from tests.model import test_machine
-from tests.model.test_machine import Machine
+from tests.model.test_machine import Machine, walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,14 +70,4 @@ def test_the_stored_state_is_the_pure_one(
 ) -> None:
     """Faults of all kinds, and slots that move: every key is what the state machine says."""
     monkeypatch.setattr(ClusterMachine, "server", server, raising=False)
-    run_state_machine_as_test(
-        ClusterMachine,
-        settings=settings(
-            max_examples=EXAMPLES,
-            stateful_step_count=STEPS,
-            deadline=None,
-            print_blob=True,
-            phases=(Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink),
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
+    walk(ClusterMachine, EXAMPLES, STEPS)

@@ -14,7 +14,7 @@ ANSWERS = (
     Plant(
         "a run that was ended goes on",
         "What follows the step that ended the run is sent all the same.",
-        "machine/schedule.py",
+        "machine/next_steps.py",
         "    if run.ended_by:\n"
         "        return _confirm_next(plan, run, event)  # nothing else starts\n",
         "",
@@ -87,7 +87,7 @@ ANSWERS = (
     Plant(
         "no limit to steps",
         "A run starts as many steps as it likes.",
-        "machine/schedule.py",
+        "machine/next_steps.py",
         "return TURN_COMES if run.started_steps + begun < most else TOO_MANY",
         "return TURN_COMES if run.started_steps + begun < most + 1_000 else TOO_MANY",
         (IN_THE_MACHINE,),

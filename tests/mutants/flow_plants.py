@@ -21,7 +21,7 @@ FLOWS = (
     Plant(
         "a join fires early",
         "A step starts when the first of those that it waits for has ended.",
-        "machine/schedule.py",
+        "machine/next_steps.py",
         "        if not all(passed(plan, run, name) for name in node.after):\n",
         "        if node.after and not any(passed(plan, run, name) for name in node.after):\n",
         (BRANCHES,),
@@ -29,7 +29,7 @@ FLOWS = (
     Plant(
         "a join fires twice",
         "A step is sent again although it has been, when the run goes on for another branch.",
-        "machine/schedule.py",
+        "machine/next_steps.py",
         '        state = state_in_turn("do", step.do, whose)\n',
         "        state = PhaseStatus.SCHEDULED if chosen else PhaseStatus.SKIPPED\n",
         (BRANCHES,),
@@ -62,7 +62,7 @@ FLOWS = (
     Plant(
         "guards are read too early",
         "A step is skipped because of an answer that nobody has given yet.",
-        "machine/schedule.py",
+        "machine/next_steps.py",
         "            continue  # its guards may be about what has not settled yet\n",
         "            if is_chosen(run, node):\n                continue\n",
         (CHOICES,),
@@ -86,7 +86,7 @@ FLOWS = (
     Plant(
         "what was guarded out is waited for",
         "What follows a step that nobody chose never starts.",
-        "machine/schedule.py",
+        "machine/next_steps.py",
         "            waiting += () if chosen else _following(plan, run, node.name)\n",
         "",
         (CHOICES,),
@@ -206,7 +206,7 @@ FLOWS = (
     Plant(
         "the collector comes early",
         "A map has ended when its last element was begun.",
-        "machine/schedule.py",
+        "machine/next_steps.py",
         "    if instances.resting < instances.count:\n        return run\n",
         "",
         (MAPS,),
@@ -214,7 +214,7 @@ FLOWS = (
     Plant(
         "an element is forgotten",
         "A map counts the elements that were begun, and not those that have ended.",
-        "machine/schedule.py",
+        "machine/next_steps.py",
         "    if instances.resting < instances.count:\n",
         "    if instances.begun < instances.count:\n",
         (MAPS,),
@@ -222,7 +222,7 @@ FLOWS = (
     Plant(
         "all elements at once",
         "Nobody looks how many elements of a map are at work.",
-        "machine/schedule.py",
+        "machine/next_steps.py",
         "if instances.begun - instances.resting >= made.concurrency:",
         "if instances.begun - instances.resting >= instances.count:",
         (MAPS,),

@@ -318,7 +318,7 @@ PLANTS = (
     Plant(
         "outages are not credited",
         "Deadlines pass while nobody could work.",
-        "machine/waiting.py",
+        "machine/timeouts.py",
         "    if credit > run.credited:\n",
         "    if credit < 0:\n",
         ("tests/engine/test_outages.py",),
@@ -547,6 +547,14 @@ PLANTS = (
         'event.data.get("via", run.step(event.step).direction(event.phase).via)',
         'event.data.get("via", "")',
         ("tests/machine/test_forward.py",),
+    ),
+    Plant(
+        "direct calls have no time limits",
+        "The limits of a message are left to a child that does not see to them.",
+        "workers/supervision.py",
+        "    if not header_in(request.request_dict):\n        return False  # a direct call\n",
+        "",
+        ("tests/workers/test_unmodified.py -k direct_call_sees",),
     ),
     *FLOWS,
     *ANSWERS,

@@ -12,7 +12,8 @@ import pytest
 
 from celeriac.errors import Abort
 from celeriac.machine.events import Event, EventKind
-from celeriac.observing.observers import log, sentence, title
+from celeriac.observing.observers import log
+from celeriac.observing.sentences import sentence, title
 from celeriac.testing.clock import NOON
 from tests.engine.driver import Shop
 from tests.machine.story import saga
@@ -36,6 +37,8 @@ def test_every_kind_of_event_has_a_sentence(kind: EventKind) -> None:
     words = kind.value.replace("_", " ")
     if kind is EventKind.BLOCKED:  # by nothing
         words = "no longer blocked"
+    if kind is EventKind.REPORTED:
+        words += " (its parent knows)"
     assert sentence("order-42", Event(NOON, kind)) == f"order-42 {words}"
     step = Event(NOON, kind, "charge", "undo", 2, {"reason": "why\nnot", "holder": "abcd"})
     told = sentence("order-42", step)

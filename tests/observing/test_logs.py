@@ -163,7 +163,7 @@ def test_a_row_says_what_is_known(rows: Log) -> None:
     row = rows.row
     assert {name: row[name] for name in PLACE} == PLACE
     assert (row["level"], row["message"], row["sku"]) == ("WARNING", "sold 3", "mug")
-    assert row["at"] == "{1}", "what is no JSON is text"
+    assert row["at"] == "{1}", "what is not JSON is text"
     assert row["logger"] == rows.logger.name
     assert row["time"].endswith("+00:00")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from celeriac.machine.runs import PhaseStatus, RunStatus
+from celeriac.machine.timing import wake_at
 from celeriac.store import Lease
 from celeriac.store.keys import lease_member, member, pair, split_wake
 from celeriac.store.redis import RedisStore
@@ -53,9 +54,10 @@ def _woken(store: RedisStore, run: Run) -> Iterator[Finding]:
     """I13: in the wake index if and only if not at rest; a lease for each attempt at work."""
     keys = store._keys.of(run.id)
     entries = set(store._redis.ask("ZRANGE", keys.wake, 0, -1))
-    if run.status.at_rest and run.id in entries:
+    awake = wake_at(run) is not None  # at rest, only as long as another run has to be told
+    if not awake and run.id in entries:
         yield Finding("I13", f"it is at rest ({run.status}), and in the wake index")
-    if not run.status.at_rest and run.id not in entries:
+    if awake and run.id not in entries:
         yield Finding("I13", f"it is {run.status}, and nobody will ever look at it")
     held = {lease_member(lease): lease for lease in _at_work(run)}
     mine = {entry for entry in entries if (parts := split_wake(entry)) and parts[0] == run.id}
@@ -74,7 +76,7 @@ def _at_work(run: Run) -> list[Lease]:
         Lease(run.id, name, phase, step.direction(phase).attempt)
         for name, step in run.steps.items()
         for phase in _PHASES
-        if step.direction(phase).state is PhaseStatus.RUNNING
+        if step.direction(phase).state is PhaseStatus.RUNNING and not step.direction(phase).child
     ]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from celeriac.machine.events import EventKind
-from celeriac.observing.observers import details
+from celeriac.observing.sentences import details
 from tests.proof.records import step_of
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from celeriac.errors import StoreError
 from celeriac.machine.runs import (
+    Parent,
     PhaseState,
     PhaseStatus,
     Received,
@@ -53,6 +54,7 @@ DIRECTIONS = st.builds(
     too_many=st.booleans(),
     via=TEXTS,
     signal=st.sampled_from(("", "approved")),
+    child=NUMBERS,
 )
 STEPS = st.builds(
     StepState,
@@ -91,6 +93,8 @@ RUNS = st.builds(
     ended_by=TEXTS,
     series=st.just(()) | st.tuples(TEXTS, NUMBERS, NUMBERS, NUMBERS),
     signals=st.lists(st.builds(Received, TEXTS, TEXTS, TEXTS), max_size=3).map(tuple),
+    parent=st.none() | st.builds(Parent, TEXTS, NUMBERS, TEXTS),
+    untold=st.booleans(),
     steps=st.dictionaries(TEXTS, STEPS, max_size=4).map(Steps),
 )
 

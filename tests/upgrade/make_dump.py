@@ -58,29 +58,29 @@ def made(folder: Path) -> tuple[list[str], list[str]]:
     with (
         RedisServer(folder / "redis") as server,
         redis.Redis.from_url(server.url) as client,
-        Processes(server.url, folder, trouble=True, conf=_CONF) as crew,
+        Processes(server.url, folder, trouble=True, conf=_CONF) as processes,
     ):
         with Processes(server.url, folder, trouble=True, conf=_HASTY) as hasty:
             _lose_once(hasty)
-        _send_again(crew, client)
-        crew.start_worker(6)
-        _Making(crew).bring_all()
-        crew.kill_worker()
+        _send_again(processes, client)
+        processes.start_worker(6)
+        _Making(processes).bring_all()
+        processes.kill_worker()
         # From here nobody works or sweeps, so nothing changes but by what is said.
         client.delete(_QUEUE)
-        BY_ID["never-sent"].start(crew.shop)
+        BY_ID["never-sent"].start(processes.shop)
         client.delete(_QUEUE)
-        BY_ID["queued"].start(crew.shop)
+        BY_ID["queued"].start(processes.shop)
         _forget_who_sent(client)
         found = list(dump(client, _PATTERNS))
-        return _placeless(found), _placeless(_shown(crew))
+        return _placeless(found), _placeless(_shown(processes))
 
 
 class _Making:
     """The runs on their way, by what clients, operators and accidents do to them."""
 
-    def __init__(self, crew: Processes) -> None:
-        self.crew, self.shop = crew, crew.shop
+    def __init__(self, processes: Processes) -> None:
+        self.processes, self.shop = processes, processes.shop
 
     def bring_all(self) -> None:
         """Bring each run where it is to be left, the ones that cannot wait there last."""
@@ -132,7 +132,9 @@ class _Making:
         # Owed, tried once more, and owed again.
         owing = self.shop.sagas.run("owing")
         owing.retry(reason="she says it works", by="Adam")
-        self.crew.until(lambda: owing.state().step("reserve").undo_attempts == 2, "it is tried")
+        self.processes.until(
+            lambda: owing.state().step("reserve").undo_attempts == 2, "it is tried"
+        )
         self._until("owing", owing, "failed")
 
     def _see_to(self, steered: str, waived: str) -> None:
@@ -162,42 +164,44 @@ class _Making:
         return {run_id: BY_ID[run_id].start(self.shop) for run_id in run_ids}
 
     def _until(self, run_id: str, run: RunHandle[Any], status: str) -> None:
-        self.crew.until(lambda: run.status == status, f"{run_id} is {status}")
+        self.processes.until(lambda: run.status == status, f"{run_id} is {status}")
 
     def _held(self, run_id: str, step: str) -> None:
-        mark = self.crew.folder / f"{run_id}.{step}.held"
-        self.crew.until(mark.exists, f"{run_id} is at work at {step}")
+        mark = self.processes.folder / f"{run_id}.{step}.held"
+        self.processes.until(mark.exists, f"{run_id} is at work at {step}")
 
     def _blocked(self, run_id: str, step: str) -> None:
         run = self.shop.sagas.run(run_id)
-        self.crew.until(lambda: run.state().step(step).blocked, f"{step} of {run_id} is blocked")
+        self.processes.until(
+            lambda: run.state().step(step).blocked, f"{step} of {run_id} is blocked"
+        )
 
     def _fails(self, run_id: str, step: str, phase: str) -> None:
         def failed() -> bool:
             history = self.shop.sagas.run(run_id).history()
             return any((e.kind, e.step, e.phase) == ("failed", step, phase) for e in history)
 
-        self.crew.until(failed, f"{phase} {step} of {run_id} fails")
+        self.processes.until(failed, f"{phase} {step} of {run_id} fails")
 
 
-def _lose_once(crew: Processes) -> None:
+def _lose_once(processes: Processes) -> None:
     """Let a worker die at work, and another take the step after that was noticed."""
-    mark = crew.folder / "lost-once.charge.held"
-    crew.start_worker(1)
-    run = BY_ID["lost-once"].start(crew.shop)
-    crew.until(mark.exists, "the first is at work")
-    crew.kill_worker()
+    mark = processes.folder / "lost-once.charge.held"
+    processes.start_worker(1)
+    run = BY_ID["lost-once"].start(processes.shop)
+    processes.until(mark.exists, "the first is at work")
+    processes.kill_worker()
     mark.unlink()
-    crew.start_worker(1)
-    crew.until(mark.exists, "the second is at work", sweeping=True)
+    processes.start_worker(1)
+    processes.until(mark.exists, "the second is at work", sweeping=True)
     assert any(event.kind == "lost" for event in run.history())
 
 
-def _send_again(crew: Processes, client: redis.Redis) -> None:
+def _send_again(processes: Processes, client: redis.Redis) -> None:
     """Lose the message of a run, let a sweep send another, and lose that too."""
-    run = BY_ID["sent-again"].start(crew.shop)
+    run = BY_ID["sent-again"].start(processes.shop)
     client.delete(_QUEUE)
-    crew.until(
+    processes.until(
         lambda: any(event.kind == "dispatched" for event in run.history()),
         "a lost message is sent again",
         sweeping=True,
@@ -205,11 +209,11 @@ def _send_again(crew: Processes, client: redis.Redis) -> None:
     client.delete(_QUEUE)
 
 
-def _shown(crew: Processes) -> list[str]:
+def _shown(processes: Processes) -> list[str]:
     """What this version shows of each run: its state, and what a cancel would undo."""
     lines = []
     for left in EVERY:
-        run = crew.shop.sagas.run(left.id)
+        run = processes.shop.sagas.run(left.id)
         row = {
             "state": run.state().model_dump(mode="json", exclude_none=True),
             "undo": run.undo_plan().model_dump(mode="json", exclude_none=True),

@@ -62,8 +62,8 @@ def taken(
     server: RedisServer, version: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Processes]:
     """The runs as they were left; nobody works on them."""
-    with handed_over(server, 0, version, tmp_path_factory.mktemp("taken")) as crew:
-        yield crew
+    with handed_over(server, 0, version, tmp_path_factory.mktemp("taken")) as processes:
+        yield processes
 
 
 @pytest.fixture(scope="module")
@@ -71,22 +71,24 @@ def finished(
     server: RedisServer, version: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Processes]:
     """The same, after a worker, sweeps and an operator have seen to each of them."""
-    with handed_over(server, 1, version, tmp_path_factory.mktemp("finished")) as crew:
-        run = crew.shop.sagas.run
-        crew.start_worker(3)
-        crew.until(lambda: run("queued").status.at_rest, "what was sent arrives, without a sweep")
-        see_to_all(crew)
-        crew.until(
+    with handed_over(server, 1, version, tmp_path_factory.mktemp("finished")) as processes:
+        run = processes.shop.sagas.run
+        processes.start_worker(3)
+        processes.until(
+            lambda: run("queued").status.at_rest, "what was sent arrives, without a sweep"
+        )
+        see_to_all(processes)
+        processes.until(
             lambda: all(run(left.id).status == left.ends for left in LEFT),
             "every run ends",
             sweeping=True,
         )
-        yield crew
+        yield processes
 
 
-def see_to_all(crew: Processes) -> None:
+def see_to_all(processes: Processes) -> None:
     """Do what only an operator can."""
-    run = crew.shop.sagas.run
+    run = processes.shop.sagas.run
     assert run("owing").retry(reason="the shelf is found")
     assert run("owing-too").waive("pack", "kept as a gift")
     assert run("past-pivot").retry()
@@ -95,7 +97,7 @@ def see_to_all(crew: Processes) -> None:
     assert run("asking-back").cancel("it was never asked for")
     assert run("paused").resume()
     assert run("paused-back").resume()
-    crew.until(
+    processes.until(
         lambda: any(event.kind == "overdue" for event in run("overdue").history()),
         "somebody is told that a deadline has passed",
         sweeping=True,
@@ -174,11 +176,11 @@ def test_a_history_that_was_changed_is_noticed(
     server: RedisServer, version: str, tmp_path: Path
 ) -> None:
     """The proof that all fits together is one: an event less, and it fails."""
-    with handed_over(server, 2, version, tmp_path) as crew:
-        with redis.Redis.from_url(crew.url) as client:
+    with handed_over(server, 2, version, tmp_path) as processes:
+        with redis.Redis.from_url(processes.url) as client:
             [log] = client.scan_iter(match="*log:retrying", count=1000)
             client.rpop(log)
-        faults = crew.shop.sagas.repair(dry_run=True).faults
+        faults = processes.shop.sagas.repair(dry_run=True).faults
         assert [(fault.run_id, fault.what) for fault in faults] == [("retrying", "history differs")]
 
 
@@ -265,9 +267,9 @@ def test_a_run_at_rest_stays_as_it_was(finished: Processes, version: str, left: 
     assert len(run.history()) == known["events"]
 
 
-def call(crew: Processes, run_id: str, step: str) -> dict[str, Any]:
+def call(processes: Processes, run_id: str, step: str) -> dict[str, Any]:
     """The one call of a step of a run."""
-    every = calls(crew.folder)
+    every = calls(processes.folder)
     [found] = [each for each in every if (each["run"], each["step"]) == (run_id, step)]
     return found
 
@@ -322,7 +324,7 @@ def test_retention_that_was_promised_is_kept(finished: Processes) -> None:
 
 
 def test_keys_are_written_as_they_are(server: RedisServer) -> None:
-    """Each type of key comes back as it was, byte for byte, also where it is no UTF-8."""
+    """Each type of key comes back as it was, byte for byte, also where it is not UTF-8."""
     with redis.Redis.from_url(server.url.removesuffix("/0") + "/3") as client:
         client.set("text", b"\x00\xff\xc5\xbe \n")
         client.hset("hash", mapping={b"\xfe": b"1", "ž": "\x1f"})

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from celeriac.observing.observers import details
+from celeriac.observing.sentences import details
 from tests.workers import adopted
 from tests.workers.histories import bodies, effects, events, step_of
 from tests.workers.kit import Trip

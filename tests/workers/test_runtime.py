@@ -9,7 +9,7 @@ from celery import Celery
 
 from celeriac.errors import ConfigurationError
 from celeriac.settings import read_settings
-from celeriac.workers.whereabouts import redis_url
+from celeriac.workers.state_url import redis_url
 
 
 def url_of(**conf: Any) -> str:

@@ -37,6 +37,7 @@ SAME = [
     ("refused", 7, None),
     ("tenant", 7, [7, "acme"]),
     ("labelled", 7, "7"),
+    ("hurried", 7, [7, "in time"]),
 ]
 #: Whose attempts have ids of their own.
 REPEATED = ("poll", "flaky", "giving_up", "labelled")

@@ -11,10 +11,12 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
+import time
 import uuid
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from billiard.exceptions import SoftTimeLimitExceeded
 from celery import Task, signals
 
 from celeriac import Flow, Saga  # noqa: TC001 -- read when the saga is planned
@@ -128,6 +130,7 @@ def _tasks(kit: Kit, book: _Book) -> dict[str, Any]:
     make = _Maker(kit, book)
     _make_endings(make)
     _make_retries(make)
+    _make_limits(make)
     _make_calls(make)
     _make_kinds(make)
     _listen(book)
@@ -189,6 +192,18 @@ def _make_retries(make: _Maker) -> None:
             self.retry(countdown=0.1, throw=False)
             return "not yet"
         return x
+
+
+def _make_limits(make: _Maker) -> None:
+    """A task that is told that its time is up."""
+
+    @make.task(soft_time_limit=0.3, time_limit=20)
+    def hurried(x: Any) -> Any:
+        try:
+            time.sleep(10)
+        except SoftTimeLimitExceeded:
+            return [x, "in time"]
+        return [x, "too late"]
 
 
 def _make_calls(make: _Maker) -> None:

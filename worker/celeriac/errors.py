@@ -177,7 +177,8 @@ class CommandRefused(SagaError):
     Asked by an operator: `at_rest` (the run has ended), `past_pivot` (it only goes forward),
     `turned` (it compensates, so no step is skipped), `at_work` (an attempt of the step is running),
     `completed` (the step has its result), `nothing_to_retry`, `not_owed` (nothing to waive),
-    `no_reason` (the command needs one), `unknown_step`, `not_started` (there is no such run).
+    `no_reason` (the command needs one), `unknown_step`, `not_started` (there is no such run),
+    `a_child` (its parent has its result: cancel that one).
 
     Asked by whoever sends a signal: `unknown_signal` (the saga never waits for it), `no_wait` (no
     wait can take it any more), `not_waiting` (the wait that it answers is not open),

@@ -45,7 +45,9 @@ def find_hindrances(runtime: Runtime, plan: Plan, run: Run, now: int) -> list[Hi
     if run.status.at_rest or run.paused:
         return []
     found = [*_sweep(runtime, run, now)]
-    waiting = [each for each in due(run) if not run.step(each.step).blocked]
+    waiting = [
+        each for each in due(run) if not (run.step(each.step).blocked or plan.node(each.step).child)
+    ]
     late = [each for each in waiting if now - _since(runtime, run, each) >= _PATIENCE]
     if late:
         found += _queues(runtime, plan, run, now, sorted(late, key=lambda each: each.at))

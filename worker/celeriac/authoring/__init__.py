@@ -5,17 +5,18 @@ anything runs.  Refuses to know: runs, servers, Celery.
 
 Its files, from the ground up::
 
-    annotations | carried | names | task_options | unreadable | comparison < options < proven
-    < codecs < signal < signatures < forms < placeholders
-    < calling < compensations < steps < adopted < planned < usable < conditions < blocks < building
-    < scopes < choosing < waits < mapping < flow < planning
+    annotations | celery_values | names | task_options | unreadable_types | comparison
+    < options < lossless_types < codecs < signal < signatures < compatibility < placeholders
+    < calling < compensations < steps < adopted < planned < step_checks < conditions
+    < blocks < building
+    < scopes < choosing < waits < children < mapping < flow < planning
 """
 
 from __future__ import annotations
 
 from celeriac.authoring.adopted import define_adopted_compensation
 from celeriac.authoring.annotations import UNSAID, accepts_none, described, fields_of, plain
-from celeriac.authoring.carried import lend, read_carried, write_carried
+from celeriac.authoring.celery_values import lend, read_carried, write_carried
 from celeriac.authoring.codecs import ANYTHING, Codec, adapter_for, complaints, write
 from celeriac.authoring.compensations import Compensation, compensation_by
 from celeriac.authoring.flow import Flow
@@ -36,9 +37,9 @@ from celeriac.authoring.planned import Planned
 from celeriac.authoring.planning import plan_saga
 from celeriac.authoring.signal import Answer, Signal
 from celeriac.authoring.signatures import Parameter, Shape
+from celeriac.authoring.step_checks import policy_of, shape_of
 from celeriac.authoring.steps import Step, define_step, is_celery_task
 from celeriac.authoring.task_options import misfits, misfits_of
-from celeriac.authoring.usable import policy_of, shape_of
 from celeriac.authoring.waits import Question
 
 __all__ = [

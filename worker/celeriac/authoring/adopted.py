@@ -6,6 +6,7 @@ to know: sagas, and how a task is adopted by a worker.
 
 from __future__ import annotations
 
+import types
 from typing import TYPE_CHECKING, Any
 
 from celeriac.authoring.compensations import Compensation, wanted
@@ -50,19 +51,28 @@ def is_promised(task: Any) -> bool:
     return hasattr(type(task), "kept")
 
 
-def settled_plan(plan: Plan, tasks: Iterable[Any]) -> Plan:
-    """Return *plan* with the policies of those of *tasks* that were promised when it was made."""
+def settled_plan(
+    plan: Plan, tasks: Iterable[Any], children: Mapping[str, Plan] = types.MappingProxyType({})
+) -> Plan:
+    """Return *plan* with the policies of those of *tasks* that were promised when it was made.
+
+    *children* are the plans of the steps that are runs, by step.
+    """
     rules = {task.name: adopted_retry(task.kept()) for task in tasks if is_promised(task)}
-    if not rules:
+    if not (rules or children):
         return plan
-    return Plan(**{**dict(plan), "nodes": tuple(_settled(node, rules) for node in plan.nodes)})
+    nodes = tuple(_settled(node, rules, children) for node in plan.nodes)
+    fields = {name: getattr(plan, name) for name in Plan.model_fields}  # without what is cached
+    return Plan(**{**fields, "nodes": nodes})
 
 
-def _settled(node: Node, rules: Mapping[str, RetryRule]) -> Node:
+def _settled(node: Node, rules: Mapping[str, RetryRule], children: Mapping[str, Plan]) -> Node:
     update: dict[str, Any] = {}
     if node.map is not None:
-        each = tuple(_settled(inner, rules) for inner in node.map.nodes)
+        each = tuple(_settled(inner, rules, children) for inner in node.map.nodes)
         update["map"] = node.map.model_copy(update={"nodes": each})
+    elif node.child is not None:
+        update["child"] = node.child.model_copy(update={"plan": children[node.name]})
     elif node.task in rules:
         update["retry"] = rules[node.task]
     if node.undo is not None and node.undo.task in rules:

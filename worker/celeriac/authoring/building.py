@@ -30,8 +30,8 @@ from celeriac.authoring.placeholders import (
 )
 from celeriac.authoring.planned import Planned
 from celeriac.authoring.signatures import Shape
+from celeriac.authoring.step_checks import after_loss, not_a_step, policy_of
 from celeriac.authoring.steps import Step
-from celeriac.authoring.usable import after_loss, not_a_step, policy_of
 from celeriac.errors import DefinitionError
 from celeriac.machine import (
     MAX_STEPS,

@@ -4,7 +4,7 @@ Owns: writing, and refusing what would not come back as it is.  Refuses to know:
 belongs; whoever asks says what to call it, and which error to raise.
 
 A value is written by alias, and read by alias and by name.  Where the type does not prove that
-JSON carries it whole (`proven`), it is read back at once and compared.
+JSON carries it whole (`lossless_types`), it is read back at once and compared.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 from pydantic_core import PydanticSerializationError
 
-from celeriac.authoring.carried import is_marked, read_carried
+from celeriac.authoring.celery_values import HALF, is_marked, read_carried
 from celeriac.authoring.comparison import below, difference
-from celeriac.authoring.proven import always, proof_of
-from celeriac.authoring.unreadable import hopeless
+from celeriac.authoring.lossless_types import always, proof_of
+from celeriac.authoring.unreadable_types import hopeless
 from celeriac.errors import DefinitionError, InputInvalid
 from celeriac.failure import safe_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from celeriac.authoring.proven import Proof
+    from celeriac.authoring.lossless_types import Proof
     from celeriac.errors import SagaError
 
 _OF_ITEMS = (Sequence, Iterable)
@@ -213,7 +213,7 @@ def _unwritable_leaves(value: Any, path: str) -> Iterator[tuple[str, str]]:
     if isinstance(value, dict):
         for key, each in value.items():
             if isinstance(key, str) and not _is_text(key):
-                yield path, f"has a key with {_HALF}"
+                yield path, f"has a key with {HALF}"
             yield from _unwritable_leaves(each, below(path, key))
     elif isinstance(value, list | tuple | set | frozenset | deque):
         for index, each in enumerate(value):
@@ -222,10 +222,6 @@ def _unwritable_leaves(value: Any, path: str) -> Iterator[tuple[str, str]]:
         yield path, problem
 
 
-_HALF = (
-    "half of a character (a lone surrogate), which is no text: write "
-    ".encode(errors='backslashreplace').decode() where it comes from"
-)
 _NOT_UTF8 = (
     "is bytes that are not UTF-8: use a model with "
     "ConfigDict(ser_json_bytes='base64', val_json_bytes='base64'), or base64 text"
@@ -239,7 +235,7 @@ def _no_json(value: Any) -> str | None:
     if isinstance(value, float):
         return None if math.isfinite(value) else f"holds {float(value)!r}; use None instead"
     if isinstance(value, str):
-        return None if _is_text(value) else f"has {_HALF}"
+        return None if _is_text(value) else f"has {HALF}"
     return _NOT_UTF8 if isinstance(value, bytes) and not _is_utf8(value) else None
 
 

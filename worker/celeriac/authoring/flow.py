@@ -15,6 +15,7 @@ from typing import (
     Literal,
     ParamSpec,
     TypeVar,
+    cast,
     overload,
 )
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from datetime import datetime
 
+    from celeriac.authoring.children import Startable
     from celeriac.authoring.compensations import R
     from celeriac.authoring.mapping import Mapper
     from celeriac.authoring.signal import Signal
@@ -137,6 +139,16 @@ class _Adding:
         Raises DefinitionError.
         """
         self._builder.sleep_until(moment, self._options)
+
+    def child(self, saga: Startable[A, B], /, *inputs: A, **named: Any) -> B:
+        """Add a run of another saga as a step; return a placeholder for its result.
+
+        The run is called `<parent>.<step>` and names its parent.  Undone, it has failed the step;
+        to undo the step, it is cancelled, also if it has completed, and awaited.  What it owes, its
+        parent owes.  Options: `timeout` is its deadline, `retry` starts another one after the
+        old has undone itself.  Raises DefinitionError.
+        """
+        return cast("B", self._builder.child(saga, inputs, named, self._options))
 
     @overload
     def map(

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from celeriac.authoring.annotations import element_of
 from celeriac.authoring.blocks import Blocks
+from celeriac.authoring.children import ChildAdder
 from celeriac.authoring.placeholders import (
     Placeholder,
     annotation_of,
@@ -24,9 +25,8 @@ from celeriac.authoring.placeholders import (
     steps_used,
 )
 from celeriac.authoring.signatures import Shape
+from celeriac.authoring.step_checks import not_a_step
 from celeriac.authoring.steps import Step, is_celery_task
-from celeriac.authoring.usable import not_a_step
-from celeriac.authoring.waits import Waiter
 from celeriac.errors import DefinitionError
 from celeriac.machine import (
     EVERY,
@@ -53,7 +53,7 @@ Arguments = tuple[tuple[Any, ...], Mapping[str, Any]]
 _MOST_AT_A_TIME = 1_000
 
 
-class Mapper(Waiter):
+class Mapper(ChildAdder):
     """A plan in the making, in which some steps are done for each element of a list."""
 
     def __init__(self, *given: Any, **more: Any) -> None:

@@ -31,9 +31,9 @@ from celeriac.authoring.annotations import (
     plain,
     without_none,
 )
-from celeriac.authoring.carried import write_carried
+from celeriac.authoring.celery_values import write_carried
 from celeriac.authoring.codecs import ANYTHING, Codec
-from celeriac.authoring.forms import check_part, check_reader
+from celeriac.authoring.compatibility import check_part, check_reader
 from celeriac.errors import DefinitionError, InputInvalid
 from celeriac.machine import (
     Constant,

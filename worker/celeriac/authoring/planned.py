@@ -33,6 +33,7 @@ class Planned:
     adopted: tuple[Any, ...]  # existing Celery tasks, forward and backward, each once
     answers: Codec | None = None  # what `Abort(answer=)` may say; None: any plain JSON
     signals: dict[str, Signal[Any]] = field(default_factory=dict)  # that it waits for, by name
+    children: dict[str, Planned] = field(default_factory=dict)  # the runs that are its steps
 
     @property
     def name(self) -> str:
@@ -42,7 +43,8 @@ class Planned:
     @cached_property
     def plan(self) -> Plan:
         """The plan; asked for the first time, it keeps the promises of tasks."""
-        return settled_plan(self.draft, self.adopted)
+        children = {name: each.plan for name, each in self.children.items()}
+        return settled_plan(self.draft, self.adopted, children)
 
     def dump_answer(self, answer: Any) -> str:
         """An answer to the caller as JSON text; raises OutputInvalid for one that does not fit."""

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from celeriac.authoring.building import Builder
 from celeriac.authoring.placeholders import steps_used
 from celeriac.authoring.signatures import Shape
+from celeriac.authoring.step_checks import policy_of
 from celeriac.authoring.steps import Step
-from celeriac.authoring.usable import policy_of
 from celeriac.errors import DefinitionError
 from celeriac.machine import FromStep, Node, Undo
 

@@ -19,7 +19,7 @@ from dataclasses import field as dataclass_field
 from typing import TYPE_CHECKING, Any
 
 from celeriac.authoring.annotations import UNSAID
-from celeriac.authoring.carried import can_differ, marked
+from celeriac.authoring.celery_values import can_differ, marked
 from celeriac.authoring.codecs import Codec
 from celeriac.context import StepContext
 from celeriac.errors import DefinitionError, InputInvalid, OutputInvalid

@@ -7,7 +7,7 @@ Its files, from the ground up::
 
     answers | archive | attempts | dispatching | failures | processes | store_time
     < changes | deaths | onward | retention < committing
-    < attempt_work | expanding < sending < engine
+    < attempt_work | expanding | starting < sending < children < engine
     < bodies | ticks | repair < sweep
 """
 

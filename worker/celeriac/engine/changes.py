@@ -100,9 +100,10 @@ def leases_of(run: Run | None) -> set[Lease]:
         return set()
     found: set[Lease] = set()
     for name, step in run.steps.open.items():
-        if step.do.state is PhaseStatus.RUNNING:
+        # An attempt that is another run needs no lease: that run comes to rest, and says so.
+        if step.do.state is PhaseStatus.RUNNING and not step.do.child:
             found.add(Lease(run.id, name, "do", step.do.attempt))
-        if step.undo.state is PhaseStatus.RUNNING:
+        if step.undo.state is PhaseStatus.RUNNING and not step.undo.child:
             found.add(Lease(run.id, name, "undo", step.undo.attempt))
     return found
 

@@ -98,8 +98,8 @@ class Onward:
         if len(first.dispatches) != 1 or self.ahead.left <= 0:
             return None
         (next_,) = first.dispatches
-        node = self.attempt.plan.node(next_.step)
-        if node.map is not None:
+        node = self.attempt.plan.find(next_.step)
+        if node is None or node.map is not None or node.child is not None:
             return None  # no worker runs it
         # An attempt before it may have left a word for it, and those are not read here.
         if next_.attempt != 1 or next_.at > now or not node.runs_ahead(next_.phase):

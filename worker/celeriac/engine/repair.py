@@ -123,9 +123,10 @@ class Repair:
 
     def _faults(self, standing: IndexedRun, plan: Plan | None) -> list[str]:
         run, at_work = standing.run, leases_of(standing.run)
+        sleeps = wake_at(run) is None
         found = {
-            "asleep": not run.status.at_rest and standing.wake_at is None,
-            "awake at rest": run.status.at_rest and standing.wake_at is not None,
+            "asleep": not sleeps and standing.wake_at is None,
+            "awake at rest": sleeps and standing.wake_at is not None,
             "lease missing": bool(at_work - standing.leases.keys()),
             "lease left behind": bool(standing.leases.keys() - at_work),
             "not listed": not standing.listed,
@@ -142,7 +143,7 @@ class Repair:
             before=run,
             run=run,
             events=(),
-            wake_at=None if run.status.at_rest else standing.wake_at or wake_at(run),
+            wake_at=None if wake_at(run) is None else standing.wake_at or wake_at(run),
             # Whoever lives has a lease's time to say so; nobody else is taken for dead before.
             leases=dict.fromkeys(at_work - standing.leases.keys(), standing.now + terms.lease),
             released=tuple(standing.leases.keys() - at_work),
@@ -172,4 +173,4 @@ class Repair:
             return None if over else "removed too early"
         if entry.lease is not None:
             return None if entry.lease in leases_of(run) else "lease left behind"
-        return "awake at rest" if run.status.at_rest else None
+        return "awake at rest" if wake_at(run) is None else None

@@ -4,7 +4,8 @@ Owns: in which order and how fast runs are removed, and what happens when the ar
 Refuses to know: when a run may go (its `expire_at`, set when it came to rest), how it is kept
 (`archive`) and how it is removed (the store).
 
-What is live never goes, and neither does what is owed: such a run has no `expire_at`.
+What is live never goes, and neither does what is owed: such a run has no `expire_at`.  A child is
+kept as long as its parent, which may still have it undone.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from celeriac.engine.archive import ArchivedRun
 from celeriac.errors import ConfigurationError, InputInvalid, StoreError, StoreUnavailable
 from celeriac.failure import class_name, safe_text
-from celeriac.machine import AT_REST, RunStatus
+from celeriac.machine import AT_REST, RunStatus, wake_at
 from celeriac.observing import clean, log
 from celeriac.store import Expired, Query, load_failure
 from celeriac.store.payloads import with_nulls
@@ -148,7 +149,7 @@ class Retention:
         if self._not_ours or self._clock() >= until:
             return 0
         try:
-            expired = self._store.expired(shard, self._terms.batch)
+            expired = self._expired(shard, self._terms.batch)
             return self._remove(shard, expired, until) if expired else 0
         except StoreUnavailable:
             if not self._store.apart:
@@ -158,6 +159,14 @@ class Retention:
             # Whatever is wrong with its keys must not keep the other shards from being tidied.
             log.error("nothing is removed from shard %d: %s", shard, error)
             return 0
+
+    def _expired(self, shard: int, most: int) -> list[Expired]:
+        """What has expired, without what another run still needs: that is put off."""
+        found = self._store.expired(shard, most)
+        needed = _needed(self._store, [each.run for each in found])
+        if needed:
+            self._store.put_off([(each, _HOUR) for each in found if each.run.id in needed])
+        return [each for each in found if each.run.id not in needed]
 
     def _remove(self, shard: int, expired: Sequence[Expired], until: float) -> int:
         try:
@@ -174,7 +183,7 @@ class Retention:
         try:
             # Read anew: what was found before our turn may have been archived meanwhile.
             most = _ARCHIVED_AT_ONCE if archivist.payloads else self._terms.batch
-            expired = self._store.expired(shard, min(self._terms.batch, most))
+            expired = self._expired(shard, min(self._terms.batch, most))
             kept = self._archived(archivist, expired, until)
             pause = _PAUSE if self._failed >= _FAILURES else 0
             return self._store.remove(kept)
@@ -259,6 +268,21 @@ class Retention:
             log.error("old plans are not removed: %s", error)
 
 
+def _needed(store: Store, runs: Sequence[Run]) -> set[str]:
+    """Those of *runs* at rest that must stay: children of runs that are there, and what is awake.
+
+    Awake at rest is what another run has still to be told of.
+    """
+    parents = {run.id: run.parent for run in runs if run.parent}
+    found = store.read_all({each.run: () for each in parents.values()}) if parents else {}
+    kept = {run.id for run in runs if wake_at(run) is not None}
+    for run_id, parent in parents.items():
+        there = found.get(parent.run)
+        if there is not None and there.run is not None and there.run.epoch == parent.epoch:
+            kept.add(run_id)
+    return kept
+
+
 # --- by hand -----------------------------------------------------------------------------------
 
 
@@ -306,7 +330,9 @@ class Purge:
         query, more = self._query, True
         while more:
             page = self._store.find(query)
-            if runs := [run for run in page.runs if run.ended_at < self._ended_before]:
+            old = [run for run in page.runs if run.ended_at < self._ended_before]
+            needed = _needed(self._store, old)
+            if runs := [run for run in old if run.id not in needed]:
                 yield runs
             query, more = replace(query, cursor=page.cursor), page.cursor is not None
 

@@ -196,9 +196,12 @@ class Sweep:
         for dispatch in lost:
             plan, decided, now = self._engine.command(entry.run_id, Redispatch(dispatch, death))
             self._engine.send(self._dispatcher, plan, decided.run, decided.dispatches, now)
+        reached_all = self._engine.see_to_others(self._dispatcher, plan, run)
         if not lost:
             waiting = overdue(run, now)
             next_look = _next_look(run, waiting, now, away=self._away is not None)
+            if not reached_all:
+                next_look = min(next_look, now + run.grace)
             self._store.postpone({entry: next_look})
 
     def _expire(self, entry: Due, lease: Lease, batch: DueBatch) -> None:
@@ -263,8 +266,8 @@ class Sweep:
         cannot say, only much time can tell.
         """
         node = plan.node(dispatch.step)
-        if node.map:
-            return True  # no message stands for it: whoever should have counted its list did not
+        if node.map or node.child:
+            return True  # no message stands for it: whoever should have seen to it did not
         queue = asked_for(run, dispatch).get("queue") or node.queue_of(dispatch.phase)
         backlog = self._backlog((node.task_of(dispatch.phase), queue))
         if run.step(dispatch.step).unsent:

@@ -6,9 +6,9 @@ servers, messages, payloads, and who asks.
 Its files, from the ground up::
 
     numbering < expressions < guards | policy < plans < steps < step_states < runs | events
-        < conditions | tables | timing < commands < undoing < schedule | shown_status | step_chains
-        < moves < draft < late_reports < attempts | waits | operators | expansion < waiting
-        < transitions
+        < conditions | relatives | tables < timing < commands < undoing
+        < next_steps | shown_status | step_chains < moves < draft < late_reports | starting
+        < attempts | waits | children | operators | expansion < timeouts < transitions
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from __future__ import annotations
 from celeriac.machine.attempts import MAY_HAVE_JOINED
 from celeriac.machine.commands import (
     KEEPS_DETAILS,
+    Acknowledge,
     Block,
     Cancel,
     CheckAttempt,
@@ -26,7 +27,10 @@ from celeriac.machine.commands import (
     Expire,
     Fail,
     Redispatch,
+    Report,
+    RetryOwed,
     Start,
+    Terminate,
     Unblock,
     Wake,
 )
@@ -52,6 +56,7 @@ from celeriac.machine.moves import apply, fold
 from celeriac.machine.numbering import EVERY, Instances, Ranges, instance_of, map_of, numbered
 from celeriac.machine.plans import (
     MAX_STEPS,
+    Child,
     CompensationOrder,
     Effect,
     Map,
@@ -64,9 +69,11 @@ from celeriac.machine.plans import (
     Wait,
 )
 from celeriac.machine.policy import Duration, Retry, RetryRule, duration_ms, retryable
+from celeriac.machine.relatives import TO_PARENT, awaited_children, id_of_child, others
 from celeriac.machine.runs import (
     AT_REST,
     NOT_SENT,
+    Parent,
     PhaseState,
     PhaseStatus,
     Received,
@@ -79,7 +86,15 @@ from celeriac.machine.runs import (
 from celeriac.machine.shown_status import shown_step
 from celeriac.machine.step_chains import one_by_one, steps_one_by_one
 from celeriac.machine.tables import IllegalMove
-from celeriac.machine.timing import PATROL, SHORT_DELAY, dates, due, overdue, patrol, wake_at
+from celeriac.machine.timing import (
+    PATROL,
+    SHORT_DELAY,
+    dates,
+    due,
+    overdue,
+    patrol,
+    wake_at,
+)
 from celeriac.machine.transitions import Transition, followed, transition
 from celeriac.machine.undoing import in_undo_order, may_stand, to_undo
 from celeriac.machine.waits import MOST_UNTAKEN, NO_SIGNAL
@@ -96,9 +111,12 @@ __all__ = [
     "PATROL",
     "SHORT_DELAY",
     "TOO_MANY_STEPS",
+    "TO_PARENT",
+    "Acknowledge",
     "Block",
     "Cancel",
     "CheckAttempt",
+    "Child",
     "Choice",
     "Claim",
     "Command",
@@ -129,6 +147,7 @@ __all__ = [
     "Node",
     "OnDeadline",
     "OnUnknown",
+    "Parent",
     "Phase",
     "PhaseState",
     "PhaseStatus",
@@ -136,7 +155,9 @@ __all__ = [
     "Ranges",
     "Received",
     "Redispatch",
+    "Report",
     "Retry",
+    "RetryOwed",
     "RetryRule",
     "Run",
     "RunStatus",
@@ -144,6 +165,7 @@ __all__ = [
     "StepState",
     "StepStatus",
     "Steps",
+    "Terminate",
     "TextOf",
     "Transition",
     "Unblock",
@@ -151,6 +173,7 @@ __all__ = [
     "Wait",
     "Wake",
     "apply",
+    "awaited_children",
     "bound",
     "dates",
     "due",
@@ -158,6 +181,7 @@ __all__ = [
     "excludes",
     "fold",
     "followed",
+    "id_of_child",
     "in_undo_order",
     "instance_of",
     "is_chosen",
@@ -165,6 +189,7 @@ __all__ = [
     "may_stand",
     "numbered",
     "one_by_one",
+    "others",
     "overdue",
     "patrol",
     "retryable",

@@ -2,7 +2,7 @@
 
 Owns: whose report counts (the attempt's number is the fencing token), and whether there is another
 attempt.  Refuses to know: what is reported of an attempt that was given up (`late_reports`), what
-time alone brings (`waiting`), and what operators ask for (`operators`).
+time alone brings (`timeouts`), and what operators ask for (`operators`).
 """
 
 from __future__ import annotations
@@ -37,13 +37,20 @@ def claim(draft: Draft, command: Claim) -> None:
     _same_epoch(draft, command)
     if draft.node(command.step).map is not None:
         raise draft.refuse("not_due", f"{command.step!r} is a map: its elements are claimed")
+    if (draft.node(command.step).child is not None) is not bool(command.child):
+        raise draft.refuse("not_due", f"no worker runs {command.step!r}: its attempts are runs")
     if _at_work(direction, command) and not draft.terminated:
         return  # granted already, the reply was lost
     if direction.state is PhaseStatus.DONE and command.attempt <= direction.attempt:
         raise draft.refuse("completed", f"{command.step!r} already has its result")
     _check_turn(draft, command, direction)
     draft.add(
-        EventKind.CLAIMED, command.step, command.phase, command.attempt, holder=command.holder
+        EventKind.CLAIMED,
+        command.step,
+        command.phase,
+        command.attempt,
+        holder=command.holder,
+        child=command.child or None,
     )
 
 

@@ -14,6 +14,7 @@ from celeriac.machine.timing import SHORT_DELAY
 if TYPE_CHECKING:
     from celeriac.machine.events import Dispatch
     from celeriac.machine.plans import Phase
+    from celeriac.machine.runs import Parent, RunStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,8 @@ class Start:
     grace: int
     tags: tuple[tuple[str, str], ...] = ()
     if_exists: Literal["join", "fail", "restart"] = "join"
+    parent: Parent | None = None  # the step that it is an attempt of, if it is a child
+    limit: int | None = None  # ms it may take, whatever its plan says; None: as that says
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +48,17 @@ class Expand:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Take an attempt: it holds the step from now on, under its number as fencing token."""
+    """Take an attempt: it holds the step from now on, under its number as fencing token.
+
+    `child` is which of the step's runs it is, of one whose attempts are runs.
+    """
 
     step: str
     phase: Phase
     attempt: int
     holder: str
     epoch: int = 1
+    child: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,11 +191,41 @@ class Signal:
 
 
 @dataclass(frozen=True, slots=True)
+class Report:
+    """Say how a run came to rest to the step of another run that it is an attempt of.
+
+    `turned`: it was being undone; `retryable`: it may be worth another run.  `refused` says why it
+    is none of that step's, or will not be undone: nothing more is to be expected of it.
+    """
+
+    step: str
+    epoch: int
+    child: str
+    outcome: RunStatus
+    turned: bool = False
+    retryable: bool = True
+    refused: str = ""
+    error: str = ""
+    code: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledge:
+    """Note that the parent of a run knows that it came to rest, at `ended_at`."""
+
+    ended_at: int
+
+
+@dataclass(frozen=True, slots=True)
 class Cancel:
-    """Stop forward work and undo what was done, also of a run that has completed."""
+    """Stop forward work and undo what was done, also of a run that has completed.
+
+    `of_parent`: the run that it is a child of asks for it.
+    """
 
     reason: str = ""
     by: str = ""
+    of_parent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,6 +293,8 @@ Command = (
     | Block
     | Unblock
     | Signal
+    | Report
+    | Acknowledge
     | Cancel
     | Terminate
     | RetryOwed

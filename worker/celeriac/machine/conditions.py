@@ -1,7 +1,7 @@
 """What is true of a run: a step has passed or was chosen, the run is past its pivot or has turned.
 
 Owns: these conditions, which more than one rule asks for.  Refuses to know: what follows from them
-(`schedule`, and the files for each kind of command).
+(`next_steps`, and the files for each kind of command).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Owns: `Draft`, how a command is refused, and what follows an attempt without success: another one,
 a run that turns round, or a question to an operator.  Refuses to know: the commands themselves
-(`attempts`, `waiting`, `operators`).
+(`attempts`, `timeouts`, `operators`).
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from celeriac.errors import CommandRefused
 from celeriac.machine.conditions import past_pivot
 from celeriac.machine.events import Event, EventKind
 from celeriac.machine.moves import apply
+from celeriac.machine.next_steps import outcome
 from celeriac.machine.numbering import instance_of
 from celeriac.machine.policy import attempts_left, delay_ms
 from celeriac.machine.runs import GAVE_UP, PhaseState, PhaseStatus, Run, RunStatus
-from celeriac.machine.schedule import outcome
 
 if TYPE_CHECKING:
     from celeriac.machine.commands import Complete, Expire, Fail

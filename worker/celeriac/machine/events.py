@@ -34,6 +34,7 @@ class EventKind(StrEnum):
     COMPENSATION_STARTED = "compensation_started"
     REOPENED = "reopened"
     SIGNALLED = "signalled"
+    REPORTED = "reported"
     RETRIED = "retried"
     WAIVED = "waived"
     SKIPPED = "skipped"

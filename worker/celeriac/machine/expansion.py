@@ -1,7 +1,7 @@
 """A map's turn has come: how many elements its list has is recorded, once and for all.
 
 Owns: what follows when the list was counted, or cannot be.  Refuses to know: the list, who counts
-it, and which elements are begun (`schedule`).
+it, and which elements are begun (`next_steps`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What an event does to a run: the fold over a history.
 
 Owns: `apply`, `fold`, and what each kind of event changes.  Refuses to know: which moves are legal
-(`tables`), what comes next (`schedule`), which command leads to which event (`transitions`), the
+(`tables`), what comes next (`next_steps`), which command leads to which event (`transitions`), the
 clock, the store and Celery.
 
 The file is long because it is a table of all kinds of events, each with its few lines.
@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from celeriac.machine.conditions import turned
 from celeriac.machine.events import Event, EventKind
+from celeriac.machine.next_steps import schedule
 from celeriac.machine.numbering import Instances, instance_of
 from celeriac.machine.runs import (
+    Parent,
     PhaseState,
     PhaseStatus,
     Received,
@@ -24,7 +26,6 @@ from celeriac.machine.runs import (
     StepState,
     changed,
 )
-from celeriac.machine.schedule import schedule
 from celeriac.machine.tables import DO_MOVES, RUN_MOVES, UNDO_MOVES, IllegalMove
 from celeriac.machine.timing import DOUBLINGS_WHILE_BLOCKED, waiting_directions
 
@@ -81,6 +82,7 @@ def _started(run_id: str, old: Run | None, event: Event) -> Run:
     _check_run(old.status if old else None, event, RunStatus.RUNNING)
     data = dict(event.data)
     tags = tuple((str(k), str(v)) for k, v in data.pop("tags", ()))
+    parent = data.pop("parent", None)
     version = old.version if old else 0
     known = old.signals if old else ()
     return Run(
@@ -89,6 +91,7 @@ def _started(run_id: str, old: Run | None, event: Event) -> Run:
         started_at=event.at,
         version=version,
         tags=tags,
+        parent=Parent(*parent) if parent else None,
         # An id counts once, also over a new start; what nobody took is gone with its payload.
         signals=tuple(each._replace(taken_by=each.taken_by or _GONE) for each in known),
         **data,
@@ -133,6 +136,7 @@ def _claimed(plan: Plan, run: Run, event: Event) -> Run:
         limit=event.at + limit + run.grace if limit else 0,
         begun=_begun(plan, direction, event),
         too_many=False,
+        child=event.data.get("child", 0),
     )
     placed = step.order or event.phase == "undo"
     run, order = (run, step.order) if placed else _in_order(run, event.step)
@@ -206,6 +210,8 @@ def _signalled(_plan: Plan, run: Run, event: Event) -> Run:
 def _failed(plan: Plan, run: Run, event: Event) -> Run:
     if plan.node(event.step).map:
         return _move(run, event, "not counted", attempt=event.attempt, **_after_attempt(event))
+    if event.data.get("why") == "undone" and run.status is RunStatus.FAILED:
+        run = _on(plan, run, event)  # what an operator was asked for
     run = _move(run, event, _how(event), **_after_attempt(event), via=_via(run, event))
     step = run.steps[event.step]
     if event.phase == "do" and event.data.get("effect") is not False:
@@ -249,11 +255,17 @@ def _delay_compensation(plan: Plan, run: Run, event: Event) -> Run:
     return changed(run, compensate_not_before=max(run.compensate_not_before, event.at + run.grace))
 
 
+#: Why an attempt has failed of which nobody knows what it did: a run that is one owes something.
+_UNKNOWN = ("timeout", "owes", "terminated")
+
+
 def _how(event: Event) -> str:
     if "retry" in event.data:
         return "retry"
-    timed_out = event.kind is EventKind.FAILED and event.data.get("why") == "timeout"
-    return "unknown" if timed_out else ""
+    if event.kind is not EventKind.FAILED:
+        return ""
+    why = event.data.get("why")
+    return "unknown" if why in _UNKNOWN else "undone" if why == "undone" else ""
 
 
 def _after_attempt(event: Event) -> dict[str, Any]:
@@ -409,14 +421,35 @@ def _overdue(_plan: Plan, run: Run, _event: Event) -> Run:
 
 def _terminated(_plan: Plan, run: Run, event: Event) -> Run:
     reason = event.data.get("reason", "")
-    return _to(run, event, RunStatus.TERMINATED, reason=reason, ended_at=event.at, paused=0)
+    return _to(
+        run,
+        event,
+        RunStatus.TERMINATED,
+        reason=reason,
+        ended_at=event.at,
+        paused=0,
+        untold=run.parent is not None,
+    )
 
 
 def _finished(_plan: Plan, run: Run, event: Event) -> Run:
     status = RunStatus(event.data["outcome"])
     failed_step = event.data.get("culprit", run.failed_step)
     # A finished run cannot stay paused: whoever lets it go on later means it to go on.
-    return _to(run, event, status, failed_step=failed_step, ended_at=event.at, paused=0)
+    untold = run.parent is not None
+    return _to(
+        run,
+        event,
+        status,
+        failed_step=failed_step,
+        ended_at=event.at,
+        paused=0,
+        untold=untold,
+    )
+
+
+def _reported(_plan: Plan, run: Run, _event: Event) -> Run:
+    return changed(run, untold=False)
 
 
 _APPLY: dict[EventKind, Callable[[Plan, Run, Event], Run]] = {
@@ -432,6 +465,7 @@ _APPLY: dict[EventKind, Callable[[Plan, Run, Event], Run]] = {
     EventKind.COMPENSATION_STARTED: _compensation_started,
     EventKind.REOPENED: _reopened,
     EventKind.SIGNALLED: _signalled,
+    EventKind.REPORTED: _reported,
     EventKind.RETRIED: _retried,
     EventKind.WAIVED: _waived,
     EventKind.SKIPPED: _skipped,
@@ -474,6 +508,8 @@ def _next(
 
 def _to(run: Run, event: Event, status: RunStatus, **changes: Any) -> Run:
     _check_run(run.status, event, status)
+    if not status.at_rest and run.untold:
+        changes["untold"] = False  # it tells its parent when it comes to rest anew
     return changed(run, status=status, **changes)
 
 

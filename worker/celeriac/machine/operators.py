@@ -26,6 +26,11 @@ def cancel(draft: Draft, command: Cancel) -> None:
         raise draft.refuse("at_rest", "it was terminated and cannot be undone")
     if turned(run):
         return  # it is being undone, was, or could not be: nothing to add
+    if run.parent and run.status is RunStatus.COMPLETED and not command.of_parent:
+        parent = run.parent
+        raise draft.refuse(
+            "a_child", f"run {parent.run!r} has its result ({parent.step}): cancel that run"
+        )
     if past_pivot(draft.plan, run):
         pivot = draft.plan.pivot
         where = f"past its pivot {pivot!r}" if pivot else "what was prepared is confirmed, so"

@@ -76,14 +76,20 @@ class Map(Frozen):
     concurrency: int = Field(default=10, description="elements at work at the same time, at most")
 
 
+class Child(Frozen):
+    """A node whose attempt is another run: no worker runs it; to undo it is to undo that run."""
+
+    plan: Plan
+
+
 class Node(Frozen):
     """A step of a plan: a Celery task, its arguments, its policy and how it is undone.
 
-    One that waits has no task: no worker runs it, and there is nothing to undo.
+    One that waits, or whose attempt is another run, has no task: no worker runs it.
     """
 
     name: str = Field(description="unique in the plan; operators and history use it")
-    task: str = Field(description="name of the Celery task; empty if it waits")
+    task: str = Field(description="name of the Celery task; empty if no worker runs it")
     after: tuple[str, ...] = Field(default=(), description="steps that must have completed")
     args: dict[str, Expression] = Field(default_factory=dict, description="by parameter name")
     keywords: tuple[str, ...] = Field(default=(), description="which of them are given by name")
@@ -112,6 +118,7 @@ class Node(Frozen):
     queue: str | None = Field(default=None, description="where it is sent; None: as its task says")
     priority: int | None = Field(default=None, description="of its messages; None: the task's")
     map: Map | None = Field(default=None, description="it is made once for each element of a list")
+    child: Child | None = Field(default=None, description="the run that is an attempt of it")
 
     def instance(self, number: int) -> Node:
         """The node of a map as it is for one element."""
@@ -131,8 +138,8 @@ class Node(Frozen):
     @property
     def phases(self) -> tuple[Phase, ...]:
         """The directions that workers run: of most the first alone, or both; of a wait none."""
-        runs = not (self.covers or self.wait)
-        found: dict[Phase, bool] = {"do": runs, "undo": self.undo is not None}
+        runs = not (self.covers or self.wait or self.child)
+        found: dict[Phase, bool] = {"do": runs, "undo": bool(self.undo and not self.child)}
         return tuple(phase for phase, there in found.items() if there)
 
     def policy(self, phase: Phase) -> RetryRule:
@@ -152,7 +159,9 @@ class Node(Frozen):
         return self.queue if phase == "do" else None
 
     def limit(self, phase: Phase) -> int | None:
-        """Milliseconds an attempt may take in one direction."""
+        """Milliseconds an attempt may take in one direction; a run that is one has a deadline."""
+        if self.child:
+            return None
         return self.undo.timeout if phase == "undo" and self.undo else self.timeout
 
     def runs_ahead(self, phase: Phase) -> bool:
@@ -312,7 +321,7 @@ class Plan(Frozen):
     @cached_property
     def run_by_workers(self) -> tuple[Node, ...]:
         """The nodes whose tasks are sent to workers; those of maps as they are in each element."""
-        return tuple(node for node in self.all_nodes if node.map is None)
+        return tuple(node for node in self.all_nodes if node.map is None and node.child is None)
 
     @cached_property
     def addresses(self) -> frozenset[tuple[str, str | None]]:

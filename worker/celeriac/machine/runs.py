@@ -21,6 +21,7 @@ from celeriac.machine.steps import (
     NOT_SENT,
     PENDING,
     REPORTED,
+    Parent,
     PhaseState,
     PhaseStatus,
     StepState,
@@ -31,7 +32,6 @@ from celeriac.machine.steps import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-
 __all__ = [  # a run is told of with its steps
     "AT_REST",
     "CLAIMABLE",
@@ -40,6 +40,7 @@ __all__ = [  # a run is told of with its steps
     "NOT_SENT",
     "PENDING",
     "REPORTED",
+    "Parent",
     "PhaseState",
     "PhaseStatus",
     "Run",
@@ -113,6 +114,8 @@ class Run:
     series: tuple[str, int, int, int] | tuple[()] = ()
     ended_by: str = ""  # the step that said that the run goes no further, if one did
     signals: tuple[Received, ...] = ()  # in the order in which they were accepted
+    parent: Parent | None = None  # whose child it is, if it is one
+    untold: bool = False  # it came to rest, and its parent may not know of it
     steps: Steps = field(default_factory=Steps)
 
     def step(self, name: str) -> StepState:
@@ -140,7 +143,7 @@ class Run:
 
     @property
     def shown(self) -> RunStatus:
-        """The status people are shown: `paused` if it is held, `waiting` if it only waits."""
+        """The status people are shown: `paused` if it is held, `timeouts` if it only waits."""
         if self.paused and not self.status.at_rest:
             return RunStatus.PAUSED
         return RunStatus.WAITING if self.only_waits else self.status

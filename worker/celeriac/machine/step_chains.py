@@ -1,7 +1,7 @@
 """Which steps follow one another without a fork, so that one chain of messages can carry them.
 
 Owns: how far such a chain reaches, forward and back.  Refuses to know: whose turn it is
-(`schedule`), and messages.
+(`next_steps`), and messages.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def one_by_one(plan: Plan, run: Run, name: str, phase: Phase) -> Iterator[str]:
     elif plan.compensation_order not in ("parallel", "graph"):
         names = to_undo(plan, run)
         for each in names[names.index(name) + 1 :] if name in names else ():
-            if plan.by_name[each].map:
+            if plan.by_name[each].map or plan.by_name[each].child:
                 return
             yield each
 
@@ -39,7 +39,7 @@ def steps_one_by_one(plan: Plan, name: str) -> Iterator[str]:
         followers = plan.following(name)
         if len(followers) != 1 or len(followers[0].after) != 1 or followers[0].map:
             return
-        if followers[0].wait:
-            return  # what comes behind it is sent by whoever ends the wait
+        if followers[0].wait or followers[0].child:
+            return  # what comes behind it is sent by whoever ends it
         name = followers[0].name
         yield name

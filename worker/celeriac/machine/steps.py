@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
     from celeriac.machine.plans import Phase
@@ -113,6 +113,14 @@ _BACKWARD = {
 }
 
 
+class Parent(NamedTuple):
+    """Whose child a run is: the step of another run, of which it is an attempt."""
+
+    run: str
+    epoch: int
+    step: str
+
+
 @dataclass(frozen=True)
 class PhaseState:
     """One direction of a step: its attempts, and the one that holds it now.
@@ -137,6 +145,7 @@ class PhaseState:
     too_many: bool = False  # one more than the run may start; until it is claimed all the same
     via: str = ""  # how its task wants the messages of its next attempts to be sent (JSON)
     signal: str = ""  # waiting: the name of the signal that would end it; empty: a time alone
+    child: int = 0  # which of its runs the newest attempt is, if attempts are runs; 0: none
 
     def held_by(self, attempt: int, holder: str) -> bool:
         """True if this attempt is the newest, and *holder* made the claim that counts."""

@@ -79,6 +79,8 @@ DO_MOVES: dict[tuple[PhaseStatus, EventKind, str], PhaseStatus] = {
     (_S.OPEN, _E.SKIPPED, ""): _S.SKIPPED,
     (_S.OPEN, _E.COMPENSATION_STARTED, "a wait"): _S.SKIPPED,
     (_S.FAILED, _E.RETRIED, "a wait"): _S.OPEN,
+    # Its attempt is another run, which owes something until it has undone itself.
+    (_S.UNKNOWN, _E.FAILED, "undone"): _S.FAILED,
 }
 
 #: The same for the compensation of a step.
@@ -148,6 +150,7 @@ RUN_MOVES: dict[tuple[RunStatus | None, EventKind], tuple[RunStatus, ...]] = {
     (_R.COMPENSATING, _E.WAIVED): (_R.COMPENSATING,),
     (_R.FAILED, _E.COMPLETED): (_R.COMPENSATING, _R.RUNNING),
     (_R.FAILED, _E.SKIPPED): (_R.RUNNING,),
+    (_R.FAILED, _E.FAILED): (_R.RUNNING,),
     (_R.FAILED, _E.COMPENSATION_STARTED): (_R.COMPENSATING,),
     (_R.COMPENSATED, _E.REOPENED): (_R.COMPENSATING,),
     (_R.COMPENSATING, _E.REOPENED): (_R.COMPENSATING,),

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from celeriac.machine.events import Dispatch
+from celeriac.machine.relatives import look_at, told_now
 from celeriac.machine.runs import AT_REST, CLAIMABLE, PhaseState, PhaseStatus, Run, RunStatus
 
 if TYPE_CHECKING:
@@ -31,12 +32,13 @@ _LONGEST_PATIENCE = 60_000
 
 
 def due(run: Run) -> set[Dispatch]:
-    """The messages that should be on their way now."""
-    return {
+    """The messages that should be on their way now, also those to other runs."""
+    found = {
         Dispatch(name, phase, direction.attempt + 1, direction.at)
         for name, phase, direction in waiting_directions(run)
         if direction.sent
     }
+    return found.union(told_now(run))
 
 
 def overdue(run: Run, now: int, death: int = 0) -> list[Dispatch]:
@@ -69,13 +71,14 @@ def redispatch_delay(run: Run, name: str, direction: PhaseState) -> int:
 
 
 def wake_at(run: Run) -> int | None:
-    """When somebody must look at the run, in ms; None at rest.
+    """When somebody must look at the run, in ms; None at rest, if no other run has to be told.
 
     Leases have entries of their own in the wake index and are not considered here.
     """
+    times = look_at(run)
     if run.status in AT_REST:
-        return None
-    times = dates(run)
+        return min(times, default=None)
+    times += dates(run)
     return min(times) if times else run.changed_at + patrol(run)
 
 

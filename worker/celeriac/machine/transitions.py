@@ -17,9 +17,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from celeriac.errors import RunConflict, RunExists
-from celeriac.machine import attempts, expansion, operators, waiting, waits
+from celeriac.machine import attempts, children, expansion, operators, starting, timeouts, waits
 from celeriac.machine.commands import (
+    Acknowledge,
     Block,
     Cancel,
     CheckAttempt,
@@ -31,6 +31,7 @@ from celeriac.machine.commands import (
     Fail,
     Pause,
     Redispatch,
+    Report,
     Resume,
     RetryOwed,
     Signal,
@@ -42,14 +43,14 @@ from celeriac.machine.commands import (
     Wake,
 )
 from celeriac.machine.draft import Draft
-from celeriac.machine.events import Dispatch, Event, EventKind
-from celeriac.machine.runs import Run, RunStatus
 from celeriac.machine.timing import due, wake_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from celeriac.machine.events import Dispatch, Event
     from celeriac.machine.plans import Plan
+    from celeriac.machine.runs import Run
 
 
 class Transition(NamedTuple):
@@ -67,10 +68,7 @@ def transition(plan: Plan, run: Run | None, command: Command, now: int) -> Trans
     Raises CommandRefused, RunExists or RunConflict; nothing has changed then.
     """
     draft = Draft(plan, run, now)
-    if isinstance(command, Start):
-        _start(draft, command)
-    else:
-        _DECIDE[type(command)](draft, command)
+    _DECIDE[type(command)](draft, command)
     draft.finish()
     after = draft.run
     new = due(after)
@@ -93,59 +91,21 @@ def followed(plan: Plan, first: Transition, command: Command, now: int) -> Trans
     )
 
 
-def _start(draft: Draft, command: Start) -> None:
-    old = draft.maybe_run
-    if old is not None and old.starter == command.nonce:
-        return  # this very call again, its reply was lost
-    if old is not None and not _may_restart(old, command):
-        return
-    plan = draft.plan
-    draft.add(
-        EventKind.STARTED,
-        run_id=command.run_id,
-        saga=plan.saga,
-        plan=plan.fingerprint,
-        grace=command.grace,
-        digest=command.digest,
-        starter=command.nonce,
-        tags=command.tags,
-        deadline=draft.now + plan.deadline if plan.deadline else None,
-        epoch=old.epoch + 1 if old else None,
-    )
-
-
-def _may_restart(old: Run, command: Start) -> bool:
-    """True to start anew, False to join; raises if the id must not be touched."""
-    if command.if_exists == "fail":
-        raise RunExists(old.id, old.status)
-    if command.if_exists == "restart":
-        if old.status is RunStatus.FAILED:
-            raise RunConflict(
-                old.id, f"still owes {', '.join(old.owed)}: retry, waive or terminate it first"
-            )
-        if not old.status.at_rest:
-            raise RunConflict(old.id, f"has not ended ({old.status}): wait, cancel or terminate it")
-        return True
-    if old.digest != command.digest:
-        raise RunConflict(
-            old.id,
-            "exists with another input: use another id, or if_exists='restart' once it has ended",
-        )
-    return False
-
-
 _DECIDE: dict[type, Callable[[Draft, Any], None]] = {
+    Start: starting.start,
     Expand: expansion.expand,
     Claim: attempts.claim,
     Complete: attempts.complete,
     Fail: attempts.fail,
     CheckAttempt: attempts.check,
-    Expire: waiting.expire,
-    Wake: waiting.wake,
-    Redispatch: waiting.redispatch,
-    Block: waiting.block,
-    Unblock: waiting.unblock,
+    Expire: timeouts.expire,
+    Wake: timeouts.wake,
+    Redispatch: timeouts.redispatch,
+    Block: timeouts.block,
+    Unblock: timeouts.unblock,
     Signal: waits.signal,
+    Report: children.report,
+    Acknowledge: children.acknowledge,
     Cancel: operators.cancel,
     Terminate: operators.terminate,
     RetryOwed: operators.retry,

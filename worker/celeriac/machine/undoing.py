@@ -1,7 +1,7 @@
 """What is undone next: the steps that need it, in the order of the saga.
 
 Owns: which steps need undoing, whose turn it is, and how many elements of a map are undone at a
-time.  Refuses to know: which event makes it look (`schedule`), and what a compensation does.
+time.  Refuses to know: which event makes it look (`next_steps`), and what a compensation does.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ anything; whatever goes wrong in here is contained.
 
 Its files, from the ground up::
 
-    observers < logs | signals | traces | metrics
+    sentences < observers < logs | signals | traces | metrics
 """
 
 from __future__ import annotations
@@ -23,14 +23,10 @@ from celeriac.observing.observers import (
     Swept,
     Ticked,
     Working,
-    clean,
-    details,
     log,
     logged,
-    tick_details,
-    title,
-    too_slow,
 )
+from celeriac.observing.sentences import clean, details, tick_details, title, too_slow
 from celeriac.observing.signals import (
     saga_compensated,
     saga_completed,

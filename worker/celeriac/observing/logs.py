@@ -20,7 +20,8 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
 
-from celeriac.observing.observers import Notice, Working, clean, escaped, log, only
+from celeriac.observing.observers import Notice, Working, escaped, log, only
+from celeriac.observing.sentences import clean
 
 #: What every record has, once it has passed the filter; empty where it does not apply.
 FIELDS = ("run", "saga", "step", "phase", "attempt", "trace_id", "span_id")
@@ -121,7 +122,7 @@ def _trace() -> tuple[str, str]:
 class JsonFormatter(logging.Formatter):
     """A record as one line of JSON: time, level, logger, message, and what is known beside it.
 
-    Whatever was given as `extra` is kept, as text if it is no JSON.  Control characters are
+    Whatever was given as `extra` is kept, as text if it is not JSON.  Control characters are
     escaped, as JSON wants it.
     """
 

@@ -1,7 +1,7 @@
 """What happens, told to whoever watches; emitted in one place.
 
-Owns: the notices, the protocol of those who hear them, the observers of an engine, and the wording
-and level of log lines.  Refuses to know: payloads (an event holds none) and what observers do with
+Owns: the notices, the protocol of those who hear them, the observers of an engine, and the level of
+log lines.  Refuses to know: payloads (an event holds none) and what observers do with
 what they hear.  Logs, metrics, traces and application signals are observers, and nothing else in
 the engine knows of them.
 
@@ -12,14 +12,14 @@ logged once and goes no further: watching a run cannot break it.
 
 from __future__ import annotations
 
-import json
 import logging
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar, cast
 
 from celeriac.failure import class_name, safe_text
 from celeriac.machine import Event, EventKind
-from celeriac.scheduling import TickEventKind, utc_text
+from celeriac.observing.sentences import clean, sentence, tick_details
+from celeriac.scheduling import TickEventKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -164,7 +164,7 @@ class Observers:
     def __init__(self, *observers: Observer) -> None:
         self._observers: tuple[Observer, ...] = observers
         self._wants: tuple[Callable[[str, Phase], Sequence[str]], ...] = ()
-        self._stumbles: set[tuple[int, str]] = set()
+        self._logged: set[tuple[int, str]] = set()
         self._hearing: dict[type, tuple[Observer, ...]] = {}  # who hears notices of a kind
 
     def add(
@@ -193,11 +193,11 @@ class Observers:
             try:
                 observer(notice)
             except Exception as error:  # noqa: BLE001 -- it is logged
-                self._stumbled(observer, notice, error)
+                self._log_failure(observer, notice, error)
 
     def during(self, notice: Starting | Working) -> AbstractContextManager[None]:
         """Tell everybody, and let them stay for as long as it lasts."""
-        return _During(self._who_hear(type(notice)), notice, self._stumbled)
+        return _During(self._who_hear(type(notice)), notice, self._log_failure)
 
     def _who_hear(self, kind: type) -> tuple[Observer, ...]:
         found = self._hearing.get(kind)
@@ -206,10 +206,10 @@ class Observers:
             found = self._hearing[kind] = tuple(each for each, kinds in heard if kind in kinds)
         return found
 
-    def _stumbled(self, observer: Observer, notice: Notice, error: Exception) -> None:
+    def _log_failure(self, observer: Observer, notice: Notice, error: Exception) -> None:
         kind = (id(observer), class_name(error))
-        if kind not in self._stumbles:
-            self._stumbles.add(kind)
+        if kind not in self._logged:
+            self._logged.add(kind)
             log.error(
                 "the observer %r raised at %s; logged once for each kind of error",
                 observer,
@@ -221,15 +221,15 @@ class Observers:
 class _During(AbstractContextManager[None]):
     """What observers have entered.  A class, since this is done for every attempt."""
 
-    __slots__ = ("_notice", "_observers", "_stumbled", "_there")
+    __slots__ = ("_log_failure", "_notice", "_observers", "_there")
 
     def __init__(
         self,
         observers: Sequence[Observer],
         notice: Starting | Working,
-        stumbled: Callable[[Observer, Notice, Exception], None],
+        log_failure: Callable[[Observer, Notice, Exception], None],
     ) -> None:
-        self._observers, self._notice, self._stumbled = observers, notice, stumbled
+        self._observers, self._notice, self._log_failure = observers, notice, log_failure
         self._there: list[tuple[Observer, AbstractContextManager[object]]] = []
 
     def __enter__(self) -> None:
@@ -240,7 +240,7 @@ class _During(AbstractContextManager[None]):
                     context.__enter__()
                     self._there.append((observer, context))
             except Exception as error:  # noqa: BLE001 -- it is logged
-                self._stumbled(observer, self._notice, error)
+                self._log_failure(observer, self._notice, error)
 
     def __exit__(self, *_: object) -> None:
         for observer, context in reversed(self._there):
@@ -248,7 +248,7 @@ class _During(AbstractContextManager[None]):
                 # What was raised inside is none of theirs: they hear how it ended.
                 context.__exit__(None, None, None)
             except Exception as error:  # noqa: BLE001 -- it is logged
-                self._stumbled(observer, self._notice, error)
+                self._log_failure(observer, self._notice, error)
 
 
 # --- log lines ---------------------------------------------------------------------------------
@@ -302,93 +302,3 @@ def _whereabouts(run: Run, event: Event) -> dict[str, object]:
     if event.step:
         about |= {"step": event.step, "phase": event.phase, "attempt": event.attempt or ""}
     return about
-
-
-def sentence(run_id: str, event: Event) -> str:
-    """One line that tells an event: `order-42 · charge · #1 failed: BankDown; retry in 1.5 s`."""
-    what = title(run_id, event.step, event.phase, event.attempt) if event.step else clean(run_id)
-    return f"{what} {details(event)}"
-
-
-_INTERNAL = (
-    *("holder", "plan", "grace", "digest", "starter", "sent", "epoch", "credited"),
-    *("given_back", "since", "key"),
-)
-_CAUSES = {
-    (EventKind.LOST, "lease"): "lease expired",
-    (EventKind.LOST, "death"): "its worker died",
-    (EventKind.DISPATCHED, "unclaimed"): "not claimed in time",
-    (EventKind.COMPENSATION_STARTED, "deadline"): "deadline passed",
-    (EventKind.FINISHED, "unknown"): "outcome unknown",
-    (EventKind.COMPLETED, "no signal"): "no signal came in time",
-    (EventKind.FAILED, "no signal"): "no signal came in time",
-}
-
-
-def details(event: Event) -> str:
-    """What an event says beside the run, the step and the time: `lost (lease expired)`."""
-    data = {name: value for name, value in event.data.items() if name not in _INTERNAL}
-    retry, why = data.pop("retry", None), data.pop("why", "")
-    via = json.loads(data.pop("via", "{}"))
-    cause = _CAUSES.get((event.kind, why), why)
-    if event.kind is EventKind.POSTPONED:
-        data.pop("version", None)
-        cause = f"{data.pop('count')} times" if "count" in data else ""
-    limit = data.pop("timeout", None)
-    if data.pop("ends", False):
-        cause = "and ended the run"
-    if data.pop("answers", False):
-        cause = "with an answer to the caller"
-    if why == "timeout":
-        # Such an end of its process counts as one that nobody knows the outcome of.
-        left = data.get("error") in ("SystemExit", "KeyboardInterrupt")
-        cause = "outcome unknown" if left else too_slow(limit)
-    if why == "failed" and "culprit" in data:
-        cause = f"{data.pop('culprit')} failed"
-    # What needs no name: the class of an error, and the status in which a run or a report ended.
-    words = [data.pop(name) for name in ("error", "outcome") if name in data]
-    words += [f"{name} {_plain(value)}" for name, value in data.items()]
-    text = event.kind.value.replace("_", " ")
-    if event.kind is EventKind.BLOCKED and not cause:
-        text = "no longer blocked"
-    text += f" ({_plain(cause)})" if cause else ""
-    text += f": {', '.join(_plain(word) for word in words)}" if words else ""
-    again = "asked again" if event.kind is EventKind.POSTPONED else "retry"
-    if retry is None:
-        return text
-    how = "".join(f", {name} {_plain(value)}" for name, value in via.items())
-    return f"{text}; {again} in {(retry - event.at) / 1000:.1f} s{how}"
-
-
-def tick_details(event: TickEvent) -> str:
-    """What happened to a schedule or its ticks: `skipped 5 ticks from … to … (late)`."""
-    text = event.kind.value
-    if event.kind in (TickEventKind.SKIPPED, TickEventKind.STARTED, TickEventKind.QUEUED):
-        first, last = (utc_text(at) if at is not None else "" for at in (event.tick, event.last))
-        text += f" {event.count} ticks from {first} to {last}" if event.last else f" tick {first}"
-    text += f" ({clean(event.why)})" if event.why else ""
-    text += f": {event.run}" if event.run else ""
-    return text + (f", by {clean(event.by)}" if event.by else "")
-
-
-def too_slow(limit: int | None) -> str:
-    """What is said of an attempt that reached its time limit, which is in ms, if it is known."""
-    return "took longer than its timeout" + (f" of {limit / 1000:g} s" if limit else "")
-
-
-def _plain(value: object) -> str:
-    return clean(value) if isinstance(value, str) else str(value)
-
-
-def title(run_id: str, step: str, phase: Phase, attempt: int) -> str:
-    """What Flower and logs call an attempt: `order-42 · charge · #1`, `… · undo #1`."""
-    undo = "undo " if phase == "undo" else ""
-    number = f" · {undo}#{attempt}" if attempt or undo else ""  # nobody runs what waits
-    return f"{clean(run_id)} · {step}{number}"
-
-
-def clean(text: str) -> str:
-    """Text with its control characters escaped: a log line stays a line."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

@@ -7,7 +7,7 @@ happen to a run; it compares, writes and announces, and decides nothing.  `Redis
 Its files, from the ground up::
 
     addresses | presence | schedules | payloads | pool | codec | history | answers
-    < promise < connection | keys | slots | waiters < cluster | sentinel | subscription | commit
+    < protocol < connection | keys | slots | waiters < cluster | sentinel | subscription | commit
     < connecting | waiting | memory < scripts
     < links | listing | wake < inspection | removal | redis_schedules < redis
 """
@@ -17,7 +17,7 @@ from __future__ import annotations
 from celeriac.store.keys import Keys, shard_of, split_member
 from celeriac.store.payloads import load_failure
 from celeriac.store.presence import Connected, Presence, Presences, Worker
-from celeriac.store.promise import (
+from celeriac.store.protocol import (
     Change,
     Due,
     DueBatch,

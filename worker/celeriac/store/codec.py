@@ -27,6 +27,7 @@ from pydantic import ValidationError
 from celeriac.errors import StoreError
 from celeriac.machine import (
     Instances,
+    Parent,
     PhaseState,
     PhaseStatus,
     Plan,
@@ -46,13 +47,13 @@ RUN_FIELDS = (
     *("version", "epoch", "started_at", "saga", "plan", "status", "grace"),
     *("changed_at", "started_steps", "steps", "digest", "starter", "deadline", "ended_at"),
     *("why", "failed_step", "reason", "tags", "compensate_not_before", "credited", "overdue"),
-    *("paused", "ended_by", "series", "signals", "maps"),
+    *("paused", "ended_by", "series", "signals", "maps", "parent", "untold"),
 )
 STEP_FIELDS = ("order", "do", "may_have_effect", "undo", "generation", "blocked", "choice")
 DIRECTION_FIELDS = (
     *("state", "attempt", "holder", "at", "sent", "sends", "limit"),
     *("attempts_before_budget", "recompensate", "late"),
-    *("given_back", "begun", "credited", "too_many", "via", "signal"),
+    *("given_back", "begun", "credited", "too_many", "via", "signal", "child"),
 )
 
 _ALWAYS = 7  # values of a run that are written even if they are the default
@@ -68,9 +69,11 @@ _LATE = DIRECTION_FIELDS.index("late")
 _MAPS = RUN_FIELDS.index("maps")
 
 _run_values = attrgetter(*RUN_FIELDS[:_MAPS])
+_later_values = attrgetter(*RUN_FIELDS[_MAPS + 1 :])
 _step_values = attrgetter(*STEP_FIELDS)
 _direction_values = attrgetter(*DIRECTION_FIELDS)
-_RUN_DEFAULTS = (*_run_values(Run("", "", "", RunStatus.RUNNING, 0, 0)), {})
+_NEW = Run("", "", "", RunStatus.RUNNING, 0, 0)
+_RUN_DEFAULTS = (*_run_values(_NEW), {}, *_later_values(_NEW))
 _STEP_DEFAULTS: list[Any] = [0, (), False, (), 0, "", ""]
 _DIRECTION_DEFAULTS = _direction_values(PhaseState())
 
@@ -96,7 +99,8 @@ def stamp(run: Run | None) -> str:
 def dump_run(run: Run) -> str:
     """Return the head of *run*."""
     start = run.started_at
-    row = [*_run_values(run), {name: _map_row(run, each) for name, each in run.steps.maps.items()}]
+    maps = {name: _map_row(run, each) for name, each in run.steps.maps.items()}
+    row = [*_run_values(run), maps, *_later_values(run)]
     rows: dict[str, list[Any]] = {}
     settled: dict[str, StepState] = {}
     for name, step in run.steps.open.items():
@@ -166,6 +170,8 @@ def _run(run_id: str, row: list[Any], lines: str) -> Run:
         found["series"] = tuple(found["series"])
     if "signals" in found:
         found["signals"] = tuple([Received(*each) for each in found["signals"]])
+    if found.get("parent"):
+        found["parent"] = Parent(*found["parent"])
     return Run(id=run_id, **found)
 
 

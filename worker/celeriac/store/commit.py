@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from celeriac.machine import Plan, Run
     from celeriac.scheduling import Record, TickEvent
-    from celeriac.store.promise import Change, Entry
+    from celeriac.store.protocol import Change, Entry
 
 HEAD = "h"  # as commit.lua knows it
 FIELD = "f:"  # what the names of payloads begin with, which share the run's hash with the head

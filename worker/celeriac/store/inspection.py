@@ -17,7 +17,7 @@ from celeriac.store.answers import ms, scored
 from celeriac.store.commit import HEAD, places, spell_drop
 from celeriac.store.keys import lease_member, pair, split_member, split_wake
 from celeriac.store.listing import read_head
-from celeriac.store.promise import Entry, IndexedRun, Lease, UnreadableRun
+from celeriac.store.protocol import Entry, IndexedRun, Lease, UnreadableRun
 from celeriac.store.scripts import COMMIT
 
 if TYPE_CHECKING:

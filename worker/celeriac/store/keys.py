@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
-from celeriac.store.promise import Lease
+from celeriac.store.protocol import Lease
 
 if TYPE_CHECKING:
     from celeriac.machine import Run
@@ -285,7 +285,7 @@ def lease_member(lease: Lease) -> str:
 
 
 def split_wake(text: str) -> tuple[str, Lease | None] | None:
-    """Return (run id, lease or None) of a wake member; None if it is no such thing."""
+    """Return (run id, lease or None) of a wake member; None if it is neither."""
     match text.split(CUT):
         case [run_id] if run_id:
             return run_id, None

@@ -21,14 +21,14 @@ from celeriac.store.answers import ms, ripe
 from celeriac.store.codec import load_run
 from celeriac.store.commit import HEAD, Call
 from celeriac.store.keys import Keys, bound, member, split_member
-from celeriac.store.promise import RunPage, StoreStats
+from celeriac.store.protocol import RunPage, StoreStats
 from celeriac.store.scripts import PAGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from celeriac.store.connection import Command, Connection
-    from celeriac.store.promise import Query
+    from celeriac.store.protocol import Query
     from celeriac.store.scripts import Scripts
 
 _log = logging.getLogger(__name__)

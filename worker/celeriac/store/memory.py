@@ -23,7 +23,7 @@ from celeriac.store.history import dump_events, load_events
 from celeriac.store.keys import CUT, shard_of
 from celeriac.store.payloads import worth_keeping
 from celeriac.store.presence import MemoryPresences
-from celeriac.store.promise import (
+from celeriac.store.protocol import (
     Due,
     DueBatch,
     Entry,
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from celeriac.machine import Event, Run, RunStatus
-    from celeriac.store.promise import Change, Query, UnreadableRun, Waiter
+    from celeriac.store.protocol import Change, Query, UnreadableRun, Waiter
     from celeriac.store.schedules import Schedules
 
 OUTAGES_KEPT = 100

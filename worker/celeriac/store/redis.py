@@ -23,7 +23,7 @@ from celeriac.store.inspection import Inspection
 from celeriac.store.keys import Keys, definition_member, shard_of, split_definition
 from celeriac.store.links import RedisPresences
 from celeriac.store.listing import Listing, read_head
-from celeriac.store.promise import Due, DueBatch, RunPage, Snapshot, StoreStats, SweepMark
+from celeriac.store.protocol import Due, DueBatch, RunPage, Snapshot, StoreStats, SweepMark
 from celeriac.store.redis_schedules import RedisSchedules
 from celeriac.store.removal import Removal
 from celeriac.store.scripts import COMMIT, SWEPT, Scripts
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from celeriac.machine import Event
     from celeriac.store.connection import Command
-    from celeriac.store.promise import (
+    from celeriac.store.protocol import (
         Change,
         Entry,
         Expired,

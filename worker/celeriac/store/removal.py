@@ -16,7 +16,7 @@ from celeriac.store.answers import ms, ripe, scored
 from celeriac.store.commit import HEAD, Call, spell_removal
 from celeriac.store.keys import bound
 from celeriac.store.listing import read_head
-from celeriac.store.promise import Expired
+from celeriac.store.protocol import Expired
 from celeriac.store.scripts import COMMIT, FORGET, TURN, WAKE
 
 if TYPE_CHECKING:

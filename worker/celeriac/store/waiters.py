@@ -12,13 +12,13 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from celeriac.errors import ResultTimeout, StoreError
-from celeriac.store.promise import Waiter
+from celeriac.store.protocol import Waiter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from celeriac.machine import Run
-    from celeriac.store.promise import Snapshot, Store
+    from celeriac.store.protocol import Snapshot, Store
 
     Wanted = Callable[[Run], Sequence[str]]
 

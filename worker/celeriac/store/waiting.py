@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from celeriac.store.connection import Connection
-    from celeriac.store.promise import Snapshot, Store, Waiter
+    from celeriac.store.protocol import Snapshot, Store, Waiter
 
     _Channel = Callable[[str], str]
 

@@ -13,7 +13,7 @@ from celeriac.errors import StoreUnavailable
 from celeriac.store.answers import ms, ripe, scored
 from celeriac.store.commit import Call
 from celeriac.store.keys import lease_member, shard_of, split_wake
-from celeriac.store.promise import Due, DueBatch, Pulse
+from celeriac.store.protocol import Due, DueBatch, Pulse
 from celeriac.store.scripts import PULSE, WAKE
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from celeriac.store.connection import Connection
     from celeriac.store.keys import Keys
-    from celeriac.store.promise import Lease
+    from celeriac.store.protocol import Lease
     from celeriac.store.scripts import Script, Scripts
 
 _log = logging.getLogger(__name__)

@@ -181,8 +181,9 @@ class Printer:
         elif not plan.steps:
             self._echo("There is nothing to undo.")
         for number, step in enumerate(plan.undone, start=1):
+            what = f"the run {step.child}" if step.child else step.task or ""
             sure = "" if step.certain else " (if it takes or took effect: that is not known yet)"
-            self._echo(f"{number:3}. {clean(step.step)}: {clean(step.task or '')}{sure}")
+            self._echo(f"{number:3}. {clean(step.step)}: {clean(what)}{sure}")
             if step.covers:
                 self._echo(f"       undoes {', '.join(map(clean, step.covers))}")
             for name, value in step.inputs.items():

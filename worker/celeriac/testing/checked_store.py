@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from celeriac.machine import IllegalMove, apply
+from celeriac.machine import IllegalMove, apply, wake_at
 from celeriac.store import Lease
 from celeriac.store.codec import load_run
 from celeriac.store.history import load_events
@@ -152,7 +152,8 @@ class CheckedStore(MemoryStore):
 
     def _check_wake(self, run: Run) -> None:
         entries = [key for key in self._wake if key == run.id or _is_of(key, run.id)]
-        if (run.id in entries) == run.status.at_rest or (run.status.at_rest and entries):
+        sleeps = wake_at(run) is None
+        if (run.id in entries) == sleeps or (sleeps and entries):
             raise self._broken(f"I13: run {run.id!r} is {run.status}, in the wake index: {entries}")
 
 

@@ -94,7 +94,7 @@ def paths_of(plan: Plan) -> list[tuple[PossibleFault, ...]]:
             # It is tried until it succeeds, or an operator acts.
             only_forward.add(node.name)
             continue
-        if node.wait:
+        if node.wait or node.child:
             continue  # nobody runs it, so nobody can fail
         refused, tried = Abort("forced by the explorer"), {"after": True}
         paths.append((PossibleFault("fail", node.name, {"error": refused}),))

@@ -74,10 +74,10 @@ class Lab:
         ConfigurationError for a saga of another app than the first.
         """
         self._tasks.add_saga(saga)
-        world, stage = self._open()
+        world, family = self._open()
         run_id = id if id is not None else f"run-{len(world.store.runs()) + 1}"
         options = {"tags": tags, "if_exists": if_exists, **named}
-        return stage.start(saga, inputs, run_id, options)
+        return family.start(saga, inputs, run_id, options)
 
     def schedule(self, schedule: Schedule) -> Schedule:
         """Let a schedule of the app tick in this lab from now on; return its handle here.
@@ -176,12 +176,12 @@ class Lab:
 
     def find(self, run_id: str) -> LabRun[Any]:
         """Return the handle of a run by its id."""
-        world, stage = self._open()
+        world, family = self._open()
         found = world.store.look(run_id).run
         saga = self._tasks.sagas and found and self._tasks.sagas.defined.get(found.saga)
         if not saga:
-            return stage.handle(run_id)
-        return stage.handle(run_id, saga.planned.result, saga.planned.answer)
+            return family.handle(run_id)
+        return family.handle(run_id, saga.planned.result, saga.planned.answer)
 
     # --- what goes wrong: a step ---------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from billiard.exceptions import SoftTimeLimitExceeded
 
 from celeriac.engine import Delivery, Engine, Scheduled, Sweep, Ticks
 from celeriac.errors import RunNotFound, StoreError, StoreUnavailable
-from celeriac.machine import PhaseStatus, Run, RunStatus
+from celeriac.machine import PhaseStatus, Run, RunStatus, wake_at
 from celeriac.observing import Observers
 from celeriac.scheduling import Record, next_looks
 from celeriac.settings import Settings, Terms
@@ -129,7 +129,7 @@ class World:
     def committed(self, run: Run, events: Sequence[Event]) -> None:
         """Tell what was recorded."""
         self._restless.pop(run.id, None)
-        if not run.status.at_rest:
+        if wake_at(run) is not None:
             self._restless[run.id] = run
         who = self.at_work[-1].who if self.at_work else "?"
         place = who if who in ("client", "operator", "sweep") else "worker"

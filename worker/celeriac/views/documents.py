@@ -40,6 +40,7 @@ def run_document(state: RunState) -> dict[str, Any]:
         "failure": _failure_document(state.failure),
         "owed": list(state.owed),
         "hold": state.hold.model_dump(mode="json") if state.hold else None,
+        "parent": {"id": state.parent, "step": state.parent_step} if state.parent else None,
         "steps": [_step_document(step) for step in state.steps],
     }
 
@@ -60,6 +61,7 @@ def _step_document(step: StepView) -> dict[str, Any]:
         "confirm_attempts": step.confirm_attempts,
         "confirm_failure": _failure_document(step.confirm_failure),
         "undone_by": step.undone_by,
+        "child": step.child,
     }
 
 

@@ -15,7 +15,7 @@ from celeriac.machine import PhaseStatus, StepStatus, instance_of, shown_step
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from celeriac.machine import Plan, Run, StepState
+    from celeriac.machine import Node, Plan, Run, StepState
 
 #: How many elements of a map are named one by one, at most.
 MOST_NAMED = 20
@@ -134,3 +134,9 @@ def failing_steps(run: Run) -> list[str]:
     """The steps of a run that may have failed, without looking for each element of a map."""
     owed = islice(run.undos_failed, MOST_NAMED)
     return list(dict.fromkeys([*(name for name, _ in run.steps.told_apart()), *owed]))
+
+
+def undo_name(node: Node) -> str:
+    """What undoes a step, as people are told it: the last part of a task's name."""
+    task = node.undo.task if node.undo else ""
+    return task.rpartition(".")[2] or (f"undo {node.child.plan.saga}" if node.child else "")

@@ -11,7 +11,7 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from celeriac.machine import PhaseStatus, StepStatus, shown_step
-from celeriac.views.elements import counted, elements, shown_status
+from celeriac.views.elements import counted, elements, shown_status, undo_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -139,7 +139,7 @@ def _do_box(plan: Plan, node: Node, run: Run | None) -> Box:
     if node.map:
         return _map_box(plan, node, run)
     pivot = " (pivot)" if node.pivot else ""
-    pivot += " (waits)" if node.wait else ""
+    pivot += " (waits)" if node.wait else " (run)" if node.child else ""
     if run is None:
         return Box(node.name + pivot, "", solid=True, chooses=node.choice is not None)
     step = run.step(node.name)
@@ -165,10 +165,9 @@ def _map_box(plan: Plan, node: Node, run: Run | None) -> Box:
 
 def _undo_of_map(node: Node, run: Run | None) -> Box | None:
     """The undo of all elements of a map."""
-    undos = [each.undo for each in node.map.nodes if each.undo] if node.map else []
-    if not undos:
+    if not node.map or not any(each.undo for each in node.map.nodes):
         return None
-    name = ", ".join(dict.fromkeys(each.task.rpartition(".")[2] for each in undos))
+    name = ", ".join(dict.fromkeys(undo_name(each) for each in node.map.nodes if each.undo))
     counts = (elements(run, node.name) if run else None) or {}
     told = [f"{many} {status}" for status, many in counts.items() if status in _BACKWARD]
     tone = _tone(next((status for status in counts if status in _BACKWARD), StepStatus.PENDING))
@@ -189,7 +188,7 @@ def _undo_box(node: Node, run: Run | None) -> Box | None:
     step = run.step(node.name) if run else None
     if node.undo is None:
         return None
-    name = node.undo.task.rpartition(".")[2]
+    name = undo_name(node)
     if step is None:
         return Box(name, "", solid=False)
     if step.undo.state is PhaseStatus.IDLE:

@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from celeriac.failure import Failure
-from celeriac.machine import EventKind, Frozen, PhaseStatus, RunStatus, StepStatus, shown_step
+from celeriac.machine import (
+    EventKind,
+    Frozen,
+    PhaseStatus,
+    RunStatus,
+    StepStatus,
+    id_of_child,
+    shown_step,
+)
 from celeriac.store import payloads
 from celeriac.views.elements import elements, shown_status, shown_steps
 
@@ -52,6 +60,9 @@ class StepView(Frozen):
         default=None, description="the signal it waits for, while it does; `time` for a time alone"
     )
     waits_until: datetime | None = Field(default=None, description="when its wait is over")
+    child: str | None = Field(
+        default=None, description="the run that is its newest attempt, if its attempts are runs"
+    )
     elements: dict[str, int] | None = Field(
         default=None, description="of a map: how many elements are in which status"
     )
@@ -88,6 +99,8 @@ class RunState(Frozen):
         default=0, description="how many events made this state; a command's `if_version`"
     )
     answer: Any = Field(default=None, description="what the step that failed says to the caller")
+    parent: str | None = Field(default=None, description="the run that it is a child of")
+    parent_step: str | None = Field(default=None, description="the step of that which it is")
 
     @property
     def asking(self) -> bool:
@@ -150,6 +163,8 @@ def state_of(
         hold=hold,
         run_version=run.version,
         answer=answer_of(run, fields, answer),
+        parent=run.parent.run if run.parent else None,
+        parent_step=run.parent.step if run.parent else None,
     )
 
 
@@ -191,15 +206,23 @@ def _view(plan: Plan, run: Run, name: str, fields: Mapping[str, str]) -> StepVie
         failure=failures[0],
         undo_failure=failures[1],
         blocked=step.blocked or confirm.blocked or None,
-        asks=name in run.owed and plan.node(name).on_unknown == "operator" and not run.why,
+        asks=_asks(plan, run, name),
         because=_because(plan, run, name),
         choice=step.choice or None,
         confirm_attempts=confirm.do.attempt,
         confirm_failure=_newest(fields, confirmed_by, "do", confirm) if confirmed_by else None,
         undone_by=plan.scope_of.get(name),
         elements=_elements(run, name),
+        child=id_of_child(run, name, step.do.child) if step.do.child else None,
         **_awaited(plan, run, name),
     )
+
+
+def _asks(plan: Plan, run: Run, name: str) -> bool:
+    """True if nobody knows what a step did; what became of a run that is a step, that run says."""
+    node = plan.node(name)
+    asks = node.on_unknown == "operator" and node.child is None
+    return asks and name in run.owed and not run.why
 
 
 def _elements(run: Run, name: str) -> dict[str, int] | None:

@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from celeriac.errors import CommandRefused
-from celeriac.machine import Cancel, Frozen, PhaseStatus, RunStatus, in_undo_order, transition
+from celeriac.machine import (
+    Cancel,
+    Frozen,
+    PhaseStatus,
+    RunStatus,
+    id_of_child,
+    in_undo_order,
+    transition,
+)
 from celeriac.store import payloads
 
 if TYPE_CHECKING:
@@ -31,6 +39,9 @@ class UndoStep(Frozen):
     )
     certain: bool = Field(
         description="False: an attempt is at work, or its outcome is unknown, so it may be nothing"
+    )
+    child: str | None = Field(
+        default=None, description="the run that would be undone, if attempts of it are runs"
     )
     stays: str | None = Field(default=None, description="why its effect would stay")
     covers: tuple[str, ...] = Field(
@@ -96,7 +107,8 @@ def _undo_step(node: Node, run: Run, fields: Mapping[str, str]) -> UndoStep:
     stays = _STAYS.get(step.undo.state) if node.undo else "it has no compensation"
     return UndoStep(
         step=node.name,
-        task=node.undo.task if node.undo else None,
+        task=node.undo.task or None if node.undo else None,
+        child=id_of_child(run, node.name, step.do.child) if step.do.child else None,
         inputs=_inputs(node, run, fields) if stays is None else {},
         certain=any(run.step(each).do.state is PhaseStatus.DONE for each in done),
         stays=stays,

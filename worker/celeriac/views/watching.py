@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from celeriac.machine import PhaseStatus, RunStatus, shown_step
+from celeriac.machine import PhaseStatus, RunStatus, id_of_child, shown_step
 from celeriac.observing import clean
-from celeriac.views.elements import counted, standing_out
+from celeriac.views.elements import counted, standing_out, undo_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,13 +36,15 @@ def tree(plan: Plan, run: Run, now: int) -> list[str]:
             told = shown_step(plan, run, node.name).value
         elif step.choice:
             told += f": {clean(step.choice)}"
+        elif step.do.child:
+            told += f"  as {clean(id_of_child(run, node.name, step.do.child))}"
         lines.append(f"{'└─' if last else '├─'} {clean(node.name):{width}}  {told}".rstrip())
         confirm = run.step(plan.confirmed_by.get(node.name, ""))
         if confirm.do.state is not PhaseStatus.IDLE:
             told = _line(run, confirm, "do", now)
             lines.append(f"{'  ' if last else '│ '} ✓ confirm  {told}".rstrip())
         if node.undo and step.undo.state is not PhaseStatus.IDLE:
-            name = clean(node.undo.task.rpartition(".")[2])
+            name = clean(undo_name(node))
             told = _line(run, step, "undo", now)
             lines.append(f"{'  ' if last else '│ '} ↶ {name}  {told}".rstrip())
         elif node.map:

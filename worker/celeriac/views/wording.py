@@ -43,6 +43,7 @@ def facts(state: RunState) -> list[tuple[str, str]]:
         "started": when(state.started_at),
         "deadline": due(state.deadline),
         "ended": when(state.ended_at),
+        "child of": f"{state.parent}, step {state.parent_step}" if state.parent else "",
         "tags": _pairs(state.tags.items()),
         "why": why(state),
         "reason": state.reason,
@@ -142,6 +143,7 @@ def _doing(state: RunState) -> str:
         + (_code(_newest(step)) if step.status is StepStatus.RETRYING else "")
         + (f": {step.blocked}" if step.blocked else "")
         + (f" {awaited(step)}" if step.waits_for else "")
+        + (f" as {step.child}" if step.child and step.status is StepStatus.RUNNING else "")
         for step in state.steps
         if step.status not in _AT_EASE
         and (step.name != state.failed_step or step.status is not StepStatus.FAILED)
@@ -159,6 +161,7 @@ def trouble(step: StepView) -> str:
     found = [
         f"answered {step.choice}" if step.choice else "",
         awaited(step),
+        f"run {step.child}" if step.child else "",
         counts(step.elements) if step.elements is not None else "",
         f"not started: {step.because}" if step.because else "",
         step.blocked or "",
@@ -295,7 +298,8 @@ def options(state: RunState) -> list[Option]:
         resume = Option("resume", "", "let it go on")
         return [resume, *([] if state.why else [undo]), abandon]
     if state.status is RunStatus.FAILED:
-        asks = any(step.asks for step in state.steps)
+        owed = [step for step in state.steps if step.name in state.owed]
+        asks = any(step.asks or (step.child and not state.why) for step in owed)
         return [*_options_on_owed(state), *([undo] if asks else []), abandon]
     if state.status is RunStatus.COMPENSATING:
         return [abandon]
@@ -331,6 +335,8 @@ def _again(step: StepView) -> str:
         return "undo it again"
     if step.status is StepStatus.CONFIRM_FAILED:
         return "confirm it again"
+    if step.child:
+        return f"try again what {step.child} owes, or start another run"
     if step.asks:
         return "do it (once more): it did not take effect, or that does no harm"
     return "try it again: the run can only go forward"
@@ -370,14 +376,12 @@ def stats_facts(stats: Stats) -> list[tuple[str, str]]:
     sweep = stats.last_sweep
     late = f", the oldest {span(stats.lag)} late" if stats.overdue else ""
     gone = f", the first {span(stats.retention_lag)} ago" if stats.expired else ""
+    swept = f"{when(sweep.at, stats.at)}, took {sweep.took:.3f} s" if sweep else "none"
     return [
         ("active", str(stats.active)),
         ("owed", f"{stats.owed} failed: list --status failed" if stats.owed else "0"),
         ("due", f"{stats.overdue}{late}"),
-        (
-            "last sweep",
-            f"{when(sweep.at, stats.at)}, took {sweep.took:.3f} s" if sweep else "none",
-        ),
+        ("last sweep", swept),
         ("to be removed", f"{stats.expired}{gone}"),
     ]
 

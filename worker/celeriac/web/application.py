@@ -116,7 +116,7 @@ def _mistakes(request: Request, error: Any) -> Response:
 def _http(request: Request, error: Any) -> Response:
     code = "_".join(str(error.detail).lower().split())
     if error.status_code == HTTPStatus.BAD_REQUEST:
-        code = "unreadable"  # a body that is no JSON
+        code = "unreadable"  # a body that is not JSON
     headers = dict(error.headers or {})
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         headers["Allow"] = ", ".join(_methods(request))

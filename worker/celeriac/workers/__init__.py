@@ -8,7 +8,7 @@ Its files, from the ground up::
     headers | heartbeat | limits | presence | queue_length | quorum | renewal | retries
         | sweep_watch | urls | windows
     < queue_name < routes < canvas | progress < intake | queues | supervision | tls
-    < leases | preflight | whereabouts < runtime < ahead < passage < edge | report < tasks
+    < leases | preflight | state_url < runtime < ahead < passage < edge | report < tasks
     < adoption
 """
 
@@ -29,11 +29,11 @@ from celeriac.workers.renewal import NativeRenewal, native
 from celeriac.workers.report import CALL_SECONDS, Tick, Ticks, Worker, WorkerReports, ask_workers
 from celeriac.workers.retries import classify_celery_error
 from celeriac.workers.runtime import Runtime
+from celeriac.workers.state_url import OF_TESTS, completed, redis_url
 from celeriac.workers.supervision import Supervision, shared_progress
 from celeriac.workers.sweep_watch import SweepWatch, sweep_is_down
 from celeriac.workers.tasks import SagaTask, adopt
 from celeriac.workers.urls import all_broker_urls, broker_url, masked, place, secrets_of
-from celeriac.workers.whereabouts import OF_TESTS, completed, redis_url
 
 __all__ = [
     "CALL_SECONDS",

@@ -1,4 +1,4 @@
-"""What a worker says of itself when the doctor calls the roll, and the call itself.
+"""What a worker says of itself when the doctor asks all workers, and how it asks them.
 
 Owns: the control command `celeriac_report`, its answer in both directions, and which beats a worker
 got ticks from.  Refuses to know: which answers are good.
@@ -22,8 +22,8 @@ from celery.worker.request import Request
 from pydantic import BaseModel, ValidationError
 
 from celeriac.errors import SagaError
+from celeriac.workers.state_url import redis_url
 from celeriac.workers.urls import place
-from celeriac.workers.whereabouts import redis_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

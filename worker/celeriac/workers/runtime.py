@@ -28,7 +28,7 @@ from celeriac.store.redis import RedisStore
 from celeriac.workers.canvas import CeleryDispatcher
 from celeriac.workers.preflight import check_messages, check_tasks
 from celeriac.workers.quorum import longest_eta
-from celeriac.workers.whereabouts import key_prefix, redis_url, whereabouts
+from celeriac.workers.state_url import key_prefix, redis_url, state_settings
 
 if TYPE_CHECKING:
     from celeriac.engine import Archive
@@ -61,7 +61,7 @@ class Runtime:
         self.observers = Observers(logged, log_context, send_signals)
         self._counts = self._traces = False
         self._settings: Settings | None = None  # those the engine was built with
-        self._whereabouts: dict[str, Any] = {}
+        self._state_settings: dict[str, Any] = {}
         self._engines: dict[int, Engine] = {}  # by process: that of a parent is of no use
         self._archive: Archive | None = None
 
@@ -76,11 +76,11 @@ class Runtime:
             found = read_settings(self.app.conf)
             prefix = key_prefix(self.app.conf, found)
             return found.model_copy(update={"namespace": f"{prefix}{found.namespace}"})
-        if whereabouts(self.app) != self._whereabouts:
+        if state_settings(self.app) != self._state_settings:
             raise ConfigurationError(
-                f"one of {', '.join(self._whereabouts)} was changed after this process had begun "
-                "to work on runs: half of them would be kept elsewhere; set it before the first "
-                "run is started or looked for"
+                f"one of {', '.join(self._state_settings)} was changed after this process had "
+                "begun to work on runs: half of them would be kept elsewhere; set it before the "
+                "first run is started or looked for"
             )
         return self._settings
 
@@ -97,7 +97,7 @@ class Runtime:
         if found is None:
             self.check()
             self._trace()
-            self._settings, self._whereabouts = self.settings, whereabouts(self.app)
+            self._settings, self._state_settings = self.settings, state_settings(self.app)
             terms = Terms.of(self._settings)
             made = Engine(
                 self.new_store(),

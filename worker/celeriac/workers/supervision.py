@@ -17,7 +17,7 @@ from celery.worker import state
 
 from celeriac.observing import log, title
 from celeriac.workers.canvas import shown
-from celeriac.workers.headers import HEADER, parse_header
+from celeriac.workers.headers import HEADER, header_in, parse_header
 from celeriac.workers.limits import HANDED, Limits, limits_of
 from celeriac.workers.progress import Progress
 
@@ -209,6 +209,8 @@ def _hand_limits(request: Any, pool: Any) -> bool:
     progress = request.task.saga_runtime.progress
     if progress is None or progress.crowded or not _forks(pool):
         return False
+    if not header_in(request.request_dict):
+        return False  # a direct call
     limits = limits_of(request.time_limits, request.task, progress.pool)
     request.request_dict[HANDED] = list(limits)
     return True

@@ -17,13 +17,13 @@ import enum
 import math
 from typing import TYPE_CHECKING, Any
 
-from celeriac.authoring.unreadable import FIELD_LISTS, named_fields
+from celeriac.authoring.unreadable_types import FIELD_LISTS, named_fields
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import TypeAlias
 
-    from celeriac.authoring.unreadable import Schema
+    from celeriac.authoring.unreadable_types import Schema
 
     Proof: TypeAlias = Callable[[Any], bool]
 

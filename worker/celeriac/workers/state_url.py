@@ -38,7 +38,7 @@ _NAMES = (
 )
 
 
-def whereabouts(app: Celery) -> dict[str, Any]:
+def state_settings(app: Celery) -> dict[str, Any]:
     """What the configuration says now of where runs are kept, by setting."""
     return {name: repr(setting(app.conf, name)) for name in _NAMES}
 

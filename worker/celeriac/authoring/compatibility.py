@@ -14,7 +14,7 @@ from pydantic.errors import PydanticUserError
 
 from celeriac.authoring.annotations import described, fields_of, is_union, plain, without_none
 from celeriac.authoring.codecs import adapter_for
-from celeriac.authoring.unreadable import serializes
+from celeriac.authoring.unreadable_types import serializes
 from celeriac.errors import DefinitionError
 
 if TYPE_CHECKING:

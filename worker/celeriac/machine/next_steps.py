@@ -1,4 +1,4 @@
-"""What comes next in a run: the steps that are ready, the compensations whose turn it is.
+"""What comes next in a run: which steps are ready, and whether anything is left to do.
 
 Owns: the order in which a saga is done, which elements of a map are begun, and when a run has
 nothing left to do.  Refuses to know: what is undone next (`undoing`), when a step has passed

@@ -29,7 +29,12 @@ def not_a_step(  # noqa: PLR0911 -- one for each mistake
         own = planned.name == saga
         return (
             f"{'calls itself' if own else f'calls saga {planned.name!r}'} in {word}, which "
-            "takes tasks: a plan is finite and has one level; start the other run inside a step"
+            "takes tasks: "
+            + (
+                "a plan is finite; loop inside a step"
+                if own
+                else "flow.child(saga, …) makes a run of it a step"
+            )
         )
     if isinstance(task, Mapping) and "task" in task:
         return f"{word} takes the task itself and its arguments, not a signature of it (.s, .si)"

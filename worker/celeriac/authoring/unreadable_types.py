@@ -192,7 +192,10 @@ def _read_names(name: str, field: Schema) -> set[str]:
     alias = field.get("validation_alias")
     if isinstance(alias, str):
         return {name, alias}
-    return {name, *(each[0] for each in alias or () if len(each) == 1)}
+    paths = alias or []
+    if paths and not isinstance(paths[0], list):  # one AliasPath, and no choice of several
+        paths = [paths]
+    return {name, *(each[0] for each in paths if len(each) == 1)}
 
 
 def _is_required(fields: Schema, field: Schema) -> bool:

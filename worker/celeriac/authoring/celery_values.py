@@ -25,6 +25,11 @@ from celeriac.errors import InputInvalid
 if TYPE_CHECKING:
     from celeriac.errors import SagaError
 
+#: What JSON has no form for.
+HALF = (
+    "half of a character (a lone surrogate), which is no text: write "
+    ".encode(errors='backslashreplace').decode() where it comes from"
+)
 _TYPE, _VALUE = "__type__", "__value__"
 # No value of these can look different on both sides.
 _PLAIN = (str, int, float, bool, type(None))
@@ -97,7 +102,10 @@ def write_carried(value: Any, what: str, kind: type[SagaError]) -> str:
     """Return *value* as JSON text; raise *kind* if there is none."""
     try:
         text = json.dumps(value, default=_default, allow_nan=False, separators=(",", ":"))
-        text.encode()
+        if "\\ud" in text:  # of an escape: two halves may be a character, and one is none
+            json.dumps(json.loads(text), ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise kind(f"{what} cannot be written as JSON: it has {HALF}") from None
     except (ValueError, TypeError, RecursionError) as error:
         raise kind(f"{what} cannot be written as JSON: {error}") from error
     return text
