@@ -554,7 +554,7 @@ PLANTS = (
         "workers/supervision.py",
         "    if not header_in(request.request_dict):\n        return False  # a direct call\n",
         "",
-        ("tests/workers/test_unmodified.py -k direct_call_sees",),
+        (f"{AHEAD_WORKERS} -k direct_call",),
     ),
     *FLOWS,
     *ANSWERS,

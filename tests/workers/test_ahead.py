@@ -256,6 +256,11 @@ def test_a_step_that_ignores_its_soft_limit_is_killed(place: Place) -> None:
     world.until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in killed), "all are gone")
 
 
+def test_a_direct_call_has_its_own_limits(place: Place) -> None:
+    """The child sees to the limits of attempts only; those of a direct call are the pool's."""
+    assert place.sagas.plain.tasks["hurried"].delay(7).get(timeout=20) == [7, "in time"]
+
+
 def test_what_an_operator_says_of_a_task_counts(place: Place) -> None:
     """A rate limit that is set while the worker runs is obeyed: its children cannot see it."""
     world, control = place.world, place.world.kit.app.control

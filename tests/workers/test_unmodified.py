@@ -44,8 +44,9 @@ REPEATED = ("poll", "flaky", "giving_up", "labelled")
 
 
 @pytest.fixture
-def tasks(world: World) -> Unmodified:
-    """The tasks, with a worker that knows them, and beat."""
+def tasks(world: World, monkeypatch: pytest.MonkeyPatch) -> Unmodified:
+    """The tasks, with a worker that knows them and runs ahead, as by default; and beat."""
+    monkeypatch.setenv("KIT_AHEAD", "10")
     found = unmodified.extend(world.kit)
     world.worker(args=("-I", "tests.workers.unmodified_worker"))
     world.beat()
