@@ -73,6 +73,15 @@ def test_a_saga_that_is_not_there_is_told(cli: Cli, crowd: list[str], words: lis
     assert statuses(crowd) == {"running"}
 
 
+@pytest.mark.parametrize("filter_", ["--saga", "--failed-step", "--code"])
+def test_an_empty_filter_is_not_all_runs(cli: Cli, crowd: list[str], filter_: str) -> None:
+    """The variable of a script that was never set makes no run out of many all of them."""
+    ended = cli("cancel", "--status", "running", filter_, "", "--yes")
+    assert ended.code == 2
+    assert f"{filter_[2:].replace('-', '_')} is a name, not '': leave it out" in ended.err
+    assert statuses(crowd) == {"running"}
+
+
 def test_a_filter_that_finds_nothing_is_no_error(cli: Cli, crowd: list[str]) -> None:
     """It says so."""
     ended = cli("cancel", "--saga", "transfer")

@@ -152,6 +152,7 @@ def test_the_same_start_again_joins(cli: Cli) -> None:
     words = ("start", "place_order", "--input", PEN, "--id", "o-1")
     assert [cli(*words).code, cli(*words).code] == [0, 0]
     assert cli("list", "-o", "ids").lines == ["o-1"]
+    assert cli(*words).lines[0] == "o-1: joined, since it was there"
 
 
 def test_another_input_under_the_same_id_is_a_conflict(cli: Cli) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from celeriac.app.handles import RunHandle, dump_plain
 from celeriac.app.inputs import (
+    check_names,
     checked_statuses,
     checked_tags,
     dump_cursor,
@@ -81,6 +82,7 @@ def find_runs(  # noqa: PLR0913 -- the filters of the interface
     """Return a page of runs, newest first; raise InputInvalid for a filter that makes no sense."""
     if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= _LARGEST_PAGE:
         raise InputInvalid(f"limit must be 1 to {_LARGEST_PAGE}, not {limit!r}")
+    check_names(saga=saga, failed_step=failed.failed_step, code=failed.code)
     statuses = checked_statuses(status)
     if (failed.owed or failed.asking) and not statuses:
         statuses = frozenset({RunStatus.FAILED})  # no others owe or ask anything
@@ -139,6 +141,7 @@ def prepare_purge(
     by: str,
 ) -> Purge:
     """Return what removes runs that ended so long ago; nothing is removed before it is asked to."""
+    check_names(saga=saga)
     store = runtime.engine.store
     return Purge(
         store,

@@ -129,11 +129,20 @@ def checked_tags(tags: Mapping[str, str] | None) -> tuple[tuple[str, str], ...]:
 def checked_statuses(status: str | Iterable[str] | None) -> frozenset[RunStatus]:
     """Return the statuses named, one or several; none is any.  Raises InputInvalid."""
     names = [] if status is None else [status] if isinstance(status, str) else list(status)
-    try:
-        return frozenset(RunStatus(name) for name in names)
-    except ValueError:
-        known = ", ".join(RunStatus)
-        raise InputInvalid(f"status must be one of {known}, not {names!r}") from None
+    known = {each.value: each for each in RunStatus}
+    if wrong := [repr(name) for name in names if name not in known]:
+        raise InputInvalid(f"status must be one of {', '.join(known)}, not {', '.join(wrong)}")
+    return frozenset(known[name] for name in names)
+
+
+def check_names(**filters: str | None) -> None:
+    """Raise InputInvalid for a filter that names nothing, as an unset variable of a shell does.
+
+    Taken for one that was left out, it would find all runs.
+    """
+    for name, value in filters.items():
+        if value is not None and not (isinstance(value, str) and value):
+            raise InputInvalid(f"{name} is a name, not {value!r}: leave it out if you mean all")
 
 
 def moment_ms(value: datetime | timedelta | None) -> int | None:

@@ -60,7 +60,7 @@ class Control(Invocation):
             run = saga.start(id=run_id, tags=tags, if_exists=if_exists)
         else:
             run = saga.start_json(text, id=run_id, tags=tags, if_exists=if_exists)
-        self._print.deed(run.id, "accepted")
+        self._print.deed(run.id, "joined, since it was there" if run.joined else "accepted")
         self._see_off(run, None, **waiting)
 
     def steer(

@@ -62,7 +62,9 @@ def unknown(sagas: Sagas, name: str) -> str:
     """Return what is wrong with *name*, which is no saga of this app, and which may be meant."""
     near = difflib.get_close_matches(name, sagas.defined, n=1)
     hint = f" (did you mean {near[0]}?)" if near else ""
-    return f"no saga {name!r}{hint}: this app has {', '.join(sorted(sagas.defined)) or 'none'}"
+    known, sagas_are = sorted(sagas.defined), "the saga" if len(sagas.defined) == 1 else "the sagas"
+    has = f"{sagas_are} {', '.join(known)}" if known else "none"
+    return f"no saga {name!r}{hint}: this app has {has}"
 
 
 def tell_unknown(sagas: Sagas, name: str | None) -> None:

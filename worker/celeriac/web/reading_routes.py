@@ -57,7 +57,7 @@ def filters(query: RunQuery) -> dict[str, Any]:
             raise InputInvalid(f"tag: {name!r} is given twice, and a tag has one value")
     return {
         "status": [status.value for status in query.status],
-        "saga": query.saga,
+        "saga": query.saga or None,  # an empty one comes from a form
         "tags": tags,
         "awaiting": query.awaiting,
         "since": max(query.since, _EPOCH) if query.since else None,
