@@ -55,6 +55,14 @@ def test_upper_case_counts_as_in_celery() -> None:
         assert read_settings(app.conf).lease == 31
 
 
+def test_a_prefix_that_nobody_declared_is_told() -> None:
+    """As in Django, without the namespace: the setting would be read by nobody."""
+    app = Celery("shop", set_as_current=False)
+    app.config_from_object(SimpleNamespace(CELERY_SAGA_LEASE=31))
+    with pytest.raises(ConfigurationError, match="CELERY_SAGA_LEASE is not read: write saga_lease"):
+        read_settings(app.conf)
+
+
 def test_two_spellings_that_disagree_are_refused() -> None:
     """Nobody could say which of them is meant."""
     with pytest.raises(ConfigurationError, match="are the same setting"):

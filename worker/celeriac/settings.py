@@ -236,6 +236,11 @@ def _given(conf: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key in keys:
         name = key.lower().removeprefix(prefix)
+        if name.startswith(f"celery_{PREFIX}"):
+            raise ConfigurationError(
+                f"{key} is not read: write {name.removeprefix('celery_')}, or give all settings "
+                "that prefix, with config_from_object(…, namespace='CELERY')"
+            )
         if not name.startswith(PREFIX):
             continue
         field = name.removeprefix(PREFIX)
