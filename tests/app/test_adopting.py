@@ -251,3 +251,49 @@ def test_a_task_that_cannot_be_adopted_keeps_no_other_from_it() -> None:
         fine.start(1)
     with pytest.raises(ConfigurationError, match="the task b cannot be a step here: TypeError"):
         sagas.runtime.become_worker()
+
+
+@pytest.mark.filterwarnings("ignore:Task name 'own' is already registered")
+@pytest.mark.parametrize("order", ["before", "after", "made"])
+def test_a_step_is_not_another_task_of_its_name(order: str) -> None:
+    """Celery gives the task that is there already: its function would run in place of the step."""
+    shop = app()
+    sagas = Sagas(shop)
+
+    def task() -> None:
+        shop.task(shared=False, name="own")(unchanged)
+
+    if order != "after":
+        task()
+    if order == "made":
+        shop.finalize()
+
+    def own(x: int) -> int:
+        return x
+
+    told = "its name is that of another Celery task, tests.app.test_adopting.unchanged: give name="
+    if order == "made":
+        with pytest.raises(DefinitionError, match=told):
+            sagas.step(name="own")(own)
+        return
+    step = sagas.step(name="own")(own)
+    if order == "after":
+        task()
+
+    @sagas.saga
+    def order_(flow: Flow, x: int) -> object:
+        return flow.step(step, x)
+
+    shop.finalize()
+    if order == "after":  # Celery has made the step's first
+        assert step.task.run(3) == 3
+        return
+    with pytest.raises(DefinitionError, match=told):
+        order_.start(1)
+
+
+def test_a_task_of_another_app_is_refused() -> None:
+    """No worker of this app would know it."""
+    task = app("library").task(shared=False, name="a")(unchanged)
+    with pytest.raises(DefinitionError, match="is a task of the app 'library', and the"):
+        one_step(Sagas(app()), task)

@@ -5,11 +5,14 @@ Owns: what an id may be, over all runs that an id may have.  Refuses to know: st
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from celery import Celery
 
 from celeriac import Flow, InputInvalid, RunNotFound, Sagas, StepContext
-from celeriac.app.inputs import checked_id, checked_tags
+from celeriac.app.inputs import check_words, checked_id, checked_statuses, checked_tags
+from celeriac.machine.commands import Cancel
 from celeriac.testing import Lab
 from tests.machine.story import Story, saga
 
@@ -94,3 +97,14 @@ def test_no_two_runs_share_a_key_where_task_names_have_colons(name: str) -> None
     lab.start(two, id="order-1:pay:")
     lab.run()
     assert sorted(keys) == ["order-1:card", "order-1:pay::card", "order-1:pay:card"]
+
+
+@pytest.mark.parametrize("words", [5, "\ud800", "x" * 2_001, None, b"a"])
+def test_a_reason_is_text_that_can_be_shown(words: Any) -> None:
+    """It stays in the run's history, which people read."""
+    for command in (Cancel(reason=words), Cancel(by=words)):
+        with pytest.raises(InputInvalid, match="text of at most 2000 characters, not "):
+            check_words(command)
+    check_words(Cancel("the bank\nis down", "ada"))
+    with pytest.raises(InputInvalid, match="status is a name or several, not 5"):
+        checked_statuses(5)  # type: ignore[arg-type]  # on purpose

@@ -145,5 +145,5 @@ class Definitions:
         # shared=False, with other apps in this process: a step belongs to one store.
         made = {"shared": False, "ignore_result": True, **rest, "name": name}
         task = self._runtime.app.task(function, **made)
-        self._recruits.take(task, options["saga_shape"], name=name, own=True)
+        self._recruits.take(task, options["saga_shape"], name=name, own=function)
         return task

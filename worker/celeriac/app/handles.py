@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
-from celeriac.app.inputs import checked_text, uuid7
+from celeriac.app.inputs import check_words, checked_text, uuid7
 from celeriac.app.offload import offload
 from celeriac.authoring import ANYTHING, Signal
 from celeriac.engine import Archivist
@@ -355,6 +355,7 @@ class RunHandle(Generic[R]):
         if_version: int | None = None,
     ) -> Decided | None:
         """Have a command decided, and send what follows; None: whoever did it has died."""
+        check_words(command)
 
         def of(run: Run) -> Command:
             if if_version not in (None, run.version):

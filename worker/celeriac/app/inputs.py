@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from celeriac.authoring import Shape
 
+_LONGEST_REASON = 2_000  # characters
 _LONGEST_ID = 200
 _LIKE_A_SECOND_LIFE = re.compile(r"~[0-9]+\Z")  # see `Run.key`
 _LONGEST_TAG = 100
@@ -75,6 +76,23 @@ def checked_text(name: str, value: object) -> str:
     if not isinstance(value, str) or not 0 < len(value) <= _LONGEST_ID:
         raise InputInvalid(f"{name}: 1 to {_LONGEST_ID} characters, not {value!r}")
     return value
+
+
+def check_words(command: object) -> None:
+    """Raise InputInvalid for a reason, or who gives it, that no history could hold or show."""
+    for name in ("reason", "by"):
+        words = getattr(command, name, "")
+        if not isinstance(words, str) or len(words) > _LONGEST_REASON or not _is_text(words):
+            shown = ascii(words[:40] if isinstance(words, str) else words)
+            raise InputInvalid(f"{name}: text of at most {_LONGEST_REASON} characters, not {shown}")
+
+
+def _is_text(words: str) -> bool:
+    try:
+        words.encode()
+    except UnicodeEncodeError:  # half of a character
+        return False
+    return True
 
 
 def checked_id(run_id: object) -> str:
@@ -128,6 +146,8 @@ def checked_tags(tags: Mapping[str, str] | None) -> tuple[tuple[str, str], ...]:
 
 def checked_statuses(status: str | Iterable[str] | None) -> frozenset[RunStatus]:
     """Return the statuses named, one or several; none is any.  Raises InputInvalid."""
+    if status is not None and not hasattr(status, "__iter__"):
+        raise InputInvalid(f"status is a name or several, not {status!r}")
     names = [] if status is None else [status] if isinstance(status, str) else list(status)
     known = {each.value: each for each in RunStatus}
     if wrong := [repr(name) for name in names if name not in known]:

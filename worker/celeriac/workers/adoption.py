@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from celery import _state, current_app, signals
 from celery.local import PromiseProxy, Proxy
 
+from celeriac.errors import DefinitionError
 from celeriac.failure import safe_text
 from celeriac.observing import clean, log
 from celeriac.workers.tasks import adopt, itself
@@ -58,7 +59,7 @@ class Recruits:
 
     def __init__(self, app: Celery, runtime: Runtime) -> None:
         self._app, self._runtime = app, runtime
-        self._waiting: list[tuple[str, Shape, bool]] = []
+        self._waiting: list[tuple[str, Shape, Any]] = []
         self._taken: dict[str, tuple[Shape, bool]] = {}
         app.on_after_finalize.connect(self._adopt_all, weak=False)
         signals.worker_process_init.connect(self._adopt_again)
@@ -110,26 +111,44 @@ class Recruits:
 
     def _known(self, function: Any, options: Mapping[str, Any]) -> Any:
         promised = Promised(self._app, function, options)
-        if any(own and name == promised.name for name, _, own in self._waiting):
+        if any(own is not None and name == promised.name for name, _, own in self._waiting):
             promised.saga_adopted = False
         made = self._app._tasks.get(promised.name)  # noqa: SLF001 -- app.tasks would finalize it
         return promised if made is None else made
 
-    def take(self, task: Any, shape: Shape, *, name: str | None = None, own: bool = False) -> None:
-        """Adopt a task, now or once there is one; *own*: it was made to be a step."""
+    def take(self, task: Any, shape: Shape, *, name: str | None = None, own: Any = None) -> None:
+        """Adopt a task, now or once there is one; *own* is the function of a step.
+
+        Raises DefinitionError for a task that is not this app's, or not of that function.
+        """
         task = self.look(task)
         name = name or task.name
-        self._taken[name] = shape, own
+        self._taken[name] = shape, own is not None
         if isinstance(task, Promised):
             self._waiting.append((name, shape, own))
         else:
-            adopt(task, shape, self._runtime, own=own)
+            self._adopt(task, shape, own)
+
+    def _adopt(self, task: Any, shape: Shape, own: Any) -> None:
+        theirs = task._get_app()  # noqa: SLF001 -- Celery's own way to ask
+        if theirs is not self._app:
+            raise DefinitionError(
+                f"is a task of the app {theirs.main!r}, and the saga is one of {self._app.main!r}, "
+                "whose workers do not know it: give a task of this app",
+                step=task.name,
+            )
+        if own is not None and inspect.unwrap(task.run) is not inspect.unwrap(own):
+            raise DefinitionError(
+                f"its name is that of another Celery task, {_origin(task)}: give name=",
+                step=task.name,
+            )
+        adopt(task, shape, self._runtime, own=own is not None)
 
     def _adopt_all(self, **_: Any) -> None:
         while self._waiting:
             name, shape, own = self._waiting.pop()
             try:
-                adopt(self._app.tasks[name], shape, self._runtime, own=own)
+                self._adopt(self._app.tasks[name], shape, own)
             except Exception as error:  # noqa: BLE001 -- of a class that is theirs; the others' turn
                 self._runtime.unfit[name] = why = f"{type(error).__name__}: {safe_text(error)}"
                 log.error("the task %s cannot be made a step: %s", clean(name), why)
@@ -142,3 +161,9 @@ class Recruits:
         for name, (shape, own) in self._taken.items():
             if name in app.tasks:
                 adopt(app.tasks[name], shape, self._runtime, own=own)
+
+
+def _origin(task: Any) -> str:
+    """Where the function of a task is defined."""
+    function = inspect.unwrap(task.run)
+    return f"{function.__module__}.{getattr(function, '__qualname__', type(function).__name__)}"
