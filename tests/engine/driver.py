@@ -347,7 +347,7 @@ class Shop:
 
 def _lease(attempt: Attempt) -> Lease:
     d = attempt.delivery
-    return Lease(d.run_id, d.step, d.phase, d.attempt)
+    return Lease(d.run_id, d.step, d.phase, d.attempt, d.epoch)
 
 
 def message(step: str, phase: Phase = "do", attempt: int = 1, **values: Any) -> Delivery:

@@ -6,6 +6,7 @@ I13, I15 and L4).  Refuses to know: participants and their effects (`participant
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from celeriac.machine.conditions import passed, past_pivot
@@ -59,12 +60,20 @@ def _check_untaken(plan: Plan, run: Run, left: set[str]) -> None:
 
 def _check_event(plan: Plan, before: Run | None, after: Run, event: Event) -> None:
     assert after.version == (before.version if before else 0) + 1
+    if event.data.get("try"):
+        _check_earlier(plan, before, after, event)
+        return
     if event.replaces:
         assert before is not None
         assert event.kind is EventKind.POSTPONED
         assert 0 < event.replaces < before.version
-    if before is None or after.epoch != before.epoch:
-        return
+    if before is not None and event.kind is EventKind.BEGAN_ANEW:
+        _check_anew(plan, before, after)
+    if before is not None and after.epoch == before.epoch:
+        _check_in_try(plan, before, after, event)
+
+
+def _check_in_try(plan: Plan, before: Run, after: Run, event: Event) -> None:
     _check_signals(before, after, event)
     if event.kind is EventKind.CLAIMED:
         _check_claim(plan, before, event)
@@ -87,6 +96,28 @@ def _check_event(plan: Plan, before: Run | None, after: Run, event: Event) -> No
         # An output is recorded once, and stays (I15).
         for settled in (PhaseStatus.DONE, PhaseStatus.SKIPPED, PhaseStatus.WAIVED):
             assert old.do.state is not settled or step.do.state is settled
+
+
+def _check_earlier(plan: Plan, before: Run | None, after: Run, event: Event) -> None:
+    """What happens in a try that is over obeys the laws of a run, and leaves the newest alone."""
+    epoch = event.data["try"]
+    then, now = (run.of_epoch(epoch) for run in (before, after) if run)
+    assert then is not None
+    assert now is not None
+    assert before is not None
+    assert after.steps == before.steps
+    assert not (event.kind is EventKind.CLAIMED and event.phase == "do"), "nothing forward (I8)"
+    _check_event(plan, then, now, event=replace(event, data={**event.data, "try": 0}))
+
+
+def _check_anew(plan: Plan, before: Run, after: Run) -> None:
+    """It begins anew only once all is undone, and as if nothing had been, but for what came in."""
+    assert before.status is RunStatus.WAITING
+    assert before.tries <= plan.retries, "so many times and no more (I25)"
+    assert not before.final, "a step has said that it is the end (I25)"
+    assert not before.owed, "no new try while something is owed (I25)"
+    assert after.tries == before.tries + 1
+    assert (after.deadline, after.signals) == (before.deadline, before.signals)
 
 
 def _check_signals(before: Run, after: Run, event: Event) -> None:
@@ -228,12 +259,20 @@ def _check_rest(done: Transition, now: int) -> None:
     awake = not run.status.at_rest or bool(others(run))
     assert awake == (done.wake_at is not None), "awake, or not in the wake index (I13)"
     assert bool(run.ended_at) == run.status.at_rest
+    assert bool(run.begins_at) == (run.status is RunStatus.WAITING)
     if run.status.at_rest:
         assert due(run) == set(others(run)), "only other runs are told of one at rest"
+        assert all(each.status.at_rest for each in run.earlier)
         return
-    busy = [direction.state for step in run.steps.values() for direction in (step.do, step.undo)]
-    assert PhaseStatus.RUNNING in busy or _waits(run), "nothing will ever happen to it again (L1)"
+    several = (run, *run.still_undone)
+    assert any(map(_is_alive, several)), "nothing will ever happen to it again (L1)"
+    assert all(map(_is_alive, run.still_undone)), "nothing will ever happen to it again (L1)"
     assert set(overdue(run, now)) <= due(run)
+
+
+def _is_alive(run: Run) -> bool:
+    busy = [direction.state for step in run.steps.values() for direction in (step.do, step.undo)]
+    return PhaseStatus.RUNNING in busy or _waits(run) or run.status is RunStatus.WAITING
 
 
 def _waits(run: Run) -> bool:

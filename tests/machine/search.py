@@ -15,7 +15,7 @@ from tests.machine.story import budget, saga, step
 from tests.machine.world import Rules, begin, happen, is_quiet, possible, wrong
 
 if TYPE_CHECKING:
-    from celeriac.machine.runs import PhaseState
+    from celeriac.machine.runs import PhaseState, Run
     from tests.machine.participants import Participant
     from tests.machine.world import Action, World
 
@@ -97,7 +97,21 @@ def _next(world: World) -> list[Action]:
 def _shape(world: World) -> Any:
     """All that makes a difference to what can happen: times count from now."""
     run, now = world.run, world.now
-    steps = tuple(
+    earlier = tuple((_whole(each, now), _steps(each, now)) for each in run.earlier)
+    steps = _steps(run, now)
+    maps = tuple((name, m.count, m.begun, m.order) for name, m in run.steps.maps.items())
+    rest = (maps, run.signals, world.bodies, world.flying, world.books, world.spent)
+    return (_whole(run, now), steps, earlier, *rest)
+
+
+def _whole(run: Run, now: int) -> Any:
+    quiet, begins = max(0, run.compensate_not_before - now), max(0, run.begins_at - now)
+    held = (run.epoch, run.status, run.why, run.failed_step, run.ended_by, bool(run.paused), quiet)
+    return (*held, begins, run.final)
+
+
+def _steps(run: Run, now: int) -> Any:
+    return tuple(
         (
             name,
             _direction(s.do, now),
@@ -108,10 +122,6 @@ def _shape(world: World) -> Any:
         )
         for name, s in run.steps.items()
     )
-    maps = tuple((name, m.count, m.begun, m.order) for name, m in run.steps.maps.items())
-    quiet = max(0, run.compensate_not_before - now)
-    held = (run.epoch, run.status, run.why, run.failed_step, run.ended_by, bool(run.paused), quiet)
-    return (held, steps, maps, run.signals, world.bodies, world.flying, world.books, world.spent)
 
 
 def _direction(direction: PhaseState, now: int) -> Any:

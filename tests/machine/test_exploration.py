@@ -2,6 +2,7 @@
 
 Owns: which worlds are looked at, and the bad variants of the state machine that the search must
 find, so that it is known to be able to (docs/invariants.md).  Refuses to know: how the search goes.
+The file is long because each construct has a world of its own, and bad variants.
 """
 
 from __future__ import annotations
@@ -78,6 +79,26 @@ def test_all_of_it_holds_for_branches(faults: dict[str, int], order: Any) -> Non
     assert found.problem is None, told(found)
     assert "completed" in found.endings
     assert found.worlds > 100, "a dead system must not pass"
+
+
+@pytest.mark.parametrize(
+    ("delay", "faults"),
+    [
+        (0, {"stall": 1, "fumble": 1}),
+        (0, {"give up": 2, "cancel": 1}),
+        (30_000, {"stall": 1, "cancel": 1}),
+        (30_000, {"give up": 1, "pause": 1, "resume": 1, "retry": 1}),
+    ],
+    ids=str,
+)
+def test_all_of_it_holds_for_several_tries(faults: dict[str, int], delay: int) -> None:
+    """A run that begins anew once, and what the first try still reports (I25)."""
+    steps = [step("reserve", retry=budget(1)), step("charge", retry=budget(1))]
+    plan = saga(*steps, retries=1, retry_delay=delay)
+    found = explore(small_world(faults, Participant.KEYED, plan=plan))
+    assert found.problem is None, told(found)
+    assert "completed" in found.endings
+    assert found.worlds > 50, "a dead system must not pass"
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,7 @@ from tests.machine import (
     test_scopes,
     test_skipping,
     test_time,
+    test_tries,
     test_two_phase,
     test_waits,
 )
@@ -166,7 +167,7 @@ STANDING = standing()
 THEMES = (
     *(test_forward, test_compensation, test_time, test_late_reports, test_operators),
     *(test_effects, test_holding, test_skipping, test_branches, test_choices, test_maps),
-    *(test_answers, test_waits, test_scopes, test_two_phase, test_children),
+    *(test_answers, test_waits, test_scopes, test_two_phase, test_children, test_tries),
 )
 
 each_command = pytest.mark.parametrize("command", EVERY_COMMAND, ids=str)
@@ -411,7 +412,10 @@ def test_a_history_folds_to_the_run() -> None:
     ship = started(mapped("ship"))
     ship.expand("ship", 1)
 
-    assert {event.kind for event in (*story.history, *ship.history)} >= set(EventKind) - {
+    anew = started("reserve", retries=1, retry_delay=0).give_up("reserve", effect=False)
+
+    told = (*story.history, *ship.history, *anew.history)
+    assert {event.kind for event in told} >= set(EventKind) - {
         EventKind.DISPATCHED,
         EventKind.REOPENED,
         EventKind.OVERDUE,

@@ -91,6 +91,8 @@ def any_plan(choose: Chooser, kind: Participant = Participant.KEYED) -> Plan:
         deadline=choose([None, None, 40_000]),
         on_deadline=choose(["compensate", "compensate", "alert"]),
         compensation_order=choose(["reverse", "reverse", "forward", "parallel", "graph"]),
+        retries=choose([0, 0, 0, 1, 2]),
+        retry_delay=choose([0, 5_000, 30_000]),
     )
     if choose([True, False, False, False]):
         return _scoped(choose, _in_two_phases(choose, plan))
@@ -324,9 +326,9 @@ class Walk:
         phase, attempt = choose(PHASES), choose([1, 2, 0, 3, 99])
         late = overdue(run, self.world.now)
         return [
-            Claim(name, phase, attempt, "stranger", choose([run.epoch, run.epoch + 1])),
+            Claim(name, phase, attempt, "stranger", run.epoch + choose([0, 1, -1])),
             CheckAttempt(name, phase, attempt, "forger", run.epoch),
-            Expire(name, phase, attempt),
+            Expire(name, phase, attempt, epoch=choose([0, 0, run.epoch, max(0, run.epoch - 1)])),
             Expand(name, attempt, choose([0, 1, 5]), choose([run.epoch, run.epoch + 1])),
             Expand(name, attempt, 0, run.epoch, "MapFailed", "map"),
             Redispatch(choose([*late, *due(run), Dispatch(name, phase, attempt, 0)])),

@@ -40,7 +40,7 @@ from celeriac.machine.commands import (
     Waive,
     Wake,
 )
-from celeriac.machine.conditions import past_pivot, turned
+from celeriac.machine.conditions import may_begin_anew, past_pivot, turned
 from celeriac.machine.events import Event, EventKind
 from celeriac.machine.runs import PhaseState, PhaseStatus, Run, RunStatus, StepStatus
 from celeriac.machine.shown_status import shown_step
@@ -54,7 +54,7 @@ from tests.machine.story import GRACE, NOON
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from celeriac.machine import Phase, Plan
+    from celeriac.machine import Node, Phase, Plan
 
 #: What happens when nothing goes wrong (any more).
 PROGRESS = ("land", "act", "report", "notice", "deliver", "count", "signal")
@@ -82,6 +82,7 @@ class Action(NamedTuple):
     step: str = ""
     phase: Phase = "do"
     choice: str = ""  # what a report answers
+    epoch: int = 0  # of the earlier try that it is about; 0: the newest
 
     def __str__(self) -> str:
         what = self.body or self
@@ -166,12 +167,11 @@ def possible(world: World) -> list[Action]:
 def _possible(world: World) -> Iterator[Action]:
     run = world.run
     for dispatch in sorted(due(run), key=lambda d: (d.step, d.phase)):
-        not_before = max(
-            dispatch.at - SHORT_DELAY, run.compensate_not_before if dispatch.phase == "undo" else 0
-        )
-        if world.now >= not_before:
+        about = run.of_epoch(dispatch.epoch) or run
+        quiet = about.compensate_not_before if dispatch.phase == "undo" else 0
+        if world.now >= max(dispatch.at - SHORT_DELAY, quiet):
             verb = "count" if world.rules.plan.node(dispatch.step).map else "deliver"
-            yield Action(verb, None, dispatch.step, dispatch.phase)
+            yield Action(verb, None, dispatch.step, dispatch.phase, epoch=dispatch.epoch)
     for body in sorted(world.bodies):
         yield from _of_body(world, body)
     for key in sorted(world.flying):
@@ -179,7 +179,8 @@ def _possible(world: World) -> Iterator[Action]:
     yield from _losses(world)
     stuck = run.status is RunStatus.FAILED and not turned(run)
     forward = stuck or run.status in (RunStatus.RUNNING, RunStatus.COMPLETED)
-    if forward and not past_pivot(world.rules.plan, run):
+    anew = may_begin_anew(world.rules.plan, run) and not run.status.at_rest
+    if anew or (forward and not past_pivot(world.rules.plan, run)):
         yield Action("cancel")
     if not run.status.at_rest:
         yield Action("resume" if run.paused else "pause")
@@ -188,13 +189,20 @@ def _possible(world: World) -> Iterator[Action]:
     yield from (Action("stray", body) for body in _strays(world))
     if run.status.at_rest and run.status is not RunStatus.FAILED:
         yield Action("restart")
-    if run.status is RunStatus.FAILED:
-        yield Action("retry")
-        yield Action("terminate")
-        yield from (Action("waive", None, name) for name in _waivable(world))
+    yield from _of_operators(world)
     # What is in the air comes down within the grace, so before time passes.
     if not world.flying and _times(world):
         yield Action("pass time")
+
+
+def _of_operators(world: World) -> Iterator[Action]:
+    """What an operator may do about a run that needs one, or that waits to begin anew."""
+    status = world.run.status
+    if status in (RunStatus.FAILED, RunStatus.WAITING):
+        yield Action("retry")
+    if status is RunStatus.FAILED:
+        yield Action("terminate")
+        yield from (Action("waive", None, name) for name in _waivable(world))
 
 
 def _strays(world: World) -> Iterator[Body]:
@@ -241,8 +249,16 @@ def names_of(plan: Plan, run: Run) -> list[str]:
 
 def _times(world: World) -> list[int]:
     """When something may be taken that may not be taken now."""
-    directions = list(waiting_directions(world.run))
-    quiet = [world.run.compensate_not_before for _, phase, _ in directions if phase == "undo"]
+    run = world.run
+    several = [(each, waiting_directions(each)) for each in (run, *run.still_undone)]
+    directions = [each for _, found in several for each in found]
+    quiet = [
+        each.compensate_not_before
+        for each, found in several
+        for _, phase, _ in found
+        if phase == "undo"
+    ]
+    quiet += [run.begins_at] if run.begins_at and not run.paused else []
     waits = [
         step.do.limit
         for step in world.run.steps.values()
@@ -283,10 +299,12 @@ def _answers(world: World, body: Body) -> tuple[str, ...]:
 
 
 def _losses(world: World) -> Iterator[Action]:
-    at_work = {(body.step, body.phase, body.attempt) for body in world.bodies}
-    for name, phase, direction in running(world.run):
-        alive = (name, phase, direction.attempt) in at_work
-        yield Action("stall" if alive else "notice", None, name, phase)
+    at_work = {(body.epoch, body.step, body.phase, body.attempt) for body in world.bodies}
+    for run in (world.run, *world.run.still_undone):
+        epoch = 0 if run is world.run else run.epoch
+        for name, phase, direction in running(run):
+            alive = (run.epoch, name, phase, direction.attempt) in at_work
+            yield Action("stall" if alive else "notice", None, name, phase, epoch=epoch)
 
 
 def running(run: Run) -> Iterator[tuple[str, Phase, PhaseState]]:
@@ -302,9 +320,11 @@ def running(run: Run) -> Iterator[tuple[str, Phase, PhaseState]]:
 
 def is_zombie(run: Run, body: Body) -> bool:
     """True if the attempt was given up, and its worker does not know."""
-    direction = run.step(body.step).direction(body.phase)
-    held = direction.state is PhaseStatus.RUNNING and direction.holder == body.holder
-    return not held or body.epoch != run.epoch
+    about = run.of_epoch(body.epoch)
+    direction = about.step(body.step).direction(body.phase) if about else None
+    if direction is None:
+        return True
+    return direction.state is not PhaseStatus.RUNNING or direction.holder != body.holder
 
 
 # --- what it leads to --------------------------------------------------------------------------
@@ -321,7 +341,7 @@ def happen(world: World, action: Action) -> World:
 
 
 def _deliver(world: World, action: Action) -> World:
-    run = world.run
+    run = world.run.of_epoch(action.epoch) or world.run
     number = run.step(action.step).direction(action.phase).attempt + 1
     holder = f"{run.epoch}/{action.step}/{action.phase}/{number}"
     return granted(world, Claim(action.step, action.phase, number, holder, run.epoch))
@@ -338,15 +358,16 @@ def granted(world: World, claim: Claim) -> World:
     world, done = decide(world, claim)
     if not done.events:
         return world
-    step = world.run.step(claim.step)
+    about = world.run.of_epoch(claim.epoch) or world.run
+    step = about.step(claim.step)
     body = Body(
-        world.run.epoch,
+        about.epoch,
         claim.step,
         claim.phase,
         claim.attempt,
         claim.holder,
         step.generation,
-        f"{world.run.key}:{claim.step}",
+        f"{about.key}:{claim.step}",
     )
     return replace(world, bodies=world.bodies | {body})
 
@@ -455,8 +476,9 @@ def _land(world: World, action: Action) -> World:
 
 
 def _lose(world: World, action: Action) -> World:
-    direction = world.run.step(action.step).direction(action.phase)
-    return decide(world, Expire(action.step, action.phase, direction.attempt))[0]
+    about = world.run.of_epoch(action.epoch) or world.run
+    attempt = about.step(action.step).direction(action.phase).attempt
+    return decide(world, Expire(action.step, action.phase, attempt, epoch=action.epoch))[0]
 
 
 def _pass_time(world: World, _action: Action) -> World:
@@ -548,23 +570,46 @@ def wrong(world: World) -> str | None:
         return f"{twice[0]} took effect more than once (I2)"
     if not is_quiet(world):
         return None
+    return next(filter(None, _wrongs(world)), None)
+
+
+def _wrongs(world: World) -> Iterator[str | None]:
+    plan = world.rules.plan
+    yield from (_wrong_of(world, plan.node(name)) for name in names_of(plan, world.run))
+
+
+def _wrong_of(world: World, node: Node) -> str | None:
+    """What the books say of a step that they should not, now that all is quiet."""
     run = world.run
-    for node in map(world.rules.plan.node, names_of(world.rules.plan, run)):
-        if node.map is not None:
-            continue
-        standing = account_of(world, f"{run.key}:{node.name}").standing
-        shown = shown_step(world.rules.plan, run, node.name)
-        skipped = shown in (StepStatus.SKIPPED, StepStatus.WAIVED)
-        skipped = skipped or node.wait is not None  # nobody runs it
-        if run.status is RunStatus.COMPLETED and standing != 1 and not skipped:
-            return f"completed, and {node.name} has {standing} effects standing (I1)"
-        undoer = world.rules.plan.undoer_of(node.name)
-        undone = run.step(undoer or node.name).undo.state
-        owed = undone in (PhaseStatus.FAILED, PhaseStatus.WAIVED)
-        back = run.status is RunStatus.COMPENSATED or (run.status is RunStatus.FAILED and run.why)
-        if back and standing and (node.confirms or (undoer and not owed)):
-            return f"{run.status}, and the effect of {node.name} stands (I1)"
+    if node.map is not None:
+        return None
+    standing = account_of(world, f"{run.key}:{node.name}").standing
+    shown = shown_step(world.rules.plan, run, node.name)
+    skipped = shown in (StepStatus.SKIPPED, StepStatus.WAIVED)
+    skipped = skipped or node.wait is not None  # nobody runs it
+    if run.status is RunStatus.COMPLETED and standing != 1 and not skipped:
+        return f"completed, and {node.name} has {standing} effects standing (I1)"
+    undoer = world.rules.plan.undoer_of(node.name)
+    undone = run.step(undoer or node.name).undo.state
+    owed = undone in (PhaseStatus.FAILED, PhaseStatus.WAIVED)
+    back = run.status is RunStatus.COMPENSATED or (run.status is RunStatus.FAILED and run.why)
+    before = [
+        account_of(world, f"{each}:{node.name}").standing
+        for each in _keys_before(run)
+        if undoer and undoer not in run.owed
+    ]
+    waived = any(event.kind is EventKind.WAIVED for event in world.history)
+    if any(before) and not waived and run.status is not RunStatus.TERMINATED:
+        return f"{run.status}, and {node.name} of an earlier try stands (I25)"
+    if back and standing and (node.confirms or (undoer and not owed)):
+        return f"{run.status}, and the effect of {node.name} stands (I1)"
     return None
+
+
+def _keys_before(run: Run) -> list[str]:
+    """What the keys of the earlier tries begin with."""
+    epochs = range(run.epoch - run.tries + 1, run.epoch)
+    return [run.id if epoch == 1 else f"{run.id}~{epoch}" for epoch in epochs]
 
 
 def _confirmed_before(plan: Plan, name: str) -> set[str]:
@@ -588,7 +633,9 @@ def _over_budget(world: World) -> str | None:
     most, claims, forward_only = node.policy(newest.phase).max_attempts, 0, False
     for event in world.history:
         about = (event.step, event.phase) == (newest.step, newest.phase)
-        if event.kind is EventKind.STARTED or (about and event.kind in _NEW_BUDGET):
+        about = about and event.data.get("try") == newest.data.get("try")
+        begins = event.kind in (EventKind.STARTED, EventKind.BEGAN_ANEW)
+        if (begins and not newest.data.get("try")) or (about and event.kind in _NEW_BUDGET):
             claims = 0
         claims += about and event.kind is EventKind.CLAIMED
         claims -= about and event.kind is EventKind.POSTPONED

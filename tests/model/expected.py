@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from celeriac.engine.changes import signals_taken, with_failures
 from celeriac.machine import Plan
+from celeriac.machine.events import EventKind
 from celeriac.machine.moves import fold
 from celeriac.machine.runs import PhaseStatus, RunStatus
 from celeriac.machine.timing import wake_at
@@ -18,7 +19,7 @@ from celeriac.store import Lease
 from celeriac.store.codec import load_run
 from celeriac.store.history import load_events
 from celeriac.store.keys import Keys, ShardKeys, lease_member, member, pair
-from celeriac.store.payloads import worth_keeping
+from celeriac.store.payloads import in_try, kept_as, worth_keeping
 from tests.engine.driver import TERMS
 from tests.machine.laws import PHASES
 
@@ -52,18 +53,23 @@ class Expected:
     def record(self, done: Transition, now: int, fields: Mapping[str, str]) -> None:
         """Take note of a transition that was committed at *now*, with these payloads."""
         before, self.run = self.run, done.run
-        if before is not None and before.epoch != done.run.epoch:
+        if any(event.kind is EventKind.STARTED for event in done.events):
             self.fields.clear()
+            before = None
+        epoch = done.events[0].data.get("try") if done.events else None
+        if epoch:
+            fields = {in_try(name, epoch): text for name, text in fields.items()}
         del self.history[len(self.history) - (done.events[0].replaces if done.events else 0) :]
         self.history += done.events
-        taken = signals_taken(done.events)
+        taken = signals_taken(done.events, before or done.run)
         known = {**self.fields, **fields}
         results = {to: known[name] for name, to in taken.items()}
         brought = {name: text for name, text in fields.items() if name not in taken}
-        self.fields.update(with_failures(self.plan, done.events, {**brought, **results}))
+        left = with_failures(self.plan, done.events, {**brought, **results})
+        self.fields.update({kept_as(name, before): text for name, text in left.items()})
         self.pairs.add(pair(done.run))
         self.newest_start = max(self.newest_start, done.run.started_at)
-        self._record_outputs(done.run.epoch)
+        self._record_outputs(done.run.epoch - done.run.tries)
         self.wake.pop(self.run_id, None)
         if done.wake_at is not None:
             self.wake[self.run_id] = done.wake_at
@@ -71,7 +77,7 @@ class Expected:
 
     def _record_outputs(self, epoch: int) -> None:
         for name, text in self.fields.items():
-            if name.startswith("out:"):
+            if "out:" in name:
                 kept = self.epoch_outputs.setdefault((epoch, name), text)
                 assert kept == text, f"{name} was recorded, and changes (I15)"
 
@@ -123,8 +129,9 @@ def leases(run: Run | None) -> set[Lease]:
     if run is None or run.status.at_rest:
         return set()
     return {
-        Lease(run.id, name, phase, step.direction(phase).attempt)
-        for name, step in run.steps.items()
+        Lease(run.id, name, phase, step.direction(phase).attempt, each.epoch)
+        for each in (run, *run.still_undone)
+        for name, step in each.steps.items()
         for phase in PHASES
         if step.direction(phase).state is PhaseStatus.RUNNING
     }

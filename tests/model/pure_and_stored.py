@@ -175,7 +175,7 @@ class ModelAndStore:
         lease = choose(held)
         at = self.expected[RUN].wake[lease_member(lease)]
         wrong = LeaseGuard(lease, at - choose([1, 1_000]))
-        command = Expire(lease.step, lease.phase, lease.attempt)
+        command = Expire(lease.step, lease.phase, lease.attempt, epoch=lease.epoch)
         refused = False
         try:
             self.engines[0].command(RUN, command, guard=wrong)
@@ -294,7 +294,9 @@ class ModelAndStore:
     def _guard(self, command: Command) -> LeaseGuard | None:
         if not isinstance(command, Expire):
             return None
-        lease = Lease(RUN, command.step, command.phase, command.attempt)
+        run = self.expected[RUN].run
+        epoch = command.epoch or (run.epoch if run else 1)
+        lease = Lease(RUN, command.step, command.phase, command.attempt, epoch)
         at = self.expected[RUN].wake.get(lease_member(lease))
         return None if at is None else LeaseGuard(lease, at)
 

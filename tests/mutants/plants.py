@@ -14,6 +14,7 @@ from tests.mutants.answer_plants import ANSWERS
 from tests.mutants.flow_plants import FLOWS
 from tests.mutants.planting import Plant
 from tests.mutants.schedule_plants import SCHEDULES
+from tests.mutants.try_plants import TRIES
 from tests.mutants.wait_plants import WAITS
 
 EXPLORATION = "tests/machine/test_exploration.py -k nothing_is_left_over"
@@ -108,8 +109,9 @@ PLANTS = (
         "old undo settles",
         "An undo from before the effect came back counts for the new generation.",
         "machine/moves.py",
-        "    return _move(run, event, attempts_before_budget=direction.attempt)\n\n\ndef _retried",
-        "    return _move(run, event)\n\n\ndef _retried",
+        "    return _move(run, event, attempts_before_budget=direction.attempt)\n\n\n"
+        "def _try_ended",
+        "    return _move(run, event)\n\n\ndef _try_ended",
         (EXPLORATION, WALKS),
     ),
     Plant(
@@ -164,8 +166,8 @@ PLANTS = (
         "a second failure is forgotten",
         "A step gives up while the run asks about another, and nobody sees to it.",
         "machine/draft.py",
-        "            take_signals(self)\n            see_to_failures(self)\n",
-        "            take_signals(self)\n",
+        "        take_signals(self)\n        see_to_failures(self)\n",
+        "        take_signals(self)\n",
         ("tests/machine/test_skipping.py",),
     ),
     Plant(
@@ -560,4 +562,5 @@ PLANTS = (
     *ANSWERS,
     *WAITS,
     *SCHEDULES,
+    *TRIES,
 )

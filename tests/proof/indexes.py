@@ -73,8 +73,9 @@ def _at_work(run: Run) -> list[Lease]:
     if run.status.at_rest:
         return []
     return [
-        Lease(run.id, name, phase, step.direction(phase).attempt)
-        for name, step in run.steps.items()
+        Lease(run.id, name, phase, step.direction(phase).attempt, each.epoch)
+        for each in (run, *run.still_undone)
+        for name, step in each.steps.items()
         for phase in _PHASES
         if step.direction(phase).state is PhaseStatus.RUNNING and not step.direction(phase).child
     ]

@@ -95,6 +95,10 @@ RUNS = st.builds(
     signals=st.lists(st.builds(Received, TEXTS, TEXTS, TEXTS), max_size=3).map(tuple),
     parent=st.none() | st.builds(Parent, TEXTS, NUMBERS, TEXTS),
     untold=st.booleans(),
+    tries=NUMBERS,
+    begins_at=NUMBERS,
+    final=st.booleans(),
+    earlier=st.just(()),  # each is a run again: see `test_earlier_tries_are_runs_too`
     steps=st.dictionaries(TEXTS, STEPS, max_size=4).map(Steps),
 )
 
@@ -139,6 +143,14 @@ def test_a_run_that_was_read_is_written_again(
     assert len(written.steps) == len(moved.steps) == len(expected.steps)
     assert all(exact(written.step(name)) == exact(expected.step(name)) for name in expected.steps)
     assert "never" in expected.steps or written.step("never") == StepState()
+
+
+@BUSY
+@given(RUNS, RUNS)
+def test_earlier_tries_are_runs_too(run: Run, first: Run) -> None:
+    """They are read as they were written."""
+    whole = changed(run, earlier=(changed(first, id=run.id), changed(first, id=run.id, epoch=7)))
+    assert exact(load_run(run.id, dump_run(whole))) == exact(whole)
 
 
 def test_what_is_settled_is_not_read() -> None:

@@ -90,6 +90,14 @@ def legacy(amount: int, currency: str = "EUR") -> dict[str, int]:
     return {currency: amount}
 
 
+@sagas.saga(retries=2, retry_delay="1m")
+def stubborn(flow: Flow, order: Order) -> Hold:
+    """Begin anew, unless a step says that it is final."""
+    if order.id == "never":
+        raise Abort("no", final=True)
+    return flow.step(reserve, order)
+
+
 @sagas.saga(deadline="10m")
 def place_order(flow: Flow, order: Order) -> Receipt:
     """Wire steps; the types of functions are the types of results."""

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from celeriac import Done, Flow, NotYet, Retry, Sagas, Signal, StepContext
+from celeriac import Abort, Done, Flow, NotYet, Retry, Sagas, Signal, StepContext
 
 app: Any = None  # Celery has no types: an app is anything
 sagas = Sagas(app)
@@ -58,6 +58,12 @@ def call_back(order: Order, result: str | None) -> None:
 @sagas.step(timeout=[30])  # expect-error
 def patient(order: Order) -> None:
     """Have a timeout that is none."""
+
+
+@sagas.saga(retries="2")  # expect-error
+def stubborn(_flow: Flow) -> None:
+    """Have a number that is none."""
+    raise Abort("no", final="yes")  # expect-error
 
 
 @sagas.step(effect="magic")  # expect-error

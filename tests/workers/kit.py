@@ -153,6 +153,8 @@ def _replying_steps(script: Script) -> dict[str, Any]:
             raise Done(done)
         if "decline" in trip.script.get("answer", []):
             raise Abort("declined", answer={"code": "05"})
+        if "busy" in trip.script.get("answer", []) and "~" not in ctx.idempotency_key:
+            raise Abort("busy")  # in the first try
         return done
 
     @reply.compensation(retry=QUICK)
@@ -304,7 +306,7 @@ def _replying(sagas: Sagas, of: dict[str, Any]) -> Saga[Trip, Any]:
         found: Ticket = flow.options(name="last").step(of["hop"], trip)
         return found
 
-    return sagas.saga(name="replying")(replied)
+    return sagas.saga(name="replying", retries=1, retry_delay=0.5)(replied)
 
 
 def _fleet(of: dict[str, Any]) -> Any:

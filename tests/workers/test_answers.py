@@ -58,6 +58,22 @@ def test_the_caller_gets_an_answer(world: World) -> None:
     assert not worker.says("'05'")
 
 
+def test_a_run_begins_anew(world: World) -> None:
+    """When its time has come, under keys of its own; whoever waits hears of the last end."""
+    world.worker()
+    world.beat()
+    run = world.kit.replying.start(Trip(script={"answer": ["busy"]}), id="a-5")
+    assert run.result(timeout=30) == Ticket(number="last-a-5")
+    state = world.rest(run)
+    assert (state.status, state.tries, state.why) == ("completed", 2, None)
+    assert claims(run, "reply") == [1, 1]
+    assert (world.kit.ledger.live("a-5"), world.kit.ledger.live("a-5~2")) == (
+        set(),
+        {"first", "reply", "last"},
+    )
+    assert world.kit.replying.start(Trip(script={"answer": ["busy"]}), id="a-5").joined
+
+
 def test_a_step_is_asked_again_soon_and_later(world: World) -> None:
     """Celery is told of a retry and of no failure; later ones have no message meanwhile."""
     worker = world.worker()

@@ -331,6 +331,8 @@ class Abort(SagaError):
     `effect=False` promises that this attempt had no effect, so the step's own compensation need
     not run (unless an earlier attempt may have had an effect).  *answer* is for whoever waits for
     the run, now and later: what `RunCompensated.answer` and `run.state().answer` are.
+    `final=True` says that a saga with `retries` is not to begin anew; with an answer that is so
+    unless it says `final=False`.
     """
 
     def __init__(
@@ -340,18 +342,20 @@ class Abort(SagaError):
         code: str = "aborted",
         effect: bool | None = None,
         answer: Any = None,
+        final: bool | None = None,
     ) -> None:
         self.message, self.code, self.effect, self.answer = message, code, effect, answer
+        self.final = answer is not None if final is None else final
         super().__init__(message)
 
     def __reduce__(self) -> tuple[object, ...]:
         # Prefork pickles exceptions; keyword arguments need help to travel.  The answer does not:
         # it is a payload, and was recorded before.
-        return (_abort, (self.message, self.code, self.effect))
+        return (_abort, (self.message, self.code, self.effect, self.final))
 
 
-def _abort(message: str, code: str, effect: bool | None) -> Abort:
-    return Abort(message, code=code, effect=effect)
+def _abort(message: str, code: str, effect: bool | None, final: bool = False) -> Abort:
+    return Abort(message, code=code, effect=effect, final=final)
 
 
 class Skip(SagaError):

@@ -163,6 +163,8 @@ class Sagas:
         retention: Duration | None = None,
         answers: Any = None,
         max_steps: int | None = None,
+        retries: int = 0,
+        retry_delay: Duration = 5.0,
     ) -> _SagaDecorator: ...
 
     def saga(self, function: Any = None, /, **options: Any) -> Any:
@@ -172,8 +174,9 @@ class Sagas:
         `alert`), `compensation_order` in which order steps are undone (`reverse`, `forward`,
         `parallel`), `retention` how long a run is kept after its end.  `answers` is the
         type of what a step may say to the caller with `Abort(answer=)`; left out, an answer arrives
-        as plain JSON.  A run that starts more than `max_steps` steps (1,024) fails.  Raises
-        DefinitionError.
+        as plain JSON.  A run that starts more than `max_steps` steps (1,024) fails.  `retries` is
+        how often a run begins anew, `retry_delay` later, once all it did is undone because a step
+        failed.  Raises DefinitionError.
         """
         decorator = _SagaDecorator(self, options)
         return decorator if function is None else decorator(function)

@@ -42,9 +42,10 @@ def _stats(runtime: Runtime, depth: Depth) -> QueueStats:
 def _waited(runtime: Runtime, delivery: Delivery) -> float | None:
     """Return for how many seconds a message has waited; None if it is of no use any more."""
     found = runtime.engine.store.read(delivery.run_id)
-    if found.run is None or found.run.epoch != delivery.epoch:
+    run = found.run.of_epoch(delivery.epoch) if found.run else None
+    if run is None:
         return None
-    direction = found.run.step(delivery.step).direction(delivery.phase)
+    direction = run.step(delivery.step).direction(delivery.phase)
     if not direction.sent or delivery.attempt != direction.attempt + 1:
         return None
     return max(0.0, (found.now - direction.at) / 1000)

@@ -345,7 +345,7 @@ class _Wiring:
         node = self.runtime.engine.store.plan(run.id, run.plan).find(delivery.step)
         if run.plan != delivery.plan or node is None or node.task_of(delivery.phase) != task:
             raise CommandRefused("stale", f"that is not the task of {delivery.step!r}")
-        return Block(delivery.step, why)
+        return Block(delivery.step, why, delivery.epoch)
 
 
 def _await_state(runtime: Runtime, store: Store) -> None:

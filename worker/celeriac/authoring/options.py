@@ -30,6 +30,8 @@ SAGA = (
     "retention",
     "answers",
     "max_steps",
+    "retries",
+    "retry_delay",
 )
 
 # What Celery's `task` takes; a test compares it with the Celery that is installed.
@@ -168,6 +170,13 @@ def optional_ms(option: str, value: Duration | None, step: str | None = None) ->
         return duration_ms(value)
     except DefinitionError as error:
         raise DefinitionError(f"{option}: {error.problem}", step=step) from None
+
+
+def delay_of(option: str, value: Duration) -> int:
+    """Return a duration that may be 0 as milliseconds; DefinitionError names *option*."""
+    if value == 0 and not isinstance(value, bool):
+        return 0
+    return optional_ms(option, value) or 0
 
 
 def one_of(option: str, value: Any, allowed: Any) -> Any:

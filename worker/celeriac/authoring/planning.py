@@ -19,7 +19,14 @@ from celeriac.authoring.codecs import Codec
 from celeriac.authoring.compensations import Compensation
 from celeriac.authoring.flow import Flow
 from celeriac.authoring.mapping import Mapper
-from celeriac.authoring.options import SAGA, check_named, one_of, optional_ms, refuse_option
+from celeriac.authoring.options import (
+    SAGA,
+    check_named,
+    delay_of,
+    one_of,
+    optional_ms,
+    refuse_option,
+)
 from celeriac.authoring.placeholders import Placeholder
 from celeriac.authoring.signatures import Shape
 from celeriac.authoring.steps import Step, check_plain, is_celery_task
@@ -46,6 +53,8 @@ def plan_saga(  # noqa: PLR0913 -- all that can be said of a saga
     retention: Duration | None = None,
     answers: Any = None,
     max_steps: int | None = None,
+    retries: int = 0,
+    retry_delay: Duration = 5.0,
     adopted_undos: Mapping[str, Compensation[..., Any]] = types.MappingProxyType({}),
     look: Callable[[Any], Any] = lambda task: task,
     define: Callable[[Any], Any] = lambda function: function,
@@ -74,6 +83,8 @@ def plan_saga(  # noqa: PLR0913 -- all that can be said of a saga
             ),
             "retention": optional_ms("retention", retention),
             "max_steps": None if max_steps is None else _whole("max_steps", max_steps),
+            "retries": _whole("retries", retries, least=0),
+            "retry_delay": delay_of("retry_delay", retry_delay),
         }
         builder = Mapper(name, adopted_undos, look, define)
         planned = builder.close(head, shape, _run_once(function, builder, shape, name))
@@ -167,7 +178,7 @@ def _about_name(error: NameError, own: str) -> str:
     return f"its function raised {type(error).__name__} while it was planned: {error}"
 
 
-def _whole(option: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise DefinitionError(f"{option} must be a whole number from 1, not {value!r}")
+def _whole(option: str, value: Any, least: int = 1) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise DefinitionError(f"{option} must be a whole number from {least}, not {value!r}")
     return value

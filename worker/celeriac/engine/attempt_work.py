@@ -94,9 +94,14 @@ class AttemptWork(Committer):
             raise CommandRefused("stale", f"run {delivery.run_id!r} follows another plan")
         if task is not None and task != node.task_of(delivery.phase):
             raise CommandRefused("stale", f"{task} is not the task of {node.name!r}")
-        run, decided = found.run, _decided_claim(plan, found.run, command, found.now)
+        whole, decided = found.run, _decided_claim(plan, found.run, command, found.now)
+        run = whole.of_epoch(delivery.epoch) or whole
+        if run is not whole:
+            there = {payloads.in_try(name, run.epoch): name for name in fields}
+            texts = self.store.read(delivery.run_id, tuple(there)).fields
+            found = found._replace(fields={there[name]: text for name, text in texts.items()})
         # How many results a map has is known only now; once it has ended, they never change.
-        if run.steps.maps:
+        if run.steps.maps and run is whole:
             names = payloads.wanted(node, delivery.phase, run)
             more = [name for name in names if name not in fields]
             if more:
@@ -112,11 +117,12 @@ class AttemptWork(Committer):
             command.holder,
             plan,
             node,
-            decided.run,
+            decided.run.of_epoch(delivery.epoch) or decided.run,
             found.fields,
             found.now,
             read_at,
             frozenset(fields),
+            None if run is whole else decided.run,
         )
 
     def _marks(self, run: Run, claim: Claim, fields: Mapping[str, str]) -> dict[str, str]:
@@ -185,7 +191,9 @@ class AttemptWork(Committer):
         """Ask whether the attempt still counts, and keep *details* (JSON text) for the next one."""
         d = attempt.delivery
         command = CheckAttempt(d.step, d.phase, d.attempt, attempt.holder, d.epoch)
-        fields = {payloads.beat_field(d.step, d.phase): details} if details is not None else {}
+        beat = payloads.beat_field(d.step, d.phase)
+        beat = payloads.in_try(beat, d.epoch) if attempt.whole else beat
+        fields = {beat: details} if details is not None else {}
         self.command(d.run_id, command, fields=fields)
 
     def _settle(
@@ -196,7 +204,7 @@ class AttemptWork(Committer):
         ahead: Ahead | None,
     ) -> Ended:
         """Record a report: one round trip if nobody committed since the claim, else read anew."""
-        onward = None if ahead is None else Onward(attempt, ahead)
+        onward = None if ahead is None or attempt.whole else Onward(attempt, ahead)
 
         def settle(found: Snapshot) -> Ended:
             decided = transition(attempt.plan, found.run, command, found.now)
@@ -217,7 +225,7 @@ class AttemptWork(Committer):
 
         now = attempt.now + int((self.clock() - attempt.read_at) * 1000)
         try:
-            return settle(Snapshot(attempt.run, now, {}))
+            return settle(Snapshot(attempt.whole or attempt.run, now, {}))
         except (Conflict, StoreUnavailable):
             # The effect has happened: it is worth much patience to have it on record.
             return self._until_committed(read_and_settle, max(60.0, 4 * self.terms.lease / 1000))
@@ -250,11 +258,13 @@ class AttemptWork(Committer):
         if both.events and not self.store.commit(change):
             raise Conflict
         if settled.events:
-            self.observers.tell(
+            self.observers.tell_committed(
                 Committed(command, found.run, settled.run, settled.events, attempt.fields)
             )
         if granted:
-            self.observers.tell(Committed(claim, settled.run, both.run, granted, fields_there))
+            self.observers.tell_committed(
+                Committed(claim, settled.run, both.run, granted, fields_there)
+            )
         known |= {*lacking}
         following = onward.attempt_of(both.run, fields_there, known, found.now, read_at)
         return Ended(both, following)

@@ -40,6 +40,7 @@ class Attempt(NamedTuple):
     now: int  # ms, the store's clock at the claim
     read_at: float  # s, our clock at the claim
     known: frozenset[str] = frozenset()  # the fields that were read, also those that are not there
+    whole: Run | None = None  # the run that `run` is an earlier try of; None: it is the newest
 
     def arguments(
         self, typed: Callable[[str, str], str] | None = None, most: int = sys.maxsize

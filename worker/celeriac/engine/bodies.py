@@ -18,7 +18,7 @@ from pydantic_core import from_json
 from celeriac.authoring import ANYTHING, read_carried, write_carried
 from celeriac.context import StepContext, entered
 from celeriac.engine.answers import ANSWERS, Ends, Output, as_answer, as_anything, misplaced
-from celeriac.engine.failures import failure_of, worth_retrying
+from celeriac.engine.failures import failure_of, is_final, worth_retrying
 from celeriac.errors import (
     Abort,
     CommandRefused,
@@ -290,6 +290,7 @@ def report(work: Work, verdict: AttemptFailure) -> Report:
         longest_eta=work.engine.longest_eta,
         answers=answer is not None,
         via=verdict.again.via if verdict.again else "",
+        final=is_final(verdict.error),
     )
     return Report(command, failure, again, answer)
 

@@ -59,6 +59,9 @@ def change_of(
 ) -> Change:
     """What to write for a transition of the run as it was *found*."""
     before, run = found.run, decided.run
+    epoch = decided.events[0].data.get("try") if decided.events else None
+    if epoch:  # what is reported of an earlier try is kept with that
+        fields = {payloads.in_try(name, epoch): text for name, text in fields.items()}
     had, has = leases_of(before), leases_of(run)
     started = any(event.kind is EventKind.STARTED for event in decided.events)
     return Change(
@@ -77,13 +80,19 @@ def change_of(
     )
 
 
-def signals_taken(events: Sequence[Event]) -> dict[str, str]:
-    """The payloads that become results, since waits have taken their signals: from, to."""
-    return {
-        payloads.signal_field(event.data["key"]): payloads.output_field(event.step)
-        for event in events
-        if event.kind is EventKind.COMPLETED and "key" in event.data
-    }
+def signals_taken(events: Sequence[Event], run: Run) -> dict[str, str]:
+    """The payloads that become results, since waits have taken their signals: from, to.
+
+    *run* is as it was before these events: what happens in a try that begins now is kept with that.
+    """
+    found, epoch = {}, run.epoch
+    for event in events:
+        epoch += event.kind is EventKind.BEGAN_ANEW
+        if event.kind is EventKind.COMPLETED and "key" in event.data:
+            field = payloads.output_field(event.step)
+            to = field if epoch == run.epoch else payloads.in_try(field, epoch)
+            found[payloads.signal_field(event.data["key"])] = to
+    return found
 
 
 def removable_at(plan: Plan, run: Run, terms: Terms) -> int | None:
@@ -102,9 +111,11 @@ def leases_of(run: Run | None) -> set[Lease]:
     for name, step in run.steps.open.items():
         # An attempt that is another run needs no lease: that run comes to rest, and says so.
         if step.do.state is PhaseStatus.RUNNING and not step.do.child:
-            found.add(Lease(run.id, name, "do", step.do.attempt))
+            found.add(Lease(run.id, name, "do", step.do.attempt, run.epoch))
         if step.undo.state is PhaseStatus.RUNNING and not step.undo.child:
-            found.add(Lease(run.id, name, "undo", step.undo.attempt))
+            found.add(Lease(run.id, name, "undo", step.undo.attempt, run.epoch))
+    for earlier in run.still_undone:
+        found |= leases_of(earlier)
     return found
 
 
@@ -148,9 +159,10 @@ def _with_cause(
                 message=f"{too_slow(event.data.get('timeout'))}; nobody knows its outcome",
                 code="timeout",
             )
-            extra[payloads.error_field(event.step, event.phase)] = failure.model_dump_json(
-                exclude_none=True
-            )
+            field = payloads.error_field(event.step, event.phase)
+            epoch = event.data.get("try")
+            field = payloads.in_try(field, epoch) if epoch else field
+            extra[field] = failure.model_dump_json(exclude_none=True)
         if event.kind is EventKind.FAILED and event.data.get("code") == MAY_HAVE_JOINED:
             extra[payloads.error_field(event.step, "do")] = _MAY_HAVE_JOINED
         culprit = event.data.get("culprit")

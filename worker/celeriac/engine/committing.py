@@ -140,7 +140,7 @@ class Committer:
         if not self.store.commit(change):
             raise Conflict
         if decided.events:
-            self.observers.tell(
+            self.observers.tell_committed(
                 Committed(command, found.run, decided.run, decided.events, found.fields)
             )
 
@@ -151,7 +151,7 @@ class Committer:
 
         One that came before its wait is read: it is written once, and stays as long as its run.
         """
-        taken = signals_taken(events)
+        taken = signals_taken(events, run) if run else {}
         if not taken or run is None:
             return fields
         lacking = tuple(name for name in taken if name not in fields)

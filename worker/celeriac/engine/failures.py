@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from celeriac.errors import SagaError
+from celeriac.errors import Abort, SagaError
 from celeriac.failure import Failure, class_name, safe_text, safe_traceback
 from celeriac.machine import RetryRule, retryable
 from celeriac.observing import too_slow
@@ -70,3 +70,11 @@ def _own_frames(error: BaseException) -> TracebackType | None:
 
 def _is_plumbing(module: object) -> bool:
     return isinstance(module, str) and module.partition(".")[0] in ("celeriac", "celery")
+
+
+def is_final(error: BaseException) -> bool:
+    """True if a step has said that its saga is not to begin anew."""
+    try:
+        return isinstance(error, Abort) and bool(error.final)
+    except Exception:  # noqa: BLE001 -- a property of a class of theirs, or one without ours
+        return False

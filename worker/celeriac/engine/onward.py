@@ -98,9 +98,10 @@ class Onward:
         if len(first.dispatches) != 1 or self.ahead.left <= 0:
             return None
         (next_,) = first.dispatches
+        of_another_try = next_.epoch or first.run.epoch != self.attempt.run.epoch
         node = self.attempt.plan.find(next_.step)
-        if node is None or node.map is not None or node.child is not None:
-            return None  # no worker runs it
+        if node is None or node.map is not None or node.child is not None or of_another_try:
+            return None  # no worker runs it; or what was read here is of another try
         # An attempt before it may have left a word for it, and those are not read here.
         if next_.attempt != 1 or next_.at > now or not node.runs_ahead(next_.phase):
             return None

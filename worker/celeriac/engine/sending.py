@@ -29,7 +29,7 @@ class Sender(MapWork):
         self,
         dispatcher: Dispatcher,
         plan: Plan,
-        run: Run,
+        whole: Run,
         dispatches: Sequence[Dispatch],
         now: int,
     ) -> None:
@@ -41,8 +41,9 @@ class Sender(MapWork):
         """
         for number, dispatch in enumerate(dispatches):
             if plan.node(dispatch.step).map is not None:
-                self._go_on_with_map(dispatcher, run.id, dispatch)
+                self._go_on_with_map(dispatcher, whole.id, dispatch)
                 continue
+            run = whole.of_epoch(dispatch.epoch) or whole
             try:
                 dispatcher.send(plan, run, (dispatch,), now)
             except BrokerAway as error:
@@ -54,14 +55,14 @@ class Sender(MapWork):
                 self._note_unsent(run, dispatch, error)
             else:
                 if run.step(dispatch.step).unsent:
-                    self._note(run.id, Unblock(dispatch.step))
+                    self._note(run.id, Unblock(dispatch.step, dispatch.epoch))
 
     def _note_unsent(self, run: Run, dispatch: Dispatch, error: Exception) -> None:
         why = reason_unsent(error)
         known = run.step(dispatch.step).blocked == why
         named = title(run.id, dispatch.step, dispatch.phase, dispatch.attempt)
         log.warning("%s %s", named, why, exc_info=None if known else error)
-        self._note(run.id, Block(dispatch.step, why))
+        self._note(run.id, Block(dispatch.step, why, dispatch.epoch))
 
     def _note(self, run_id: str, command: Block | Unblock) -> None:
         """Note what is in the way of a message, or no longer is; the sweep would do so again."""

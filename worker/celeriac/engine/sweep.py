@@ -213,7 +213,7 @@ class Sweep:
 
     def _give_up(self, entry: Due, lease: Lease, why: Literal["lease", "death"]) -> None:
         """Give up an attempt that nobody is at any more."""
-        command = Expire(lease.step, lease.phase, lease.attempt, why)
+        command = Expire(lease.step, lease.phase, lease.attempt, why, lease.epoch)
         failure = Failure(type="AttemptLost", message=_LOST[why], code="lost")
         text = failure.model_dump_json(exclude_none=True)
         fields = {payloads.error_field(lease.step, lease.phase): text}
@@ -252,6 +252,7 @@ class Sweep:
         dead = tuple(each.worker.id for each in self._deaths.fresh)
         for entry, lease in held:
             run = runs[entry.run_id].run if entry.run_id in runs else None
+            run = run and (run.of_epoch(lease.epoch) or run)
             direction = run.step(lease.step).direction(lease.phase) if run else None
             if run is None or direction is None or _is_late(run, self._deaths.now):
                 continue
@@ -268,6 +269,7 @@ class Sweep:
         node = plan.node(dispatch.step)
         if node.map or node.child:
             return True  # no message stands for it: whoever should have seen to it did not
+        run = run.of_epoch(dispatch.epoch) or run
         queue = asked_for(run, dispatch).get("queue") or node.queue_of(dispatch.phase)
         backlog = self._backlog((node.task_of(dispatch.phase), queue))
         if run.step(dispatch.step).unsent:

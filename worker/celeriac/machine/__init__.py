@@ -34,7 +34,7 @@ from celeriac.machine.commands import (
     Unblock,
     Wake,
 )
-from celeriac.machine.conditions import is_chosen
+from celeriac.machine.conditions import is_chosen, may_begin_anew
 from celeriac.machine.draft import TOO_MANY_STEPS
 from celeriac.machine.events import Dispatch, Event, EventKind
 from celeriac.machine.expressions import (
@@ -186,6 +186,7 @@ __all__ = [
     "instance_of",
     "is_chosen",
     "map_of",
+    "may_begin_anew",
     "may_stand",
     "numbered",
     "one_by_one",

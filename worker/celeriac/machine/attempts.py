@@ -88,6 +88,8 @@ def check(draft: Draft, command: CheckAttempt) -> None:
 def complete(draft: Draft, command: Complete) -> None:
     """Settle an attempt as done; what comes late is used, or undone."""
     direction = draft.direction(command.step, command.phase)
+    if _is_settled_for_good(draft, command):
+        return
     if not _settles(draft, direction, command):
         late_completion(draft, direction, command)
     elif _may_have_joined(draft, command):
@@ -112,6 +114,8 @@ def _may_have_joined(draft: Draft, command: Complete) -> bool:
 def fail(draft: Draft, command: Fail) -> None:
     """Settle an attempt as failed, and say whether and when there is another."""
     direction = draft.direction(command.step, command.phase)
+    if _is_settled_for_good(draft, command):
+        return
     if _settles(draft, direction, command):
         if command.kind == "postpone" and _postponed(draft, direction, command):
             return
@@ -127,6 +131,7 @@ def fail(draft: Draft, command: Fail) -> None:
             why=command.why,
             answers=command.answers or None,
             via=command.via or None,
+            final=(command.final and draft.plan.retries > 0) or None,
         )
     else:
         late_failure(draft, direction, command)
@@ -174,6 +179,12 @@ def _at_work(direction: PhaseState, command: Claim | Complete | Fail | CheckAtte
     """True while the attempt runs, and whoever speaks of it holds it."""
     held = direction.held_by(command.attempt, command.holder)
     return held and direction.state is PhaseStatus.RUNNING
+
+
+def _is_settled_for_good(draft: Draft, command: Complete | Fail) -> bool:
+    """True of an earlier try of which nothing can come to light: the reply was lost."""
+    run = draft.run
+    return run.epoch - run.tries < command.epoch < run.epoch
 
 
 def _settles(draft: Draft, direction: PhaseState, command: Complete | Fail) -> bool:

@@ -90,7 +90,8 @@ class Fail:
     policy's delay, as Celery's own `self.retry(countdown=)` does.  `longest_eta` (ms) is how long
     the broker's queues may hold a message back: an attempt that is due later is sent by the sweep.
     `answers`: it comes with an answer for the caller.  `via` is how the task wants the message of
-    the next attempt to be sent (JSON): kept, and not understood here.
+    the next attempt to be sent (JSON): kept, and not understood here.  `final`: the saga is not to
+    begin anew.
     """
 
     step: str
@@ -107,6 +108,7 @@ class Fail:
     longest_eta: int = SHORT_DELAY
     answers: bool = False
     via: str = ""
+    final: bool = False
 
     @property
     def why(self) -> str | None:
@@ -133,6 +135,7 @@ class Expire:
     phase: Phase
     attempt: int
     why: Literal["lease", "death"] = "lease"
+    epoch: int = 0  # of the earlier try that it is about; 0: the run as it is now
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +171,7 @@ class Block:
 
     step: str
     why: str
+    epoch: int = 0  # as in `Expire`
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +179,7 @@ class Unblock:
     """The message of a step was sent, so what was in the way of sending it is gone."""
 
     step: str
+    epoch: int = 0  # as in `Expire`
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,3 +74,8 @@ def past_pivot(plan: Plan, run: Run) -> bool:
 def turned(run: Run) -> bool:
     """True once the run has turned round, for good: what it did is being undone, or was."""
     return run.why != ""
+
+
+def may_begin_anew(plan: Plan, run: Run) -> bool:
+    """True if the run begins anew once all is undone: a step failed, and it has tries left."""
+    return run.why == "failed" and not run.final and run.tries <= plan.retries

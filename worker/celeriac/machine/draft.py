@@ -7,11 +7,12 @@ a run that turns round, or a question to an operator.  Refuses to know: the comm
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from celeriac.errors import CommandRefused
-from celeriac.machine.conditions import past_pivot
+from celeriac.machine.conditions import may_begin_anew, past_pivot
 from celeriac.machine.events import Event, EventKind
 from celeriac.machine.moves import apply
 from celeriac.machine.next_steps import outcome
@@ -20,6 +21,8 @@ from celeriac.machine.policy import attempts_left, delay_ms
 from celeriac.machine.runs import GAVE_UP, PhaseState, PhaseStatus, Run, RunStatus
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from celeriac.machine.commands import Complete, Expire, Fail
     from celeriac.machine.plans import Node, Phase, Plan
 
@@ -35,13 +38,25 @@ class Draft:
     maybe_run: Run | None
     now: int
     events: list[Event] = field(default_factory=list)
+    epoch: int = 0  # of the earlier try that is decided about; 0: the run as it is now
 
     @property
     def run(self) -> Run:
         """The run as it stands now; raises CommandRefused if there is none."""
-        if self.maybe_run is None:
+        found = self.maybe_run.of_epoch(self.epoch) if self.maybe_run else None
+        if found is None:
             raise CommandRefused("not_started", "there is no such run yet")
-        return self.maybe_run
+        return found
+
+    @contextmanager
+    def about(self, epoch: int) -> Iterator[None]:
+        """Decide about one of the run's earlier tries, as about any run."""
+        whole = self.maybe_run
+        outer, self.epoch = self.epoch, 0 if whole and whole.epoch == epoch else epoch
+        try:
+            yield
+        finally:
+            self.epoch = outer
 
     def add(
         self,
@@ -56,18 +71,44 @@ class Draft:
     ) -> None:
         """Let something happen to the run; *data* without what says nothing."""
         kept = {name: value for name, value in data.items() if value not in (None, "", ())}
+        if self.epoch:
+            kept["try"] = self.epoch
         event = Event(self.now, kind, step, phase, attempt, kept, replaces)
         self.events.append(event)
         self.maybe_run = apply(self.plan, run_id or self.run.id, self.maybe_run, event)
 
     def finish(self) -> None:
         """See to what the events left behind; bring the run to rest if there is nothing to do."""
-        if self.events:
-            take_signals(self)
-            see_to_failures(self)
-            rest = outcome(self.plan, self.run)
-            if rest:
-                self.add(EventKind.FINISHED, outcome=rest.value)
+        if not self.events:
+            return
+        for earlier in self.run.still_undone:
+            with self.about(earlier.epoch):
+                self._come_to_rest()
+        take_signals(self)
+        see_to_failures(self)
+        self._come_to_rest()
+
+    def _come_to_rest(self) -> None:
+        rest = outcome(self.plan, self.run)
+        if rest is None:
+            return
+        begins_at = None if rest is not RunStatus.COMPENSATED else self._next_try()
+        if begins_at is None:
+            self.add(EventKind.FINISHED, outcome=rest.value)
+            return
+        self.add(EventKind.TRY_ENDED, until=begins_at)
+        if begins_at <= self.now and not self.run.paused:
+            self.add(EventKind.BEGAN_ANEW)
+            self.finish()  # what begins may take a signal that is there
+
+    def _next_try(self) -> int | None:
+        """When the run begins anew, in ms; None if it does not."""
+        plan, run = self.plan, self.run
+        if self.epoch or not may_begin_anew(plan, run):
+            return None
+        at = self.now + plan.retry_delay
+        ends = run.deadline if plan.on_deadline == "compensate" else None
+        return None if ends and at >= ends else at
 
     @property
     def terminated(self) -> bool:
@@ -188,7 +229,7 @@ def see_to_failures(draft: Draft, newest: str = "") -> None:
 def _goes_on(run: Run) -> bool:
     """True while an attempt forward is at work, or one will be."""
     directions = (step.do for step in run.steps.open.values())
-    return any(
+    return bool(run.still_undone) or any(
         direction.state is PhaseStatus.RUNNING or direction.state.claimable
         for direction in directions
     )

@@ -33,6 +33,8 @@ class EventKind(StrEnum):
     BLOCKED = "blocked"
     COMPENSATION_STARTED = "compensation_started"
     REOPENED = "reopened"
+    TRY_ENDED = "try_ended"
+    BEGAN_ANEW = "began_anew"
     SIGNALLED = "signalled"
     REPORTED = "reported"
     RETRIED = "retried"
@@ -89,3 +91,4 @@ class Dispatch(NamedTuple):
     phase: Phase
     attempt: int
     at: int
+    epoch: int = 0  # of the earlier try that it is for; 0: the run as it is now

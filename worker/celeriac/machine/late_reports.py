@@ -54,7 +54,7 @@ def _late_success(draft: Draft, direction: PhaseState, command: Complete) -> Non
     """An attempt that was given up succeeded after all: use it, or undo it (once more)."""
     run = draft.run
     given_up = direction.state in (PhaseStatus.UNKNOWN, PhaseStatus.FAILED)
-    asked = command.step in run.owed  # it is the answer that an operator was asked for
+    asked = command.step in run.owed_now  # it is the answer that an operator was asked for
     in_time = run.status is RunStatus.RUNNING and direction.state.claimable
     if in_time or (given_up and (_goes_back(run) or asked)):
         succeed(draft, command, late=True)

@@ -23,6 +23,7 @@ from celeriac.machine.runs import (
     Received,
     Run,
     RunStatus,
+    Steps,
     StepState,
     changed,
 )
@@ -49,6 +50,8 @@ def fold(plan: Plan, run_id: str, events: Iterable[Event]) -> Run | None:
 
 def apply(plan: Plan, run_id: str, run: Run | None, event: Event) -> Run:
     """Return the run after *event*; raise IllegalMove if it cannot happen now."""
+    if run is not None and event.data.get("try"):
+        return _in_earlier_try(plan, run, event)
     rested = run is not None and run.status.at_rest
     version = event.data.get("version", run.version + 1) if run else 1
     if event.kind is EventKind.STARTED:
@@ -60,6 +63,24 @@ def apply(plan: Plan, run_id: str, run: Run | None, event: Event) -> Run:
     series = _series(run.series, event)
     run = changed(run, version=version, changed_at=event.at, series=series)
     return schedule(plan, run, event, goes_on=rested and not run.status.at_rest)
+
+
+def _in_earlier_try(plan: Plan, run: Run, event: Event) -> Run:
+    """What happens in an earlier try happens as in a run of its own, inside of this one."""
+    epoch = event.data["try"]
+    data = {name: value for name, value in event.data.items() if name != "try"}
+    inside = replace(event, data=data)
+    earlier = tuple(
+        apply(plan, run.id, each, inside) if each.epoch == epoch else each for each in run.earlier
+    )
+    if run.status.at_rest and any(not each.status.at_rest for each in earlier):
+        if run.status is RunStatus.FAILED and not turned(run):
+            run = _on(plan, run, event)
+        else:
+            goes_back = RunStatus.COMPENSATING if turned(run) else RunStatus.RUNNING
+            run = _to(run, event, goes_back, ended_at=0)
+    version, at = run.version + 1, event.at
+    return changed(run, earlier=earlier, version=version, changed_at=at, series=())
 
 
 def _series(
@@ -216,6 +237,8 @@ def _failed(plan: Plan, run: Run, event: Event) -> Run:
     step = run.steps[event.step]
     if event.phase == "do" and event.data.get("effect") is not False:
         run = _put(run, event, changed(step, may_have_effect=True))
+    if event.data.get("final"):
+        run = changed(run, final=True)
     return _delay_compensation(plan, run, event) if event.data.get("why") == "timeout" else run
 
 
@@ -329,6 +352,44 @@ def _reopened(_plan: Plan, run: Run, event: Event) -> Run:
         run = _to(run, event, RunStatus.COMPENSATING, ended_at=0)
     # A new budget; and attempts made until now undid an older effect: they settle nothing any more.
     return _move(run, event, attempts_before_budget=direction.attempt)
+
+
+def _try_ended(_plan: Plan, run: Run, event: Event) -> Run:
+    return _to(run, event, RunStatus.WAITING, begins_at=event.data["until"])
+
+
+def _began_anew(_plan: Plan, run: Run, event: Event) -> Run:
+    """All steps are as if they had never been touched, under keys of their own."""
+    known = (*run.earlier, _over(run)) if _may_report(run) else run.earlier
+    return _to(
+        run,
+        event,
+        RunStatus.RUNNING,
+        epoch=run.epoch + 1,
+        tries=run.tries + 1,
+        started_steps=0,
+        compensate_not_before=0,
+        why="",
+        failed_step="",
+        reason="",
+        final=False,
+        earlier=known,
+        steps=Steps(),
+    )
+
+
+def _may_report(run: Run) -> bool:
+    """True if an attempt was given up that may still report, and so come to light."""
+    return any(
+        step.do.attempt > 1 or (step.do.attempt and not step.do.holder)
+        for step in run.steps.values()
+    )
+
+
+def _over(run: Run) -> Run:
+    """A try that has ended, as it is kept."""
+    kept = changed(run, status=RunStatus.COMPENSATED, ended_at=run.changed_at, begins_at=0)
+    return changed(kept, earlier=(), signals=(), digest="", starter="", paused=0, parent=None)
 
 
 def _retried(plan: Plan, run: Run, event: Event) -> Run:
@@ -464,6 +525,8 @@ _APPLY: dict[EventKind, Callable[[Plan, Run, Event], Run]] = {
     EventKind.BLOCKED: _blocked,
     EventKind.COMPENSATION_STARTED: _compensation_started,
     EventKind.REOPENED: _reopened,
+    EventKind.TRY_ENDED: _try_ended,
+    EventKind.BEGAN_ANEW: _began_anew,
     EventKind.SIGNALLED: _signalled,
     EventKind.REPORTED: _reported,
     EventKind.RETRIED: _retried,
@@ -510,7 +573,7 @@ def _to(run: Run, event: Event, status: RunStatus, **changes: Any) -> Run:
     _check_run(run.status, event, status)
     if not status.at_rest and run.untold:
         changes["untold"] = False  # it tells its parent when it comes to rest anew
-    return changed(run, status=status, **changes)
+    return changed(run, status=status, **{"begins_at": 0, **changes})
 
 
 def _check_run(status: RunStatus | None, event: Event, to: RunStatus) -> None:

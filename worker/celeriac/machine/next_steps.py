@@ -51,7 +51,7 @@ def _schedule_steps(plan: Plan, run: Run, event: Event, goes_on: bool) -> Run:
         return _confirm_next(plan, run, event)  # nothing else starts
     if goes_on:
         candidates: Iterable[Node] = [*plan.steps, *_steps_of_elements(plan, run)]
-    elif event.kind in (EventKind.STARTED, EventKind.RETRIED):
+    elif event.kind in (EventKind.STARTED, EventKind.BEGAN_ANEW, EventKind.RETRIED):
         candidates = plan.steps
     elif event.kind in (EventKind.COMPLETED, EventKind.SKIPPED):
         candidates = _following(plan, run, event.step)
@@ -173,11 +173,12 @@ def _following(plan: Plan, run: Run, name: str) -> Iterator[Node]:
 
 def outcome(plan: Plan, run: Run) -> RunStatus | None:
     """The status in which the run comes to rest now; None if there is still something to do."""
-    if run.status is RunStatus.RUNNING:
-        return RunStatus.COMPLETED if _is_done(plan, run) else None
+    if run.still_undone:
+        return None
+    if run.status is RunStatus.RUNNING and _is_done(plan, run):
+        return RunStatus.FAILED if run.owed else RunStatus.COMPLETED
     if run.status is RunStatus.COMPENSATING and not live_forward(run) and not to_undo(plan, run):
-        owed = next(run.undos_failed, None)
-        return RunStatus.FAILED if owed else RunStatus.COMPENSATED
+        return RunStatus.FAILED if run.owed else RunStatus.COMPENSATED
     return None
 
 

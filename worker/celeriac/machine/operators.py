@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from celeriac.machine.conditions import past_pivot, turned
+from celeriac.machine.conditions import may_begin_anew, past_pivot, turned
 from celeriac.machine.events import EventKind
 from celeriac.machine.runs import GAVE_UP, PhaseStatus, RunStatus
 from celeriac.machine.undoing import in_undo_order
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from celeriac.machine.commands import Cancel, Pause, Resume, RetryOwed, Skip, Terminate, Waive
     from celeriac.machine.draft import Draft
     from celeriac.machine.plans import Phase
+    from celeriac.machine.runs import Run
 
 
 def cancel(draft: Draft, command: Cancel) -> None:
@@ -24,18 +25,24 @@ def cancel(draft: Draft, command: Cancel) -> None:
     run = draft.run
     if draft.terminated:
         raise draft.refuse("at_rest", "it was terminated and cannot be undone")
-    if turned(run):
+    if turned(run) and (run.status.at_rest or not may_begin_anew(draft.plan, run)):
         return  # it is being undone, was, or could not be: nothing to add
     if run.parent and run.status is RunStatus.COMPLETED and not command.of_parent:
         parent = run.parent
         raise draft.refuse(
             "a_child", f"run {parent.run!r} has its result ({parent.step}): cancel that run"
         )
-    if past_pivot(draft.plan, run):
+    if not turned(run) and past_pivot(draft.plan, run):
         pivot = draft.plan.pivot
         where = f"past its pivot {pivot!r}" if pivot else "what was prepared is confirmed, so"
         raise draft.refuse("past_pivot", f"{where} it only goes forward; retry or terminate")
-    draft.add(EventKind.COMPENSATION_STARTED, why="cancelled", reason=command.reason, by=command.by)
+    draft.add(
+        EventKind.COMPENSATION_STARTED,
+        why="cancelled",
+        reason=command.reason,
+        by=command.by,
+        culprit=run.failed_step,
+    )
 
 
 def terminate(draft: Draft, command: Terminate) -> None:
@@ -45,16 +52,40 @@ def terminate(draft: Draft, command: Terminate) -> None:
     if draft.run.status in (RunStatus.COMPLETED, RunStatus.COMPENSATED):
         raise draft.refuse("at_rest", "it has ended; there is nothing to abandon")
     draft.add(EventKind.TERMINATED, reason=command.reason, by=command.by)
+    for earlier in draft.run.earlier:
+        if earlier.status is not RunStatus.COMPENSATED:
+            with draft.about(earlier.epoch):
+                draft.add(EventKind.TERMINATED, reason=command.reason, by=command.by)
 
 
 def retry(draft: Draft, command: RetryOwed) -> None:
     """Give what is owed a new budget."""
-    run = draft.run
-    names = [_meant(draft, command.step)] if command.step else list(run.steps)
     if draft.terminated:
         raise draft.refuse("at_rest", "it was terminated, and nothing is retried")
-    owed = [name for name in names if name in run.owed]
+    if draft.run.status is RunStatus.WAITING and not command.step:
+        draft.add(EventKind.BEGAN_ANEW, reason=command.reason, by=command.by)
+        return
+    epochs = [each.epoch for each in draft.run.earlier if _is_owed_or_tried(draft, each, command)]
+    for epoch in epochs:
+        with draft.about(epoch):
+            _retry(draft, command)
+    if not epochs or _is_owed_or_tried(draft, draft.run, command):
+        _retry(draft, command)
+
+
+def _is_owed_or_tried(draft: Draft, run: Run, command: RetryOwed) -> bool:
+    names = [command.step] if command.step else list(run.steps)
+    with draft.about(run.epoch):
+        return any(name in run.owed_now or _is_tried_anew(draft, name) for name in names)
+
+
+def _retry(draft: Draft, command: RetryOwed) -> None:
+    run = draft.run
+    names = [_meant(draft, command.step)] if command.step else list(run.steps)
+    owed = [name for name in names if name in run.owed_now]
     if not owed:
+        if run.tries > 1 and not (command.step or run.status.at_rest):
+            return  # it began anew: perhaps because of this very command
         if any(_is_tried_anew(draft, name) for name in names):
             return  # it is being tried already
         if turned(run) and any(run.step(name).do.attempts_before_budget for name in names):
@@ -90,6 +121,19 @@ def _is_tried_anew(draft: Draft, name: str) -> bool:
 
 def waive(draft: Draft, command: Waive) -> None:
     """Declare an owed compensation, or an owed confirm, settled."""
+    draft.node(command.step)
+    several = (draft.run, *draft.run.earlier)
+    about = next((each for each in several if command.step in each.owed_now), None)
+    about = about or next((each for each in several if _is_waived(each, command.step)), draft.run)
+    with draft.about(about.epoch):
+        _waive(draft, command)
+
+
+def _is_waived(run: Run, step: str) -> bool:
+    return run.step(step).undo.state is PhaseStatus.WAIVED
+
+
+def _waive(draft: Draft, command: Waive) -> None:
     step = _meant(draft, command.step)
     phase: Phase = "do" if draft.node(step).confirms else "undo"
     direction = draft.direction(step, phase)
@@ -137,7 +181,7 @@ def skip(draft: Draft, command: Skip) -> None:
         return
     if turned(run):
         raise draft.refuse("turned", "it is compensating; waive an owed compensation instead")
-    if run.status.at_rest and step not in run.owed:
+    if run.status.at_rest and step not in run.owed_now:
         raise draft.refuse("at_rest", f"{step!r} is not what it waits for")
     if direction.state is PhaseStatus.DONE:
         raise draft.refuse("completed", f"{step!r} has its result, which never changes")

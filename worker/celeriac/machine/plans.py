@@ -189,6 +189,10 @@ class Plan(Frozen):
         default=None,
         description="a run that starts more fails; None: 1,024, or as many as there are",
     )
+    retries: int = Field(
+        default=0, description="how often it begins anew once all was undone since a step failed"
+    )
+    retry_delay: int = Field(default=5_000, description="milliseconds before it begins anew")
     retention: int | None = Field(
         default=None, description="milliseconds after the end; None: the setting"
     )

@@ -94,7 +94,7 @@ class Run:
     started_at: int
     grace: int  # ms; the terms under which the run was accepted
     version: int = 0  # how many events made it
-    epoch: int = 1  # how often this id was started anew
+    epoch: int = 1  # how often this id was started anew, or began anew by itself
     deadline: int | None = None  # ms since the epoch
     credited: int = 0  # ms of outage already added to the deadline
     overdue: bool = False  # the deadline passed and somebody was told
@@ -116,6 +116,12 @@ class Run:
     signals: tuple[Received, ...] = ()  # in the order in which they were accepted
     parent: Parent | None = None  # whose child it is, if it is one
     untold: bool = False  # it came to rest, and its parent may not know of it
+    tries: int = 1  # how often it began, this time included, since it was started
+    begins_at: int = 0  # ms since the epoch: waiting for its next try, until then
+    final: bool = False  # a step said that it is not to begin anew
+    # Its earlier tries of which a report may still come, each as a run of its own: what such a
+    # report leads to is what it leads to in any run that was undone.
+    earlier: tuple[Run, ...] = ()
     steps: Steps = field(default_factory=Steps)
 
     def step(self, name: str) -> StepState:
@@ -124,6 +130,20 @@ class Run:
             return self.steps.get(name, PENDING)
         found = self.steps.open.get(name)
         return self.steps.settled.get(name, PENDING) if found is None else found
+
+    def of_epoch(self, epoch: int) -> Run | None:
+        """The run as it is in one of its tries, 0: the newest; None if nothing is known of it."""
+        if epoch in (0, self.epoch):
+            return self
+        found = next((each for each in self.earlier if each.epoch == epoch), None)
+        return changed(found, paused=self.paused) if found and self.paused else found
+
+    @property
+    def still_undone(self) -> tuple[Run, ...]:
+        """Its earlier tries in which something is undone once more."""
+        return tuple(
+            changed(each, paused=self.paused) for each in self.earlier if not each.status.at_rest
+        )
 
     @property
     def only_waits(self) -> bool:
@@ -155,7 +175,13 @@ class Run:
 
     @property
     def owed(self) -> tuple[str, ...]:
-        """The steps an operator must see to: undos that failed, or steps that gave up for good.
+        """The steps an operator must see to, also those of earlier tries; see `owed_now`."""
+        earlier = (name for each in self.earlier for name in each.owed)
+        return tuple(dict.fromkeys((*self.owed_now, *earlier)))
+
+    @property
+    def owed_now(self) -> tuple[str, ...]:
+        """What is owed of this try: undos that failed, or steps that gave up for good.
 
         Several branches may have given up; the one for which the run came to rest comes first.
         """

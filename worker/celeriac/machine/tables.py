@@ -154,7 +154,16 @@ RUN_MOVES: dict[tuple[RunStatus | None, EventKind], tuple[RunStatus, ...]] = {
     (_R.FAILED, _E.COMPENSATION_STARTED): (_R.COMPENSATING,),
     (_R.COMPENSATED, _E.REOPENED): (_R.COMPENSATING,),
     (_R.COMPENSATING, _E.REOPENED): (_R.COMPENSATING,),
-    (_R.FAILED, _E.REOPENED): (_R.FAILED, _R.COMPENSATING),
+    (_R.FAILED, _E.REOPENED): (_R.FAILED, _R.COMPENSATING, _R.RUNNING),
+    # Something of an earlier try is undone once more, so it is not at rest.
+    (_R.COMPLETED, _E.REOPENED): (_R.RUNNING,),
+    # It begins anew by itself, unless somebody would not have it.
+    (_R.COMPENSATING, _E.TRY_ENDED): (_R.WAITING,),
+    (_R.WAITING, _E.BEGAN_ANEW): (_R.RUNNING,),
+    (_R.WAITING, _E.REOPENED): (_R.COMPENSATING,),
+    (_R.WAITING, _E.COMPENSATION_STARTED): (_R.COMPENSATING,),
+    (_R.COMPENSATING, _E.COMPENSATION_STARTED): (_R.COMPENSATING,),
+    (_R.WAITING, _E.TERMINATED): (_R.TERMINATED,),
     (_R.RUNNING, _E.TERMINATED): (_R.TERMINATED,),
     (_R.COMPENSATING, _E.TERMINATED): (_R.TERMINATED,),
     (_R.FAILED, _E.TERMINATED): (_R.TERMINATED,),

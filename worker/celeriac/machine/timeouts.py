@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 def expire(draft: Draft, command: Expire) -> None:
     """Give up an attempt that nobody is at any more."""
     direction = draft.direction(command.step, command.phase)
-    if draft.run.status.at_rest:
+    of_another = command.epoch not in (0, draft.run.epoch) and draft.run.tries > 1
+    if draft.run.status.at_rest or of_another:
         return  # nobody waits for it any more; if it reports, that is a late report
     if direction.state is PhaseStatus.RUNNING and direction.attempt == command.attempt:
         _lose(draft, command, command.why)
@@ -45,6 +46,24 @@ def wake(draft: Draft, command: Wake) -> None:
         _time_out(draft, command.longest_eta)
         _meet_deadline(draft, command.credit)
     waits.end(draft, command)
+    _begin_anew(draft)
+    _send_what_is_due(draft)
+    for earlier in draft.run.still_undone:
+        with draft.about(earlier.epoch):
+            if command.credit is not None:
+                _time_out(draft, command.longest_eta)
+            _send_what_is_due(draft)
+
+
+def _begin_anew(draft: Draft) -> None:
+    run = draft.run
+    passed = run.deadline and draft.now >= run.deadline and draft.plan.on_deadline == "compensate"
+    waits = run.status is RunStatus.WAITING and not (run.paused or passed)
+    if waits and draft.now >= run.begins_at:
+        draft.add(EventKind.BEGAN_ANEW)
+
+
+def _send_what_is_due(draft: Draft) -> None:
     for dispatch in _retries_due(draft):
         draft.add(EventKind.DISPATCHED, dispatch.step, dispatch.phase, dispatch.attempt, why="due")
 
@@ -62,7 +81,8 @@ def _time_out(draft: Draft, longest_eta: int) -> None:
 
 def _meet_deadline(draft: Draft, credit: int) -> None:
     run = draft.run
-    if run.status is not RunStatus.RUNNING or not run.deadline or run.overdue or run.paused:
+    goes_on = run.status in (RunStatus.RUNNING, RunStatus.WAITING)
+    if not (goes_on and run.deadline) or run.overdue or run.paused:
         return
     if draft.now < run.deadline:
         return
@@ -74,7 +94,7 @@ def _meet_deadline(draft: Draft, credit: int) -> None:
     if draft.plan.on_deadline == "alert" or past_pivot(draft.plan, draft.run):
         draft.add(EventKind.OVERDUE)
     else:
-        draft.add(EventKind.COMPENSATION_STARTED, why="deadline")
+        draft.add(EventKind.COMPENSATION_STARTED, why="deadline", culprit=run.failed_step)
 
 
 def _retries_due(draft: Draft) -> list[Dispatch]:
@@ -88,7 +108,7 @@ def _retries_due(draft: Draft) -> list[Dispatch]:
 
 def redispatch(draft: Draft, command: Redispatch) -> None:
     """Send a message again that should have been claimed by now."""
-    lost = command.dispatch
+    lost = command.dispatch._replace(epoch=0)
     if lost in overdue(draft.run, draft.now, command.death):
         again = draft.direction(lost.step, lost.phase).sends + 1
         draft.add(

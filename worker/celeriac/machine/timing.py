@@ -38,6 +38,8 @@ def due(run: Run) -> set[Dispatch]:
         for name, phase, direction in waiting_directions(run)
         if direction.sent
     }
+    for earlier in run.still_undone:
+        found.update(each._replace(epoch=earlier.epoch) for each in due(earlier))
     return found.union(told_now(run))
 
 
@@ -47,11 +49,14 @@ def overdue(run: Run, now: int, death: int = 0) -> list[Dispatch]:
     A worker that died (*death*, ms) may have had any in its hands that were sent before: for these
     there is nothing to be patient about.
     """
-    return [
+    found = [
         Dispatch(name, phase, direction.attempt + 1, direction.at)
         for name, phase, direction in waiting_directions(run)
         if direction.sent and now >= _patient_until(run, name, direction, death)
     ]
+    for earlier in run.still_undone:
+        found += [each._replace(epoch=earlier.epoch) for each in overdue(earlier, now, death)]
+    return found
 
 
 def _patient_until(run: Run, name: str, direction: PhaseState, death: int) -> int:
@@ -104,14 +109,19 @@ def dates(run: Run) -> list[int]:
         direction.at + redispatch_delay(run, name, direction) if direction.sent else direction.at
         for name, _, direction in waiting_directions(run)
     ]
-    if run.deadline and run.status is RunStatus.RUNNING and not (run.overdue or run.paused):
+    goes_on = run.status in (RunStatus.RUNNING, RunStatus.WAITING)
+    if run.deadline and goes_on and not (run.overdue or run.paused):
         times.append(run.deadline)
+    if run.begins_at and not run.paused:
+        times.append(run.begins_at)
+    for earlier in run.still_undone:
+        times += dates(earlier)
     return times
 
 
 def waiting_directions(run: Run) -> list[tuple[str, Phase, PhaseState]]:
     """The directions whose next attempt may be taken, now or later."""
-    if run.status in AT_REST or run.paused:
+    if run.status in AT_REST or run.paused or run.status is RunStatus.WAITING:
         return []
     steps = run.steps.open.items()
     if run.status is RunStatus.RUNNING:

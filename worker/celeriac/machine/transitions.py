@@ -68,7 +68,8 @@ def transition(plan: Plan, run: Run | None, command: Command, now: int) -> Trans
     Raises CommandRefused, RunExists or RunConflict; nothing has changed then.
     """
     draft = Draft(plan, run, now)
-    _DECIDE[type(command)](draft, command)
+    with draft.about(_epoch(run, command)):
+        _DECIDE[type(command)](draft, command)
     draft.finish()
     after = draft.run
     new = due(after)
@@ -76,6 +77,13 @@ def transition(plan: Plan, run: Run | None, command: Command, now: int) -> Trans
         new -= due(run)
     sent = sorted(new, key=lambda d: (d.at, d.step)) if len(new) > 1 else new
     return Transition(after, tuple(draft.events), wake_at(after), tuple(sent))
+
+
+def _epoch(run: Run | None, command: Command) -> int:
+    """Of the earlier try that a command is about; 0: of none."""
+    dispatch = command.dispatch if isinstance(command, Redispatch) else None
+    epoch = dispatch.epoch if dispatch else getattr(command, "epoch", 0)
+    return epoch if run and any(each.epoch == epoch for each in run.earlier) else 0
 
 
 def followed(plan: Plan, first: Transition, command: Command, now: int) -> Transition:

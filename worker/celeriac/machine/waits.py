@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from celeriac.machine.conditions import turned
+from celeriac.machine.conditions import may_begin_anew, turned
 from celeriac.machine.events import EventKind
 from celeriac.machine.runs import PhaseState, PhaseStatus, RunStatus
 
@@ -42,9 +42,11 @@ def signal(draft: Draft, command: Signal) -> None:
         return
     if run.status.at_rest:
         raise draft.refuse("at_rest", f"it takes no signal {command.name!r} any more")
-    if turned(run):
+    tries_left = run.tries <= draft.plan.retries
+    anew = may_begin_anew(draft.plan, run) if turned(run) else tries_left
+    if turned(run) and not anew:
         raise draft.refuse("turned", f"it is being undone, so it takes no {command.name!r}")
-    if not any(may_take(run, node) for node in waits):
+    if not (anew or any(may_take(run, node) for node in waits)):
         names = ", ".join(node.name for node in waits)
         raise draft.refuse("no_wait", f"nothing waits for {command.name!r} any more ({names})")
     if sum(not each.taken_by for each in run.signals) >= MOST_UNTAKEN:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import AbstractContextManager
+from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar, cast
 
 from celeriac.failure import class_name, safe_text
@@ -39,6 +40,8 @@ _LEVELS = {
     EventKind.OVERDUE: logging.ERROR,
     EventKind.TERMINATED: logging.WARNING,
 }
+#: A try that is over has ended; only the end of the run as a whole is one to tell.
+_ENDS = (EventKind.FINISHED, EventKind.TERMINATED)
 _QUIET = (EventKind.CLAIMED, EventKind.COMPLETED)
 
 
@@ -185,6 +188,18 @@ class Observers:
         if not self._wants:
             return ()
         return tuple(name for wants in self._wants for name in wants(step, phase))
+
+    def tell_committed(self, notice: Committed) -> None:
+        """Tell what happened to a run; what happened in an earlier try, as of that."""
+        if not notice.run.earlier:
+            self.tell(notice)
+            return
+        before, run = notice.before, notice.run
+        for epoch, several in groupby(notice.events, lambda event: event.data.get("try", 0)):
+            events = [each for each in several if not (epoch and each.kind in _ENDS)]
+            then, now = before and before.of_epoch(epoch), run.of_epoch(epoch)
+            if events and now is not None:
+                self.tell(notice._replace(before=then, run=now, events=events))
 
     def tell(self, notice: Notice) -> None:
         """Tell everybody who hears of such things."""

@@ -46,6 +46,7 @@ def details(event: Event) -> str:
     data = {name: value for name, value in event.data.items() if name not in _INTERNAL}
     retry, why = data.pop("retry", None), data.pop("why", "")
     via = json.loads(data.pop("via", "{}"))
+    begins_at = data.pop("until", None)
     cause = _CAUSES.get((event.kind, why), why)
     if event.kind is EventKind.POSTPONED:
         data.pop("version", None)
@@ -71,6 +72,8 @@ def details(event: Event) -> str:
     text += f" ({_plain(cause)})" if cause else ""
     text += f": {', '.join(_plain(word) for word in words)}" if words else ""
     again = "asked again" if event.kind is EventKind.POSTPONED else "retry"
+    if begins_at is not None:
+        retry, again = begins_at, "begins anew"
     if retry is None:
         return text
     how = "".join(f", {name} {_plain(value)}" for name, value in via.items())

@@ -48,6 +48,7 @@ RUN_FIELDS = (
     *("changed_at", "started_steps", "steps", "digest", "starter", "deadline", "ended_at"),
     *("why", "failed_step", "reason", "tags", "compensate_not_before", "credited", "overdue"),
     *("paused", "ended_by", "series", "signals", "maps", "parent", "untold"),
+    *("tries", "begins_at", "final", "earlier"),
 )
 STEP_FIELDS = ("order", "do", "may_have_effect", "undo", "generation", "blocked", "choice")
 DIRECTION_FIELDS = (
@@ -61,13 +62,17 @@ _START = RUN_FIELDS.index("started_at")
 _STEPS = RUN_FIELDS.index("steps")
 _TIMES = [
     RUN_FIELDS.index(name)
-    for name in ("changed_at", "deadline", "ended_at", "compensate_not_before", "paused")
+    for name in (
+        *("changed_at", "deadline", "ended_at", "compensate_not_before", "paused"),
+        "begins_at",
+    )
 ]
 _DIRECTION_TIMES = [DIRECTION_FIELDS.index(name) for name in ("at", "limit", "begun")]
 _LATE = DIRECTION_FIELDS.index("late")
 
 _MAPS = RUN_FIELDS.index("maps")
 
+_EARLIER = RUN_FIELDS.index("earlier")
 _run_values = attrgetter(*RUN_FIELDS[:_MAPS])
 _later_values = attrgetter(*RUN_FIELDS[_MAPS + 1 :])
 _step_values = attrgetter(*STEP_FIELDS)
@@ -101,6 +106,7 @@ def dump_run(run: Run) -> str:
     start = run.started_at
     maps = {name: _map_row(run, each) for name, each in run.steps.maps.items()}
     row = [*_run_values(run), maps, *_later_values(run)]
+    row[_EARLIER] = [dump_run(each) for each in run.earlier] or ()
     rows: dict[str, list[Any]] = {}
     settled: dict[str, StepState] = {}
     for name, step in run.steps.open.items():
@@ -168,6 +174,8 @@ def _run(run_id: str, row: list[Any], lines: str) -> Run:
         found["tags"] = tuple([(name, value) for name, value in found["tags"]])
     if "series" in found:
         found["series"] = tuple(found["series"])
+    if "earlier" in found:
+        found["earlier"] = tuple([load_run(run_id, each) for each in found["earlier"]])
     if "signals" in found:
         found["signals"] = tuple([Received(*each) for each in found["signals"]])
     if found.get("parent"):

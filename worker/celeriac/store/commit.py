@@ -15,7 +15,7 @@ from celeriac.errors import StoreError
 from celeriac.store.codec import dump_run, stamp
 from celeriac.store.history import dump_events
 from celeriac.store.keys import CUT, ShardKeys, lease_member, member, pair, plan_member
-from celeriac.store.payloads import worth_keeping
+from celeriac.store.payloads import kept_as, worth_keeping
 from celeriac.store.schedules import TICKS_KEPT, dump_schedule
 
 if TYPE_CHECKING:
@@ -55,8 +55,9 @@ def spell_change(keys: ShardKeys, change: Change, dump_plan: Callable[[Plan], st
     if change.fresh:
         writes.add("DEL", keys.run(run.id))
     state = [HEAD, dump_run(run)]
+    own = None if change.fresh else before
     for name, text in worth_keeping(change.fields).items():
-        state += (FIELD + name, text)
+        state += (FIELD + kept_as(name, own), text)
     writes.add("HSET", keys.run(run.id), *state)
     if change.events:
         replaced = change.events[0].replaces

@@ -182,8 +182,9 @@ def _standing(run: Run, answers: Sequence[object]) -> IndexedRun:
 def _newest(run: Run) -> list[Lease]:
     """The leases of the newest attempt of each step and direction, whether they are held or not."""
     return [
-        Lease(run.id, name, phase, step.direction(phase).attempt)
-        for name, step in run.steps.items()
+        Lease(run.id, name, phase, step.direction(phase).attempt, each.epoch)
+        for each in (run, *run.earlier)
+        for name, step in each.steps.items()
         for phase in _PHASES
         if step.direction(phase).attempt
     ]

@@ -57,7 +57,7 @@ TABLE = (
         "wake",
         "zset",
         "entries: while a run is not at rest",
-        "by ms: `<id>` when to look at a run; id, step, phase and attempt: when a lease runs out",
+        "by ms: `<id>` when to look at a run; id, step, phase, attempt (epoch): when a lease ends",
     ),
     KeyPattern(
         "runs:<saga>:<status>",
@@ -281,7 +281,8 @@ def split_member(text: str) -> tuple[int, str]:
 
 def lease_member(lease: Lease) -> str:
     """A live attempt in the wake index."""
-    return CUT.join((lease.run_id, lease.step, lease.phase, str(lease.attempt)))
+    epoch = (str(lease.epoch),) if lease.epoch > 1 else ()
+    return CUT.join((lease.run_id, lease.step, lease.phase, str(lease.attempt), *epoch))
 
 
 def split_wake(text: str) -> tuple[str, Lease | None] | None:
@@ -291,4 +292,8 @@ def split_wake(text: str) -> tuple[str, Lease | None] | None:
             return run_id, None
         case [run_id, step, "do" | "undo" as phase, attempt] if attempt.isdecimal():
             return run_id, Lease(run_id, step, phase, int(attempt))
+        case [run_id, step, "do" | "undo" as phase, attempt, epoch] if (
+            attempt.isdecimal() and epoch.isdecimal()
+        ):
+            return run_id, Lease(run_id, step, phase, int(attempt), int(epoch))
     return None

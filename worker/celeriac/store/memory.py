@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING
 
 from celeriac.errors import StoreError
 from celeriac.machine import Plan
+from celeriac.store import payloads
 from celeriac.store.codec import dump_plan, dump_run, load_plan, load_run, stamp
 from celeriac.store.history import dump_events, load_events
 from celeriac.store.keys import CUT, shard_of
-from celeriac.store.payloads import worth_keeping
 from celeriac.store.presence import MemoryPresences
 from celeriac.store.protocol import (
     Due,
@@ -98,8 +98,10 @@ class MemoryStore:
             record = self._records.get(run_id)
             if record is None:
                 return Snapshot(None, self._clock(), {})
-            found = {name: record.fields[name] for name in fields if name in record.fields}
-            return Snapshot(load_run(run_id, record.head), self._clock(), found)
+            run = load_run(run_id, record.head)
+            kept = {name: record.fields.get(payloads.kept_as(name, run)) for name in fields}
+            found = {name: text for name, text in kept.items() if text is not None}
+            return Snapshot(run, self._clock(), found)
 
     def commit(self, change: Change) -> bool:
         """Write *change* and return True; return False, with nothing written, if a guard fails."""
@@ -142,7 +144,9 @@ class MemoryStore:
         record.head = head
         if change.fresh:
             record.fields.clear()
-        record.fields.update(worth_keeping(change.fields))
+        before = None if change.fresh else change.before
+        for name, text in payloads.worth_keeping(change.fields).items():
+            record.fields[payloads.kept_as(name, before)] = text
         if change.events and change.events[0].replaces:
             del record.log[-change.events[0].replaces :]
         record.log.extend(events)
@@ -174,10 +178,15 @@ class MemoryStore:
         """Read several runs by id, each with the payload fields named (None: all), in one go."""
         with self._lock:
             return {
-                run_id: self.read(run_id, tuple(record.fields) if names is None else names)
+                run_id: self.read(run_id, self._all_of(run_id) if names is None else names)
                 for run_id, names in wanted.items()
-                if (record := self._records.get(run_id))
+                if run_id in self._records
             }
+
+    def _all_of(self, run_id: str) -> tuple[str, ...]:
+        record = self._records[run_id]
+        run = load_run(run_id, record.head)
+        return tuple(payloads.read_as(name, run) for name in record.fields)
 
     def plans(self, runs: Iterable[Run]) -> dict[str, Plan]:
         """Return the plans that *runs* follow, by fingerprint; those that are lost are left out."""

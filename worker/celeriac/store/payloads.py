@@ -42,6 +42,8 @@ NULL = "null"
 #: How many elements of a map's list are kept in one field: an attempt reads one of these.
 _CHUNK = 64
 _OUTPUT = "out:"
+#: What belongs to the run as a whole: its input, signals, and the trace that it is part of.
+_GIVEN = ("in:", "sig:", "trace")
 #: The failure that made the run turn round.
 CAUSE = "cause"
 #: The result of a run that one of its steps has ended.
@@ -82,6 +84,34 @@ def with_nulls(run: Run, fields: Mapping[str, str]) -> dict[str, str]:
     steps = ((name, each) for name, each in run.steps.items() if name not in run.steps.maps)
     done = (name for name, step in steps if step.do.state is PhaseStatus.DONE)
     return {**{output_field(name): NULL for name in done}, **fields}
+
+
+def in_try(field: str, epoch: int) -> str:
+    """A field of another try than the newest: that of *epoch*."""
+    return f"~{epoch}:{field}"  # no name begins like that
+
+
+def kept_as(field: str, run: Run | None) -> str:
+    """The field of a run as it is kept: each try has payloads of its own, but for what was given.
+
+    Those of the first have no mark, so most runs have none.
+    """
+    marked = field.startswith("~")
+    if run is None or (run.tries == 1 and not marked):
+        return field
+    epoch, _, plain = field[1:].partition(":") if marked else (run.epoch, "", field)
+    first = run.epoch - run.tries + 1
+    if int(epoch) == first or plain.startswith(_GIVEN):
+        return plain
+    return in_try(plain, int(epoch))
+
+
+def read_as(kept: str, run: Run) -> str:
+    """The field that `kept_as` makes *kept* of."""
+    own = in_try("", run.epoch)
+    if run.tries == 1 or kept.startswith((own, *_GIVEN)):
+        return kept.removeprefix(own)
+    return kept if kept.startswith("~") else in_try(kept, run.epoch - run.tries + 1)
 
 
 def error_field(step: str, phase: Phase) -> str:

@@ -31,6 +31,7 @@ class Lease(NamedTuple):
     step: str
     phase: Phase
     attempt: int
+    epoch: int = 1
 
 
 class Snapshot(NamedTuple):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from celeriac.errors import StoreError, StoreUnavailable
 from celeriac.machine import Plan, Run, RunStatus
+from celeriac.store import payloads
 from celeriac.store.answers import ms, scored
 from celeriac.store.codec import dump_plan, load_plan, load_run
 from celeriac.store.commit import FIELD, HEAD, Call, spell_change
@@ -82,8 +83,13 @@ class RedisStore:
         (head, *texts), time = self._redis.ask_all(
             (("HMGET", key, HEAD, *[FIELD + name for name in fields]), ("TIME",))
         )
+        run = load_run(run_id, head) if head is not None else None
+        names = [payloads.kept_as(name, run) for name in fields]
+        if names != list(fields):  # only now it is known that it began anew
+            head, *texts = self._redis.ask("HMGET", key, HEAD, *[FIELD + name for name in names])
+            run = load_run(run_id, head) if head is not None else None
         found = {name: text for name, text in zip(fields, texts, strict=True) if text is not None}
-        return Snapshot(load_run(run_id, head) if head is not None else None, ms(time), found)
+        return Snapshot(run, ms(time), found)
 
     def commit(self, change: Change) -> bool:
         """Write *change* and return True; return False, with nothing written, if a guard fails."""
@@ -133,7 +139,7 @@ class RedisStore:
                 head, fields = _parted(wanted[run_id], next(answers))
                 run = read_head(run_id, head)
                 if isinstance(run, Run):
-                    read[run_id] = Snapshot(run, ms(time), fields)
+                    read[run_id] = self._of_its_try(Snapshot(run, ms(time), fields), wanted[run_id])
         return {run_id: read[run_id] for run_id in wanted if run_id in read}
 
     def plans(self, runs: Iterable[Run]) -> dict[str, Plan]:
@@ -159,6 +165,16 @@ class RedisStore:
             ("LRANGE", self._keys.of(run_id).log(run_id), 0, -1) for run_id in run_ids
         )
         return {run_id: load_events(texts) for run_id, texts in zip(run_ids, answers, strict=True)}
+
+    def _of_its_try(self, found: Snapshot, names: Sequence[str] | None) -> Snapshot:
+        """What was read of a run, with the payloads of the try that it is at."""
+        run = found.run
+        if run is None or run.tries == 1:
+            return found
+        if names is None:
+            fields = {payloads.read_as(name, run): text for name, text in found.fields.items()}
+            return found._replace(fields=fields)
+        return found._replace(fields=self.read(run.id, names).fields) if names else found
 
     def _reading(self, run_id: str, names: Sequence[str] | None) -> Command:
         key = self._keys.of(run_id).run(run_id)

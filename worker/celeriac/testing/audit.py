@@ -1,6 +1,6 @@
 """What must hold of any history, told a second time, and not with the words of the state machine.
 
-Owns: I1, I3, I5 to I8 and L3 of docs/invariants.md, as rules about a run's events and nothing else.
+Owns: I1, I3, I5 to I8, I25 and L3 of docs/invariants.md, as rules about a run's events alone.
 Refuses to know: directions, tables of moves, and commands: it must not share a mistake with them.
 """
 
@@ -21,9 +21,15 @@ _PHASES: tuple[Phase, Phase] = ("do", "undo")
 
 def audit(plan: Plan, events: Iterable[Event]) -> list[str]:
     """Return what a history breaks, each with its invariant; empty is as it must be."""
-    book = _Book(plan)
+    book, epoch, earlier = _Book(plan), 1, dict[int, _Book]()
     for event in events:
-        book.read(event)
+        if event.kind is EventKind.STARTED:
+            epoch = event.data.get("epoch", 1)
+        elif event.kind is EventKind.BEGAN_ANEW:
+            earlier[epoch], epoch = book, epoch + 1
+            book = book.next(event)
+        about = earlier.get(event.data.get("try", 0), book)
+        about.read(event)
     return book.found
 
 
@@ -31,7 +37,7 @@ class _Book:
     """What is known of a run so far, from its events alone."""
 
     def __init__(self, plan: Plan) -> None:
-        self.plan, self.found = plan, list[str]()
+        self.plan, self.found, self.tries = plan, list[str](), 1
         self.heard: set[str] = set()  # signals that were accepted, over all lives of the id
         self._begin()
 
@@ -49,6 +55,17 @@ class _Book:
         self.counted: dict[str, int] = {}  # how many elements a map has
         self.turned = False
         self.over = ""  # the step that has ended the run
+
+    def next(self, event: Event) -> _Book:
+        """The book of the try that begins: signals that nobody took are those of the run."""
+        if self.at_work or not self.turned or self._to_undo():
+            self._breaks("I25", event, "begins anew before all is undone")
+        book = _Book(self.plan)
+        book.found, book.heard, book.untaken = self.found, self.heard, self.untaken
+        book.tries = self.tries + 1
+        if book.tries > 1 + self.plan.retries:
+            self._breaks("I25", event, f"is one try more than {1 + self.plan.retries}")
+        return book
 
     def read(self, event: Event) -> None:
         """Take the next event in."""
@@ -302,6 +319,7 @@ class _Book:
 
     def started(self, _event: Event) -> None:
         """The id begins, or begins anew."""
+        self.tries = 1
         self._begin()
 
 

@@ -130,7 +130,7 @@ class CheckedStore(MemoryStore):
         record = self._records.get(change.run.id)
         if record is None or change.fresh:
             return {}
-        return {name: text for name, text in record.fields.items() if name.startswith("out:")}
+        return {name: text for name, text in record.fields.items() if _is_output(name)}
 
     def _check(self, change: Change) -> None:
         record = self._records[change.run.id]
@@ -180,6 +180,10 @@ class _CheckedSchedules:
     def history(self, name: str) -> list[TickEvent]:
         """Return the newest events of a schedule, oldest first."""
         return self._kept.history(name)
+
+
+def _is_output(field: str) -> bool:
+    return (field.partition(":")[2] if field.startswith("~") else field).startswith("out:")
 
 
 def _is_of(key: Any, run_id: str) -> bool:

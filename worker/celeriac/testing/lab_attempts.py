@@ -85,7 +85,7 @@ def work_on(world: Surroundings, delivery: Delivery) -> None:
         while attempt is not None:
             d = attempt.delivery
             process.who, process.title, process.request = _who(d), _title(d), None
-            process.lease = Lease(d.run_id, d.step, d.phase, d.attempt)
+            process.lease = Lease(d.run_id, d.step, d.phase, d.attempt, d.epoch)
             process.limit = attempt.node.limit(d.phase)
             work, ended = _perform(world, process, attempt)
             process.stage = "report"

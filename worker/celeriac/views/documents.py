@@ -18,7 +18,11 @@ if TYPE_CHECKING:
     from celeriac.views.state import RunState, StepView
     from celeriac.views.stats import Stats
 
-_MOMENTS = ("deadline", "retry")  # what an event's data holds in milliseconds since the epoch
+_MOMENTS = (
+    "deadline",
+    "retry",
+    "until",
+)  # what an event's data holds in milliseconds since the epoch
 
 
 def run_document(state: RunState) -> dict[str, Any]:
@@ -39,6 +43,9 @@ def run_document(state: RunState) -> dict[str, Any]:
         "failed_step": state.failed_step,
         "failure": _failure_document(state.failure),
         "owed": list(state.owed),
+        "tries": state.tries,
+        "most_tries": state.most_tries,
+        "begins_at": iso(state.begins_at),
         "hold": state.hold.model_dump(mode="json") if state.hold else None,
         "parent": {"id": state.parent, "step": state.parent_step} if state.parent else None,
         "steps": [_step_document(step) for step in state.steps],

@@ -20,6 +20,7 @@ from celeriac.machine import (
     RunStatus,
     StepStatus,
     id_of_child,
+    may_begin_anew,
     shown_step,
 )
 from celeriac.store import payloads
@@ -101,6 +102,10 @@ class RunState(Frozen):
     answer: Any = Field(default=None, description="what the step that failed says to the caller")
     parent: str | None = Field(default=None, description="the run that it is a child of")
     parent_step: str | None = Field(default=None, description="the step of that which it is")
+    tries: int = Field(default=1, description="how often it began, this time included")
+    most_tries: int = Field(default=1, description="how often it may begin, as its saga says")
+    begins_at: datetime | None = Field(default=None, description="when it begins anew, if it waits")
+    begins_anew: bool = Field(default=False, description="it will, once what it did is undone")
 
     @property
     def asking(self) -> bool:
@@ -152,7 +157,9 @@ def state_of(
         changed_at=_time(run.changed_at),
         ended_at=_time(run.ended_at) if run.ended_at else None,
         tags=dict(run.tags),
-        steps=tuple(_view(plan, run, name, fields) for name in shown_steps(plan, run)),
+        steps=tuple(
+            _view(plan, _owing(run, name), name, fields) for name in shown_steps(plan, run)
+        ),
         why=run.why or None,
         reason=run.reason or None,
         # What an operator has seen to is no failure of the run any more.
@@ -165,6 +172,10 @@ def state_of(
         answer=answer_of(run, fields, answer),
         parent=run.parent.run if run.parent else None,
         parent_step=run.parent.step if run.parent else None,
+        tries=run.tries,
+        most_tries=1 + plan.retries,
+        begins_at=_time(run.begins_at) if run.begins_at else None,
+        begins_anew=not run.status.at_rest and may_begin_anew(plan, run),
     )
 
 
@@ -190,6 +201,13 @@ def hold_of(history: Sequence[Event]) -> Hold | None:
 
 def _failed(run: Run) -> bool:
     return bool(run.why or run.failed_step)
+
+
+def _owing(run: Run, name: str) -> Run:
+    """The try in which a step is shown: the newest, unless an earlier one owes its undo."""
+    if not run.earlier or name in run.owed_now:
+        return run
+    return next((each for each in run.earlier if name in each.owed), run)
 
 
 def _view(plan: Plan, run: Run, name: str, fields: Mapping[str, str]) -> StepView:

@@ -22,7 +22,7 @@ def tree(plan: Plan, run: Run, now: int) -> list[str]:
 
     *now* is the store's time in milliseconds.
     """
-    lines = [f"{clean(run.id)}: {clean(plan.saga)} {_whole(run, now)}"]
+    lines = [f"{clean(run.id)}: {clean(plan.saga)} {_whole(plan, run, now)}"]
     nodes = [node for node in plan.nodes if node.confirms is None]
     width = max(len(clean(node.name)) for node in nodes)
     for number, node in enumerate(nodes, start=1):
@@ -69,20 +69,23 @@ def _of_element(run: Run, name: str, now: int) -> str:
     return f"{'↶ ' if undoing else ''}{_line(run, step, 'undo' if undoing else 'do', now)}"
 
 
-def _whole(run: Run, now: int) -> str:
+def _whole(plan: Plan, run: Run, now: int) -> str:
     if run.status.at_rest:
         owed = f"; owed: {', '.join(map(clean, run.owed))}" if run.owed else ""
         return f"{run.status} after {_span(run.ended_at - run.started_at)}{owed}"
-    return f"{run.shown} for {_span(now - run.started_at)}{_limits(run, now)}"
+    return f"{run.shown} for {_span(now - run.started_at)}{_limits(plan, run, now)}"
 
 
-def _limits(run: Run, now: int) -> str:
+def _limits(plan: Plan, run: Run, now: int) -> str:
     """What the run as a whole waits for, or is to keep."""
     if run.paused:
         return f"; paused {_span(now - run.paused)} ago"
     if run.status is RunStatus.COMPENSATING and run.compensate_not_before > now:
         left = run.compensate_not_before - now
         return f"; undone from in {_span(left)} on, an effect may still land until then"
+    if run.begins_at:
+        tried = f"{run.tries} of {1 + plan.retries}"
+        return f"; try {tried} was undone, begins anew in {_span(run.begins_at - now)}"
     if run.deadline and run.status is RunStatus.RUNNING:
         left = run.deadline - now
         return f"; deadline in {_span(left)}" if left >= 0 else f"; {_span(-left)} overdue"

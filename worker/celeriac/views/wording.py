@@ -1,7 +1,8 @@
 """Runs and events in words: what operators read, and what they may do next.
 
 Owns: the wording.  Refuses to know: where it is printed, and what a terminal can show; so nothing
-here is escaped yet, apart from the commands, which are to be copied.
+here is escaped yet, apart from the commands, which are to be copied.  The file is long because
+what is said in one place is to be said in the same words in all.
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ def facts(state: RunState) -> list[tuple[str, str]]:
     found = {
         "started": when(state.started_at),
         "deadline": due(state.deadline),
+        "try": f"{state.tries} of {state.most_tries}" if state.most_tries > 1 else "",
+        "begins anew": due(state.begins_at),
         "ended": when(state.ended_at),
         "child of": f"{state.parent}, step {state.parent_step}" if state.parent else "",
         "tags": _pairs(state.tags.items()),
@@ -110,7 +113,8 @@ def whereabouts(state: RunState) -> str:
     if state.owed:
         owed = (f"{name}{_code(_newest(state.step(name)))}" for name in state.owed)
         return f"{'asks' if state.asking else 'owed'}: {', '.join(owed)}"
-    return "; ".join(filter(None, (_held_by(state.hold), _turned(state), _doing(state))))
+    anew = f"begins anew {due(state.begins_at)}" if state.begins_at else ""
+    return "; ".join(filter(None, (_held_by(state.hold), anew, _turned(state), _doing(state))))
 
 
 def _newest(step: StepView) -> Failure | None:
@@ -209,6 +213,8 @@ def happening(event: Event) -> str:
     words: dict[str, Any] = dict(event.data)
     if "deadline" in words:
         words["deadline"] = exact(words["deadline"])
+    if "try" in words:
+        words["try"] = f"{words['try']} (before)"
     if "tags" in words:
         words["tags"] = _pairs(words["tags"])
     return details(replace(event, data=words))
@@ -229,6 +235,7 @@ def deed(events: Sequence[Event]) -> str:
     done = {
         EventKind.COMPENSATION_STARTED: "cancelled; what it did is undone",
         EventKind.TERMINATED: "terminated; nothing is undone",
+        EventKind.BEGAN_ANEW: "begins anew",
         EventKind.RETRIED: f"trying again: {names}",
         EventKind.WAIVED: f"waived: {names}",
         EventKind.PAUSED: "paused; nothing further is taken up",
@@ -301,8 +308,11 @@ def options(state: RunState) -> list[Option]:
         owed = [step for step in state.steps if step.name in state.owed]
         asks = any(step.asks or (step.child and not state.why) for step in owed)
         return [*_options_on_owed(state), *([undo] if asks else []), abandon]
+    stay = Option("cancel", "", "do not let it begin anew")
+    if state.begins_at:
+        return [Option("retry", "", "begin anew at once"), stay, abandon]
     if state.status is RunStatus.COMPENSATING:
-        return [abandon]
+        return [stay, abandon] if state.begins_anew else [abandon]
     if state.status is RunStatus.COMPLETED:
         return [undo]
     return [] if state.status.at_rest else [undo, abandon]

@@ -99,7 +99,7 @@ class RunAhead:
         """
         d = attempt.delivery
         self._saga = attempt.plan.saga
-        self._lease = Lease(d.run_id, d.step, d.phase, d.attempt)
+        self._lease = Lease(d.run_id, d.step, d.phase, d.attempt, d.epoch)
         limits = self.limits or Limits()
         if uuid != self._message and self.limits is not None:
             limits = limits_of(timelimit, task, self._progress.pool)
@@ -138,7 +138,7 @@ class RunAhead:
             return ""
         self._was = self._at, self._lease, self._uuid, self._parent
         before, self._parent = self._lease, self._uuid
-        self._lease = Lease(run.id, dispatch.step, dispatch.phase, dispatch.attempt)
+        self._lease = Lease(run.id, dispatch.step, dispatch.phase, dispatch.attempt, run.epoch)
         self._uuid = uuid = task_id(run, dispatch.step, dispatch.phase, dispatch.attempt)
         # What is left of the attempt before it is still under that one's limit.
         until, limit = (self._at.hard, self._at.limit) if self._at else (0.0, 0.0)

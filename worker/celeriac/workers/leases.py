@@ -271,7 +271,7 @@ def lease_of(request: Any) -> Lease | None:
     if not hasattr(request.task, "saga_runtime"):
         return None  # a header that was put on another task: that says nothing of the attempt
     hint = parse_header(request.request_dict.get(HEADER))
-    return hint and Lease(hint.run_id, hint.step, hint.phase, hint.attempt)
+    return hint and Lease(hint.run_id, hint.step, hint.phase, hint.attempt, hint.epoch)
 
 
 def leases_of(request: Any, at: Position | None) -> set[Lease]:
