@@ -118,10 +118,19 @@ class Expected:
         held[shard.wake] = dict(self.wake)
         held[shard.runs(pair(run))] = entry
         held |= {shard.tag(name, value): entry for name, value in run.tags}
+        if run.status is RunStatus.RUNNING and any(map(self._awaits, run.steps)):
+            held[shard.awaiting] = entry
         if run.status.at_rest and run.status is not RunStatus.FAILED:
             retention = TERMS.retention if self.plan.retention is None else self.plan.retention
             held[shard.expire] = {run.id: run.ended_at + retention}
         return {key: value for key, value in held.items() if value}
+
+    def _awaits(self, name: str) -> bool:
+        """True if a step stands open until its signal comes."""
+        assert self.run is not None
+        wait = self.plan.node(name).wait
+        is_open = self.run.step(name).do.state is PhaseStatus.OPEN
+        return is_open and wait is not None and wait.signal is not None
 
 
 def leases(run: Run | None) -> set[Lease]:
