@@ -536,6 +536,7 @@ def test_any_value_of_any_type_comes_out_or_is_refused(data: st.DataObject) -> N
     ),
 )
 @example(line=None, fields={"price": Decimal("sNaN")})
+@example(line=Line.model_construct(sku=""), fields={"price": Decimal("Infinity")})
 def test_an_instance_that_nobody_validated_comes_out_or_is_refused(
     line: Any, fields: dict[str, Any]
 ) -> None:

@@ -112,6 +112,8 @@ class _Prover:
             return proof
         if kind == "float":
             return _is_finite
+        if kind == "decimal":
+            return _is_finite_decimal
         if kind == "union":
             may_be_none = any(each["type"] == "none" for each in schema["choices"])
             return _is_finite_or_none if may_be_none else _is_finite_if_number
@@ -325,6 +327,11 @@ def _is_there(value: Any) -> bool:
 
 def _is_finite(value: Any) -> bool:
     return value is not None and math.isfinite(value)
+
+
+def _is_finite_decimal(value: Any) -> bool:
+    # No math.isfinite: it raises for a signalling NaN.
+    return value is not None and bool(value.is_finite())
 
 
 def _is_finite_if_number(value: Any) -> bool:
