@@ -49,11 +49,14 @@ def fail(
     effect: bool | None = None,
 ) -> None:
     """Let a step fail for good."""
-    attempt = claim(run_id, step, phase)
+    give_up(claim(run_id, step, phase), message=message, effect=effect)
+
+
+def give_up(attempt: Attempt, *, message: str = SECRET, effect: bool | None = None) -> None:
+    """Let an attempt that was taken fail for good."""
     name = attempt.delivery
-    command = Fail(
-        step, phase, name.attempt, "worker", name.epoch, "abort", "BankDown", "declined", effect
-    )
+    token = (name.step, name.phase, name.attempt, "worker", name.epoch)
+    command = Fail(*token, "abort", "BankDown", "declined", effect)
     failure = Failure(
         type="BankDown", message=message, code="declined", traceback=f"bank.py, line 7\n{message}"
     )

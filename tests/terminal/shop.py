@@ -102,6 +102,23 @@ def mailing(flow: Flow, to: str = "ada") -> int | None:
     return flow.step(mail, to)
 
 
+@sagas.step
+def send(parcel: int) -> str | None:
+    """One of several."""
+    return f"parcel {parcel}"
+
+
+@send.compensation
+def call_back(parcel: int) -> None:
+    """Undo one of several."""
+
+
+@sagas.saga
+def deliver(flow: Flow, parcels: list[int]) -> list[str | None]:
+    """A step for each element of a list."""
+    return flow.map(send, parcels, concurrency=3)
+
+
 @sagas.step(pivot=True)
 def commit() -> None:
     """After this, the run only goes forward."""
@@ -110,6 +127,16 @@ def commit() -> None:
 @sagas.step
 def notify() -> None:
     """What is left to do then."""
+
+
+@sagas.saga
+def announce(flow: Flow, parcels: list[int]) -> None:
+    """Past its pivot, two branches and a step for each element of a list."""
+    flow.step(commit)
+    with flow.parallel():
+        flow.options(name="left").step(notify)
+        flow.options(name="right").step(notify)
+        flow.map(send, parcels, concurrency=3)
 
 
 @sagas.saga

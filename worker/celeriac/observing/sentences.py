@@ -53,6 +53,8 @@ def details(event: Event) -> str:
         cause = f"{data.pop('count')} times" if "count" in data else ""
     limit = data.pop("timeout", None)
     cause = _of_other_runs(event, data) or cause
+    if event.kind is EventKind.EXPANDED and "count" in data:
+        cause = f"{data.pop('count')} elements"
     if data.pop("ends", False):
         cause = "and ended the run"
     if data.pop("answers", False):

@@ -48,9 +48,9 @@ class Inspect(Invocation):
         found = find_hindrances(sagas.runtime, *run.look())
         self._print.run(run.state(), found, traceback=traceback)
 
-    def history(self, run_id: str) -> None:
-        """Print what happened to a run."""
-        self._print.history(run_id, self._sagas().run(run_id).history())
+    def history(self, run_id: str, step: str) -> None:
+        """Print what happened to a run, or to one step of it."""
+        self._print.history(run_id, self._sagas().run(run_id).history(), step)
 
     def watch(self, run_id: str, every: float) -> None:
         """Show a run until it has ended; end with the code of its outcome."""

@@ -58,10 +58,14 @@ def show(terminal: Inspect, run_id: str, *, traceback: bool) -> None:
 
 @click.command(cls=InspectVerb)
 @RUN
+@click.option("--step", default="", metavar="STEP", help="Only of this step, element or map.")
 @OUTPUT
-def history(terminal: Inspect, run_id: str) -> None:
-    """Show everything that happened to a run."""
-    terminal.history(run_id)
+def history(terminal: Inspect, run_id: str, step: str) -> None:
+    """Show everything that happened to a run.
+
+    What the elements of a map do as usual is told together: --step names one, such as 'ship[3]'.
+    """
+    terminal.history(run_id, step)
 
 
 @click.command(cls=InspectVerb)

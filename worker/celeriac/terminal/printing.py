@@ -22,7 +22,17 @@ import click
 from celeriac.engine import FAULTS
 from celeriac.observing import clean
 from celeriac.terminal.screen import COLOURS, Live, aligned, draw_table, fitted, lined, live
-from celeriac.views import draw, event_document, run_document, stats_document, times, tree, wording
+from celeriac.views import (
+    draw,
+    event_document,
+    history_lines,
+    of_step,
+    run_document,
+    stats_document,
+    times,
+    tree,
+    wording,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -123,29 +133,21 @@ class Printer:
                     lines = failure.traceback.splitlines()
                     self._echo("", f"{clean(what)}:", *(f"  {clean(line)}" for line in lines))
 
-    def history(self, run_id: str, events: Sequence[Event]) -> None:
-        """Everything that happened to a run, oldest first."""
+    def history(self, run_id: str, events: Sequence[Event], step: str = "") -> None:
+        """Everything that happened to a run, or to one *step*, oldest first."""
+        chosen = list(of_step(events, step)) if step else events
         if self.form == "json":
-            self._document({"id": run_id, "events": [event_document(event) for event in events]})
+            self._document({"id": run_id, "events": [event_document(event) for event in chosen]})
         elif self.form == "jsonl":
-            self._documents(event_document(event) for event in events)
+            self._documents(event_document(event) for event in chosen)
         elif self.form == "ids":
             self._echo(clean(run_id))
         else:
-            self._history(events)
-
-    def _history(self, events: Sequence[Event]) -> None:
-        rows = [
-            (
-                times.exact(event.at),
-                times.after(event.at - events[0].at),
-                wording.attempt(event),
-                wording.happening(event),
-            )
-            for event in events
-        ]
-        colours = [COLOURS["failed"] if wording.went_wrong(event) else "" for event in events]
-        self._table(("time", "after", "step", "what happened"), rows, colours)
+            lines = history_lines(chosen, fold=not step)
+            began = events[0].at
+            rows = [(times.exact(h.at), times.after(h.at - began), h.who, h.what) for h in lines]
+            colours = [COLOURS["failed"] if line.wrong else "" for line in lines]
+            self._table(("time", "after", "step", "what happened"), rows, colours)
 
     def stats(self, stats: Stats) -> None:
         """How the runs stand as a whole."""
@@ -202,9 +204,8 @@ class Printer:
         def tell(_: tuple[Plan, Run, int]) -> None:
             nonlocal told
             events = history()
-            for event in events[told:]:
-                what = " ".join(filter(None, (wording.attempt(event), wording.happening(event))))
-                self._echo(clean(f"{times.exact(event.at)}  {what}"))
+            for line in history_lines(events, told):
+                self._echo(clean(f"{times.exact(line.at)}  {line.text}"))
             told = len(events)
 
         return _last_status(looks, tell)

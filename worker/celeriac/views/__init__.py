@@ -7,7 +7,7 @@ Its files, from the ground up::
 
     times | elements | redaction | questions | schedules
     < state | stats | bulk_outcome | undo_plan | graph | watching
-    < wording | drawing < documents
+    < wording | drawing < documents | folding
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from celeriac.views.bulk_outcome import BulkOutcome
 from celeriac.views.documents import event_document, run_document, stats_document
 from celeriac.views.drawing import Drawing, draw
 from celeriac.views.elements import failing_steps, shown_steps
+from celeriac.views.folding import HistoryLine, history_lines, of_step
 from celeriac.views.graph import Graph, graph_of
 from celeriac.views.questions import Question, question_fields, questions_of
 from celeriac.views.redaction import HIDDEN, Redaction
@@ -46,6 +47,7 @@ __all__ = [
     "BulkOutcome",
     "Drawing",
     "Graph",
+    "HistoryLine",
     "Question",
     "QueueStats",
     "Redaction",
@@ -65,7 +67,9 @@ __all__ = [
     "failing_steps",
     "failure_fields",
     "graph_of",
+    "history_lines",
     "hold_of",
+    "of_step",
     "question_fields",
     "questions_of",
     "run_document",

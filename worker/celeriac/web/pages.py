@@ -20,7 +20,7 @@ from celeriac.doctor import examine
 from celeriac.errors import ChangedSince, CommandRefused, InputInvalid
 from celeriac.machine import RunStatus
 from celeriac.settings import PREFIX
-from celeriac.views import graph_of, wording
+from celeriac.views import graph_of, history_lines, wording
 from celeriac.web.access import Permission
 from celeriac.web.acting_routes import VERBS, steer
 from celeriac.web.csrf import check_token
@@ -111,7 +111,7 @@ def _run_page(
 ) -> Response:
     handle = site.sagas.run(run_id)
     state = handle.state()
-    events = handle.history()
+    lines = history_lines(handle.history())
     steps = {step.name: step for step in state.steps}
     chosen = steps.get(request.query_params.get("step", "")) or steps.get(state.failed_step or "")
     payloads = None
@@ -129,8 +129,8 @@ def _run_page(
         options=_options(state, caller),
         chosen=chosen,
         payloads=payloads,
-        events=list(enumerate(events, 1))[-_EVENTS:],
-        earlier=max(0, len(events) - _EVENTS),
+        lines=lines[-_EVENTS:],
+        earlier=max(0, len(lines) - _EVENTS),
         notice=notice,
         done=done if done in VERBS else "",
     )

@@ -119,9 +119,6 @@ def _templates() -> Environment:
         "drawn": _drawn,
         "need": wording.need,
         "whereabouts": wording.whereabouts,
-        "attempt": wording.attempt,
-        "happening": wording.happening,
-        "went_wrong": wording.went_wrong,
         "took": _took,
     }
     made.globals["asset"] = _asset
