@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from celeriac.authoring import Shape
 from celeriac.engine.attempts import Attempt, Delivery
 from celeriac.engine.bodies import Work, classify_error, report
-from celeriac.engine.dispatching import Backlog
+from celeriac.engine.dispatching import Backlog, Unreachable
 from celeriac.engine.engine import Engine
 from celeriac.engine.sweep import Sweep
 from celeriac.errors import CommandRefused, RunNotFound, StoreUnavailable
@@ -133,12 +133,12 @@ class Post:
             if not (self.losing or self.away) and len(self.sent) not in self.lost:
                 self.waiting += [message] * self.copies
 
-    def backlog(self, task: str, queue: str | None = None) -> Backlog | None:
+    def backlog(self, task: str, queue: str | None = None) -> Backlog | Unreachable | None:
         """How much waits; every task has the same queue."""
         assert task.startswith("shop.")
         assert queue is None
         if self.away:
-            return Backlog(QUEUE, 0, away=True)
+            return Unreachable()
         return None if self.silent else Backlog(QUEUE, len(self.waiting))
 
 

@@ -13,6 +13,7 @@ from celeriac.machine.conditions import passed, past_pivot
 from celeriac.machine.events import EventKind
 from celeriac.machine.moves import apply
 from celeriac.machine.numbering import instance_of
+from celeriac.machine.plans import PHASES
 from celeriac.machine.relatives import others
 from celeriac.machine.runs import ENDED, PhaseStatus, RunStatus
 from celeriac.machine.timing import due, overdue, wake_at
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from celeriac.machine.transitions import Transition
 
 WAITING = (PhaseStatus.SCHEDULED, PhaseStatus.RETRYING, PhaseStatus.POSTPONED)
-PHASES: tuple[Phase, Phase] = ("do", "undo")
 
 
 def check(plan: Plan, before: Run | None, command: Command, done: Transition, now: int) -> None:

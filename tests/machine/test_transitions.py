@@ -41,6 +41,7 @@ from celeriac.machine.commands import (
 )
 from celeriac.machine.events import Dispatch, Event, EventKind
 from celeriac.machine.moves import apply, fold
+from celeriac.machine.plans import PHASES
 from celeriac.machine.runs import PhaseState, PhaseStatus, Run, RunStatus, Steps, StepState
 from celeriac.machine.tables import (
     DO_MOVES,
@@ -69,7 +70,6 @@ from tests.machine import (
     test_two_phase,
     test_waits,
 )
-from tests.machine.laws import PHASES
 from tests.machine.story import GRACE, NOON, Story, mapped, refused, saga, started, step
 from tests.machine.test_effects import ASKS
 

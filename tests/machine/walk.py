@@ -36,9 +36,10 @@ from celeriac.machine.commands import (
 from celeriac.machine.events import Dispatch
 from celeriac.machine.moves import fold
 from celeriac.machine.numbering import numbered
+from celeriac.machine.plans import PHASES
 from celeriac.machine.runs import NOT_SENT
 from celeriac.machine.timing import due, overdue, wake_at
-from tests.machine.laws import PHASES, comes_before
+from tests.machine.laws import comes_before
 from tests.machine.participants import Participant
 from tests.machine.story import GRACE
 from tests.machine.world import (

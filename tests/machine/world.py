@@ -42,12 +42,13 @@ from celeriac.machine.commands import (
 )
 from celeriac.machine.conditions import may_begin_anew, past_pivot, turned
 from celeriac.machine.events import Event, EventKind
+from celeriac.machine.plans import PHASES
 from celeriac.machine.runs import PhaseState, PhaseStatus, Run, RunStatus, StepStatus
 from celeriac.machine.shown_status import shown_step
 from celeriac.machine.timing import SHORT_DELAY, due, overdue, waiting_directions
 from celeriac.machine.transitions import Transition, transition
 from celeriac.machine.waits import may_take
-from tests.machine.laws import PHASES, check, comes_before, unit_of
+from tests.machine.laws import check, comes_before, unit_of
 from tests.machine.participants import Account, Participant
 from tests.machine.story import GRACE, NOON
 

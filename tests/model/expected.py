@@ -13,6 +13,7 @@ from celeriac.engine.changes import signals_taken, with_failures
 from celeriac.machine import Plan
 from celeriac.machine.events import EventKind
 from celeriac.machine.moves import fold
+from celeriac.machine.plans import PHASES
 from celeriac.machine.runs import PhaseStatus, RunStatus
 from celeriac.machine.timing import wake_at
 from celeriac.store import Lease
@@ -21,7 +22,6 @@ from celeriac.store.history import load_events
 from celeriac.store.keys import Keys, ShardKeys, lease_member, member, pair
 from celeriac.store.payloads import in_try, kept_as, worth_keeping
 from tests.engine.driver import TERMS
-from tests.machine.laws import PHASES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

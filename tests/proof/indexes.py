@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from celeriac.machine.plans import PHASES
 from celeriac.machine.runs import PhaseStatus, RunStatus
 from celeriac.machine.timing import wake_at
 from celeriac.store import Lease
@@ -18,11 +19,8 @@ from tests.proof.findings import Finding
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from celeriac.machine import Phase
     from celeriac.machine.runs import Run
     from celeriac.store import Store
-
-_PHASES: tuple[Phase, Phase] = ("do", "undo")
 
 
 def index_findings(store: Store, run: Run) -> list[Finding]:
@@ -76,7 +74,7 @@ def _at_work(run: Run) -> list[Lease]:
         Lease(run.id, name, phase, step.direction(phase).attempt, each.epoch)
         for each in (run, *run.still_undone)
         for name, step in each.steps.items()
-        for phase in _PHASES
+        for phase in PHASES
         if step.direction(phase).state is PhaseStatus.RUNNING and not step.direction(phase).child
     ]
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from celeriac.app import find_hindrances
-from celeriac.engine import Backlog
+from celeriac.engine import Unreachable
 from celeriac.terminal import control
 from tests.terminal import shop
 
@@ -68,7 +68,7 @@ def test_programs_are_told_too(cli: Cli) -> None:
 
 def test_a_broker_that_is_away(run: RunHandle[None], monkeypatch: pytest.MonkeyPatch) -> None:
     """No worker is asked then: nobody could be reached."""
-    away = Backlog("celery", 0, away=True)
+    away = Unreachable()
     monkeypatch.setattr(shop.sagas.runtime.dispatcher, "backlog", lambda *_: away)
     texts = [each.text for each in find_hindrances(shop.sagas.runtime, *run.look())]
     assert texts[1:] == ["tick waits 5 min; the broker cannot be reached"]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from celery.exceptions import QueueNotFound
 
-from celeriac.engine import asked_for
+from celeriac.engine import Unreachable, asked_for
 from celeriac.machine import EventKind, due, wake_at
 from celeriac.observing import clean, log
 from celeriac.views import span
@@ -110,7 +110,7 @@ def _queues(
         named = asked_for(run, dispatch).get("queue") or named
         waited = span((now - _since(runtime, run, dispatch)) / 1000)
         backlog = runtime.dispatcher.backlog(task, named)
-        if backlog is not None and backlog.away:
+        if isinstance(backlog, Unreachable):
             yield Hindrance(f"{dispatch.step} waits {waited}; the broker cannot be reached")
             return
         try:

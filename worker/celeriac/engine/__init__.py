@@ -30,7 +30,7 @@ from celeriac.engine.bodies import (
 )
 from celeriac.engine.committing import Decided
 from celeriac.engine.deaths import RENEWAL, has_ended
-from celeriac.engine.dispatching import Backlog, BrokerAway, Dispatcher, asked_for
+from celeriac.engine.dispatching import Backlog, BrokerAway, Dispatcher, Unreachable, asked_for
 from celeriac.engine.engine import Engine
 from celeriac.engine.onward import Ahead, Ended
 from celeriac.engine.processes import this_process
@@ -67,6 +67,7 @@ __all__ = [
     "Scheduled",
     "Sweep",
     "Ticks",
+    "Unreachable",
     "Work",
     "as_answer",
     "asked_for",

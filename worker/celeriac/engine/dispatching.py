@@ -26,7 +26,10 @@ class Backlog(NamedTuple):
 
     queue: str
     messages: int
-    away: bool = False  # the broker is out of reach: nothing is known, and nothing can be sent
+
+
+class Unreachable:
+    """The broker is out of reach: it says nothing of queues, and nothing can be sent."""
 
 
 class BrokerAway(Exception):
@@ -45,7 +48,7 @@ class Dispatcher(Protocol):
         Raises BrokerAway if the broker is, and whatever else is in the way of a message.
         """
 
-    def backlog(self, task: str, queue: str | None = None) -> Backlog | None:
+    def backlog(self, task: str, queue: str | None = None) -> Backlog | Unreachable | None:
         """How much waits where messages of *task* go, or in *queue*; None: nobody can say."""
 
 

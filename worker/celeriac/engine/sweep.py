@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from celeriac.engine.changes import LeaseGuard
 from celeriac.engine.deaths import MEMORY, Deaths, find_deaths, note_deaths
-from celeriac.engine.dispatching import asked_for
+from celeriac.engine.dispatching import Unreachable, asked_for
 from celeriac.engine.retention import Retention
 from celeriac.errors import CommandRefused, RunNotFound, StoreError, StoreUnavailable
 from celeriac.failure import Failure
@@ -68,8 +68,9 @@ class Sweep:
         self._engine, self._dispatcher = engine, dispatcher
         self._store, self._terms = engine.store, engine.terms
         self._retention = Retention(self._store, self._terms, engine.clock, archivist)
-        self._backlogs: dict[_Address, Backlog | None] = {}  # as the broker said in this sweep
-        self._away: Backlog | None = None  # what it said when it turned out to be out of reach
+        # What the broker said of each queue in this sweep.
+        self._backlogs: dict[_Address, Backlog | Unreachable | None] = {}
+        self._away: Unreachable | None = None  # as soon as the broker has turned out to be
         self._lag = 0  # ms that the entry longest due had waited
         self._deaths = Deaths()
 
@@ -273,22 +274,22 @@ class Sweep:
         queue = asked_for(run, dispatch).get("queue") or node.queue_of(dispatch.phase)
         backlog = self._backlog((node.task_of(dispatch.phase), queue))
         if run.step(dispatch.step).unsent:
-            return backlog is None or not backlog.away
+            return not isinstance(backlog, Unreachable)
         if backlog is None:
             return batch.now >= dispatch.at + _BLIND_GRACES * self._terms.grace
-        if backlog.away:
+        if isinstance(backlog, Unreachable):
             return False  # sent now, it would be lost for certain
         newest = batch.arrivals.get(backlog.queue, 0)
         patience = _ORDER if dispatch.at <= self._deaths.newest else self._terms.grace
         return backlog.messages == 0 or newest >= dispatch.at + patience
 
-    def _backlog(self, address: _Address) -> Backlog | None:
+    def _backlog(self, address: _Address) -> Backlog | Unreachable | None:
         """What the broker says of the queue of an address, asked once in a sweep."""
         if self._away is not None:
             return self._away
         if address not in self._backlogs:
             found = self._backlogs[address] = self._dispatcher.backlog(*address)
-            self._away = found if found is not None and found.away else None
+            self._away = found if isinstance(found, Unreachable) else None
         return self._backlogs[address]
 
 

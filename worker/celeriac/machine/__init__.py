@@ -56,6 +56,7 @@ from celeriac.machine.moves import apply, fold
 from celeriac.machine.numbering import EVERY, Instances, Ranges, instance_of, map_of, numbered
 from celeriac.machine.plans import (
     MAX_STEPS,
+    PHASES,
     Child,
     CompensationOrder,
     Effect,
@@ -109,6 +110,7 @@ __all__ = [
     "NOT_SENT",
     "NO_SIGNAL",
     "PATROL",
+    "PHASES",
     "SHORT_DELAY",
     "TOO_MANY_STEPS",
     "TO_PARENT",

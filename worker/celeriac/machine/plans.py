@@ -24,6 +24,7 @@ from celeriac.machine.policy import RetryRule
 MAX_STEPS = 1_024
 
 Phase = Literal["do", "undo"]
+PHASES: tuple[Phase, ...] = ("do", "undo")
 CompensationOrder = Literal["reverse", "forward", "parallel", "graph"]
 OnDeadline = Literal["compensate", "alert"]
 Effect = Literal["keyed", "barrier", "none"]

@@ -13,12 +13,12 @@ from celeriac.machine.commands import Expire
 from celeriac.machine.conditions import past_pivot
 from celeriac.machine.draft import Draft, end_attempt, may_retry, retry_delay
 from celeriac.machine.events import Dispatch, EventKind
+from celeriac.machine.plans import PHASES
 from celeriac.machine.runs import PhaseStatus, RunStatus
 from celeriac.machine.timing import overdue, waiting_directions
 
 if TYPE_CHECKING:
     from celeriac.machine.commands import Block, Redispatch, Unblock, Wake
-    from celeriac.machine.plans import Phase
 
 
 def expire(draft: Draft, command: Expire) -> None:
@@ -69,9 +69,8 @@ def _send_what_is_due(draft: Draft) -> None:
 
 
 def _time_out(draft: Draft, longest_eta: int) -> None:
-    phases: tuple[Phase, ...] = ("do", "undo")
     for name in list(draft.run.steps.open):
-        for phase in phases:
+        for phase in PHASES:
             direction = draft.run.step(name).direction(phase)
             if direction.state is PhaseStatus.RUNNING and 0 < direction.limit <= draft.now:
                 delay = retry_delay(draft, name, phase)

@@ -13,6 +13,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from celeriac.errors import StoreError
+from celeriac.machine import PHASES
 from celeriac.store.answers import ms, scored
 from celeriac.store.commit import HEAD, places, spell_drop
 from celeriac.store.keys import lease_member, pair, split_member, split_wake
@@ -23,13 +24,12 @@ from celeriac.store.scripts import COMMIT
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
 
-    from celeriac.machine import Phase, Run
+    from celeriac.machine import Run
     from celeriac.store.connection import Command, Connection
     from celeriac.store.keys import Keys, ShardKeys
     from celeriac.store.scripts import Scripts
 
 _MOST_LOOKS = 5  # at a run that changes all the time: then somebody sees to it
-_PHASES: tuple[Phase, Phase] = ("do", "undo")
 
 
 class _Named(NamedTuple):
@@ -185,7 +185,7 @@ def _newest(run: Run) -> list[Lease]:
         Lease(run.id, name, phase, step.direction(phase).attempt, each.epoch)
         for each in (run, *run.earlier)
         for name, step in each.steps.items()
-        for phase in _PHASES
+        for phase in PHASES
         if step.direction(phase).attempt
     ]
 

@@ -9,14 +9,12 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from celeriac.machine import EventKind, numbered
+from celeriac.machine import PHASES, EventKind, numbered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from celeriac.machine import Event, Node, Phase, Plan
-
-_PHASES: tuple[Phase, Phase] = ("do", "undo")
 
 
 def audit(plan: Plan, events: Iterable[Event]) -> list[str]:
@@ -287,7 +285,7 @@ class _Book:
         """A step has a new budget, and has to be undone (again)."""
         self.settled.discard(event.step)
         self.owed.discard(event.step)
-        for phase in _PHASES:
+        for phase in PHASES:
             self.claims[event.step, phase] = 0
 
     def reopened(self, event: Event) -> None:

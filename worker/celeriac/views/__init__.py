@@ -5,7 +5,7 @@ terminal or a browser works.
 
 Its files, from the ground up::
 
-    times | elements | redaction | questions | schedules
+    times | elements | redaction < questions | schedules
     < state | stats | bulk_outcome | undo_plan | graph | watching
     < wording | drawing < documents | folding
 """

@@ -7,13 +7,14 @@ Refuses to know: who may answer, and how an answer is typed.
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
 from celeriac.machine import Frozen, PhaseStatus, RunStatus
 from celeriac.store import payloads
+from celeriac.views.times import moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -73,10 +74,6 @@ def _question(
         summary=wait.summary,
         about={label: json.loads(text) for label, text in shown.items()},
         payload=plan.signals.get(wait.signal, {}),
-        since=_time(state.at),
-        until=_time(state.limit) if state.limit else None,
+        since=moment(state.at),
+        until=moment(state.limit) if state.limit else None,
     )
-
-
-def _time(ms: int) -> datetime:
-    return datetime.fromtimestamp(ms / 1000, UTC)

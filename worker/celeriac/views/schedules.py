@@ -13,6 +13,7 @@ from pydantic import Field
 from celeriac.machine import Frozen
 from celeriac.observing import tick_details
 from celeriac.scheduling import Calendar, Overlap
+from celeriac.views.times import moment
 
 if TYPE_CHECKING:
     from celeriac.scheduling import Definition, Record, TickEvent
@@ -71,7 +72,7 @@ def schedule_state(
     at = max(now, record.last) if record else now
     while not stop and len(coming) < _SHOWN:
         at = timetable.next(at)
-        coming.append(_moment(at))
+        coming.append(moment(at))
     launched = record and record.starting
     return ScheduleState(
         name=name,
@@ -82,7 +83,7 @@ def schedule_state(
         catch_up=definition.catch_up / 1000,
         status=_status(record),
         next=tuple(coming),
-        last=_moment(record.ticked) if record and record.ticked else None,
+        last=moment(record.ticked) if record and record.ticked else None,
         runs=(*(record.runs if record else ()), *((launched.run_id,) if launched else ())),
         waiting=record.waiting.run_id if record and record.waiting else None,
         reason=stop.reason if stop else "",
@@ -94,10 +95,10 @@ def schedule_state(
 def schedule_event(event: TickEvent) -> ScheduleEvent:
     """Return what is shown of an event."""
     return ScheduleEvent(
-        at=_moment(event.at),
+        at=moment(event.at),
         kind=event.kind.value,
-        tick=None if event.tick is None else _moment(event.tick),
-        last=None if event.last is None else _moment(event.last),
+        tick=None if event.tick is None else moment(event.tick),
+        last=None if event.last is None else moment(event.last),
         count=event.count,
         run=event.run,
         why=event.why,
@@ -112,7 +113,3 @@ def _status(record: Record | None) -> ScheduleStatus:
     if record.deleted:
         return "deleted"
     return "paused" if record.paused else "active"
-
-
-def _moment(at: int) -> datetime:
-    return datetime.fromtimestamp(at / 1000, UTC)

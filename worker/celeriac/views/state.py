@@ -7,13 +7,14 @@ they are read, and how they are worded or printed.
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
 from celeriac.failure import Failure
 from celeriac.machine import (
+    PHASES,
     EventKind,
     Frozen,
     PhaseStatus,
@@ -25,6 +26,7 @@ from celeriac.machine import (
 )
 from celeriac.store import payloads
 from celeriac.views.elements import elements, shown_status, shown_steps
+from celeriac.views.times import moment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -127,12 +129,9 @@ class RunState(Frozen):
         return found[name]
 
 
-_PHASES: tuple[Phase, Phase] = ("do", "undo")
-
-
 def failure_fields(steps: Iterable[str]) -> tuple[str, ...]:
     """The payload fields that tell how these steps and their run failed."""
-    return (*(payloads.error_field(step, p) for step in steps for p in _PHASES), payloads.CAUSE)
+    return (*(payloads.error_field(step, p) for step in steps for p in PHASES), payloads.CAUSE)
 
 
 def state_of(
@@ -152,10 +151,10 @@ def state_of(
         saga=run.saga,
         version=plan.version,
         status=run.shown,
-        started_at=_time(run.started_at),
-        deadline=_time(run.deadline) if run.deadline else None,
-        changed_at=_time(run.changed_at),
-        ended_at=_time(run.ended_at) if run.ended_at else None,
+        started_at=moment(run.started_at),
+        deadline=moment(run.deadline) if run.deadline else None,
+        changed_at=moment(run.changed_at),
+        ended_at=moment(run.ended_at) if run.ended_at else None,
         tags=dict(run.tags),
         steps=tuple(
             _view(plan, _owing(run, name), name, fields) for name in shown_steps(plan, run)
@@ -174,7 +173,7 @@ def state_of(
         parent_step=run.parent.step if run.parent else None,
         tries=run.tries,
         most_tries=1 + plan.retries,
-        begins_at=_time(run.begins_at) if run.begins_at else None,
+        begins_at=moment(run.begins_at) if run.begins_at else None,
         begins_anew=not run.status.at_rest and may_begin_anew(plan, run),
     )
 
@@ -214,7 +213,7 @@ def _view(plan: Plan, run: Run, name: str, fields: Mapping[str, str]) -> StepVie
     step = run.step(name)
     confirmed_by = plan.confirmed_by.get(name, "")
     confirm = run.step(confirmed_by)
-    failures = [_newest(fields, name, phase, step) for phase in _PHASES]
+    failures = [_newest(fields, name, phase, step) for phase in PHASES]
     return StepView(
         name=name,
         task=plan.node(name).task,
@@ -253,7 +252,7 @@ def _awaited(plan: Plan, run: Run, name: str) -> dict[str, Any]:
     direction, wait = run.step(name).do, plan.node(name).wait
     if wait is None or direction.state is not PhaseStatus.OPEN:
         return {}
-    until = _time(direction.limit) if direction.limit else None
+    until = moment(direction.limit) if direction.limit else None
     return {"waits_for": wait.signal or "time", "waits_until": until}
 
 
@@ -284,7 +283,3 @@ def _unmet(plan: Plan, run: Run, name: str) -> str | None:
         if not guard.holds(choice):
             return f"{guard.step} answered {choice}" if choice else f"{guard.step} was not asked"
     return None
-
-
-def _time(ms: int) -> datetime:
-    return datetime.fromtimestamp(ms / 1000, UTC)

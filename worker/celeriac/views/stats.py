@@ -8,12 +8,13 @@ All come from indexes and marks: a million runs at rest make none of them slower
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from celeriac.machine import Frozen, RunStatus
+from celeriac.views.times import moment
 
 if TYPE_CHECKING:
     from celeriac.store import Store, StoreStats, SweepMark
@@ -79,7 +80,7 @@ def stats_of(store: Store) -> Stats:
     figures, sweep = _read(store)
     counts = figures.counts
     return Stats(
-        at=_time(figures.now),
+        at=moment(figures.now),
         sagas=tuple(_saga(figures, name) for name in sorted({saga for saga, _ in counts})),
         active=sum(count for (_, status), count in counts.items() if not status.at_rest),
         owed=sum(count for (_, status), count in counts.items() if status is RunStatus.FAILED),
@@ -103,19 +104,15 @@ def _saga(figures: StoreStats, name: str) -> SagaStats:
         counts={status: n for (saga, status), n in figures.counts.items() if saga == name},
         started_last_hour=figures.recent.get(name, 0),
         oldest_active=run_id,
-        oldest_since=_time(since) if since is not None else None,
+        oldest_since=moment(since) if since is not None else None,
     )
 
 
 def _sweep(mark: SweepMark | None) -> SweepStats | None:
     if mark is None:
         return None
-    return SweepStats(at=_time(mark.at), lag=mark.lag / 1000, took=mark.took / 1000)
+    return SweepStats(at=moment(mark.at), lag=mark.lag / 1000, took=mark.took / 1000)
 
 
 def _seconds(since: int | None, now: int) -> float:
     return (now - since) / 1000 if since is not None else 0.0
-
-
-def _time(ms: int) -> datetime:
-    return datetime.fromtimestamp(ms / 1000, UTC)

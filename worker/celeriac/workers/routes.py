@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from celery.exceptions import QueueNotFound
 from kombu.exceptions import OperationalError
 
-from celeriac.engine import Backlog
+from celeriac.engine import Backlog, Unreachable
 from celeriac.observing import log
 from celeriac.workers.queue_length import queue_length
 from celeriac.workers.queue_name import QUEUE
@@ -30,7 +30,7 @@ class Routes:
         """*app* is asked anew each time; nothing is kept."""
         self._app = app
 
-    def backlog(self, task: str, queue: str | None = None) -> Backlog | None:
+    def backlog(self, task: str, queue: str | None = None) -> Backlog | Unreachable | None:
         """How much waits where messages of *task* go, or in *queue*; None: nobody can say."""
         try:
             found = self.queue_of(task, queue)
@@ -44,7 +44,7 @@ class Routes:
             # will declare it, so nothing waits there.
             if type(error).__name__ in ("NotFound", "ChannelError"):
                 return Backlog(QUEUE, 0)
-            return Backlog(QUEUE, 0, away=True) if self.is_away(error) else None
+            return Unreachable() if self.is_away(error) else None
 
     def queue_of(self, task: str, queue: str | None = None) -> Any:
         """Return the queue (kombu's) that messages of *task* are sent to; *queue* names another.
