@@ -74,6 +74,8 @@ class Kit(NamedTuple):
     approving: Saga[Trip, Ticket]  # book, wait for `approved` for 20 s, send what was sent
     hurried: Saga[Trip, Ticket]  # the same, and waits for 1 s
     fleet: Saga[list[Trip], Ticket]  # hop for each of several trips, three at a time, then gather
+    family: Saga[Trip, Ticket]  # first, a run of `trip`, last
+    convoy: Saga[list[Trip], Ticket]  # a run of one booking for each of several trips, then gather
     ledger: Ledger
     folder: Path
 
@@ -256,9 +258,11 @@ def _define(sagas: Sagas, of: dict[str, Any]) -> dict[str, Any]:
         paid: Ticket = flow.step(of["pay"], trip, flow.step(of["mail"], trip))
         return paid
 
+    trip = sagas.saga(name="trip")(steps)
     return {
+        **_define_families(sagas, of, trip),
         "fleet": sagas.saga(name="fleet")(_fleet(of)),
-        "trip": sagas.saga(name="trip")(steps),
+        "trip": trip,
         "patient": sagas.saga(name="patient", deadline=1.5)(steps),
         "lenient": sagas.saga(name="lenient", deadline=4)(steps),
         "hasty": sagas.saga(name="hasty")(rushed),
@@ -269,6 +273,35 @@ def _define(sagas: Sagas, of: dict[str, Any]) -> dict[str, Any]:
         "asking": sagas.saga(name="asking")(asked),
         "replying": _replying(sagas, of),
         **_define_waits(sagas, of),
+    }
+
+
+def _define_families(
+    sagas: Sagas, of: dict[str, Any], trip: Saga[Trip, Ticket]
+) -> dict[str, Saga[Any, Any]]:
+    """The sagas whose steps are runs."""
+
+    def hopped(flow: Flow, trip: Trip) -> Ticket:
+        return flow.step(of["book"], trip)  # type: ignore[no-any-return]
+
+    leg = sagas.saga(name="leg")(hopped)
+
+    def parented(flow: Flow, given: Trip) -> Ticket:
+        flow.options(name="first").step(of["hop"], given)
+        sent = flow.child(trip, given)
+        flow.options(name="last").step(of["hop"], given)
+        return sent
+
+    def each(flow: Flow, given: Trip) -> Ticket:
+        return flow.child(leg, given)
+
+    def many(flow: Flow, trips: list[Trip]) -> Ticket:
+        gathered: Ticket = flow.step(of["gather"], flow.map(each, trips, concurrency=20))
+        return gathered
+
+    return {
+        "family": sagas.saga(name="family")(parented),
+        "convoy": sagas.saga(name="convoy")(many),
     }
 
 

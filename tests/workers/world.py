@@ -149,7 +149,8 @@ class World:
         if found.status == "completed":
             names = [name for name in found.steps if name not in found.steps.maps]
             done_by = {name: plan.node(name) for name in names}
-            steps = {n: found.step(n) for n, at in done_by.items() if not (at.choice or at.wait)}
+            aside = {n for n, at in done_by.items() if at.choice or at.wait or at.child}
+            steps = {name: found.step(name) for name in names if name not in aside}
             done = {name for name, step in steps.items() if step.status == "completed"}
             # One that an operator skipped may have had its effect before.
             may = {name for name, step in steps.items() if step.may_have_effect}
