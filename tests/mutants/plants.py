@@ -11,6 +11,7 @@ The file is long because it is a table: one bug for each rule that matters.
 from __future__ import annotations
 
 from tests.mutants.answer_plants import ANSWERS
+from tests.mutants.child_plants import CHILDREN
 from tests.mutants.flow_plants import FLOWS
 from tests.mutants.planting import Plant
 from tests.mutants.schedule_plants import SCHEDULES
@@ -563,4 +564,5 @@ PLANTS = (
     *WAITS,
     *SCHEDULES,
     *TRIES,
+    *CHILDREN,
 )

@@ -124,6 +124,25 @@ def nested(flow: Flow, what: str) -> str:
     return flow.child(order, what, "ok")
 
 
+@sagas.step(effect="none")
+def mail(what: str) -> str:
+    """Cannot be asked for twice without asking somebody."""
+    return f"mailed {what}"
+
+
+@sagas.saga
+def letter(flow: Flow, what: str) -> str:
+    """Asks an operator if nobody knows."""
+    return flow.step(mail, what)
+
+
+@sagas.saga
+def told(flow: Flow, what: str) -> str:
+    """Reserve, and write a letter in a run of its own."""
+    flow.step(reserve, what)
+    return flow.child(letter, what)
+
+
 @sagas.saga(retention="1d")
 def brief(flow: Flow, what: str) -> str:
     """Kept for a day, if it is alone."""
@@ -255,6 +274,20 @@ def test_a_retry_of_the_parent_retries_what_its_child_owes(lab: Lab) -> None:
     lab.run()
     assert run.status == "compensated"
     assert lab.find("order-1.ship").status == "compensated"
+
+
+def test_a_child_that_asks_is_the_same_when_it_is_retried(lab: Lab) -> None:
+    """Its parent rests until then, and has no other run beside it."""
+    lab.crash_after("mail")
+    run = lab.start(told, "book", id="order-1")
+    lab.run()
+    child = lab.find("order-1.letter")
+    assert (run.status, run.state().owed) == ("failed", ("letter",))
+    assert child.state().asking
+    run.retry("letter")
+    lab.run()
+    assert (child.status, run.result()) == ("completed", "mailed book")
+    assert run.state().step("letter").child == child.id
 
 
 def test_termination_reaches_a_child_of_a_child(lab: Lab) -> None:

@@ -268,6 +268,22 @@ def for_each(flow: Flow, orders: list[Order], more: tuple[Order, ...]) -> int:
     return flow.step(collect, receipts, holds)
 
 
+@sagas.saga
+def several_inputs(flow: Flow, order: Order, count: int) -> Hold:
+    """Two inputs of two types."""
+    del count
+    return flow.step(reserve, order)
+
+
+@sagas.saga
+def parents(flow: Flow, order: Order) -> Receipt:
+    """A step that is a run has the result of its saga."""
+    assert_type(flow.child(place_order, order), Receipt)
+    assert_type(flow.child(several_inputs, order, 3), Hold)
+    assert_type(flow.child(several_inputs, order=order, count=3), Hold)
+    return flow.options(name="again", retry=Retry(max_attempts=2)).child(place_order, order)
+
+
 def use(context: StepContext, order: Order) -> None:
     """Call steps as plain functions, and as the Celery tasks they are."""
     assert_type(reserve(context, order), Hold)

@@ -179,6 +179,14 @@ def deliver(flow: Flow, order: Order) -> str:
     return flow.step(ship, order, flow.step(reserve, order))
 
 
+@sagas.saga
+def parents(flow: Flow, order: Order) -> Hold:
+    """Start children wrongly."""
+    flow.child(deliver, order.id)  # expect-error
+    assert flow.child(deliver, order).amount  # expect-error
+    return flow.child(deliver, order)  # expect-error
+
+
 async def awaits(order: Order) -> None:
     """Start and await a run wrongly."""
     await deliver.astart(order.id)  # expect-error

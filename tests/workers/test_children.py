@@ -6,6 +6,7 @@ Owns: that both come to their end, on whichever shards they are.  Refuses to kno
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from celeriac.machine import EventKind
@@ -26,6 +27,10 @@ def family(world: World, name: str, **script: list[str]) -> tuple[RunHandle[Any]
 def both_rest(world: World, *runs: RunHandle[Any]) -> list[RunStatus]:
     """Wait until all are at rest, and return how they ended."""
     return [world.rest(run).status for run in runs]
+
+
+def _told(run: RunHandle[Any]) -> bool:
+    return run.state().reason is not None
 
 
 def kinds(run: RunHandle[Any], step: str = "trip") -> list[str]:
@@ -62,7 +67,7 @@ def test_a_verb_reaches_a_child_at_work(world: World) -> None:
         world.reached(child, "pay")
         getattr(run, verb)("enough")
     for verb, (run, child) in families.items():
-        world.until(lambda child=child: child.state().reason or "", "the word reached it")
+        world.until(partial(_told, child), "its parent's word reached it")
         world.open(child, "pay")
         assert both_rest(world, run, child) == [ends[verb], ends[verb]]
 

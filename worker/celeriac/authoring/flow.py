@@ -15,7 +15,6 @@ from typing import (
     Literal,
     ParamSpec,
     TypeVar,
-    cast,
     overload,
 )
 
@@ -140,7 +139,18 @@ class _Adding:
         """
         self._builder.sleep_until(moment, self._options)
 
-    def child(self, saga: Startable[A, B], /, *inputs: A, **named: Any) -> B:
+    @overload
+    def child(self, saga: Startable[A, B], input: A, /, **named: Any) -> B: ...
+
+    @overload
+    def child(
+        self, saga: Startable[Any, B], first: Any, second: Any, /, *others: Any, **named: Any
+    ) -> B: ...
+
+    @overload
+    def child(self, saga: Startable[Any, B], /, **named: Any) -> B: ...
+
+    def child(self, saga: Any, /, *inputs: Any, **named: Any) -> Any:
         """Add a run of another saga as a step; return a placeholder for its result.
 
         The run is called `<parent>.<step>` and names its parent.  Undone, it has failed the step;
@@ -148,7 +158,7 @@ class _Adding:
         parent owes.  Options: `timeout` is its deadline, `retry` starts another one after the
         old has undone itself.  Raises DefinitionError.
         """
-        return cast("B", self._builder.child(saga, inputs, named, self._options))
+        return self._builder.child(saga, inputs, named, self._options)
 
     @overload
     def map(
