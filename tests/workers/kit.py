@@ -258,11 +258,9 @@ def _define(sagas: Sagas, of: dict[str, Any]) -> dict[str, Any]:
         paid: Ticket = flow.step(of["pay"], trip, flow.step(of["mail"], trip))
         return paid
 
-    trip = sagas.saga(name="trip")(steps)
     return {
-        **_define_families(sagas, of, trip),
+        **_define_families(sagas, of, sagas.saga(name="trip")(steps)),
         "fleet": sagas.saga(name="fleet")(_fleet(of)),
-        "trip": trip,
         "patient": sagas.saga(name="patient", deadline=1.5)(steps),
         "lenient": sagas.saga(name="lenient", deadline=4)(steps),
         "hasty": sagas.saga(name="hasty")(rushed),
@@ -300,6 +298,7 @@ def _define_families(
         return gathered
 
     return {
+        "trip": trip,
         "family": sagas.saga(name="family")(parented),
         "convoy": sagas.saga(name="convoy")(many),
     }
