@@ -165,7 +165,8 @@ def test_what_is_asked_of_a_task_is_answered_as_before() -> None:
     found = shop.tasks["add"]
     assert isinstance(found, SagaTask)
     assert typing.get_type_hints(found) == typing.get_type_hints(add)
-    for name in ("__doc__", "__name__", "__module__", "__qualname__", "__wrapped__"):
+    names = ("__doc__", "__name__", "__module__", "__qualname__", "__wrapped__", "abstract")
+    for name in names:
         assert getattr(found, name) == getattr(plain, name), name
     assert type(found).__doc__ == type(plain).__doc__
     assert found.__reduce__()[1] == plain.__reduce__()[1]

@@ -41,7 +41,7 @@ _ORDER = 250
 # Entries of the wake index that are read at a time when somebody has died.
 _PAGE = 1_000
 _LOST = {
-    "lease": "its worker gave no sign of life for the length of the lease; outcome unknown",
+    "lease": "its worker, or the process that was at it, gave no sign of life; outcome unknown",
     "death": "its worker died; outcome unknown",
 }
 # Some brokers cannot count what waits: after so many graces a message counts as lost there.

@@ -251,7 +251,7 @@ def adopt(task: Any, shape: Shape, runtime: Runtime, *, own: bool = False) -> No
         "__module__": kind.__module__,
         "__doc__": kind.__doc__,
         "__annotations__": dict(getattr(task, "__annotations__", {})),
-        "abstract": False,
+        "abstract": kind.abstract,
         "saga_runtime": runtime,
         "saga_shape": shape,
         "saga_adopted": not own,
