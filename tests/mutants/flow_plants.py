@@ -135,8 +135,9 @@ FLOWS = (
         "confirmed before all is prepared",
         "A step is confirmed as soon as it is prepared itself, while others may still fail.",
         "authoring/scopes.py",
-        "                after=self.blocks.add(name),\n",
-        "                after=(self.blocks.add(name) and ()) or (node.name,),\n",
+        "                after=self.blocks.add(name, (*prepared, *before)),\n",
+        "                after=(self.blocks.add(name, (*prepared, *before)) and ())\n"
+        "                or (node.name,),\n",
         (TWO_PHASE_PLANS, TWO_PHASE_LAB),
     ),
     Plant(

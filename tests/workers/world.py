@@ -145,7 +145,7 @@ class World:
         assert found is not None
         plan = store.plan(run.id, found.plan)
         assert fold(plan, run.id, history) == found, _story(run)
-        live = self.ledger.live(run.id)
+        live = self.ledger.live(found.key)
         if found.status == "completed":
             names = [name for name in found.steps if name not in found.steps.maps]
             done_by = {name: plan.node(name) for name in names}
