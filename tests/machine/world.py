@@ -479,7 +479,7 @@ def _land(world: World, action: Action) -> World:
 def _lose(world: World, action: Action) -> World:
     about = world.run.of_epoch(action.epoch) or world.run
     attempt = about.step(action.step).direction(action.phase).attempt
-    return decide(world, Expire(action.step, action.phase, attempt, epoch=action.epoch))[0]
+    return decide(world, Expire(action.step, action.phase, attempt, epoch=about.epoch))[0]
 
 
 def _pass_time(world: World, _action: Action) -> World:

@@ -87,9 +87,9 @@ def check(draft: Draft, command: CheckAttempt) -> None:
 
 def complete(draft: Draft, command: Complete) -> None:
     """Settle an attempt as done; what comes late is used, or undone."""
-    direction = draft.direction(command.step, command.phase)
     if _is_settled_for_good(draft, command):
         return
+    direction = draft.direction(command.step, command.phase)
     if not _settles(draft, direction, command):
         late_completion(draft, direction, command)
     elif _may_have_joined(draft, command):
@@ -113,9 +113,9 @@ def _may_have_joined(draft: Draft, command: Complete) -> bool:
 
 def fail(draft: Draft, command: Fail) -> None:
     """Settle an attempt as failed, and say whether and when there is another."""
-    direction = draft.direction(command.step, command.phase)
     if _is_settled_for_good(draft, command):
         return
+    direction = draft.direction(command.step, command.phase)
     if _settles(draft, direction, command):
         if command.kind == "postpone" and _postponed(draft, direction, command):
             return

@@ -23,9 +23,11 @@ if TYPE_CHECKING:
 
 def expire(draft: Draft, command: Expire) -> None:
     """Give up an attempt that nobody is at any more."""
-    direction = draft.direction(command.step, command.phase)
     of_another = command.epoch not in (0, draft.run.epoch) and draft.run.tries > 1
-    if draft.run.status.at_rest or of_another:
+    if of_another:
+        return  # a try that is over: all that was at work has ended
+    direction = draft.direction(command.step, command.phase)
+    if draft.run.status.at_rest:
         return  # nobody waits for it any more; if it reports, that is a late report
     if direction.state is PhaseStatus.RUNNING and direction.attempt == command.attempt:
         _lose(draft, command, command.why)
