@@ -18,8 +18,10 @@ from celeriac.web.acting_routes import VERBS
 START = {"start"}
 # A signal is for no state of the run: whoever sends it has seen none.
 SIGNAL = {"signal"}
-# A cancel is told by what it begins.
-TOLD = {"cancel": "compensation_started"}
+# A fork changes nothing in the run that it is made of.
+FORK = {"fork"}
+# A cancel is told by what it begins, a fork in the run that it makes.
+TOLD = {"cancel": "compensation_started", "fork": "inherited"}
 
 
 def client() -> dict[str, inspect.Signature]:
@@ -42,13 +44,13 @@ def test_every_verb_is_everywhere() -> None:
     """Client methods, commands of the terminal and routes are the same words."""
     commands = {command.name for command in control_commands.COMMANDS} - START
     assert client()
-    assert set(client()) == commands == routes() == set(VERBS) | SIGNAL
+    assert set(client()) == commands == routes() == set(VERBS) | SIGNAL | FORK
 
 
 def test_a_route_takes_what_the_method_takes() -> None:
     """Parameters have one name, too."""
     for verb, signature in client().items():
-        if verb in SIGNAL:
+        if verb in SIGNAL | FORK:
             continue
         assert set(VERBS[verb].model_fields) == set(signature.parameters) - {"self", "by"}, verb
 

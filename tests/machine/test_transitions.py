@@ -58,6 +58,7 @@ from tests.machine import (
     test_choices,
     test_compensation,
     test_effects,
+    test_forks,
     test_forward,
     test_holding,
     test_late_reports,
@@ -168,6 +169,7 @@ THEMES = (
     *(test_forward, test_compensation, test_time, test_late_reports, test_operators),
     *(test_effects, test_holding, test_skipping, test_branches, test_choices, test_maps),
     *(test_answers, test_waits, test_scopes, test_two_phase, test_children, test_tries),
+    test_forks,
 )
 
 each_command = pytest.mark.parametrize("command", EVERY_COMMAND, ids=str)
@@ -421,6 +423,7 @@ def test_a_history_folds_to_the_run() -> None:
         EventKind.OVERDUE,
         EventKind.SIGNALLED,
         EventKind.REPORTED,
+        EventKind.INHERITED,
     }
     story.check_history()
 

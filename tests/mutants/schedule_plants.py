@@ -1,4 +1,4 @@
-"""The planted bugs of schedules.
+"""The planted bugs of schedules and of forks.
 
 Owns: the table.  Refuses to know: how a bug is planted and tried (`__main__`).
 """
@@ -10,6 +10,7 @@ from tests.mutants.planting import Plant
 RULES = "tests/scheduling/test_judging.py"
 TIMES = "tests/scheduling/test_timetables.py"
 LAB = "tests/testing/test_schedules.py"
+FORKS = "tests/machine/test_forks.py"
 
 SCHEDULES = (
     Plant(
@@ -59,5 +60,21 @@ SCHEDULES = (
         "if run and not run.status.at_rest)",
         "if run and run.status.at_rest)",
         (LAB,),
+    ),
+    Plant(
+        "a fork undoes what it inherited",
+        "What is inherited counts as done by the fork itself.",
+        "machine/tables.py",
+        '    (_S.SCHEDULED, _E.INHERITED, ""): _S.SKIPPED,\n',
+        '    (_S.SCHEDULED, _E.INHERITED, ""): _S.DONE,\n',
+        (FORKS,),
+    ),
+    Plant(
+        "a fork inherits what was undone",
+        "The result of a step is taken over although its effect is gone.",
+        "machine/forking.py",
+        "        if _was_undone(plan, run, name):\n",
+        "        if plan.find(name) is None:\n",
+        (FORKS,),
     ),
 )

@@ -65,6 +65,7 @@ STEPS = st.builds(
     generation=NUMBERS,
     blocked=TEXTS,
     choice=TEXTS,
+    inherited=st.booleans(),
 )
 RUNS = st.builds(
     Run,
@@ -99,6 +100,7 @@ RUNS = st.builds(
     begins_at=NUMBERS,
     final=st.booleans(),
     earlier=st.just(()),  # each is a run again: see `test_earlier_tries_are_runs_too`
+    origin=TEXTS,
     steps=st.dictionaries(TEXTS, STEPS, max_size=4).map(Steps),
 )
 
@@ -228,7 +230,7 @@ def test_a_newer_format_is_refused() -> None:
     """A head with more values than this version knows is not read, lest they be lost."""
     full = a_run(overdue=True, steps=Steps({"reserve": StepState(order=1)}))
     row = json.loads(dump_run(full))
-    for newer in ([*row, "new"], _with_step(row, [1, [], False, [], 0, "", "yes", "new"])):
+    for newer in ([*row, "new"], _with_step(row, [1, [], False, [], 0, "", "", True, "new"])):
         with pytest.raises(StoreError, match="newer version"):
             load_run("order-42", json.dumps(newer))
 

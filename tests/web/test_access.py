@@ -65,6 +65,7 @@ TABLE = {
     ("POST", "/api/runs/{run_id}/pause"): ACTING,
     ("POST", "/api/runs/{run_id}/resume"): ACTING,
     ("POST", "/api/runs/{run_id}/skip"): ACTING,
+    ("POST", "/api/runs/{run_id}/fork"): ACTING,
     ("POST", "/api/runs/{run_id}/signal"): ANSWERING,
     ("POST", "/api/runs/{run_id}/terminate"): ADMINISTERING,
     ("GET", "/api/schedules"): LOOKING,

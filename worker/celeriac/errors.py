@@ -193,6 +193,10 @@ class CommandRefused(SagaError):
     barrier in a compensation, or `undo` in a step), `executed` (an effect behind a Redis barrier
     sent its own pipeline).
 
+    Asked for a fork: `not_at_rest` (the run goes on), `inside` (the step stands in a block that is
+    done as a whole, or is an element), `undone` (a result that it needs is void), `no_result`,
+    `past_pivot`, `unknown_step`.
+
     Asked of a schedule: `overlap` (its last run is not at rest), `queue_full` (another run waits
     for that), `deleted` (an operator has deleted it).
     """

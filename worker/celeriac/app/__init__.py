@@ -7,7 +7,7 @@ Its files, from the ground up::
 
     inputs | offload | instruments | joining | hindrances | queue_stats
     | sweeping | tick_logs | named | kept
-    < handles | schedules < defining | pages | starting | wiring < bulk | finding
+    < forking | schedules < handles < defining | pages | starting | wiring < bulk | finding
 """
 
 from __future__ import annotations

@@ -8,8 +8,9 @@ it is one class, as users see it.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 
+from celeriac.app.forking import fork
 from celeriac.app.inputs import check_words, checked_text, uuid7
 from celeriac.app.offload import offload
 from celeriac.authoring import ANYTHING, Signal
@@ -282,6 +283,33 @@ class RunHandle(Generic[R]):
         if name is not None and name in self._signals and result is not None:
             return self._signals[name].dump(result)
         return dump_plain("", result) if node.wait else self._dump(node.task, result)
+
+    def fork(
+        self,
+        at: str,
+        id: str | None = None,  # noqa: A002 -- the word of the interface
+        reason: str = "",
+        *,
+        by: str = "",
+        if_version: int | None = None,
+    ) -> Self:
+        """Start a new run that takes over what this one did before the step *at*.
+
+        The recorded results are copied, and the fork never undoes what led to them; *at* and all
+        that is not before it is done anew, under effect keys of its own.  The same *id* again is
+        the same fork.  Raises CommandRefused for a run that is not at rest or is past its pivot,
+        and where a result is missing or its effect was undone.
+        """
+        asked = (at, id, reason, by, if_version)
+        run_id, made = fork(self._engine, self._dispatcher, self.id, *asked)
+        run = self._namesake(run_id)
+        run.joined = not made
+        return run
+
+    def _namesake(self, run_id: str) -> Self:
+        """The handle of another run of the same saga."""
+        known = (self._decode, self._dump, self._answer, self._signals)
+        return type(self)(run_id, self._engine, self._dispatcher, *known)
 
     @overload
     def signal(

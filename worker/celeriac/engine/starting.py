@@ -25,13 +25,22 @@ if TYPE_CHECKING:
 class Starter(Committer):
     """Starts runs."""
 
-    def start(self, plan: Plan, command: Start, inputs: Mapping[str, str]) -> Decided:
+    def start(
+        self,
+        plan: Plan,
+        command: Start,
+        inputs: Mapping[str, str],
+        inherited: Mapping[str, str] | None = None,
+    ) -> Decided:
         """Accept a run, or join the one that exists (its transition has no events then).
+
+        *inherited* are payload fields that a fork takes over.
 
         Mostly there is none: so it is written as if there were none, and only if the store refuses
         that it is asked.
         """
         fields = {payloads.input_field(name): text for name, text in inputs.items()}
+        fields |= inherited or {}
         marks: dict[str, str] = {}
 
         def accept(found: Snapshot) -> Decided:

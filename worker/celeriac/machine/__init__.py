@@ -6,7 +6,7 @@ servers, messages, payloads, and who asks.
 Its files, from the ground up::
 
     numbering < expressions < guards | policy < plans < steps < step_states < runs | events
-        < conditions | relatives | tables < timing < commands < undoing
+        < conditions | relatives | tables < timing < commands | forking < undoing
         < next_steps | shown_status | step_chains < moves < draft < late_reports | starting
         < attempts | waits | children | operators | expansion < timeouts < transitions
 """
@@ -51,6 +51,7 @@ from celeriac.machine.expressions import (
     TextOf,
     bound,
 )
+from celeriac.machine.forking import inherited
 from celeriac.machine.guards import Choice, Guard, excludes
 from celeriac.machine.moves import apply, fold
 from celeriac.machine.numbering import EVERY, Instances, Ranges, instance_of, map_of, numbered
@@ -185,6 +186,7 @@ __all__ = [
     "followed",
     "id_of_child",
     "in_undo_order",
+    "inherited",
     "instance_of",
     "is_chosen",
     "map_of",

@@ -29,6 +29,12 @@ class Start:
     if_exists: Literal["join", "fail", "restart"] = "join"
     parent: Parent | None = None  # the step that it is an attempt of, if it is a child
     limit: int | None = None  # ms it may take, whatever its plan says; None: as that says
+    # A fork: the run that it was made of, and the steps whose results it takes over, each with what
+    # it chose there.
+    origin: str = ""
+    inherits: tuple[tuple[str, str], ...] = ()
+    reason: str = ""
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True)

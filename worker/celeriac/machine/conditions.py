@@ -77,5 +77,9 @@ def turned(run: Run) -> bool:
 
 
 def may_begin_anew(plan: Plan, run: Run) -> bool:
-    """True if the run begins anew once all is undone: a step failed, and it has tries left."""
-    return run.why == "failed" and not run.final and run.tries <= plan.retries
+    """True if the run begins anew once all is undone: a step failed, and it has tries left.
+
+    A fork does not: from the beginning, it would do what it has inherited.
+    """
+    tries_left = run.tries <= plan.retries and not run.origin
+    return run.why == "failed" and not run.final and tries_left

@@ -22,6 +22,7 @@ class EventKind(StrEnum):
     """What can happen to a run, in the past tense."""
 
     STARTED = "started"
+    INHERITED = "inherited"
     DISPATCHED = "dispatched"
     EXPANDED = "expanded"
     CLAIMED = "claimed"

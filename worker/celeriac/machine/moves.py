@@ -101,7 +101,8 @@ def _series(
 
 def _started(run_id: str, old: Run | None, event: Event) -> Run:
     _check_run(old.status if old else None, event, RunStatus.RUNNING)
-    data = dict(event.data)
+    # Why and by whom a run was forked is for people.
+    data = {name: each for name, each in event.data.items() if name not in ("reason", "by")}
     tags = tuple((str(k), str(v)) for k, v in data.pop("tags", ()))
     parent = data.pop("parent", None)
     version = old.version if old else 0
@@ -430,6 +431,11 @@ def _skipped(plan: Plan, run: Run, event: Event) -> Run:
     return _chosen(_move(run, event, at=event.at, sent=False, limit=0), event)
 
 
+def _inherited(_plan: Plan, run: Run, event: Event) -> Run:
+    run = _move(run, event, at=event.at, sent=False, limit=0)
+    return _chosen(_put(run, event, changed(run.steps[event.step], inherited=True)), event)
+
+
 def _on(plan: Plan, run: Run, event: Event) -> Run:
     """The run goes on where it stopped for an operator; the wait does not count as time."""
     later = _later(run.deadline, event.at - run.ended_at)
@@ -514,6 +520,7 @@ def _reported(_plan: Plan, run: Run, _event: Event) -> Run:
 
 
 _APPLY: dict[EventKind, Callable[[Plan, Run, Event], Run]] = {
+    EventKind.INHERITED: _inherited,
     EventKind.DISPATCHED: _dispatched,
     EventKind.EXPANDED: _expanded,
     EventKind.CLAIMED: _claimed,

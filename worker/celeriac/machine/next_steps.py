@@ -53,7 +53,7 @@ def _schedule_steps(plan: Plan, run: Run, event: Event, goes_on: bool) -> Run:
         candidates: Iterable[Node] = [*plan.steps, *_steps_of_elements(plan, run)]
     elif event.kind in (EventKind.STARTED, EventKind.BEGAN_ANEW, EventKind.RETRIED):
         candidates = plan.steps
-    elif event.kind in (EventKind.COMPLETED, EventKind.SKIPPED):
+    elif event.kind in (EventKind.COMPLETED, EventKind.SKIPPED, EventKind.INHERITED):
         candidates = _following(plan, run, event.step)
     elif event.kind is EventKind.EXPANDED:
         candidates = ()

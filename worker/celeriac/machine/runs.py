@@ -122,6 +122,7 @@ class Run:
     # Its earlier tries of which a report may still come, each as a run of its own: what such a
     # report leads to is what it leads to in any run that was undone.
     earlier: tuple[Run, ...] = ()
+    origin: str = ""  # of a fork: the run whose results it has taken over
     steps: Steps = field(default_factory=Steps)
 
     def step(self, name: str) -> StepState:

@@ -39,7 +39,12 @@ def start(draft: Draft, command: Start) -> None:
         deadline=draft.now + min(limits) if limits else None,
         epoch=old.epoch + 1 if old else None,
         parent=command.parent,
+        origin=command.origin,
+        reason=command.reason,
+        by=command.by,
     )
+    for name, choice in command.inherits:
+        draft.add(EventKind.INHERITED, name, choice=choice)
 
 
 def _may_restart(old: Run, command: Start) -> bool:

@@ -169,6 +169,7 @@ class StepState:
     generation: int = 0  # how often its effect came back after it had been undone
     blocked: str = ""  # why nobody can run it, or why its message cannot be sent
     choice: str = ""  # what it answered, if others are guarded by that
+    inherited: bool = False  # its result was taken over from another run, which answers for it
 
     @property
     def unsent(self) -> bool:

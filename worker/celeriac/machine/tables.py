@@ -71,6 +71,9 @@ DO_MOVES: dict[tuple[PhaseStatus, EventKind, str], PhaseStatus] = {
     # An operator has confirmed it by hand.
     (_S.FAILED, _E.WAIVED, ""): _S.WAIVED,
     (_S.UNKNOWN, _E.WAIVED, ""): _S.WAIVED,
+    # Another run has its result, which a fork takes over.
+    (_S.SCHEDULED, _E.INHERITED, ""): _S.SKIPPED,
+    (_S.OPEN, _E.INHERITED, ""): _S.SKIPPED,
     # The step itself says that there is nothing to do.
     (_S.RUNNING, _E.SKIPPED, "itself"): _S.SKIPPED,
     # No worker runs it: it waits for a signal or a time.

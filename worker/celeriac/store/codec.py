@@ -48,9 +48,11 @@ RUN_FIELDS = (
     *("changed_at", "started_steps", "steps", "digest", "starter", "deadline", "ended_at"),
     *("why", "failed_step", "reason", "tags", "compensate_not_before", "credited", "overdue"),
     *("paused", "ended_by", "series", "signals", "maps", "parent", "untold"),
-    *("tries", "begins_at", "final", "earlier"),
+    *("tries", "begins_at", "final", "earlier", "origin"),
 )
-STEP_FIELDS = ("order", "do", "may_have_effect", "undo", "generation", "blocked", "choice")
+STEP_FIELDS = (
+    *("order", "do", "may_have_effect", "undo", "generation", "blocked", "choice", "inherited"),
+)
 DIRECTION_FIELDS = (
     *("state", "attempt", "holder", "at", "sent", "sends", "limit"),
     *("attempts_before_budget", "recompensate", "late"),
@@ -79,7 +81,7 @@ _step_values = attrgetter(*STEP_FIELDS)
 _direction_values = attrgetter(*DIRECTION_FIELDS)
 _NEW = Run("", "", "", RunStatus.RUNNING, 0, 0)
 _RUN_DEFAULTS = (*_run_values(_NEW), {}, *_later_values(_NEW))
-_STEP_DEFAULTS: list[Any] = [0, (), False, (), 0, "", ""]
+_STEP_DEFAULTS: list[Any] = [0, (), False, (), 0, "", "", False]
 _DIRECTION_DEFAULTS = _direction_values(PhaseState())
 
 _IDLE = StepState().do

@@ -2,7 +2,8 @@
 
 Owns: the names of a run's payload fields, and the evaluation of a plan's expressions over them.
 Refuses to know: types.  A payload is JSON text from the moment it is recorded until a step's own
-signature validates it; nothing here is ever evaluated.
+signature validates it; nothing here is ever evaluated.  The file is long because it is two tables:
+a short function for each kind of field, and one for each kind of expression.
 """
 
 from __future__ import annotations
@@ -359,6 +360,40 @@ def result_fields(plan: Plan, run: Run) -> tuple[str, ...]:
 def result_of(plan: Plan, run: Run, fields: Mapping[str, str], reader: Reader = _ANYBODY) -> str:
     """The result of a run that completed, as JSON text."""
     return fields.get(RESULT, NULL) if run.ended_by else resolve(plan.result, fields, run, reader)
+
+
+def inherited_fields(
+    plan: Plan, run: Run, names: Iterable[str], fields: Mapping[str, str], most: int
+) -> dict[str, str]:
+    """The payloads of *run*, which are *fields*, that its fork takes over with these steps.
+
+    Raises PayloadTooLarge if the results of a map take more than *most* bytes.
+    """
+    found = {name: text for name, text in fields.items() if name.startswith("in:")}
+    for name in names:
+        made = _reading(plan, name) if name in run.steps.maps else None
+        if made is not None:
+            reader = Reader(f"a fork of {run.id}", most)
+            found[output_field(name)] = resolve(made, fields, run, reader)
+        elif output_field(name) in fields:
+            found[output_field(name)] = fields[output_field(name)]
+    return found
+
+
+def _reading(plan: Plan, name: str) -> FromMap | None:
+    """How the results of a map are read by some other step, or by the result; None: by nobody."""
+    several = [value for node in plan.all_nodes for value in _values(node)]
+    ahead = [*several, plan.result]
+    while ahead:
+        each = ahead.pop()
+        if isinstance(each, FromMap) and each.map == name:
+            return FromMap(map=name, each=each.each)
+        ahead += _inside(each, None)
+    return None
+
+
+def _values(node: Node) -> list[Expression]:
+    return [*node.args.values(), *([node.map.items] if node.map else [])]
 
 
 def checked(what: str, text: str, limit: int) -> str:

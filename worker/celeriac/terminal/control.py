@@ -63,6 +63,21 @@ class Control(Invocation):
         self._print.deed(run.id, "joined, since it was there" if run.joined else "accepted")
         self._see_off(run, None, **waiting)
 
+    def fork(
+        self,
+        run_id: str,
+        *,
+        at: str,
+        given: str | None,
+        reason: str | None,
+        by: str,
+        **waiting: Any,
+    ) -> None:
+        """Start a run that takes over what another one did before the step *at*."""
+        run = self._sagas().run(run_id).fork(at, given, reason or "", by=by)
+        self._print.deed(run.id, f"accepted, with what {run_id} did before {at}")
+        self._see_off(run, None, **waiting)
+
     def steer(
         self,
         verb: str,

@@ -185,6 +185,17 @@ def skip(
 
 @click.command(cls=ControlVerb)
 @RUN
+@click.option("--at", required=True, metavar="STEP", help="The first step that is done anew.")
+@click.option("--id", "given", help="Makes it repeatable.  [default: a new UUID]")
+@reason(required=False)
+@STEERING
+def fork(terminal: Control, run_id: str, **options: Any) -> None:
+    """Start a new run with what another one did before a step; that one must be at rest."""
+    terminal.fork(run_id, **options)
+
+
+@click.command(cls=ControlVerb)
+@RUN
 @click.argument("name", metavar="SIGNAL")
 @click.option(
     "--payload",
@@ -202,4 +213,4 @@ def signal(terminal: Control, run_id: str, name: str, text: str, **options: Any)
     terminal.signal(run_id, name, terminal.read_json("--payload", text), **options)
 
 
-COMMANDS = (start, cancel, terminate, retry, waive, pause, resume, skip, signal)
+COMMANDS = (start, cancel, terminate, retry, waive, pause, resume, skip, fork, signal)

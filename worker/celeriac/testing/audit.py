@@ -340,5 +340,6 @@ _READ: dict[EventKind, Callable[[_Book, Event], None]] = {
     EventKind.RETRIED: _Book.anew,
     EventKind.WAIVED: _Book.settles,
     EventKind.SKIPPED: _Book.passed_over,
+    EventKind.INHERITED: _Book.passed_over,
     EventKind.FINISHED: _Book.finished,
 }

@@ -92,6 +92,24 @@ class LabRun(RunHandle[R]):
             lambda: self._engine.store.read(self.id, fields)
         )
 
+    def _namesake(self, run_id: str) -> LabRun[R]:
+        known = (self._decode, self._dump, self._answer, self._signals)
+        return LabRun(run_id, self._world, *known)
+
+    def fork(
+        self,
+        at: str,
+        id: str | None = None,  # noqa: A002
+        reason: str = "",
+        *,
+        by: str = "",
+        if_version: int | None = None,
+    ) -> LabRun[R]:
+        """Do what `run.fork` does; what follows happens with `lab.run`."""
+        with self._world.process(Process("operator", self.id)):
+            return super().fork(at, id, reason, by=by, if_version=if_version)
+        raise RunNotFound(id or "")  # the operator's own process died
+
     def _completed(self, phase: Phase) -> list[str]:
         kind = EventKind.COMPLETED
         events = [event for run_id, event in self._world.observed.events if run_id == self.id]

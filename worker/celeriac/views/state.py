@@ -108,6 +108,9 @@ class RunState(Frozen):
     most_tries: int = Field(default=1, description="how often it may begin, as its saga says")
     begins_at: datetime | None = Field(default=None, description="when it begins anew, if it waits")
     begins_anew: bool = Field(default=False, description="it will, once what it did is undone")
+    origin: str | None = Field(
+        default=None, description="of a fork: the run whose results it has taken over"
+    )
 
     @property
     def asking(self) -> bool:
@@ -161,6 +164,7 @@ def state_of(
         ),
         why=run.why or None,
         reason=run.reason or None,
+        origin=run.origin or None,
         # What an operator has seen to is no failure of the run any more.
         failure=payloads.load_failure(fields.get(payloads.CAUSE)) if _failed(run) else None,
         failed_step=run.failed_step or None,
@@ -265,6 +269,8 @@ def _newest(fields: Mapping[str, str], name: str, phase: Phase, step: StepState)
 
 def _because(plan: Plan, run: Run, name: str) -> str | None:
     """Why a step never started, and never will."""
+    if run.step(name).inherited:
+        return f"its result is that of {run.origin}"
     if run.step(name).do.state is PhaseStatus.SKIPPED:
         return _unmet(plan, run, name)
     if run.step(name).do.attempt or shown_step(plan, run, name) is not StepStatus.SKIPPED:

@@ -20,6 +20,7 @@ from celeriac.machine import RunStatus
 from celeriac.views import run_document
 from celeriac.web.forms import (
     CancelRequest,
+    ForkRequest,
     PauseRequest,
     ResumeRequest,
     RetryRequest,
@@ -215,6 +216,13 @@ def skip(
 ) -> Any:
     """Go on as if a step had completed, because an operator took care of it."""
     return _steered(site, caller, run_id, "skip", body, if_match)
+
+
+@router.post("/{run_id}/fork", status_code=HTTPStatus.ACCEPTED, responses=answers(400, 404, 409))
+def fork(site: Here, caller: Operator, run_id: str, body: ForkRequest) -> StartedRun:
+    """Start a new run that takes over what this one did before a step."""
+    run = site.sagas.run(run_id).fork(**body.model_dump(), by=caller.name)
+    return StartedRun.model_validate({**run_document(run.state()), "joined": run.joined})
 
 
 @router.post("/{run_id}/signal", responses=answers(400, 404, 409))

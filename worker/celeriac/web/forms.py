@@ -117,6 +117,14 @@ class SkipRequest(_Verb):
     reason: Reason = ""
 
 
+class ForkRequest(_Verb):
+    """Start a new run with what another one did before a step."""
+
+    at: StepName
+    id: str | None = Field(default=None, description="of the new run; makes it repeatable")
+    reason: Reason = ""
+
+
 class SignalRequest(_Sent):
     """Send a signal to a run."""
 
