@@ -21,7 +21,7 @@ from tests.testing.sagas import KINDS, fresh, ledger
 if TYPE_CHECKING:
     from celeriac import Event, Saga
     from celeriac.machine import Plan
-    from celeriac.testing import Storm
+    from celeriac.testing import LabRun, Storm
 
 LASTS = 120_000  # ms
 RUNS = 4
@@ -103,7 +103,9 @@ class RandomWorkload:
 
     def _settle_owed(self) -> None:
         """An operator retries what is owed and resumes what is held; one may lead to the other."""
-        for run_id in [*self.runs, *self.runs]:
+        # Children too: one may come to owe something when its parent is at rest.
+        known = [run.id for run in self.lab.world.store.runs()]
+        for run_id in [*known, *known]:
             run = self.lab.find(run_id)
             if run.status == "failed":
                 self.seen["owed"] += 1
@@ -131,13 +133,28 @@ class RandomWorkload:
         assert max(Counter(ledger.made).values(), default=1) == 1, "I2: two effects of one key"
         self._check_reports(run_id, events)
         self._check_pace(events)
+        self._check_children(run)
+
+    def _check_children(self, run: LabRun[Any]) -> None:
+        """I22: each child has ended as its parent has, and that knows of it."""
+        store = self.lab.world.store
+        for step in run.state().steps:
+            child = store.look(step.child).run if step.child else None
+            if child is not None:
+                broken = audit(store.plan(child.id, child.plan), store.history(child.id))
+                assert not broken, f"{child.id}: {broken}"
+                assert child.status == run.status, f"I22: {child.id} is {child.status}"
+                assert not child.untold, f"{child.id} has not told its parent"
 
     def _with_effect(self, run_id: str, plan: Plan) -> set[str]:
         """The steps that were done, each element of a map by itself; an answer is no effect."""
         found = self.lab.world.store.look(run_id).run
         assert found is not None
         done = {name for name, step in found.steps.items() if step.do.state is PhaseStatus.DONE}
-        return {name for name in done if not (plan.node(name).choice or plan.node(name).map)}
+        aside = (
+            name for name in done if (node := plan.node(name)).choice or node.map or node.child
+        )
+        return done - set(aside)
 
     def _check_reports(self, run_id: str, events: list[Event]) -> None:
         """I4: whatever was reported and taken is in the history, however late it came."""

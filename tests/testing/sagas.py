@@ -319,7 +319,16 @@ def by_element(flow: Flow, order: str) -> str:
     return flow.step(ship, order, flow.step(collect, wrapped, holds))
 
 
+@sagas.saga(name="with_child")
+def with_child(flow: Flow, order: str) -> str:
+    """A run of another saga between two steps."""
+    flow.step(reserve, order)
+    made = flow.child(backwards, order)
+    flow.step(ship, order, 1)
+    return made
+
+
 KINDS: tuple[Saga[str, Any], ...] = (
     *(backwards, forwards, at_once, past_pivot, by_letter),
-    *(side_by_side, graph_back, by_choice, ending, asking, by_element),
+    *(side_by_side, graph_back, by_choice, ending, asking, by_element, with_child),
 )
