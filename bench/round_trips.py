@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from celeriac.machine import Node, Phase, Run
 
 
-class _Runner:
+class Runner:
     """A worker that runs everything ahead, or nothing."""
 
     def __init__(self, left: int) -> None:
@@ -43,7 +43,7 @@ def trips_per_step(*, ahead: bool) -> float:
     with patch.object(sagas.runtime.dispatcher, "send"):  # no broker here
         run_id = SAGAS[10].start().id
     engine.store.plan(run_id, plan.fingerprint)  # a worker reads it once in its life
-    runner = _Runner(len(plan.nodes) if ahead else 0)
+    runner = Runner(len(plan.nodes) if ahead else 0)
     dispatch = Dispatch(plan.nodes[0].name, "do", 1, 0)
     following = None
     with counted() as sent:
