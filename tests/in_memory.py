@@ -9,7 +9,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from celeriac import Failure
-from celeriac.engine import Engine
+from celeriac.engine import Deferred, Engine
 from celeriac.engine.attempts import Delivery
 from celeriac.machine.commands import Fail
 from celeriac.settings import Terms
@@ -59,3 +59,11 @@ def fail(sagas: Sagas, run_id: str, step: str, phase: Phase = "do", text: str = 
         type="BankDown", message=text, code="declined", traceback=f"bank.py, line 7\n{text}"
     )
     sagas.runtime.engine.fail(attempt, command, failure)
+
+
+def ask_outside(sagas: Sagas, run_id: str, step: str) -> str:
+    """Let a step ask somebody outside; return the token that he has then."""
+    engine, attempt = sagas.runtime.engine, claim(sagas, run_id, step)
+    token = engine.give_token(attempt)
+    engine.complete(attempt, Deferred(3_600_000))
+    return token

@@ -15,7 +15,7 @@ from celeriac.machine.moves import apply
 from celeriac.machine.numbering import instance_of
 from celeriac.machine.plans import PHASES
 from celeriac.machine.relatives import others
-from celeriac.machine.runs import ENDED, PhaseStatus, RunStatus
+from celeriac.machine.runs import ENDED, WAITS, PhaseStatus, RunStatus
 from celeriac.machine.timing import due, overdue, wake_at
 from celeriac.machine.transitions import transition
 from celeriac.machine.undoing import live_forward
@@ -277,7 +277,7 @@ def _is_alive(run: Run) -> bool:
 
 def _waits(run: Run) -> bool:
     phase: Phase = "do" if run.status is RunStatus.RUNNING else "undo"
-    waiting = (*WAITING, PhaseStatus.OPEN)
+    waiting = (*WAITING, *WAITS)
     return any(step.direction(phase).state in waiting for step in run.steps.values())
 
 

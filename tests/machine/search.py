@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from celeriac.machine.runs import PhaseStatus
+from celeriac.machine.runs import WAITS, PhaseStatus
 from celeriac.machine.tables import IllegalMove
 from tests.machine.story import budget, saga, step
 from tests.machine.world import Rules, begin, happen, is_quiet, possible, wrong
@@ -23,7 +23,7 @@ FAULTS = (
     *("cancel", "stall", "crash", "crash in flight", "cut"),
     *("decline", "give up", "fumble", "retry", "waive", "terminate"),
     *("pause", "resume", "skip", "stray", "restart", "find nothing", "end the run", "postpone"),
-    "signal",
+    *("signal", "ask", "refuse"),
 )
 #: What may go wrong in one world, and how often.  `stall` makes a zombie; `cut` is a step that
 #: reports its own timeout while its request is in the air; `fumble` fails after the effect.
@@ -38,6 +38,8 @@ WORLDS: dict[str, dict[str, int]] = {
     "doubled and forged messages": {"stray": 2, "cancel": 1, "fumble": 1, "pause": 1, "resume": 1},
     "a start anew": {"restart": 1, "stall": 2, "cancel": 1},
     "a step that cannot say yet": {"cancel": 1, "stall": 1, "postpone": 2, "fumble": 1},
+    "a result from outside": {"cancel": 1, "ask": 2, "fumble": 1, "refuse": 1},
+    "a result for a worker that is lost": {"cancel": 1, "ask": 1, "stall": 1, "refuse": 1},
     "a step that ends the run": {"cancel": 1, "stall": 1, "end the run": 1, "fumble": 1},
     "a step that is skipped": {"cancel": 1, "stall": 1, "crash in flight": 1, "skip": 1},
 }
@@ -126,7 +128,7 @@ def _steps(run: Run, now: int) -> Any:
 
 def _direction(direction: PhaseState, now: int) -> Any:
     at = max(0, direction.at - now) if direction.state in _WAITING else 0
-    if direction.state is PhaseStatus.OPEN:
+    if direction.state in WAITS:
         at = direction.limit - now
     return (
         direction.state,
@@ -138,6 +140,7 @@ def _direction(direction: PhaseState, now: int) -> Any:
         direction.recompensate,
         direction.late,
         direction.given_back,
+        direction.kept,
     )
 
 

@@ -19,6 +19,7 @@ from celeriac.machine.commands import (
     Claim,
     Command,
     Complete,
+    Defer,
     Expand,
     Expire,
     Fail,
@@ -184,6 +185,19 @@ class Story:
         """Take an attempt of a step, which cannot say yet."""
         self.claim(name)
         return self.fail(name, kind="postpone", delay=delay, **values)
+
+    def defer(self, name: str, delay: int = 60_000) -> Transition:
+        """The body says that its result comes from outside."""
+        return self.give(Defer(*self._token(name, "do", None), delay=delay))
+
+    def say(self, name: str, attempt: int | None = None, **values: Any) -> Transition:
+        """Somebody outside says that a step has succeeded; with *values*, how it failed."""
+        number, holder = attempt or self[name].do.attempt, self[name].do.holder
+        epoch = self.run.epoch
+        if not values:
+            return self.give(Complete(name, "do", number, holder, epoch, outside=True))
+        told: Any = {"kind": "abort", "error": "No", "outside": True, **values}
+        return self.give(Fail(name, "do", number, holder, epoch, **told))
 
     def heartbeat(self, name: str, phase: Phase = "do", attempt: int | None = None) -> Transition:
         """Ask whether the attempt still counts."""

@@ -330,7 +330,7 @@ def no_token(patch: Patch) -> None:
     """Whoever reports, settles the attempt that is at work."""
     patch.setattr(
         attempts,
-        "_settles",
+        "settles",
         lambda _draft, direction, _command: direction.state is PhaseStatus.RUNNING,
     )
 

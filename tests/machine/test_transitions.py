@@ -23,6 +23,7 @@ from celeriac.machine.commands import (
     Claim,
     Command,
     Complete,
+    Defer,
     Expand,
     Expire,
     Fail,
@@ -64,6 +65,7 @@ from tests.machine import (
     test_late_reports,
     test_maps,
     test_operators,
+    test_outside,
     test_scopes,
     test_skipping,
     test_time,
@@ -93,6 +95,11 @@ EVERY_COMMAND: list[Command] = [
     ],
     Fail("reserve", "do", 1, "me", kind="abort", effect=False),
     Fail("reserve", "do", 1, "me", kind="timeout"),
+    Complete("reserve", "do", 1, "me", outside=True),
+    Fail("reserve", "do", 1, "me", kind="abort", effect=False, outside=True),
+    Fail("reserve", "do", 1, "me", outside=True),
+    Defer("reserve", "do", 1, "me", delay=1_000),
+    Defer("reserve", "undo", 1, "me", delay=1_000),
     Expand("reserve", 1, 3),
     CheckAttempt("reserve", "do", 1, "me"),
     Expire("reserve", "do", 1),
@@ -159,6 +166,14 @@ def standing() -> dict[str, Run]:
     turned.cancel()
     turned.pause()
     keep("held while it goes back", turned)
+    asked = started("reserve", "charge")
+    asked.claim("reserve", holder="me")
+    asked.say("reserve")
+    keep("said outside", asked)
+    asked = started("reserve", "charge")
+    asked.claim("reserve", holder="me")
+    asked.defer("reserve")
+    keep("asks outside", asked)
     asking = started(step("reserve", **ASKS), "charge").lose("reserve")
     keep("asking", asking)
     return found
@@ -170,6 +185,7 @@ THEMES = (
     *(test_effects, test_holding, test_skipping, test_branches, test_choices, test_maps),
     *(test_answers, test_waits, test_scopes, test_two_phase, test_children, test_tries),
     test_forks,
+    test_outside,
 )
 
 each_command = pytest.mark.parametrize("command", EVERY_COMMAND, ids=str)
@@ -413,10 +429,16 @@ def test_a_history_folds_to_the_run() -> None:
     story.terminate()
     ship = started(mapped("ship"))
     ship.expand("ship", 1)
+    pay = started("pay", "ship")
+    pay.claim("pay")
+    pay.say("pay", kind="error")
+    pay.defer("pay")
+    pay.advance(1_000).claim("pay")
+    pay.defer("pay")
 
     anew = started("reserve", retries=1, retry_delay=0).give_up("reserve", effect=False)
 
-    told = (*story.history, *ship.history, *anew.history)
+    told = (*story.history, *ship.history, *anew.history, *pay.history)
     assert {event.kind for event in told} >= set(EventKind) - {
         EventKind.DISPATCHED,
         EventKind.REOPENED,

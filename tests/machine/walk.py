@@ -104,7 +104,7 @@ def _in_two_phases(choose: Chooser, plan: Plan) -> Plan:
     """Let the first steps be prepared, and some of them be confirmed before the others begin."""
     size = choose(range(1, len(plan.nodes) + 1))
     inside, behind = plan.nodes[:size], plan.nodes[size:]
-    able = [node.name for node in inside if not (node.choice or node.map)]
+    able = [node.name for node in inside if not (node.choice or node.map or node.wait)]
     joining = [name for name in able if choose([True, True, False])]
     if not joining:
         return plan

@@ -26,6 +26,7 @@ from celeriac.machine.commands import (
     Claim,
     Command,
     Complete,
+    Defer,
     Expand,
     Expire,
     Fail,
@@ -43,7 +44,7 @@ from celeriac.machine.commands import (
 from celeriac.machine.conditions import may_begin_anew, past_pivot, turned
 from celeriac.machine.events import Event, EventKind
 from celeriac.machine.plans import PHASES
-from celeriac.machine.runs import PhaseState, PhaseStatus, Run, RunStatus, StepStatus
+from celeriac.machine.runs import WAITS, PhaseState, PhaseStatus, Run, RunStatus, StepStatus
 from celeriac.machine.shown_status import shown_step
 from celeriac.machine.timing import SHORT_DELAY, due, overdue, waiting_directions
 from celeriac.machine.transitions import Transition, transition
@@ -58,7 +59,10 @@ if TYPE_CHECKING:
     from celeriac.machine import Node, Phase, Plan
 
 #: What happens when nothing goes wrong (any more).
-PROGRESS = ("land", "act", "report", "notice", "deliver", "count", "signal")
+PROGRESS = (
+    *("land", "act", "report", "notice", "deliver", "count", "signal"),
+    *("defer", "answer"),
+)
 START = Start("order-42", "input", "call-1", GRACE)
 
 
@@ -72,7 +76,7 @@ class Body(NamedTuple):
     holder: str
     generation: int
     key: str
-    stage: str = "claimed"  # then: granted or declined, by the participant
+    stage: str = "claimed"  # then: granted or declined, by the participant; or asked outside
 
 
 class Action(NamedTuple):
@@ -121,6 +125,7 @@ class World:
     run: Run
     now: int = NOON
     bodies: frozenset[Body] = frozenset()
+    asked: frozenset[Body] = frozenset()  # those outside who hold the token of an attempt
     flying: frozenset[str] = frozenset()  # keys of requests whose sender was cut off
     books: tuple[tuple[str, Account], ...] = ()
     spent: tuple[tuple[str, int], ...] = ()
@@ -175,6 +180,7 @@ def _possible(world: World) -> Iterator[Action]:
             yield Action(verb, None, dispatch.step, dispatch.phase, epoch=dispatch.epoch)
     for body in sorted(world.bodies):
         yield from _of_body(world, body)
+    yield from _said_outside(world)
     for key in sorted(world.flying):
         yield Action("land", None, key)
     yield from _losses(world)
@@ -204,6 +210,11 @@ def _of_operators(world: World) -> Iterator[Action]:
     if status is RunStatus.FAILED:
         yield Action("terminate")
         yield from (Action("waive", None, name) for name in _waivable(world))
+
+
+def _said_outside(world: World) -> Iterator[Action]:
+    verbs = ("answer", "refuse", *(("silence",) if world.rules.zombies_die else ()))
+    yield from (Action(verb, asked) for asked in sorted(world.asked) for verb in verbs)
 
 
 def _strays(world: World) -> Iterator[Body]:
@@ -263,14 +274,18 @@ def _times(world: World) -> list[int]:
     waits = [
         step.do.limit
         for step in world.run.steps.values()
-        if step.do.state is PhaseStatus.OPEN and not world.run.paused
+        if step.do.state in WAITS and not world.run.paused
     ]
     times = (*quiet, *waits, *(direction.at for _, _, direction in directions))
     return [at for at in times if at > world.now]
 
 
 def _of_body(world: World, body: Body) -> Iterator[Action]:
-    if body.stage == "claimed":
+    if body.stage == "asked":
+        yield Action("defer", body)
+    elif body.stage == "claimed":
+        if body.phase == "do" and world.rules.plan.node(body.step).choice is None:
+            yield Action("ask", body)
         yield Action("act", body)
         yield Action("cut", body)
         if body.phase == "do":
@@ -281,7 +296,7 @@ def _of_body(world: World, body: Body) -> Iterator[Action]:
                 yield Action("find nothing", body)
     else:
         yield from (Action("report", body, choice=each) for each in _answers(world, body))
-    if body.phase == "undo" or body.stage == "granted":
+    if body.phase == "undo" or body.stage in ("granted", "asked"):
         yield Action("fumble", body)
     if (body.phase, body.stage) == ("do", "granted") and body.step in world.rules.may_end:
         yield Action("end the run", body)
@@ -425,6 +440,50 @@ def _end_the_run(world: World, action: Action) -> World:
     return settled(world, body, Complete(*_token(body), ends=True))
 
 
+def _ask(world: World, action: Action) -> World:
+    body = _the(action)
+    asks = body._replace(stage="asked")
+    without = world.bodies - {body}
+    return replace(world, bodies=without | {asks}, asked=world.asked | {asks})
+
+
+def _defer(world: World, action: Action) -> World:
+    body = _the(action)
+    return settled(world, body, Defer(*_token(body), delay=60_000))
+
+
+def _answer(world: World, action: Action) -> World:
+    """Somebody outside does what a step has asked for, if the participant lets him, and says so."""
+    body = _the(action)
+    account, ok = world.rules.participant.do(account_of(world, body.key))
+    world = _book(world, body.key, account)
+    said = Complete(*_outside(world, body), outside=True)
+    return _told(world, body, said if ok else _refusal(world, body))
+
+
+def _refuse(world: World, action: Action) -> World:
+    body = _the(action)
+    return _told(world, body, _refusal(world, body))
+
+
+def _silence(world: World, action: Action) -> World:
+    return replace(world, asked=world.asked - {_the(action)})
+
+
+def _refusal(world: World, body: Body) -> Fail:
+    return Fail(*_outside(world, body), kind="abort", error="No", effect=False, outside=True)
+
+
+def _told(world: World, body: Body, command: Command) -> World:
+    return settled(replace(world, asked=world.asked - {body}), body, command, of_body=False)
+
+
+def _outside(world: World, body: Body) -> tuple[str, Phase, int, str, int]:
+    """Who holds the attempt is no business of those outside: their token is known by its number."""
+    holder = world.run.step(body.step).do.holder
+    return body.step, "do", body.attempt, holder, body.epoch
+
+
 def _postpone(world: World, action: Action) -> World:
     body = _the(action)
     effect = None if body.stage == "granted" else False
@@ -453,9 +512,9 @@ def _cut(world: World, action: Action) -> World:
     return replace(world, flying=world.flying | {body.key}) if body.phase == "do" else world
 
 
-def settled(world: World, body: Body, command: Command) -> World:
+def settled(world: World, body: Body, command: Command, *, of_body: bool = True) -> World:
     """Report how an attempt ended; its body is gone then."""
-    world = replace(world, bodies=world.bodies - {body})
+    world = replace(world, bodies=world.bodies - {body}) if of_body else world
     try:
         return decide(world, command)[0]
     except CommandRefused:
@@ -502,6 +561,11 @@ _VERBS = {
     "find nothing": _find_nothing,
     "end the run": _end_the_run,
     "postpone": _postpone,
+    "ask": _ask,
+    "defer": _defer,
+    "answer": _answer,
+    "refuse": _refuse,
+    "silence": _silence,
     "give up": _give_up,
     "fumble": _fumble,
     "cut": _cut,
@@ -559,7 +623,8 @@ def _book(world: World, key: str, account: Account) -> World:
 
 def is_quiet(world: World) -> bool:
     """True when nothing is on its way any more: what the books say now, they say for ever."""
-    return world.run.status.at_rest and not world.bodies and not world.flying
+    at_work = world.bodies or world.asked or world.flying
+    return world.run.status.at_rest and not at_work
 
 
 def wrong(world: World) -> str | None:

@@ -9,13 +9,15 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from celeriac.engine.answers import Ends
+from celeriac.engine.answers import Deferred, Ends
+from celeriac.engine.tokens import Said, fields_of_result
 from celeriac.failure import Failure
 from celeriac.machine.commands import (
     CheckAttempt,
     Claim,
     Command,
     Complete,
+    Defer,
     Expire,
     Fail,
     Signal,
@@ -45,15 +47,31 @@ INPUT = {"order": '"tea"', "items": "[1,2,3]"}
 
 def token(command: Command) -> tuple[Any, ...]:
     """Whose attempt a command speaks of; empty if of nobody's."""
-    if not isinstance(command, Claim | Complete | Fail | CheckAttempt):
+    if not isinstance(command, Claim | Complete | Fail | Defer | CheckAttempt):
+        return ()
+    if is_outside(command):
         return ()
     return (command.epoch, command.step, command.phase, command.attempt, command.holder)
+
+
+def is_outside(command: Command) -> bool:
+    """True for what somebody says who has the token of an attempt."""
+    return isinstance(command, Complete | Fail) and command.outside
+
+
+def said(command: Complete | Fail, number: int) -> Said:
+    """What somebody outside brings."""
+    if isinstance(command, Complete):
+        return Said(json.dumps(number))
+    return Said(_failure(number).model_dump_json(exclude_none=True), command.error)
 
 
 def report(engine: Engine, attempt: Attempt, command: Command, number: int) -> None:
     """Tell the engine how an attempt fares, as a worker does."""
     if isinstance(command, Complete):
         engine.complete(attempt, _output(command, number))
+    elif isinstance(command, Defer):
+        engine.complete(attempt, Deferred(command.delay))
     elif isinstance(command, Fail):
         engine.fail(attempt, command, _failure(number))
     else:
@@ -78,6 +96,10 @@ def fields_left(
     happened = {event.kind for event in events}
     if isinstance(command, Start):
         return {input_field(name): text for name, text in INPUT.items()} if events else {}
+    if isinstance(command, Complete | Fail) and is_outside(command):
+        return fields_of_result(events, command.step, said(command, number))
+    # What was said outside before counts, and whatever the body brings is dropped.
+    granted = granted and not any("kept" in event.data for event in events)
     if isinstance(command, Complete) and granted:
         used = command.phase == "do" and EventKind.COMPLETED in happened
         if used and command.ends:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from celeriac.engine.changes import signals_taken, with_failures
+from celeriac.engine.changes import came_before, with_failures
 from celeriac.machine import Plan
 from celeriac.machine.events import EventKind
 from celeriac.machine.moves import fold
@@ -61,7 +61,7 @@ class Expected:
             fields = {in_try(name, epoch): text for name, text in fields.items()}
         del self.history[len(self.history) - (done.events[0].replaces if done.events else 0) :]
         self.history += done.events
-        taken = signals_taken(done.events, before or done.run)
+        taken = came_before(done.events, before or done.run)
         known = {**self.fields, **fields}
         results = {to: known[name] for name, to in taken.items()}
         brought = {name: text for name, text in fields.items() if name not in taken}
@@ -100,6 +100,7 @@ class Expected:
         """The run is removed."""
         self.run = None
         self.history, self.fields, self.wake = [], {}, {}
+        self.epoch_outputs.clear()  # the next life under this id is its first again
 
     def holds(self) -> Held:
         """Every key that holds something of this run."""

@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from celeriac.engine.attempts import Attempt, Delivery
 from celeriac.engine.changes import LeaseGuard
 from celeriac.engine.sweep import Sweep
+from celeriac.engine.tokens import fields_of_result
 from celeriac.errors import CommandRefused, RunNotFound, StoreUnavailable
 from celeriac.machine.commands import (
     CheckAttempt,
     Claim,
     Command,
     Complete,
+    Defer,
     Expire,
     Fail,
     Pause,
@@ -35,7 +37,7 @@ from tests.engine.driver import GRACE, LEASE, QUEUE, Post
 from tests.machine.laws import check
 from tests.machine.walk import REFUSALS, Chooser, any_rules
 from tests.machine.world import World
-from tests.model.command_payloads import INPUT, fields_left, fields_told, report, token
+from tests.model.command_payloads import INPUT, fields_left, fields_told, report, said, token
 from tests.model.expected import Expected, leases, stored, united
 from tests.model.faulty_connection import (
     ExactClock,
@@ -277,13 +279,31 @@ class ModelAndStore:
             engine.start(self.plan, command, INPUT)
         elif isinstance(command, Claim):
             self._claim(engine, run_id, command)
+        elif isinstance(command, Complete | Fail) and command.outside:
+            self._bring(engine, run_id, command, number)
         elif (
-            isinstance(command, Complete | Fail | CheckAttempt) and token(command) in self.attempts
+            isinstance(command, Complete | Fail | Defer | CheckAttempt)
+            and token(command) in self.attempts
         ):
             report(engine, self.attempts[token(command)], command, number)
         else:
             told, guard = fields_told(command, number), self._guard(command)
             engine.command(run_id, command, fields=told, guard=guard)
+
+    def _bring(
+        self, engine: LineEngine, run_id: str, command: Complete | Fail, number: int
+    ) -> None:
+        """Do what the engine does with a result, once it knows its token."""
+
+        def once() -> None:
+            found = engine.store.read(run_id)
+            if found.run is None:
+                raise RunNotFound(run_id)
+            decided = transition(self.plan, found.run, command, found.now)
+            fields = fields_of_result(decided.events, command.step, said(command, number))
+            engine._commit(self.plan, found, command, decided, fields)
+
+        engine._until_committed(once)
 
     def _claim(self, engine: LineEngine, run_id: str, command: Claim) -> None:
         place = (command.epoch, command.step, command.phase, command.attempt)

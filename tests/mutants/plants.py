@@ -13,6 +13,7 @@ from __future__ import annotations
 from tests.mutants.answer_plants import ANSWERS
 from tests.mutants.child_plants import CHILDREN
 from tests.mutants.flow_plants import FLOWS
+from tests.mutants.outside_plants import OUTSIDE_RESULTS
 from tests.mutants.planting import Plant
 from tests.mutants.schedule_plants import SCHEDULES
 from tests.mutants.try_plants import TRIES
@@ -44,9 +45,10 @@ PLANTS = (
         "machine/moves.py",
         """    if event.phase == "do":
         run = _put(run, event, changed(run.steps[event.step], may_have_effect=True))
-    return _delay_compensation(plan, run, event)
+    if event.data.get("why") in (NO_RESULT, VOID):
 """,
-        "    return _delay_compensation(plan, run, event)\n",
+        """    if event.data.get("why") in (NO_RESULT, VOID):
+""",
         (EXPLORATION, WALKS),
     ),
     Plant(
@@ -330,8 +332,8 @@ PLANTS = (
         "a late report replaces the result",
         "What a late attempt returned is recorded, although another result is in use.",
         "engine/attempt_work.py",
-        "    return any(event.kind is kind for event in events)\n",
-        "    return any(event.kind in (kind, EventKind.LATE) for event in events)\n",
+        "    return any(event.kind is kind and",
+        "    return any(event.kind in (kind, EventKind.LATE) and",
         (ENGINE,),
     ),
     Plant(
@@ -565,4 +567,5 @@ PLANTS = (
     *SCHEDULES,
     *TRIES,
     *CHILDREN,
+    *OUTSIDE_RESULTS,
 )

@@ -46,8 +46,8 @@ WAITS = (
         "a timer fires early",
         "A wait ends whenever somebody looks.",
         "machine/waits.py",
-        "        if direction.state is PhaseStatus.OPEN and 0 < direction.limit <= draft.now:\n",
-        "        if direction.state is PhaseStatus.OPEN and direction.limit:\n",
+        "        if direction.state not in WAITS or not 0 < direction.limit <= draft.now:\n",
+        "        if direction.state not in WAITS or not direction.limit:\n",
         (WAITING,),
     ),
     Plant(
@@ -70,8 +70,8 @@ WAITS = (
         "an outage is no excuse",
         "A wait for a signal is over although nobody could send one.",
         "machine/waits.py",
-        "    elif not _has_longer(draft, command, name, direction):\n",
-        "    elif direction.limit:\n",
+        "    elif not _has_longer(draft, command, name, direction):\n        if wait",
+        "    elif direction.limit:\n        if wait",
         (WAITING,),
     ),
     Plant(

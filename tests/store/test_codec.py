@@ -55,6 +55,7 @@ DIRECTIONS = st.builds(
     via=TEXTS,
     signal=st.sampled_from(("", "approved")),
     child=NUMBERS,
+    kept=st.just(()) | st.tuples(TEXTS, TEXTS, TEXTS, st.none() | st.booleans(), st.booleans()),
 )
 STEPS = st.builds(
     StepState,

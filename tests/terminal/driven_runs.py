@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from celeriac import Failure
+from celeriac.engine.answers import Deferred
 from celeriac.engine.attempts import Delivery
 from celeriac.machine.commands import Expire, Fail
 from tests.terminal import shop
@@ -109,3 +110,11 @@ def stuck(run_id: str) -> str:
     do(run_id, "commit")
     fail(run_id, "notify")
     return run_id
+
+
+def ask_outside(run_id: str, step: str) -> str:
+    """Let a step ask somebody outside; return the token that he has then."""
+    engine, attempt = shop.sagas.runtime.engine, claim(run_id, step)
+    token = engine.give_token(attempt)
+    engine.complete(attempt, Deferred(3_600_000))
+    return token

@@ -210,6 +210,22 @@ def answers(order: Order) -> Receipt:
     raise Done(order)
 
 
+@sagas.step
+def ask_outside(ctx: StepContext, order: Order) -> Receipt:
+    """Give the token away, and let somebody outside bring the result."""
+    assert_type(ctx.token, str)
+    if order.amount:
+        return ctx.later("2d")
+    later: Receipt = ctx.later(3600)
+    return later
+
+
+def answered(token: str) -> None:
+    """Bring the result, or say how it failed."""
+    sagas.complete(token, Receipt(tracking="1"))
+    sagas.fail(token, "declined", code="declined", effect=False, retry=False)
+
+
 @sagas.saga
 def waiting(flow: Flow, order: Order) -> Receipt:
     """Wait for signals and times; the result is what was sent, or what else may follow."""

@@ -149,6 +149,15 @@ def waiting(flow: Flow, order: Order) -> Hold:
     return flow.wait(held, timeout="1d", on_timeout="continue")  # expect-error
 
 
+@sagas.step
+def ask_outside(ctx: StepContext) -> Hold:
+    """Ask wrongly."""
+    sagas.fail(ctx.token)  # expect-error
+    sagas.fail(ctx.token, "no", effect="none")  # expect-error
+    sagas.complete(7)  # expect-error
+    return ctx.later()  # expect-error
+
+
 @sagas.saga
 def maps(flow: Flow, order: Order, orders: list[Order]) -> Hold:
     """Map what cannot be mapped."""

@@ -58,6 +58,8 @@ TABLE = {
     ("GET", "/approvals"): ANSWERING,
     ("GET", "/approvals/{run_id}/{step}"): ANSWERING,
     ("POST", "/approvals/{run_id}/{step}"): ANSWERING,
+    ("POST", "/api/completions"): EVERYBODY,  # the token is the right
+    ("POST", "/api/completions/{token}"): EVERYBODY,
     ("POST", "/api/runs"): ACTING,
     ("POST", "/api/runs/{run_id}/cancel"): ACTING,
     ("POST", "/api/runs/{run_id}/retry"): ACTING,
@@ -94,6 +96,10 @@ TABLE = {
 }
 
 
+#: What stands in the place of what a path names.
+NOTHING = {"run_id": "none", "name": "none", "step": "none", "token": "x.y"}
+
+
 def routes(app: Any) -> set[tuple[str, str]]:
     """Every method and path that an application serves."""
     schema = app.openapi()["paths"]
@@ -127,7 +133,7 @@ def test_each_role_at_each_route(as_role: AsRole, method: str, path: str, role: 
     # There is no such run, so whoever is let through gets 404 (or 422 for what is missing).
     client.cookies.set("celeriac_csrf", "x" * 32)
     form = {"csrf": "x" * 32} if not path.startswith(("/api", "/health")) else None
-    found = client.request(method, path.format(run_id="none", name="none", step="none"), data=form)
+    found = client.request(method, path.format_map(NOTHING), data=form)
     if role in TABLE[method, path]:
         assert found.status_code in (200, 404, 422)
     else:
@@ -209,7 +215,7 @@ def test_whoever_guesses_is_slowed_down(accounts: dict[str, Account]) -> None:
     """After ten wrong passwords in a minute an address is refused, even with the right one."""
     now = [0.0]
     client = TestClient(create_app(shop.sagas, accounts=accounts))
-    client.app.state.site.login._clock = lambda: now[0]  # type: ignore[attr-defined]
+    client.app.state.site.login._guesses._clock = lambda: now[0]  # type: ignore[attr-defined]
     told = [client.get("/api/runs", headers=basic("ada", f"{n}")).status_code for n in range(1000)]
     assert told == [401] * 10 + [429] * 990
     found = client.get("/api/runs", headers=basic("ada", "pass:word"))

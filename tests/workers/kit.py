@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from celery import Celery
 
 from celeriac import Abort, Done, Flow, NotYet, Saga, Sagas, Signal, Skip, StepContext
-from tests.workers import scoped_steps
+from tests.workers import outside_steps, scoped_steps
 from tests.workers.ledger import Ledger
 from tests.workers.trip_values import QUICK, Ticket, Trip
 
@@ -73,6 +73,7 @@ class Kit(NamedTuple):
     asleep: Saga[Trip, Ticket]  # book, sleep for 2 s, send
     approving: Saga[Trip, Ticket]  # book, wait for `approved` for 20 s, send what was sent
     hurried: Saga[Trip, Ticket]  # the same, and waits for 1 s
+    outside: Saga[Trip, Ticket]  # book, ask somebody outside, send
     fleet: Saga[list[Trip], Ticket]  # hop for each of several trips, three at a time, then gather
     family: Saga[Trip, Ticket]  # first, a run of `trip`, last
     convoy: Saga[list[Trip], Ticket]  # a run of one booking for each of several trips, then gather
@@ -386,6 +387,7 @@ def build(
     found = _define(sagas, steps)
     found["bundle"] = scoped_steps.define(sagas, steps["hop"], script.act)
     found["transfer"] = scoped_steps.define_transfer(sagas, steps["hop"], script.act)
+    found["outside"] = outside_steps.define(sagas, steps, script.act, folder)
     made = Kit(app, sagas, ledger=ledger, folder=folder, **found)
     app.finalize()
     for name in without:

@@ -63,6 +63,10 @@ if TYPE_CHECKING:
         StoreError,
         StoreFull,
         StoreUnavailable,
+        TokenRefused,
+        TokenSettled,
+        TokenUnknown,
+        TokenVoid,
     )
     from celeriac.failure import Failure
     from celeriac.machine import Event, EventKind, Retry, RunStatus, StepStatus
@@ -142,6 +146,10 @@ __all__ = [
     "StoreFull",
     "StoreUnavailable",
     "SweepStats",
+    "TokenRefused",
+    "TokenSettled",
+    "TokenUnknown",
+    "TokenVoid",
     "current",
     "saga_compensated",
     "saga_completed",
@@ -187,6 +195,10 @@ _HOMES = {
         "StoreError",
         "StoreFull",
         "StoreUnavailable",
+        "TokenRefused",
+        "TokenSettled",
+        "TokenUnknown",
+        "TokenVoid",
     ),
     "celeriac.failure": ("Failure",),
     "celeriac.machine": ("Event", "EventKind", "Retry", "RunStatus", "StepStatus"),

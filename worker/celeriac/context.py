@@ -9,17 +9,32 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from celeriac.errors import CommandRefused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from datetime import datetime
+    from datetime import datetime, timedelta
+
+
+T = TypeVar("T")
+
+
+def _no_token() -> str:
+    """Return what stands for a token in unit tests: nobody can bring a result with it."""
+    return "a-token-of-no-attempt"
 
 
 def _no_heartbeat(details: Any) -> None:
     """Do nothing: outside a worker there is no lease to renew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """What `later` returns: the result of a step is to come from outside."""
+
+    timeout: float | str | timedelta
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +57,7 @@ class StepContext:
     undoes: Mapping[str, str] = field(default_factory=dict)  # see `each`
     heartbeat_details: Any = None  # what the last attempt left with `heartbeat`
     on_heartbeat: Callable[[Any], None] = field(default=_no_heartbeat, repr=False, compare=False)
+    on_token: Callable[[], str] = field(default=_no_token, repr=False, compare=False)
 
     def heartbeat(self, details: Any = None) -> None:
         """Say that the attempt is alive, and leave *details* (any JSON) for the next attempt.
@@ -50,6 +66,26 @@ class StepContext:
         Raises Stopping when the run has turned round: end soon, since the step will be undone.
         """
         self.on_heartbeat(details)
+
+    @property
+    def token(self) -> str:
+        """What somebody outside needs to bring the result of this attempt: `sagas.complete(token)`.
+
+        It cannot be guessed, and counts for this attempt alone.  Whoever has it may say how the
+        step ended, so give it to nobody else, and keep it out of logs.  The first time it is asked
+        for costs a write.  Raises LeaseLost or Stopping, as `heartbeat` does, and CommandRefused in
+        a compensation or a condition.
+        """
+        return self.on_token()
+
+    def later(self, timeout: float | str | timedelta) -> T:  # type: ignore[type-var]
+        """Return what a step returns whose result comes from outside: `return ctx.later("2d")`.
+
+        Nobody is at the attempt then, until `sagas.complete` or `sagas.fail` is called with its
+        token, or *timeout* (seconds, or text such as "2d") is over: its outcome is unknown then,
+        and it is tried again or undone, as after a time limit.
+        """
+        return cast("T", Later(timeout))
 
     def each(self) -> tuple[StepContext, ...]:
         """Return the contexts of the steps that this compensation of several has to undo.

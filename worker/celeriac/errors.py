@@ -19,6 +19,10 @@ are raised.  This file is long because it is one tree, to be read at a glance.
     │   └── ChangedSince         … and has moved on since the caller looked (`if_version=`)
     ├── DefinitionNotFound       no definition of this name, or version, is kept
     ├── DefinitionConflict       this version of a saga is kept already, with another content
+    ├── TokenRefused             a result from outside was not taken
+    │   ├── TokenUnknown         … since no attempt has this token
+    │   ├── TokenVoid            … since the attempt it was made for no longer counts
+    │   └── TokenSettled         … since the attempt has ended in another way
     ├── RunNotSuccessful         what `result()` raises when a run ended in another way
     │   ├── RunCompensated       everything that happened was undone
     │   ├── RunFailed            something is still owed; an operator has to act
@@ -190,7 +194,8 @@ class CommandRefused(SagaError):
     message of a step that has its result), `renewed` (the attempt is alive after all).
 
     Asked by code in a step: `no_context` (no step is running here), `wrong_direction` (`do` of a
-    barrier in a compensation, or `undo` in a step), `executed` (an effect behind a Redis barrier
+    barrier in a compensation, or `undo` in a step; a token or a later result where there can be
+    none), `executed` (an effect behind a Redis barrier
     sent its own pipeline).
 
     Asked for a fork: `not_at_rest` (the run goes on), `inside` (the step stands in a block that is
@@ -251,6 +256,45 @@ class DefinitionConflict(SagaError):
             f"version {version} of {name} is kept already, and it is another one: write "
             f"version: {version + 1} into the file"
         )
+
+
+class TokenRefused(SagaError):
+    """A result from outside was not taken: `sagas.complete`, `sagas.fail`."""
+
+    code = "token_refused"
+
+
+class TokenUnknown(TokenRefused):
+    """No attempt has this token: it was never given out, or its run is gone."""
+
+    code = "token_unknown"
+
+    def __init__(self) -> None:
+        super().__init__("no attempt has this token: it was never given out, or its run is gone")
+
+
+class TokenVoid(TokenRefused):
+    """The attempt that the token was made for no longer counts.
+
+    Its time was over, its step was tried again, or its run turned round.  A success that comes late
+    is on record all the same, and undone once more if its step was undone already.
+    """
+
+    code = "token_void"
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+        super().__init__(f"this token no longer counts: {why}")
+
+
+class TokenSettled(TokenRefused):
+    """The attempt has ended in another way; the same result once more is accepted."""
+
+    code = "token_settled"
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+        super().__init__(f"this token has served: {why}")
 
 
 class RunNotSuccessful(SagaError):

@@ -7,6 +7,7 @@ times, so that an editor knows what comes of them.
 
 from __future__ import annotations
 
+import functools
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
@@ -20,6 +21,9 @@ from celeriac.app import (
     RunHandle,
     Schedule,
     ScheduleDefinitions,
+    bring_failure,
+    bring_result,
+    dump_known,
     find_runs,
     handle_of,
     inputs_of,
@@ -384,6 +388,36 @@ class Sagas:
     def schedule_named(self, name: str) -> Schedule:
         """Return the handle of a schedule, to steer it; whether there is one is not asked yet."""
         return Schedule(name, self._ticks, self._schedules)
+
+    def complete(self, token: str, result: Any = None) -> None:
+        """Bring the result of a step from outside: *token* is that of its attempt (`ctx.token`).
+
+        The result is checked against what the step declares to return.  It may come before the step
+        has returned `ctx.later(…)`: it is kept then, and counts whatever the step does.  The same
+        result again is accepted.  Raises InputInvalid or PayloadTooLarge with nothing written;
+        TokenUnknown, TokenVoid if the attempt no longer counts, TokenSettled if it has ended in
+        another way.
+        """
+        client, dump = self.runtime, functools.partial(dump_known, self.app)
+        bring_result(client.engine, client.dispatcher, dump, token, result)
+
+    def fail(
+        self,
+        token: str,
+        message: str,
+        *,
+        code: str | None = None,
+        effect: bool | None = None,
+        retry: bool = False,
+    ) -> None:
+        """Say from outside that a step has failed: what `Abort` with these arguments says.
+
+        *effect* is False if it is proven to have had none: then it is not undone.  With *retry* the
+        step may be tried again, by its policy.  Raises what `complete` raises.
+        """
+        client = self.runtime
+        options: Any = {"code": code, "effect": effect, "retry": retry}
+        bring_failure(client.engine, client.dispatcher, token, message, **options)
 
     def counts(self) -> dict[tuple[str, RunStatus], int]:
         """Return how many runs there are, by saga and status."""

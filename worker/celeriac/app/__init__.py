@@ -5,7 +5,7 @@ know: how anything is decided, stored or sent.
 
 Its files, from the ground up::
 
-    inputs | offload | instruments | joining | hindrances | queue_stats
+    inputs | offload | instruments | joining | hindrances | queue_stats | results
     | sweeping | tick_logs | named | kept
     < forking | schedules < handles < defining | pages | starting | wiring < bulk | finding
 """
@@ -14,7 +14,13 @@ from __future__ import annotations
 
 from celeriac.app.bulk import give, kinds, matching
 from celeriac.app.defining import Definitions
-from celeriac.app.finding import FailureFilter, find_runs, handle_of, prepare_purge
+from celeriac.app.finding import (
+    FailureFilter,
+    dump_known,
+    find_runs,
+    handle_of,
+    prepare_purge,
+)
 from celeriac.app.handles import RunHandle, dump_plain
 from celeriac.app.hindrances import Hindrance, find_hindrances
 from celeriac.app.inputs import inputs_of, inputs_of_texts, looked_up
@@ -29,6 +35,7 @@ from celeriac.app.kept import (
 from celeriac.app.offload import offload
 from celeriac.app.pages import Page
 from celeriac.app.queue_stats import queue_stats
+from celeriac.app.results import bring_failure, bring_result
 from celeriac.app.schedules import Schedule, ScheduleDefinitions, states_of
 from celeriac.app.starting import IfExists, prepare_start, start_run
 from celeriac.app.sweeping import sweep_once
@@ -45,7 +52,10 @@ __all__ = [
     "RunHandle",
     "Schedule",
     "ScheduleDefinitions",
+    "bring_failure",
+    "bring_result",
     "count_into",
+    "dump_known",
     "dump_plain",
     "find_hindrances",
     "find_runs",

@@ -175,3 +175,13 @@ def dump_result(app: Celery, task: str, result: Any) -> str:
         return known.saga_shape.dump(result)
     except OutputInvalid as error:
         raise InputInvalid(str(error)) from None
+
+
+def dump_known(app: Celery, task: str, result: Any) -> str:
+    """Do what `dump_result` does; raise InputInvalid for a task that this process does not know."""
+    if task not in app.tasks:
+        raise InputInvalid(
+            f"this process does not know {task}, so it cannot check its result: import the module "
+            "that defines it"
+        )
+    return dump_result(app, task, result)

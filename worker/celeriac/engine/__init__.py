@@ -7,13 +7,13 @@ Its files, from the ground up::
 
     answers | archive | attempts | dispatching | failures | processes | store_time
     < changes | deaths | onward | retention < committing
-    < attempt_work | expanding | starting < sending < children < engine
+    < attempt_work | expanding | starting | tokens < sending < children < engine < context_calls
     < bodies | ticks | repair < sweep
 """
 
 from __future__ import annotations
 
-from celeriac.engine.answers import Ends, Output, as_answer
+from celeriac.engine.answers import Deferred, Ends, Output, as_answer
 from celeriac.engine.archive import Archive, ArchivedRun, JsonLines, find_archive, load_archive
 from celeriac.engine.attempts import Attempt, Delivery
 from celeriac.engine.bodies import (
@@ -39,6 +39,7 @@ from celeriac.engine.retention import Archivist, Purge
 from celeriac.engine.store_time import steady
 from celeriac.engine.sweep import Sweep
 from celeriac.engine.ticks import Scheduled, Ticks
+from celeriac.engine.tokens import Brought, Said
 
 __all__ = [
     "FAULTS",
@@ -52,7 +53,9 @@ __all__ = [
     "AttemptFailure",
     "Backlog",
     "BrokerAway",
+    "Brought",
     "Decided",
+    "Deferred",
     "Delivery",
     "Dispatcher",
     "Ended",
@@ -64,6 +67,7 @@ __all__ = [
     "Purge",
     "Repair",
     "Repaired",
+    "Said",
     "Scheduled",
     "Sweep",
     "Ticks",

@@ -10,11 +10,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from celeriac.authoring import ANYTHING, accepts_none, write
-from celeriac.errors import Done, OutputInvalid, Skip
+from celeriac.errors import Abort, DefinitionError, Done, OutputInvalid, Skip
+from celeriac.machine import duration_ms
 
 if TYPE_CHECKING:
     from celeriac.authoring import Shape
+    from celeriac.context import Later
     from celeriac.machine import Node, Phase, Plan
+
+
+_LONGEST_LATER = 100 * 365 * 24 * 3_600_000  # ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +29,16 @@ class Ends:
     result: str
 
 
-#: What an attempt that succeeded leaves: JSON text, nothing if there was nothing to do, or the end.
-Output = str | Ends | None
+@dataclass(frozen=True, slots=True)
+class Deferred:
+    """The result comes from outside, within so many ms."""
+
+    delay: int
+
+
+#: What an attempt that succeeded leaves: JSON text, nothing if there was nothing to do, the end, or
+#: the word that its result comes later.
+Output = str | Ends | Deferred | None
 #: What a body may raise that is no failure.
 ANSWERS = (Skip, Done)
 
@@ -55,6 +68,29 @@ def _not_alone(plan: Plan, node: Node) -> str | None:
         "other steps may be at work beside it, so it cannot end the run: return a value that says "
         "so, and raise Done in a step behind the block"
     )
+
+
+def later_misplaced(node: Node, phase: Phase) -> str | None:
+    """Why an attempt has no token, and no result from outside; None: it may."""
+    if phase == "undo":
+        return "a compensation is done when it returns: to wait for others, fail and be tried again"
+    if node.choice is not None:
+        return "a condition has to answer itself: let a step before it ask somebody outside"
+    return None
+
+
+def deferred(result: Later, node: Node, phase: Phase) -> Deferred:
+    """Return how long a result from outside may take; raise Abort if that cannot be."""
+    problem = later_misplaced(node, phase)
+    if problem:
+        raise Abort(problem, code="misplaced_answer")
+    try:
+        delay = duration_ms(result.timeout)
+    except DefinitionError as wrong:
+        raise Abort(f"ctx.later takes a time, and {wrong}", code="definition") from None
+    if delay > _LONGEST_LATER:
+        raise Abort("ctx.later takes a time of up to 100 years", code="definition")
+    return Deferred(delay)
 
 
 def as_anything(result: Any) -> str:

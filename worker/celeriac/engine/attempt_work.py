@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from celeriac.engine.answers import Ends, Output
+from celeriac.engine.answers import Deferred, Ends, Output
 from celeriac.engine.attempts import Attempt, Delivery
 from celeriac.engine.changes import Arrival, Conflict, change_of
 from celeriac.engine.committing import Committer
@@ -24,6 +24,7 @@ from celeriac.machine import (
     CheckAttempt,
     Claim,
     Complete,
+    Defer,
     Event,
     EventKind,
     Fail,
@@ -146,13 +147,16 @@ class AttemptWork(Committer):
     def complete(self, attempt: Attempt, output: Output, ahead: Ahead | None = None) -> Ended:
         """Record a success, and with it the step's result: JSON text, or None if it was skipped.
 
-        If it ends the run, the result is the run's, and the step has none.
+        If it ends the run, the result is the run's, and the step has none.  If the result is to
+        come from outside, the attempt is let go.
         *ahead* may take up what follows, in the same commit.
         """
         d = attempt.delivery
         token = (d.step, d.phase, d.attempt, attempt.holder, d.epoch)
         if output is None:
             return self._settle(attempt, Complete(*token, skips=True), {}, ahead)
+        if isinstance(output, Deferred):
+            return self._settle(attempt, Defer(*token, delay=output.delay), {}, ahead)
         if isinstance(output, Ends):
             fields = {payloads.RESULT: output.result}
             return self._settle(attempt, Complete(*token, ends=True), fields, ahead)
@@ -199,7 +203,7 @@ class AttemptWork(Committer):
     def _settle(
         self,
         attempt: Attempt,
-        command: Complete | Fail,
+        command: Complete | Fail | Defer,
         fields: Mapping[str, str],
         ahead: Ahead | None,
     ) -> Ended:
@@ -236,7 +240,7 @@ class AttemptWork(Committer):
         self,
         onward: Onward,
         found: Snapshot,
-        command: Complete | Fail,
+        command: Complete | Fail | Defer,
         settled: Transition,
         both: Transition,
         fields: Mapping[str, str],
@@ -244,7 +248,7 @@ class AttemptWork(Committer):
         """Commit a report, and the claim of what follows it, as one change; see `onward`."""
         attempt, claim, read_at = onward.attempt, onward.claim, self.clock()
         assert claim is not None  # or nothing would follow
-        fields = self._with_signals(found.run, both.events, fields)
+        fields = self._with_results(found.run, both.events, fields)
         change = change_of(attempt.plan, found, both, fields, self.terms)
         fields_there = {**attempt.fields, **change.fields}
         known = attempt.known | change.fields.keys()
@@ -281,7 +285,7 @@ def _decided_claim(plan: Plan, run: Run, command: Claim, now: int) -> Transition
         raise
 
 
-def _uses(events: Sequence[Event], command: Complete | Fail) -> bool:
+def _uses(events: Sequence[Event], command: Complete | Fail | Defer) -> bool:
     """True if the payload of a report belongs on record: a late one's mostly does not."""
     kind = EventKind.COMPLETED if isinstance(command, Complete) else EventKind.FAILED
-    return any(event.kind is kind for event in events)
+    return any(event.kind is kind and "kept" not in event.data for event in events)

@@ -15,13 +15,21 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pydantic_core import from_json
 
-from celeriac.authoring import ANYTHING, read_carried, write_carried
-from celeriac.context import StepContext, entered
-from celeriac.engine.answers import ANSWERS, Ends, Output, as_answer, as_anything, misplaced
+from celeriac.authoring import read_carried, write_carried
+from celeriac.context import Later, StepContext, entered
+from celeriac.engine.answers import (
+    ANSWERS,
+    Ends,
+    Output,
+    as_answer,
+    as_anything,
+    deferred,
+    misplaced,
+)
+from celeriac.engine.context_calls import Token, heartbeat
 from celeriac.engine.failures import failure_of, is_final, worth_retrying
 from celeriac.errors import (
     Abort,
-    CommandRefused,
     DefinitionError,
     LeaseLost,
     NotYet,
@@ -313,7 +321,8 @@ def _context(work: Work) -> StepContext:
         generation=run.step(delivery.step).generation,
         undoes=attempt.undoes,
         heartbeat_details=from_json(left) if left else None,
-        on_heartbeat=lambda details: _heartbeat(work, details),
+        on_heartbeat=partial(heartbeat, work.engine, attempt, work.name),
+        on_token=Token(work.engine, attempt, work.name),
     )
 
 
@@ -322,19 +331,6 @@ def _reason(attempt: Attempt) -> str:
     if run.why == "failed":
         return f"{run.failed_step} failed"
     return run.reason or {"deadline": "the deadline passed"}.get(run.why, run.why)
-
-
-def _heartbeat(work: Work, details: Any) -> None:
-    text = None
-    if details is not None:
-        text = ANYTHING.dump(details, f"what a heartbeat of {work.name} says", OutputInvalid)
-        text = _checked(work, "a heartbeat", text)
-    try:
-        work.engine.heartbeat(work.attempt, text)
-    except CommandRefused as refused:
-        if refused.reason == "stopping":
-            raise Stopping(str(refused)) from None
-        raise LeaseLost(refused.reason, str(refused)) from None
 
 
 def _checked(work: Work, what: str, text: str) -> str:
@@ -386,8 +382,13 @@ def _answer(work: Work, error: BaseException) -> str | None:
 # --- what it leaves ----------------------------------------------------------------------------
 
 
-def output_of(work: Work, result: Any) -> str:
-    """Return what a body returned as JSON text; raise OutputInvalid or PayloadTooLarge."""
+def output_of(work: Work, result: Any) -> Output:
+    """Return what a body returned as JSON text, or that it comes later.
+
+    Raises OutputInvalid, PayloadTooLarge, and Abort if it cannot come later.
+    """
+    if isinstance(result, Later):
+        return deferred(result, work.attempt.node, work.attempt.delivery.phase)
     if work.attempt.delivery.phase == "undo":
         return payloads.NULL
     if work.adopted:

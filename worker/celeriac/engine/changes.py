@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from celeriac.failure import Failure
 from celeriac.machine import (
     MAY_HAVE_JOINED,
+    NO_RESULT,
     NO_SIGNAL,
     TOO_MANY_STEPS,
     EventKind,
@@ -80,19 +81,27 @@ def change_of(
     )
 
 
-def signals_taken(events: Sequence[Event], run: Run) -> dict[str, str]:
-    """The payloads that become results, since waits have taken their signals: from, to.
+def came_before(events: Sequence[Event], run: Run) -> dict[str, str]:
+    """The payloads that become results, or failures, since their time has come: from, to.
 
-    *run* is as it was before these events: what happens in a try that begins now is kept with that.
+    A wait has taken a signal, or an attempt has ended as was said outside before.  *run* is as it
+    was before these events: what happens in a try that begins now is kept with that.
     """
     found, epoch = {}, run.epoch
     for event in events:
         epoch += event.kind is EventKind.BEGAN_ANEW
-        if event.kind is EventKind.COMPLETED and "key" in event.data:
-            field = payloads.output_field(event.step)
-            to = field if epoch == run.epoch else payloads.in_try(field, epoch)
+        completed = event.kind is EventKind.COMPLETED
+        to = payloads.output_field(event.step) if completed else _failure_field(event.step)
+        if completed and "key" in event.data:
+            to = to if epoch == run.epoch else payloads.in_try(to, epoch)
             found[payloads.signal_field(event.data["key"])] = to
+        elif event.data.get("kept"):
+            found[payloads.kept_field(event.step)] = to
     return found
+
+
+def _failure_field(step: str) -> str:
+    return payloads.error_field(step, "do")
 
 
 def removable_at(plan: Plan, run: Run, terms: Terms) -> int | None:
@@ -163,6 +172,8 @@ def _with_cause(
             epoch = event.data.get("try")
             field = payloads.in_try(field, epoch) if epoch else field
             extra[field] = failure.model_dump_json(exclude_none=True)
+        if event.kind is EventKind.LOST and event.data.get("why") == NO_RESULT:
+            extra[payloads.error_field(event.step, "do")] = _NO_RESULT
         if event.kind is EventKind.FAILED and event.data.get("code") == MAY_HAVE_JOINED:
             extra[payloads.error_field(event.step, "do")] = _MAY_HAVE_JOINED
         culprit = event.data.get("culprit")
@@ -174,6 +185,13 @@ def _with_cause(
                 extra[payloads.CAUSE] = cause
     return extra
 
+
+_NO_RESULT = Failure(
+    type="NoResult",
+    message="no result came from outside in the time that the step had given; nobody knows its "
+    "outcome",
+    code="timeout",
+).model_dump_json(exclude_none=True)
 
 _MAY_HAVE_JOINED = Failure(
     type="Skip",

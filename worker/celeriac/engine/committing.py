@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from celeriac.engine.changes import Conflict, change_of, signals_taken
+from celeriac.engine.changes import Conflict, came_before, change_of
 from celeriac.engine.store_time import StoreTime, steady
 from celeriac.errors import CommandRefused, RunNotFound, StoreUnavailable
 from celeriac.machine import KEEPS_DETAILS, SHORT_DELAY, transition
@@ -135,7 +135,7 @@ class Committer:
         """Write what was decided of the run as it was *found*; raise Conflict if it has moved."""
         if not decided.events and not fields:
             return
-        fields = self._with_signals(found.run, decided.events, fields)
+        fields = self._with_results(found.run, decided.events, fields)
         change = change_of(plan, found, decided, fields, self.terms, guard=guard, arrival=arrival)
         if not self.store.commit(change):
             raise Conflict
@@ -144,14 +144,14 @@ class Committer:
                 Committed(command, found.run, decided.run, decided.events, found.fields)
             )
 
-    def _with_signals(
+    def _with_results(
         self, run: Run | None, events: Sequence[Event], fields: Mapping[str, str]
     ) -> Mapping[str, str]:
-        """Make the payloads of signals that waits take the results of these waits.
+        """Make what came before its time the result of its step: signals, and results kept.
 
-        One that came before its wait is read: it is written once, and stays as long as its run.
+        It is read then: it was written when it came, and stays as long as its run.
         """
-        taken = signals_taken(events, run) if run else {}
+        taken = came_before(events, run) if run else {}
         if not taken or run is None:
             return fields
         lacking = tuple(name for name in taken if name not in fields)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from celeriac.engine.attempt_work import AttemptWork
 from celeriac.engine.children import ChildWork
+from celeriac.engine.tokens import TokenWork
 
 
-class Engine(AttemptWork, ChildWork):
+class Engine(AttemptWork, ChildWork, TokenWork):
     """The state machine, wired to a store."""

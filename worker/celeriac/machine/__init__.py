@@ -8,7 +8,7 @@ Its files, from the ground up::
     numbering < expressions < guards | policy < plans < steps < step_states < runs | events
         < conditions | relatives | tables < timing < commands | forking < undoing
         < next_steps | shown_status | step_chains < moves < draft < late_reports | starting
-        < attempts | waits | children | operators | expansion < timeouts < transitions
+        | outside < attempts < waits | children | operators | expansion < timeouts < transitions
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from celeriac.machine.commands import (
     Claim,
     Command,
     Complete,
+    Defer,
     Expand,
     Expire,
     Fail,
@@ -75,6 +76,7 @@ from celeriac.machine.relatives import TO_PARENT, awaited_children, id_of_child,
 from celeriac.machine.runs import (
     AT_REST,
     NOT_SENT,
+    WAITS,
     Parent,
     PhaseState,
     PhaseStatus,
@@ -87,7 +89,7 @@ from celeriac.machine.runs import (
 )
 from celeriac.machine.shown_status import shown_step
 from celeriac.machine.step_chains import one_by_one, steps_one_by_one
-from celeriac.machine.tables import IllegalMove
+from celeriac.machine.tables import NO_RESULT, IllegalMove
 from celeriac.machine.timing import (
     PATROL,
     SHORT_DELAY,
@@ -109,12 +111,14 @@ __all__ = [
     "MAY_HAVE_JOINED",
     "MOST_UNTAKEN",
     "NOT_SENT",
+    "NO_RESULT",
     "NO_SIGNAL",
     "PATROL",
     "PHASES",
     "SHORT_DELAY",
     "TOO_MANY_STEPS",
     "TO_PARENT",
+    "WAITS",
     "Acknowledge",
     "Block",
     "Cancel",
@@ -126,6 +130,7 @@ __all__ = [
     "CompensationOrder",
     "Complete",
     "Constant",
+    "Defer",
     "DictOf",
     "Dispatch",
     "Duration",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from celeriac.machine.commands import Defer
 from celeriac.machine.conditions import turned
 from celeriac.machine.draft import (
     Draft,
@@ -21,6 +22,7 @@ from celeriac.machine.draft import (
 )
 from celeriac.machine.events import EventKind
 from celeriac.machine.late_reports import late_completion, late_failure
+from celeriac.machine.outside import answered, keep, settle_as_kept
 from celeriac.machine.runs import PhaseState, PhaseStatus, RunStatus
 from celeriac.machine.timing import SHORT_DELAY
 
@@ -87,17 +89,21 @@ def check(draft: Draft, command: CheckAttempt) -> None:
 
 def complete(draft: Draft, command: Complete) -> None:
     """Settle an attempt as done; what comes late is used, or undone."""
-    if _is_settled_for_good(draft, command):
+    if _is_settled_for_good(draft, command) or (command.outside and answered(draft, command)):
         return
     direction = draft.direction(command.step, command.phase)
-    if not _settles(draft, direction, command):
+    if not settles(draft, direction, command):
         late_completion(draft, direction, command)
+    elif command.outside and direction.state is PhaseStatus.RUNNING:
+        keep(draft, command)
+    elif not command.outside and settle_as_kept(draft, command):
+        return
     elif _may_have_joined(draft, command):
         step, phase, attempt = command.step, command.phase, command.attempt
         draft.add(EventKind.FAILED, step, phase, attempt, error="Skip", code=MAY_HAVE_JOINED)
         see_to_failures(draft, step)
     else:
-        succeed(draft, command)
+        succeed(draft, command, outside=command.outside or None)
 
 
 def _may_have_joined(draft: Draft, command: Complete) -> bool:
@@ -113,10 +119,15 @@ def _may_have_joined(draft: Draft, command: Complete) -> bool:
 
 def fail(draft: Draft, command: Fail) -> None:
     """Settle an attempt as failed, and say whether and when there is another."""
-    if _is_settled_for_good(draft, command):
+    if _is_settled_for_good(draft, command) or (command.outside and answered(draft, command)):
         return
     direction = draft.direction(command.step, command.phase)
-    if _settles(draft, direction, command):
+    if settles(draft, direction, command):
+        if command.outside and direction.state is PhaseStatus.RUNNING:
+            keep(draft, command)
+            return
+        if not command.outside and settle_as_kept(draft, command):
+            return
         if command.kind == "postpone" and _postponed(draft, direction, command):
             return
         end_attempt(
@@ -132,6 +143,7 @@ def fail(draft: Draft, command: Fail) -> None:
             answers=command.answers or None,
             via=command.via or None,
             final=(command.final and draft.plan.retries > 0) or None,
+            outside=command.outside or None,
         )
     else:
         late_failure(draft, direction, command)
@@ -170,12 +182,14 @@ def _postponed(draft: Draft, direction: PhaseState, command: Fail) -> bool:
     return True
 
 
-def _same_epoch(draft: Draft, command: Claim | Complete | Fail | CheckAttempt) -> None:
+def _same_epoch(draft: Draft, command: Claim | Complete | Fail | Defer | CheckAttempt) -> None:
     if command.epoch != draft.run.epoch:
         raise draft.refuse("stale", "the id was restarted meanwhile")
 
 
-def _at_work(direction: PhaseState, command: Claim | Complete | Fail | CheckAttempt) -> bool:
+def _at_work(
+    direction: PhaseState, command: Claim | Complete | Fail | Defer | CheckAttempt
+) -> bool:
     """True while the attempt runs, and whoever speaks of it holds it."""
     held = direction.held_by(command.attempt, command.holder)
     return held and direction.state is PhaseStatus.RUNNING
@@ -187,8 +201,12 @@ def _is_settled_for_good(draft: Draft, command: Complete | Fail) -> bool:
     return run.epoch - run.tries < command.epoch < run.epoch
 
 
-def _settles(draft: Draft, direction: PhaseState, command: Complete | Fail) -> bool:
+def settles(draft: Draft, direction: PhaseState, command: Complete | Fail | Defer) -> bool:
+    """True if a report is of the attempt that holds its step, or that waits for it."""
     _same_epoch(draft, command)
+    if not isinstance(command, Defer) and command.outside:
+        asked = direction.state is PhaseStatus.DEFERRED and direction.attempt == command.attempt
+        return (asked or _at_work(direction, command)) and not draft.terminated
     return _at_work(direction, command) and not draft.terminated
 
 

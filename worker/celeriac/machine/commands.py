@@ -73,7 +73,8 @@ class Complete:
 
     `choice` is what it answered, of a step whose answer guards others; `skips`: the step said that
     there was nothing to do, so it has no result, and of this attempt there is nothing to undo;
-    `ends`: it said that the run goes no further.
+    `ends`: it said that the run goes no further; `outside`: nobody of ours reports, but whoever has
+    the token of the attempt.
     """
 
     step: str
@@ -84,6 +85,7 @@ class Complete:
     choice: str = ""
     skips: bool = False
     ends: bool = False
+    outside: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,7 @@ class Fail:
     the broker's queues may hold a message back: an attempt that is due later is sent by the sweep.
     `answers`: it comes with an answer for the caller.  `via` is how the task wants the message of
     the next attempt to be sent (JSON): kept, and not understood here.  `final`: the saga is not to
-    begin anew.
+    begin anew; `outside` as of `Complete`.
     """
 
     step: str
@@ -115,11 +117,24 @@ class Fail:
     answers: bool = False
     via: str = ""
     final: bool = False
+    outside: bool = False
 
     @property
     def why(self) -> str | None:
         """What the event says of it beside the error: only a time limit is told apart."""
         return "timeout" if self.kind == "timeout" else None
+
+
+@dataclass(frozen=True, slots=True)
+class Defer:
+    """Record that a step has asked somebody outside, whose result may take up to `delay` (ms)."""
+
+    step: str
+    phase: Phase
+    attempt: int
+    holder: str
+    epoch: int = 1
+    delay: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,6 +312,7 @@ Command = (
     | Claim
     | Complete
     | Fail
+    | Defer
     | CheckAttempt
     | Expire
     | Wake

@@ -23,7 +23,7 @@ from celeriac.machine.runs import GAVE_UP, PhaseState, PhaseStatus, Run, RunStat
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from celeriac.machine.commands import Complete, Expire, Fail
+    from celeriac.machine.commands import Complete, Defer, Expire, Fail
     from celeriac.machine.plans import Node, Phase, Plan
 
 #: The code of a step that failed before it began: the run may start no more steps.
@@ -155,7 +155,7 @@ def succeed(draft: Draft, command: Complete, **data: Any) -> None:
 def end_attempt(
     draft: Draft,
     kind: EventKind,
-    attempt: Fail | Expire,
+    attempt: Complete | Fail | Defer | Expire,
     retry: int | None,
     longest_eta: int,
     **data: Any,
@@ -177,10 +177,16 @@ def end_attempt(
 
 def out_of_time(draft: Draft, step: str, at: int) -> bool:
     """True if a step is to give up before *at* (ms), whatever attempts it has left."""
+    latest = give_up_at(draft, step)
+    return latest is not None and at > latest
+
+
+def give_up_at(draft: Draft, step: str) -> int | None:
+    """Until when (ms) a step may try, if there is a limit to all its attempts together."""
     limit, begun = draft.node(step).give_up_after, draft.run.step(step).do.begun
-    if limit is None or past_pivot(draft.plan, draft.run):
-        return False  # past its pivot, a run only goes forward
-    return bool(begun) and at > begun + limit
+    if limit is None or not begun or past_pivot(draft.plan, draft.run):
+        return None  # past its pivot, a run only goes forward
+    return begun + limit
 
 
 def take_signals(draft: Draft) -> None:

@@ -29,6 +29,8 @@ class EventKind(StrEnum):
     COMPLETED = "completed"
     FAILED = "failed"
     POSTPONED = "postponed"
+    DEFERRED = "deferred"
+    KEPT = "kept"
     LOST = "lost"
     LATE = "late"
     BLOCKED = "blocked"

@@ -13,7 +13,7 @@ from celeriac.machine.events import EventKind
 from celeriac.machine.runs import REPORTED, PhaseState, PhaseStatus, Run, RunStatus
 
 if TYPE_CHECKING:
-    from celeriac.machine.commands import Complete, Fail
+    from celeriac.machine.commands import Complete, Defer, Fail
 
 
 def late_completion(draft: Draft, direction: PhaseState, command: Complete) -> None:
@@ -37,17 +37,32 @@ def late_failure(draft: Draft, direction: PhaseState, command: Fail) -> None:
         _undo_again(draft, command)
 
 
-def _is_news(draft: Draft, direction: PhaseState, command: Complete | Fail) -> bool:
-    """True for a report that comes after its attempt was given up, and was not noted yet."""
+def check_known(draft: Draft, direction: PhaseState, command: Complete | Fail | Defer) -> None:
+    """Raise CommandRefused for a report of an attempt that whoever reports was not granted."""
     if command.attempt > direction.attempt or command.attempt < 1:
         raise draft.refuse("stale", f"{command.step!r} has no attempt {command.attempt}")
     holders = ("", REPORTED, command.holder)
     if command.attempt == direction.attempt and direction.holder not in holders:
         raise draft.refuse("stale", f"attempt {command.attempt} was granted to somebody else")
-    held = direction.held_by(command.attempt, command.holder)
-    if held and direction.state is not PhaseStatus.RUNNING:
+
+
+def _is_news(draft: Draft, direction: PhaseState, command: Complete | Fail) -> bool:
+    """True for a report that comes after its attempt was given up, and was not noted yet."""
+    check_known(draft, direction, command)
+    if direction.held_by(command.attempt, command.holder) and not _tells_more(direction, command):
         return False  # settled already, the reply was lost
     return command.attempt not in direction.late
+
+
+def _tells_more(direction: PhaseState, command: Complete | Fail) -> bool:
+    """True if an attempt was not settled by just this report, or by one that says no less.
+
+    A step may well hand out its token, and then end in another way: what comes of the token
+    afterwards is news, unless the step has its result.
+    """
+    if direction.state is PhaseStatus.RUNNING:
+        return True
+    return command.outside and direction.state is not PhaseStatus.DONE
 
 
 def _late_success(draft: Draft, direction: PhaseState, command: Complete) -> None:
@@ -57,7 +72,7 @@ def _late_success(draft: Draft, direction: PhaseState, command: Complete) -> Non
     asked = command.step in run.owed_now  # it is the answer that an operator was asked for
     in_time = run.status is RunStatus.RUNNING and direction.state.claimable
     if in_time or (given_up and (_goes_back(run) or asked)):
-        succeed(draft, command, late=True)
+        succeed(draft, command, late=True, outside=command.outside or None)
     else:
         _note(draft, command, "completed")
     _undo_again(draft, command)
@@ -76,7 +91,10 @@ def _late_undo(draft: Draft, direction: PhaseState, command: Complete) -> None:
 def _undo_again(draft: Draft, command: Complete | Fail) -> None:
     """Undo what came to light after its undo was claimed: its key may have been seen before."""
     step = draft.plan.undoers.get(command.step, command.step)
-    if _goes_back(draft.run) and draft.run.step(step).undo.attempt > 0:
+    run = draft.run
+    # A body may have sworn that it had no effect, and handed out its token all the same.
+    rests = run.status is RunStatus.COMPENSATED and draft.plan.undoer_of(command.step)
+    if _goes_back(run) and (run.step(step).undo.attempt > 0 or rests):
         late = command.step if step != command.step else None
         draft.add(EventKind.REOPENED, step, "undo", command.attempt, late=late)
 
@@ -86,4 +104,5 @@ def _goes_back(run: Run) -> bool:
 
 
 def _note(draft: Draft, command: Complete | Fail, how: str, **data: Any) -> None:
-    draft.add(EventKind.LATE, command.step, command.phase, command.attempt, outcome=how, **data)
+    token = (command.step, command.phase, command.attempt)
+    draft.add(EventKind.LATE, *token, outcome=how, outside=command.outside or None, **data)

@@ -17,6 +17,7 @@ from celeriac.machine.events import Event, EventKind
 from celeriac.machine.next_steps import schedule
 from celeriac.machine.numbering import Instances, instance_of
 from celeriac.machine.runs import (
+    WAITS,
     Parent,
     PhaseState,
     PhaseStatus,
@@ -27,7 +28,7 @@ from celeriac.machine.runs import (
     StepState,
     changed,
 )
-from celeriac.machine.tables import DO_MOVES, RUN_MOVES, UNDO_MOVES, IllegalMove
+from celeriac.machine.tables import DO_MOVES, NO_RESULT, RUN_MOVES, UNDO_MOVES, VOID, IllegalMove
 from celeriac.machine.timing import DOUBLINGS_WHILE_BLOCKED, waiting_directions
 
 if TYPE_CHECKING:
@@ -159,6 +160,7 @@ def _claimed(plan: Plan, run: Run, event: Event) -> Run:
         begun=_begun(plan, direction, event),
         too_many=False,
         child=event.data.get("child", 0),
+        kept=(),
     )
     placed = step.order or event.phase == "undo"
     run, order = (run, step.order) if placed else _in_order(run, event.step)
@@ -202,7 +204,9 @@ def _completed(plan: Plan, run: Run, event: Event) -> Run:
         run = _on(plan, run, event)
     known = (*direction.late, event.attempt) if late else direction.late
     over: dict[str, Any] = {"at": event.at, "sent": False, "limit": 0, "via": "", "signal": ""}
+    over |= _outside(direction, event)
     run = _move(run, event, "late" if late else "", late=known, **over)
+    run = _delay_compensation(plan, run, event) if event.data.get("cut_off") else run
     if event.data.get("ends") and run.status is RunStatus.RUNNING:
         run = changed(run, ended_by=event.step)
     return _taken(_chosen(run, event), event)
@@ -229,18 +233,42 @@ def _signalled(_plan: Plan, run: Run, event: Event) -> Run:
     return changed(run, signals=(*run.signals, received))
 
 
+def _deferred(_plan: Plan, run: Run, event: Event) -> Run:
+    return _move(run, event, at=event.at, limit=event.data["until"], credited=0)
+
+
+def _kept(_plan: Plan, run: Run, event: Event) -> Run:
+    said = event.data
+    again = bool(said.get("retryable"))
+    told = (said.get("error", ""), said.get("code", ""), said.get("effect"), again)
+    return _move(run, event, kept=(said["outcome"], *told))
+
+
+def _outside(direction: PhaseState, event: Event) -> dict[str, Any]:
+    """What is noted of an attempt that ended by what was said outside."""
+    found: dict[str, Any] = {}
+    if event.data.get("outside") and not event.data.get("late"):  # the first word counts
+        found["kept"] = direction.kept or (event.kind.value, "", "", None, False)
+    if event.data.get("lost"):  # whatever its worker still reports is a late report
+        found["holder"] = ""
+    return found
+
+
 def _failed(plan: Plan, run: Run, event: Event) -> Run:
     if plan.node(event.step).map:
         return _move(run, event, "not counted", attempt=event.attempt, **_after_attempt(event))
     if event.data.get("why") == "undone" and run.status is RunStatus.FAILED:
         run = _on(plan, run, event)  # what an operator was asked for
-    run = _move(run, event, _how(event), **_after_attempt(event), via=_via(run, event))
+    ended = _outside(run.step(event.step).direction(event.phase), event)
+    ended |= {**_after_attempt(event), "via": _via(run, event)}
+    run = _move(run, event, _how(event), **ended)
     step = run.steps[event.step]
     if event.phase == "do" and event.data.get("effect") is not False:
         run = _put(run, event, changed(step, may_have_effect=True))
     if event.data.get("final"):
         run = changed(run, final=True)
-    return _delay_compensation(plan, run, event) if event.data.get("why") == "timeout" else run
+    cut_off = event.data.get("why") == "timeout" or event.data.get("cut_off")
+    return _delay_compensation(plan, run, event) if cut_off else run
 
 
 def _postponed(_plan: Plan, run: Run, event: Event) -> Run:
@@ -264,6 +292,8 @@ def _lost(plan: Plan, run: Run, event: Event) -> Run:
     run = _move(run, event, _how(event), holder="", **_after_attempt(event))
     if event.phase == "do":
         run = _put(run, event, changed(run.steps[event.step], may_have_effect=True))
+    if event.data.get("why") in (NO_RESULT, VOID):
+        return run  # its body has ended: nothing of ours is on its way
     return _delay_compensation(plan, run, event)
 
 
@@ -334,7 +364,16 @@ def _compensation_started(_plan: Plan, run: Run, event: Event) -> Run:
             run = _move(run, at_step, _effect_so_far(step), at=event.at, sent=False)
         elif step.do.state is PhaseStatus.OPEN:
             run = _move(run, at_step, "a wait", at=event.at, limit=0)
+        elif step.do.state is PhaseStatus.DEFERRED:  # whatever still comes is a late report
+            run = _give_away(_move(run, at_step, "may have effect", at=event.at, limit=0), at_step)
     return run
+
+
+def _give_away(run: Run, event: Event) -> Run:
+    """Somebody outside was asked, and nobody waits for the result any more."""
+    step = run.steps[event.step]
+    without = changed(step, do=changed(step.do, holder=""), may_have_effect=True)
+    return _put(run, event, without)
 
 
 def _effect_so_far(step: StepState) -> str:
@@ -349,7 +388,8 @@ def _reopened(_plan: Plan, run: Run, event: Event) -> Run:
     direction = step.undo
     if direction.state is PhaseStatus.RUNNING:
         return _move(run, event, recompensate=True)
-    if direction.state in (PhaseStatus.DONE, PhaseStatus.WAIVED):
+    rests = run.status is RunStatus.COMPENSATED
+    if rests or direction.state in (PhaseStatus.DONE, PhaseStatus.WAIVED):
         run = _to(run, event, RunStatus.COMPENSATING, ended_at=0)
     # A new budget; and attempts made until now undid an older effect: they settle nothing any more.
     return _move(run, event, attempts_before_budget=direction.attempt)
@@ -428,7 +468,9 @@ def _skipped(plan: Plan, run: Run, event: Event) -> Run:
         return _move(run, event, "itself", at=event.at, sent=False, limit=0)
     if run.status is RunStatus.FAILED:
         run = _on(plan, run, event)
-    return _chosen(_move(run, event, at=event.at, sent=False, limit=0), event)
+    asked = run.step(event.step).do.state is PhaseStatus.DEFERRED
+    run = _move(run, event, at=event.at, sent=False, limit=0)
+    return _chosen(_give_away(run, event) if asked else run, event)
 
 
 def _inherited(_plan: Plan, run: Run, event: Event) -> Run:
@@ -455,7 +497,7 @@ def _waits_longer(plan: Plan, run: Run, event: Event, stood: int) -> Run:
     """Time for which the run stood still does not count towards waits; dates are dates."""
     for name, step in run.steps.open.items():
         direction, wait = step.do, plan.node(name).wait
-        if direction.state is PhaseStatus.OPEN and direction.limit and not (wait and wait.until):
+        if direction.state in WAITS and direction.limit and not (wait and wait.until):
             later = changed(
                 direction, at=direction.at + max(0, stood), limit=direction.limit + max(0, stood)
             )
@@ -527,6 +569,8 @@ _APPLY: dict[EventKind, Callable[[Plan, Run, Event], Run]] = {
     EventKind.COMPLETED: _completed,
     EventKind.FAILED: _failed,
     EventKind.POSTPONED: _postponed,
+    EventKind.DEFERRED: _deferred,
+    EventKind.KEPT: _kept,
     EventKind.LOST: _lost,
     EventKind.LATE: _late,
     EventKind.BLOCKED: _blocked,

@@ -21,6 +21,7 @@ from celeriac.machine.steps import (
     NOT_SENT,
     PENDING,
     REPORTED,
+    WAITS,
     Parent,
     PhaseState,
     PhaseStatus,
@@ -40,6 +41,7 @@ __all__ = [  # a run is told of with its steps
     "NOT_SENT",
     "PENDING",
     "REPORTED",
+    "WAITS",
     "Parent",
     "PhaseState",
     "PhaseStatus",
@@ -152,7 +154,7 @@ class Run:
         if self.status is not RunStatus.RUNNING:
             return False
         states = {step.do.state for step in self.steps.open.values()}
-        return PhaseStatus.OPEN in states and states.isdisjoint(AT_WORK)
+        return not states.isdisjoint(WAITS) and states.isdisjoint(AT_WORK)
 
     @property
     def awaits(self) -> bool:

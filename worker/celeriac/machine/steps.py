@@ -66,6 +66,7 @@ class PhaseStatus(StrEnum):
     RUNNING = "running"
     RETRYING = "retrying"
     POSTPONED = "postponed"
+    DEFERRED = "deferred"  # its result comes from outside; nobody is at it
     OPEN = "open"  # of a wait: nobody is at it, until what it waits for is there
     DONE = "done"
     FAILED = "failed"
@@ -84,6 +85,8 @@ class PhaseStatus(StrEnum):
 CLAIMABLE = frozenset({PhaseStatus.SCHEDULED, PhaseStatus.RETRYING, PhaseStatus.POSTPONED})
 #: A direction that somebody is at, or may take up.
 AT_WORK = (*CLAIMABLE, PhaseStatus.RUNNING)
+#: A direction that nobody is at, and that no worker may take up: it waits for somebody outside.
+WAITS = frozenset({PhaseStatus.OPEN, PhaseStatus.DEFERRED})
 #: A direction that ended without success, and has no attempt left.
 GAVE_UP = frozenset({PhaseStatus.FAILED, PhaseStatus.UNKNOWN})
 #: A step that nothing waits for any more: done, or somebody says that it need not be.
@@ -95,6 +98,7 @@ _FORWARD = {
     PhaseStatus.RUNNING: StepStatus.RUNNING,
     PhaseStatus.RETRYING: StepStatus.RETRYING,
     PhaseStatus.POSTPONED: StepStatus.WAITING,
+    PhaseStatus.DEFERRED: StepStatus.WAITING,
     PhaseStatus.OPEN: StepStatus.WAITING,
     PhaseStatus.DONE: StepStatus.COMPLETED,
     PhaseStatus.FAILED: StepStatus.FAILED,
@@ -146,6 +150,9 @@ class PhaseState:
     via: str = ""  # how its task wants the messages of its next attempts to be sent (JSON)
     signal: str = ""  # waiting: the name of the signal that would end it; empty: a time alone
     child: int = 0  # which of its runs the newest attempt is, if attempts are runs; 0: none
+    # What was said outside of how the newest attempt ended: completed, or failed; then the error,
+    # its code, whether it had an effect, and whether it is worth another attempt.
+    kept: tuple[str, str, str, bool | None, bool] | tuple[()] = ()
 
     def held_by(self, attempt: int, holder: str) -> bool:
         """True if this attempt is the newest, and *holder* made the claim that counts."""
@@ -211,7 +218,8 @@ def _resting(direction: PhaseState) -> PhaseState:
     if direction == PhaseState():
         return direction
     holder = REPORTED if direction.holder else ""
-    return changed(direction, holder=holder, at=0, sent=False, sends=0, limit=0, begun=0, via="")
+    over = {"sent": False, "sends": 0, "limit": 0, "begun": 0, "via": "", "kept": ()}
+    return changed(direction, holder=holder, at=0, **over)
 
 
 PENDING = StepState()

@@ -41,6 +41,16 @@ DO_MOVES: dict[tuple[PhaseStatus, EventKind, str], PhaseStatus] = {
     (_S.RUNNING, _E.POSTPONED, ""): _S.POSTPONED,
     (_S.POSTPONED, _E.DISPATCHED, ""): _S.SCHEDULED,
     (_S.POSTPONED, _E.CLAIMED, ""): _S.RUNNING,
+    # Its result comes from outside; somebody has said it before the step returned, or says it then.
+    (_S.RUNNING, _E.KEPT, ""): _S.RUNNING,
+    (_S.RUNNING, _E.DEFERRED, ""): _S.DEFERRED,
+    (_S.DEFERRED, _E.COMPLETED, ""): _S.DONE,
+    (_S.DEFERRED, _E.FAILED, "retry"): _S.RETRYING,
+    (_S.DEFERRED, _E.FAILED, ""): _S.FAILED,
+    (_S.DEFERRED, _E.LOST, "retry"): _S.RETRYING,
+    (_S.DEFERRED, _E.LOST, ""): _S.UNKNOWN,
+    (_S.DEFERRED, _E.SKIPPED, ""): _S.SKIPPED,
+    (_S.DEFERRED, _E.COMPENSATION_STARTED, "may have effect"): _S.UNKNOWN,
     # The list of a map was counted, or cannot be.  When all elements have ended, so has the map.
     (_S.SCHEDULED, _E.EXPANDED, ""): _S.EXPANDED,
     (_S.SCHEDULED, _E.FAILED, "not counted"): _S.FAILED,
@@ -113,6 +123,10 @@ UNDO_MOVES: dict[tuple[PhaseStatus, EventKind, str], PhaseStatus] = {
     (_S.FAILED, _E.RETRIED, ""): _S.IDLE,
     (_S.FAILED, _E.WAIVED, ""): _S.WAIVED,
 }
+
+#: Why an attempt was given up whose result was to come from outside: none came in time, or the run
+#: had turned round before the step returned.
+NO_RESULT, VOID = "no result", "void"
 
 TURN_COMES, TURN_GOES = "its turn comes", "another comes first"
 #: Its turn comes, and an earlier step has chosen otherwise.

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from celeriac.machine import waits
 from celeriac.machine.commands import Expire
 from celeriac.machine.conditions import past_pivot
-from celeriac.machine.draft import Draft, end_attempt, may_retry, retry_delay
+from celeriac.machine.draft import Draft, retry_delay
 from celeriac.machine.events import Dispatch, EventKind
+from celeriac.machine.outside import lose
 from celeriac.machine.plans import PHASES
 from celeriac.machine.runs import PhaseStatus, RunStatus
 from celeriac.machine.timing import overdue, waiting_directions
@@ -30,14 +31,7 @@ def expire(draft: Draft, command: Expire) -> None:
     if draft.run.status.at_rest:
         return  # nobody waits for it any more; if it reports, that is a late report
     if direction.state is PhaseStatus.RUNNING and direction.attempt == command.attempt:
-        _lose(draft, command, command.why)
-
-
-def _lose(draft: Draft, command: Expire, why: str, delay: int = 0, longest_eta: int = 0) -> None:
-    """Give up an attempt whose outcome is unknown."""
-    again = may_retry(draft, command.step, command.phase, unknown=True)
-    retry = draft.now + delay if again else None
-    end_attempt(draft, EventKind.LOST, command, retry, longest_eta, why=why)
+        lose(draft, command, command.why)
 
 
 def wake(draft: Draft, command: Wake) -> None:
@@ -77,7 +71,7 @@ def _time_out(draft: Draft, longest_eta: int) -> None:
             if direction.state is PhaseStatus.RUNNING and 0 < direction.limit <= draft.now:
                 delay = retry_delay(draft, name, phase)
                 command = Expire(name, phase, direction.attempt)
-                _lose(draft, command, "timeout", delay, longest_eta)
+                lose(draft, command, "timeout", delay, longest_eta)
 
 
 def _meet_deadline(draft: Draft, credit: int) -> None:

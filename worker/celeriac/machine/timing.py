@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from celeriac.machine.events import Dispatch
 from celeriac.machine.relatives import look_at, told_now
-from celeriac.machine.runs import AT_REST, CLAIMABLE, PhaseState, PhaseStatus, Run, RunStatus
+from celeriac.machine.runs import AT_REST, CLAIMABLE, WAITS, PhaseState, Run, RunStatus
 
 if TYPE_CHECKING:
     from celeriac.machine.plans import Phase
@@ -101,9 +101,7 @@ def dates(run: Run) -> list[int]:
         direction for step in steps for direction in (step.do, step.undo) if direction.limit
     ]
     if run.paused:  # what waits ends when it is resumed
-        directions = [
-            direction for direction in directions if direction.state is not PhaseStatus.OPEN
-        ]
+        directions = [direction for direction in directions if direction.state not in WAITS]
     times = [direction.limit for direction in directions]
     times += [
         direction.at + redispatch_delay(run, name, direction) if direction.sent else direction.at

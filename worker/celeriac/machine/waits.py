@@ -1,6 +1,7 @@
 """Waits: nodes that no worker runs, ended by a signal or by a time.
 
-Owns: which signals are accepted, and what follows when the time of a wait is over.  Refuses to
+Owns: which signals are accepted, and what follows when the time of a wait is over; and that a step
+whose result comes from outside waits for it.  Refuses to
 know: payloads, who sends, and the clock.  Which wait takes which signal is decided where all that
 an event leaves behind is seen to (`draft.take_signals`): ending a wait and taking a signal are one
 decision.
@@ -10,12 +11,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from celeriac.machine.attempts import settles
+from celeriac.machine.commands import Expire
 from celeriac.machine.conditions import may_begin_anew, turned
+from celeriac.machine.draft import give_up_at
 from celeriac.machine.events import EventKind
-from celeriac.machine.runs import PhaseState, PhaseStatus, RunStatus
+from celeriac.machine.late_reports import check_known
+from celeriac.machine.outside import lose, settle_as_kept, time_out
+from celeriac.machine.runs import WAITS, PhaseState, PhaseStatus, RunStatus
+from celeriac.machine.tables import VOID
 
 if TYPE_CHECKING:
-    from celeriac.machine.commands import Signal, Wake
+    from celeriac.machine.commands import Defer, Signal, Wake
     from celeriac.machine.draft import Draft
     from celeriac.machine.plans import Node
     from celeriac.machine.runs import Run
@@ -79,18 +86,47 @@ def may_take(run: Run, node: Node) -> bool:
     return state is PhaseStatus.OPEN
 
 
-def end(draft: Draft, command: Wake) -> None:
-    """End the waits whose time is over.
+def defer(draft: Draft, command: Defer) -> None:
+    """Let an attempt go whose result comes from outside; if the run has turned, give it up."""
+    direction = draft.direction(command.step, command.phase)
+    if command.phase == "undo":
+        raise draft.refuse("wrong_direction", "a compensation has no result to wait for")
+    if not settles(draft, direction, command):
+        check_known(draft, direction, command)
+        return  # nothing is known yet: what comes from outside is told then
+    if settle_as_kept(draft, command):
+        return
+    if turned(draft.run):
+        lose(draft, Expire(command.step, command.phase, command.attempt), VOID)
+    else:
+        _wait_outside(draft, command)
 
-    A time that was to come has come, whatever else happened; but nobody could send a signal while
-    the store was out of reach, so a wait for one has that much longer.
+
+def _wait_outside(draft: Draft, command: Defer) -> None:
+    """Let an attempt go, until its result comes or its time is over."""
+    until = draft.now + command.delay
+    latest = give_up_at(draft, command.step)
+    until = until if latest is None else min(until, latest)
+    token = (command.step, command.phase, command.attempt)
+    draft.add(EventKind.DEFERRED, *token, until=max(until, 1))
+
+
+def end(draft: Draft, command: Wake) -> None:
+    """End the waits whose time is over, and what waits for a result from outside.
+
+    A time that was to come has come, whatever else happened; but nobody could send a signal or
+    a result while the store was out of reach, so a wait for one has that much longer.
     """
     for name in list(draft.run.steps.open):
         run, direction = draft.run, draft.run.step(name).do
         if run.status is not RunStatus.RUNNING or run.paused:
             return
-        if direction.state is PhaseStatus.OPEN and 0 < direction.limit <= draft.now:
+        if direction.state not in WAITS or not 0 < direction.limit <= draft.now:
+            continue
+        if direction.state is PhaseStatus.OPEN:
             _end(draft, command, name, direction)
+        elif not _has_longer(draft, command, name, direction):
+            time_out(draft, name, command.longest_eta)
 
 
 def _end(draft: Draft, command: Wake, name: str, direction: PhaseState) -> None:

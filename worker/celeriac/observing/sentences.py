@@ -25,11 +25,13 @@ def sentence(run_id: str, event: Event) -> str:
 
 _INTERNAL = (
     *("holder", "plan", "grace", "digest", "starter", "sent", "epoch", "credited"),
-    *("given_back", "since", "key"),
+    *("given_back", "since", "key", "cut_off", "retryable"),
 )
 _CAUSES = {
     (EventKind.LOST, "lease"): "lease expired",
     (EventKind.LOST, "death"): "its worker died",
+    (EventKind.LOST, "no result"): "no result came from outside",
+    (EventKind.LOST, "void"): "the run had turned round before its result could come",
     (EventKind.DISPATCHED, "unclaimed"): "not claimed in time",
     (EventKind.COMPENSATION_STARTED, "deadline"): "deadline passed",
     (EventKind.FINISHED, "unknown"): "outcome unknown",
@@ -51,6 +53,7 @@ def details(event: Event) -> str:
     if event.kind is EventKind.POSTPONED:
         data.pop("version", None)
         cause = f"{data.pop('count')} times" if "count" in data else ""
+    cause = _outside(event, data) or cause
     limit = data.pop("timeout", None)
     cause = _of_other_runs(event, data) or cause
     if event.kind is EventKind.EXPANDED and "count" in data:
@@ -102,6 +105,20 @@ def _of_other_runs(event: Event, data: dict[str, object]) -> str:
     if data.pop("child", 0):
         return f"its run is {event.data['holder']}"
     return "its parent knows" if event.kind is EventKind.REPORTED else ""
+
+
+def _outside(event: Event, data: dict[str, object]) -> str:
+    """What is said of an attempt whose result comes, or came, from outside."""
+    kept, outside, lost = (data.pop(name, None) for name in ("kept", "outside", "lost"))
+    if data.pop("until", None):
+        seconds = (event.data["until"] - event.at) / 1000
+        return f"a result is to come from outside within {seconds:g} s"
+    if event.kind is EventKind.KEPT and "outcome" in data:
+        return "said outside, while the attempt is at work"
+    if kept:
+        gone = _CAUSES.get((EventKind.LOST, str(lost)), "")
+        return "as was said outside before" + (f"; {gone}" if gone else "")
+    return "said outside" if outside else ""
 
 
 def too_slow(limit: int | None) -> str:

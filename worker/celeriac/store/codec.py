@@ -56,7 +56,7 @@ STEP_FIELDS = (
 DIRECTION_FIELDS = (
     *("state", "attempt", "holder", "at", "sent", "sends", "limit"),
     *("attempts_before_budget", "recompensate", "late"),
-    *("given_back", "begun", "credited", "too_many", "via", "signal", "child"),
+    *("given_back", "begun", "credited", "too_many", "via", "signal", "child", "kept"),
 )
 
 _ALWAYS = 7  # values of a run that are written even if they are the default
@@ -70,7 +70,7 @@ _TIMES = [
     )
 ]
 _DIRECTION_TIMES = [DIRECTION_FIELDS.index(name) for name in ("at", "limit", "begun")]
-_LATE = DIRECTION_FIELDS.index("late")
+_LATE, _KEPT = DIRECTION_FIELDS.index("late"), DIRECTION_FIELDS.index("kept")
 
 _MAPS = RUN_FIELDS.index("maps")
 
@@ -310,6 +310,8 @@ def _direction(row: list[Any], start: int) -> PhaseState:
             row[place] = _until(row[place], start)
     if len(row) > _LATE:
         row[_LATE] = tuple(row[_LATE])
+    if len(row) > _KEPT:
+        row[_KEPT] = tuple(row[_KEPT])
     return PhaseState(_DIRECTION_STATES[row[0]], *row[1:])
 
 

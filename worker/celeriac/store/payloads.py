@@ -145,6 +145,16 @@ def signal_key(given: str) -> str:
     return hashlib.blake2b(given.encode(), digest_size=8).hexdigest()
 
 
+def token_field(step: str, attempt: int) -> str:
+    """The field of the digest of an attempt's token, and that of the result that came with it."""
+    return f"tok:{step}:{attempt}"
+
+
+def kept_field(step: str) -> str:
+    """The field of a result from outside that came before its attempt had ended."""
+    return f"kept:{step}"
+
+
 def item_field(name: str, number: int) -> str:
     """The field that holds one element of a map's list, and those beside it."""
     return f"item:{name}:{number // _CHUNK}"

@@ -7,7 +7,7 @@ Its files, from the ground up::
 
     completion | exit_codes | interrupts | prompts | screen | serving | times < options | printing
     < schedule_printing | invocation
-    < command | inspection | control | defining | maintenance | schedules
-    < inspection_commands | control_commands | defining_commands | maintenance_commands
-    | schedule_commands < cli
+    < command | inspection | control | defining | results | maintenance | schedules
+    < inspection_commands | control_commands | defining_commands | result_commands
+    | maintenance_commands | schedule_commands < cli
 """

@@ -21,6 +21,7 @@ from celeriac.terminal import (
     defining_commands,
     inspection_commands,
     maintenance_commands,
+    result_commands,
     schedule_commands,
 )
 
@@ -48,6 +49,7 @@ for verb in (
     *control_commands.COMMANDS,
     *defining_commands.COMMANDS,
     *schedule_commands.COMMANDS,
+    *result_commands.COMMANDS,
     *maintenance_commands.COMMANDS,
 ):
     saga.add_command(verb)

@@ -29,6 +29,8 @@ from celeriac.errors import (
     SagaError,
     ScheduleNotFound,
     StoreUnavailable,
+    TokenRefused,
+    TokenUnknown,
 )
 from celeriac.machine import RunStatus
 from celeriac.observing import clean, log
@@ -62,6 +64,8 @@ _OF_ERRORS: dict[type[Exception], Exit] = {
     RunExists: Exit.CONFLICT,
     RunConflict: Exit.CONFLICT,
     CommandRefused: Exit.CONFLICT,
+    TokenUnknown: Exit.NOT_FOUND,
+    TokenRefused: Exit.CONFLICT,
     StoreUnavailable: Exit.UNREACHABLE,
     OperationalError: Exit.UNREACHABLE,  # what kombu raises when the broker is away
 }

@@ -41,6 +41,7 @@ class _Book:
 
     def _begin(self) -> None:
         self.at_work: dict[tuple[str, Phase], int] = {}  # attempts that were claimed, not ended
+        self.asked: set[tuple[str, Phase]] = set()  # those of them that wait for somebody outside
         self.claims: Counter[tuple[str, Phase]] = Counter()  # since the budget began
         self.done: set[str] = set()
         self.skipped: set[str] = set()  # by an operator, or by the step itself
@@ -243,6 +244,23 @@ class _Book:
         if event.data.get("effect") is not False:
             self.maybe.add(event.step)
 
+    def deferred(self, event: Event) -> None:
+        """The result of an attempt comes from outside: nobody is at it, and it has not ended."""
+        self.said_early(event)
+        self.asked.add((event.step, event.phase))
+
+    def said_early(self, event: Event) -> None:
+        """Somebody outside has said how an attempt ends, while it is at work."""
+        if self.at_work.get((event.step, event.phase)) != event.attempt:
+            self._breaks("I21", event, f"is {event.kind} without having been at work")
+
+    def _asks_no_more(self, direction: tuple[str, Phase]) -> None:
+        """Nobody waits for a result from outside any more; what was asked for may come about."""
+        if direction in self.asked:
+            self.asked.discard(direction)
+            self.at_work.pop(direction, None)
+            self.maybe.add(direction[0])
+
     def signalled(self, event: Event) -> None:
         """A signal was accepted."""
         key = event.data["key"]
@@ -267,6 +285,7 @@ class _Book:
         direction = (event.step, event.phase)
         if self.at_work.get(direction) == event.attempt:
             del self.at_work[direction]
+            self.asked.discard(direction)
         elif not event.data.get("late"):
             self._breaks("I3", event, "ends without having been at work")
 
@@ -280,6 +299,8 @@ class _Book:
         if self._past_pivot():
             self._breaks("I8", event, "goes back past the pivot")
         self.turned = True
+        for direction in list(self.asked):
+            self._asks_no_more(direction)
 
     def anew(self, event: Event) -> None:
         """A step has a new budget, and has to be undone (again)."""
@@ -302,6 +323,7 @@ class _Book:
         """An operator, or the step itself, says that there is nothing to do."""
         if event.attempt:
             self._ended(event)
+        self._asks_no_more((event.step, event.phase))
         self.skipped.add(event.step)
         self.chosen.update({event.step: event.data["choice"]} if "choice" in event.data else {})
 
@@ -334,6 +356,8 @@ _READ: dict[EventKind, Callable[[_Book, Event], None]] = {
     EventKind.FAILED: _Book.failed,
     EventKind.LOST: _Book.failed,
     EventKind.POSTPONED: _Book.postponed,
+    EventKind.DEFERRED: _Book.deferred,
+    EventKind.KEPT: _Book.said_early,
     EventKind.COMPENSATION_STARTED: _Book.turned_round,
     EventKind.REOPENED: _Book.reopened,
     EventKind.SIGNALLED: _Book.signalled,

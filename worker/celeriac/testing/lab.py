@@ -13,8 +13,9 @@ from __future__ import annotations
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+from celeriac.app import bring_failure, bring_result
 from celeriac.errors import CommandRefused, InputInvalid, ScheduleNotFound
 from celeriac.machine import Duration, EventKind, duration_ms
 from celeriac.testing.fault_points import Fault, checked_point, checked_who
@@ -136,6 +137,15 @@ class Lab:
         """Send a signal to a run, as `run.signal` does; what follows happens with `run`."""
         return self.find(run if isinstance(run, str) else run.id).signal(signal, payload, id=id)
 
+    def complete(self, token: str, result: Any = None) -> None:
+        """Bring a result from outside, as `sagas.complete` does; what follows happens with `run`.
+
+        *token* is what a step got as `ctx.token`.
+        """
+        world, stage = self._open()
+        with world.process(Process("operator")):
+            bring_result(world.engine, world.broker, stage.dump, token, result)
+
     # --- looking -------------------------------------------------------------------------------
 
     @property
@@ -185,6 +195,7 @@ class Lab:
 
     # --- what goes wrong: a step ---------------------------------------------------------------
 
+    @overload
     def fail(
         self,
         step: str,
@@ -192,14 +203,55 @@ class Lab:
         *,
         times: int | None = None,
         after: bool = False,
-    ) -> Fault:
+    ) -> Fault: ...
+
+    @overload
+    def fail(
+        self,
+        step: str,
+        error: str,
+        *,
+        code: str | None = None,
+        effect: bool | None = None,
+        retry: bool = False,
+    ) -> None: ...
+
+    def fail(
+        self,
+        step: str,
+        error: BaseException | type[BaseException] | str | None = None,
+        *,
+        times: int | None = None,
+        after: bool = False,
+        **said: Any,
+    ) -> Fault | None:
         """Let a step fail with *error*; `after`: it did its work, and fails then.
 
         The first *times* attempts from now; left out, every one until `mend`.
+
+        With a token and a message, such as `lab.fail(token, "declined", effect=False)`, it says
+        from outside that the attempt of that token has failed, as `sagas.fail` does.
         """
+        if isinstance(error, str):
+            self._fail_outside(step, error, **said)
+            return None
         self._check(partial(checked_who, step))
         name = f"{step} {'after' if after else 'before'}"
         return self._script.bodies.arm(name, Fault(failing(error), times=times))
+
+    def _fail_outside(
+        self,
+        token: str,
+        message: str,
+        *,
+        code: str | None = None,
+        effect: bool | None = None,
+        retry: bool = False,
+    ) -> None:
+        world, _ = self._open()
+        options: Any = {"code": code, "effect": effect, "retry": retry}
+        with world.process(Process("operator")):
+            bring_failure(world.engine, world.broker, token, message, **options)
 
     def mend(self, step: str) -> None:
         """Let a step fail no more."""

@@ -165,11 +165,11 @@ class LabFamily:
     ) -> LabRun[Any]:
         """Return the handle of a run; *decode* and *answer* make values of JSON text."""
         signals = self._world.tasks.signals
-        return LabRun(run_id, self._world, decode, self._dump, answer, signals)
+        return LabRun(run_id, self._world, decode, self.dump, answer, signals)
 
     _handle = handle  # by the name that a saga knows
 
-    def _dump(self, task: str, result: Any) -> str:
+    def dump(self, task: str, result: Any) -> str:
         """Return what a task might have returned as JSON, as strictly as where it had done so."""
         body = self._world.tasks.body(task)
         if body.adopted:

@@ -18,7 +18,7 @@ from billiard.exceptions import SoftTimeLimitExceeded
 
 from celeriac.engine import Delivery, Engine, Scheduled, Sweep, Ticks
 from celeriac.errors import RunNotFound, StoreError, StoreUnavailable
-from celeriac.machine import PhaseStatus, Run, RunStatus, wake_at
+from celeriac.machine import WAITS, Run, RunStatus, wake_at
 from celeriac.observing import Observers
 from celeriac.scheduling import Record, next_looks
 from celeriac.settings import Settings, Terms
@@ -319,15 +319,15 @@ class World:
         return [run for run in self._restless.values() if not self._waits_for_somebody(run)]
 
     def waiting(self) -> list[Run]:
-        """The runs that wait for a signal, or for a time."""
+        """The runs that wait for a signal, a result from outside, or a time."""
         return [run for run in self._restless.values() if run.shown is RunStatus.WAITING]
 
     def _waits_for_somebody(self, run: Run) -> bool:
         if run.shown is RunStatus.WAITING:
-            plan, waiting = self.store.plan(run.id, run.plan), PhaseStatus.OPEN
-            opened = [name for name, each in run.steps.open.items() if each.do.state is waiting]
-            waits = [plan.by_name[name].wait for name in opened]
-            return any(wait is None or wait.signal for wait in waits)
+            plan = self.store.plan(run.id, run.plan)
+            opened = [name for name, each in run.steps.open.items() if each.do.state in WAITS]
+            waits = [plan.node(name).wait for name in opened]
+            return any(wait is None or wait.signal for wait in waits)  # None: a result from outside
         return run.shown is RunStatus.PAUSED
 
     def _why_stuck(self) -> str:

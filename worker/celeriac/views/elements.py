@@ -28,6 +28,7 @@ _FIRST = (
     StepStatus.COMPENSATING,
     StepStatus.RUNNING,
     StepStatus.RETRYING,
+    StepStatus.WAITING,
     StepStatus.SCHEDULED,
     StepStatus.WAIVED,
     StepStatus.COMPENSATED,

@@ -15,6 +15,7 @@ from pydantic import Field
 from celeriac.failure import Failure
 from celeriac.machine import (
     PHASES,
+    WAITS,
     EventKind,
     Frozen,
     PhaseStatus,
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from celeriac.machine import Event, Phase, Plan, Run, StepState
+
+
+#: What a step waits for that has asked somebody outside; no signal can be called so.
+RESULT = "a result"
 
 
 class StepView(Frozen):
@@ -60,7 +65,9 @@ class StepView(Frozen):
         default=None, description="what undoes it, together with others, as one"
     )
     waits_for: str | None = Field(
-        default=None, description="the signal it waits for, while it does; `time` for a time alone"
+        default=None,
+        description="the signal it waits for, while it does; `time` for a time alone; `a result` "
+        "if its result comes from outside",
     )
     waits_until: datetime | None = Field(default=None, description="when its wait is over")
     child: str | None = Field(
@@ -254,10 +261,11 @@ def _elements(run: Run, name: str) -> dict[str, int] | None:
 def _awaited(plan: Plan, run: Run, name: str) -> dict[str, Any]:
     """What a step waits for, and until when, while it does."""
     direction, wait = run.step(name).do, plan.node(name).wait
-    if wait is None or direction.state is not PhaseStatus.OPEN:
+    if direction.state not in WAITS:
         return {}
     until = moment(direction.limit) if direction.limit else None
-    return {"waits_for": wait.signal or "time", "waits_until": until}
+    what = (wait.signal or "time") if wait else RESULT
+    return {"waits_for": what, "waits_until": until}
 
 
 def _newest(fields: Mapping[str, str], name: str, phase: Phase, step: StepState) -> Failure | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from celeriac.machine import PhaseStatus, RunStatus, id_of_child, shown_step
+from celeriac.machine import WAITS, PhaseStatus, RunStatus, id_of_child, shown_step
 from celeriac.observing import clean
 from celeriac.views.elements import counted, standing_out, undo_name
 
@@ -104,11 +104,12 @@ def _line(run: Run, step: StepState, phase: Phase, now: int) -> str:
 def _told(run: Run, direction: PhaseState, now: int) -> Iterator[str]:
     if direction.state is PhaseStatus.IDLE:
         yield _PENDING
-    elif direction.state is PhaseStatus.OPEN:
+    elif direction.state in WAITS:
         until = (
             f", {_span(direction.limit - now)} left" if direction.limit and not run.paused else ""
         )
-        yield f"waiting  for {_span(now - direction.at)}{until}"
+        what = " for its result from outside" if direction.state is PhaseStatus.DEFERRED else ""
+        yield f"waiting {what} for {_span(now - direction.at)}{until}"
     elif direction.state is PhaseStatus.RUNNING:
         yield f"running  attempt {direction.attempt}, for {_span(now - direction.at)}"
     elif direction.state.claimable and run.paused:

@@ -15,6 +15,7 @@ from pydantic_core import to_json
 
 from celeriac.machine import Event, EventKind, RunStatus, StepStatus
 from celeriac.observing import clean, details
+from celeriac.views.state import RESULT
 from celeriac.views.times import age, due, exact, span, when
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 _WRONG = (EventKind.FAILED, EventKind.LOST, EventKind.OVERDUE)
 _LONGEST_ANSWER = 500  # characters
+_ALONE = {"time": "", RESULT: "for its result from outside"}  # what is waited for, and no signal
 _REFUSED = 10  # so many runs that refused a command are named
 _AT_EASE = (
     *(StepStatus.PENDING, StepStatus.COMPLETED, StepStatus.SKIPPED),
@@ -179,11 +181,9 @@ def trouble(step: StepView) -> str:
 
 def awaited(step: StepView) -> str:
     """What a step waits for, while it does."""
-    if step.waits_for is None:
-        return ""
-    signal = "" if step.waits_for == "time" else f"for signal {step.waits_for}"
+    what = _ALONE.get(step.waits_for or "time", f"for signal {step.waits_for}")
     until = f"until {due(step.waits_until)}" if step.waits_until else ""
-    return " ".join(filter(None, (signal, until)))
+    return f"{what} {until}".strip()
 
 
 def counts(elements: Mapping[str, int]) -> str:
@@ -336,7 +336,7 @@ def _signals(state: RunState) -> list[Option]:
     return [
         Option("signal", signal, f"end the wait of {step}")
         for signal, step in waits.items()
-        if signal != "time"
+        if signal not in _ALONE
     ]
 
 

@@ -5,9 +5,9 @@ how runs are found and worded: it gives and shows what `Sagas` and `views` have.
 
 Its files, from the ground up::
 
-    access | problems | forms | run_watch < login < site < guards | csrf | reading_routes
-    | acting_routes | health_routes | answers < stream_routes | rendering < approvals | pages
-    | schedule_routes
+    access | problems | forms | guesses | run_watch < login < site < guards | csrf
+    | reading_routes | acting_routes | completion_routes | health_routes | answers
+    < stream_routes | rendering < approvals | pages | schedule_routes
     < application < server
 """
 

@@ -21,6 +21,7 @@ from celeriac.errors import SagaError
 from celeriac.web import (
     acting_routes,
     approvals,
+    completion_routes,
     health_routes,
     pages,
     reading_routes,
@@ -28,6 +29,7 @@ from celeriac.web import (
     stream_routes,
 )
 from celeriac.web.guards import Guard
+from celeriac.web.guesses import Guesses
 from celeriac.web.login import Account, Login, TrustedProxy
 from celeriac.web.problems import (
     Problem,
@@ -48,6 +50,13 @@ if TYPE_CHECKING:
 
     from celeriac.sagas import Sagas
     from celeriac.web.access import Caller
+
+
+_WRONG_TOKENS = 30  # of one address that are answered at once, in a minute
+_MODULES: Any = (
+    *(acting_routes, completion_routes, reading_routes, stream_routes, health_routes),
+    *(approvals, pages),
+)
 
 
 def create_app(
@@ -78,9 +87,10 @@ def create_app(
         login=Login(accounts, proxy, identify),
         watch=RunWatch(lambda: sagas.runtime.engine.store),
         origins=frozenset(origins),
+        tokens=Guesses("tokens", _WRONG_TOKENS),
         command=f"celery -A {sagas.app.main} saga",
     )
-    for module in (acting_routes, reading_routes, stream_routes, health_routes, approvals, pages):
+    for module in _MODULES:
         app.include_router(module.router)
     app.include_router(schedule_routes.router)
     app.include_router(schedule_routes.pages)

@@ -138,6 +138,24 @@ class SignalRequest(_Sent):
     )
 
 
+class CompletionError(_Sent):
+    """How a step has failed, as somebody outside says."""
+
+    message: str = Field(max_length=20_000, description="for people: what went wrong")
+    code: str | None = Field(default=None, min_length=1, max_length=100, description="for programs")
+    effect: bool | None = Field(
+        default=None, description="false: it is proven to have had no effect, so it is not undone"
+    )
+    retry: bool = Field(default=False, description="the step may be tried again, by its policy")
+
+
+class CompletionRequest(_Sent):
+    """The result of a step, or how it failed; one of the two."""
+
+    result: Any = None
+    error: CompletionError | None = None
+
+
 class RunQuery(_Sent):
     """Which runs to list: all given conditions hold, and each has an index."""
 
@@ -222,6 +240,12 @@ class QuestionList(BaseModel):
 
     approvals: list[QuestionDocument]
     cursor: str | None = Field(description="for the next page; null: this is the last")
+
+
+class CompletionAnswer(BaseModel):
+    """A result was taken."""
+
+    taken: bool = True
 
 
 class RunList(BaseModel):

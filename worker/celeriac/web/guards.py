@@ -63,6 +63,8 @@ class Guard:
                 for name, value in HEADERS.items():
                     headers[name] = value
                 headers.setdefault("Cache-Control", kept)
+                if "/api/completions" in scope["path"]:  # the path may hold a token
+                    headers["Referrer-Policy"] = "no-referrer"
             await send(message)
 
         limit = 4 * self._site().sagas.runtime.settings.max_payload + _BODY_SPACE

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from celeriac.errors import ConfigurationError
 from celeriac.web.access import Caller, Role
+from celeriac.web.guesses import Guesses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -25,9 +26,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
-_GUESSES = 10  # wrong passwords of one address that are answered at once, in …
-_WINDOW = 60.0  # … so many seconds
-_ADDRESSES = 10_000  # that are remembered at most
+_GUESSES = 10  # wrong passwords of one address that are answered at once, in a minute
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,14 +97,6 @@ class TrustedProxy:
         )
 
 
-class TooManyGuesses(Exception):
-    """An address gave a wrong password too often; `seconds` until it is listened to again."""
-
-    def __init__(self, seconds: int) -> None:
-        self.seconds = seconds
-        super().__init__(f"too many wrong passwords: wait {seconds} s")
-
-
 class Login:
     """Tells who a request comes from."""
 
@@ -118,8 +109,7 @@ class Login:
     ) -> None:
         """*identify* is the application's own way; it is asked first."""
         self._accounts, self._proxy, self._identify = dict(accounts or {}), proxy, identify
-        self._clock = clock
-        self._guesses: dict[str, list[float]] = {}
+        self._guesses = Guesses("passwords", _GUESSES, clock)
 
     @property
     def asks(self) -> bool:
@@ -147,29 +137,16 @@ class Login:
         if given is None:
             return None
         address = request.client.host if request.client else ""
-        self._refuse_guessing(address)
+        self._guesses.refuse(address)
         name, password = given
         account = self._accounts.get(name)
         # Unknown names take as long as wrong passwords.
         expected = account.password if account else "\0"
         if hmac.compare_digest(password.encode(), expected.encode()) and account:
-            self._guesses.pop(address, None)
+            self._guesses.was_right(address)
             return Caller(name, account.role)
-        self._note_guess(address)
+        self._guesses.was_wrong(address)
         return None
-
-    def _refuse_guessing(self, address: str) -> None:
-        recent = [at for at in self._guesses.get(address, ()) if at > self._clock() - _WINDOW]
-        if len(recent) >= _GUESSES:
-            raise TooManyGuesses(max(1, int(recent[0] + _WINDOW - self._clock()) + 1))
-
-    def _note_guess(self, address: str) -> None:
-        now = self._clock()
-        if len(self._guesses) >= _ADDRESSES:
-            self._guesses = {
-                each: times for each, times in self._guesses.items() if times[-1] > now - _WINDOW
-            }
-        self._guesses[address] = [*self._guesses.get(address, ())[-_GUESSES + 1 :], now]
 
 
 def is_local(request: Request) -> bool:

@@ -24,6 +24,9 @@ from celeriac.errors import (
     ScheduleNotFound,
     StoreFull,
     StoreUnavailable,
+    TokenSettled,
+    TokenUnknown,
+    TokenVoid,
 )
 
 if TYPE_CHECKING:
@@ -39,6 +42,9 @@ _OF_ERRORS: dict[type[SagaError], HTTPStatus] = {
     RunExists: HTTPStatus.CONFLICT,
     RunConflict: HTTPStatus.CONFLICT,
     CommandRefused: HTTPStatus.CONFLICT,
+    TokenUnknown: HTTPStatus.NOT_FOUND,
+    TokenSettled: HTTPStatus.CONFLICT,
+    TokenVoid: HTTPStatus.GONE,
     StoreUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     StoreFull: HTTPStatus.SERVICE_UNAVAILABLE,
 }

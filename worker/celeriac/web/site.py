@@ -16,7 +16,8 @@ from starlette.requests import Request
 
 from celeriac.views import Redaction
 from celeriac.web.access import Caller, Permission
-from celeriac.web.login import Login, TooManyGuesses
+from celeriac.web.guesses import Guesses, TooManyGuesses
+from celeriac.web.login import Login
 from celeriac.web.problems import Refusal
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class Site:
     login: Login
     watch: RunWatch
     origins: frozenset[str]  # further origins that may send forms here
+    tokens: Guesses  # wrong ones, of those who bring results from outside
     command: str  # how its command line is called: `celery -A shop saga`
 
     @property
@@ -95,9 +97,7 @@ def caller_of(request: Request) -> Caller:
     try:
         caller = login.caller(request)
     except TooManyGuesses as error:
-        headers = {"Retry-After": str(error.seconds)}
-        status = HTTPStatus.TOO_MANY_REQUESTS
-        raise Refusal(status, "too_many_guesses", str(error), headers) from None
+        raise too_many(error) from None
     if caller is not None:
         return caller
     if not login.asks:
@@ -114,6 +114,12 @@ def caller_of(request: Request) -> Caller:
         "log in first",
         headers if login.takes_passwords else {},
     )
+
+
+def too_many(error: TooManyGuesses) -> Refusal:
+    """Return what somebody is told who was wrong too often."""
+    headers = {"Retry-After": str(error.seconds)}
+    return Refusal(HTTPStatus.TOO_MANY_REQUESTS, "too_many_guesses", str(error), headers)
 
 
 Viewer = Annotated[Caller, Depends(Needs(Permission.LOOK))]

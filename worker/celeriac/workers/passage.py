@@ -6,7 +6,7 @@ Ignore, or an error that calls `link_error`).  Refuses to know: who was granted 
 
 The body settles the attempt, on the one call that the tracer makes, so that nothing is published
 before it is recorded.  Whatever else comes out of the tracer, such as a `before_start` that
-raised, settles it afterwards.
+raised, settles it afterwards.  The file is long because the way of an attempt is told in one piece.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from celery.exceptions import Ignore, Reject, Retry, WorkerShutdown, WorkerTermi
 from celery.states import FAILURE, IGNORED, RETRY
 
 from celeriac.context import entered
-from celeriac.engine import AttemptFailure, Work, carry_out, prepare, report, taken
+from celeriac.engine import AttemptFailure, Deferred, Work, carry_out, prepare, report, taken
 from celeriac.errors import CommandRefused, RunNotFound, StepFailed, StoreError
 from celeriac.failure import ends_who_tells
 from celeriac.machine import Dispatch
@@ -52,6 +52,9 @@ if TYPE_CHECKING:
 
     #: `(id, args, kwargs, request) -> (result, info, seconds, text)`, as Celery builds it.
     Tracer = Callable[..., Any]
+
+#: What Celery is told of a step whose result comes from outside.
+LATER = "its result comes from outside"
 
 _passage: ContextVar[Passage | None] = ContextVar("celeriac_passage", default=None)
 
@@ -158,6 +161,8 @@ class Passage:
     def _end_inside(self, ended: Output | AttemptFailure, result: Any) -> Any:
         ended = self._in_time(ended)
         told = self._settle(ended, self.task.request)
+        if told is None and isinstance(ended, Deferred):
+            return LATER  # what Celery and Flower are told; it is no result
         if told is None:
             return result if self.work.adopted else None
         if isinstance(ended, AttemptFailure) and told is ended.error:

@@ -1,0 +1,449 @@
+"""Results from outside in the lab: tokens, what comes early, late, twice, or never.
+
+Owns: what a saga's author sees of `ctx.later`.  Refuses to know: how it is stored.  The file is
+long because each way in which a result can come is a story of its own.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from celery import Celery
+from pydantic import BaseModel
+
+import celeriac
+from celeriac import (
+    Abort,
+    Flow,
+    InputInvalid,
+    PayloadTooLarge,
+    Retry,
+    RunCompensated,
+    Sagas,
+    StepContext,
+    TokenSettled,
+    TokenUnknown,
+    TokenVoid,
+    current,
+)
+from celeriac.testing import Lab
+from celeriac.testing.audit import audit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from celeriac.testing.lab_sagas import LabRun
+
+app = Celery("later", broker="memory://")
+sagas = Sagas(app)
+
+DAY = 24 * 3600
+tokens: list[str] = []
+undone: list[tuple[Any, int]] = []
+
+
+class Paid(BaseModel):
+    """What the bank says."""
+
+    payment: str
+
+
+def nothing(_ctx: StepContext) -> None:
+    """What a step does beside asking."""
+
+
+behave: dict[str, Callable[[StepContext], None]] = {"pay": nothing, "beside": nothing}
+
+
+@sagas.step(retry=Retry(max_attempts=2, initial_delay=5, jitter=False))
+def pay(ctx: StepContext, amount: int) -> Paid:
+    """Ask the bank."""
+    assert amount
+    tokens.append(ctx.token)
+    assert ctx.token == tokens[-1]
+    behave["pay"](ctx)
+    return ctx.later("2d")
+
+
+@pay.compensation
+def refund(ctx: StepContext, result: Paid | None) -> None:
+    """Give it back."""
+    undone.append((result and result.payment, ctx.generation))
+
+
+@sagas.step
+def ship(amount: int, paid: Paid) -> str:
+    """Send it."""
+    return f"{amount} by {paid.payment}"
+
+
+@sagas.step(retry=Retry(max_attempts=1))
+def beside(ctx: StepContext, amount: int) -> None:
+    """Something in another branch."""
+    assert amount
+    behave["beside"](ctx)
+
+
+@beside.compensation
+def not_beside() -> None:
+    """Undo it."""
+
+
+@sagas.saga
+def buy(flow: Flow, amount: int) -> str:
+    """Pay, then ship."""
+    return flow.step(ship, amount, flow.step(pay, amount))
+
+
+@sagas.saga
+def both(flow: Flow, amount: int) -> None:
+    """Pay, beside something else."""
+    with flow.parallel():
+        flow.step(pay, amount)
+        flow.step(beside, amount)
+
+
+@pytest.fixture
+def lab() -> Lab:
+    """A lab, and nothing remembered."""
+    tokens.clear()
+    undone.clear()
+    behave.update(pay=nothing, beside=nothing)
+    return Lab()
+
+
+def checked(run: LabRun[Any]) -> LabRun[Any]:
+    """The run, whose history breaks no invariant."""
+    plan = run._planned()[1]
+    assert audit(plan, run.history()) == []
+    return run
+
+
+def test_a_step_waits_for_its_result_from_outside(lab: Lab) -> None:
+    """Nobody is at it meanwhile; the result is checked, and what follows is given it."""
+    run = lab.start(buy, 7)
+    lab.run()
+    assert run.status == "waiting"
+    view = run.state().step("pay")
+    assert (view.status, view.waits_for, view.attempts) == ("waiting", "a result", 1)
+    assert view.waits_until is not None
+    with pytest.raises(InputInvalid, match="payment"):
+        lab.complete(tokens[0], {"sum": 7})
+    with pytest.raises(PayloadTooLarge):
+        lab.complete(tokens[0], Paid(payment="x" * 300_000))
+    assert run.status == "waiting"
+    lab.complete(tokens[0], Paid(payment="p-1"))
+    assert checked(run).result() == "7 by p-1"
+    assert lab.ran == ["pay", "ship"]
+    secret = tokens[0].partition(".")[2]
+    assert secret not in str((run.export(payloads=True), run.history(), run.story))
+
+
+def test_the_same_result_again_is_once_and_another_a_conflict(lab: Lab) -> None:
+    """Whoever has lost an answer asks again, also when the run is over."""
+    run = lab.start(buy, 7)
+    lab.run()
+    for _ in range(2):
+        lab.complete(tokens[0], {"payment": "p-1"})
+    assert run.result() == "7 by p-1"
+    events = len(run.history())
+    lab.complete(tokens[0], Paid(payment="p-1"))
+    with pytest.raises(TokenSettled):
+        lab.complete(tokens[0], Paid(payment="p-2"))
+    with pytest.raises(TokenSettled):
+        lab.fail(tokens[0], "no")
+    assert len(checked(run).history()) == events
+
+
+@pytest.mark.parametrize("effect", [None, False])
+def test_a_failure_from_outside_is_an_abort(lab: Lab, effect: bool | None) -> None:
+    """It is not tried again, and undone unless it is proven to have had no effect."""
+    run = lab.start(buy, 7)
+    lab.run()
+    lab.fail(tokens[0], "no money", code="declined", effect=effect)
+    lab.fail(tokens[0], "no money", code="declined", effect=effect)
+    with pytest.raises(RunCompensated) as raised:
+        run.result()
+    assert raised.value.failure is not None
+    assert (raised.value.failure.code, raised.value.failure.message) == ("declined", "no money")
+    assert undone == ([] if effect is False else [(None, 0)])
+    assert len(tokens) == 1
+    checked(run)
+
+
+def test_a_failure_that_may_be_tried_again(lab: Lab) -> None:
+    """The next attempt has a token of its own, and the old one no longer counts."""
+    run = lab.start(buy, 7)
+    lab.run()
+    lab.fail(tokens[0], "busy", retry=True)
+    lab.run()
+    assert len(set(tokens)) == 2
+    lab.fail(tokens[0], "busy", retry=True)  # the same again
+    with pytest.raises(TokenSettled):
+        lab.complete(tokens[0], Paid(payment="p-1"))
+    lab.complete(tokens[1], Paid(payment="p-2"))
+    assert checked(run).result() == "7 by p-2"
+
+
+def test_a_result_that_comes_before_the_step_returned_is_kept(lab: Lab) -> None:
+    """The run goes on when the attempt has ended, and not before."""
+    seen: list[str] = []
+
+    def early(ctx: StepContext) -> None:
+        lab.complete(ctx.token, Paid(payment="early"))
+        lab.complete(ctx.token, Paid(payment="early"))
+        with pytest.raises(TokenSettled):
+            lab.complete(ctx.token, Paid(payment="other"))
+        seen.append(lab.find("run-1").state().step("pay").status)
+
+    behave["pay"] = early
+    run = lab.start(buy, 7)
+    assert checked(run).result() == "7 by early"
+    assert seen == ["running"]
+    assert len(tokens) == 1
+
+
+def test_a_kept_result_wins_over_a_later_exception(lab: Lab) -> None:
+    """Whatever the body says afterwards: the bank has paid."""
+
+    def early(ctx: StepContext) -> None:
+        lab.complete(ctx.token, Paid(payment="early"))
+        raise Abort("the line broke", effect=False)
+
+    behave["pay"] = early
+    run = lab.start(buy, 7)
+    assert checked(run).result() == "7 by early"
+
+
+def test_a_kept_result_settles_an_attempt_whose_worker_died(lab: Lab) -> None:
+    """Nothing is asked for a second time (a token of a lost attempt is not void at once)."""
+
+    def early(ctx: StepContext) -> None:
+        lab.complete(ctx.token, Paid(payment="early"))
+
+    behave["pay"] = early
+    lab.crash_after("pay")
+    run = lab.start(buy, 7)
+    assert checked(run).result() == "7 by early"
+    assert lab.ran.count("pay") == 1
+
+
+def test_a_kept_failure_counts_when_the_step_returns(lab: Lab) -> None:
+    """A step that says that it succeeded did something: it is undone."""
+
+    def early(ctx: StepContext) -> None:
+        lab.fail(ctx.token, "no money", code="declined", effect=False)
+
+    behave["pay"] = early
+    run = lab.start(buy, 7)
+    with pytest.raises(RunCompensated, match="no money"):
+        run.result()
+    assert undone == []
+    checked(run)
+
+
+def test_when_its_time_is_over_it_is_asked_again_with_another_token(lab: Lab) -> None:
+    """Nobody knows what became of the first; its key is the same, and its token is void."""
+    run = lab.start(buy, 7)
+    lab.run().advance("2d").advance("1m")
+    assert len(set(tokens)) == 2
+    with pytest.raises(TokenVoid):
+        lab.complete(tokens[0], Paid(payment="p-1"))
+    with pytest.raises(TokenVoid):
+        lab.complete(tokens[0], Paid(payment="p-1"))
+    late = [event for event in run.history() if event.kind == "late"]
+    assert [(event.attempt, event.data["outcome"]) for event in late] == [(1, "completed")]
+    lab.complete(tokens[1], Paid(payment="p-2"))
+    assert checked(run).result() == "7 by p-2"
+    assert "no result came from outside" in run.story
+
+
+def test_a_result_between_two_attempts_spares_the_second(lab: Lab) -> None:
+    """As long as nobody was asked again, the late word is the answer."""
+    run = lab.start(buy, 7)
+    lab.run().advance("2d").advance("2s")
+    assert len(tokens) == 1
+    lab.complete(tokens[0], Paid(payment="p-1"))
+    assert checked(run).result() == "7 by p-1"
+    assert len(tokens) == 1
+
+
+def test_what_comes_after_the_undo_is_undone_once_more(lab: Lab) -> None:
+    """A late success is 410 for whoever brings it, and not lost (I4)."""
+    run = lab.start(buy, 7)
+    lab.run().advance("5d").advance("1m")
+    assert run.status == "compensated"
+    assert undone == [(None, 0)]
+    assert (run.state().failure or Abort).code == "timeout"
+    with pytest.raises(TokenVoid):
+        lab.complete(tokens[1], Paid(payment="p-2"))
+    lab.run()
+    assert undone == [(None, 0), ("p-2", 1)]
+    assert checked(run).status == "compensated"
+
+
+def test_a_cancelled_run_waits_for_nobody(lab: Lab) -> None:
+    """Its outcome is unknown, its token void, and it is undone at once."""
+    run = lab.start(buy, 7)
+    lab.run()
+    before = lab.now
+    run.cancel("no more")
+    lab.run()
+    assert run.status == "compensated"
+    assert undone == [(None, 0)]
+    assert (lab.now - before).total_seconds() < 5
+    with pytest.raises(TokenVoid):
+        lab.fail(tokens[0], "no", effect=False)
+    lab.run()
+    assert undone == [(None, 0)]
+    checked(run)
+
+
+def test_a_branch_that_fails_does_not_wait_for_those_outside(lab: Lab) -> None:
+    """The other branch turns the run round; what was asked for is undone at once."""
+
+    def fail(_: StepContext) -> None:
+        raise Abort("no")
+
+    behave["beside"] = fail
+    lab.delay("beside", "1s")
+    run = lab.start(both, 7)
+    lab.run()
+    assert checked(run).status == "compensated"
+    assert lab.ran == ["pay", "beside", "undo beside", "undo pay"]
+    assert undone == [(None, 0)]
+
+
+def test_a_run_that_turned_before_the_step_returned(lab: Lab) -> None:
+    """It had asked already: it counts as unknown when it says so, and nobody waits."""
+
+    def turn(_: StepContext) -> None:
+        lab.find("run-1").cancel("meanwhile")
+
+    behave["pay"] = turn
+    run = lab.start(buy, 7)
+    lab.run()
+    assert checked(run).status == "compensated"
+    assert undone == [(None, 0)]
+
+
+def test_made_up_tokens_and_those_of_runs_that_are_gone(lab: Lab) -> None:
+    """One error for all of them, which does not say what there is."""
+    lab.start(buy, 7)
+    lab.run()
+    name, _, secret = tokens[0].partition(".")
+    for made_up in (
+        "",
+        ".",
+        name,
+        f"{name}.",
+        f"{name}.x",
+        f".{secret}",
+        "x" * 9999,
+        f"e30.{secret}",
+    ):
+        with pytest.raises(TokenUnknown) as raised:
+            lab.complete(made_up, Paid(payment="p-1"))
+        assert secret not in str(raised.value)
+    with pytest.raises(TokenUnknown):
+        lab.complete(7, Paid(payment="p-1"))  # type: ignore[arg-type]
+
+
+def test_a_paused_run_has_as_much_time_as_any(lab: Lab) -> None:
+    """Time in which an operator holds it does not count; a result is taken all the same."""
+    run = lab.start(buy, 7)
+    lab.run()
+    run.pause("look")
+    lab.advance("3d")
+    run.resume()
+    lab.advance("1d")
+    assert run.status == "waiting"
+    run.pause("look")
+    lab.complete(tokens[0], Paid(payment="p-1"))
+    lab.advance("1d")
+    assert (run.status, lab.ran) == ("paused", ["pay"])
+    run.resume()
+    assert checked(run).result() == "7 by p-1"
+
+
+def test_an_operator_may_see_to_it_by_hand(lab: Lab) -> None:
+    """The token is void then; should the run be undone, so is what was asked for."""
+    run = lab.start(buy, 7)
+    lab.run()
+    run.skip("pay", Paid(payment="by hand"), "phoned")
+    assert run.result() == "7 by by hand"
+    with pytest.raises(TokenVoid):
+        lab.complete(tokens[0], Paid(payment="p-1"))
+    run.cancel()
+    lab.run()
+    assert checked(run).status == "compensated"
+    assert len(undone) == 1
+
+
+@app.task  # type: ignore[untyped-decorator]  # Celery has no types
+def adopted(_amount: int) -> Any:
+    """An existing task that knows where it runs."""
+    tokens.append(current().token)
+    return current().later(60)
+
+
+@sagas.saga
+def with_adopted(flow: Flow, amount: int) -> Any:
+    """One of them."""
+    return flow.step(adopted, amount)
+
+
+@sagas.saga
+def several(flow: Flow, amounts: list[int]) -> list[Paid]:
+    """One each."""
+    return flow.map(pay, amounts, concurrency=2)
+
+
+def test_adopted_tasks_and_elements_of_maps_have_tokens(lab: Lab) -> None:
+    """They reach their context as elsewhere; an element keeps its place while it waits."""
+    run = lab.start(with_adopted, 7)
+    lab.run()
+    lab.complete(tokens.pop(), {"any": "thing"})
+    assert run.result() == {"any": "thing"}
+    many = lab.start(several, [1, 2, 3])
+    lab.run()
+    assert len(tokens) == 2
+    assert many.state().step("pay").elements == {"waiting": 2, "pending": 1}
+    lab.complete(tokens[1], Paid(payment="b"))
+    lab.run()
+    lab.complete(tokens[2], Paid(payment="c"))
+    lab.complete(tokens[2], Paid(payment="c"))
+    lab.complete(tokens[0], Paid(payment="a"))
+    assert [each.payment for each in checked(many).result()] == ["a", "b", "c"]
+
+
+@sagas.step
+def spent(amount: int) -> None:
+    """Nothing to it."""
+
+
+@spent.compensation
+def unspent(ctx: StepContext) -> Any:
+    """Want what no compensation has."""
+    undone.append(("unspent", 0))
+    with pytest.raises(celeriac.CommandRefused, match="compensation"):
+        _ = ctx.token
+    return ctx.later("1d")
+
+
+@sagas.saga
+def undone_later(flow: Flow, amount: int) -> None:
+    """Undo what cannot be undone later."""
+    flow.step(spent, amount)
+
+
+def test_a_compensation_has_no_token(lab: Lab) -> None:
+    """It is said where it is asked for, and nothing waits for ever."""
+    run = lab.start(undone_later, 7)
+    lab.run()
+    run.cancel()
+    lab.run()
+    failure = run.state().step("spent").undo_failure
+    assert failure is not None
+    assert failure.code == "misplaced_answer"
