@@ -48,7 +48,8 @@ def details(event: Event) -> str:
     data = {name: value for name, value in event.data.items() if name not in _INTERNAL}
     retry, why = data.pop("retry", None), data.pop("why", "")
     via = json.loads(data.pop("via", "{}"))
-    begins_at = data.pop("until", None)
+    until = data.pop("until", None)
+    begins_at = until if event.kind is EventKind.TRY_ENDED else None
     cause = _CAUSES.get((event.kind, why), why)
     if event.kind is EventKind.POSTPONED:
         data.pop("version", None)
@@ -110,7 +111,7 @@ def _of_other_runs(event: Event, data: dict[str, object]) -> str:
 def _outside(event: Event, data: dict[str, object]) -> str:
     """What is said of an attempt whose result comes, or came, from outside."""
     kept, outside, lost = (data.pop(name, None) for name in ("kept", "outside", "lost"))
-    if data.pop("until", None):
+    if event.kind is EventKind.DEFERRED and "until" in event.data:
         seconds = (event.data["until"] - event.at) / 1000
         return f"a result is to come from outside within {seconds:g} s"
     if event.kind is EventKind.KEPT and "outcome" in data:
