@@ -19,6 +19,7 @@ from collections import Counter, deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from celeriac.drawing import draw
 from celeriac.errors import SagaError
 from celeriac.machine.runs import RunStatus
 from workflows import worker_kill
@@ -79,7 +80,8 @@ def run(folder: Path, orders: Path, *, kill: bool) -> bool:
             day.live()
         finally:
             screen.rest()
-        return _report(day, _all_ended(sagas), screen)
+        right = _report(day, _all_ended(sagas), screen)
+        return _travel(screen) and right
 
 
 # --- the day -----------------------------------------------------------------------------------
@@ -237,6 +239,21 @@ def _sums(books: Books) -> Iterator[str]:
         f"Money     {money(sums.charged)} charged, {money(sums.refunded)} refunded, "
         f"{money(kept)} kept"
     )
+
+
+# --- a trip ------------------------------------------------------------------------------------
+
+
+def _travel(screen: Screen) -> bool:
+    """Book a trip, whose steps stand side by side and depend on answers; return whether it was."""
+    from workflows.trip import Trip, book_trip  # noqa: PLC0415 -- as above
+
+    run = book_trip.start(Trip(id="trip-1", town="Oslo", nights=7), id="trip-1")
+    status = run.wait(PATIENCE).status
+    screen.say(f"\nBeside the orders, a trip ({status}): side by side, a choice, a condition")
+    screen.say(draw(run.graph(), "ascii"))
+    screen.say("See       workflows/trip.py")
+    return status is RunStatus.COMPLETED
 
 
 # --- the edges ---------------------------------------------------------------------------------

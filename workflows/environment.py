@@ -121,7 +121,8 @@ def _environment(folder: Path, namespace: str, url: str) -> Iterator[None]:
 def _worker_command() -> list[str]:
     options = ["--pool=prefork", f"--concurrency={PROCESSES}", "--prefetch-multiplier=1"]
     quiet = ["--without-gossip", "--without-mingle", "--loglevel=INFO"]
-    return [*_celery("worker"), *options, *quiet, "--hostname=demo@%h"]
+    more = ["--include=workflows.trip", "--hostname=demo@%h"]
+    return [*_celery("worker"), *options, *quiet, *more]
 
 
 def _beat_command(folder: Path) -> list[str]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import pytest
 from celery import Celery
 
-from celeriac import Abort, Flow, RunCompensated, Sagas, Skip, StepContext
+from celeriac import Abort, DefinitionError, Flow, RunCompensated, Sagas, Skip, StepContext
+from celeriac.settings import Settings
 from celeriac.testing import Lab, LabRun, explore
 from tests.testing.ledger import Ledger
 
@@ -172,3 +173,93 @@ def test_no_crash_forgets_an_element() -> None:
     """Whatever is lost or killed, the list is whole, or all is undone."""
     report_ = explore(delivery, [1, 2, 3], check=check, fresh=begin, pairs=False)
     assert not report_.findings, report_.findings[0]
+
+
+def lists_of_lists(flow: Flow, parcels: list[list[int]]) -> None:
+    """Map what maps."""
+
+    def each(flow: Flow, some: list[int]) -> list[str | None]:
+        return flow.map(ship, some, "dhl")
+
+    flow.map(each, parcels)
+
+
+def test_a_map_holds_no_map() -> None:
+    """It is said what to write instead (decision 0040)."""
+    with pytest.raises(DefinitionError, match=r"each, which is mapped itself: make one list"):
+        sagas.saga(lists_of_lists)
+
+
+# --- limits, adopted tasks ---------------------------------------------------------------------
+
+
+@app.task(name="maps.double")  # type: ignore[untyped-decorator]  # Celery has no types
+def double(number: int, *, times: int = 2) -> int:
+    """A task that was there before there were sagas."""
+    ledger.log.append(("double", str(number)))
+    return number * times
+
+
+@app.task(name="maps.total")  # type: ignore[untyped-decorator]  # Celery has no types
+def total(numbers: list[int]) -> int:
+    """Another one, which reads the list of results."""
+    return sum(numbers)
+
+
+@sagas.saga
+def doubled(flow: Flow, numbers: list[int]) -> int:
+    """Map a task that is adopted, over what another map gave."""
+    twice = flow.map(double, numbers, concurrency=3)
+    summed: int = flow.step(total, flow.map(double, twice, times=3))
+    return summed
+
+
+@pytest.mark.parametrize("count", [0, 1, 13])
+def test_adopted_tasks_are_mapped(lab: Lab, count: int) -> None:
+    """With arguments by name, and one map after the other."""
+    run = lab.start(doubled, list(range(count)), id="a-1")
+    lab.run()
+    assert run.result() == 6 * sum(range(count))
+
+
+@pytest.mark.parametrize(("count", "ends"), [(5, "completed"), (6, "compensated")])
+def test_a_list_over_the_limit_fails_the_map(count: int, ends: str) -> None:
+    """Before any element is begun; the message says what to do."""
+    lab = Lab(Settings(max_map=5))
+    run = lab.start(delivery, list(range(20, 20 + count)), id="d-1")
+    lab.run()
+    assert run.status == ends
+    if ends == "compensated":
+        with pytest.raises(RunCompensated, match=r"6 elements, over the limit of 5.*saga_max_map"):
+            run.result()
+        assert not ledger.log
+
+
+def test_a_list_of_results_that_is_too_long_names_map_and_reader() -> None:
+    """Elements are stored one by one; what they make together has a limit of its own."""
+    lab = Lab(Settings(max_collected=100))
+    run = lab.start(delivery, list(range(20, 60)), id="d-1")
+    lab.run()
+    assert run.status == "compensated"
+    with pytest.raises(RunCompensated, match=r"map ship.*saga_max_collected") as caught:
+        run.result()
+    assert "collect" in str(caught.value)
+    assert not ledger.live
+
+
+# --- operators ---------------------------------------------------------------------------------
+
+
+def test_operators_act_on_elements(lab: Lab) -> None:
+    """Held, skipped before its turn with a result, and undone again where its undo is owed."""
+    run = lab.start(delivery, [1, 2, 3, 4], id="d-1")
+    run.pause("look")
+    run.skip("ship[3]", "dhl-by-hand", reason="by hand")
+    run.resume()
+    lab.run()
+    assert run.result() == "4: ['dhl-1', 'dhl-2', 'dhl-3', 'dhl-by-hand']"
+    assert len(ledger.live) == 3
+    run.cancel("no")
+    lab.run()
+    assert run.status == "compensated"
+    assert sorted(at_work) == ["ship[0]", "ship[1]", "ship[2]"], "what was skipped is not undone"

@@ -63,6 +63,7 @@ def test_it_survives_a_kill_and_leaves_nothing(tmp_path: Path, orders: Path) -> 
     assert "killed with SIGKILL: process" in done.stdout
     assert "its work was taken up" in done.stdout
     assert "Right     every order ended as it demands" in done.stdout
+    assert "a trip (completed): side by side" in done.stdout
     assert list((tmp_path / "scratch").iterdir()) == []
 
 

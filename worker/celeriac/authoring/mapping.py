@@ -141,8 +141,8 @@ class Mapper(ChildAdder):
     def _check_mapped(self, looked: Any, *, fragment: bool) -> None:
         if self._map:
             raise DefinitionError(
-                f"flow.map inside of {self._map}, which is mapped itself: make one list in a step, "
-                "and map that",
+                f"flow.map inside of {self._map}, which is mapped itself: make one list of all in "
+                "a step before, and map that once",
                 saga=self.saga,
             )
         if self.blocks.within:
