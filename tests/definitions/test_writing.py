@@ -16,10 +16,10 @@ from celeriac.app.named import Named
 from celeriac.definitions import plan_file
 from celeriac.definitions.emitting import emitted
 from celeriac.definitions.problems import Problems
+from celeriac.definitions.spelling import spelled_constant
 from celeriac.definitions.templates import Reference, parts_of, written
 from celeriac.definitions.trees import read_tree
 from celeriac.definitions.values import Values
-from celeriac.definitions.writing import _constant
 from tests.definitions.shop import Order, charge, is_big, reserve, sagas
 
 if TYPE_CHECKING:
@@ -40,7 +40,9 @@ def again(saga: Saga[Any, Any]) -> Planned:
     """What is read of the file that a saga is written as."""
     owner = saga._sagas
     its = owner._definitions
-    world = Named(its._recruits, its._steps, its._adopted_undos, its.signals, adopts=True)
+    world = Named(
+        its._recruits, its._steps, its._adopted_undos, its.signals, its._acting, adopts=True
+    )
     return plan_file(saga.as_yaml(), f"{saga.name}.yaml", world)
 
 
@@ -128,7 +130,7 @@ PLAIN = st.recursive(
 def test_every_constant_comes_back(value: Any) -> None:
     """Whatever JSON can hold: no text of it is taken for a number, an expression or YAML."""
     problems = Problems("a.yaml")
-    tree = read_tree(emitted({"value": _constant(value)}), problems)
+    tree = read_tree(emitted({"value": spelled_constant(value)}), problems)
     assert tree is not None
     assert len(problems) == 0
     nothing: Any = None

@@ -7,8 +7,8 @@ take next to nothing.
 
 Its rooms, from the ground up::
 
-    ground < machine | scheduling < authoring | store < observing | barrier | definitions < views
-    < engine < workers < doctor < app < faces < web < terminal < testing
+    ground < machine | scheduling < authoring | store < observing | barrier | definitions | actions
+    < views < engine < workers < doctor < app < faces < web < terminal < testing
 
 Two rooms are files beside this one::
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from celeriac.engine import ArchivedRun, Purge
     from celeriac.errors import (
         Abort,
+        ActionFailed,
         ChangedSince,
         CommandRefused,
         ConfigurationError,
@@ -92,6 +93,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Abort",
+    "ActionFailed",
     "ArchivedRun",
     "ChangedSince",
     "CommandRefused",
@@ -166,6 +168,7 @@ _HOMES = {
     "celeriac.engine": ("ArchivedRun", "Purge"),
     "celeriac.errors": (
         "Abort",
+        "ActionFailed",
         "ChangedSince",
         "CommandRefused",
         "ConfigurationError",

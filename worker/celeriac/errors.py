@@ -35,6 +35,7 @@ are raised.  This file is long because it is one tree, to be read at a glance.
     ├── Skip                     raised *by a step*: there is nothing to do, and nothing to undo
     ├── Done                     raised *by a step*: the run goes no further, and has its result
     ├── NotYet                   raised *by a step*: ask again later; no failure, no attempt used up
+    ├── ActionFailed             raised *by an action* of a file: this attempt failed, or is unknown
     ├── LeaseLost                raised *in a step* by `heartbeat`: this attempt no longer counts
     ├── Stopping                 raised *in a step* by `heartbeat`: the step will be undone
     ├── OutputInvalid            a step returned something that cannot be recorded
@@ -452,6 +453,28 @@ class NotYet(SagaError):
 
 def _not_yet(after: float | str | timedelta, effect: bool | None) -> NotYet:
     return NotYet(after, effect=effect)
+
+
+class ActionFailed(SagaError):
+    """Raised by an action (`http`, `poll`, `shell`): this attempt failed, and another may do.
+
+    `effect=False` promises that it had none; *unknown* says that nobody knows whether it had.
+    """
+
+    code = "action_failed"
+
+    def __init__(
+        self, message: str, *, code: str, effect: bool | None = None, unknown: bool = False
+    ) -> None:
+        self.message, self.code, self.effect, self.unknown = message, code, effect, unknown
+        super().__init__(message)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_action_failed, (self.message, self.code, self.effect, self.unknown))
+
+
+def _action_failed(message: str, code: str, effect: bool | None, unknown: bool) -> ActionFailed:
+    return ActionFailed(message, code=code, effect=effect, unknown=unknown)
 
 
 class LeaseLost(SagaError):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -131,6 +131,27 @@ class Settings(BaseModel):
         description=(
             "Largest list of a map's results that a step, or the result of a run, is given, in "
             "bytes of JSON.  It is put together when it is read, and never stored."
+        ),
+    )
+    actions: tuple[Literal["http", "poll", "shell"], ...] = Field(
+        default=(),
+        description=(
+            "The built-in actions that definitions in files may use: `http`, `poll`, `shell`.  "
+            "`http` and `poll` need `celeriac[actions]`."
+        ),
+    )
+    http_allow: tuple[str, ...] = Field(
+        default=(),
+        description=(
+            "Whom `http` and `poll` may ask: hosts (`api.example.com`, `*.example.com`) and "
+            "networks (`10.1.0.0/16`); addresses that are not public need a network."
+        ),
+    )
+    secrets: str | Callable[..., Any] | None = Field(
+        default=None,
+        description=(
+            "A callable that takes the name of a secret and returns it, or where to find it "
+            "(`package.module.name`): for `${secrets.NAME}` in actions."
         ),
     )
     heartbeat_file: str | None = Field(
@@ -295,6 +316,9 @@ _WORDS = {
     "redis_url": "the URL of a Redis, for example 'redis://localhost:6379/0'",
     "namespace": "letters, digits, '_', '.' and '-', for example 'celeriac'",
     "archive": "a callable or where it is found, for example 'package.module.name'",
+    "actions": "a tuple of 'http', 'poll' and 'shell', for example ('http',)",
+    "http_allow": "a tuple of hosts and networks, for example ('api.example.com',)",
+    "secrets": "a callable or where it is found, for example 'package.module.name'",
     "heartbeat_file": "the path of a file, for example '/tmp/celeriac-%n'",
     "redact": "a tuple of names, for example ('card', 'iban')",
     "metrics_host": "an address, for example '127.0.0.1'",

@@ -6,7 +6,7 @@ know: how anything is decided, stored or sent.
 Its files, from the ground up::
 
     inputs | offload | instruments | joining | hindrances | queue_stats | results
-    | sweeping | tick_logs | named | kept
+    | sweeping | tick_logs | acting | kept < named
     < forking | schedules < handles < defining | pages | starting | wiring < bulk | finding
 """
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from celeriac.app.acting import Acting
 from celeriac.app.named import Named
 from celeriac.authoring import STEP, Shape, define_adopted_compensation, define_step, plan_saga
 from celeriac.definitions import plan_file
@@ -28,6 +29,8 @@ class Definitions:
         self._runtime = runtime
         self._recruits = Recruits(runtime.app, runtime)
         self._names: dict[str, str] = {}  # task name -> the function it was made of
+        self._acting = Acting(runtime, self._register)
+        runtime.at_start.append(self._acting.ready)
         self._steps: dict[str, Step[Any, Any, Any]] = {}  # by the name of the task
         self._planned: dict[str, Planned] = {}  # by the name of the saga
         self._deciders: dict[Any, Step[Any, Any, Any]] = {}  # by the function of a condition
@@ -67,7 +70,7 @@ class Definitions:
         One that is *loaded* becomes one of the app's own; others are only there to be started.
         """
         undos, signals = self._adopted_undos, self.signals
-        world = Named(self._recruits, self._steps, undos, signals, adopts=loaded)
+        world = Named(self._recruits, self._steps, undos, signals, self._acting, adopts=loaded)
         planned = plan_file(content, file, world)
         if planned.name in self._planned:
             raise DefinitionError(
@@ -80,7 +83,7 @@ class Definitions:
 
     def task_named(self, name: str) -> Any:
         """The step or Celery task of a name; None if there is none."""
-        return self._steps.get(name) or self._recruits.named(name)
+        return self._steps.get(name) or self._acting.named(name) or self._recruits.named(name)
 
     def _take(self, planned: Planned) -> None:
         """Make a saga one of the app's own."""

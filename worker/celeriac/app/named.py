@@ -16,6 +16,7 @@ from celeriac.workers import SagaTask
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from celeriac.app.acting import Acting
     from celeriac.authoring import Compensation, Signal
     from celeriac.workers import Recruits
 
@@ -29,12 +30,14 @@ class Named:
         steps: Mapping[str, Step[Any, Any, Any]],
         undos: Mapping[str, Compensation[..., Any]],
         signals: Mapping[str, Signal[Any]],
+        acting: Acting,
         *,
         adopts: bool,
     ) -> None:
         """*adopts*: the workers read the same file, and so adopt the Celery tasks that it names."""
         self._recruits, self._steps, self._adopts = recruits, steps, adopts
         self.undos, self.signals = undos, signals
+        self._acting = acting
 
     def task(self, name: str) -> Any:
         """The step or Celery task of this name; DefinitionError if there is none."""
@@ -56,6 +59,10 @@ class Named:
                 "a step"
             )
         return found
+
+    def action(self, kind: str, *, keyed: bool, undone: bool) -> Step[Any, Any, Any]:
+        """A built-in action as a step; DefinitionError if it is off."""
+        return self._acting.step(kind, keyed=keyed, undone=undone)
 
     def compensation(self, task: Any, name: str) -> Compensation[..., Any] | None:
         """What undoes a task, by its name; None: its own already does.  DefinitionError."""

@@ -9,7 +9,8 @@ Nothing in a file is evaluated: it is parsed, then values are put into the tree,
 Its files, from the ground up::
 
     problems < trees < scalars | templates | kinds | emitting < fields < documents < values
-    | ordering < arguments < waits < compiling | writing
+    | ordering < arguments < waits < actions < compiling | spelling
+    < writing
 """
 
 from __future__ import annotations

@@ -50,6 +50,9 @@ class World(Protocol):
     def task(self, name: str) -> Any:
         """The step or Celery task of this name; DefinitionError if there is none."""
 
+    def action(self, kind: str, *, keyed: bool, undone: bool) -> Any:
+        """A built-in action as a step, which can be sent again if it is *keyed*."""
+
     def compensation(self, task: Any, name: str) -> Compensation[..., Any] | None:
         """What undoes a task, by its name; None: its own already does.  DefinitionError."""
 

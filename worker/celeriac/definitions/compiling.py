@@ -19,12 +19,12 @@ from celeriac.authoring import (
     shape_of,
     source_of,
 )
+from celeriac.definitions.actions import Actions
 from celeriac.definitions.arguments import inputs_of, seconds, takes_element_by_name
-from celeriac.definitions.documents import read_document, references
+from celeriac.definitions.documents import ACTIONS, read_document, references
 from celeriac.definitions.ordering import in_order, unknown_step
 from celeriac.definitions.problems import Problems
 from celeriac.definitions.trees import Scalar, read_tree
-from celeriac.definitions.waits import Waits
 from celeriac.errors import DefinitionError
 from celeriac.machine import EVERY
 
@@ -48,7 +48,7 @@ def plan_file(content: bytes | str, file: str, world: World) -> Planned:
     return _Compiler(document, problems, world).planned()
 
 
-class _Compiler(Waits):
+class _Compiler(Actions):
     """A file on its way to a plan."""
 
     def planned(self) -> Planned:
@@ -169,6 +169,8 @@ class _Compiler(Waits):
             return self._wait(step, name, self._options(step, None))
         if "foreach" in step.fields:
             return self._map(step, name)
+        if step.work in ACTIONS:
+            return self._act(step, name)
         if step.work != "task":
             return None
         task = self._task(step)
@@ -182,6 +184,17 @@ class _Compiler(Waits):
             return self._builder.step(task, args, kwargs, given, name)
 
         found: Placeholder | None = self._tried(step, call, task, args, kwargs)
+        return found
+
+    def _act(self, step: StepText, name: str) -> Placeholder | None:
+        task, kwargs, given = self._action(step, self._options(step, None))
+        if task is None:
+            return None
+
+        def call() -> Any:
+            return self._builder.step(task, (), kwargs, given, name)
+
+        found: Placeholder | None = self._tried(step, call, task, [], kwargs)
         return found
 
     def _task(self, step: StepText) -> Any:
@@ -210,16 +223,6 @@ class _Compiler(Waits):
         except DefinitionError as error:
             self._tell(error, step.mark)
             return StepOptions()
-
-    def _compensation(self, step: StepText, task: Any) -> Any:
-        scalar = step.fields.of_kind("compensate", Scalar, "shop.release")
-        if scalar is None or task is None:
-            return None
-        try:
-            return self._world.compensation(task, scalar.text)
-        except DefinitionError as error:
-            self._problems.add(scalar.mark, str(error))
-            return None
 
     def _full(self, name: str) -> str:
         """The whole name of a step, which may be one of those that are mapped."""
@@ -256,13 +259,14 @@ class _Compiler(Waits):
         assert foreach is not None
         items = self._values.of(foreach, UNSAID, self)
         concurrency = step.fields.whole("concurrency") or 10
-        task = None
-        if step.work == "task":
-            task = self._task(step)
+        task = self._task(step) if step.work == "task" else None
+        given = self._options(step, task)
+        if step.work in ACTIONS:
+            with self._with_element(step, self._values.anything):
+                task, _, given = self._action(step, given)
         if items is self._values.anything or (task is None and step.work != "steps"):
             self._look_at_arguments(step)
             return None
-        given = self._options(step, task)
         args: list[Any] = []
         kwargs: dict[str, Any] = {}
 
@@ -270,6 +274,8 @@ class _Compiler(Waits):
             with self._with_element(step, item):
                 if task is None:
                     return (item,), {}
+                if step.work in ACTIONS:
+                    return (), self._action(step, given)[1]
                 if not (args or kwargs):
                     found = self._arguments(step, shape_of(task))
                     args.extend(found[0])

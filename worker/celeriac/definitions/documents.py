@@ -95,9 +95,11 @@ class StepText:
             yield scalar.text, scalar.mark
         for condition in self.when:
             yield condition.step, condition.mark
+        undo = self.fields.tree("compensate")
         for tree in self.trees():
+            own = {*self.inner, self.name} if tree is undo else self.inner.keys()
             for reference, mark in references(tree):
-                if reference.kind == "steps" and reference.name not in self.inner:
+                if reference.kind == "steps" and reference.name not in own:
                     yield reference.name, mark
         for each in self.inner.values():
             for name, mark in each.uses():
@@ -236,9 +238,9 @@ def plain_value(tree: Tree) -> Any:
     """The value of JSON that a tree is, where nobody said what should be there."""
     if isinstance(tree, Scalar):
         return read_scalar(tree, Any)
-    if isinstance(tree, Listed):
-        return [plain_value(each) for each in tree.items]
-    return {key: plain_value(each) for key, each in tree.entries.items()}
+    if isinstance(tree, Mapped):
+        return {key: plain_value(each) for key, each in tree.entries.items()}
+    return [plain_value(each) for each in tree.items]
 
 
 # --- steps -------------------------------------------------------------------------------------
@@ -280,8 +282,7 @@ def _step(name: str, mark: Mark, tree: Mapped, problems: Problems, *, inside: bo
         labels = tuple(each.text for each in said.names("labels"))
         found.choice = Choice(labels=labels, default=said.read("default", bool, "true", False))
     _check_step(found, problems, inside=inside)
-    steps = fields.of_kind("steps", Mapped, "label: {task: shop.label}")
-    if steps is not None:
+    if (steps := fields.of_kind("steps", Mapped, "label: {task: shop.label}")) is not None:
         found.inner = _steps(steps, problems, inside=True)
     return found
 

@@ -9,13 +9,22 @@ for people.
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from celeriac.authoring import policy_of, shape_of, steps_used
+from celeriac.definitions.documents import ACTIONS
 from celeriac.definitions.emitting import Text, emitted
-from celeriac.definitions.kinds import name_of
+from celeriac.definitions.spelling import (
+    ELEMENT,
+    all_inside,
+    filler_text,
+    reference_to,
+    spelled_constant,
+    spelled_duration,
+    spelled_retry,
+    spelled_variable,
+)
 from celeriac.definitions.templates import Reference, written, written_path
 from celeriac.definitions.values import EITHER, escaped
 from celeriac.machine import (
@@ -25,23 +34,20 @@ from celeriac.machine import (
     DictOf,
     Expression,
     FirstOf,
-    FromInput,
-    FromItem,
     FromMap,
-    FromStep,
     ListOf,
     RetryRule,
     TextOf,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from celeriac.authoring import Shape
     from celeriac.machine import Guard, Map, Node, Plan
 
-_UNITS = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1))
-_ELEMENT = "item"
+OURS = "celeriac."
+ACTION_TASKS = tuple(OURS + kind for kind in ACTIONS)
 _YES, _NO = ("true",), ("false",)
 
 
@@ -62,14 +68,14 @@ class _Writer:
         head: dict[str, Any] = {
             "saga": plan.saga,
             "version": None if plan.version == 1 else plan.version,
-            "deadline": _duration(plan.deadline),
+            "deadline": spelled_duration(plan.deadline),
             "on_deadline": None if plan.on_deadline == "compensate" else plan.on_deadline,
             "compensation_order": (
                 None if plan.compensation_order == "reverse" else plan.compensation_order
             ),
-            "retention": _duration(plan.retention),
+            "retention": spelled_duration(plan.retention),
             "max_steps": plan.max_steps,
-            "vars": {name: _variable(name, shape) for name in plan.params} or None,
+            "vars": {name: spelled_variable(name, shape) for name in plan.params} or None,
         }
         signals = [node.wait.signal for node in plan.nodes if node.wait and node.wait.signal]
         head["signals"] = dict.fromkeys(signals, "any") or None
@@ -119,23 +125,68 @@ class _Writer:
     def _task(self, node: Node, prefix: str) -> dict[str, Any]:
         task = self._look(node.task)
         found: dict[str, Any] = {"task": node.task}
+        if node.task in ACTION_TASKS:
+            return self._action(node, node.task.removeprefix(OURS), prefix)
         found |= self._arguments(node, task, prefix)
         usual = policy_of(task) if task is not None else {}
         if node.covers:
             return found
         if node.timeout is not None and node.timeout != usual.get("timeout"):
-            found["timeout"] = _duration(node.timeout)
+            found["timeout"] = spelled_duration(node.timeout)
+        found |= self._policy(node, usual)
+        if node.undo is not None:
+            found["compensate"] = node.undo.task
+        return found
+
+    def _policy(self, node: Node, usual: Mapping[str, Any]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
         if node.give_up_after is not None and node.give_up_after != usual.get("give_up_after"):
-            found["give_up_after"] = _duration(node.give_up_after)
+            found["give_up_after"] = spelled_duration(node.give_up_after)
         if node.retry != usual.get("retry", RetryRule()):
-            found["retry"] = _retry(node.retry)
+            found["retry"] = spelled_retry(node.retry)
         found |= {
             name: getattr(node, name)
             for name in ("queue", "priority")
             if getattr(node, name) is not None
         }
-        if node.undo is not None:
+        return found
+
+    def _action(self, node: Node, kind: str, prefix: str) -> dict[str, Any]:
+        """A built-in action, with the texts that are put together later."""
+        asked = self._asked(node, "request", "holes", prefix)
+        seconds = asked.pop("seconds")
+        found: dict[str, Any] = {kind: asked, "timeout": spelled_duration(round(seconds * 1000))}
+        if kind == "http" and asked.get("method", "GET") not in ("GET", "HEAD"):
+            found |= {"effect": "keyed"} if node.effect == "keyed" else {}
+        once = {"max_attempts": 1} if kind == "shell" else {}
+        usual = RetryRule(after_loss=node.effect == "keyed", **once)
+        found |= self._policy(node, {"retry": usual})
+        if node.undo is not None and node.undo.task == f"{OURS}{kind}.undo":
+            undo = self._asked(node, "undo", "undo_holes", prefix)
+            del undo["seconds"]
+            found["compensate"] = {kind: undo}
+        elif node.undo is not None:
             found["compensate"] = node.undo.task
+        return found
+
+    def _asked(self, node: Node, name: str, holes: str, prefix: str) -> dict[str, Any]:
+        """What an action is asked for, as it stood in the file."""
+        found: dict[str, Any] = self._value(node.args[name], prefix)
+        model = self._look(node.task)
+        if model is not None:
+            fields = model.shape.parameters["request"].annotation.model_fields
+            usual = {each.alias or key: each.get_default(call_default_factory=True)
+                     for key, each in fields.items()
+                     if not each.is_required() and key != "seconds"}  # fmt: skip
+            found = {
+                key: each for key, each in found.items() if key not in usual or each != usual[key]
+            }
+        later = node.args.get(holes)
+        for hole in self._value(later, prefix) if later is not None else ():
+            place: Any = found
+            for key in hole["at"][:-1]:
+                place = place[key]
+            place[hole["at"][-1]] = "".join(filler_text(each, node.name) for each in hole["parts"])
         return found
 
     def _arguments(self, node: Node, task: Any, prefix: str) -> dict[str, Any]:
@@ -153,7 +204,7 @@ class _Writer:
 
     def _mapped(self, node: Node, made: Map) -> dict[str, Any]:
         prefix = f"{node.name}{EVERY}."
-        found: dict[str, Any] = {"foreach": self._value(made.items), "as": _ELEMENT}
+        found: dict[str, Any] = {"foreach": self._value(made.items), "as": ELEMENT}
         if made.concurrency != 10:  # noqa: PLR2004 -- the default
             found["concurrency"] = made.concurrency
         if node.task:
@@ -173,7 +224,7 @@ class _Writer:
         several += [each for node in self._plan.all_nodes for each in node.args.values()]
         several += [node.map.items for node in self._plan.nodes if node.map]
         for each in several:
-            for found in _all(each):
+            for found in all_inside(each):
                 if isinstance(found, FromMap) and found.map == name:
                     yield found.each
 
@@ -184,20 +235,20 @@ class _Writer:
             moment = datetime.fromtimestamp(wait.until / 1000, UTC)
             return {"sleep_until": Text(moment.isoformat().replace("+00:00", "Z"))}
         if wait.signal is None:
-            return {"sleep": _duration(wait.timeout)}
+            return {"sleep": spelled_duration(wait.timeout)}
         found: dict[str, Any] = {"signal": wait.signal}
         if wait.timeout is not None:
-            found["timeout"] = _duration(wait.timeout)
+            found["timeout"] = spelled_duration(wait.timeout)
         if wait.on_timeout == "continue":
             found["on_timeout"] = "continue"
         if wait.title:
-            found["title"] = _constant(wait.title)
+            found["title"] = spelled_constant(wait.title)
         if wait.summary:
-            found["summary"] = _constant(wait.summary)
+            found["summary"] = spelled_constant(wait.summary)
         if node.args:
             found["about"] = {key: self._value(each) for key, each in node.args.items()}
         if wait.default is not None:
-            found["default"] = _constant(wait.default)
+            found["default"] = spelled_constant(wait.default)
         return {"wait": found}
 
     # --- order and conditions ------------------------------------------------------------------
@@ -251,7 +302,7 @@ class _Writer:
 
     def _value(self, value: Expression, prefix: str = "") -> Any:
         if isinstance(value, Constant):
-            return _constant(value.value)
+            return spelled_constant(value.value)
         if isinstance(value, ListOf):
             return [self._value(each, prefix) for each in value.items]
         if isinstance(value, DictOf):
@@ -261,40 +312,11 @@ class _Writer:
             return found | ({"$at": written_path(value.path)} if value.path else {})
         if isinstance(value, TextOf):
             parts = [
-                each.value if isinstance(each, Constant) else _reference(each, prefix)
+                each.value if isinstance(each, Constant) else reference_to(each, prefix)
                 for each in value.parts
             ]
             return written(parts)
-        return str(_reference(value, prefix))
-
-
-def _reference(value: Expression, prefix: str) -> Reference:
-    match value:
-        case FromInput():
-            return Reference("vars", value.input, value.path)
-        case FromItem():
-            return Reference("vars", _ELEMENT, value.path)
-        case FromStep():
-            return Reference("steps", value.step.removeprefix(prefix), value.path)
-        case FromMap():
-            return Reference("steps", value.map, value.path)
-    raise AssertionError(f"{value!r} is no reference")
-
-
-def _all(value: Expression) -> Iterator[Expression]:
-    """An expression, and all inside of it."""
-    yield value
-    inside: Iterable[Expression] = ()
-    if isinstance(value, ListOf):
-        inside = value.items
-    elif isinstance(value, DictOf):
-        inside = value.entries.values()
-    elif isinstance(value, FirstOf):
-        inside = value.first
-    elif isinstance(value, TextOf):
-        inside = value.parts
-    for each in inside:
-        yield from _all(each)
+        return str(reference_to(value, prefix))
 
 
 def _local(names: Iterable[str], prefix: str) -> list[str]:
@@ -316,47 +338,6 @@ def _by_place(task: Any, node: Node) -> list[str]:
             break
         found.append(key)
     return found
-
-
-def _retry(rule: RetryRule) -> dict[str, Any]:
-    usual = RetryRule()
-    found: dict[str, Any] = {}
-    for name in ("max_attempts", "backoff", "initial_delay", "max_delay", "jitter"):
-        value = getattr(rule, name)
-        if value != getattr(usual, name):
-            found[name] = _duration(value) if name.endswith("_delay") else value
-    for name in ("give_up_on", "retry_on"):
-        if getattr(rule, name) != getattr(usual, name):
-            found[name] = list(getattr(rule, name))
-    return found
-
-
-def _variable(name: str, shape: Shape | None) -> Any:
-    parameter = shape.parameters.get(name) if shape else None
-    if parameter is None or shape is None:
-        return None
-    found: dict[str, Any] = {"type": name_of(parameter.annotation)}
-    if parameter.required:
-        return found if found["type"] != "any" else None
-    return {**found, "default": _constant(json.loads(shape.dump_argument(name, parameter.default)))}
-
-
-def _duration(ms: int | None) -> Any:
-    if ms is None:
-        return None
-    unit, size = next((unit, size) for unit, size in _UNITS if ms % size == 0)
-    return Text(f"{ms // size}{unit}") if ms else 0
-
-
-def _constant(value: Any) -> Any:
-    """A value of JSON, in which no text can be taken for an expression."""
-    if isinstance(value, str):
-        return value.replace("${", "$${")
-    if isinstance(value, list):
-        return [_constant(each) for each in value]
-    if isinstance(value, dict):
-        return {escaped(key): _constant(each) for key, each in value.items()}
-    return value
 
 
 def _quoted(label: str) -> str:

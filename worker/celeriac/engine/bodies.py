@@ -30,6 +30,7 @@ from celeriac.engine.context_calls import Token, heartbeat
 from celeriac.engine.failures import failure_of, is_final, worth_retrying
 from celeriac.errors import (
     Abort,
+    ActionFailed,
     DefinitionError,
     LeaseLost,
     NotYet,
@@ -258,6 +259,8 @@ def classify_error(error: Exception) -> AttemptFailure:
         return AttemptFailure(error, "abort", effect=error.effect)
     if isinstance(error, NotYet):
         return _postponed(error)
+    if isinstance(error, ActionFailed):
+        return AttemptFailure(error, "timeout" if error.unknown else "error", effect=error.effect)
     final = isinstance(error, LeaseLost | Stopping | OutputInvalid | PayloadTooLarge)
     return AttemptFailure(error, "abort" if final else "error")
 

@@ -37,7 +37,7 @@ def failure_of(
 ) -> Failure:
     """Return what is recorded of *error*; *limit* is how long the attempt may take, in ms."""
     # Celery's own words, `SoftTimeLimitExceeded()`, say nothing of the limit.
-    late = timed_out and isinstance(error, Exception)
+    late = timed_out and isinstance(error, Exception) and not isinstance(error, SagaError)
     return Failure(
         type=class_name(error),
         message=too_slow(limit) if late else safe_text(error)[:_LONGEST_MESSAGE],

@@ -31,6 +31,8 @@ from celeriac.workers.quorum import longest_eta
 from celeriac.workers.state_url import key_prefix, redis_url, state_settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from celeriac.engine import Archive
     from celeriac.machine import Plan
     from celeriac.observing import Observer
@@ -58,6 +60,7 @@ class Runtime:
         self.places: dict[str, Any] = {}  # by task, in this process; see `ahead`
         self.unfit: dict[str, str] = {}  # tasks that could not be made steps, and why
         self.worker_id = ""  # in a worker; its pool children inherit it
+        self.at_start: list[Callable[[], None]] = []  # what a worker does before it makes its pool
         self.observers = Observers(logged, log_context, send_signals)
         self._counts = self._traces = False
         self._settings: Settings | None = None  # those the engine was built with
@@ -131,6 +134,8 @@ class Runtime:
         """
         check_messages(self.app)
         check_tasks(self.app, self.unfit)
+        for prepare in self.at_start:
+            prepare()
         self.worker_id = secrets.token_urlsafe(4)
 
     def new_holder(self) -> str:
