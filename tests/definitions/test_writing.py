@@ -30,7 +30,12 @@ if TYPE_CHECKING:
 HOMES = (
     *("tests.definitions.shop", "tests.terminal.shop", "tests.testing.sagas", "tests.testing.shop"),
     *("tests.testing.example_mistakes", "tests.testing.test_answers", "tests.web.shop"),
-    *("tests.testing.test_branches", "tests.testing.test_conditions", "tests.testing.test_maps"),
+    *(
+        "tests.testing.test_branches",
+        "tests.testing.test_children",
+        "tests.testing.test_conditions",
+        "tests.testing.test_maps",
+    ),
     *("tests.testing.test_two_phase", "tests.testing.test_waits", "workflows.fulfilment"),
     *("workflows.order", "workflows.payment", "workflows.trip", "bench.app"),
 )
@@ -40,9 +45,8 @@ def again(saga: Saga[Any, Any]) -> Planned:
     """What is read of the file that a saga is written as."""
     owner = saga._sagas
     its = owner._definitions
-    world = Named(
-        its._recruits, its._steps, its._adopted_undos, its.signals, its._acting, adopts=True
-    )
+    known = (its._steps, its._adopted_undos, its.signals, its._acting, its._planned)
+    world = Named(its._recruits, *known, adopts=True)
     return plan_file(saga.as_yaml(), f"{saga.name}.yaml", world)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from enum import Enum
+from pathlib import Path  # noqa: TC003 -- as an author writes it
 from typing import Any, Literal, assert_type
 
 from pydantic import BaseModel
@@ -21,6 +22,7 @@ from celeriac import (
     NotYet,
     Retry,
     RunHandle,
+    Saga,
     Sagas,
     Schedule,
     ScheduleState,
@@ -350,3 +352,14 @@ def schedules(place: Any) -> None:
         overlap="queue",
         catch_up=60,
     )
+
+
+def files(path: Path) -> None:
+    """Read sagas from files, keep them, and write one."""
+    trip = sagas.load("trip.yaml")
+    assert_type(trip, Saga[Any, Any])
+    assert_type(sagas.from_file(path).start(nights=3), RunHandle[Any])
+    assert_type(sagas.define(path).name, str)
+    assert_type(sagas.definition("trip", 2).start_vars({"nights": "3"}), RunHandle[Any])
+    assert_type([kept.version for kept in sagas.definitions()], list[int])
+    assert_type(place_order.as_yaml(), str)

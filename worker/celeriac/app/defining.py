@@ -70,7 +70,9 @@ class Definitions:
         One that is *loaded* becomes one of the app's own; others are only there to be started.
         """
         undos, signals = self._adopted_undos, self.signals
-        world = Named(self._recruits, self._steps, undos, signals, self._acting, adopts=loaded)
+        world = Named(
+            self._recruits, self._steps, undos, signals, self._acting, self._planned, adopts=loaded
+        )
         planned = plan_file(content, file, world)
         if planned.name in self._planned:
             raise DefinitionError(

@@ -7,6 +7,7 @@ to know: files.
 from __future__ import annotations
 
 import difflib
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from celeriac.authoring import Step, compensation_by, define_adopted_compensation
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from celeriac.app.acting import Acting
-    from celeriac.authoring import Compensation, Signal
+    from celeriac.authoring import Compensation, Planned, Signal
     from celeriac.workers import Recruits
 
 
@@ -31,13 +32,14 @@ class Named:
         undos: Mapping[str, Compensation[..., Any]],
         signals: Mapping[str, Signal[Any]],
         acting: Acting,
+        sagas: Mapping[str, Planned],
         *,
         adopts: bool,
     ) -> None:
         """*adopts*: the workers read the same file, and so adopt the Celery tasks that it names."""
         self._recruits, self._steps, self._adopts = recruits, steps, adopts
         self.undos, self.signals = undos, signals
-        self._acting = acting
+        self._acting, self._sagas = acting, sagas
 
     def task(self, name: str) -> Any:
         """The step or Celery task of this name; DefinitionError if there is none."""
@@ -59,6 +61,13 @@ class Named:
                 "a step"
             )
         return found
+
+    def saga(self, name: str) -> SimpleNamespace:
+        """A saga of the app, which has a plan; DefinitionError if there is none."""
+        if name not in self._sagas:
+            known = ", ".join(self._sagas) or "none"
+            raise DefinitionError(f"there is no saga {name!r} in this app: it has {known}")
+        return SimpleNamespace(planned=self._sagas[name])
 
     def action(self, kind: str, *, keyed: bool, undone: bool) -> Step[Any, Any, Any]:
         """A built-in action as a step; DefinitionError if it is off."""

@@ -47,17 +47,22 @@ class Startable(Protocol[I_contra, R_co]):
 class ChildAdder(Waiter):
     """A plan in the making, in which some steps are runs of other sagas."""
 
-    def __init__(self, *given: Any) -> None:
-        super().__init__(*given)
+    def __init__(self, *given: Any, **more: Any) -> None:
+        super().__init__(*given, **more)
         self._children: dict[str, Planned] = {}  # by the node
 
     def child(
-        self, saga: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], given: StepOptions
+        self,
+        saga: Any,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        given: StepOptions,
+        exactly: str | None = None,
     ) -> Placeholder:
-        """Add a step that is a run of *saga*; return the placeholder of its result."""
+        """Add a step that is a run of *saga*, *exactly* of this name; return its placeholder."""
         self._check_open()
         planned = self._planned(saga)
-        name = self.name_of(planned.name, given)
+        name = exactly or self.name_of(planned.name, given)
         self._check_place(name, given)
         values = self._inputs(name, planned.shape, args, kwargs)
         policy = {"retry": _ONCE, **given.policy(name, after_loss=True)}

@@ -14,6 +14,7 @@ from celeriac.authoring import (
     Mapper,
     Parameter,
     Placeholder,
+    Planned,
     Shape,
     element_type,
     entry_type,
@@ -49,6 +50,9 @@ class World(Protocol):
 
     def task(self, name: str) -> Any:
         """The step or Celery task of this name; DefinitionError if there is none."""
+
+    def saga(self, name: str) -> Any:
+        """A saga of the app, which has a plan; DefinitionError if there is none."""
 
     def action(self, kind: str, *, keyed: bool, undone: bool) -> Any:
         """A built-in action as a step, which can be sent again if it is *keyed*."""
@@ -119,7 +123,7 @@ class Arguments:
         kwargs: dict[str, Any],
     ) -> Any:
         """Add a step, and tell of each argument that is wrong; None if any is."""
-        shape = shape_of(task)
+        shape = task.shape if isinstance(task, Planned) else shape_of(task)
         places = _places(step, shape)
         for _ in range(_TRIES):
             try:
@@ -168,7 +172,7 @@ class Arguments:
             place = places.index(parameter)
             if place < len(args.items):
                 return args.items[place].mark
-        return step.fields.mark_of("task") if "task" in step.fields else step.mark
+        return step.fields.mark_of(step.work) if step.work in step.fields else step.mark
 
     def _once(self, step: StepText, call: Callable[[], Placeholder]) -> Placeholder | None:
         try:

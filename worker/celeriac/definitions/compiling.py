@@ -167,10 +167,10 @@ class _Compiler(Actions):
     def _made_of(self, step: StepText, name: str) -> Placeholder | None:
         if step.work in ("wait", "sleep", "sleep_until"):
             return self._wait(step, name, self._options(step, None))
-        if "foreach" in step.fields:
-            return self._map(step, name)
-        if step.work in ACTIONS:
-            return self._act(step, name)
+        others = {"child": self._child, **dict.fromkeys(ACTIONS, self._act)}
+        make = self._map if "foreach" in step.fields else others.get(step.work)
+        if make is not None:
+            return make(step, name)
         if step.work != "task":
             return None
         task = self._task(step)
@@ -195,6 +195,25 @@ class _Compiler(Actions):
             return self._builder.step(task, (), kwargs, given, name)
 
         found: Placeholder | None = self._tried(step, call, task, [], kwargs)
+        return found
+
+    def _child(self, step: StepText, name: str) -> Placeholder | None:
+        scalar = step.fields.of_kind("child", Scalar, "book_trip")
+        try:
+            saga = None if scalar is None else self._world.saga(scalar.text)
+        except DefinitionError as error:
+            self._problems.add(step.fields.mark_of("child"), error.problem)
+            saga = None
+        if saga is None:
+            self._look_at_arguments(step)
+            return None
+        args, kwargs = self._arguments(step, saga.planned.shape)
+        given = self._options(step, None)
+
+        def call() -> Any:
+            return self._builder.child(saga, tuple(args), kwargs, given, name)
+
+        found: Placeholder | None = self._tried(step, call, saga.planned, args, kwargs)
         return found
 
     def _task(self, step: StepText) -> Any:

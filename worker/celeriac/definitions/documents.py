@@ -5,18 +5,18 @@ Owns: which fields there are.  Refuses to know: tasks, and what comes of it (`co
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, get_args
 
 from celeriac.authoring import checked_name
 from celeriac.definitions.fields import Fields
 from celeriac.definitions.kinds import KINDS, kind_named, kind_of
+from celeriac.definitions.policies import read_retry
 from celeriac.definitions.scalars import is_null, read_scalar
 from celeriac.definitions.templates import Reference, parts_of
 from celeriac.definitions.trees import Listed, Mapped, Scalar
 from celeriac.errors import DefinitionError
-from celeriac.machine import Choice, CompensationOrder, OnDeadline, RetryRule
+from celeriac.machine import Choice, CompensationOrder, OnDeadline, Plan, RetryRule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,18 +26,27 @@ if TYPE_CHECKING:
 
 HEAD = (
     *("saga", "version", "description", "deadline", "on_deadline", "compensation_order"),
-    *("retention", "max_steps", "vars", "signals", "steps", "two_phase", "result"),
+    *(
+        "retention",
+        "max_steps",
+        "retries",
+        "retry_delay",
+        "vars",
+        "signals",
+        "steps",
+        "two_phase",
+        "result",
+    ),
 )
 _VAR = ("type", "default", "description")
 ACTIONS = ("http", "poll", "shell")
-WORK = ("task", *ACTIONS, "wait", "sleep", "sleep_until", "steps")
+WORK = ("task", "child", *ACTIONS, "wait", "sleep", "sleep_until", "steps")
 STEP = (
     *WORK,
     *("args", "kwargs", "depends_on", "when", "foreach", "as", "concurrency", "timeout"),
     *("give_up_after", "retry", "queue", "priority", "compensate", "effect", "undoes", "choice"),
     *("result", "description"),
 )
-_RETRY = tuple(name for name in RetryRule.model_fields if name != "after_loss")
 _RESERVED = ("id", "tags", "if_exists")  # keyword arguments of `start`
 
 
@@ -153,6 +162,8 @@ def read_document(tree: Tree, problems: Problems) -> Document | None:
         ),
         "retention": fields.duration("retention"),
         "max_steps": fields.whole("max_steps"),
+        "retries": fields.whole("retries", least=0) or 0,
+        "retry_delay": fields.delay("retry_delay", Plan.model_fields["retry_delay"].default),
     }
     steps = fields.of_kind("steps", Mapped, "reserve: {task: shop.reserve}")
     if steps is None or not steps.entries:
@@ -275,7 +286,7 @@ def _step(name: str, mark: Mark, tree: Mapped, problems: Problems, *, inside: bo
     found.depends_on = fields.names("depends_on")
     found.undoes = fields.names("undoes")
     found.when, found.exactly_when = _conditions(fields, problems)
-    found.retry = _retry(fields, problems)
+    found.retry = read_retry(fields, problems)
     choice = fields.of_kind("choice", Mapped, "{labels: [small, large]}")
     if choice is not None:
         said = Fields(choice, problems, tuple(Choice.model_fields), "choice")
@@ -289,14 +300,15 @@ def _step(name: str, mark: Mark, tree: Mapped, problems: Problems, *, inside: bo
 
 #: Fields that belong to some steps only: the work, or the field, that they go with.
 _ONLY = {
-    **dict.fromkeys(("args", "kwargs"), ("task",)),
+    **dict.fromkeys(("args", "kwargs"), ("task", "child")),
     **dict.fromkeys(("as", "concurrency"), ("foreach",)),
     "undoes": ("task",),
     "effect": ACTIONS,
     "result": ("steps",),
     "steps": ("foreach",),
-    **dict.fromkeys(("compensate", "retry", "queue", "priority"), ("task", *ACTIONS)),
-    **dict.fromkeys(("timeout", "give_up_after", "choice"), ("task", *ACTIONS)),
+    **dict.fromkeys(("compensate", "queue", "priority"), ("task", *ACTIONS)),
+    **dict.fromkeys(("give_up_after", "retry", "timeout"), ("task", "child", *ACTIONS)),
+    "choice": ("task", *ACTIONS),
     "foreach": ("task", "steps", *ACTIONS),
 }
 
@@ -369,32 +381,3 @@ def _asked(scalar: Scalar, problems: Problems) -> str | None:
         f"when: {_WHEN}, not {scalar.text!r}",
     )
     return None
-
-
-def _retry(fields: Fields, problems: Problems) -> RetryRule | None:
-    mapped = fields.of_kind("retry", Mapped, "{max_attempts: 5}")
-    return None if mapped is None else read_retry(mapped, problems)
-
-
-def read_retry(mapped: Mapped, problems: Problems) -> RetryRule:
-    """A policy as it stands in a file."""
-    said, usual = Fields(mapped, problems, _RETRY, "retry"), RetryRule()
-    there, attempts = said.limit("max_attempts")
-    kinds = re.compile(r"[A-Za-z_][\w.]*\Z")
-    lists = {}
-    for name in ("give_up_on", "retry_on"):
-        classes = said.names(name)
-        for each in classes:
-            if not kinds.match(each.text):
-                text = f"{name} is a list of classes, such as builtins.ValueError"
-                problems.add(each.mark, text)
-        lists[name] = tuple(each.text for each in classes)
-    return RetryRule(
-        max_attempts=attempts if there else usual.max_attempts,
-        backoff=said.one_of("backoff", ("none", "linear", "exponential"), usual.backoff),
-        initial_delay=said.delay("initial_delay", usual.initial_delay),
-        max_delay=said.delay("max_delay", usual.max_delay),
-        jitter=said.read("jitter", bool, "true", usual.jitter),
-        give_up_on=lists["give_up_on"],
-        retry_on=lists["retry_on"] if "retry_on" in said else usual.retry_on,
-    )

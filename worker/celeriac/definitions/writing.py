@@ -75,6 +75,12 @@ class _Writer:
             ),
             "retention": spelled_duration(plan.retention),
             "max_steps": plan.max_steps,
+            "retries": plan.retries or None,
+            "retry_delay": (
+                None
+                if plan.retry_delay == type(plan).model_fields["retry_delay"].default
+                else spelled_duration(plan.retry_delay)
+            ),
             "vars": {name: spelled_variable(name, shape) for name in plan.params} or None,
         }
         signals = [node.wait.signal for node in plan.nodes if node.wait and node.wait.signal]
@@ -109,6 +115,8 @@ class _Writer:
             found |= self._mapped(node, node.map)
         elif node.wait:
             found |= self._wait(node)
+        elif node.child:
+            found |= self._child(node, node.child.plan.saga, prefix)
         else:
             found |= self._task(node, prefix)
         if node.covers:
@@ -137,6 +145,13 @@ class _Writer:
         if node.undo is not None:
             found["compensate"] = node.undo.task
         return found
+
+    def _child(self, node: Node, saga: str, prefix: str) -> dict[str, Any]:
+        kwargs = {key: self._value(each, prefix) for key, each in node.args.items()}
+        found = {"child": saga} | ({"kwargs": kwargs} if kwargs else {})
+        if node.timeout is not None:
+            found["timeout"] = spelled_duration(node.timeout)
+        return found | self._policy(node, {"retry": RetryRule(max_attempts=1)})
 
     def _policy(self, node: Node, usual: Mapping[str, Any]) -> dict[str, Any]:
         found: dict[str, Any] = {}

@@ -3,6 +3,7 @@
 Owns: calling a body with what its signature asks for, reading how it ended off what it returned or
 raised, and the report that makes of it.  Refuses to know: Celery, who claims attempts, and what a
 report leads to.  The Celery edge and the lab both run bodies through here.
+This file is long because it is one attempt, from its arguments to its output.
 """
 
 from __future__ import annotations
