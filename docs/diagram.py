@@ -9,7 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from celeriac.machine.runs import AT_REST, PhaseState, PhaseStatus, StepState
+from celeriac.machine.runs import AT_REST
+from celeriac.machine.steps import PhaseState, PhaseStatus, StepState
 from celeriac.machine.tables import DO_MOVES, RUN_MOVES, SCHEDULING, UNDO_MOVES
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ from celeriac.engine.sweep import Sweep
 from celeriac.errors import CommandRefused, RunNotFound
 from celeriac.failure import Failure
 from celeriac.machine.commands import Cancel, Fail, Start
-from celeriac.machine.runs import PhaseStatus, RunStatus
+from celeriac.machine.runs import RunStatus
+from celeriac.machine.steps import PhaseStatus
 from tests.engine.driver import GRACE, LEASE, QUEUE, Post
 from tests.machine.participants import Account, Participant
 from tests.machine.story import saga

@@ -17,7 +17,8 @@ from celeriac.engine.archive import ArchivedRun, JsonLines, load_archive
 from celeriac.errors import ConfigurationError
 from celeriac.failure import Failure
 from celeriac.machine.events import Event, EventKind
-from celeriac.machine.runs import RunStatus, StepStatus
+from celeriac.machine.runs import RunStatus
+from celeriac.machine.steps import StepStatus
 from celeriac.settings import read_settings
 from celeriac.views.state import RunState, StepView
 

@@ -15,7 +15,8 @@ import pytest
 from celeriac.engine.deaths import AFTERMATH, CHANCE, MEMORY, RENEWAL, find_deaths
 from celeriac.engine.processes import this_process
 from celeriac.machine.events import EventKind
-from celeriac.machine.runs import PhaseStatus, RunStatus
+from celeriac.machine.runs import RunStatus
+from celeriac.machine.steps import PhaseStatus
 from celeriac.store import Worker
 from tests.engine.driver import GRACE, LEASE, Shop
 from tests.machine.story import saga

@@ -14,7 +14,8 @@ import pytest
 from celeriac.errors import Abort, CommandRefused
 from celeriac.machine.commands import Cancel, Start
 from celeriac.machine.events import EventKind
-from celeriac.machine.runs import PhaseStatus, RunStatus
+from celeriac.machine.runs import RunStatus
+from celeriac.machine.steps import PhaseStatus
 from celeriac.store import Lease
 from celeriac.testing.clock import NOON
 from tests.engine.driver import GRACE, LEASE, QUEUE, Shop, message

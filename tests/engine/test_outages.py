@@ -10,7 +10,8 @@ import pytest
 
 from celeriac.errors import StoreUnavailable
 from celeriac.machine.events import EventKind
-from celeriac.machine.runs import PhaseStatus, RunStatus
+from celeriac.machine.runs import RunStatus
+from celeriac.machine.steps import PhaseStatus
 from celeriac.store import Pulse
 from celeriac.testing.clock import NOON
 from tests.engine.driver import LEASE, Shop

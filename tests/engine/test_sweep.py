@@ -15,7 +15,8 @@ from celeriac.engine.sweep import Sweep
 from celeriac.errors import Abort, RunNotFound, StoreUnavailable
 from celeriac.machine.commands import Terminate, Waive
 from celeriac.machine.events import EventKind
-from celeriac.machine.runs import RunStatus, Steps
+from celeriac.machine.runs import RunStatus
+from celeriac.machine.step_states import Steps
 from celeriac.store import Lease
 from tests.engine.driver import GRACE, RETENTION, TERMS, Shop
 from tests.machine.story import saga

@@ -14,7 +14,7 @@ import celeriac
 from celeriac import errors
 from tests.house.sources import ROOT, modules
 
-_KINDS = ("inspection", "control", "result", "maintenance", "defining")  # of the verbs
+_KINDS = ("inspection", "control", "defining", "schedule", "result", "maintenance")  # of the verbs
 
 
 def imported_names() -> set[str]:

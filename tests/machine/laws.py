@@ -15,7 +15,8 @@ from celeriac.machine.moves import apply
 from celeriac.machine.numbering import instance_of
 from celeriac.machine.plans import PHASES
 from celeriac.machine.relatives import others
-from celeriac.machine.runs import ENDED, WAITS, PhaseStatus, RunStatus
+from celeriac.machine.runs import RunStatus
+from celeriac.machine.steps import ENDED, WAITS, PhaseStatus
 from celeriac.machine.timing import due, overdue, wake_at
 from celeriac.machine.transitions import transition
 from celeriac.machine.undoing import live_forward
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
     from celeriac.machine.commands import Command
     from celeriac.machine.events import Event
     from celeriac.machine.numbering import Instances
-    from celeriac.machine.runs import Run, StepState
+    from celeriac.machine.runs import Run
+    from celeriac.machine.steps import StepState
     from celeriac.machine.transitions import Transition
 
 WAITING = (PhaseStatus.SCHEDULED, PhaseStatus.RETRYING, PhaseStatus.POSTPONED)

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from celeriac.machine.runs import WAITS, PhaseStatus
+from celeriac.machine.steps import WAITS, PhaseStatus
 from celeriac.machine.tables import IllegalMove
 from tests.machine.story import budget, saga, step
 from tests.machine.world import Rules, begin, happen, is_quiet, possible, wrong
 
 if TYPE_CHECKING:
-    from celeriac.machine.runs import PhaseState, Run
+    from celeriac.machine.runs import Run
+    from celeriac.machine.steps import PhaseState
     from tests.machine.participants import Participant
     from tests.machine.world import Action, World
 

@@ -40,7 +40,8 @@ from tests.machine.laws import check
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from celeriac.machine.runs import PhaseStatus, Run, StepState
+    from celeriac.machine.runs import Run
+    from celeriac.machine.steps import PhaseStatus, StepState
 
 NOON = 1_700_000_000_000
 GRACE = 5_000

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from celeriac.machine.guards import Choice, Guard
 from celeriac.machine.plans import Plan
-from celeriac.machine.runs import StepStatus
 from celeriac.machine.shown_status import shown_step
+from celeriac.machine.steps import StepStatus
 from celeriac.machine.undoing import to_undo
 from celeriac.store.codec import dump_run
 from tests.machine.story import Story, budget, refused, started, step

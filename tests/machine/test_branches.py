@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from celeriac.machine.plans import Plan
-from celeriac.machine.runs import PhaseStatus
+from celeriac.machine.steps import PhaseStatus
 from tests.machine.story import Story, budget, refused, saga, started, step
 from tests.machine.walk import with_pivot
 

@@ -15,7 +15,8 @@ from celeriac.errors import RunConflict
 from celeriac.machine import Child, Node, Parent, Plan, Undo, due, others, wake_at
 from celeriac.machine.commands import Acknowledge, Cancel, Claim, Report
 from celeriac.machine.events import EventKind
-from celeriac.machine.runs import PhaseStatus, RunStatus
+from celeriac.machine.runs import RunStatus
+from celeriac.machine.steps import PhaseStatus
 from tests.machine.story import GRACE, NOON, Story, budget, refused, saga, started, step
 
 if TYPE_CHECKING:

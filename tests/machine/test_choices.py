@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from celeriac.machine import Choice, Guard, Node
-from celeriac.machine.runs import PhaseStatus, StepStatus
+from celeriac.machine.steps import PhaseStatus, StepStatus
 from tests.machine.story import Story, refused, started, step
 
 YES, NO = ("yes",), ("no",)

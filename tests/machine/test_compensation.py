@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from celeriac.machine.events import EventKind
-from celeriac.machine.runs import PhaseStatus, StepStatus
+from celeriac.machine.steps import PhaseStatus, StepStatus
 from tests.machine.story import GRACE, NOON, Story, budget, refused, started, step
 
 ORDERS = {

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from celeriac.machine.commands import Cancel
-from celeriac.machine.runs import PhaseStatus, StepStatus
+from celeriac.machine.steps import PhaseStatus, StepStatus
 from tests.machine.story import Story, budget, refused, started, step
 
 #: A step that honours no key: what is unknown of it is for an operator to find out.

@@ -25,7 +25,7 @@ from celeriac.machine import (
     undoing,
 )
 from celeriac.machine.events import EventKind
-from celeriac.machine.runs import PhaseStatus, changed
+from celeriac.machine.steps import PhaseStatus, changed
 from tests.machine.participants import Participant
 from tests.machine.search import WORLDS, Found, explore, small_world
 from tests.machine.story import budget, saga, step
@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from celeriac.machine.commands import Fail
     from celeriac.machine.draft import Draft
     from celeriac.machine.events import Event
-    from celeriac.machine.runs import PhaseState, Run
+    from celeriac.machine.runs import Run
+    from celeriac.machine.steps import PhaseState
 
 SAFE = [(Participant.TOMBSTONE, True), (Participant.KEYED, False)]
 

@@ -15,7 +15,7 @@ from celeriac.errors import RunConflict, RunExists
 from celeriac.machine import RetryRule
 from celeriac.machine.commands import Claim, Complete
 from celeriac.machine.events import Dispatch, EventKind
-from celeriac.machine.runs import PhaseStatus, StepStatus
+from celeriac.machine.steps import PhaseStatus, StepStatus
 from celeriac.machine.timing import due
 from tests.machine.story import NOON, Story, budget, refused, saga, started, step
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import pytest
 
 from celeriac.machine.commands import Pause, Resume
-from celeriac.machine.runs import PhaseStatus, RunStatus
+from celeriac.machine.runs import RunStatus
+from celeriac.machine.steps import PhaseStatus
 from celeriac.machine.timing import due, overdue, wake_at
 from tests.machine.story import Story, refused, started, step
 

@@ -14,7 +14,7 @@ import pytest
 
 from celeriac.machine.commands import Complete, Redispatch
 from celeriac.machine.events import EventKind
-from celeriac.machine.runs import PhaseStatus, StepStatus
+from celeriac.machine.steps import PhaseStatus, StepStatus
 from celeriac.machine.timing import overdue
 from tests.machine.story import GRACE, budget, refused, started, step
 

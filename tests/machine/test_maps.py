@@ -10,7 +10,7 @@ import pytest
 from celeriac.machine import Claim, Complete, Dispatch, Node, due, transition
 from celeriac.machine.events import EventKind
 from celeriac.machine.numbering import Ranges, instance_of, numbered
-from celeriac.machine.runs import PhaseStatus
+from celeriac.machine.steps import PhaseStatus
 from celeriac.store.codec import dump_run, load_run
 from tests.machine.story import Story, mapped, refused, saga, started, step
 

@@ -11,7 +11,7 @@ import pytest
 
 from celeriac.machine.commands import Cancel, RetryOwed, Waive
 from celeriac.machine.events import EventKind
-from celeriac.machine.runs import PhaseStatus, StepStatus
+from celeriac.machine.steps import PhaseStatus, StepStatus
 from tests.machine.story import Story, refused, started, step
 
 

@@ -12,7 +12,8 @@ import pytest
 
 from celeriac.machine.commands import Wake
 from celeriac.machine.events import EventKind
-from celeriac.machine.runs import PhaseStatus, RunStatus, StepStatus
+from celeriac.machine.runs import RunStatus
+from celeriac.machine.steps import PhaseStatus, StepStatus
 from celeriac.machine.timing import dates, wake_at
 from tests.machine.story import GRACE, Story, refused, started, step
 

@@ -5,7 +5,7 @@ Owns: skip.  Refuses to know: the result that comes with it, which is a payload.
 
 from __future__ import annotations
 
-from celeriac.machine.runs import PhaseStatus, StepStatus
+from celeriac.machine.steps import PhaseStatus, StepStatus
 from tests.machine.story import budget, refused, started, step
 
 

@@ -13,7 +13,7 @@ from celeriac.machine import Undo
 from celeriac.machine.commands import Block, Expire, Redispatch, Unblock
 from celeriac.machine.events import Dispatch, Event, EventKind
 from celeriac.machine.moves import fold
-from celeriac.machine.runs import NOT_SENT, PhaseStatus
+from celeriac.machine.steps import NOT_SENT, PhaseStatus
 from celeriac.machine.timing import PATROL, overdue
 from tests.machine.story import GRACE, NOON, Story, budget, refused, saga, started, step
 

@@ -43,7 +43,9 @@ from celeriac.machine.commands import (
 from celeriac.machine.events import Dispatch, Event, EventKind
 from celeriac.machine.moves import apply, fold
 from celeriac.machine.plans import PHASES
-from celeriac.machine.runs import PhaseState, PhaseStatus, Run, RunStatus, Steps, StepState
+from celeriac.machine.runs import Run, RunStatus
+from celeriac.machine.step_states import Steps
+from celeriac.machine.steps import PhaseState, PhaseStatus, StepState
 from celeriac.machine.tables import (
     DO_MOVES,
     RUN_MOVES,

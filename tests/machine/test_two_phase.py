@@ -13,8 +13,8 @@ import pytest
 from celeriac.machine.commands import Complete
 from celeriac.machine.conditions import past_pivot
 from celeriac.machine.events import EventKind
-from celeriac.machine.runs import PhaseStatus, StepStatus
 from celeriac.machine.shown_status import shown_step
+from celeriac.machine.steps import PhaseStatus, StepStatus
 from tests.machine.story import GRACE, Story, budget, refused, started, step
 
 if TYPE_CHECKING:

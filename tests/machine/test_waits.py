@@ -15,7 +15,8 @@ from celeriac.machine.commands import Signal, Wake
 from celeriac.machine.events import EventKind
 from celeriac.machine.guards import Choice, Guard
 from celeriac.machine.plans import Node, Plan, Wait
-from celeriac.machine.runs import PhaseStatus, Received, RunStatus, StepStatus, changed
+from celeriac.machine.runs import Received, RunStatus
+from celeriac.machine.steps import PhaseStatus, StepStatus, changed
 from celeriac.machine.timing import dates, wake_at
 from celeriac.machine.transitions import transition
 from celeriac.machine.waits import MOST_UNTAKEN

@@ -37,7 +37,7 @@ from celeriac.machine.events import Dispatch
 from celeriac.machine.moves import fold
 from celeriac.machine.numbering import numbered
 from celeriac.machine.plans import PHASES
-from celeriac.machine.runs import NOT_SENT
+from celeriac.machine.steps import NOT_SENT
 from celeriac.machine.timing import due, overdue, wake_at
 from tests.machine.laws import comes_before
 from tests.machine.participants import Participant

@@ -44,8 +44,9 @@ from celeriac.machine.commands import (
 from celeriac.machine.conditions import may_begin_anew, past_pivot, turned
 from celeriac.machine.events import Event, EventKind
 from celeriac.machine.plans import PHASES
-from celeriac.machine.runs import WAITS, PhaseState, PhaseStatus, Run, RunStatus, StepStatus
+from celeriac.machine.runs import Run, RunStatus
 from celeriac.machine.shown_status import shown_step
+from celeriac.machine.steps import WAITS, PhaseState, PhaseStatus, StepStatus
 from celeriac.machine.timing import SHORT_DELAY, due, overdue, waiting_directions
 from celeriac.machine.transitions import Transition, transition
 from celeriac.machine.waits import may_take

@@ -14,7 +14,8 @@ from celeriac.machine import Plan
 from celeriac.machine.events import EventKind
 from celeriac.machine.moves import fold
 from celeriac.machine.plans import PHASES
-from celeriac.machine.runs import PhaseStatus, RunStatus
+from celeriac.machine.runs import RunStatus
+from celeriac.machine.steps import PhaseStatus
 from celeriac.machine.timing import wake_at
 from celeriac.store import Lease
 from celeriac.store.codec import load_run

@@ -151,8 +151,8 @@ FLOWS = (
     Plant(
         "a prepare that nobody knows of is left over",
         "A step that may have prepared does not join, and nobody cancels it.",
-        "machine/attempts.py",
-        "    return prepares and draft.run.step(command.step).may_have_effect\n",
+        "machine/conditions.py",
+        "    return step in plan.confirmed_by and run.step(step).may_have_effect\n",
         "    return False\n",
         (TWO_PHASE,),
     ),

@@ -29,10 +29,9 @@ OUTSIDE_RESULTS = (
     Plant(
         "an early result ends the attempt",
         "What follows starts beside a body that is still at work.",
-        "machine/attempts.py",
-        "    elif command.outside and direction.state is PhaseStatus.RUNNING:\n"
-        "        keep(draft, command)\n",
-        "",
+        "machine/outside.py",
+        "    if early:\n        _keep(draft, command)\n    return early\n",
+        "    return False\n",
         (OUTSIDE, LATER),
     ),
     Plant(

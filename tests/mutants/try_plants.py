@@ -23,8 +23,8 @@ TRIES = (
         "one try too many",
         "A run begins anew once more often than its saga says.",
         "machine/conditions.py",
-        "and run.tries <= plan.retries\n",
-        "and run.tries <= plan.retries + 1\n",
+        "    tries_left = run.tries <= plan.retries and not run.origin\n",
+        "    tries_left = run.tries <= plan.retries + 1 and not run.origin\n",
         (IN_THE_MACHINE,),
     ),
     Plant(

@@ -10,7 +10,9 @@ import time
 from typing import TYPE_CHECKING
 
 from celeriac.errors import StoreUnavailable
-from celeriac.machine.runs import PhaseState, PhaseStatus, RunStatus, Steps, StepState
+from celeriac.machine.runs import RunStatus
+from celeriac.machine.step_states import Steps
+from celeriac.machine.steps import PhaseState, PhaseStatus, StepState
 from celeriac.observing.metrics import METRICS
 from celeriac.observing.metrics.gauges import FRESH, PATIENCE, StoreGauges, all_samples, standing
 from celeriac.store.memory import MemoryStore

@@ -10,14 +10,16 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from celeriac.machine.events import EventKind
-from celeriac.machine.runs import PhaseStatus, RunStatus
+from celeriac.machine.runs import RunStatus
+from celeriac.machine.steps import PhaseStatus
 from tests.proof.findings import Finding, found_at
 from tests.proof.records import EFFECTS, keys_of, run_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
-    from celeriac.machine.runs import Run, StepState
+    from celeriac.machine.runs import Run
+    from celeriac.machine.steps import StepState
     from tests.proof.records import Frame, Life, Record
     from tests.workers.ledger import Row
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from celeriac.machine.plans import PHASES
-from celeriac.machine.runs import PhaseStatus, RunStatus
+from celeriac.machine.runs import RunStatus
+from celeriac.machine.steps import PhaseStatus
 from celeriac.machine.timing import wake_at
 from celeriac.store import Lease
 from celeriac.store.keys import lease_member, member, pair, split_wake

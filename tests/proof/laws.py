@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 from celeriac.machine import Phase, RetryRule
 from celeriac.machine.conditions import past_pivot
 from celeriac.machine.events import EventKind
-from celeriac.machine.runs import PhaseStatus, RunStatus
+from celeriac.machine.runs import RunStatus
+from celeriac.machine.steps import PhaseStatus
 from tests.proof.effects import net_effects, one_effect, outputs_stay
 from tests.proof.findings import Finding, attempt, found_at
 from tests.proof.records import EFFECTS, step_of

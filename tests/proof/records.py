@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from celeriac.machine.events import EventKind
 from celeriac.machine.moves import apply
-from celeriac.machine.runs import changed
+from celeriac.machine.steps import changed
 from celeriac.store import payloads
 
 if TYPE_CHECKING:

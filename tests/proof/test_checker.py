@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from celeriac.machine.events import Event, EventKind
-from celeriac.machine.runs import PhaseStatus, RunStatus, Steps, changed
+from celeriac.machine.runs import RunStatus
+from celeriac.machine.step_states import Steps
+from celeriac.machine.steps import PhaseStatus, changed
 from tests.machine.story import GRACE, NOON, Story, budget, saga, started, step
 from tests.proof.example_runs import (
     STORIES,

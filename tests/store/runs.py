@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from celeriac.machine import Node, Plan
 from celeriac.machine.events import Event, EventKind
-from celeriac.machine.runs import PhaseState, PhaseStatus, Run, RunStatus, Steps, StepState
+from celeriac.machine.runs import Run, RunStatus
+from celeriac.machine.step_states import Steps
+from celeriac.machine.steps import PhaseState, PhaseStatus, StepState
 from celeriac.store import Change, Due, Lease
 
 if TYPE_CHECKING:

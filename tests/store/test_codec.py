@@ -12,17 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from celeriac.errors import StoreError
-from celeriac.machine.runs import (
-    Parent,
-    PhaseState,
-    PhaseStatus,
-    Received,
-    Run,
-    RunStatus,
-    Steps,
-    StepState,
-    changed,
-)
+from celeriac.machine.runs import Received, Run, RunStatus
+from celeriac.machine.step_states import Steps
+from celeriac.machine.steps import Parent, PhaseState, PhaseStatus, StepState, changed
 from celeriac.store.codec import (
     DIRECTION_FIELDS,
     RUN_FIELDS,

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from celeriac.machine.runs import AT_REST, Run, RunStatus, Steps
+from celeriac.machine.runs import AT_REST, Run, RunStatus
+from celeriac.machine.step_states import Steps
 from celeriac.store import Query, listing
 from celeriac.store.memory import MemoryStore
 from celeriac.store.redis import RedisStore

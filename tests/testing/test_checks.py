@@ -12,7 +12,7 @@ import pytest
 from celeriac import EventKind
 from celeriac.machine import Plan
 from celeriac.machine.events import Event
-from celeriac.machine.runs import PhaseStatus, changed
+from celeriac.machine.steps import PhaseStatus, changed
 from celeriac.testing import Lab, Violation
 from celeriac.testing.audit import audit
 from tests.testing import sagas, shop

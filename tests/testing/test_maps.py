@@ -185,7 +185,7 @@ def lists_of_lists(flow: Flow, parcels: list[list[int]]) -> None:
 
 
 def test_a_map_holds_no_map() -> None:
-    """It is said what to write instead (decision 0040)."""
+    """It is said what to write instead (decision 0042)."""
     with pytest.raises(DefinitionError, match=r"each, which is mapped itself: make one list"):
         sagas.saga(lists_of_lists)
 

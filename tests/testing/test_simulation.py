@@ -19,7 +19,7 @@ import pytest
 
 from celeriac import EventKind
 from celeriac.machine import late_reports, moves, undoing
-from celeriac.machine.runs import PhaseState, PhaseStatus, changed
+from celeriac.machine.steps import PhaseState, PhaseStatus, changed
 from tests.house.sources import ROOT
 from tests.testing.ledger import Ledger
 from tests.testing.random_workload import GENTLE, ROUGH, TARDY, RandomWorkload

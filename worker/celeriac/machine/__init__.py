@@ -8,7 +8,8 @@ Its files, from the ground up::
     numbering < expressions < guards | policy < plans < steps < step_states < runs | events
         < conditions | relatives | tables < timing < commands | forking < undoing
         < next_steps | shown_status | step_chains < moves < draft < late_reports | starting
-        | outside < attempts < waits | children | operators | expansion < timeouts < transitions
+        | outside | postponing < attempts < waits | children | operators | expansion < timeouts
+        < transitions
 """
 
 from __future__ import annotations
@@ -73,22 +74,19 @@ from celeriac.machine.plans import (
 )
 from celeriac.machine.policy import Duration, Retry, RetryRule, duration_ms, retryable
 from celeriac.machine.relatives import TO_PARENT, awaited_children, id_of_child, others
-from celeriac.machine.runs import (
-    AT_REST,
+from celeriac.machine.runs import AT_REST, Received, Run, RunStatus
+from celeriac.machine.shown_status import shown_step
+from celeriac.machine.step_chains import one_by_one, steps_one_by_one
+from celeriac.machine.step_states import Steps
+from celeriac.machine.steps import (
     NOT_SENT,
     WAITS,
     Parent,
     PhaseState,
     PhaseStatus,
-    Received,
-    Run,
-    RunStatus,
-    Steps,
     StepState,
     StepStatus,
 )
-from celeriac.machine.shown_status import shown_step
-from celeriac.machine.step_chains import one_by_one, steps_one_by_one
 from celeriac.machine.tables import NO_RESULT, IllegalMove
 from celeriac.machine.timing import (
     PATROL,

@@ -7,23 +7,24 @@ time alone brings (`timeouts`), and what operators ask for (`operators`).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from celeriac.machine.commands import Defer
-from celeriac.machine.conditions import turned
+from celeriac.machine.conditions import may_have_joined, turned
 from celeriac.machine.draft import (
     Draft,
     end_attempt,
     may_retry,
-    out_of_time,
     retry_delay,
     see_to_failures,
     succeed,
 )
 from celeriac.machine.events import EventKind
 from celeriac.machine.late_reports import late_completion, late_failure
-from celeriac.machine.outside import answered, keep, settle_as_kept
-from celeriac.machine.runs import PhaseState, PhaseStatus, RunStatus
+from celeriac.machine.outside import answered, is_kept
+from celeriac.machine.postponing import postponed
+from celeriac.machine.runs import RunStatus
+from celeriac.machine.steps import PhaseState, PhaseStatus
 from celeriac.machine.timing import SHORT_DELAY
 
 if TYPE_CHECKING:
@@ -92,29 +93,17 @@ def complete(draft: Draft, command: Complete) -> None:
     if _is_settled_for_good(draft, command) or (command.outside and answered(draft, command)):
         return
     direction = draft.direction(command.step, command.phase)
+    joins_not = command.phase == "do" and (command.skips or command.ends)
     if not settles(draft, direction, command):
         late_completion(draft, direction, command)
-    elif command.outside and direction.state is PhaseStatus.RUNNING:
-        keep(draft, command)
-    elif not command.outside and settle_as_kept(draft, command):
+    elif is_kept(draft, command):
         return
-    elif _may_have_joined(draft, command):
+    elif joins_not and may_have_joined(draft.plan, draft.run, command.step):
         step, phase, attempt = command.step, command.phase, command.attempt
         draft.add(EventKind.FAILED, step, phase, attempt, error="Skip", code=MAY_HAVE_JOINED)
         see_to_failures(draft, step)
     else:
         succeed(draft, command, outside=command.outside or None)
-
-
-def _may_have_joined(draft: Draft, command: Complete) -> bool:
-    """True if a step of two phases does not join, and may have prepared before it said so.
-
-    Nobody would ever confirm or cancel that: so it fails, and all is cancelled.
-    """
-    if command.phase == "undo" or not (command.skips or command.ends):
-        return False
-    prepares = command.step in draft.plan.confirmed_by
-    return prepares and draft.run.step(command.step).may_have_effect
 
 
 def fail(draft: Draft, command: Fail) -> None:
@@ -123,12 +112,8 @@ def fail(draft: Draft, command: Fail) -> None:
         return
     direction = draft.direction(command.step, command.phase)
     if settles(draft, direction, command):
-        if command.outside and direction.state is PhaseStatus.RUNNING:
-            keep(draft, command)
-            return
-        if not command.outside and settle_as_kept(draft, command):
-            return
-        if command.kind == "postpone" and _postponed(draft, direction, command):
+        postpones = command.kind == "postpone"
+        if is_kept(draft, command) or (postpones and postponed(draft, direction, command)):
             return
         end_attempt(
             draft,
@@ -147,39 +132,6 @@ def fail(draft: Draft, command: Fail) -> None:
         )
     else:
         late_failure(draft, direction, command)
-
-
-def _postponed(draft: Draft, direction: PhaseState, command: Fail) -> bool:
-    """Let the step be asked again, if it may; the attempt is given back.
-
-    Postponed again and again, with nothing else in between, it has one event, with a count.
-    """
-    step, run = command.step, draft.run
-    retry = draft.now + (command.delay or 0)
-    stops = run.status is not RunStatus.RUNNING or out_of_time(draft, step, retry)
-    if command.phase == "undo" or stops:
-        return False
-    more: dict[str, Any] = {}
-    replaces = 0
-    if run.series and run.series[0] == step:
-        _, replaces, count, since = run.series
-        given_back, version = direction.given_back + 1, run.version + 1
-        more = {"count": count + 1, "since": since, "given_back": given_back, "version": version}
-        more["holder"] = command.holder
-    # Sticky, also where the events that told of it are dropped (I6).
-    effect = None if run.step(step).may_have_effect else command.effect
-    sent = retry - draft.now <= command.longest_eta or None
-    token = (step, command.phase, command.attempt)
-    draft.add(
-        EventKind.POSTPONED,
-        *token,
-        replaces=replaces,
-        retry=retry,
-        sent=sent,
-        effect=effect,
-        **more,
-    )
-    return True
 
 
 def _same_epoch(draft: Draft, command: Claim | Complete | Fail | Defer | CheckAttempt) -> None:

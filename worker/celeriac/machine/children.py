@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from celeriac.machine.draft import Draft, may_retry, out_of_time, retry_delay, see_to_failures
 from celeriac.machine.events import EventKind
 from celeriac.machine.relatives import awaited_children, id_of_child
-from celeriac.machine.runs import PhaseState, PhaseStatus, RunStatus
+from celeriac.machine.runs import RunStatus
+from celeriac.machine.steps import PhaseState, PhaseStatus
 from celeriac.machine.timing import SHORT_DELAY
 
 if TYPE_CHECKING:

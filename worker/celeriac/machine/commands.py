@@ -14,7 +14,8 @@ from celeriac.machine.timing import SHORT_DELAY
 if TYPE_CHECKING:
     from celeriac.machine.events import Dispatch
     from celeriac.machine.plans import Phase
-    from celeriac.machine.runs import Parent, RunStatus
+    from celeriac.machine.runs import RunStatus
+    from celeriac.machine.steps import Parent
 
 
 @dataclass(frozen=True, slots=True)

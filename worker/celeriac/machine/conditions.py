@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from celeriac.machine.runs import ENDED, PhaseStatus, Run
+from celeriac.machine.steps import ENDED, PhaseStatus
 
 if TYPE_CHECKING:
     from celeriac.machine.plans import Node, Plan
+    from celeriac.machine.runs import Run
 
 
 def passed(plan: Plan, run: Run, name: str) -> bool:
@@ -48,6 +49,14 @@ def _joined(run: Run, step: str | None) -> bool:
 
 def _guards_hold(run: Run, node: Node) -> bool:
     return all(guard.holds(run.step(guard.step).choice) for guard in node.guards)
+
+
+def may_have_joined(plan: Plan, run: Run, step: str) -> bool:
+    """True if a step of two phases may have prepared in an attempt that nobody knows of.
+
+    If it then says that it does not join, nobody would ever confirm or cancel that.
+    """
+    return step in plan.confirmed_by and run.step(step).may_have_effect
 
 
 def to_confirm(plan: Plan, run: Run) -> list[Node]:

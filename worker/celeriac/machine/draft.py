@@ -18,7 +18,8 @@ from celeriac.machine.moves import apply
 from celeriac.machine.next_steps import outcome
 from celeriac.machine.numbering import instance_of
 from celeriac.machine.policy import attempts_left, delay_ms
-from celeriac.machine.runs import GAVE_UP, PhaseState, PhaseStatus, Run, RunStatus
+from celeriac.machine.runs import Run, RunStatus
+from celeriac.machine.steps import GAVE_UP, PhaseState, PhaseStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 from celeriac.errors import CommandRefused
 from celeriac.machine.conditions import is_chosen, past_pivot
 from celeriac.machine.numbering import instance_of
-from celeriac.machine.runs import ENDED, PhaseStatus
+from celeriac.machine.steps import ENDED, PhaseStatus
 
 if TYPE_CHECKING:
     from celeriac.machine.plans import Plan
-    from celeriac.machine.runs import Run, StepState
+    from celeriac.machine.runs import Run
+    from celeriac.machine.steps import StepState
 
 
 def inherited(plan: Plan, run: Run, at: str) -> tuple[tuple[str, str], ...]:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from celeriac.machine.conditions import turned
 from celeriac.machine.draft import Draft, succeed
 from celeriac.machine.events import EventKind
-from celeriac.machine.runs import REPORTED, PhaseState, PhaseStatus, Run, RunStatus
+from celeriac.machine.runs import Run, RunStatus
+from celeriac.machine.steps import REPORTED, PhaseState, PhaseStatus
 
 if TYPE_CHECKING:
     from celeriac.machine.commands import Complete, Defer, Fail

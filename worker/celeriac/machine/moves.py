@@ -16,18 +16,9 @@ from celeriac.machine.conditions import turned
 from celeriac.machine.events import Event, EventKind
 from celeriac.machine.next_steps import schedule
 from celeriac.machine.numbering import Instances, instance_of
-from celeriac.machine.runs import (
-    WAITS,
-    Parent,
-    PhaseState,
-    PhaseStatus,
-    Received,
-    Run,
-    RunStatus,
-    Steps,
-    StepState,
-    changed,
-)
+from celeriac.machine.runs import Received, Run, RunStatus
+from celeriac.machine.step_states import Steps
+from celeriac.machine.steps import WAITS, Parent, PhaseState, PhaseStatus, StepState, changed
 from celeriac.machine.tables import DO_MOVES, NO_RESULT, RUN_MOVES, UNDO_MOVES, VOID, IllegalMove
 from celeriac.machine.timing import DOUBLINGS_WHILE_BLOCKED, waiting_directions
 

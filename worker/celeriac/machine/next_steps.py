@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from celeriac.machine.conditions import is_chosen, passed, to_confirm
 from celeriac.machine.events import EventKind
 from celeriac.machine.numbering import instance_of
-from celeriac.machine.runs import ENDED, PhaseState, PhaseStatus, Run, RunStatus, changed
+from celeriac.machine.runs import Run, RunStatus
+from celeriac.machine.steps import ENDED, PhaseState, PhaseStatus, changed
 from celeriac.machine.tables import (
     ALL_ENDED,
     NOT_CHOSEN,

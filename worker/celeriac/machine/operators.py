@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from celeriac.machine.conditions import may_begin_anew, past_pivot, turned
 from celeriac.machine.events import EventKind
-from celeriac.machine.runs import GAVE_UP, PhaseStatus, RunStatus
+from celeriac.machine.runs import RunStatus
+from celeriac.machine.steps import GAVE_UP, PhaseStatus
 from celeriac.machine.undoing import in_undo_order
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from celeriac.machine.commands import Complete, Expire, Fail
 from celeriac.machine.draft import end_attempt, may_retry, retry_delay
 from celeriac.machine.events import EventKind
-from celeriac.machine.runs import PhaseStatus
+from celeriac.machine.steps import PhaseStatus
 from celeriac.machine.tables import NO_RESULT
 from celeriac.machine.timing import SHORT_DELAY
 
@@ -28,7 +28,17 @@ def answered(draft: Draft, command: Complete | Fail) -> bool:
     return bool(direction.kept) and direction.attempt == command.attempt
 
 
-def keep(draft: Draft, command: Complete | Fail) -> None:
+def is_kept(draft: Draft, command: Complete | Fail) -> bool:
+    """True if a report ends nothing by itself: it is kept, or another was kept before it."""
+    if not command.outside:
+        return settle_as_kept(draft, command)
+    early = draft.direction(command.step, command.phase).state is PhaseStatus.RUNNING
+    if early:
+        _keep(draft, command)
+    return early
+
+
+def _keep(draft: Draft, command: Complete | Fail) -> None:
     """Keep a result that comes before its step has returned: it counts when the attempt ends."""
     token = (command.step, command.phase, command.attempt)
     if isinstance(command, Complete):

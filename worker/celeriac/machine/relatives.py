@@ -9,13 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from celeriac.machine.events import Dispatch
-from celeriac.machine.runs import GAVE_UP, PhaseStatus, Run, RunStatus
+from celeriac.machine.runs import Run, RunStatus
+from celeriac.machine.steps import GAVE_UP, PhaseStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from celeriac.machine.plans import Phase
-    from celeriac.machine.runs import PhaseState
+    from celeriac.machine.steps import PhaseState
 
 #: What stands for a message to the parent: it is of no step.
 TO_PARENT = Dispatch("", "do", 0, 0)

@@ -15,43 +15,17 @@ from typing import TYPE_CHECKING, NamedTuple
 from celeriac.machine.step_states import Steps
 from celeriac.machine.steps import (
     AT_WORK,
-    CLAIMABLE,
-    ENDED,
     GAVE_UP,
-    NOT_SENT,
     PENDING,
-    REPORTED,
     WAITS,
     Parent,
-    PhaseState,
     PhaseStatus,
     StepState,
-    StepStatus,
     changed,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-__all__ = [  # a run is told of with its steps
-    "AT_REST",
-    "CLAIMABLE",
-    "ENDED",
-    "GAVE_UP",
-    "NOT_SENT",
-    "PENDING",
-    "REPORTED",
-    "WAITS",
-    "Parent",
-    "PhaseState",
-    "PhaseStatus",
-    "Run",
-    "RunStatus",
-    "StepState",
-    "StepStatus",
-    "Steps",
-    "changed",
-]
 
 
 class RunStatus(StrEnum):
@@ -166,7 +140,7 @@ class Run:
 
     @property
     def shown(self) -> RunStatus:
-        """The status people are shown: `paused` if it is held, `timeouts` if it only waits."""
+        """The status people are shown: `paused` if it is held, `waiting` if it only waits."""
         if self.paused and not self.status.at_rest:
             return RunStatus.PAUSED
         return RunStatus.WAITING if self.only_waits else self.status

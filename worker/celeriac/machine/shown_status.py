@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from celeriac.machine.runs import PhaseStatus, Run, StepStatus
+from celeriac.machine.steps import PhaseStatus, StepStatus
 from celeriac.machine.undoing import may_stand
 
 if TYPE_CHECKING:
     from celeriac.machine.plans import Plan
+    from celeriac.machine.runs import Run
 
 
 def shown_step(plan: Plan, run: Run, name: str) -> StepStatus:

@@ -12,11 +12,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from celeriac.machine.events import EventKind
-from celeriac.machine.runs import PhaseStatus, RunStatus
+from celeriac.machine.runs import RunStatus
+from celeriac.machine.steps import PhaseStatus
 
 if TYPE_CHECKING:
     from celeriac.machine.plans import Phase
-    from celeriac.machine.runs import PhaseState
+    from celeriac.machine.steps import PhaseState
 
 
 class IllegalMove(AssertionError):

@@ -15,7 +15,8 @@ from celeriac.machine.draft import Draft, retry_delay
 from celeriac.machine.events import Dispatch, EventKind
 from celeriac.machine.outside import lose
 from celeriac.machine.plans import PHASES
-from celeriac.machine.runs import PhaseStatus, RunStatus
+from celeriac.machine.runs import RunStatus
+from celeriac.machine.steps import PhaseStatus
 from celeriac.machine.timing import overdue, waiting_directions
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from celeriac.machine.events import Dispatch
 from celeriac.machine.relatives import look_at, told_now
-from celeriac.machine.runs import AT_REST, CLAIMABLE, WAITS, PhaseState, Run, RunStatus
+from celeriac.machine.runs import AT_REST, Run, RunStatus
+from celeriac.machine.steps import CLAIMABLE, WAITS, PhaseState
 
 if TYPE_CHECKING:
     from celeriac.machine.plans import Phase

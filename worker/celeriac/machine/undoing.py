@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from celeriac.machine.numbering import instance_of
-from celeriac.machine.runs import PhaseStatus, Run, StepState, changed
+from celeriac.machine.steps import PhaseStatus, StepState, changed
 from celeriac.machine.tables import TURN_COMES, TURN_GOES, state_in_turn
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from celeriac.machine.events import Event
     from celeriac.machine.plans import Plan
+    from celeriac.machine.runs import Run
 
 
 def schedule_undos(plan: Plan, run: Run, event: Event) -> Run:

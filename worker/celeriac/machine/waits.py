@@ -18,7 +18,8 @@ from celeriac.machine.draft import give_up_at
 from celeriac.machine.events import EventKind
 from celeriac.machine.late_reports import check_known
 from celeriac.machine.outside import lose, settle_as_kept, time_out
-from celeriac.machine.runs import WAITS, PhaseState, PhaseStatus, RunStatus
+from celeriac.machine.runs import RunStatus
+from celeriac.machine.steps import WAITS, PhaseState, PhaseStatus
 from celeriac.machine.tables import VOID
 
 if TYPE_CHECKING:

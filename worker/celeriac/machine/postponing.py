@@ -1,0 +1,50 @@
+"""A step that cannot say yet (`NotYet`): it is asked again later, and no attempt is used up.
+
+Owns: whether it may be, and the one event for several in a row.  Refuses to know: what follows if
+it may not (`attempts`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from celeriac.machine.draft import Draft, out_of_time
+from celeriac.machine.events import EventKind
+from celeriac.machine.runs import RunStatus
+
+if TYPE_CHECKING:
+    from celeriac.machine.commands import Fail
+    from celeriac.machine.steps import PhaseState
+
+
+def postponed(draft: Draft, direction: PhaseState, command: Fail) -> bool:
+    """Let the step be asked again, if it may; the attempt is given back.
+
+    Postponed again and again, with nothing else in between, it has one event, with a count.
+    """
+    step, run = command.step, draft.run
+    retry = draft.now + (command.delay or 0)
+    stops = run.status is not RunStatus.RUNNING or out_of_time(draft, step, retry)
+    if command.phase == "undo" or stops:
+        return False
+    more: dict[str, Any] = {}
+    replaces = 0
+    if run.series and run.series[0] == step:
+        _, replaces, count, since = run.series
+        given_back, version = direction.given_back + 1, run.version + 1
+        more = {"count": count + 1, "since": since, "given_back": given_back, "version": version}
+        more["holder"] = command.holder
+    # Sticky, also where the events that told of it are dropped (I6).
+    effect = None if run.step(step).may_have_effect else command.effect
+    sent = retry - draft.now <= command.longest_eta or None
+    token = (step, command.phase, command.attempt)
+    draft.add(
+        EventKind.POSTPONED,
+        *token,
+        replaces=replaces,
+        retry=retry,
+        sent=sent,
+        effect=effect,
+        **more,
+    )
+    return True
