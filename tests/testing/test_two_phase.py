@@ -140,7 +140,7 @@ def test_a_confirm_is_tried_until_it_succeeds(lab: Lab) -> None:
     assert run.state().step("debit").confirm_attempts == 10
 
 
-@pytest.mark.parametrize("verb", ["retry", "waive"])
+@pytest.mark.parametrize("verb", ["retry", "waive", "skip"])
 def test_a_confirm_that_aborts_is_owed_under_the_name_of_its_step(lab: Lab, verb: str) -> None:
     """An operator has it tried again, or has seen to it; nothing is cancelled."""
     lab.fail("debit.confirm", error=Abort("the bank says no", code="no"), times=1)
@@ -154,11 +154,16 @@ def test_a_confirm_that_aborts_is_owed_under_the_name_of_its_step(lab: Lab, verb
     assert books["t:debit"] == "held"
     if verb == "retry":
         run.retry("debit")
+    elif verb == "skip":
+        run.skip("debit", "overwritten", "taken by hand")
     else:
         run.waive("debit", reason="taken by hand")
     assert run.result() == "from mine"
     assert books["t:credit"] == "taken"
-    assert run.state().step("debit").status == ("confirmed" if verb == "retry" else "waived")
+    ends = {"retry": "confirmed", "waive": "waived", "skip": "completed"}
+    assert run.state().step("debit").status == ends[verb]
+    given = run.export(payloads=True)["payloads"]["out:debit"]
+    assert given != "overwritten", "a result never changes"
 
 
 def test_whatever_goes_wrong_all_is_taken_or_nothing() -> None:

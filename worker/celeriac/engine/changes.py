@@ -132,7 +132,18 @@ def with_failures(
     plan: Plan, events: Sequence[Event], fields: Mapping[str, str]
 ) -> Mapping[str, str]:
     """The payloads of a change, with what nobody could report: failures, and defaults of waits."""
-    return _with_cause(plan, events, {**fields, **_defaults(plan, events)})
+    return _with_cause(plan, events, {**_that_belong(events, fields), **_defaults(plan, events)})
+
+
+def _that_belong(events: Sequence[Event], fields: Mapping[str, str]) -> Mapping[str, str]:
+    """The payloads without results of steps that nothing happens to: a result never changes (I15).
+
+    A verb that names a step may turn out to be about its confirm, which has none.
+    """
+    if any(event.kind is EventKind.STARTED for event in events):
+        return fields  # what a fork inherits
+    steps, about = payloads.step_of_output, {event.step for event in events}
+    return {name: text for name, text in fields.items() if not steps(name) or steps(name) in about}
 
 
 def _defaults(plan: Plan, events: Sequence[Event]) -> dict[str, str]:

@@ -121,13 +121,15 @@ def _is_tried_anew(draft: Draft, name: str) -> bool:
 
 
 def waive(draft: Draft, command: Waive) -> None:
-    """Declare an owed compensation, or an owed confirm, settled."""
+    """Declare an owed compensation, or an owed confirm, settled, in each try that owes it."""
     draft.node(command.step)
     several = (draft.run, *draft.run.earlier)
-    about = next((each for each in several if command.step in each.owed_now), None)
-    about = about or next((each for each in several if _is_waived(each, command.step)), draft.run)
-    with draft.about(about.epoch):
-        _waive(draft, command)
+    owing = [each.epoch for each in several if command.step in each.owed_now]
+    if not owing and any(_is_waived(each, command.step) for each in several):
+        return
+    for epoch in owing or [draft.run.epoch]:
+        with draft.about(epoch):
+            _waive(draft, command)
 
 
 def _is_waived(run: Run, step: str) -> bool:
@@ -140,7 +142,10 @@ def _waive(draft: Draft, command: Waive) -> None:
     direction = draft.direction(step, phase)
     if direction.state is PhaseStatus.WAIVED:
         return
-    if direction.state not in GAVE_UP or draft.terminated:
+    owed = direction.state in GAVE_UP and not draft.terminated
+    if not owed and draft.run.tries > 1 and not draft.run.status.at_rest:
+        return  # it began anew: perhaps because of this very command
+    if not owed:
         what = "confirm" if phase == "do" else "compensation"
         raise draft.refuse(
             "not_owed",

@@ -58,9 +58,12 @@ def _short(event: Event, start: int) -> str | None:
     kind, data = event.kind, event.data
     if event.step:
         code = _CODES.get((kind, event.phase))
-        if code is None or event.attempt != 1 or (data and data.keys() != {"holder"}):
+        name = data.get("holder", "")
+        if code is None or event.attempt != 1 or len(data) > ("holder" in data):
             return None
-        holder = f",{_quoted(data['holder'])}" if data else ""
+        if not isinstance(name, str):
+            return None  # no holder of ours: told in full
+        holder = f",{_quoted(name)}" if data else ""
         return f'[{event.at - start},"{code}",{_quoted(event.step)}{holder}]'
     if kind is EventKind.STARTED and tuple(data) == _START and event.at == start:
         return _encode([start, _STARTED, *data.values()])
