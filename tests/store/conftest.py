@@ -70,6 +70,13 @@ def own_cluster(tmp_path: Path) -> Iterator[Cluster]:
 
 
 @pytest.fixture
+def lone_cluster(tmp_path: Path) -> Iterator[Cluster]:
+    """A cluster in which nobody takes over from a node that is away, however slow the machine."""
+    with Cluster(tmp_path / "cluster", replicas=False) as found:
+        yield found
+
+
+@pytest.fixture
 def cluster_store(cluster: Cluster) -> Iterator[RedisStore]:
     """An empty store on a cluster."""
     store = RedisStore(cluster.url)

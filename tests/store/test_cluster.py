@@ -164,12 +164,12 @@ def test_scripts_that_a_node_forgot_are_loaded_there(
 # --- nodes that are away -------------------------------------------------------------------------
 
 
-def test_a_node_that_is_away_holds_up_no_other(own_cluster: Cluster) -> None:
+def test_a_node_that_is_away_holds_up_no_other(lone_cluster: Cluster) -> None:
     """Renewal, signs of life and reading go on in all other shards, at once and in time."""
-    store = RedisStore(own_cluster.url)
+    store = RedisStore(lone_cluster.url)
     runs = live(store)
-    node = own_cluster.owner(WAKES[0])
-    away, here = parted(store, own_cluster, node)
+    node = lone_cluster.owner(WAKES[0])
+    away, here = parted(store, lone_cluster, node)
     assert away
     assert here
     with stopped(node):
@@ -186,7 +186,7 @@ def test_a_node_that_is_away_holds_up_no_other(own_cluster: Cluster) -> None:
             for shard in here:
                 assert store.due(shard, 100).pulse.outages
             assert time.monotonic() - began < 4, "who did not answer just now is asked again"
-    until(own_cluster.is_well, "the cluster is well again")
+    until(lone_cluster.is_well, "the cluster is well again")
     renewed = {n for n in here for entry in store.due(n, 100).due if entry.lease}
     assert renewed == set()
     store.close()
