@@ -355,7 +355,6 @@ def nothing(_patch: Patch) -> None:
 KEYED, FORGETFUL = Participant.KEYED, Participant.FORGETFUL
 VARIANTS = [
     (timed_out_is_not_done, Participant.TOMBSTONE, {"crash in flight": 2}),
-    (timed_out_is_not_done, KEYED, {"stall": 2}),
     (late_success_is_ignored, KEYED, {"cancel": 1, "stall": 1}),
     (late_failure_is_ignored, KEYED, {"cancel": 1, "stall": 1, "fumble": 1}),
     (undo_key_is_reused, KEYED, {"cancel": 1, "stall": 1}),

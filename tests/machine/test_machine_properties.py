@@ -14,7 +14,6 @@ import pytest
 from hypothesis import HealthCheck, event, given, note, settings
 from hypothesis import strategies as st
 
-from celeriac.machine.tables import IllegalMove
 from tests.machine.test_exploration import timed_out_is_not_done, undo_beside_a_live_attempt
 from tests.machine.walk import Walk, any_rules
 from tests.machine.world import heal, wrong
@@ -65,6 +64,6 @@ def test_a_walk_finds_what_is_wrong(
         choose = random.Random(seed).choice  # noqa: S311 -- to be repeated, not to be secret
         try:
             walk_through(Walk(any_rules(choose), choose), 60)
-        except (AssertionError, IllegalMove):
+        except Exception:  # noqa: BLE001 -- a bad machine may break in any way
             found += 1
     assert found > 2

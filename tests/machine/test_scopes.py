@@ -208,3 +208,17 @@ def test_in_other_orders_it_is_undone_once_too(order: Any) -> None:
     story.undo("pay", "call_off", "tour")
     assert story.status == "compensated"
     assert story.states("undo")["call_off"] is PhaseStatus.DONE
+
+
+def test_what_comes_to_light_when_all_is_over_is_undone_by_its_scope() -> None:
+    """Also where its step swore that it had no effect, so that nobody ever looked at the scope."""
+    story = trip().do("pay")
+    story.claim("hotel")
+    story.fail("hotel", kind="abort", effect=False)
+    story.undo("pay")
+    assert (story.status, "call_off" in story.run.steps) == ("compensated", False)
+    story.say("hotel", attempt=1)
+    assert story.status == "compensating"
+    story.undo("call_off")
+    assert story.status == "compensated"
+    story.check_history()

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"  # as people read it
 ISO = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 RUN = {
+    "begins_at",
+    "most_tries",
+    "parent",
+    "tries",
     "id",
     "hold",
     "saga",

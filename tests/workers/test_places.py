@@ -113,7 +113,8 @@ def test_a_lease_that_was_not_granted_is_nobodys_here() -> None:
     story.start()
     run = story.run
     book = SimpleNamespace(
-        delivery=SimpleNamespace(run_id=run.id, step="book", phase="do", attempt=1), plan=PLAN
+        delivery=SimpleNamespace(run_id=run.id, step="book", phase="do", attempt=1, epoch=1),
+        plan=PLAN,
     )
     task = SimpleNamespace(name="shop.book")
     ahead.begin(cast("Attempt", book), "order-42:book:1", task, None)

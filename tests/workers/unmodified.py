@@ -63,7 +63,8 @@ class _Book:
 def told(kit: Kit, task_id: str) -> list[dict[str, str]]:
     """What was written down of a task, or of all whose ids begin so."""
     file = kit.folder / "told"
-    lines = file.read_text().splitlines() if file.exists() else []
+    text = file.read_text() if file.exists() else ""
+    lines = text.split("\n")[:-1]  # what is behind the last one is being written
     found = [json.loads(line) for line in lines]
     return [each for each in found if each["id"].startswith(task_id)]
 

@@ -224,7 +224,9 @@ class _Writer:
             found["concurrency"] = made.concurrency
         if node.task:
             (each,) = made.nodes
-            return self._task(each, "") | found
+            work = self._task(each, "")
+            args = work.pop("args", [])[1:]  # given by place, the element comes first by itself
+            return work | ({"args": args} if args else {}) | found
         found["steps"] = {
             each.name.removeprefix(prefix): self._step(each, prefix) for each in made.nodes
         }

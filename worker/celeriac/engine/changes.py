@@ -23,7 +23,7 @@ from celeriac.observing import too_slow
 from celeriac.store import Change, Lease, payloads
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from celeriac.machine import Event, Plan, Run, Transition
     from celeriac.settings import Terms
@@ -72,7 +72,7 @@ def change_of(
         wake_at=decided.wake_at,
         fields=with_failures(plan, decided.events, fields),
         leases=dict.fromkeys(has - had, found.now + terms.lease),
-        released=tuple(had - has),
+        released=_in_both_forms(had - has) if run.tries == 1 else tuple(had - has),
         lapsed=guard,
         plan=plan if started else None,
         fresh=started and before is not None,
@@ -110,6 +110,11 @@ def removable_at(plan: Plan, run: Run, terms: Terms) -> int | None:
     if not run.status.at_rest or run.status is RunStatus.FAILED:
         return None
     return run.ended_at + (plan.retention if plan.retention is not None else terms.retention)
+
+
+def _in_both_forms(leases: Collection[Lease]) -> tuple[Lease, ...]:
+    """Also as version 0.1.0 took them, which knew of no second try."""
+    return tuple(dict.fromkeys((*leases, *(lease.as_before for lease in leases))))
 
 
 def leases_of(run: Run | None) -> set[Lease]:

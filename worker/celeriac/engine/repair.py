@@ -172,5 +172,7 @@ class Repair:
             over = run.status.at_rest and run.status is not RunStatus.FAILED
             return None if over else "removed too early"
         if entry.lease is not None:
-            return None if entry.lease in leases_of(run) else "lease left behind"
+            held = leases_of(run)
+            known = held | ({lease.as_before for lease in held} if run.tries == 1 else set())
+            return None if entry.lease in known else "lease left behind"
         return "awake at rest" if wake_at(run) is None else None

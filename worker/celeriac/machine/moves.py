@@ -374,7 +374,7 @@ def _effect_so_far(step: StepState) -> str:
 
 
 def _reopened(_plan: Plan, run: Run, event: Event) -> Run:
-    step = run.steps[event.step]
+    step = run.step(event.step)
     run = _put(run, event, changed(step, generation=step.generation + 1))
     direction = step.undo
     if direction.state is PhaseStatus.RUNNING:

@@ -159,6 +159,7 @@ def _questions(keys: ShardKeys, run: Run) -> list[Command]:
         ("SISMEMBER", keys.sets, pair(run)),
         *[("ZSCORE", index, member) for index, member in places(keys, run)],
         *[("ZSCORE", keys.wake, lease_member(lease)) for lease in _newest(run)],
+        *[("ZSCORE", keys.wake, lease_member(lease.as_before)) for lease in _newest(run)],
         ("HGET", keys.run(run.id), HEAD),
     ]
 
@@ -166,13 +167,17 @@ def _questions(keys: ShardKeys, run: Run) -> list[Command]:
 def _standing(run: Run, answers: Sequence[object]) -> IndexedRun:
     time, wake, expire, planned, known, *rest = answers[:-1]
     newest = _newest(run)
-    places_found = rest[: len(rest) - len(newest)]
-    leases = dict(zip(newest, rest[len(places_found) :], strict=True))
+    places_found = rest[: len(rest) - 2 * len(newest)]
+    scores = [_score(each) for each in rest[len(places_found) :]]
+    # That version knew of no second try, whose leases would look like those of the first.
+    before = scores[len(newest) :] if run.tries == 1 else [None] * len(newest)
+    both = zip(newest, scores[: len(newest)], before, strict=True)
+    leases = {lease: at for lease, new, old in both if (at := new or old) is not None}
     return IndexedRun(
         run=run,
         now=ms(time),  # type: ignore[arg-type]
         wake_at=_score(wake),
-        leases={lease: at for lease, found in leases.items() if (at := _score(found)) is not None},
+        leases=leases,
         expire_at=_score(expire),
         listed=bool(known) and None not in places_found,
         planned=bool(planned),

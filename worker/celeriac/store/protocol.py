@@ -33,6 +33,11 @@ class Lease(NamedTuple):
     attempt: int
     epoch: int = 1
 
+    @property
+    def as_before(self) -> Lease:
+        """The same as version 0.1.0 wrote it: without the epoch of an id that was started anew."""
+        return self._replace(epoch=1)
+
 
 class Snapshot(NamedTuple):
     """A run as it was read, in one round trip."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from celeriac.errors import DefinitionNotFound
+from celeriac.errors import ConfigurationError, DefinitionNotFound
 from celeriac.observing import clean
 from celeriac.terminal.exit_codes import NotFound
 
@@ -51,6 +51,8 @@ def find_saga(sagas: Sagas, name: str) -> Saga[Any, Any]:
         return sagas.definition(name)
     except DefinitionNotFound as error:
         raise NotFound(str(error) if at else unknown(sagas, name)) from None
+    except ConfigurationError:  # it has no state at all, so nothing is kept there
+        raise NotFound(unknown(sagas, name)) from None
 
 
 def is_file(name: str) -> bool:
