@@ -26,6 +26,8 @@ PATHS = {
     "overview": "/",
     "runs": "/runs",
     "run": "/runs/failed?step=charge",
+    "approvals": "/approvals",
+    "approval": "/approvals/asking/verdict",
     "sagas": "/sagas",
     "system": "/system",
 }
@@ -54,7 +56,7 @@ def browser(tab: Browser, address: str) -> Iterator[Browser]:  # noqa: ARG001 --
 @pytest.mark.parametrize("name", PATHS)
 def test_a_page_fits_each_screen(browser: Browser, address: str, name: str, tmp_path: Path) -> None:
     """Nothing is cut off or scrolls sideways from 360 to 2560 pixels, light and dark."""
-    for make in (shop.running, shop.completed, shop.failed, shop.unsure, shop.paused):
+    for make in (shop.running, shop.completed, shop.failed, shop.unsure, shop.paused, shop.asking):
         make(make.__name__)
     shop.running("o" * 200)
     shop.completed("مرحبا-42")
@@ -99,6 +101,21 @@ def test_a_run_is_settled_with_the_keyboard_alone(browser: Browser, address: str
     browser.until("location.search == '?done=waive' && document.readyState == 'complete'")
     assert shop.sagas.run("o-1").status == "compensated"
     assert "Done: waive." in browser.tell("document.body.innerText")
+
+
+def test_a_question_is_answered_by_its_button_alone(browser: Browser, address: str) -> None:
+    """Enter in a field decides nothing; the button does, and the run goes on."""
+    shop.asking("e-1")
+    browser.open(f"{address}/approvals/e-1/verdict")
+    browser.tell("document.querySelector('[name=\"field.limit\"]').focus()")
+    browser.write("900")
+    browser.press("Enter", "\r")
+    assert browser.tell("document.querySelectorAll('button:enabled').length") == 2
+    assert shop.sagas.run("e-1").status == "waiting"
+    browser.tell("document.querySelector('button[value=true]').click()")
+    browser.until("location.search == '?done=verdict' && document.readyState == 'complete'")
+    given = shop.sagas.run("e-1").export(payloads=True)["payloads"]["out:verdict"]
+    assert (given["approve"], given["limit"]) == (True, 900)
 
 
 def test_two_people_click_at_once(browser: Browser, address: str) -> None:
