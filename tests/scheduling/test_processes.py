@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from contextlib import ExitStack, contextmanager
+from signal import SIGKILL
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery
@@ -35,13 +36,22 @@ def running(environment: Mapping[str, str], folder: Path, *words: str) -> Iterat
     """A process of the app."""
     with (folder / "log").open("ab") as log:
         process = subprocess.Popen(
-            [*CELERY, *words], cwd=ROOT, env=environment, stdout=log, stderr=log
+            [*CELERY, *words],
+            cwd=ROOT,
+            env=environment,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
     try:
         yield
     finally:
         process.terminate()
-        process.wait(30)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:  # a worker that has nothing left to do may take longer
+            os.killpg(process.pid, SIGKILL)
+            process.wait(10)
 
 
 def started(events: list[ScheduleEvent]) -> list[int]:
