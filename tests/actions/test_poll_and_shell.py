@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 import sys
-import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from celeriac import FileInvalid, Sagas
 from tests.actions.conftest import SECRETS
+from tests.processes import until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -88,11 +88,7 @@ def test_the_whole_group_is_ended_when_the_time_is_over(run: Run, tmp_path: Path
     assert ended.status == "failed"
     assert ended.state().asking
     child = int(pid.read_text())
-    for _ in range(200):
-        if not _lives(child):
-            break
-        time.sleep(0.01)
-    assert not _lives(child)
+    until(lambda: not _lives(child), "it has ended with its group", timeout=10)
 
 
 def _lives(pid: int) -> bool:

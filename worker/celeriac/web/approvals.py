@@ -122,16 +122,10 @@ def _gone(site: Site, caller: Caller, request: Request, run_id: str, step: str) 
     if all(each.name != step for each in state.steps):
         text = f"run {run_id!r} has no step {step!r}"
         raise Refusal(HTTPStatus.NOT_FOUND, "step_not_found", text)
-    ends = [event for event in run.history() if event.step == step]
-    key = ends[-1].data.get("key") if ends else None
-    answered = next(
-        (
-            event
-            for event in run.history()
-            if key and event.kind is EventKind.SIGNALLED and event.data["key"] == key
-        ),
-        None,
-    )
+    history = run.history()
+    key = next((each.data.get("key") for each in reversed(history) if each.step == step), None)
+    signals = (each for each in history if each.kind is EventKind.SIGNALLED)
+    answered = next((each for each in signals if key and each.data["key"] == key), None)
     return page(
         request,
         "approval_gone.html",
