@@ -5,7 +5,7 @@ may take, and how much may come back.  Refuses to know: runs, files, and how a s
 
 Its files, from the ground up::
 
-    requests < secrets | addresses < connecting | filling < http < poll | shell
+    requests < secrets | addresses < connecting | filling | performing < http < poll | shell
 """
 
 from __future__ import annotations

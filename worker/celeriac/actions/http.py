@@ -12,16 +12,13 @@ import json
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from billiard.exceptions import SoftTimeLimitExceeded
-from pydantic import ValidationError
-
 from celeriac.actions.addresses import check_host
 from celeriac.actions.connecting import Transport, http_library
 from celeriac.actions.filling import filled
+from celeriac.actions.performing import key_of, told_without
 from celeriac.actions.requests import SAFE, HttpRequest, HttpResult
 from celeriac.actions.secrets import Secrets
-from celeriac.authoring import complaints
-from celeriac.errors import Abort, ActionFailed, ConfigurationError
+from celeriac.errors import Abort, ActionFailed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,13 +42,10 @@ def do_http(
 ) -> HttpResult:
     """Send the request, and return its answer; *undo* is what the step gave that is undone."""
     secrets = Secrets(allowed)
-    try:
+    with told_without(secrets):
         request = HttpRequest.model_validate(filled(asked, holes, secrets, undo), by_alias=True)
-        key = ctx.idempotency_key if undo is None else f"{ctx.idempotency_key}:undo"
-        found = send(request, key, allowed)
+        found = send(request, key_of(ctx, undo), allowed)
         return HttpResult(**secrets.masked(found.model_dump()))
-    except Exception as error:  # noqa: BLE001 -- whatever it is, it is told without a secret
-        raise as_told(error, secrets) from None
 
 
 def undo_http(
@@ -59,24 +53,6 @@ def undo_http(
 ) -> None:
     """Send the request that undoes another one."""
     do_http(ctx, asked, holes, allowed, undo={} if result is None else result)
-
-
-def as_told(error: Exception, secrets: Secrets) -> Exception:
-    """The error to raise in place of *error*, without any secret and without its past."""
-    text = secrets.masked(str(error))
-    if isinstance(error, Abort):
-        return Abort(text, code=error.code, effect=error.effect)
-    if isinstance(error, ActionFailed):
-        return ActionFailed(text, code=error.code, effect=error.effect, unknown=error.unknown)
-    if isinstance(error, ConfigurationError):
-        return Abort(text, code=error.code, effect=False)
-    if isinstance(error, ValidationError):
-        told = secrets.masked(complaints(error))
-        return Abort(f"it cannot be asked so: {told}", code="value_refused", effect=False)
-    if isinstance(error, SoftTimeLimitExceeded):  # the attempt is ended from outside
-        found: Exception = error
-        return found
-    return Abort(f"{type(error).__name__}: {text}", code="action_failed")
 
 
 def send(request: HttpRequest, key: str, allowed: Allowance) -> HttpResult:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from celeriac.actions.filling import filled
-from celeriac.actions.http import as_told, send
+from celeriac.actions.http import send
+from celeriac.actions.performing import told_without
 from celeriac.actions.requests import HttpResult, PollRequest
 from celeriac.actions.secrets import Secrets
 from celeriac.errors import Abort, NotYet
@@ -27,13 +28,11 @@ def do_poll(
 ) -> HttpResult:
     """Ask once; return the answer if it is as it should be, and raise NotYet if not yet."""
     secrets = Secrets(allowed)
-    try:
+    with told_without(secrets):
         request = PollRequest.model_validate(filled(asked, holes, secrets, None), by_alias=True)
         found = send(request, ctx.idempotency_key, allowed)
         if _judged(request, found.body):
             return HttpResult(**secrets.masked(found.model_dump()))
-    except Exception as error:  # noqa: BLE001 -- whatever it is, it is told without a secret
-        raise as_told(error, secrets) from None
     raise NotYet(request.every, effect=False)
 
 

@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any
 
 from celeriac.actions.filling import filled
-from celeriac.actions.http import as_told
+from celeriac.actions.performing import key_of, told_without
 from celeriac.actions.requests import ShellRequest, ShellResult
 from celeriac.actions.secrets import Secrets
 from celeriac.errors import Abort, ActionFailed
@@ -40,13 +40,10 @@ def do_shell(
 ) -> ShellResult:
     """Run the command, and return what it printed; raises ActionFailed unless it ends with 0."""
     secrets = Secrets(allowed)
-    try:
+    with told_without(secrets):
         request = ShellRequest.model_validate(filled(asked, holes, secrets, undo))
-        key = ctx.idempotency_key if undo is None else f"{ctx.idempotency_key}:undo"
-        found = _run(request, key)
+        found = _run(request, key_of(ctx, undo))
         return ShellResult(**secrets.masked(found.model_dump()))
-    except Exception as error:  # noqa: BLE001 -- whatever it is, it is told without a secret
-        raise as_told(error, secrets) from None
 
 
 def undo_shell(
