@@ -6,6 +6,8 @@ that fail (`test_faults`).
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from celeriac.errors import StoreUnavailable
@@ -16,6 +18,9 @@ from celeriac.store import Pulse
 from celeriac.testing.clock import NOON
 from tests.engine.driver import LEASE, Shop
 from tests.machine.story import budget, saga, step
+
+if TYPE_CHECKING:
+    from celeriac.store import Change
 
 MINUTE = 60_000
 
@@ -159,6 +164,29 @@ def test_a_claim_gives_up_after_a_lease() -> None:
     at.clock.now = at.store.away_until
     assert at.run().step("reserve").do.attempt == 0
     assert at.settle_down().status is RunStatus.COMPLETED
+    assert at.tasks == ["reserve", "charge"]
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_claim_of_which_nobody_heard_is_kept(when: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store goes away as it takes a claim: whoever made it runs the step when it is back."""
+    at = shop()
+    at.start()
+    take = at.store.commit
+
+    def leave(change: Change) -> bool:
+        monkeypatch.undo()
+        if when == "after":
+            take(change)
+        at.store.away_until = at.clock.now + 3 * LEASE
+        raise StoreUnavailable(f"connection lost {when} the call")
+
+    monkeypatch.setattr(at.store, "commit", leave)
+    attempt = at.claim()
+    assert attempt is not None
+    at.finish(attempt)
+    assert at.settle_down().status is RunStatus.COMPLETED
+    assert at.run().step("reserve").do.attempt == 1
     assert at.tasks == ["reserve", "charge"]
 
 

@@ -52,6 +52,14 @@ PLANTS = (
         (EXPLORATION, WALKS),
     ),
     Plant(
+        "an unheard claim is left alone",
+        "A worker gives a claim up that may be on record as its own: the attempt is lost.",
+        "engine/attempt_work.py",
+        "                if not unheard:\n                    raise\n",
+        "                raise\n",
+        ("tests/engine/test_outages.py",),
+    ),
+    Plant(
         "late success is ignored",
         "What an attempt reports after it was given up is noted, and nothing follows.",
         "machine/late_reports.py",

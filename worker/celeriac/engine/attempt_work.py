@@ -63,13 +63,27 @@ class AttemptWork(Committer):
         Copies of a message are common (F2, F16): a live lease refuses them.
         """
         command = Claim(delivery.step, delivery.phase, delivery.attempt, holder, delivery.epoch)
+        unheard: list[StoreUnavailable] = []  # commits of which nobody knows whether they happened
+
+        def once() -> Attempt:
+            return self._claim(delivery, command, queue, task, ahead, unheard)
+
         try:
-            return self._until_committed(
-                lambda: self._claim(delivery, command, queue, task, ahead), self.terms.lease / 1000
-            )
+            try:
+                return self._until_committed(once, self.terms.lease / 1000)
+            except StoreUnavailable:
+                if not unheard:
+                    raise
+                # It may be on record as ours: left alone, it would count as lost while it ran.
+                return self._until_committed(once, self._insistence)
         except (CommandRefused, RunNotFound) as refused:
             self.observers.tell(self._refused(refused, delivery))
             raise
+
+    @property
+    def _insistence(self) -> float:
+        """For how many seconds to try to have on record what has happened, or may have."""
+        return max(60.0, 4 * self.terms.lease / 1000)
 
     def _claim(
         self,
@@ -78,6 +92,7 @@ class AttemptWork(Committer):
         queue: str | None,
         task: str | None,
         ahead: Ahead | None,
+        unheard: list[StoreUnavailable],
     ) -> Attempt:
         plan = self.store.plan(delivery.run_id, delivery.plan)
         node = plan.find(delivery.step)
@@ -112,7 +127,11 @@ class AttemptWork(Committer):
         marks = self._marks(run, command, found.fields) if decided.events else {}
         sent_at = run.step(node.name).direction(delivery.phase).at
         arrival = Arrival(queue, sent_at) if queue else None
-        self._commit(plan, found, command, decided, marks, arrival=arrival)
+        try:
+            self._commit(plan, found, command, decided, marks, arrival=arrival)
+        except StoreUnavailable as error:
+            unheard.append(error)
+            raise
         return Attempt(
             delivery,
             command.holder,
@@ -232,7 +251,7 @@ class AttemptWork(Committer):
             return settle(Snapshot(attempt.whole or attempt.run, now, {}))
         except (Conflict, StoreUnavailable):
             # The effect has happened: it is worth much patience to have it on record.
-            return self._until_committed(read_and_settle, max(60.0, 4 * self.terms.lease / 1000))
+            return self._until_committed(read_and_settle, self._insistence)
         finally:
             self.observers.tell(Settled(attempt.run.id, attempt.holder))
 
