@@ -44,7 +44,7 @@ $(READY): pyproject.toml requirements.lock
 	@touch $@
 
 .PHONY: demo
-demo: $(READY) ## run 200 orders through the reference saga, and kill a worker on the way
+demo: $(READY) ## run 200 orders, and kill a worker on the way (ARGS=--stay keeps the dashboard up)
 	@$(PY) -m workflows.demo $(ARGS)
 
 .PHONY: test
@@ -87,6 +87,10 @@ format: $(READY) ## format everything, and mend what the linter can mend by itse
 .PHONY: docs
 docs: $(READY) ## write again the pages that are generated from the code
 	@$(PY) -m docs.generate
+
+.PHONY: pictures
+pictures: $(READY) ## take the pictures of the dashboard again, from the demo (needs Chromium)
+	@$(PY) -m docs.take_pictures
 
 # How long faults strike; ARGS="--seed 7" repeats a schedule.
 MINUTES ?= 3

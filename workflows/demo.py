@@ -1,8 +1,8 @@
 """`make demo`: two hundred orders through the reference saga, and a process killed on the way.
 
-Owns: the course of the demo: place the orders, kill a worker process in the middle, wait until
-every run is at rest, reconcile, tell.  Refuses to know: how sagas work: it uses what any
-application would use.
+Owns: the course of the demo: ask about a trip, place the orders, kill a worker process in the
+middle, wait until every order is at rest, reconcile, tell; and with `--stay`, keep everything up.
+Refuses to know: how sagas work: it uses what any application would use.
 
 Its exit status is 0 only if the books are right.
 """
@@ -42,6 +42,7 @@ LOOK = 0.25  # seconds between two looks at how many runs are where
 PATIENCE = 50.0  # seconds after which the demo stops waiting, and says what is missing
 TICK = 0.01
 MOST_SHOWN = 25  # discrepancies
+WIDTH = 80  # characters of a line
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder = Path(tempfile.mkdtemp(prefix="celeriac-demo-"))
     keep = True
     try:
-        right = run(folder, options.orders, kill=options.kill)
+        right = run(folder, options.orders, kill=options.kill, stay=options.stay)
         keep = options.keep or not right
     except (Trouble, SagaError, OSError, ValueError) as error:
         print(f"The demo stopped: {error}", file=sys.stderr)
@@ -66,8 +67,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0 if right else 1
 
 
-def run(folder: Path, orders: Path, *, kill: bool) -> bool:
-    """Run the *orders* with all files in *folder*; return whether all is right in the end."""
+def run(folder: Path, orders: Path, *, kill: bool, stay: bool = False) -> bool:
+    """Run the *orders* with all files in *folder*; return whether all is right in the end.
+
+    With *stay* everything is kept up after that, until somebody asks it to end.
+    """
     screen = open_screen()
     with processes(folder, screen) as place:
         # Imported this late because it reads its environment when it is imported, as apps do.
@@ -75,13 +79,21 @@ def run(folder: Path, orders: Path, *, kill: bool) -> bool:
 
         lines = orders.read_text(encoding="utf-8").splitlines()
         wanted = [Order.model_validate_json(line) for line in lines if line.strip()]
+        question = _ask(place, screen)
         day = Day(wanted, place_order, sagas, place, screen, kill=kill)
         try:
             day.live()
         finally:
             screen.rest()
         right = _report(day, _all_ended(sagas), screen)
-        return _travel(screen) and right
+        right = _travel(screen) and right
+        if stay:
+            _stay(place, screen)
+            return right
+        return _answer(question, screen) and right
+
+
+_TRAVEL = ("book", "cancel_booking")
 
 
 # --- the day -----------------------------------------------------------------------------------
@@ -149,7 +161,7 @@ class Day:
         if self.kill and self.accident is None and 3 * self._ended >= len(self.orders):
             self.accident = worker_kill.strike(self._processes.worker.pid)
             if self.accident is not None:
-                text = f"{self.seconds:5.1f} s  killed with SIGKILL: {self.accident}"
+                text = f"{self.seconds:5.1f} s  SIGKILL: {self.accident}"
                 self._screen.say(text, "red")
 
     def _look(self, *, now: bool = False) -> None:
@@ -157,18 +169,19 @@ class Day:
             return
         self._processes.check()
         counts: Counter[str] = Counter()
-        for (_, status), runs in self._sagas.counts().items():
-            counts[str(status)] += runs
+        for (saga, status), runs in self._sagas.counts().items():
+            if saga == self._place_order.name:
+                counts[str(status)] += runs
         self._counts = counts
         self._screen.show(Progress(self.seconds, self._placed, len(self.orders), counts))
         self._next_look = self.seconds + LOOK
 
 
 def _all_ended(sagas: Any) -> dict[str, Ended]:
-    """How all runs ended, page by page: also those that nobody ordered."""
+    """How all orders ended, page by page: also those that nobody placed."""
     found, cursor = {}, None
     while True:
-        page = sagas.runs(limit=200, cursor=cursor)
+        page = sagas.runs(saga="place_order", limit=200, cursor=cursor)
         for run in page:
             state = run.state()
             late = state.why == "deadline"
@@ -183,7 +196,8 @@ def _all_ended(sagas: Any) -> dict[str, Ended]:
 
 def _report(day: Day, ended: Mapping[str, Ended], screen: Screen) -> bool:
     """Tell how the day went and what the books say; return whether all is right."""
-    books = Books(ledger.rows(), stock.catalogue(), stock.on_hand(), bank.taken())
+    ordered = [row for row in ledger.rows() if row.kind not in _TRAVEL]  # orders book no trips
+    books = Books(ordered, stock.catalogue(), stock.on_hand(), bank.taken())
     screen.say(f"\n{len(ended)} orders in {day.seconds:.1f} s; what they demanded, how they ended:")
     for line in (*_by_cause(day.orders, ended, books.stocked), *_killed(day, ended), *_sums(books)):
         screen.say(line)
@@ -241,7 +255,44 @@ def _sums(books: Books) -> Iterator[str]:
     )
 
 
-# --- a trip ------------------------------------------------------------------------------------
+# --- trips -------------------------------------------------------------------------------------
+
+
+def _ask(place: DemoProcesses, screen: Screen) -> Any:
+    """Start a trip that somebody has to agree to; return its run, which waits from now on."""
+    from workflows.business_trip import book_business_trip  # noqa: PLC0415 -- as above
+    from workflows.trip import Trip  # noqa: PLC0415
+
+    run = book_business_trip.start(Trip(id="trip-2", town="Jena", nights=12), id="trip-2")
+    screen.say("Question  trip-2 waits for somebody to say whether it may be booked")
+    if place.dashboard is not None:
+        screen.say(f"          {place.dashboard.url}/approvals/trip-2/decided")
+    screen.say("")
+    return run
+
+
+def _answer(question: Any, screen: Screen) -> bool:
+    """Say yes to what nobody has answered; return whether the trip came to an end."""
+    from workflows.business_trip import Decision, decided  # noqa: PLC0415 -- as above
+
+    if question.questions():
+        question.signal(decided, Decision(decision="approve", by="the demo"))
+        screen.say("Question  nobody answered, so the demo did: trip-2 may be booked")
+    status = question.wait(PATIENCE).status
+    screen.say(f"          trip-2 is {status}")
+    return status in (RunStatus.COMPLETED, RunStatus.COMPENSATED)
+
+
+def _stay(place: DemoProcesses, screen: Screen) -> None:
+    """Keep everything up until somebody asks it to end, which is what this is ended by."""
+    where = "everything" if place.dashboard is None else place.dashboard.url
+    screen.say(f"\nStaying   {where} stays up to look around; Ctrl-C ends it", "green")
+    try:
+        while True:
+            place.check()
+            time.sleep(LOOK)
+    except SystemExit:
+        screen.say("Ending    whatever was started")
 
 
 def _travel(screen: Screen) -> bool:
@@ -251,8 +302,8 @@ def _travel(screen: Screen) -> bool:
     run = book_trip.start(Trip(id="trip-1", town="Oslo", nights=7), id="trip-1")
     status = run.wait(PATIENCE).status
     screen.say(f"\nBeside the orders, a trip ({status}): side by side, a choice, a condition")
-    screen.say(draw(run.graph(), "ascii"))
-    screen.say("See       workflows/trip.py")
+    screen.say(draw(run.graph(), "ascii", WIDTH))
+    screen.say("See       workflows/trip.py\n")
     return status is RunStatus.COMPLETED
 
 
@@ -266,6 +317,9 @@ def _parser() -> argparse.ArgumentParser:
         epilog="A Redis named by CELERIAC_REDIS_URL is used if it answers; else one is brought.",
     )
     parser.add_argument("--orders", type=Path, default=ORDERS, help="a file of orders, one a line")
+    parser.add_argument(
+        "--stay", action="store_true", help="keep everything up to look around, until Ctrl-C"
+    )
     parser.add_argument("--keep", action="store_true", help="keep the folder with logs and books")
     parser.add_argument("--no-kill", dest="kill", action="store_false", help="kill nobody")
     return parser

@@ -1,4 +1,4 @@
-"""The processes of the demo: a Redis, a real Celery worker of several processes, and beat.
+"""The processes of the demo: a Redis, a real Celery worker of several processes, beat, dashboard.
 
 Owns: bringing them, each with its own folder, keys and log; waiting until they work; ending them.
 Refuses to know: what happens there.
@@ -10,14 +10,23 @@ import os
 import secrets
 import sys
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from http.client import HTTPException
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.request import urlopen
 
 import redis
 
 import celeriac
-from celeriac.testing.servers import Child, LocalRedis, answers
+from celeriac.testing.servers import (
+    Child,
+    LocalRedis,
+    answers,
+    find_embedded_binary,
+    free_port,
+)
 from workflows.services import ledger
 
 if TYPE_CHECKING:
@@ -43,10 +52,20 @@ class DemoProcesses(NamedTuple):
     app: Any  # the Celery app, as this process sees it
     worker: Child
     beat: Child
+    dashboard: Dashboard | None  # None without the extra celeriac[web]
 
     def check(self) -> None:
-        """Raise Trouble if the worker or beat has ended by itself."""
+        """Raise Trouble if one of them has ended by itself."""
         _check_alive(self.worker, self.beat)
+        if self.dashboard is not None:
+            _check_alive(self.dashboard.child)
+
+
+class Dashboard(NamedTuple):
+    """Where people can look on."""
+
+    child: Child
+    url: str
 
 
 @contextmanager
@@ -64,9 +83,17 @@ def processes(folder: Path, screen: Screen) -> Iterator[DemoProcesses]:
         stack.callback(worker.stop, PATIENCE)
         beat = Child(_beat_command(folder), log=folder / "beat.log")
         stack.callback(beat.stop, PATIENCE)
+        dashboard = _dashboard(folder)
+        if dashboard is not None:
+            stack.callback(dashboard.child.stop, PATIENCE)
         _await_worker(app, worker, beat)
-        screen.say(f"Worker: {PROCESSES} processes under process {worker.pid}; beat: {beat.pid}")
-        yield DemoProcesses(app, worker, beat)
+        screen.say(f"Worker    {PROCESSES} processes under process {worker.pid}; beat {beat.pid}")
+        if dashboard is None:
+            screen.say("Dashboard none: it takes the extra celeriac[web]", "yellow")
+        else:
+            _await_dashboard(dashboard)
+            screen.say(f"Dashboard {dashboard.url}")
+        yield DemoProcesses(app, worker, beat, dashboard)
 
 
 @contextmanager
@@ -74,16 +101,18 @@ def _redis(folder: Path, namespace: str, screen: Screen) -> Iterator[str]:
     """The Redis named by `CELERIAC_REDIS_URL` if it answers, else one of our own."""
     named = os.environ.get("CELERIAC_REDIS_URL")
     if named and answers(named):
-        screen.say(f"Redis: the one named by CELERIAC_REDIS_URL, under keys {namespace}*")
+        screen.say(f"Redis     the one named by CELERIAC_REDIS_URL, under keys {namespace}*")
         try:
             yield named
         finally:
             _sweep_out(named, namespace)
         return
     if named:
-        screen.say("Redis: nobody answers at CELERIAC_REDIS_URL; bringing one", "yellow")
+        screen.say("Redis     nobody answers at CELERIAC_REDIS_URL; bringing one", "yellow")
     with LocalRedis(folder / "redis") as server:
-        screen.say(f"Redis: {server.binary}, port {server.port}, process {server.pid}")
+        embedded = server.binary == find_embedded_binary()
+        which = "of the extra celeriac[embedded]" if embedded else server.binary
+        screen.say(f"Redis     {which}, port {server.port}, process {server.pid}")
         yield server.url
 
 
@@ -121,13 +150,21 @@ def _environment(folder: Path, namespace: str, url: str) -> Iterator[None]:
 def _worker_command() -> list[str]:
     options = ["--pool=prefork", f"--concurrency={PROCESSES}", "--prefetch-multiplier=1"]
     quiet = ["--without-gossip", "--without-mingle", "--loglevel=INFO"]
-    more = ["--include=workflows.trip", "--hostname=demo@%h"]
-    return [*_celery("worker"), *options, *quiet, *more]
+    return [*_celery("worker"), *options, *quiet, "--hostname=demo@%h"]
 
 
 def _beat_command(folder: Path) -> list[str]:
     own = [f"--schedule={folder / 'beat-schedule'}", f"--pidfile={folder / 'beat.pid'}"]
     return [*_celery("beat"), *own, "--loglevel=INFO"]
+
+
+def _dashboard(folder: Path) -> Dashboard | None:
+    """Start the dashboard, for this machine only; None if it is not installed."""
+    if any(find_spec(name) is None for name in ("fastapi", "uvicorn", "jinja2")):
+        return None
+    port = free_port()
+    command = [*_celery("saga"), "ui", f"--port={port}"]
+    return Dashboard(Child(command, log=folder / "dashboard.log"), f"http://127.0.0.1:{port}")
 
 
 def _celery(command: str) -> list[str]:
@@ -141,6 +178,21 @@ def _await_worker(app: Any, worker: Child, beat: Child) -> None:
         if app.control.ping(timeout=0.5, limit=1):
             return
     raise Trouble(f"the worker was not ready in {READY_SECONDS:.0f} s:\n{worker.last_words(20)}")
+
+
+def _await_dashboard(dashboard: Dashboard) -> None:
+    until = time.monotonic() + READY_SECONDS
+    while time.monotonic() < until:
+        _check_alive(dashboard.child)
+        with (
+            suppress(OSError, HTTPException),
+            urlopen(f"{dashboard.url}/health/ready", timeout=5) as answer,  # noqa: S310 -- our own
+        ):
+            answer.read()
+            return
+        time.sleep(0.05)
+    words = dashboard.child.last_words(20)
+    raise Trouble(f"the dashboard was not ready in {READY_SECONDS:.0f} s:\n{words}")
 
 
 def _check_alive(*children: Child) -> None:

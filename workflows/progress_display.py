@@ -54,18 +54,21 @@ def open_screen() -> Screen:
 
 
 class PlainScreen:
-    """A line every two seconds."""
+    """A line every two seconds, below the names of its columns."""
 
     def __init__(self) -> None:
-        self._next = 0.0
+        self._next, self._named = 0.0, False
 
     def show(self, progress: Progress) -> None:
         """Write a line, unless there was one a moment ago."""
         if progress.seconds < self._next:
             return
+        if not self._named:
+            self._named = True
+            self.say("  ".join(("time   ", "placed", *SHOWN)))
         self._next = progress.seconds + LINE_SECONDS
-        counts = " · ".join(f"{progress.counts.get(s, 0)} {s}" for s in SHOWN)
-        self.say(f"{progress.seconds:5.1f} s  {progress.placed:3} of {progress.total}: {counts}")
+        counts = "  ".join(f"{progress.counts.get(s, 0) or '·':>{len(s)}}" for s in SHOWN)
+        self.say(f"{progress.seconds:5.1f} s  {progress.placed:6}  {counts}")
 
     def say(self, text: str, style: str = "") -> None:  # noqa: ARG002 -- plain has no colours
         """Write a line."""

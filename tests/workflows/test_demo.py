@@ -38,14 +38,15 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def test_plain_progress_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
-    """Where there is no terminal, progress is one line with all counts, every other second."""
+    """Where there is no terminal, progress is one line of a table, every other second."""
     screen = open_screen()
     screen.show(PROGRESS)
     screen.show(PROGRESS._replace(seconds=3.5))
     screen.say("done")
     assert isinstance(screen, PlainScreen)
     assert capsys.readouterr().out.splitlines() == [
-        "  3.2 s    7 of 20: 2 running · 0 compensating · 4 completed · 1 compensated · 0 failed",
+        "time     placed  running  compensating  completed  compensated  failed",
+        "  3.2 s       7        2             ·          4            1       ·",
         "done",
     ]
 
