@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from celeriac.scheduling import TickEvent, TickEventKind
-from celeriac.store import Worker
+from celeriac.store import Member, Turn, Worker
 from celeriac.store.keys import TABLE, KeyPattern, shard_of
 from celeriac.store.redis import RedisStore
 from celeriac.testing.servers import free_port
 from tests.redis_server import RedisServer
 from tests.store.runs import a_run, awaiting, due, ending, lease, moving, removed, starting, write
+from tests.store.test_bulks import record as a_bulk
 from tests.store.test_schedules import record as a_schedule
 
 if TYPE_CHECKING:
@@ -35,6 +36,9 @@ def live(store: RedisStore) -> None:
     store.try_lock("archive", 1000)
     assert store.schedules.commit(None, a_schedule(), [TickEvent(1, TickEventKind.CREATED)])
     store.keep_definition("trip", 1, "saga: trip")
+    store.bulks.add(a_bulk(), [Member("order-1", "")])
+    going = a_bulk().altered(state="going", changed=1)
+    assert store.bulks.commit(a_bulk(), going, [Turn("order-1", "changed")])
     store.presences.announce(Worker("Wanda1", "here", 7, 8, 15_000))
 
 

@@ -22,6 +22,7 @@ from celeriac.web import (
     Role,
     TrustedProxy,
     approvals,
+    bulk_routes,
     create_app,
     pages,
     read_accounts,
@@ -76,6 +77,18 @@ TABLE = {
     ("POST", "/api/schedules/{name}/resume"): ACTING,
     ("POST", "/api/schedules/{name}/trigger"): ACTING,
     ("POST", "/api/schedules/{name}/delete"): ACTING,
+    ("GET", "/api/bulk"): LOOKING,
+    ("GET", "/api/bulk/{bulk_id}"): LOOKING,
+    ("GET", "/api/bulk/{bulk_id}/runs"): LOOKING,
+    ("POST", "/api/bulk/{verb}"): ACTING,
+    ("POST", "/api/bulk/terminate"): ADMINISTERING,
+    ("POST", "/api/bulk/{bulk_id}/start"): ACTING,
+    ("POST", "/api/bulk/{bulk_id}/stop"): ACTING,
+    ("GET", "/bulk"): LOOKING,
+    ("GET", "/bulk/{bulk_id}"): LOOKING,
+    ("POST", "/bulk"): ACTING,
+    ("POST", "/bulk/{bulk_id}/start"): ACTING,
+    ("POST", "/bulk/{bulk_id}/stop"): ACTING,
     ("GET", "/schedules"): LOOKING,
     ("POST", "/schedules/{name}/pause"): ACTING,
     ("POST", "/schedules/{name}/resume"): ACTING,
@@ -97,7 +110,11 @@ TABLE = {
 
 
 #: What stands in the place of what a path names.
-NOTHING = {"run_id": "none", "name": "none", "step": "none", "token": "x.y"}
+NOTHING = {
+    **dict.fromkeys(("run_id", "name", "step", "bulk_id"), "none"),
+    "verb": "retry",
+    "token": "x.y",
+}
 
 
 def routes(app: Any) -> set[tuple[str, str]]:
@@ -109,6 +126,7 @@ def routes(app: Any) -> set[tuple[str, str]]:
             *pages.router.routes,
             *approvals.router.routes,
             *schedule_routes.pages.routes,
+            *bulk_routes.pages.routes,
         )
         if isinstance(route, APIRoute)
         for method in route.methods or ()
@@ -168,8 +186,9 @@ def test_what_is_to_be_hidden_is_found_in_no_answer(
     client = as_role(Role.ADMIN)
     looks = [path for method, path in TABLE if method == "GET" and not path.endswith("events")]
     paths = [path for path in looks if path != "/runs"]  # refuses what it does not know
+    named = {"name": "place_order", "step": "charge"}
     texts = [
-        client.get(path.format(run_id=run_id, name="place_order", step="charge"), params=asked).text
+        client.get(path.format_map({**NOTHING, **named, "run_id": run_id}), params=asked).text
         for path in paths
         for run_id in ("o-1", "o-2")
         for asked in ({}, {"payloads": True})

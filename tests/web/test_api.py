@@ -161,7 +161,7 @@ def test_runs_are_found_by_what_has_an_index(client: TestClient) -> None:
     "asked",
     [
         {"q": "o-1"},
-        {"failed_step": "charge"},
+        {"step": "charge"},
         {"status": "broken"},
         {"tag": "shop"},
         {"tag": ["shop:7", "shop:8"]},
@@ -171,7 +171,7 @@ def test_runs_are_found_by_what_has_an_index(client: TestClient) -> None:
         {"since": "2020-01-01T00:00:00"},
     ],
 )
-def test_a_filter_without_an_index_is_refused(client: TestClient, asked: Any) -> None:
+def test_a_filter_that_is_not_known_is_refused(client: TestClient, asked: Any) -> None:
     """What is not understood must not list, or later act on, all runs."""
     shop.ping.start(id="o-1")
     found = client.get("/api/runs", params=asked)

@@ -28,13 +28,14 @@ if __name__ != "celeriac":
     )
 
 if TYPE_CHECKING:
-    from celeriac.app import Page, RunHandle, Schedule
+    from celeriac.app import BulkCommand, Page, RunHandle, Schedule
     from celeriac.authoring import Compensation, Flow, Signal, Step
     from celeriac.context import StepContext, current
     from celeriac.engine import ArchivedRun, Purge
     from celeriac.errors import (
         Abort,
         ActionFailed,
+        BulkNotFound,
         ChangedSince,
         CommandRefused,
         ConfigurationError,
@@ -80,6 +81,9 @@ if TYPE_CHECKING:
     )
     from celeriac.sagas import Saga, Sagas
     from celeriac.views import (
+        BulkKind,
+        BulkState,
+        BulkTurn,
         RunState,
         SagaStats,
         ScheduleEvent,
@@ -95,6 +99,11 @@ __all__ = [
     "Abort",
     "ActionFailed",
     "ArchivedRun",
+    "BulkCommand",
+    "BulkKind",
+    "BulkNotFound",
+    "BulkState",
+    "BulkTurn",
     "ChangedSince",
     "CommandRefused",
     "Compensation",
@@ -162,13 +171,14 @@ __all__ = [
 
 # Where each name is at home.
 _HOMES = {
-    "celeriac.app": ("Page", "RunHandle", "Schedule"),
+    "celeriac.app": ("BulkCommand", "Page", "RunHandle", "Schedule"),
     "celeriac.authoring": ("Compensation", "Flow", "Signal", "Step"),
     "celeriac.context": ("StepContext", "current"),
     "celeriac.engine": ("ArchivedRun", "Purge"),
     "celeriac.errors": (
         "Abort",
         "ActionFailed",
+        "BulkNotFound",
         "ChangedSince",
         "CommandRefused",
         "ConfigurationError",
@@ -214,6 +224,9 @@ _HOMES = {
     ),
     "celeriac.sagas": ("Saga", "Sagas"),
     "celeriac.views": (
+        "BulkKind",
+        "BulkState",
+        "BulkTurn",
         "RunState",
         "SagaStats",
         "ScheduleEvent",

@@ -13,6 +13,7 @@ are raised.  This file is long because it is one tree, to be read at a glance.
     ├── PayloadTooLarge          an input or output is over `saga_max_payload`
     ├── RunNotFound              no run has this id
     ├── ScheduleNotFound         no schedule has this name
+    ├── BulkNotFound             no command for many runs has this id
     ├── RunExists                the id is taken (`if_exists="fail"`)
     ├── RunConflict              the id is taken by a run with another input, or not yet ended
     ├── CommandRefused           the run is not in a state in which this can be done
@@ -151,6 +152,19 @@ class ScheduleNotFound(SagaError):
         )
 
 
+class BulkNotFound(SagaError):
+    """No command for many runs has this id, or it was looked at more than a week ago."""
+
+    code = "bulk_not_found"
+
+    def __init__(self, bulk_id: str) -> None:
+        self.bulk_id = bulk_id
+        super().__init__(
+            f"no command for many runs {bulk_id!r}: check the id, or look again which runs it "
+            "would be for; one is kept for a week"
+        )
+
+
 class RunExists(SagaError):
     """The id is taken, and the caller asked for `if_exists="fail"`."""
 
@@ -205,6 +219,9 @@ class CommandRefused(SagaError):
 
     Asked of a schedule: `overlap` (its last run is not at rest), `queue_full` (another run waits
     for that), `deleted` (an operator has deleted it).
+
+    Asked to start a command for many runs: `other_count` (it is for another number of runs), `over`
+    (it was stopped, or is done).
     """
 
     code = "refused"

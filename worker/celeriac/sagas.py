@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from celeriac.app import (
+    BulkCommand,
+    BulkVerb,
     Definitions,
     FailureFilter,
     IfExists,
@@ -31,7 +33,9 @@ from celeriac.app import (
     keep,
     kept_definition,
     kept_definitions,
+    look_at,
     looked_up,
+    newest_bulks,
     offload,
     prepare_purge,
     prepare_start,
@@ -69,7 +73,7 @@ if TYPE_CHECKING:
         Start,
     )
     from celeriac.scheduling import Overlap
-    from celeriac.views import ScheduleState
+    from celeriac.views import BulkState, ScheduleState
 
 __all__ = ["IfExists", "Saga", "Sagas"]
 
@@ -349,6 +353,56 @@ class Sagas:
             cursor=cursor,
             handle=self._handle,
         )
+
+    def bulk(  # noqa: PLR0913 -- the filters
+        self,
+        verb: BulkVerb,
+        *,
+        runs: Iterable[str] | None = None,
+        status: str | Iterable[str] | None = None,
+        saga: str | Saga[Any, Any] | None = None,
+        tags: Mapping[str, str] | None = None,
+        awaiting: bool = False,
+        since: datetime | timedelta | None = None,
+        until: datetime | timedelta | None = None,
+        owed: bool = False,
+        asking: bool = False,
+        failed_step: str | None = None,
+        code: str | None = None,
+        reason: str = "",
+        rps: float = 20.0,
+        by: str = "",
+    ) -> BulkCommand:
+        """Look which runs a command would be for: those named in *runs*, or those of a filter.
+
+        Nothing is done to them before `start(expected)` of what is returned, with the number of
+        runs that were seen (`state().matched`).  Then the sweep gives the command to *rps* runs a
+        second, whether or not this process is still there.  A run that has become something else
+        since the look is left as it is.  Runs that ask what became of a step get no `retry` unless
+        *asking*.  Raises InputInvalid, also for more than 10,000 runs.
+        """
+        filters = {
+            "status": status if status is None or isinstance(status, str) else [*status],
+            "saga": saga.name if isinstance(saga, Saga) else saga,
+            "tags": tags,
+            "awaiting": awaiting,
+            "since": since,
+            "until": until,
+            "owed": owed,
+            "asking": asking,
+            "failed_step": failed_step,
+            "code": code,
+        }
+        asked: Any = {"runs": runs, "filters": filters, "reason": reason, "rps": rps, "by": by}
+        return look_at(self.runtime.engine, self.runs, verb, **asked)
+
+    def bulk_named(self, bulk_id: str) -> BulkCommand:
+        """Return the handle of a command for many runs; whether there is one is not asked yet."""
+        return BulkCommand(bulk_id, self.runtime.engine)
+
+    def bulks(self, limit: int = 50) -> list[BulkState]:
+        """Return the commands for many runs that were looked at last, the newest first."""
+        return newest_bulks(self.runtime.engine, limit)
 
     @overload
     def signal(

@@ -6,13 +6,15 @@ know: how anything is decided, stored or sent.
 Its files, from the ground up::
 
     inputs | offload | instruments | joining | hindrances | queue_stats | results
-    | sweeping | tick_logs | acting | kept < named
-    < forking | schedules < handles < defining | pages | starting | wiring < bulk | finding
+    | tick_logs | acting | kept < named
+    < forking | schedules < handles < defining | pages | starting < bulk | finding
+    < bulks < sweeping < wiring
 """
 
 from __future__ import annotations
 
-from celeriac.app.bulk import give, kinds, matching
+from celeriac.app.bulk import give, kinds, matching, that_do_not_ask
+from celeriac.app.bulks import BULK_VERBS, BulkCommand, BulkVerb, look_at, newest_bulks
 from celeriac.app.defining import Definitions
 from celeriac.app.finding import (
     FailureFilter,
@@ -42,6 +44,9 @@ from celeriac.app.sweeping import sweep_once
 from celeriac.app.wiring import wire
 
 __all__ = [
+    "BULK_VERBS",
+    "BulkCommand",
+    "BulkVerb",
     "Definitions",
     "FailureFilter",
     "Hindrance",
@@ -67,8 +72,10 @@ __all__ = [
     "kept_definition",
     "kept_definitions",
     "kinds",
+    "look_at",
     "looked_up",
     "matching",
+    "newest_bulks",
     "offload",
     "prepare_purge",
     "prepare_start",
@@ -78,5 +85,6 @@ __all__ = [
     "start_run",
     "states_of",
     "sweep_once",
+    "that_do_not_ask",
     "wire",
 ]

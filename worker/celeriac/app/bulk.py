@@ -25,16 +25,26 @@ if TYPE_CHECKING:
 _PAGE = 200
 
 
-def matching(find: Callable[..., Page], filters: Mapping[str, Any]) -> list[RunState]:
-    """Return all runs that *find* (`sagas.runs`) finds by *filters*, newest first."""
+def matching(
+    find: Callable[..., Page], filters: Mapping[str, Any], most: int | None = None
+) -> list[RunState]:
+    """Return all runs that *find* (`sagas.runs`) finds by *filters*, newest first.
+
+    If there are more than *most*, so many are returned that this can be seen.
+    """
     found: list[RunState] = []
     cursor: str | None = None
     while True:
         page = find(**filters, limit=_PAGE, cursor=cursor)
         found += page.states(failures=False)
         cursor = page.cursor
-        if cursor is None:
+        if cursor is None or (most is not None and len(found) > most):
             return found
+
+
+def that_do_not_ask(runs: Sequence[RunState]) -> list[RunState]:
+    """Leave out runs whose step may have taken effect and honours no key: a retry repeats it."""
+    return [run for run in runs if not run.asking]
 
 
 def kinds(runs: Sequence[RunState]) -> list[tuple[str, str, int]]:

@@ -1,4 +1,4 @@
-"""One sweep of an app: all shards, and its schedules.
+"""One sweep of an app: all shards, its schedules, and commands for many runs.
 
 Owns: what a sweep is made of, for beat's task and for whoever sweeps by hand.  Refuses to know:
 what it does, and who asks for it how often.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from celeriac.app.bulks import see_to_bulks
 from celeriac.engine import Sweep
 
 if TYPE_CHECKING:
@@ -18,9 +19,11 @@ if TYPE_CHECKING:
 
 
 def sweep_once(runtime: Runtime, ticks: Ticks | None = None) -> int:
-    """Sweep every shard once, and see to schedules; return how many runs were looked at."""
+    """Sweep every shard once, and see to the rest; return how many runs were looked at."""
     sweep = Sweep(runtime.engine, runtime.dispatcher, lambda: runtime.archivist, ticks)
-    return sweep.run(max(5.0, 5 * runtime.settings.sweep_interval))
+    found = sweep.run(max(5.0, 5 * runtime.settings.sweep_interval))
+    see_to_bulks(runtime.engine, runtime.dispatcher, runtime.settings.sweep_interval)
+    return found
 
 
 def sweep_task(runtime: Runtime, ticks: Callable[[], Ticks | None]) -> Any:

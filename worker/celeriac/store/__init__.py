@@ -6,14 +6,15 @@ happen to a run; it compares, writes and announces, and decides nothing.  `Redis
 
 Its files, from the ground up::
 
-    addresses | presence | schedules | payloads | pool | codec | history | answers
+    addresses | presence | schedules | bulks | payloads | pool | codec | history | answers
     < protocol < connection | keys | slots | waiters < cluster | sentinel | subscription | commit
     < connecting | waiting | memory < scripts
-    < links | listing | wake < inspection | removal | redis_schedules < redis
+    < links | listing | wake < inspection | removal | redis_schedules | redis_bulks < redis
 """
 
 from __future__ import annotations
 
+from celeriac.store.bulks import BulkRecord, Bulks, Member, Outcome, Turn
 from celeriac.store.keys import Keys, shard_of, split_member
 from celeriac.store.payloads import load_failure
 from celeriac.store.presence import Connected, Presence, Presences, Worker
@@ -38,6 +39,8 @@ from celeriac.store.schedules import Schedules, UnreadableSchedule
 from celeriac.store.waiters import await_rest, wait_for_rest
 
 __all__ = [
+    "BulkRecord",
+    "Bulks",
     "Change",
     "Connected",
     "Due",
@@ -47,6 +50,8 @@ __all__ = [
     "IndexedRun",
     "Keys",
     "Lease",
+    "Member",
+    "Outcome",
     "Presence",
     "Presences",
     "Pulse",
@@ -56,6 +61,7 @@ __all__ = [
     "Store",
     "StoreStats",
     "SweepMark",
+    "Turn",
     "UnreadableRun",
     "UnreadableSchedule",
     "Waiter",

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from celeriac.errors import StoreError
+from celeriac.store.bulks import dump_bulk
 from celeriac.store.codec import dump_run, stamp
 from celeriac.store.history import dump_events
 from celeriac.store.keys import CUT, ShardKeys, lease_member, member, pair, plan_member
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from celeriac.machine import Plan, Run
     from celeriac.scheduling import Record, TickEvent
+    from celeriac.store.bulks import BulkRecord, Member, Turn
     from celeriac.store.protocol import Change, Entry
 
 HEAD = "h"  # as commit.lua knows it
@@ -115,6 +117,37 @@ def spell_schedule(
         writes.add("RPUSH", keys.ticks(name), *[event.dump() for event in events])
         writes.add("LTRIM", keys.ticks(name), -TICKS_KEPT, -1)
     return writes.call(f"{before.version} " if before else "", "", None)
+
+
+def spell_bulk(
+    keys: ShardKeys,
+    before: BulkRecord | None,
+    record: BulkRecord,
+    members: Sequence[Member],
+    turns: Sequence[Turn],
+) -> Call:
+    """Return the call that writes what is known of a command for many, if it is as it was found."""
+    writes = _Writes(keys.bulk(record.id))
+    writes.add("ZADD", keys.bulks, record.looked_at, record.id)
+    writes.add("HSET", keys.bulk(record.id), HEAD, dump_bulk(record))
+    if members:
+        writes.add("RPUSH", keys.bulk_runs(record.id), *[each.dump() for each in members])
+    if turns:
+        writes.add("RPUSH", keys.bulk_turns(record.id), *[each.dump() for each in turns])
+    if record.state == "going":
+        writes.add("ZADD", keys.bulks_going, record.begun_at or 0, record.id)
+    else:
+        writes.add("ZREM", keys.bulks_going, record.id)
+    return writes.call(f"{before.version} " if before else "", "", None)
+
+
+def spell_bulk_removal(keys: ShardKeys, record: BulkRecord) -> Call:
+    """Return the call that removes a command for many, if it is as it was found."""
+    writes = _Writes(keys.bulk(record.id))
+    writes.add("ZREM", keys.bulks, record.id)
+    for key in (keys.bulk(record.id), keys.bulk_runs(record.id), keys.bulk_turns(record.id)):
+        writes.add("DEL", key)
+    return writes.call(f"{record.version} ", "", None)
 
 
 def places(keys: ShardKeys, run: Run) -> list[tuple[str, str]]:

@@ -117,6 +117,20 @@ TABLE = (
         "in the first shard: `<version>:<saga>`, and the file that defines it",
     ),
     KeyPattern(
+        "bulk:<id>",
+        "hash",
+        "a week; removed by a later look",
+        "in the first shard: one command for many runs; `h` its record, which begins with a number",
+    ),
+    KeyPattern(
+        "bulk_runs:<id>", "list", "as its bulk", "the runs that it is for, and how they stood"
+    ),
+    KeyPattern("bulk_turns:<id>", "list", "as its bulk", "what it did to each of them so far"),
+    KeyPattern("bulks", "zset", "entries: as their bulk", "`<id>` by ms: when somebody looked"),
+    KeyPattern(
+        "bulks_going", "zset", "entries: while they go on", "`<id>` by ms: when somebody began it"
+    ),
+    KeyPattern(
         "turns", "hash", "for ever", "in the first shard: until when somebody is at a housekeeping"
     ),
 )
@@ -215,6 +229,28 @@ class ShardKeys(NamedTuple):
     def definitions(self) -> str:
         """Definitions in files; only the first shard's is used."""
         return self.prefix + "definitions"
+
+    def bulk(self, bulk_id: str) -> str:
+        """What is known of one command for many runs; only the first shard's are used."""
+        return f"{self.prefix}bulk:{bulk_id}"
+
+    def bulk_runs(self, bulk_id: str) -> str:
+        """The runs that it is for."""
+        return f"{self.prefix}bulk_runs:{bulk_id}"
+
+    def bulk_turns(self, bulk_id: str) -> str:
+        """What it did to each."""
+        return f"{self.prefix}bulk_turns:{bulk_id}"
+
+    @property
+    def bulks(self) -> str:
+        """When somebody looked at which."""
+        return self.prefix + "bulks"
+
+    @property
+    def bulks_going(self) -> str:
+        """Those that are going on."""
+        return self.prefix + "bulks_going"
 
     @property
     def turns(self) -> str:

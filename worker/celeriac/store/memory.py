@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from celeriac.errors import StoreError
 from celeriac.machine import Plan
 from celeriac.store import payloads
+from celeriac.store.bulks import MemoryBulks
 from celeriac.store.codec import dump_plan, dump_run, load_plan, load_run, stamp
 from celeriac.store.history import dump_events, load_events
 from celeriac.store.keys import CUT, shard_of
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from celeriac.machine import Event, Run, RunStatus
+    from celeriac.store.bulks import Bulks
     from celeriac.store.protocol import Change, Query, UnreadableRun, Waiter
     from celeriac.store.schedules import Schedules
 
@@ -85,6 +87,7 @@ class MemoryStore:
         self._swept: tuple[int, int, int] | None = None
         self.presences = MemoryPresences(clock)
         self.schedules: Schedules = MemorySchedules(clock)
+        self.bulks: Bulks = MemoryBulks()
 
     def shard_of(self, run_id: str) -> int:
         """Return the shard a run belongs to."""

@@ -6,6 +6,8 @@ what a transition means: a store compares versions and writes what it is given.
 The one rule: a run is only ever written by `commit`, which does everything or nothing, and only
 if the run still has the version the caller has read (compare and commit).  A `commit` that was
 sent twice writes once (F6).  `tests/store/` holds both stores to this text.
+
+This file is long because it is one promise.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
     from celeriac.errors import StoreError
     from celeriac.machine import Event, Phase, Plan, Run, RunStatus
+    from celeriac.store.bulks import Bulks
     from celeriac.store.presence import Presences
     from celeriac.store.schedules import Schedules
 
@@ -223,6 +226,11 @@ class Store(Protocol):
     @property
     def schedules(self) -> Schedules:
         """Which schedules there are."""
+        ...
+
+    @property
+    def bulks(self) -> Bulks:
+        """Which commands for many runs there are."""
         ...
 
     def shard_of(self, run_id: str) -> int:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from celeriac.app import find_hindrances, give, kinds, matching
+from celeriac.app import find_hindrances, give, kinds, matching, that_do_not_ask
 from celeriac.errors import ResultTimeout
 from celeriac.observing import clean
 from celeriac.terminal.exit_codes import Exit, exit_of_outcome
@@ -206,8 +206,8 @@ class Control(Invocation):
 
 
 def _without_those_that_ask(found: list[RunState]) -> list[RunState]:
-    """Leave out runs whose step may have taken effect and honours no key: a retry repeats it."""
-    kept = [run for run in found if not run.asking]
+    """Leave out runs that ask what became of a step, and say so."""
+    kept = that_do_not_ask(found)
     if left := len(found) - len(kept):
         click.echo(
             f"{len(kept)} owed, {left} ask: those that ask are left alone, since a retry may do "

@@ -17,6 +17,7 @@ import click
 from kombu.exceptions import OperationalError
 
 from celeriac.errors import (
+    BulkNotFound,
     CommandRefused,
     DefinitionConflict,
     DefinitionNotFound,
@@ -61,6 +62,7 @@ _OF_ERRORS: dict[type[Exception], Exit] = {
     PayloadTooLarge: Exit.USAGE,
     RunNotFound: Exit.NOT_FOUND,
     ScheduleNotFound: Exit.NOT_FOUND,
+    BulkNotFound: Exit.NOT_FOUND,
     RunExists: Exit.CONFLICT,
     RunConflict: Exit.CONFLICT,
     CommandRefused: Exit.CONFLICT,

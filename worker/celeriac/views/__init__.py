@@ -5,7 +5,7 @@ terminal or a browser works.
 
 Its files, from the ground up::
 
-    times | elements | redaction < questions | schedules
+    times | elements | redaction < questions | schedules | bulk_states
     < state | stats | bulk_outcome | undo_plan | graph | watching
     < wording | drawing < documents | folding
 """
@@ -13,6 +13,7 @@ Its files, from the ground up::
 from __future__ import annotations
 
 from celeriac.views.bulk_outcome import BulkOutcome
+from celeriac.views.bulk_states import BulkKind, BulkState, BulkTurn, bulk_state
 from celeriac.views.documents import event_document, run_document, stats_document
 from celeriac.views.drawing import Drawing, draw
 from celeriac.views.elements import failing_steps, shown_steps
@@ -44,7 +45,10 @@ from celeriac.views.wording import deed, signalled
 
 __all__ = [
     "HIDDEN",
+    "BulkKind",
     "BulkOutcome",
+    "BulkState",
+    "BulkTurn",
     "Drawing",
     "Graph",
     "HistoryLine",
@@ -61,6 +65,7 @@ __all__ = [
     "UndoPlan",
     "answer_fields",
     "answer_of",
+    "bulk_state",
     "deed",
     "draw",
     "event_document",

@@ -7,7 +7,7 @@ Its files, from the ground up::
 
     access | problems | forms | guesses | run_watch < login < site < guards | csrf
     | reading_routes | acting_routes | completion_routes | health_routes | answers
-    < stream_routes | rendering < approvals | pages | schedule_routes
+    < stream_routes | rendering < approvals | bulk_routes | schedule_routes < pages
     < application < server
 """
 

@@ -21,6 +21,7 @@ from celeriac.errors import SagaError
 from celeriac.web import (
     acting_routes,
     approvals,
+    bulk_routes,
     completion_routes,
     health_routes,
     pages,
@@ -92,8 +93,9 @@ def create_app(
     )
     for module in _MODULES:
         app.include_router(module.router)
-    app.include_router(schedule_routes.router)
-    app.include_router(schedule_routes.pages)
+    for both in (schedule_routes, bulk_routes):
+        app.include_router(both.router)
+        app.include_router(both.pages)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     for kind, told in _TOLD.items():
         app.add_exception_handler(kind, told)

@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from celeriac.machine import RunStatus
+from celeriac.views import BulkState, BulkTurn
 
 _LONGEST_REASON = 2_000  # characters
 
@@ -156,8 +157,8 @@ class CompletionRequest(_Sent):
     error: CompletionError | None = None
 
 
-class RunQuery(_Sent):
-    """Which runs to list: all given conditions hold, and each has an index."""
+class RunFilter(_Sent):
+    """Which runs are meant: all given conditions hold."""
 
     status: list[RunStatus] = Field(default_factory=list, description="one or several")
     saga: str | None = None
@@ -165,8 +166,34 @@ class RunQuery(_Sent):
     awaiting: bool = Field(default=False, description="only runs that wait for a signal")
     since: Time | None = Field(default=None, description="started at this time or later")
     until: Time | None = Field(default=None, description="started before this time")
+    owed: bool = Field(default=False, description="only runs that owe something; with asking: or")
+    asking: bool = Field(default=False, description="only runs that ask what became of a step")
+    failed_step: str | None = Field(
+        default=None, max_length=400, description="the step that ended the run, or is owed"
+    )
+    code: str | None = Field(default=None, max_length=100, description="its error code")
+
+
+class RunQuery(RunFilter):
+    """Which runs to list, and how many."""
+
     limit: int = Field(default=50, ge=1, le=200)
     cursor: str | None = Field(default=None, description="of the page before")
+
+
+class LookRequest(_Sent):
+    """Which runs a command would be for: those of a filter, or those that are named."""
+
+    filter: RunFilter | None = None
+    runs: list[str] | None = Field(default=None, min_length=1, max_length=1_000)
+    reason: Annotated[str, StringConstraints(max_length=1_900)] = ""
+    rps: float = Field(default=20.0, ge=0.1, le=1_000, description="runs a second, at most")
+
+
+class BulkStart(_Sent):
+    """That a look is confirmed."""
+
+    expected: int = Field(description="how many runs the caller has seen: `matched`")
 
 
 # --- what is answered --------------------------------------------------------------------------
@@ -252,6 +279,19 @@ class RunList(BaseModel):
     """A page of runs, newest first."""
 
     runs: list[RunDocument]
+    cursor: str | None = Field(description="for the next page; null: this is the last")
+
+
+class BulkList(BaseModel):
+    """Commands for many runs."""
+
+    bulks: list[BulkState]
+
+
+class BulkRuns(BaseModel):
+    """A page of the runs of a command, in the order of their turns."""
+
+    runs: list[BulkTurn]
     cursor: str | None = Field(description="for the next page; null: this is the last")
 
 

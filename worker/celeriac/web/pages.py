@@ -16,6 +16,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from celeriac.app import BULK_VERBS
 from celeriac.doctor import examine
 from celeriac.errors import ChangedSince, CommandRefused, InputInvalid
 from celeriac.machine import RunStatus
@@ -23,6 +24,7 @@ from celeriac.settings import PREFIX
 from celeriac.views import graph_of, history_lines, wording
 from celeriac.web.access import Permission
 from celeriac.web.acting_routes import VERBS, steer
+from celeriac.web.bulk_routes import first_mistake
 from celeriac.web.csrf import check_token
 from celeriac.web.forms import RunQuery
 from celeriac.web.problems import Refusal
@@ -42,6 +44,14 @@ _FIRST = 6  # runs that need somebody, on the first page
 _EVENTS = 60  # newest events on the page of a run
 _HIDDEN_SETTINGS = ("redis_url",)  # it may hold a password
 _ADMINISTERS = frozenset({"terminate"})
+#: What people look for most, as filters.
+_VIEWS = (
+    ("All", ""),
+    ("Needs attention", "?owed=true&asking=true"),
+    ("Awaits an answer", "?awaiting=true"),
+    ("Being undone", "?status=compensating"),
+    ("Paused", "?status=paused"),
+)
 
 
 @router.get("/")
@@ -69,9 +79,8 @@ def overview(site: Here, caller: Viewer, request: Request) -> Response:
 @router.get("/runs")
 def runs(site: Here, caller: Viewer, request: Request) -> Response:
     """Show a page of runs, newest first; the filters are those of the API."""
-    asked = {
-        key: [v for v in request.query_params.getlist(key) if v] for key in request.query_params
-    }
+    params = request.query_params
+    asked = {key: [v for v in params.getlist(key) if v] for key in params}
     try:
         query = RunQuery.model_validate(
             {
@@ -81,7 +90,7 @@ def runs(site: Here, caller: Viewer, request: Request) -> Response:
             }
         )
     except ValueError as error:
-        raise InputInvalid(f"these filters make no sense: {_first_mistake(error)}") from None
+        raise InputInvalid(f"these filters make no sense: {first_mistake(error)}") from None
     found = site.sagas.runs(**filters(query), limit=query.limit, cursor=query.cursor)
     return page(
         request,
@@ -90,14 +99,14 @@ def runs(site: Here, caller: Viewer, request: Request) -> Response:
         runs=found.states(),
         cursor=found.cursor,
         query=query,
+        asked=[(k, v) for k in asked if k not in ("cursor", "limit") for v in asked[k]],
+        views=_VIEWS,
+        here_search=f"?{request.url.query}" if request.url.query else "",
+        acts=caller.may(Permission.ACT),
+        verbs=[verb for verb in BULK_VERBS if caller.may(_permission(verb))],
         statuses=list(RunStatus),
         sagas=sorted({*site.sagas.defined, *({query.saga} if query.saga else ())}),
     )
-
-
-def _first_mistake(error: Any) -> str:
-    first = error.errors(include_url=False)[0]
-    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
 
 
 @router.get("/runs/{run_id}")
@@ -188,7 +197,7 @@ def _act(
             {name: each for name, each in fields.items() if each != ""}
         )
     except ValueError as error:
-        told = _first_mistake(error) if hasattr(error, "errors") else f"result: no JSON ({error})"
+        told = first_mistake(error) if hasattr(error, "errors") else f"result: no JSON ({error})"
         return _run_page(site, caller, request, run_id, HTTPStatus.UNPROCESSABLE_ENTITY, told)
     if getattr(asked, "if_version", None) is None:
         raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, "input_invalid", "a form names its version")

@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from celeriac.errors import (
+    BulkNotFound,
     CommandRefused,
     InputInvalid,
     PayloadTooLarge,
@@ -39,6 +40,7 @@ _OF_ERRORS: dict[type[SagaError], HTTPStatus] = {
     PayloadTooLarge: HTTPStatus.UNPROCESSABLE_ENTITY,
     RunNotFound: HTTPStatus.NOT_FOUND,
     ScheduleNotFound: HTTPStatus.NOT_FOUND,
+    BulkNotFound: HTTPStatus.NOT_FOUND,
     RunExists: HTTPStatus.CONFLICT,
     RunConflict: HTTPStatus.CONFLICT,
     CommandRefused: HTTPStatus.CONFLICT,

@@ -20,6 +20,7 @@ from celeriac.views import draw, event_document, run_document, stats_document
 from celeriac.web.forms import (
     HistoryPage,
     RunDocument,
+    RunFilter,
     RunList,
     RunQuery,
     SagaDocument,
@@ -46,7 +47,7 @@ def runs(site: Here, caller: Viewer, query: Annotated[RunQuery, Query()]) -> Run
     return RunList.model_validate({"runs": found, "cursor": page.cursor})
 
 
-def filters(query: RunQuery) -> dict[str, Any]:
+def filters(query: RunFilter) -> dict[str, Any]:
     """Return the filters of `sagas.runs` that a query means; raise InputInvalid."""
     tags: dict[str, str] = {}
     for tag in query.tag:
@@ -62,6 +63,10 @@ def filters(query: RunQuery) -> dict[str, Any]:
         "awaiting": query.awaiting,
         "since": max(query.since, _EPOCH) if query.since else None,
         "until": max(query.until, _EPOCH) if query.until else None,
+        "owed": query.owed,
+        "asking": query.asking,
+        "failed_step": query.failed_step or None,
+        "code": query.code or None,
     }
 
 

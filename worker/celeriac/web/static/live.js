@@ -8,7 +8,7 @@
   let stream = null;
 
   const typing = () =>
-    main.querySelector("details[open]") !== null ||
+    main.querySelector("details[open], input[name=run]:checked") !== null ||
     (document.activeElement !== null && document.activeElement.matches("input, select, textarea"));
 
   const refresh = async () => {
