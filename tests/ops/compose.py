@@ -32,11 +32,12 @@ FILE = ROOT / "docker-compose.yml"
 LOCAL_ONLY = {
     "redis": ["--bind", "127.0.0.1"],
     "flower": ["--address=127.0.0.1"],
+    "dashboard": ["--host=127.0.0.1"],
     "worker": ["saga.metrics_host=(string)127.0.0.1"],
     "figures": ["--host=127.0.0.1"],
 }
 # Those that services listen at, in their containers.
-PORTS = ("6379", "5555", "9540", "9541")
+PORTS = ("6379", "5555", "5556", "9540", "9541")
 
 
 def read() -> dict[str, Any]:

@@ -56,6 +56,12 @@ def test_the_package_can_be_built_of_what_is_copied(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_the_image_has_what_its_commands_need() -> None:
+    """Tables on a terminal, dashboard, Flower and figures."""
+    (extras,) = re.findall(r'"\.\[([\w,]+)\]"', DOCKERFILE)
+    assert set(extras.split(",")) >= {"cli", "flower", "prometheus", "web"}
+
+
 def test_the_image_has_a_python_that_the_package_names() -> None:
     """The base image's Python is one of the versions in the package's classifiers."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

@@ -5,11 +5,14 @@ Owns: that the commands in them work on a real worker and beat.  Refuses to know
 
 from __future__ import annotations
 
+import base64
 import os
 import shlex
 import subprocess
 import sys
 import time
+from http import HTTPStatus
+from http.client import HTTPConnection
 from pathlib import Path
 from signal import SIGCONT, SIGSTOP, SIGTERM
 from typing import TYPE_CHECKING, Any
@@ -29,7 +32,9 @@ if TYPE_CHECKING:
 FOLDER = ROOT / "ops" / "kubernetes"
 FILES = sorted(FOLDER.glob("*.yaml"))
 PRIVATE = "/run/celeriac"  # the folder of a pod, which is another one here
-METRICS_PORT = "9540"  # and its port
+METRICS_PORT = "9540"  # and its ports
+WEB_PORT = "5556"
+ACCOUNT = "ada:not so secret:operator"
 
 
 def documents(name: str) -> list[dict[str, Any]]:
@@ -82,12 +87,13 @@ class Pod:
         self._folder = folder / "run"
         self._folder.mkdir()
         self.port = free_port()
+        secrets = {"broker-url": server.url, "dashboard-accounts": ACCOUNT}
         programs = str(Path(sys.executable).parent)
         self.env = {
             "PATH": os.pathsep.join([programs, os.environ["PATH"]]),
             "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "worker")]),
-            "CELERY_BROKER_URL": server.url,
             "SHOP_DATA": str(folder / "shop.db"),
+            **{each["name"]: secrets[_secret(each)] for each in self.container["env"]},
         }
 
     @property
@@ -97,7 +103,8 @@ class Pod:
 
     def command(self, words: list[str]) -> list[str]:
         """A command as it is written, with the folder, the address and the port it has here."""
-        here = {PRIVATE: str(self._folder), "0.0.0.0": "127.0.0.1", METRICS_PORT: str(self.port)}  # noqa: S104
+        here = {PRIVATE: str(self._folder), "0.0.0.0": "127.0.0.1"}  # noqa: S104
+        here |= dict.fromkeys((METRICS_PORT, WEB_PORT), str(self.port))
         for there, own in here.items():
             words = [word.replace(there, own) for word in words]
         return words
@@ -109,7 +116,21 @@ class Pod:
     def probe(self, name: str) -> bool:
         """What a probe says now."""
         found = self.container[name]
+        if "httpGet" in found:
+            return self.ask(found["httpGet"]["path"]) == HTTPStatus.OK
         return self.run(found["exec"]["command"], found["timeoutSeconds"]) == 0
+
+    def ask(self, path: str, account: str = "") -> int:
+        """The status of the answer to a request to the pod's port; 0 without an answer."""
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=30)
+        login = base64.b64encode(account.encode()).decode()
+        try:
+            connection.request("GET", path, headers={"Authorization": f"Basic {login}"})
+            return connection.getresponse().status
+        except OSError:
+            return 0
+        finally:
+            connection.close()
 
     def run(self, words: list[str], timeout: float) -> int:
         """Run a command of the pod and return its exit code."""
@@ -119,10 +140,18 @@ class Pod:
         return ran.returncode
 
 
+def _secret(variable: dict[str, Any]) -> str:
+    """The key of the Secret that a variable has its value from."""
+    found = variable["valueFrom"]["secretKeyRef"]
+    assert found["name"] == "celeriac"
+    return str(found["key"])
+
+
 def test_there_are_examples() -> None:
     """Each part has one."""
     assert [path.name for path in FILES] == [
         "beat.yaml",
+        "dashboard.yaml",
         "doctor.yaml",
         "redis.yaml",
         "worker.yaml",
@@ -163,10 +192,14 @@ def test_selectors_find_their_pods(document: dict[str, Any]) -> None:
 
 @each_workload
 def test_no_probe_asks_the_broker(document: dict[str, Any]) -> None:
-    """A probe reads a file: no Celery is started for it, and a slow broker kills nobody."""
+    """It reads a file, or asks the server: no Celery is started, a slow broker kills nobody."""
     found = container(document)
     probes = {name: probe for name, probe in found.items() if name.endswith("Probe")}
-    for probe in probes.values():
+    for name, probe in probes.items():
+        if "httpGet" in probe:
+            asked = probe["httpGet"]["path"]
+            assert asked == ("/health/ready" if name == "readinessProbe" else "/health/live")
+            continue
         words = " ".join(probe["exec"]["command"])
         assert "celery" not in shlex.split(words)
         assert "inspect" not in words
@@ -252,6 +285,34 @@ def test_a_beat_and_its_probe(tmp_path: Path, server: RedisServer, processes: Pr
     until(lambda: pod.probe("livenessProbe"), "its schedule")
     beat.signal(SIGTERM)
     assert beat.wait(30) == 0
+
+
+def test_a_dashboard_and_its_probes(
+    tmp_path: Path, server: RedisServer, processes: Processes
+) -> None:
+    """Ready once it reads runs, not ready without Redis, and alive all the while."""
+    pod = Pod(documents("dashboard.yaml")[0], tmp_path, server)
+    account = ACCOUNT.rpartition(":")[0]
+    assert not pod.probe("startupProbe")
+    dashboard = pod.start(processes, "dashboard")
+    until(lambda: pod.probe("startupProbe") or dashboard.ended, "its start", 60)
+    assert pod.probe("readinessProbe"), dashboard.text()
+    assert (pod.ask("/runs"), pod.ask("/runs", account)) == (401, 200)
+    server.kill()
+    until(lambda: not pod.probe("readinessProbe"), "its noticing")
+    assert pod.probe("livenessProbe")
+    dashboard.signal(SIGTERM)
+    assert dashboard.wait(30) == 0
+
+
+def test_a_service_leads_to_the_dashboard() -> None:
+    """It selects the pods of the deployment, and sends to the port that they serve at."""
+    deployment, service = documents("dashboard.yaml")
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    assert service["spec"]["selector"] == labels
+    (served,) = container(deployment)["ports"]
+    assert [each["targetPort"] for each in service["spec"]["ports"]] == [served["name"]]
+    assert f"--port={served['containerPort']}" in container(deployment)["command"]
 
 
 def test_the_doctor_of_a_cluster(tmp_path: Path, server: RedisServer) -> None:

@@ -5,7 +5,7 @@ Nothing is imported here, since every `celery` command loads `cli`, whatever app
 
 Its files, from the ground up::
 
-    completion | exit_codes | interrupts | prompts | screen | serving | times < options | printing
+    completion | exit_codes | interrupts | prompts | screen | times < options | printing | serving
     < schedule_printing | invocation
     < command | inspection | control | defining | results | maintenance | schedules
     < inspection_commands | control_commands | defining_commands | result_commands

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from celeriac.observing import clean
+from celeriac.terminal.interrupts import interrupts
 from celeriac.web import Role, TrustedProxy, create_app, read_accounts, serve
 
 if TYPE_CHECKING:
@@ -50,7 +51,8 @@ def serve_ui(  # noqa: PLR0913 -- the options
     shown = f"[{host}]" if ":" in host else host
     whom = "" if app.state.site.login.asks else "; without a login, to this machine only"
     click.echo(f"Serving http://{clean(shown)}:{port}{clean(root_path)}{whom}.", err=True)
-    serve(app, host, port, root_path)
+    with interrupts():  # which end it in order: its exit code is 0
+        serve(app, host, port, root_path)
 
 
 def _accounts(file: str | None) -> dict[str, Account] | None:
