@@ -18,6 +18,7 @@ from celeriac.machine import (
     Plan,
     Undo,
     Wait,
+    attempt_events,
     attempts,
     late_reports,
     moves,
@@ -318,7 +319,7 @@ def last_word_is_trusted(patch: Patch) -> None:
 
 def no_grace(patch: Patch) -> None:
     """A step is undone as soon as its attempt is given up."""
-    patch.setattr(moves, "_delay_compensation", lambda _plan, run, _event: run)
+    patch.setattr(attempt_events, "_delay_compensation", lambda _plan, run, _event: run)
 
 
 def undo_beside_a_live_attempt(patch: Patch) -> None:

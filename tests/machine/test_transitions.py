@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from celeriac.errors import CommandRefused, RunConflict, RunExists, SagaError
-from celeriac.machine import moves, next_steps, tables, undoing
+from celeriac.machine import next_steps, run_events, state_changes, tables, undoing
 from celeriac.machine.commands import (
     Acknowledge,
     Block,
@@ -356,7 +356,8 @@ def test_each_move_is_told_by_a_story(monkeypatch: pytest.MonkeyPatch) -> None:
 def watched(patch: pytest.MonkeyPatch) -> set[Any]:
     """A set to which each move is added when it is made."""
     made: set[Any] = set()
-    next_state, check_run, turn = moves._next, moves._check_run, tables.state_in_turn
+    next_state, check_run = state_changes._next, state_changes.check_run
+    turn = tables.state_in_turn
 
     def see_direction(table: Any, state: PhaseStatus, what: Event, how: str) -> PhaseStatus:
         made.add(("do" if table is DO_MOVES else "undo", state, what.kind, how))
@@ -372,8 +373,9 @@ def watched(patch: pytest.MonkeyPatch) -> set[Any]:
 
     for module in (next_steps, undoing):
         patch.setattr(module, "state_in_turn", see_turn)
-    patch.setattr(moves, "_next", see_direction)
-    patch.setattr(moves, "_check_run", see_run)
+    patch.setattr(state_changes, "_next", see_direction)
+    patch.setattr(state_changes, "check_run", see_run)
+    patch.setattr(run_events, "check_run", see_run)
     return made
 
 

@@ -23,7 +23,7 @@ ANSWERS = (
     Plant(
         "a run that goes back is ended",
         "A step that is being undone ends the run.",
-        "machine/moves.py",
+        "machine/attempt_events.py",
         'if event.data.get("ends") and run.status is RunStatus.RUNNING:',
         'if event.data.get("ends"):',
         (IN_THE_MACHINE,),
@@ -79,7 +79,7 @@ ANSWERS = (
     Plant(
         "postponed is without effect",
         "A step that cannot say yet is not undone, whatever it has begun.",
-        "machine/moves.py",
+        "machine/attempt_events.py",
         '    had = step.may_have_effect or data.get("effect") is not False\n',
         "    had = step.may_have_effect\n",
         (IN_THE_MACHINE,),

@@ -45,7 +45,7 @@ CHILDREN = (
     Plant(
         "a child forgets that its parent does not know",
         "It comes to rest as any other run does.",
-        "machine/moves.py",
+        "machine/run_events.py",
         "    untold = run.parent is not None\n",
         "    untold = False\n",
         (MACHINE,),

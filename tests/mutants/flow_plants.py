@@ -126,7 +126,7 @@ FLOWS = (
     Plant(
         "a covered barrier needs no grace",
         "An undo of several steps runs while the request of one of them may still land.",
-        "machine/moves.py",
+        "machine/attempt_events.py",
         '(node.effect == "barrier" and node.name not in plan.scope_of)',
         'node.effect == "barrier"',
         (SCOPES,),
@@ -167,9 +167,9 @@ FLOWS = (
     Plant(
         "a waived confirm stops the run",
         "A run stays at rest though an operator has waived the confirm that it owed.",
-        "machine/moves.py",
-        "        return _move(_on(plan, run, event), event, at=event.at, sent=False)\n",
-        "        return _move(run, event, at=event.at, sent=False)\n",
+        "machine/operator_events.py",
+        "        return move_step(go_on(plan, run, event), event, at=event.at, sent=False)\n",
+        "        return move_step(run, event, at=event.at, sent=False)\n",
         (TWO_PHASE,),
     ),
     Plant(

@@ -37,7 +37,7 @@ OUTSIDE_RESULTS = (
     Plant(
         "a worker that was lost is not waited for",
         "A result is there, and so nobody minds what its worker may still have on its way.",
-        "machine/moves.py",
+        "machine/attempt_events.py",
         '    if event.data.get("lost"):  # whatever its worker still reports is a late report\n',
         '    if event.data.get("never"):\n',
         (OUTSIDE,),

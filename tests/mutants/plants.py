@@ -42,9 +42,9 @@ PLANTS = (
     Plant(
         "timed out is not done",
         "A lost attempt is taken for one that had no effect.",
-        "machine/moves.py",
+        "machine/attempt_events.py",
         """    if event.phase == "do":
-        run = _put(run, event, changed(run.steps[event.step], may_have_effect=True))
+        run = put_step(run, event, changed(run.steps[event.step], may_have_effect=True))
     if event.data.get("why") in (NO_RESULT, VOID):
 """,
         """    if event.data.get("why") in (NO_RESULT, VOID):
@@ -83,7 +83,7 @@ PLANTS = (
     Plant(
         "undo key is reused",
         "A late effect is undone again under the key that the participant has seen.",
-        "machine/moves.py",
+        "machine/run_events.py",
         "changed(step, generation=step.generation + 1)",
         "step",
         (EXPLORATION, WALKS),
@@ -91,19 +91,20 @@ PLANTS = (
     Plant(
         "a definite failure clears an unknown outcome",
         "A definite failure clears what is not known of the attempts before it.",
-        "machine/moves.py",
+        "machine/attempt_events.py",
         """    if event.phase == "do" and event.data.get("effect") is not False:
-        run = _put(run, event, changed(step, may_have_effect=True))
+        run = put_step(run, event, changed(step, may_have_effect=True))
 """,
         """    if event.phase == "do":
-        run = _put(run, event, changed(step, may_have_effect=event.data.get("effect") is not False))
+        effect = event.data.get("effect") is not False
+        run = put_step(run, event, changed(step, may_have_effect=effect))
 """,
         (EXPLORATION, WALKS),
     ),
     Plant(
         "no grace",
         "A step is undone as soon as its attempt is given up.",
-        "machine/moves.py",
+        "machine/attempt_events.py",
         "max(run.compensate_not_before, event.at + run.grace)",
         "run.compensate_not_before",
         (EXPLORATION, WALKS),
@@ -119,10 +120,10 @@ PLANTS = (
     Plant(
         "old undo settles",
         "An undo from before the effect came back counts for the new generation.",
-        "machine/moves.py",
-        "    return _move(run, event, attempts_before_budget=direction.attempt)\n\n\n"
+        "machine/run_events.py",
+        "    return move_step(run, event, attempts_before_budget=direction.attempt)\n\n\n"
         "def _try_ended",
-        "    return _move(run, event)\n\n\ndef _try_ended",
+        "    return move_step(run, event)\n\n\ndef _try_ended",
         (EXPLORATION, WALKS),
     ),
     Plant(
@@ -160,7 +161,7 @@ PLANTS = (
     Plant(
         "barrier for all",
         "No step's undo waits until what is in the air has landed.",
-        "machine/moves.py",
+        "machine/attempt_events.py",
         '(node.effect == "barrier" and node.name not in plan.scope_of)',
         'node.effect != "none"',
         (EXPLORATION, WALKS),
@@ -200,11 +201,11 @@ PLANTS = (
     Plant(
         "losses do not count",
         "An attempt counts only once its body has ended: poison is tried for ever.",
-        "machine/moves.py",
-        '    run = _move(run, event, _how(event), holder="", **_after_attempt(event))\n',
+        "machine/attempt_events.py",
+        '    run = move_step(run, event, _how(event), holder="", **_after_attempt(event))\n',
         """    direction = run.step(event.step).direction(event.phase)
     free = {"attempts_before_budget": direction.attempt}
-    run = _move(run, event, _how(event), holder="", **_after_attempt(event), **free)
+    run = move_step(run, event, _how(event), holder="", **_after_attempt(event), **free)
 """,
         (EXPLORATION, WALKS),
     ),
@@ -556,7 +557,7 @@ PLANTS = (
     Plant(
         "what a retry asked for is forgotten",
         "An attempt that asks for nothing goes home, after one that went elsewhere.",
-        "machine/moves.py",
+        "machine/attempt_events.py",
         'event.data.get("via", run.step(event.step).direction(event.phase).via)',
         'event.data.get("via", "")',
         ("tests/machine/test_forward.py",),

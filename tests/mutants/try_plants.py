@@ -14,7 +14,7 @@ TRIES = (
     Plant(
         "a try under the keys of another",
         "What a new try asks for is taken for what was undone before it.",
-        "machine/moves.py",
+        "machine/run_events.py",
         "        epoch=run.epoch + 1,\n",
         "",
         (IN_THE_MACHINE, IN_THE_LAB),
@@ -30,7 +30,7 @@ TRIES = (
     Plant(
         "a try that is forgotten",
         "What an attempt of an earlier try still does stays.",
-        "machine/moves.py",
+        "machine/run_events.py",
         "    known = (*run.earlier, _over(run)) if _may_report(run) else run.earlier\n",
         "    known = run.earlier\n",
         (IN_THE_MACHINE, IN_THE_LAB),

@@ -29,7 +29,7 @@ WAITS = (
     Plant(
         "a signal is taken twice",
         "Nobody notes which wait has taken a signal.",
-        "machine/moves.py",
+        "machine/attempt_events.py",
         "    by = event.step\n",
         '    by = ""\n',
         (WAITING,),
@@ -53,9 +53,9 @@ WAITS = (
     Plant(
         "a timer outlives its wait",
         "When the run turns round, the time of an open wait is still looked at.",
-        "machine/moves.py",
-        '            run = _move(run, at_step, "a wait", at=event.at, limit=0)\n',
-        '            run = _move(run, at_step, "a wait", at=event.at)\n',
+        "machine/run_events.py",
+        '            run = move_step(run, at_step, "a wait", at=event.at, limit=0)\n',
+        '            run = move_step(run, at_step, "a wait", at=event.at)\n',
         (WAITING,),
     ),
     Plant(

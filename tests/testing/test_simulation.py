@@ -27,6 +27,8 @@ from tests.testing.random_workload import GENTLE, ROUGH, TARDY, RandomWorkload
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from celeriac import Event
+    from celeriac.machine.plans import Plan
     from celeriac.machine.runs import Run
     from celeriac.testing import Odds
 
@@ -108,17 +110,17 @@ def test_a_seed_is_the_same_storm_in_another_process() -> None:
 # --- the storms can fail -----------------------------------------------------------------------
 
 
-def forget_unknown(apply: Callable[..., Run]) -> Callable[..., Run]:
+def forget_unknown(patch: pytest.MonkeyPatch) -> None:
     """What timed out or was lost counts as not done: unknown is not sticky."""
+    apply = moves._APPLY[EventKind.LOST]
 
-    def lost(*given: object) -> Run:
-        run = apply(*given)
-        event = given[-1]
-        step = run.steps[event.step]  # type: ignore[attr-defined]
-        steps = run.steps.put({event.step: changed(step, may_have_effect=False)})  # type: ignore[attr-defined]
+    def lost(plan: Plan, run: Run, event: Event) -> Run:
+        run = apply(plan, run, event)
+        step = run.steps[event.step]
+        steps = run.steps.put({event.step: changed(step, may_have_effect=False)})
         return changed(run, steps=steps)
 
-    return lost
+    patch.setitem(moves._APPLY, EventKind.LOST, lost)
 
 
 def holds_anyway(direction: PhaseState, _attempt: int, _holder: str) -> bool:
@@ -141,7 +143,7 @@ def do_again(ledger: Ledger, key: str) -> None:
 #: What is planted, and the workload that shows it soonest.
 MISTAKES: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], Odds]] = {
     "unknown counts as not done": (
-        lambda m: m.setitem(moves._APPLY, EventKind.LOST, forget_unknown(moves._lost)),
+        forget_unknown,
         ROUGH,
     ),
     "the token is not looked at": (

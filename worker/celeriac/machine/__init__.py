@@ -7,7 +7,8 @@ Its files, from the ground up::
 
     numbering < expressions < guards | policy < plans < steps < step_states < runs | events
         < conditions | relatives | tables < timing < commands | forking < undoing
-        < next_steps | shown_status | step_chains < moves < draft < late_reports | starting
+        < next_steps | shown_status | step_chains | state_changes < standstill < attempt_events
+        | run_events | operator_events < moves < draft < late_reports | starting
         | outside | postponing < attempts < waits | children | operators | expansion < timeouts
         < transitions
 """

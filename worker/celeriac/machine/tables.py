@@ -1,7 +1,7 @@
 """The legal moves: which state an event leads to from which.
 
 Owns: the tables, for each direction of a step, for whose turn it is, and for the run as a whole.
-Refuses to know: how a run is changed (`moves`), and which command leads to which event.
+Refuses to know: how a run is changed (`state_changes`), and which command leads to which event.
 `docs/states.md` is drawn from here.
 
 An illegal move is a missing key, and raises `IllegalMove`: a bug, never an answer to a user.

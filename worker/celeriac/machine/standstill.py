@@ -1,0 +1,43 @@
+"""Time that does not count: a run stood still, and waited for an operator.
+
+Owns: how deadline and waits move on when a run goes on.  Refuses to know: why it stood
+still.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from celeriac.machine.runs import RunStatus
+from celeriac.machine.state_changes import move_run, put_direction
+from celeriac.machine.steps import WAITS, changed
+
+if TYPE_CHECKING:
+    from celeriac.machine.events import Event
+    from celeriac.machine.plans import Plan
+    from celeriac.machine.runs import Run
+
+
+def go_on(plan: Plan, run: Run, event: Event) -> Run:
+    """The run goes on where it stopped for an operator; the wait does not count as time."""
+    deadline = later_deadline(run.deadline, event.at - run.ended_at)
+    run = extend_waits(plan, run, event, event.at - run.ended_at)
+    return move_run(run, event, RunStatus.RUNNING, ended_at=0, failed_step="", deadline=deadline)
+
+
+def later_deadline(deadline: int | None, waited: int) -> int | None:
+    """Return the deadline of a run that stood still so long."""
+    return deadline + max(0, waited) if deadline else None
+
+
+def extend_waits(plan: Plan, run: Run, event: Event, stood: int) -> Run:
+    """Time for which the run stood still does not count towards waits; dates are dates."""
+    for name, step in run.steps.open.items():
+        direction, wait = step.do, plan.node(name).wait
+        if direction.state in WAITS and direction.limit and not (wait and wait.until):
+            longer = changed(
+                direction, at=direction.at + max(0, stood), limit=direction.limit + max(0, stood)
+            )
+            run = put_direction(run, replace(event, step=name, phase="do"), longer)
+    return run
