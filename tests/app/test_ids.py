@@ -12,7 +12,7 @@ from celery import Celery
 
 from celeriac import Flow, InputInvalid, RunNotFound, Sagas, StepContext
 from celeriac.app.inputs import check_words, checked_id, checked_statuses, checked_tags
-from celeriac.machine.commands import Cancel
+from celeriac.machine.commands import Cancel, RetryOwed
 from celeriac.testing import Lab
 from tests.machine.story import Story, saga
 
@@ -105,6 +105,8 @@ def test_a_reason_is_text_that_can_be_shown(words: Any) -> None:
     for command in (Cancel(reason=words), Cancel(by=words)):
         with pytest.raises(InputInvalid, match="text of at most 2000 characters, not "):
             check_words(command)
+    with pytest.raises(InputInvalid, match="step: give the name of a step as text, not 5"):
+        check_words(RetryOwed(step=5))  # type: ignore[arg-type]  # on purpose
     check_words(Cancel("the bank\nis down", "ada"))
     with pytest.raises(InputInvalid, match="status is a name or several, not 5"):
         checked_statuses(5)  # type: ignore[arg-type]  # on purpose

@@ -305,6 +305,11 @@ def _unentered(flow: Flow, city: str) -> None:
     one(flow, "a")
 
 
+def _unnamed(flow: Flow, city: str) -> None:
+    flow.named("mine")
+    one(flow, "a")
+
+
 def _twice(flow: Flow, city: str) -> None:
     block = flow.parallel()
     with block:
@@ -321,6 +326,7 @@ MISTAKES: dict[str, tuple[Build, str]] = {
     "a wait for another branch": (_across_blocks, r"step 'b', parameter 'after': a runs side"),
     "beside the pivot": (_beside_the_pivot, r"step 'pay': is the pivot, and b may still be"),
     "a block that nobody enters": (_unentered, r"flow\.parallel\(\) does nothing by itself"),
+    "a prefix of nothing": (_unnamed, r"flow\.named\(\) does nothing by itself"),
     "a block that is entered twice": (_twice, r"is entered once"),
     "a name that is taken": (
         lambda flow, _: [one(flow, "a"), one(flow, "a")][0] and None,

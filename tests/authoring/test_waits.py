@@ -6,8 +6,9 @@ what a run makes of them (`tests/machine/test_waits.py`).
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime, timedelta, timezone
+from types import GenericAlias
+from typing import TYPE_CHECKING, Any, ForwardRef, Literal
 
 import pytest
 from celery import Celery
@@ -235,6 +236,32 @@ def test_a_wait_longer_than_the_deadline_is_a_mistake() -> None:
     planned(expense, deadline="1h", on_deadline="alert")
 
 
+@pytest.mark.parametrize(
+    "options", [{"timeout": "5s"}, {"queue": "slow"}, {"priority": 3}, {"give_up_after": "1h"}]
+)
+def test_a_wait_has_no_attempts(options: dict[str, Any]) -> None:
+    """What is said of them would be said in vain."""
+
+    def expense(flow: Flow) -> None:
+        flow.step(ask, 1)
+        flow.options(**options).wait(approved)
+
+    (wrong,) = options
+    with pytest.raises(DefinitionError, match=f"no worker runs a wait, so it has no {wrong}"):
+        planned(expense)
+
+
+def test_a_sleep_ends_in_a_year_of_four_digits() -> None:
+    """A later moment could not be shown to anybody, and in some time zone it is no moment."""
+
+    def expense(flow: Flow) -> None:
+        flow.step(ask, 1)
+        flow.sleep_until(datetime.max.replace(tzinfo=timezone(timedelta(hours=-12))))
+
+    with pytest.raises(DefinitionError, match="before the year 9999"):
+        planned(expense)
+
+
 def test_a_saga_needs_a_step() -> None:
     """One that only waits does nothing."""
 
@@ -256,6 +283,16 @@ def test_a_signal_carries_what_json_can() -> None:
     """Anything else is refused where it is defined."""
     with pytest.raises(DefinitionError, match="JSON"):
         Signal("go", Unwritable)
+
+
+@pytest.mark.parametrize(
+    "payload", ["Approved", GenericAlias(list, ("Approved",)), ForwardRef("Approved")]
+)
+def test_a_type_in_quotes_is_looked_up_by_nobody(payload: Any) -> None:
+    """It was an error of Pydantic's, some of them only when a payload was sent."""
+    with pytest.raises(DefinitionError, match="'Approved' is the name of a type in quotes"):
+        Signal("go", payload)
+    assert Signal("go", Literal["Approved"]).dump("Approved") == '"Approved"'  # type: ignore[arg-type]
 
 
 def test_a_payload_is_checked_where_it_is_sent() -> None:

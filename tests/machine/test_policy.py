@@ -67,6 +67,14 @@ def test_a_duration_lies_between_nothing_and_for_ever(given_value: Any) -> None:
         duration_ms(given_value)
 
 
+@pytest.mark.parametrize("given_value", [10**30, 1e300, timedelta.max, "1000000w"])
+def test_a_duration_ends_in_a_time_that_can_be_told(given_value: Any) -> None:
+    """A run that waited until then could not be shown, and an attempt was never settled."""
+    with pytest.raises(DefinitionError, match="at most 365000 days"):
+        duration_ms(given_value)
+    assert duration_ms("365000d")
+
+
 @pytest.mark.parametrize(
     ("backoff", "delays"),
     [

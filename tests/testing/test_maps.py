@@ -9,7 +9,7 @@ from __future__ import annotations
 import pytest
 from celery import Celery
 
-from celeriac import Abort, DefinitionError, Flow, RunCompensated, Sagas, Skip, StepContext
+from celeriac import Abort, DefinitionError, Flow, NotYet, RunCompensated, Sagas, Skip, StepContext
 from celeriac.settings import Settings
 from celeriac.testing import Lab, LabRun, explore
 from tests.testing.ledger import Ledger
@@ -188,6 +188,36 @@ def test_a_map_holds_no_map() -> None:
     """It is said what to write instead (decision 0042)."""
     with pytest.raises(DefinitionError, match=r"each, which is mapped itself: make one list"):
         sagas.saga(lists_of_lists)
+
+
+def test_what_is_said_of_a_map_is_said_of_each_element(lab: Lab) -> None:
+    """Also how long all attempts at one may take; of several steps nothing can be said at once."""
+    asked: list[str] = []
+
+    @sagas.step
+    def track(ctx: StepContext, parcel: int) -> int:
+        asked.append(ctx.step)
+        if parcel == 2:
+            raise NotYet(after="10m")
+        return parcel
+
+    @sagas.saga(name="tracking")
+    def tracking(flow: Flow, parcels: list[int]) -> list[int]:
+        return flow.options(give_up_after="1h").map(track, parcels)
+
+    run = lab.start(tracking, [1, 2])
+    lab.advance("2h")
+    assert run.status == "compensated"
+    assert 4 <= asked.count("track[1]") <= 7
+
+    def steps(flow: Flow, parcel: int) -> int:
+        return flow.step(track, parcel)
+
+    def several(flow: Flow, parcels: list[int]) -> list[int]:
+        return flow.options(give_up_after="1h").map(steps, parcels)
+
+    with pytest.raises(DefinitionError, match=r"give_up_after is said of a step: write flow\.opt"):
+        sagas.saga(several)
 
 
 # --- limits, adopted tasks ---------------------------------------------------------------------

@@ -13,7 +13,7 @@ import json
 import os
 from typing import TYPE_CHECKING
 
-from celeriac.app.inputs import check_words, checked_id, uuid7
+from celeriac.app.inputs import check_words, checked_id, checked_step, uuid7
 from celeriac.errors import ChangedSince, RunNotFound
 from celeriac.machine import Start, inherited
 from celeriac.store import payloads
@@ -42,7 +42,7 @@ def fork(
     if if_version not in (None, run.version):
         raise ChangedSince(run_id, if_version, run.version)
     plan = engine.store.plan(run_id, run.plan)
-    inherits = inherited(plan, run, at)
+    inherits = inherited(plan, run, checked_step(at))
     names, fields = [name for name, _ in inherits], found[run_id].fields
     taken = payloads.inherited_fields(plan, run, names, fields, engine.terms.max_collected)
     start = Start(

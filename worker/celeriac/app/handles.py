@@ -11,7 +11,7 @@ import json
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 
 from celeriac.app.forking import fork
-from celeriac.app.inputs import check_words, checked_text, uuid7
+from celeriac.app.inputs import check_words, checked_step, checked_text, uuid7
 from celeriac.app.offload import offload
 from celeriac.authoring import ANYTHING, Signal
 from celeriac.engine import Archivist
@@ -236,7 +236,7 @@ class RunHandle(Generic[R]):
 
     def waive(self, step: str, reason: str, *, by: str = "", if_version: int | None = None) -> bool:
         """Declare an owed compensation settled.  Raises CommandRefused if it is not owed."""
-        command = commands.Waive(step, _checked_reason("waive", reason), by)
+        command = commands.Waive(checked_step(step), _checked_reason("waive", reason), by)
         return self._do(command, if_version=if_version)
 
     def pause(self, reason: str = "", *, by: str = "", if_version: int | None = None) -> bool:
@@ -268,7 +268,7 @@ class RunHandle(Generic[R]):
         CommandRefused if the step has a result, is running, or is being undone.
         """
         _, plan = self._planned()
-        node = plan.find(step)
+        node = plan.find(checked_step(step))
         fields, choice = {}, ""
         if node is not None:  # if it is none, the state machine says so best
             text = self._dumped(node, result)
@@ -454,7 +454,7 @@ def _keep_nothing(_: object) -> None:
 
 
 def _checked_reason(verb: str, reason: str) -> str:
-    if not reason.strip():
+    if isinstance(reason, str) and not reason.strip():
         raise CommandRefused("no_reason", f"{verb} needs a reason: it stays in the run's history")
     return reason
 

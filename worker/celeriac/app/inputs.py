@@ -79,12 +79,25 @@ def checked_text(name: str, value: object) -> str:
 
 
 def check_words(command: object) -> None:
-    """Raise InputInvalid for a reason, or who gives it, that no history could hold or show."""
+    """Raise InputInvalid for a reason, or who gives it, that no history could hold or show.
+
+    Also for a step that is called by no text.
+    """
+    step = getattr(command, "step", None)
+    if step is not None:
+        checked_step(step)
     for name in ("reason", "by"):
         words = getattr(command, name, "")
         if not isinstance(words, str) or len(words) > _LONGEST_REASON or not _is_text(words):
             shown = ascii(words[:40] if isinstance(words, str) else words)
             raise InputInvalid(f"{name}: text of at most {_LONGEST_REASON} characters, not {shown}")
+
+
+def checked_step(step: object) -> str:
+    """Return what a step may be called; InputInvalid for what is no text."""
+    if not isinstance(step, str):
+        raise InputInvalid(f"step: give the name of a step as text, not {step!r}")
+    return step
 
 
 def _is_text(words: str) -> bool:

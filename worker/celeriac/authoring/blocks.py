@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from celeriac.errors import DefinitionError
@@ -78,9 +79,9 @@ class Blocks:
         self._bits: dict[str, int] = {}
         self._before: dict[str, int] = {}  # the steps that ended before a step, as bits
 
-    def region(self, kind: Kind) -> Region:
-        """A block to be entered with `with`."""
-        return self._noted(Region(self, kind, f"flow.{kind}"))
+    def region(self, kind: Kind, word: str = "") -> Region:
+        """A block to be entered with `with`; *word* is how an author calls it."""
+        return self._noted(Region(self, kind, word or f"flow.{kind}"))
 
     def case(self, word: str, guard: Guard) -> Region:
         """A block whose steps are guarded; *word* is how an author calls it."""
@@ -109,6 +110,13 @@ class Blocks:
     def within(self) -> Scope | None:
         """The scope that the next step is in, if it is in one."""
         return next((block.scope for block in self._here.around if block.scope), None)
+
+    def promised(self, word: str) -> Callable[[], None]:
+        """Note that *word* has to be entered, which changes no order; return what says that it is.
+
+        A name in front of others is no block, and is forgotten as easily.
+        """
+        return partial(self._unused.remove, self.region("sequence", word))
 
     def _noted(self, made: Region) -> Region:
         self._unused.append(made)

@@ -52,6 +52,7 @@ from celeriac.machine import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
+    from contextlib import AbstractContextManager
 
     from celeriac.authoring.blocks import Kind
     from celeriac.authoring.conditions import Guards
@@ -225,14 +226,19 @@ class Builder:
     def check_inside(self, value: FromStep | FromItem | FromMap) -> None:
         """Raise DefinitionError for what belongs to one element of a map, used outside of it."""
 
-    @contextmanager
-    def named(self, prefix: str) -> Iterator[None]:
+    def named(self, prefix: str) -> AbstractContextManager[None]:
         """Put a prefix before the names of the steps inside of a `with`."""
-        before = self.prefix
         try:
-            self.prefix = f"{before}{checked_name(prefix)}."
+            checked_name(prefix)
         except DefinitionError as error:
             raise self.at(None, None, error) from None
+        return self._named(prefix, self.blocks.promised("flow.named"))
+
+    @contextmanager
+    def _named(self, prefix: str, begin: Callable[[], None]) -> Iterator[None]:
+        begin()
+        before = self.prefix
+        self.prefix = f"{before}{prefix}."
         try:
             with self.blocks.part():
                 yield

@@ -55,13 +55,14 @@ class Codec:
         self._proof_with_nulls: Proof | None = None
         try:
             schema = self.adapter.core_schema
+            found = hopeless(schema)
+            self._proof = proof_of(schema)
+            self._proof_with_nulls = proof_of(schema, nulls=True)
         except PydanticUserError:
             return  # a class that is defined further down: its values are read back
-        if found := hopeless(schema):
+        if found:
             what = f"its {found.path} " if found.path else ""
             raise DefinitionError(f"{what}{found.problem}", parameter=key)
-        self._proof = proof_of(schema)
-        self._proof_with_nulls = proof_of(schema, nulls=True)
 
     def dump(self, value: Any, what: str, kind: type[SagaError]) -> str:
         """Return *value* as JSON, from which `load` makes the same again.
@@ -124,7 +125,7 @@ def _proves(proof: Proof | None, valid: Any) -> bool:
 def adapter_for(annotation: Any, key: str | None = None) -> TypeAdapter[Any]:
     """Return Pydantic's adapter for *annotation*; DefinitionError if there can be none."""
     try:
-        return TypeAdapter(_as_stored(annotation))
+        found: TypeAdapter[Any] = TypeAdapter(_as_stored(annotation))
     except Exception as error:
         reason = str(error).partition("\n")[0]
         raise DefinitionError(
@@ -132,6 +133,25 @@ def adapter_for(annotation: Any, key: str | None = None) -> TypeAdapter[Any]:
             "model, a dataclass or plain values, and pass references to anything else",
             parameter=key,
         ) from error
+    if not found.pydantic_complete and (name := _only_named(annotation)):
+        raise DefinitionError(
+            f"{name!r} is the name of a type in quotes, and nobody can look it up from here: "
+            "define the type above, and give the type itself",
+            parameter=key,
+        )
+    return found
+
+
+def _only_named(annotation: Any) -> str | None:
+    """The first type in *annotation* that is only called by its name."""
+    if isinstance(annotation, str | typing.ForwardRef):
+        return annotation if isinstance(annotation, str) else annotation.__forward_arg__
+    if typing.get_origin(annotation) is typing.Literal:
+        return None
+    items = typing.get_args(annotation)
+    if typing.get_origin(annotation) is typing.Annotated:
+        items = items[:1]
+    return next(filter(None, map(_only_named, items)), None)
 
 
 def _as_stored(annotation: Any) -> Any:

@@ -109,7 +109,7 @@ class Mapper(ChildAdder):
                 result = task(flow, *args, **kwargs)
             else:
                 # What belongs to the map as a whole is said of that.
-                own = replace(given, name=None, after=(), give_up_after=None)
+                own = replace(given, name=None, after=())
                 result = self.step(looked, args, kwargs, own, name + EVERY)
             each = self._result_of(name, result)
         self._check_nodes(name, nodes)
@@ -185,8 +185,7 @@ class Mapper(ChildAdder):
                 f"concurrency is how many elements are at work at the same time, 1 to "
                 f"{_MOST_AT_A_TIME}, not {concurrency!r}"
             )
-        said = {name: getattr(given, name) for name in ("timeout", "retry", "queue", "priority")}
-        wrong = [name for name, value in said.items() if value is not None]
+        wrong = given.of_attempts
         if fragment and wrong:
             raise DefinitionError(
                 f"{', '.join(wrong)} is said of a step: write flow.options({wrong[0]}=…) inside of "

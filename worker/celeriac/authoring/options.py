@@ -66,6 +66,12 @@ class StepOptions:
     give_up_after: Duration | None = None
     undo: Any = None  # its compensation, if the saga says one
 
+    @property
+    def of_attempts(self) -> list[str]:
+        """The names of those that are about attempts and messages, for who has none of these."""
+        names = ("timeout", "retry", "queue", "priority", "give_up_after")
+        return [name for name in names if getattr(self, name) is not None]
+
     def checked(self) -> StepOptions:
         """Return the same; raise DefinitionError for what cannot be."""
         if isinstance(self.after, str) or not hasattr(self.after, "__iter__"):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from celeriac.authoring.choosing import Chooser
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from celeriac.authoring.planned import Planned
     from celeriac.authoring.signatures import Shape
     from celeriac.machine import Duration, Expression
+
+# Whoever shows a time can show this one, in any time zone.
+_LATEST = round(datetime(9999, 1, 1, tzinfo=UTC).timestamp() * 1000)
 
 
 class Question(NamedTuple):
@@ -132,14 +135,22 @@ class Waiter(Chooser):
                 saga=self.saga,
                 step=name,
             )
-        until = round(moment.timestamp() * 1000)
+        try:
+            until = round(moment.timestamp() * 1000)
+        except OverflowError:
+            until = _LATEST
+        if until >= _LATEST:
+            raise DefinitionError(
+                "flow.sleep_until takes a moment before the year 9999",
+                saga=self.saga,
+                step=name,
+            )
         return self._add_wait(name, Wait(until=until, on_timeout="continue"), given, None)
 
     def _name_of(self, kind: str, given: StepOptions, exactly: str | None) -> str:
         self._check_open()
         name = exactly or self.name_of(kind, given)
-        said = ("timeout", "retry", "queue", "priority")
-        wrong = next((each for each in said if getattr(given, each) is not None), None)
+        wrong = next(iter(given.of_attempts), None)
         if wrong is not None:
             raise DefinitionError(
                 f"no worker runs a wait, so it has no {wrong}: options of a wait are name and after"

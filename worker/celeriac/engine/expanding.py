@@ -70,7 +70,8 @@ class MapWork(Committer):
     def _problem(self, items: Any) -> str:
         """Why a value cannot be mapped; empty if it can."""
         if not isinstance(items, list):
-            kind = {dict: "an object", str: "text", type(None): "null"}.get(type(items), "a number")
+            kinds = {dict: "an object", str: "text", bool: "true or false", type(None): "null"}
+            kind = kinds.get(type(items), "a number")
             return f"it maps a list, and was given {kind}"
         if len(items) > self.terms.max_map:
             return (

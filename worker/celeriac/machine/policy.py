@@ -21,6 +21,8 @@ Duration = int | float | str | timedelta
 Backoff = Literal["none", "linear", "exponential"]
 
 _UNITS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
+# Far beyond any wait, and every time that comes of it can still be shown.
+_LONGEST_DAYS = 365_000
 _PART = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|[smhdw])\s*")
 
 
@@ -28,7 +30,8 @@ def duration_ms(value: Duration) -> int:
     """Return *value* as whole milliseconds.
 
     Seconds as a number, a `timedelta`, or text such as `"30s"`, `"10m"`, `"1h30m"`, `"2d"`.
-    Raises DefinitionError for anything else, and for what is not positive.
+    Raises DefinitionError for anything else, for what is not positive, and for what nobody lives
+    to see.
     """
     if isinstance(value, bool):
         raise _not_a_duration(value)
@@ -42,6 +45,8 @@ def duration_ms(value: Duration) -> int:
         raise _not_a_duration(value)
     if not 0 < found < float("inf"):
         raise DefinitionError(f"a duration must be positive and finite, not {value!r}")
+    if found > _LONGEST_DAYS * _UNITS["d"]:
+        raise DefinitionError(f"a duration is at most {_LONGEST_DAYS} days, not {value!r}")
     return max(1, round(found))
 
 
