@@ -255,8 +255,9 @@ def test_a_run_that_was_cancelled_when_done() -> None:
 class Broken(MemoryStore):
     """A store that cannot be reached."""
 
-    def history(self, run_id: str) -> Any:
+    def history(self, run_id: str, first: int = 0, limit: int | None = None) -> Any:
         """Fail."""
+        del first, limit
         raise StoreUnavailable(f"no answer about {run_id}")
 
 

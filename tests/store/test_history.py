@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -11,6 +11,10 @@ from hypothesis import strategies as st
 
 from celeriac.machine.events import Event, EventKind
 from celeriac.store.history import dump_events, load_events
+from tests.store.runs import a_run, moving, starting, write
+
+if TYPE_CHECKING:
+    from celeriac.store import Store
 
 NOON = 1_700_000_000_000
 START = {"saga": "trip", "plan": "f1", "grace": 5000, "digest": "d", "starter": "n"}
@@ -69,3 +73,31 @@ def test_a_start_names_its_own_time() -> None:
     """Times count from the start, so that one is written in full."""
     [line] = dump_events([started(NOON)], NOON)
     assert json.loads(line) == [NOON, "s", *START.values()]
+
+
+def test_a_part_of_a_history_is_the_same_part_of_all_of_it(store: Store) -> None:
+    """From the front, from the end and between; also where the id began anew."""
+    run = write(store, starting(a_run("order-1")))
+    for _ in range(6):
+        run = write(store, moving(run))
+    for began_anew in (False, True):
+        if began_anew:
+            later = {"epoch": 2, "started_at": run.started_at + 60_000, "version": run.version + 1}
+            run = write(store, starting(a_run("order-1", **later), before=run, fresh=True))
+            usual = Event(run.started_at + 5, EventKind.CLAIMED, "reserve", "do", 1)
+            run = write(store, moving(run, events=(usual,)))
+        whole = store.history("order-1")
+        assert len(whole) == (9 if began_anew else 7)
+        for first in (0, 1, 3, 6, 50, -1, -3, -50):
+            for limit in (None, 1, 2, 50):
+                assert store.history("order-1", first, limit) == whole[first:][:limit]
+    assert store.history("none", 3, 5) == []
+    assert store.history("none", -3) == []
+
+
+def test_a_part_knows_when_its_events_were(store: Store) -> None:
+    """Short forms count their times from a start that the part does not hold."""
+    run = write(store, starting(a_run("order-1")))
+    usual = Event(run.started_at + 5, EventKind.CLAIMED, "reserve", "do", 1)
+    write(store, moving(run, events=(usual,)))
+    assert store.history("order-1", 1) == store.history("order-1", -1) == [usual]

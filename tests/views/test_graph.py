@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from xml.etree import ElementTree as ET
 
 import pytest
 
 from celeriac.machine.plans import Node, Undo
+from celeriac.machine.steps import PhaseStatus
 from celeriac.views.drawing import draw
 from celeriac.views.graph import graph_of
 from tests.machine.story import Story, saga, started, step
@@ -70,6 +72,18 @@ def test_what_runs_side_by_side_is_drawn_one_below_the_other() -> None:
     graph = graph_of(plan)
     assert [(cell.column, cell.row) for cell in graph.cells] == [(0, 0), (1, 0), (1, 1), (2, 0)]
     assert draw(graph, "ascii").splitlines()[-2:] == ["c waits for a", "d waits for b, c"]
+
+
+@pytest.mark.parametrize("where", PhaseStatus)
+def test_a_step_is_drawn_wherever_it_stands(where: PhaseStatus) -> None:
+    """Whatever the machine has for it: none of them may keep people from the picture of a run."""
+    story = started("reserve", "charge")
+    stands = story.run.step("reserve")
+    stands = replace(stands, do=replace(stands.do, state=where, attempt=1))
+    run = replace(story.run, steps=story.run.steps.put({"reserve": stands}))
+    text = draw(graph_of(story.plan, run), "ascii")
+    shown = "completed" if where is PhaseStatus.WAIVED else run.step("reserve").status.value
+    assert shown in text or where is PhaseStatus.IDLE
 
 
 def test_attempts_are_counted_in_the_picture() -> None:

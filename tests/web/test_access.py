@@ -1,7 +1,8 @@
 """Who may do what: each role at each route, and each way to be somebody.
 
 Owns: the table role x route, logins, and what is let in without one.  Refuses to know: what the
-routes answer to those who may.
+routes answer to those who may.  This file is long because of the table, which has a line for each
+route.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from celeriac.web import (
     approvals,
     bulk_routes,
     create_app,
+    outside,
     pages,
     read_accounts,
     schedule_routes,
@@ -55,6 +57,10 @@ TABLE = {
     ("GET", "/api/sagas"): LOOKING,
     ("GET", "/api/sagas/{name}"): LOOKING,
     ("GET", "/api/stats"): LOOKING,
+    ("GET", "/runs/{run_id}/history"): LOOKING,
+    ("GET", "/api/completions"): LOOKING,
+    ("GET", "/outside"): LOOKING,
+    ("POST", "/outside"): ACTING,
     ("GET", "/api/approvals"): ANSWERING,
     ("GET", "/approvals"): ANSWERING,
     ("GET", "/approvals/{run_id}/{step}"): ANSWERING,
@@ -80,7 +86,10 @@ TABLE = {
     ("GET", "/api/bulk"): LOOKING,
     ("GET", "/api/bulk/{bulk_id}"): LOOKING,
     ("GET", "/api/bulk/{bulk_id}/runs"): LOOKING,
-    ("POST", "/api/bulk/{verb}"): ACTING,
+    ("POST", "/api/bulk/cancel"): ACTING,
+    ("POST", "/api/bulk/retry"): ACTING,
+    ("POST", "/api/bulk/pause"): ACTING,
+    ("POST", "/api/bulk/resume"): ACTING,
     ("POST", "/api/bulk/terminate"): ADMINISTERING,
     ("POST", "/api/bulk/{bulk_id}/start"): ACTING,
     ("POST", "/api/bulk/{bulk_id}/stop"): ACTING,
@@ -112,7 +121,6 @@ TABLE = {
 #: What stands in the place of what a path names.
 NOTHING = {
     **dict.fromkeys(("run_id", "name", "step", "bulk_id"), "none"),
-    "verb": "retry",
     "token": "x.y",
 }
 
@@ -127,6 +135,7 @@ def routes(app: Any) -> set[tuple[str, str]]:
             *approvals.router.routes,
             *schedule_routes.pages.routes,
             *bulk_routes.pages.routes,
+            *outside.router.routes,
         )
         if isinstance(route, APIRoute)
         for method in route.methods or ()

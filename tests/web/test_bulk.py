@@ -71,7 +71,7 @@ def test_many_runs_are_retried_by_programs(client: TestClient) -> None:
         ("retry", {"filter": {"q": "x"}}, 422),
         ("retry", {"filter": {"saga": "x"}, "runs": ["a"]}, 422),
         ("retry", {"runs": ["a"], "rps": 0}, 422),
-        ("signal", {"filter": {"saga": "x"}}, 422),
+        ("signal", {"filter": {"saga": "x"}}, 405),
         ("terminate", {"filter": {"saga": "x"}}, 422),
         ("bulk-0/start", {"expected": 1}, 404),
         ("bulk-0/stop", {}, 404),

@@ -162,7 +162,7 @@ def test_a_run_of_many_events_shows_the_newest(client: TestClient) -> None:
         shop.sagas.run("o-1").resume()
     page = seen(client, "/runs/o-1")
     assert sum(tag == "li" for tag, _ in page.elements) == 60
-    assert "earlier events" in page.text
+    assert "These are the newest." in page.text
 
 
 @pytest.mark.parametrize("role", [Role.VIEWER, Role.OPERATOR, Role.ADMIN])

@@ -101,10 +101,17 @@ class RunHandle(Generic[R]):
         hold = hold_of(self.history()) if run.paused else None
         return state_of(plan, run, fields, hold, self._answer)
 
-    def history(self) -> list[Event]:
-        """Return everything that happened to the run, oldest first.  Raises RunNotFound."""
-        events = self._engine.retry_while_unavailable(lambda: self._engine.store.history(self.id))
-        if not events:
+    def history(self, first: int = 0, limit: int | None = None) -> list[Event]:
+        """Return what happened to the run, oldest first.  Raises RunNotFound.
+
+        Events before *first* are left out, and those after *limit* more; a negative *first* means
+        so many of the newest.
+        """
+        if limit is not None and limit < 1:
+            raise InputInvalid(f"limit must be 1 at least, not {limit!r}")
+        store = self._engine.store
+        events = self._engine.retry_while_unavailable(lambda: store.history(self.id, first, limit))
+        if not events and (first <= 0 or not store.history(self.id, 0, 1)):
             raise RunNotFound(self.id)
         return events
 

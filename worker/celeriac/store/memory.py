@@ -128,11 +128,11 @@ class MemoryStore:
                 raise StoreError(f"the plan {fingerprint} of run {run_id!r} was never stored")
             return load_plan(run_id, self._plans[fingerprint])
 
-    def history(self, run_id: str) -> list[Event]:
-        """Return every event of a run, oldest first; empty if there is no such run."""
+    def history(self, run_id: str, first: int = 0, limit: int | None = None) -> list[Event]:
+        """Return the events of a run, oldest first; empty if there is no such run."""
         with self._lock:
             record = self._records.get(run_id)
-            return load_events(record.log) if record else []
+            return load_events(record.log)[first:][:limit] if record else []
 
     def _may(self, change: Change) -> bool:
         record = self._records.get(change.run.id)

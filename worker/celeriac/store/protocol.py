@@ -254,8 +254,12 @@ class Store(Protocol):
         """Return the plan that a run was started with."""
         ...
 
-    def history(self, run_id: str) -> list[Event]:
-        """Return every event of a run, oldest first; empty if there is no such run."""
+    def history(self, run_id: str, first: int = 0, limit: int | None = None) -> list[Event]:
+        """Return the events of a run, oldest first; empty if there is no such run.
+
+        Those before *first* are left out, and those after *limit* more.  A negative *first* counts
+        from the end: so many of the newest.
+        """
         ...
 
     def due(self, shard: int, limit: int) -> DueBatch:

@@ -113,10 +113,19 @@ class RedisStore:
             _keep(self._plans, fingerprint, found)
         return found
 
-    def history(self, run_id: str) -> list[Event]:
-        """Return every event of a run, oldest first; empty if there is no such run."""
-        texts = self._redis.ask("LRANGE", self._keys.of(run_id).log(run_id), 0, -1)
-        return load_events(texts)
+    def history(self, run_id: str, first: int = 0, limit: int | None = None) -> list[Event]:
+        """Return the events of a run, oldest first; empty if there is no such run."""
+        key = self._keys.of(run_id).log(run_id)
+        # Counted from the end, Redis knows no place before the first: then all of these are read.
+        last = -1 if limit is None or first < 0 else first + limit - 1
+        if first == 0:
+            return load_events(self._redis.ask("LRANGE", key, 0, last))
+        asked = (self._reading(run_id, ()), ("LRANGE", key, first, last))
+        found, texts = self._redis.ask_all(asked)
+        run = load_run(run_id, found[0]) if found[0] else None
+        if run is None or run.epoch > 1:  # times count from one of several starts: which, is before
+            return self.history(run_id)[first:][:limit]
+        return load_events(texts, run.started_at)[:limit]
 
     # --- several runs ----------------------------------------------------------------------------
 

@@ -29,6 +29,7 @@ from celeriac.views.schedules import (
     tick_time,
 )
 from celeriac.views.state import (
+    RESULT,
     RunState,
     StepView,
     answer_fields,
@@ -45,6 +46,7 @@ from celeriac.views.wording import deed, signalled
 
 __all__ = [
     "HIDDEN",
+    "RESULT",
     "BulkKind",
     "BulkOutcome",
     "BulkState",

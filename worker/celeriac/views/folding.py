@@ -14,7 +14,7 @@ from celeriac.machine import Event, EventKind, instance_of
 from celeriac.views.wording import attempt, happening, went_wrong
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
 _USUAL = (EventKind.DISPATCHED, EventKind.CLAIMED, EventKind.COMPLETED)
 _FEW = 3  # so many events of elements in a row are told one by one
@@ -41,13 +41,15 @@ class HistoryLine(NamedTuple):
 
 
 def history_lines(
-    events: Sequence[Event], first: int = 0, *, fold: bool = True
+    events: Sequence[Event], first: int = 0, *, fold: bool = True, known: Collection[str] = ()
 ) -> list[HistoryLine]:
     """Return the lines of a history, without those of the events before *first* (0-based).
 
-    Without *fold* there is one for each event.
+    Without *fold* there is one for each event.  *known* are maps whose expansion may be no longer
+    among the events.
     """
-    maps = {event.step for event in events if event.kind is EventKind.EXPANDED and fold}
+    maps = {event.step for event in events if event.kind is EventKind.EXPANDED}
+    maps = maps.union(known) if fold else set()
     numbers = range(first, len(events))
     found: list[HistoryLine] = []
     for phase, row in groupby(numbers, key=lambda number: _usual(events[number], maps)):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING
 
-from celeriac.machine import PhaseStatus, StepStatus, shown_step
+from celeriac.machine import WAITS, PhaseStatus, StepStatus, shown_step
 from celeriac.views.elements import counted, elements, shown_status, undo_name
 
 if TYPE_CHECKING:
@@ -198,7 +198,8 @@ def _undo_box(node: Node, run: Run | None) -> Box | None:
 
 _FORWARD = {
     PhaseStatus.IDLE: "pending",
-    PhaseStatus.OPEN: "waiting",
+    **dict.fromkeys((*WAITS, PhaseStatus.POSTPONED), "waiting"),
+    PhaseStatus.EXPANDED: "running",
     PhaseStatus.DONE: "completed",
     PhaseStatus.WAIVED: "completed",
 }

@@ -5,9 +5,9 @@ how runs are found and worded: it gives and shows what `Sagas` and `views` have.
 
 Its files, from the ground up::
 
-    access | problems | forms | guesses | run_watch < login < site < guards | csrf
-    | reading_routes | acting_routes | completion_routes | health_routes | answers
-    < stream_routes | rendering < approvals | bulk_routes | schedule_routes < pages
+    access | problems | forms | guesses | segments | etags | run_watch < login < site < guards
+    | csrf | reading_routes | acting_routes | completion_routes | health_routes | answers
+    < stream_routes | rendering < approvals | outside | bulk_routes | schedule_routes < pages
     < application < server
 """
 

@@ -34,6 +34,7 @@ from celeriac.web.forms import (
     WaiveRequest,
 )
 from celeriac.web.problems import answer, answers, problem_of
+from celeriac.web.segments import SegmentRoute
 from celeriac.web.site import Admin, Approver, Here, Operator, Site
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from celeriac.app import RunHandle
     from celeriac.web.access import Caller
 
-router = APIRouter(prefix="/api/runs", tags=["acting"])
+router = APIRouter(route_class=SegmentRoute, prefix="/api/runs", tags=["acting"])
 
 IfMatch = Annotated[
     str | SkipJsonSchema[None],

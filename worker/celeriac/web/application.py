@@ -24,11 +24,13 @@ from celeriac.web import (
     bulk_routes,
     completion_routes,
     health_routes,
+    outside,
     pages,
     reading_routes,
     schedule_routes,
     stream_routes,
 )
+from celeriac.web.etags import Etags
 from celeriac.web.guards import Guard
 from celeriac.web.guesses import Guesses
 from celeriac.web.login import Account, Login, TrustedProxy
@@ -56,7 +58,7 @@ if TYPE_CHECKING:
 _WRONG_TOKENS = 30  # of one address that are answered at once, in a minute
 _MODULES: Any = (
     *(acting_routes, completion_routes, reading_routes, stream_routes, health_routes),
-    *(approvals, pages),
+    *(approvals, outside, pages),
 )
 
 
@@ -99,6 +101,7 @@ def create_app(
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     for kind, told in _TOLD.items():
         app.add_exception_handler(kind, told)
+    app.add_middleware(Etags)
     app.add_middleware(Guard, site=lambda: app.state.site)
     return app
 
@@ -138,12 +141,13 @@ def _http(request: Request, error: Any) -> Response:
 def _methods(request: Request) -> list[str]:
     """Return every method of a path: the router tells only those of the first route there."""
     path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
-    return sorted(
-        method.upper()
-        for template, each in request.app.openapi()["paths"].items()
-        if compile_path(template)[0].match(path)
-        for method in each
-    )
+    paths = request.app.openapi()["paths"]
+    meant = [path] if path in paths else [each for each in paths if _leads(each, path)]
+    return sorted({method.upper() for each in meant for method in paths[each]})
+
+
+def _leads(template: str, path: str) -> bool:
+    return compile_path(template)[0].match(path) is not None
 
 
 def _not_modified(_: Request, error: Any) -> Response:

@@ -24,13 +24,14 @@ from celeriac.web.csrf import check_token
 from celeriac.web.forms import QuestionDocument, QuestionList
 from celeriac.web.problems import Refusal, answers
 from celeriac.web.rendering import page
+from celeriac.web.segments import SegmentRoute
 from celeriac.web.site import Approver, Here, Site, allowed, path_of
 
 if TYPE_CHECKING:
     from celeriac.views import Question
     from celeriac.web.access import Caller
 
-router = APIRouter()
+router = APIRouter(route_class=SegmentRoute)
 
 
 # --- looking -----------------------------------------------------------------------------------

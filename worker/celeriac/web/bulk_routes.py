@@ -7,14 +7,14 @@ gives them the command (`sagas.bulk`).
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from celeriac.app import BULK_VERBS
+from celeriac.app import BULK_VERBS, BulkVerb
 from celeriac.errors import CommandRefused, InputInvalid
 from celeriac.views import BulkState
 from celeriac.web.access import Permission
@@ -23,7 +23,8 @@ from celeriac.web.forms import BulkList, BulkRuns, BulkStart, LookRequest
 from celeriac.web.problems import answers
 from celeriac.web.reading_routes import filters, place
 from celeriac.web.rendering import page
-from celeriac.web.site import Admin, Here, Operator, Site, Viewer, allowed, path_of
+from celeriac.web.segments import SegmentRoute
+from celeriac.web.site import Here, Needs, Operator, Site, Viewer, allowed, path_of
 
 if TYPE_CHECKING:
     from starlette.datastructures import FormData
@@ -31,13 +32,11 @@ if TYPE_CHECKING:
     from celeriac.app import BulkCommand
     from celeriac.web.access import Caller
 
-router = APIRouter(prefix="/api/bulk", tags=["many runs"])
-pages = APIRouter(include_in_schema=False)
+router = APIRouter(route_class=SegmentRoute, prefix="/api/bulk", tags=["many runs"])
+pages = APIRouter(route_class=SegmentRoute, include_in_schema=False)
 
 _SHOWN = 100  # runs on a page
 _MOST = 10_000  # runs of one command, as `sagas.bulk` has it
-
-CommonVerb = Literal["cancel", "retry", "pause", "resume"]
 
 
 # --- for programs ------------------------------------------------------------------------------
@@ -53,19 +52,31 @@ def bulks(
     return BulkList(bulks=site.sagas.bulks(limit))
 
 
-@router.post("/terminate", status_code=HTTPStatus.CREATED, responses=answers(400))
-def look_at_terminate(site: Here, caller: Admin, body: LookRequest) -> BulkState:
-    """Look which runs would be abandoned without undo; nothing is done to them yet."""
-    return _look(site, caller, "terminate", body).state()
+def _permission(verb: str) -> Permission:
+    return Permission.ADMINISTER if verb == "terminate" else Permission.ACT
 
 
-@router.post("/{verb}", status_code=HTTPStatus.CREATED, responses=answers(400))
-def look(site: Here, caller: Operator, verb: CommonVerb, body: LookRequest) -> BulkState:
-    """Look which runs a command would be for; nothing is done to them yet.
+def _look_of(verb: BulkVerb) -> Any:
+    def look(site: Here, caller: Operator, body: LookRequest) -> BulkState:
+        """Look which runs the command would be for; nothing is done to them yet.
 
-    `POST /api/bulk/{id}/start` with `matched` as `expected` does it.
-    """
-    return _look(site, caller, verb, body).state()
+        `POST /api/bulk/{id}/start` with `matched` as `expected` does it.
+        """
+        return _look(site, caller, verb, body).state()
+
+    return look
+
+
+for _verb in BULK_VERBS:
+    router.add_api_route(
+        f"/{_verb}",
+        _look_of(_verb),
+        methods=["POST"],
+        name=f"look: {_verb}",
+        status_code=HTTPStatus.CREATED,
+        responses=answers(400),
+        dependencies=[Depends(Needs(_permission(_verb)))],
+    )
 
 
 def _look(site: Site, caller: Caller, verb: Any, body: LookRequest) -> BulkCommand:
@@ -120,10 +131,6 @@ def _mine(site: Site, request: Request, bulk_id: str) -> BulkCommand:
     found = site.sagas.bulk_named(bulk_id)
     allowed(request, _permission(found.state().verb))
     return found
-
-
-def _permission(verb: str) -> Permission:
-    return Permission.ADMINISTER if verb == "terminate" else Permission.ACT
 
 
 # --- for people --------------------------------------------------------------------------------

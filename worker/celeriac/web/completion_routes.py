@@ -18,12 +18,15 @@ from celeriac.errors import InputInvalid, TokenUnknown
 from celeriac.web.forms import CompletionAnswer, CompletionRequest
 from celeriac.web.guesses import TooManyGuesses
 from celeriac.web.problems import answers
+from celeriac.web.segments import SegmentRoute
 from celeriac.web.site import Here, too_many
 
 if TYPE_CHECKING:
     from celeriac.web.site import Site
 
-router = APIRouter(prefix="/api/completions", tags=["results from outside"])
+router = APIRouter(
+    route_class=SegmentRoute, prefix="/api/completions", tags=["results from outside"]
+)
 
 SagaToken = Annotated[str, Header(description="what the step got as `ctx.token`", max_length=4_096)]
 

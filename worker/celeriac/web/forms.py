@@ -269,6 +269,23 @@ class QuestionList(BaseModel):
     cursor: str | None = Field(description="for the next page; null: this is the last")
 
 
+class OutsideDocument(_Told):
+    """A step that waits for a result from outside.  Its token is with whoever was asked."""
+
+    run_id: str
+    saga: str
+    step: str
+    attempt: int
+    until: Moment | None
+
+
+class OutsideList(BaseModel):
+    """A page of such steps, those of the newest runs first; one may hold none, and a cursor."""
+
+    completions: list[OutsideDocument]
+    cursor: str | None = Field(description="for the next page; null: this is the last")
+
+
 class CompletionAnswer(BaseModel):
     """A result was taken."""
 

@@ -16,6 +16,7 @@ from starlette.datastructures import Headers, MutableHeaders
 
 from celeriac.web.login import is_loopback_host
 from celeriac.web.problems import Refusal, answer, refusal_problem
+from celeriac.web.segments import by_segments
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,6 +76,7 @@ class Guard:
             if not counted.over:
                 await dressed(message)
 
+        scope["path"] = by_segments(scope)
         try:
             self._check(scope, limit)
             await self.app(scope, counted, told)
@@ -100,6 +102,8 @@ class Guard:
                 "a page of another site must not act here; if this one is behind a proxy that "
                 "changes its name, name its origin (--origin)",
             )
+        if "\0" in scope["path"]:  # no id holds it, and no file system takes it
+            raise Refusal(HTTPStatus.NOT_FOUND, "not_found", "Not Found")
         length = headers.get("Content-Length", "0")
         if length.isdecimal() and int(length) > limit:
             raise _too_large(limit)

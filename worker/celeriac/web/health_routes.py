@@ -10,9 +10,10 @@ from fastapi import APIRouter
 
 from celeriac.web.forms import Health
 from celeriac.web.problems import answers
+from celeriac.web.segments import SegmentRoute
 from celeriac.web.site import Here
 
-router = APIRouter(prefix="/health", tags=["health"])
+router = APIRouter(route_class=SegmentRoute, prefix="/health", tags=["health"])
 
 
 @router.get("/live", responses={500: answers()[500]})

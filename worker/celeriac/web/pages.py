@@ -28,8 +28,9 @@ from celeriac.web.bulk_routes import first_mistake
 from celeriac.web.csrf import check_token
 from celeriac.web.forms import RunQuery
 from celeriac.web.problems import Refusal
-from celeriac.web.reading_routes import filters, saga_documents
+from celeriac.web.reading_routes import filters, place, saga_documents
 from celeriac.web.rendering import page
+from celeriac.web.segments import SegmentRoute
 from celeriac.web.site import Here, Site, Viewer, allowed, path_of
 
 if TYPE_CHECKING:
@@ -38,10 +39,13 @@ if TYPE_CHECKING:
     from celeriac.views import RunState
     from celeriac.web.access import Caller
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(route_class=SegmentRoute, include_in_schema=False)
 
 _FIRST = 6  # runs that need somebody, on the first page
-_EVENTS = 60  # newest events on the page of a run
+_EVENTS = 60  # newest lines of the history on the page of a run
+_WHOLE = 1_000  # events that are read for them; of a longer history only the newest are
+_NEWEST = 400
+_PAGE = 200  # events on a page of a history
 _HIDDEN_SETTINGS = ("redis_url",)  # it may hold a password
 _ADMINISTERS = frozenset({"terminate"})
 #: What people look for most, as filters.
@@ -115,12 +119,35 @@ def run(site: Here, caller: Viewer, request: Request, run_id: str) -> Response:
     return _run_page(site, caller, request, run_id)
 
 
+@router.get("/runs/{run_id}/history")
+def history(site: Here, caller: Viewer, request: Request, run_id: str) -> Response:
+    """Show all that happened to a run, oldest first: each event, or (`fold`) in few lines."""
+    first = place(request.query_params.get("cursor") or None)
+    fold = request.query_params.get("fold") == "true"
+    handle = site.sagas.run(run_id)
+    state, events = handle.state(), handle.history(first, _PAGE + 1)
+    maps = [step.name for step in state.steps if step.elements]
+    lines = history_lines(events[:_PAGE], fold=fold, known=maps)
+    return page(
+        request,
+        "history.html",
+        caller,
+        state=state,
+        lines=lines,
+        first=first,
+        fold=fold,
+        cursor=first + _PAGE if len(events) > _PAGE else None,
+    )
+
+
 def _run_page(
     site: Site, caller: Caller, request: Request, run_id: str, status: int = 200, notice: str = ""
 ) -> Response:
     handle = site.sagas.run(run_id)
     state = handle.state()
-    lines = history_lines(handle.history())
+    whole = state.run_version <= _WHOLE
+    maps = [step.name for step in state.steps if step.elements]
+    lines = history_lines(handle.history(0 if whole else -_NEWEST), known=maps)
     steps = {step.name: step for step in state.steps}
     chosen = steps.get(request.query_params.get("step", "")) or steps.get(state.failed_step or "")
     payloads = None
@@ -139,7 +166,8 @@ def _run_page(
         chosen=chosen,
         payloads=payloads,
         lines=lines[-_EVENTS:],
-        earlier=max(0, len(lines) - _EVENTS),
+        numbered=whole,
+        earlier=not whole or len(lines) > _EVENTS,
         notice=notice,
         done=done if done in VERBS else "",
     )

@@ -17,6 +17,7 @@ from starlette.responses import Response
 
 from celeriac.errors import InputInvalid
 from celeriac.views import draw, event_document, run_document, stats_document
+from celeriac.web.etags import is_known
 from celeriac.web.forms import (
     HistoryPage,
     RunDocument,
@@ -29,9 +30,10 @@ from celeriac.web.forms import (
     StatsDocument,
 )
 from celeriac.web.problems import Refusal, answers
+from celeriac.web.segments import SegmentRoute
 from celeriac.web.site import Here, Site, Viewer
 
-router = APIRouter(prefix="/api", tags=["looking"])
+router = APIRouter(route_class=SegmentRoute, prefix="/api", tags=["looking"])
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -84,7 +86,7 @@ def run(
     handle = site.sagas.run(run_id)
     state = handle.state()
     etag = f'"{state.run_version}"'
-    if request.headers.get("If-None-Match") == etag:
+    if is_known(etag, request.headers.get("If-None-Match", "")):
         raise NotModified(etag)
     response.headers["ETag"] = etag
     document = run_document(state)
@@ -113,16 +115,14 @@ def history(
     cursor: Annotated[str | None, Query(description="of the page before")] = None,
 ) -> HistoryPage:
     """Return a page of what happened to a run, oldest first."""
-    events = site.sagas.run(run_id).history()
     first = place(cursor)
+    events = site.sagas.run(run_id).history(first, limit + 1)
     page = [
         {"number": number, **event_document(event)}
-        for number, event in enumerate(events[first : first + limit], first + 1)
+        for number, event in enumerate(events[:limit], first + 1)
     ]
-    more = first + limit < len(events)
-    return HistoryPage.model_validate(
-        {"events": page, "cursor": str(first + limit) if more else None}
-    )
+    more = str(first + limit) if len(events) > limit else None
+    return HistoryPage.model_validate({"events": page, "cursor": more})
 
 
 def place(cursor: str | None) -> int:

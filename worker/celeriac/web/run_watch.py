@@ -15,7 +15,7 @@ import json
 import logging
 from collections import Counter
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sse_starlette import ServerSentEvent
 from starlette.concurrency import run_in_threadpool
@@ -35,13 +35,20 @@ _MOST = 500  # events that are sent after a break; who missed more looks at the 
 _log = logging.getLogger(__name__)
 
 
+class _Known(NamedTuple):
+    """What is known of the history of a run."""
+
+    number: int  # of events
+    newest: Sequence[Event]  # at most `_MOST` of them
+
+
 class RunWatch:
     """Looks at all runs that somebody watches, with one reader for each process."""
 
     def __init__(self, store: Callable[[], Store], pace: float = _PACE) -> None:
         self._store, self._pace = store, pace
         self._watched: Counter[str] = Counter()
-        self._histories: dict[str, Sequence[Event] | None] = {}  # None: there is no such run
+        self._histories: dict[str, _Known | None] = {}  # None: there is no such run
         self._versions: dict[str, int | None] = {}
         self._moved = asyncio.Condition()
         self._reader: asyncio.Task[None] | None = None
@@ -69,20 +76,21 @@ class RunWatch:
                 yield ServerSentEvent(event="gone", data="{}")
                 return
             if seen is None:
-                yield ServerSentEvent(event="watching", id=str(len(found)), data="{}")
-            elif not 0 <= len(found) - seen <= _MOST:
-                yield ServerSentEvent(event="reload", id=str(len(found)), data="{}")
+                yield ServerSentEvent(event="watching", id=str(found.number), data="{}")
+            elif not 0 <= found.number - seen <= len(found.newest):
+                yield ServerSentEvent(event="reload", id=str(found.number), data="{}")
             else:
-                for number, event in enumerate(found[seen:], seen + 1):
+                news = found.newest[len(found.newest) - (found.number - seen) :]
+                for number, event in enumerate(news, seen + 1):
                     document = json.dumps({"number": number, **event_document(event)})
                     yield ServerSentEvent(event="event", id=str(number), data=document)
-            seen = len(found)
+            seen = found.number
 
     def _has_news(self, run_id: str, seen: int | None) -> bool:
         if run_id not in self._histories:
             return False
         found = self._histories[run_id]
-        return found is None or len(found) != seen
+        return found is None or found.number != seen
 
     async def _read(self) -> None:
         """Look again and again, for as long as somebody watches a run."""
@@ -115,8 +123,20 @@ class RunWatch:
         moved = [each for each in run_ids if versions.get(each) != self._versions.get(each, -1)]
         if not moved:
             return False
-        histories = store.histories([each for each in moved if each in versions])
         for run_id in moved:
-            self._histories[run_id] = histories.get(run_id)
+            there = run_id in versions
+            self._histories[run_id] = self._read_on(store, run_id) if there else None
             self._versions[run_id] = versions.get(run_id)
         return True
+
+    def _read_on(self, store: Store, run_id: str) -> _Known:
+        """Read what happened to a run since it was last looked at; a long history is read once."""
+        known = self._histories.get(run_id)
+        if known is not None and known.number:
+            # From the last one on that is known: if it is gone, the history was cut back.
+            news = store.history(run_id, known.number - 1)
+            if news:
+                newest = [*known.newest[:-1], *news][-_MOST:]
+                return _Known(known.number - 1 + len(news), newest)
+        events = store.history(run_id)
+        return _Known(len(events), events[-_MOST:])

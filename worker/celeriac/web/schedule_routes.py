@@ -21,13 +21,14 @@ from celeriac.web.access import Permission
 from celeriac.web.csrf import check_token
 from celeriac.web.problems import answers
 from celeriac.web.rendering import page
+from celeriac.web.segments import SegmentRoute
 from celeriac.web.site import Here, Operator, Site, Viewer, allowed, path_of
 
 if TYPE_CHECKING:
     from celeriac.web.access import Caller
 
-router = APIRouter(prefix="/api/schedules", tags=["schedules"])
-pages = APIRouter(include_in_schema=False)
+router = APIRouter(route_class=SegmentRoute, prefix="/api/schedules", tags=["schedules"])
+pages = APIRouter(route_class=SegmentRoute, include_in_schema=False)
 
 _SHOWN = 10  # events of a schedule on the page
 

@@ -13,9 +13,10 @@ from starlette.concurrency import run_in_threadpool
 
 from celeriac.web.problems import answers
 from celeriac.web.reading_routes import place
+from celeriac.web.segments import SegmentRoute
 from celeriac.web.site import Here, Viewer
 
-router = APIRouter(prefix="/api/runs", tags=["looking"])
+router = APIRouter(route_class=SegmentRoute, prefix="/api/runs", tags=["looking"])
 
 HEARTBEAT = 15  # seconds between two signs of life of a stream
 

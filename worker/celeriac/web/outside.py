@@ -1,0 +1,145 @@
+"""Results from outside that are waited for: which, and answering in place of whoever was asked.
+
+Owns: finding them, and the page.  Refuses to know: tokens: none is kept or shown, and whoever has
+one types it in.  Without a token an operator skips the step, with the result that was wanted.
+"""
+
+from __future__ import annotations
+
+import json
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import APIRouter, Query
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from celeriac.errors import InputInvalid, TokenRefused, TokenUnknown
+from celeriac.machine import RunStatus
+from celeriac.views import RESULT, times
+from celeriac.web.access import Permission
+from celeriac.web.csrf import check_token
+from celeriac.web.forms import OutsideDocument, OutsideList
+from celeriac.web.guesses import TooManyGuesses
+from celeriac.web.problems import answers, problem_of
+from celeriac.web.rendering import page
+from celeriac.web.segments import SegmentRoute
+from celeriac.web.site import Here, Site, Viewer, allowed, path_of, too_many
+
+if TYPE_CHECKING:
+    from celeriac.errors import SagaError
+    from celeriac.views import RunState, StepView
+    from celeriac.web.access import Caller
+
+router = APIRouter(route_class=SegmentRoute)
+
+#: A run may do something else beside.
+_STATUSES = (RunStatus.WAITING.value, RunStatus.RUNNING.value, RunStatus.PAUSED.value)
+_AT_ONCE = 200  # runs that are read in one go
+_ROUNDS = 3  # … for one page
+_MOST = 50  # steps on a page, and those of one round more
+
+
+Found = list[tuple["RunState", "StepView"]]
+
+
+def waiting_outside(site: Site, cursor: str | None) -> tuple[Found, str | None]:
+    """Return steps that wait for a result from outside, and where to look further.
+
+    No index knows them, so runs are read: so many for a page that it may hold few, or none.
+    """
+    found: Found = []
+    for _ in range(_ROUNDS):
+        runs = site.sagas.runs(status=_STATUSES, limit=_AT_ONCE, cursor=cursor)
+        for state in runs.states(failures=False):
+            found += [(state, step) for step in state.steps if step.waits_for == RESULT]
+        cursor = runs.cursor
+        if cursor is None or len(found) >= _MOST:
+            break
+    return found, cursor
+
+
+@router.get("/api/completions", tags=["results from outside"], responses=answers())
+def completions(
+    site: Here,
+    caller: Viewer,  # noqa: ARG001
+    cursor: Annotated[str | None, Query(description="of the page before")] = None,
+) -> OutsideList:
+    """Return the steps that wait for a result from outside, those of the newest runs first."""
+    found, after = waiting_outside(site, cursor)
+    told = [
+        OutsideDocument(
+            run_id=state.id,
+            saga=state.saga,
+            step=step.name,
+            attempt=step.attempts,
+            until=times.iso(step.waits_until),
+        )
+        for state, step in found
+    ]
+    return OutsideList(completions=told, cursor=after)
+
+
+@router.get("/outside", include_in_schema=False)
+def overview(site: Here, caller: Viewer, request: Request) -> Response:
+    """Show what is waited for."""
+    return _page(site, caller, request)
+
+
+def _page(
+    site: Site, caller: Caller, request: Request, status: int = 200, notice: str = ""
+) -> Response:
+    found, cursor = waiting_outside(site, request.query_params.get("cursor") or None)
+    return page(
+        request,
+        "outside.html",
+        caller,
+        status,
+        found=found,
+        cursor=cursor,
+        acts=caller.may(Permission.ACT),
+        notice=notice,
+        done=request.query_params.get("done") == "true",
+    )
+
+
+@router.post("/outside", include_in_schema=False)
+async def bring(site: Here, request: Request) -> Response:
+    """Bring a result, or a failure, for whoever has the token."""
+    caller = await run_in_threadpool(allowed, request, Permission.ACT)
+    form = await request.form()
+    check_token(request, form.get("csrf"))
+    fields = {name: str(value) for name, value in form.items()}
+    return await run_in_threadpool(_bring, site, caller, request, fields)
+
+
+def _bring(site: Site, caller: Caller, request: Request, fields: dict[str, Any]) -> Response:
+    address = request.client.host if request.client else ""
+    try:
+        site.tokens.refuse(address)
+    except TooManyGuesses as error:
+        raise too_many(error) from None
+    token = fields.get("token", "").strip()
+    try:
+        if fields.get("how") == "fail":
+            site.sagas.fail(token, fields.get("message") or f"as {caller.name} says")
+        else:
+            site.sagas.complete(token, _result(fields.get("result", "")))
+    except (InputInvalid, TokenRefused) as error:
+        if isinstance(error, TokenUnknown):
+            site.tokens.was_wrong(address)
+        return _refused(site, caller, request, error)
+    return RedirectResponse(f"{path_of(request, 'outside')}?done=true", HTTPStatus.SEE_OTHER)
+
+
+def _result(text: str) -> Any:
+    try:
+        return json.loads(text or "null")
+    except (ValueError, RecursionError):
+        raise InputInvalid('result: write JSON, such as {"paid": true}, "text" or null') from None
+
+
+def _refused(site: Site, caller: Caller, request: Request, error: SagaError) -> Response:
+    status = problem_of(error).status
+    return _page(site, caller, request, status, f"Nothing was done: {error}")
