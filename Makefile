@@ -107,7 +107,7 @@ bench: $(READY) ## compare with a bare Celery chain, side by side
 	@$(PY) -m bench $(ARGS)
 
 .PHONY: million
-million: $(READY) ## list, count and sweep beside a million runs at rest (3 GB of memory)
+million: $(READY) ## list, count and sweep beside two million runs, half of them asleep (5 GB)
 	@$(PY) -m bench.million $(ARGS)
 
 .PHONY: versions

@@ -20,7 +20,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bench import flows, latency, memory, mixed, profiling, recovery, throughput
+from bench import flows, latency, memory, mixed, profiling, recovery, throughput, waking
 from bench.app import LENGTHS
 from bench.round_trips import trips_per_step
 from bench.rows import rows_of, table
@@ -41,6 +41,7 @@ PARTS = {
     "recovery": 60,
     "flows": 75,
     "mixed": 80,
+    "waking": 45,
 }
 _AHEAD: dict[str, str] = {}
 _OFF = {"BENCH_AHEAD": "0"}
@@ -52,6 +53,7 @@ class Options(NamedTuple):
     runs: int
     rounds: int
     children: int
+    waking: int
     only: Sequence[str]
     json: bool
     profile: bool
@@ -92,6 +94,7 @@ def _options() -> Options:
     parser.add_argument("--runs", type=int, default=1500, help="chains and sagas of each batch")
     parser.add_argument("--rounds", type=int, default=3, help="batches of each kind")
     parser.add_argument("--children", type=int, default=2, help="processes of the worker")
+    parser.add_argument("--waking", type=int, default=10_000, help="runs that wake all at once")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), metavar="PART")
     parser.add_argument("--json", action="store_true", help="print all figures as JSON")
     parser.add_argument("--profile", action="store_true", help="show where the time goes")
@@ -136,6 +139,10 @@ def _measured(site: Site, options: Options) -> dict[str, Any]:
     if "mixed" in options.only:
         _say("mixed load")
         figures["mixed"] = mixed.mixed_load(site, min(200, options.runs))
+    if "waking" in options.only:
+        _say("waking")
+        with site.worker():
+            figures["waking"] = waking.all_at_once(site, options.waking)
     return figures
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import time
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celery import Celery, chain
 from redis import Redis
@@ -20,10 +20,14 @@ from redis import Redis
 from bench import sampling
 from celeriac import Abort, Flow, Saga, Sagas
 
+if TYPE_CHECKING:
+    from datetime import datetime
+
 LENGTHS = (3, 10, 30, 100)
 FAN = 10  # steps of which all but the last stand side by side
 SLOW = "bench-slow"  # a queue beside the usual one
 LEFT, ENDED = "bench:left", "bench:ended"
+LIVE = "bench:live"
 _HOW_LONG = {"short": 0.02, "slow": 0.1}  # seconds that a step of the mixed load sleeps
 
 app = Celery("bench", broker="redis://localhost:6379/0")
@@ -203,6 +207,33 @@ def unmapping(flow: Flow, items: list[int]) -> None:
     flow.step(step_undone_last)
     flow.map(each, items)
     flow.step(decline)
+
+
+def sleeping_until(moment: datetime) -> Saga[Any, None]:
+    """Return a saga of nothing before *moment*, and a step then that is counted.
+
+    A worker need not have it: it knows the step, and the plan comes with the run.
+    """
+
+    def sleep(flow: Flow) -> None:
+        flow.sleep_until(moment)
+        flow.step(step_last)
+
+    return sagas.saga(name=f"until-{moment:%H%M%S%f}")(sleep)
+
+
+@sagas.step
+def pass_by(began: float) -> None:
+    """Do nothing, and tell how long it took until then."""
+    redis().rpush(LIVE, time.perf_counter() - began)
+
+
+@sagas.saga
+def passing(flow: Flow, began: float) -> None:
+    """Three steps, of which the last tells how long they took."""
+    flow.step(step)
+    flow.step(step)
+    flow.step(pass_by, began)
 
 
 SAGAS = {length: _noop(length) for length in LENGTHS}

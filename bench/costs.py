@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -57,6 +57,8 @@ class Nowhere:
 
     def send(self, *_: object) -> None:
         """Send nothing."""
+
+    together = nullcontext  # one by one
 
     def backlog(self, *_: object) -> Backlog:
         """Nothing waits."""

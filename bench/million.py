@@ -1,4 +1,4 @@
-"""`python -m bench.million`: that a million runs at rest make nothing slow.
+"""`python -m bench.million`: that a million runs at rest, and a million asleep, make nothing slow.
 
 Owns: a Redis for the length of the benchmark, filling it, timing what operators and the sweep do
 then, and the bound: who lists, filters, counts or sweeps waits no longer than 50 ms, in 99 of 100
@@ -8,8 +8,8 @@ Each thing is timed in several rounds, and the best of them counts: what disturb
 ever makes it slower.  Beside the time stands the work it takes, here and in Redis together, which
 is the same on a busy machine.
 
-The Redis keeps nothing on disk: what is measured is reading.  It takes about 2 GB of memory for a
-million runs, and a few minutes.
+The Redis keeps nothing on disk: what is measured is reading.  It takes about 2 GB of memory for
+each million, and a few minutes.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ import statistics
 import sys
 import tempfile
 import time
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from redis import Redis
 
-from bench.synthetic_runs import SHARDS, TERMS, RunTemplate, SyntheticRun, plan_of
+from bench.synthetic_runs import NAP, SHARDS, TERMS, RunTemplate, SyntheticRun, plan_of
 from celeriac.app.pages import states_of
 from celeriac.engine.attempts import Delivery
 from celeriac.engine.engine import Engine
@@ -54,18 +54,20 @@ BOUND = 50.0  # ms
 _BYTES_A_RUN = 2400  # more than it takes, for the look whether there is enough memory
 _SPAN = 6 * 86_400_000  # ms over which the runs were started
 _CHUNK = 2000  # runs sent in one go
+assert NAP > _SPAN + 86_400_000, "none of those that sleep comes due in between"
 
 
 def main() -> None:
     """Fill a Redis, measure, and print; end with 1 if the bound is missed."""
     parser = argparse.ArgumentParser(prog="python -m bench.million", description=__doc__)
     parser.add_argument("--runs", type=int, default=1_000_000, help="runs at rest")
+    parser.add_argument("--sleeping", type=int, default=1_000_000, help="runs that sleep for days")
     parser.add_argument("--live", type=int, default=3_000, help="runs that are not at rest")
     parser.add_argument("--repeat", type=int, default=200, help="how often each thing is timed")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of that")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the Redis must not outlive us
-    _check_memory((options.runs + options.live) * _BYTES_A_RUN)
+    _check_memory((options.runs + options.sleeping + options.live) * _BYTES_A_RUN)
     with (
         tempfile.TemporaryDirectory(prefix="celeriac-bench-") as name,
         LocalRedis(Path(name) / "redis", options={"appendonly": "no"}) as server,
@@ -76,14 +78,15 @@ def main() -> None:
 
 def measure(url: str, options: argparse.Namespace) -> bool:
     """Fill the Redis at *url* and measure; return whether the bound is kept."""
-    runs, live = options.runs, options.live
+    counts = {"at rest": options.runs, "asleep": options.sleeping, "live": options.live}
     with _client(url) as client:
         before = client.info("memory")["used_memory"]
         began = time.perf_counter()
-        fill(url, client, runs, live)
-        each = (client.info("memory")["used_memory"] - before) / (runs + live)
+        fill(url, client, *counts.values())
+        each = (client.info("memory")["used_memory"] - before) / sum(counts.values())
         took = time.perf_counter() - began
-        print(f"{runs:,} runs at rest and {live:,} live, written in {took:.0f} s")
+        told = ", ".join(f"{count:,} {how}" for how, count in counts.items())
+        print(f"runs: {told}; written in {took:.0f} s")
         print(f"Redis {client.info('server')['redis_version']}, {os.cpu_count()} cores, ", end="")
         print(f"{client.info('memory')['used_memory_human']} used: {each:.0f} bytes a run\n")
     with closing(Shop(url)) as shop:
@@ -93,36 +96,40 @@ def measure(url: str, options: argparse.Namespace) -> bool:
 # --- filling -----------------------------------------------------------------------------------
 
 
-def fill(url: str, client: Any, runs: int, live: int) -> None:
-    """Write so many runs at rest, of the last days, and so many live ones."""
+def fill(url: str, client: Any, runs: int, sleeping: int, live: int) -> None:
+    """Write so many runs at rest, of the last days, so many that sleep, and so many live ones."""
     templates = {
-        (saga, outcome): RunTemplate(url, client, plan_of(saga), outcome)
+        (saga, outcome): RunTemplate(url, client, plan_of(saga, outcome), outcome)
         for saga in SAGAS
-        for outcome in (*OUTCOMES, "running")
+        for outcome in (*OUTCOMES, "sleeping", "running")
     }
+    total = runs + sleeping + live
     client.flushall()
     now = int(time.time() * 1000)
     by_chance = random.Random(4711)  # noqa: S311 -- the same runs each time
     with _unanswered(client) as send:
         for template in templates.values():
             send(template.shared(now))
-        for first in range(0, runs + live, _CHUNK):
-            numbers = range(first, min(first + _CHUNK, runs + live))
-            send("".join(_copied(templates, number, runs, now, by_chance) for number in numbers))
-    assert client.dbsize() > 2 * (runs + live), "something was not written"
+        for first in range(0, total, _CHUNK):
+            numbers = range(first, min(first + _CHUNK, total))
+            text = [_copied(templates, n, (runs, runs + sleeping), now, by_chance) for n in numbers]
+            send("".join(text))
+    assert client.dbsize() > 2 * total, "something was not written"
 
 
 def _copied(
     templates: dict[tuple[str, str], RunTemplate],
     number: int,
-    runs: int,
+    ends: tuple[int, int],
     now: int,
     by_chance: random.Random,
 ) -> str:
     [outcome] = by_chance.choices(list(OUTCOMES), list(OUTCOMES.values()))
     ago = by_chance.randrange(60_000, _SPAN)
-    if number >= runs:
+    if number >= ends[1]:
         outcome, ago = "running", by_chance.randrange(60_000, 3_600_000)
+    elif number >= ends[0]:
+        outcome = "sleeping"
     template = templates[by_chance.choice(SAGAS), outcome]
     return template.filled(SyntheticRun(number, now - ago, by_chance.randrange(TENANTS)))
 
@@ -160,6 +167,8 @@ class _Nowhere:
     def send(self, *_: Any) -> None:
         """Send nothing."""
 
+    together = nullcontext  # one by one
+
     def backlog(self, *_: object) -> None:
         """Say nothing."""
 
@@ -191,11 +200,13 @@ class Shop:
         """Everything that is timed; the list in the way `celery -A app saga list` makes it."""
         failed = frozenset({RunStatus.FAILED})
         middle = (int(time.time() * 1000) - _SPAN // 2, "")
+        waiting = frozenset({RunStatus.WAITING})
         europe, tenant = ("region", "europe"), ("tenant", "tenant-0042")
         yield _Deed("list, first page", self._list(Query()))
         yield _Deed("list, a page in the middle", self._list(Query(cursor=middle)))
         yield _Deed("list --saga refund", self._list(Query(saga="refund")))
         yield _Deed("list --status failed", self._list(Query(statuses=failed)))
+        yield _Deed("list --status waiting", self._list(Query(statuses=waiting)))
         yield _Deed("list --status failed --saga refund", self._list(Query(failed, "refund")))
         yield _Deed("list --tag tenant (1 in 1,000)", self._list(Query(tags=(tenant,))))
         yield _Deed(

@@ -128,6 +128,14 @@ def _other_rows(figures: Mapping[str, Any]) -> Iterator[Row]:
         alone, beside = found["alone"]["p99"], found["beside"]["p99"]
         name = f"p99 of a short run: among {found['live']}; with {found['long']} of 100 steps, s"
         yield Row("mixed", name, beside / alone, "x", alone, beside, Bound(MOST, 2))
+    if found := figures.get("waking"):
+        value, name = found["seconds"], f"{found['count']:,} runs due in one second: the last on, s"
+        yield Row("waking", name, value, "s", saga=value, bound=Bound(MOST, 10, 8))
+        value = 1000 * found["cpu_seconds"] / found["count"]
+        yield Row("waking", "CPU of all processes then, ms a run", value, "ms", saga=value)
+        alone, beside = found["alone"]["p99"], found["beside"]["p99"]
+        name = "p99 of a live run: alone; beside them, s"
+        yield Row("waking", name, beside, "s", alone, beside, Bound(MOST, 2, 1))
     if found := figures.get("flows"):
         yield from _flow_rows(found)
     for before, way, aim in (("", "ahead", 1), (_OFF[0], "off", 2)):

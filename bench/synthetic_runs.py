@@ -16,7 +16,7 @@ from celeriac.engine.engine import Engine
 from celeriac.failure import Failure
 from celeriac.machine.commands import Fail, Start
 from celeriac.machine.expressions import FromInput, FromStep
-from celeriac.machine.plans import Node, Plan, Undo
+from celeriac.machine.plans import Node, Plan, Undo, Wait
 from celeriac.settings import Terms
 from celeriac.store.keys import shard_of
 from celeriac.store.redis import RedisStore
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 DAY = 86_400_000  # ms
 TERMS = Terms(lease=15_000, grace=DAY, retention=7 * DAY, max_payload=10_000, batch=100)
 SHARDS = 8
+ENDED = ("completed", "compensated", "failed")
+NAP = 10 * DAY  # longer ago than any run was started
 
 # As long as what is put in their place, and in no run by chance.
 _ID, _TENANT, _SHARD = "order-@@@@@@@@", "tenant-####", "{?}"
@@ -58,8 +60,8 @@ class SyntheticRun(NamedTuple):
         return (("region", "europe"), ("tenant", f"tenant-{self.tenant:04d}"))
 
 
-def plan_of(saga: str) -> Plan:
-    """A saga of three steps, each with its undo."""
+def plan_of(saga: str, outcome: str = "completed") -> Plan:
+    """A saga of three steps, each with its undo; of runs that are `sleeping`, behind a sleep."""
     names = ("reserve", "charge", "ship")
     nodes = [
         Node(
@@ -71,6 +73,9 @@ def plan_of(saga: str) -> Plan:
         )
         for n, name in enumerate(names)
     ]
+    if outcome == "sleeping":
+        nap = Node(name="nap", task="", wait=Wait(timeout=NAP, on_timeout="continue"))
+        nodes = [nap, nodes[0].model_copy(update={"after": ("nap",)}), *nodes[1:]]
     return Plan(saga=saga, params=("order",), nodes=tuple(nodes), result=FromStep(step="ship"))
 
 
@@ -96,7 +101,7 @@ class RunFactory:
         self.engine = self._fresh_engine()
 
     def drive(self, plan: Plan, of_run: SyntheticRun | None, outcome: str) -> Run:
-        """Bring a run to *outcome*: `completed`, `compensated`, `failed` or `running`."""
+        """Bring a run to *outcome*: `completed`, `compensated`, `failed`, `running`, `sleeping`."""
         run_id = of_run.run_id if of_run else _ID
         tags = of_run.tags if of_run else (("region", "europe"), ("tenant", _TENANT))
         self.store.now = self.store.began = of_run.started_at if of_run else _TIME
@@ -104,7 +109,7 @@ class RunFactory:
         self.engine = self._fresh_engine()
         start = Start(run_id, "0123456789abcdef", "beefcafe", TERMS.grace, tags=tags)
         self.engine.start(plan, start, {"in:order": '{"sku":"tea","quantity":2,"amount":1999}'})
-        for name in ("reserve", "charge") if outcome != "running" else ():
+        for name in ("reserve", "charge") if outcome in ENDED else ():
             self._do(plan, run_id, name)
         if outcome == "completed":
             self._do(plan, run_id, "ship")
@@ -113,7 +118,7 @@ class RunFactory:
             self._undo(plan, run_id, outcome)
         found = self.store.read(run_id).run
         assert found is not None
-        assert found.status == outcome, found
+        assert found.shown == ("waiting" if outcome == "sleeping" else outcome), found
         return found
 
     def close(self) -> None:

@@ -11,7 +11,7 @@ import logging
 import sys
 import time
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from celeriac.engine import Backlog, Engine, Sweep
@@ -109,6 +109,8 @@ class Fleet:
             self.queue.append(
                 Delivery(run.id, run.epoch, d.step, d.phase, d.attempt, plan.fingerprint)
             )
+
+    together = nullcontext  # one by one
 
     def backlog(self, task: str, queue: str | None = None) -> Backlog:  # noqa: ARG002
         """How much waits."""

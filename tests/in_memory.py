@@ -6,6 +6,7 @@ Owns: giving an app such an engine, and playing the worker.  Refuses to know: wh
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from celeriac import Failure
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 class Nowhere:
     """Where messages go."""
+
+    together = nullcontext
 
     def send(self, *_: Any) -> None:
         """Send nothing."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -132,6 +133,8 @@ class Post:
             self.sent.append(message)
             if not (self.losing or self.away) and len(self.sent) not in self.lost:
                 self.waiting += [message] * self.copies
+
+    together = nullcontext  # one by one
 
     def backlog(self, task: str, queue: str | None = None) -> Backlog | Unreachable | None:
         """How much waits; every task has the same queue."""

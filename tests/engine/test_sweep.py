@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from celeriac.engine import sweep
 from celeriac.engine.sweep import Sweep
 from celeriac.errors import Abort, RunNotFound, StoreUnavailable
-from celeriac.machine.commands import Terminate, Waive
+from celeriac.machine.commands import Pause, Terminate, Waive
 from celeriac.machine.events import EventKind
+from celeriac.machine.plans import Node, Wait
 from celeriac.machine.runs import RunStatus
 from celeriac.machine.step_states import Steps
 from celeriac.store import Lease
@@ -98,6 +100,78 @@ def test_a_sweep_ends_in_time() -> None:
     assert Sweep(at.engine, at.post).run(0.0) == at.store.shards * TERMS.batch
     at.settle_down_all()
     assert at.tasks.count("reserve") == 5 * TERMS.batch
+
+
+def test_shards_take_turns() -> None:
+    """A shard with much to see to keeps the sweep from no other: each batch is another shard's."""
+    at = many(5 * TERMS.batch)
+    Sweep(at.engine, at.post).run()
+    shards = [at.store.shard_of(message.run_id) for message in at.post.sent]
+    first, later = shards[: len(shards) // 2], shards[len(shards) // 2 :]
+    assert set(first) == set(later) == set(range(at.store.shards))
+
+
+def test_a_sweep_sends_no_more_than_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever starts a run does not wait behind all that came due at once; it goes on all the same.
+
+    A batch of each shard is sent in any case, or what is due might wait for ever.
+    """
+    monkeypatch.setattr(sweep, "_ENOUGH", TERMS.batch)
+    at = many(0)
+    many_at_once(at, 5 * TERMS.batch)
+    assert at.sweep() == len(at.post.waiting) <= at.store.shards * TERMS.batch
+    assert len(at.post.waiting) < 5 * TERMS.batch
+    while at.post.waiting:
+        at.work()
+        at.sweep()
+    assert {at.run(f"order-{n}").status for n in range(5 * TERMS.batch)} == {RunStatus.COMPLETED}
+
+
+def many_at_once(at: Shop, runs: int) -> None:
+    """Runs that sleep until the same moment, which is now."""
+    wait = Wait(timeout=60_000, on_timeout="continue")
+    plan = saga(Node(name="nap", task="", wait=wait), "reserve")
+    for number in range(runs):
+        at.start_with(plan, f"order-{number}")
+    at.post.waiting.clear()
+    at.clock.now += 60_000
+    at.show_life()
+
+
+def test_runs_are_read_together() -> None:
+    """A round trip reads all of a batch; one by one they would take most of a sweep."""
+    at = many(0)
+    many_at_once(at, 3 * TERMS.batch)
+    together: list[int] = []
+    read_all = at.store.read_all
+
+    def counted(wanted: Any) -> Any:
+        together.append(len(wanted))
+        return read_all(wanted)
+
+    at.store.read_all = counted  # type: ignore[method-assign]
+    at.store.calls.clear()
+    at.sweep()
+    assert sum(together) == at.store.calls.count("read") == 3 * TERMS.batch
+    assert max(together) == TERMS.batch
+
+
+def test_a_run_that_has_moved_since_it_was_read_is_read_again() -> None:
+    """What was read for all of a batch decides nothing once somebody else has committed."""
+    at = many(0)
+    many_at_once(at, 1)
+    read_all = at.store.read_all
+
+    def moved(wanted: Any) -> Any:
+        found = read_all(wanted)
+        if wanted:
+            at.command(Pause("the bank is down"), "order-0")
+        return found
+
+    at.store.read_all = moved  # type: ignore[method-assign]
+    assert at.sweep() == 1
+    assert at.run("order-0").paused
+    assert at.post.waiting == []
 
 
 def test_a_sweep_with_nothing_to_do_is_cheap() -> None:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from celeriac.machine import Dispatch, Node
     from celeriac.machine.commands import Command, Expand
     from celeriac.machine.runs import Run
-    from celeriac.store import Change, Lease
+    from celeriac.store import Change, Lease, Snapshot
     from celeriac.store.commit import Call
     from celeriac.store.connection import Command as Words
     from tests.redis_server import RedisServer
@@ -282,6 +282,7 @@ class LineEngine(Engine):
         fields: Mapping[str, str] | None = None,
         guard: LeaseGuard | None = None,
         patience: float | None = None,
+        found: Snapshot | None = None,
     ) -> Decided:
         """Decide and commit *command*."""
 
@@ -290,7 +291,9 @@ class LineEngine(Engine):
             self.store.asked = Asked(asked, fields or {}, guard)
             return asked
 
-        return super().command(run_id, resolved, fields=fields, guard=guard, patience=patience)
+        return super().command(
+            run_id, resolved, fields=fields, guard=guard, patience=patience, found=found
+        )
 
     def _counted(
         self, node: Node, due: Dispatch, run: Run, fields: Mapping[str, str]

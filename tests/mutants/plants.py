@@ -526,9 +526,35 @@ PLANTS = (
         "a dead node stops the sweep",
         "Shards that can be reached are not swept while another cannot.",
         "engine/sweep.py",
-        "                if not self._store.apart:\n",
-        "                if self._store.shards:\n",
+        "            return do(shard)\n        except StoreUnavailable as error:\n"
+        "            if not self._store.apart:\n",
+        "            return do(shard)\n        except StoreUnavailable as error:\n"
+        "            if self._store.shards:\n",
         ("tests/engine/test_sweep.py -k away",),
+    ),
+    Plant(
+        "a herd stands in the way",
+        "A sweep sends all that is due, however much waits already where it sends to.",
+        "engine/sweep.py",
+        "backlog.messages >= _ENOUGH",
+        "backlog.messages < 0",
+        ("tests/engine/test_sweep.py -k no_more_than_is_taken",),
+    ),
+    Plant(
+        "what was read together is believed",
+        "A sweep commits what it decided of a run that somebody has moved since, again and again.",
+        "engine/committing.py",
+        "known.pop() if known",
+        "known[0] if known",
+        ("tests/engine/test_sweep.py -k moved_since",),
+    ),
+    Plant(
+        "what is sent together is not sent",
+        "The messages of a batch are thrown away where something goes wrong in it.",
+        "workers/publishing.py",
+        "                            batch.flush()  # or what was sent so far would not be\n",
+        "                            pass\n",
+        ("tests/workers/test_publishing.py",),
     ),
     Plant(
         "a moved slot is not followed",

@@ -1,4 +1,4 @@
-"""Many runs at rest: what it takes to look at them is counted here, in commands and round trips.
+"""Many runs at rest or asleep: what it takes to look at them, in commands and round trips.
 
 Time is for `python -m bench.million`; its synthetic runs are shown to be like real ones here.
 """
@@ -50,10 +50,10 @@ def own_keys(client: Any) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("outcome", [*OUTCOMES, "running"])
+@pytest.mark.parametrize("outcome", [*OUTCOMES, "sleeping", "running"])
 def test_a_copied_run_is_like_a_driven_one(server: RedisServer, outcome: str) -> None:
     """Whatever Redis holds of a synthetic run, it would hold of a real one, byte by byte."""
-    plan = plan_of("place_order")
+    plan = plan_of("place_order", outcome)
     with server.client() as client, closing(RunFactory(server.url)) as factory:
         template = RunTemplate(server.url, client, plan, outcome)
         client.flushall()
@@ -97,7 +97,7 @@ def costs(shared_server: RedisServer) -> dict[int, dict[str, tuple[int, int]]]:
 
 def _costs(server: RedisServer, count: int) -> Iterator[tuple[str, tuple[int, int]]]:
     with server.client() as client:
-        fill(server.url, client, count, 100)
+        fill(server.url, client, count, count, 100)
         with closing(Shop(server.url)) as shop:
             for deed in shop.deeds():
                 deed.do()  # once in the life of a process scripts are loaded, and plans read
@@ -117,7 +117,7 @@ def test_round_trips_are_few(costs: dict[int, dict[str, tuple[int, int]]]) -> No
 
 
 def test_many_runs_take_no_more_than_few(costs: dict[int, dict[str, tuple[int, int]]]) -> None:
-    """Twenty times as many runs at rest make nothing dearer: not a list, not stats, not a sweep."""
+    """Twenty times as many at rest or asleep make nothing dearer: no list, no stats, no sweep."""
     for name, (_, commands) in costs[MANY].items():
         # Where a page was not full with few runs, it is now: that is what it may cost more.
         assert commands <= costs[FEW][name][1] + 900, name

@@ -50,7 +50,7 @@ POINTS = {
         "workers.passage:Passage._fail", "the failure is recorded, Celery was told nothing"
     ),
     "errback.called": Point("app.wiring:_compensate", "a step has failed, nobody has looked yet"),
-    "sweep.taken": Point("engine.sweep:Sweep._shard", "due entries were found, none was seen to"),
+    "sweep.taken": Point("engine.sweep:Sweep._batch", "due entries were found, none was seen to"),
     "sweep.looking": Point("engine.sweep:Sweep._look", "one entry is about to be seen to"),
     "tick.decided": Point("engine.ticks:Ticks._follow", "a tick was judged, nothing was started"),
     "tick.started": Point(

@@ -83,7 +83,7 @@ class Settings(BaseModel):
         description="Seconds between two sweeps that beat sends.",
     )
     sweep_batch: int = Field(
-        default=100,
+        default=50,
         ge=1,
         le=10_000,
         description="Largest number of runs that a sweep takes from one shard at a time.",

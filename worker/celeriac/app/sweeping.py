@@ -19,10 +19,15 @@ if TYPE_CHECKING:
 
 
 def sweep_once(runtime: Runtime, ticks: Ticks | None = None) -> int:
-    """Sweep every shard once, and see to the rest; return how many runs were looked at."""
+    """Sweep every shard once, and see to the rest; return how many runs were looked at.
+
+    It ends about when the next is asked for: however much is due, one process of all workers is at
+    it, and the others are at steps.
+    """
+    interval = runtime.settings.sweep_interval
     sweep = Sweep(runtime.engine, runtime.dispatcher, lambda: runtime.archivist, ticks)
-    found = sweep.run(max(5.0, 5 * runtime.settings.sweep_interval))
-    see_to_bulks(runtime.engine, runtime.dispatcher, runtime.settings.sweep_interval)
+    found = sweep.run(interval, max(0.5, interval / 2))
+    see_to_bulks(runtime.engine, runtime.dispatcher, interval)
     return found
 
 

@@ -73,16 +73,19 @@ class Committer:
         fields: Mapping[str, str] | None = None,
         guard: LeaseGuard | None = None,
         patience: float | None = None,
+        found: Snapshot | None = None,
     ) -> Decided:
         """Decide and commit *command* (or what it makes of the run); return what it led to.
 
         *fields* are stored if the command changes the run, or keeps details beside it.  Tries again
         while the store is away, for *patience* seconds, and decides anew when somebody else
         committed first; both are harmless, since a command given twice equals one given once.
+        *found* is the run as it was read just now, for who reads many at once.
         """
+        known = [found] if found else []
 
         def once() -> Decided:
-            found = self.store.read(run_id, self.observers.wants())
+            found = known.pop() if known else self.store.read(run_id, self.observers.wants())
             if found.run is None:
                 raise RunNotFound(run_id)
             plan = self.store.plan(run_id, found.run.plan)

@@ -15,6 +15,7 @@ from celeriac.observing import clean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextlib import AbstractContextManager
 
     from celeriac.machine import Dispatch, Plan, Run
 
@@ -47,6 +48,9 @@ class Dispatcher(Protocol):
 
         Raises BrokerAway if the broker is, and whatever else is in the way of a message.
         """
+
+    def together(self) -> AbstractContextManager[None]:
+        """What is sent meanwhile may be sent at the end of it, all in one go."""
 
     def backlog(self, task: str, queue: str | None = None) -> Backlog | Unreachable | None:
         """How much waits where messages of *task* go, or in *queue*; None: nobody can say."""

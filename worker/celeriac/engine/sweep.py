@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from celeriac.engine.changes import LeaseGuard
 from celeriac.engine.deaths import MEMORY, Deaths, find_deaths, note_deaths
-from celeriac.engine.dispatching import Unreachable, asked_for
+from celeriac.engine.dispatching import Backlog, Unreachable, asked_for
 from celeriac.engine.retention import Retention
 from celeriac.errors import CommandRefused, RunNotFound, StoreError, StoreUnavailable
 from celeriac.failure import Failure
@@ -23,19 +23,19 @@ from celeriac.points import reached
 from celeriac.store import payloads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from celeriac.engine.dispatching import Backlog, Dispatcher
+    from celeriac.engine.dispatching import Dispatcher
     from celeriac.engine.engine import Engine
     from celeriac.engine.retention import Archivist
     from celeriac.engine.ticks import Ticks
     from celeriac.machine import Dispatch, Plan, Run
-    from celeriac.store import Due, DueBatch, Lease
+    from celeriac.store import Due, DueBatch, Lease, Snapshot
 
-# A sweep leaves a shard after so many batches, so that one shard cannot starve the others.
+# So many batches of a shard at most: an entry that stays due must not keep a sweep for ever.
 _MOST_BATCHES = 50
-# Of the time of a sweep, for removing what has expired.
-_RETENTION_SHARE = 0.1
+# A sweep does not go on beyond a batch of each shard while so many messages wait where it sends to.
+_ENOUGH = 500
 # Of two messages to one queue, the one that was sent so many ms before the other is ahead of it.
 _ORDER = 250
 # Entries of the wake index that are read at a time when somebody has died.
@@ -70,39 +70,40 @@ class Sweep:
         self._retention = Retention(self._store, self._terms, engine.clock, archivist)
         # What the broker said of each queue in this sweep.
         self._backlogs: dict[_Address, Backlog | Unreachable | None] = {}
+        self._sent_to: _Address | None = None  # the queue that the newest message went to
         self._away: Unreachable | None = None  # as soon as the broker has turned out to be
         self._lag = 0  # ms that the entry longest due had waited
+        self._cut_off: list[StoreUnavailable] = []  # shards out of reach, while others are not
+        self._whole = True  # whether each of the others could be swept
         self._deaths = Deaths()
 
-    def run(self, seconds: float = 5.0) -> int:
+    def run(self, seconds: float = 5.0, removing: float = 0.5) -> int:
         """See to every run whose time has come; return how many were looked at.
 
-        Takes a bounded batch at a time, and leaves what is not done after *seconds* to the next.
+        Takes a batch of each shard in turn, and leaves what is not done after *seconds* to the
+        next: whoever sweeps has other work to do.  Then it removes what has expired, for *removing*
+        seconds.
         """
-        began, looked, whole = self._engine.clock(), 0, True
-        until, away = began + seconds, []
+        began, looked = self._engine.clock(), 0
+        until = began + seconds
         self._deaths = self._found_deaths()
-        for shard in range(self._store.shards):
-            try:
-                if self._deaths.fresh:
-                    self._bury(shard)
-                looked += self._shard(shard, until)
-            except StoreUnavailable as error:
-                if not self._store.apart:
-                    raise
-                away.append(error)  # the other shards may be within reach
-            except StoreError as error:
-                # Whatever is wrong with its keys must not keep the sweep from the other shards.
-                log.error("shard %d cannot be swept: %s", shard, error)
-                whole = False
-        away += self._see_to_schedules()
+        shards = list(range(self._store.shards))
+        for shard in shards if self._deaths.fresh else ():
+            self._safely(shard, self._bury)
+        for _ in range(_MOST_BATCHES):
+            found = {shard: self._safely(shard, self._batch) for shard in shards}
+            looked += sum(found.values())
+            shards = [shard for shard, count in found.items() if count >= self._terms.batch]
+            if not shards or self._engine.clock() >= until or self._is_enough():
+                break
+        away = [*self._cut_off, *self._see_to_schedules()]
         self._note_deaths()
         took = self._engine.clock() - began
-        if whole and not away:
+        if self._whole and not away:
             self._note(took)
         self._engine.observers.tell(Swept(took, looked))
         # Last, and briefly: nobody waits for it, and an archive may be slow.
-        self._retention.run(seconds * _RETENTION_SHARE)
+        self._retention.run(removing)
         if away:
             raise away[0]
         return looked
@@ -143,24 +144,55 @@ class Sweep:
         except StoreError as error:
             log.error("the sweep is done, but could not be recorded: %s", error)
 
-    def _shard(self, shard: int, until: float) -> int:
-        looked = 0
-        for _ in range(_MOST_BATCHES):
-            batch = self._store.due(shard, self._terms.batch)
-            if batch.due:
-                self._lag = max(self._lag, batch.now - batch.due[0].at)
-            reached("sweep.taken", batch.due)
-            for entry in batch.due:
-                self._look_safely(entry, batch)
-            looked += len(batch.due)
-            if self._engine.clock() >= until or len(batch.due) < self._terms.batch:
-                break
-        return looked
+    def _is_enough(self) -> bool:
+        """True if so much waits in the queue last sent to that more would only be in the way there.
 
-    def _look_safely(self, entry: Due, batch: DueBatch) -> None:
+        Many runs that come due at once must not keep those that are live waiting behind them.
+        """
+        if self._sent_to is None:
+            return False
+        backlog = self._dispatcher.backlog(*self._sent_to)
+        return isinstance(backlog, Backlog) and backlog.messages >= _ENOUGH
+
+    def _safely(self, shard: int, do: Callable[[int], int]) -> int:
+        """Do something to a shard; what is wrong with one must not keep the sweep from others."""
+        try:
+            return do(shard)
+        except StoreUnavailable as error:
+            if not self._store.apart:
+                raise
+            self._cut_off.append(error)
+        except StoreError as error:
+            log.error("shard %d cannot be swept: %s", shard, error)
+            self._whole = False
+        return 0
+
+    def _batch(self, shard: int) -> int:
+        """See to what is due in a shard, so much at a time; return how many entries that were."""
+        batch = self._store.due(shard, self._terms.batch)
+        if batch.due:
+            self._lag = max(self._lag, batch.now - batch.due[0].at)
+        reached("sweep.taken", batch.due)
+        # Read together and sent together: one by one, round trips would be most of the time.
+        found = self._read(entry.run_id for entry in batch.due if entry.lease is None)
+        with self._dispatcher.together():
+            for entry in batch.due:
+                self._look_safely(entry, batch, found.get(entry.run_id))
+        return len(batch.due)
+
+    def _read(self, run_ids: Iterable[str]) -> Mapping[str, Snapshot]:
+        """Read several runs; those that are left out are read when they are looked at."""
+        try:
+            return self._store.read_all(dict.fromkeys(run_ids, self._engine.observers.wants()))
+        except StoreUnavailable:
+            raise
+        except StoreError:
+            return {}  # whatever is wrong with one must not keep the sweep from the others
+
+    def _look_safely(self, entry: Due, batch: DueBatch, found: Snapshot | None) -> None:
         """One run that cannot be handled must not keep the sweep from the others."""
         try:
-            self._look(entry, batch)
+            self._look(entry, batch, found)
         except StoreUnavailable:
             raise
         except RunNotFound:
@@ -174,7 +206,7 @@ class Sweep:
             log.exception("%s: the sweep cannot handle it: %s", entry.run_id, type(error).__name__)
             self._store.postpone({entry: batch.now + 60_000})
 
-    def _look(self, entry: Due, batch: DueBatch) -> None:
+    def _look(self, entry: Due, batch: DueBatch, found: Snapshot | None = None) -> None:
         reached("sweep.looking", entry)
         if entry.lease is not None:
             self._expire(entry, entry.lease, batch)
@@ -186,10 +218,13 @@ class Sweep:
                 self._engine.longest_eta,
                 tuple((begin, over) for begin, over in batch.pulse.outages),
             ),
+            found=found,
         )
         run = decided.run
         if decided.events:
             self._engine.send(self._dispatcher, plan, run, decided.dispatches, now)
+            for sent in decided.dispatches[-1:]:
+                self._sent_to = _address(plan, run, sent)
             return
         death = self._deaths.newest
         late = overdue(run, now, death)
@@ -229,7 +264,7 @@ class Sweep:
         else:
             self._store.postpone({entry: now + PATROL})
 
-    def _bury(self, shard: int) -> None:
+    def _bury(self, shard: int) -> int:
         """Give up the attempts of dead workers, and look now after messages they may have had.
 
         A worker has the oldest messages in its hands: of those that wait, as many are looked at as
@@ -245,6 +280,7 @@ class Sweep:
             waiting = [each for each in page if each.lease is None and each.at > now][:left]
             left -= len(waiting)
             self._store.postpone(dict.fromkeys(waiting, now))
+        return self._terms.batch - left
 
     def _give_up_held(self, page: Sequence[Due]) -> None:
         """Give up what dead workers held, of the leases of a *page*."""
@@ -271,8 +307,7 @@ class Sweep:
         if node.map or node.child:
             return True  # no message stands for it: whoever should have seen to it did not
         run = run.of_epoch(dispatch.epoch) or run
-        queue = asked_for(run, dispatch).get("queue") or node.queue_of(dispatch.phase)
-        backlog = self._backlog((node.task_of(dispatch.phase), queue))
+        backlog = self._backlog(_address(plan, run, dispatch))
         if run.step(dispatch.step).unsent:
             return not isinstance(backlog, Unreachable)
         if backlog is None:
@@ -291,6 +326,13 @@ class Sweep:
             found = self._backlogs[address] = self._dispatcher.backlog(*address)
             self._away = found if isinstance(found, Unreachable) else None
         return self._backlogs[address]
+
+
+def _address(plan: Plan, run: Run, dispatch: Dispatch) -> _Address:
+    """Where the message of a dispatch goes."""
+    node, run = plan.node(dispatch.step), run.of_epoch(dispatch.epoch) or run
+    queue = asked_for(run, dispatch).get("queue") or node.queue_of(dispatch.phase)
+    return node.task_of(dispatch.phase), queue
 
 
 def _is_late(run: Run, now: int) -> bool:

@@ -10,6 +10,7 @@ behaviour of a run, only messages.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -71,6 +72,8 @@ class Broker:
             # What is late is not in the queue: it is with a worker that does not come to it.
             counted = later == 0 and at <= self._clock.now
             self.waiting.append(Message(self._sent, who, delivery, at + later, counted))
+
+    together = nullcontext  # one by one
 
     def backlog(self, task: str, queue: str | None = None) -> Backlog | None:
         """How much waits: what could be delivered at once, and was not yet."""

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from celeriac.machine import Event
-    from celeriac.store import Due, DueBatch
+    from celeriac.store import Due, DueBatch, Snapshot
     from celeriac.testing.virtual_tasks import VirtualTasks
 
 FOR_EVER = 10**18
@@ -357,9 +357,9 @@ class _OpenSweep(Sweep):
         super().__init__(world.engine, world.broker, ticks=world.ticks())
         self._world = world
 
-    def _look(self, entry: Due, batch: DueBatch) -> None:
+    def _look(self, entry: Due, batch: DueBatch, found: Snapshot | None = None) -> None:
         try:
-            super()._look(entry, batch)
+            super()._look(entry, batch, found)
         except (StoreError, RunNotFound):
             raise
         except Exception as error:

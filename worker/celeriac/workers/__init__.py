@@ -7,7 +7,7 @@ Its files, from the ground up::
 
     headers | heartbeat | limits | presence | queue_length | quorum | renewal | retries
         | sweep_watch | urls | windows
-    < queue_name < routes < canvas | progress < intake | queues | supervision | tls
+    < queue_name < routes < publishing < canvas | progress < intake | queues | supervision | tls
     < leases | preflight | state_url < runtime < ahead < passage < edge | report < tasks
     < adoption
 """

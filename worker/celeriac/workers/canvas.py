@@ -9,7 +9,6 @@ Messages are hints and carry no payload: the run's id, the step, the direction a
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
@@ -17,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 from celeriac.engine import BrokerAway, asked_for
 from celeriac.observing import clean, title
 from celeriac.workers.headers import HEADER, parse_header
+from celeriac.workers.publishing import Publisher
 from celeriac.workers.queue_name import own_queue
-from celeriac.workers.routes import PLACE, Routes, cause_of
+from celeriac.workers.routes import PLACE, cause_of
 from celeriac.workers.windows import window
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ SIGNED = "auth"
 _WINDOW = 10
 
 
-class CeleryDispatcher(Routes):
+class CeleryDispatcher(Publisher):
     """Sends what is due as Celery chains."""
 
     def __init__(self, app: Celery, run_ahead: Callable[[], int] = lambda: 0) -> None:
@@ -48,7 +48,6 @@ class CeleryDispatcher(Routes):
         super().__init__(app)
         self._run_ahead = run_ahead
         self._own_queue = ""  # asked for when it is first needed
-        self._here = threading.local()
 
     def send(self, plan: Plan, run: Run, dispatches: Sequence[Dispatch], now: int) -> None:
         """Publish *dispatches*, each with the steps that can follow in the same chain.
@@ -82,9 +81,7 @@ class CeleryDispatcher(Routes):
             for link in links:
                 link.options["reply_to"] = self._app.thread_oid
             options["chain"] = rest[::-1]
-        with self._app.producer_or_acquire() as producer:
-            # Celery would try for six seconds (F15), in a web handler, what the sweep does anyway.
-            producer.connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
+        with self.producer() as producer:
             self._send(first, {**options, "producer": producer})
 
     def _send(self, link: Signature, options: dict[str, Any]) -> None:
