@@ -57,6 +57,7 @@ TABLE = {
     ("GET", "/api/sagas"): LOOKING,
     ("GET", "/api/sagas/{name}"): LOOKING,
     ("GET", "/api/stats"): LOOKING,
+    ("GET", "/api/throughput"): LOOKING,
     ("GET", "/runs/{run_id}/history"): LOOKING,
     ("GET", "/api/completions"): LOOKING,
     ("GET", "/outside"): LOOKING,

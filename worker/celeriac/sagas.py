@@ -48,8 +48,8 @@ from celeriac.app import (
 )
 from celeriac.definitions import write_plan
 from celeriac.engine import Purge, Repair, Ticks, steady
-from celeriac.errors import ConfigurationError, DefinitionError
-from celeriac.views import Stats, stats_of
+from celeriac.errors import ConfigurationError, DefinitionError, InputInvalid
+from celeriac.views import LONGEST, StartedRuns, Stats, stats_of, throughput_of
 from celeriac.workers import Runtime
 
 if TYPE_CHECKING:
@@ -484,6 +484,16 @@ class Sagas:
         found = engine.retry_while_unavailable(lambda: stats_of(engine.store))
         plans = [saga.planned.plan for saga in self.defined.values()]
         return found.model_copy(update={"queues": queue_stats(self.runtime, plans)})
+
+    def throughput(self, hours: int = 24) -> tuple[StartedRuns, ...]:
+        """Return how many runs were started in each of the last *hours* (1 to 168), oldest first.
+
+        The last is the hour that has begun.  Counted are runs that are still here, from indexes.
+        """
+        if isinstance(hours, bool) or not isinstance(hours, int) or not 1 <= hours <= LONGEST:
+            raise InputInvalid(f"hours: 1 to {LONGEST}, not {hours!r}")
+        engine = self.runtime.engine
+        return engine.retry_while_unavailable(lambda: throughput_of(engine.store, hours))
 
     def purge(
         self,

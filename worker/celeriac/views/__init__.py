@@ -6,7 +6,7 @@ terminal or a browser works.
 Its files, from the ground up::
 
     times | elements | redaction < questions | schedules | bulk_states
-    < state | stats | bulk_outcome | undo_plan | graph | watching
+    < state | stats | throughput | bulk_outcome | undo_plan | graph | watching
     < wording | drawing < documents | folding
 """
 
@@ -39,6 +39,7 @@ from celeriac.views.state import (
     state_of,
 )
 from celeriac.views.stats import QueueStats, SagaStats, Stats, SweepStats, stats_of
+from celeriac.views.throughput import LONGEST, StartedRuns, throughput_of
 from celeriac.views.times import span
 from celeriac.views.undo_plan import UndoPlan, undo_fields, undo_plan_of
 from celeriac.views.watching import tree
@@ -46,6 +47,7 @@ from celeriac.views.wording import deed, signalled
 
 __all__ = [
     "HIDDEN",
+    "LONGEST",
     "RESULT",
     "BulkKind",
     "BulkOutcome",
@@ -61,6 +63,7 @@ __all__ = [
     "SagaStats",
     "ScheduleEvent",
     "ScheduleState",
+    "StartedRuns",
     "Stats",
     "StepView",
     "SweepStats",
@@ -88,6 +91,7 @@ __all__ = [
     "state_of",
     "stats_document",
     "stats_of",
+    "throughput_of",
     "tick_time",
     "tree",
     "undo_fields",

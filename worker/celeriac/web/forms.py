@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from celeriac.machine import RunStatus
-from celeriac.views import BulkState, BulkTurn
+from celeriac.views import BulkState, BulkTurn, StartedRuns
 
 _LONGEST_REASON = 2_000  # characters
 
@@ -366,6 +366,12 @@ class StatsDocument(_Told):
     owed: int
     overdue: int
     lag: float
+
+
+class Throughput(BaseModel):
+    """The runs that were started in each hour, the oldest first."""
+
+    hours: list[StartedRuns]
 
 
 class Health(BaseModel):

@@ -7,6 +7,7 @@ Owns: what stands on each page, and what its forms do.  Refuses to know: how it 
 from __future__ import annotations
 
 import json
+import time
 from datetime import datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ from celeriac.settings import PREFIX
 from celeriac.views import graph_of, history_lines, wording
 from celeriac.web.access import Permission
 from celeriac.web.acting_routes import VERBS, steer
+from celeriac.web.attempts import rows_of
 from celeriac.web.bulk_routes import first_mistake
 from celeriac.web.csrf import check_token
 from celeriac.web.forms import RunQuery
@@ -36,11 +38,13 @@ from celeriac.web.site import Here, Site, Viewer, allowed, path_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from celeriac.views import RunState
+    from celeriac.views import RunState, StartedRuns
     from celeriac.web.access import Caller
 
 router = APIRouter(route_class=SegmentRoute, include_in_schema=False)
 
+_MINUTE = 60.0  # seconds
+_HOURS = 24
 _FIRST = 6  # runs that need somebody, on the first page
 _EVENTS = 60  # newest lines of the history on the page of a run
 _WHOLE = 1_000  # events that are read for them; of a longer history only the newest are
@@ -77,7 +81,21 @@ def overview(site: Here, caller: Viewer, request: Request) -> Response:
         statuses=list(RunStatus),
         facts=wording.stats_facts(stats),
         queues=wording.stats_queues(stats),
+        hours=_hours(site),
+        ages=[
+            (each.saga, (stats.at - each.oldest_since).total_seconds())
+            for each in stats.sagas
+            if each.oldest_since
+        ],
     )
+
+
+def _hours(site: Site) -> tuple[StartedRuns, ...]:
+    """The throughput of a day, looked at once a minute however many look."""
+    now = time.monotonic()
+    if site.throughput is None or now - site.throughput[0] > _MINUTE:
+        site.throughput = (now, site.sagas.throughput(_HOURS))
+    return site.throughput[1]
 
 
 @router.get("/runs")
@@ -147,7 +165,10 @@ def _run_page(
     state = handle.state()
     whole = state.run_version <= _WHOLE
     maps = [step.name for step in state.steps if step.elements]
-    lines = history_lines(handle.history(0 if whole else -_NEWEST), known=maps)
+    events = handle.history(0 if whole else -_NEWEST)
+    plan, _, now = handle.look()
+    rows, more = rows_of(state, plan, events, now)
+    lines = history_lines(events, known=maps)
     steps = {step.name: step for step in state.steps}
     chosen = steps.get(request.query_params.get("step", "")) or steps.get(state.failed_step or "")
     payloads = None
@@ -167,6 +188,8 @@ def _run_page(
         payloads=payloads,
         lines=lines[-_EVENTS:],
         numbered=whole,
+        rows=rows,
+        more_rows=more,
         earlier=not whole or len(lines) > _EVENTS,
         notice=notice,
         done=done if done in VERBS else "",

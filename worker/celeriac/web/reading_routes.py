@@ -28,6 +28,7 @@ from celeriac.web.forms import (
     SagaList,
     SagaStep,
     StatsDocument,
+    Throughput,
 )
 from celeriac.web.problems import Refusal, answers
 from celeriac.web.segments import SegmentRoute
@@ -205,3 +206,13 @@ def saga_documents(site: Site) -> list[SagaDocument]:
 def stats(site: Here, caller: Viewer) -> StatsDocument:  # noqa: ARG001
     """Return how the runs stand as a whole."""
     return StatsDocument.model_validate(stats_document(site.sagas.stats()))
+
+
+@router.get("/throughput", responses=answers())
+def throughput(
+    site: Here,
+    caller: Viewer,  # noqa: ARG001
+    hours: Annotated[int, Query(ge=1, le=168)] = 24,
+) -> Throughput:
+    """Return how many runs were started in each hour, and what has become of them."""
+    return Throughput(hours=list(site.sagas.throughput(hours)))

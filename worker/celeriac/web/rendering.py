@@ -20,6 +20,7 @@ from starlette.responses import HTMLResponse
 from celeriac.machine import RunStatus, StepStatus
 from celeriac.observing import clean
 from celeriac.views import draw, times, wording
+from celeriac.web import charts
 from celeriac.web.csrf import keep_token, token_of
 from celeriac.web.site import path_of, site_of
 
@@ -120,6 +121,9 @@ def _templates() -> Environment:
         "need": wording.need,
         "whereabouts": wording.whereabouts,
         "took": _took,
+        "hours": charts.hours,
+        "ages": charts.ages,
+        "timeline": charts.timeline,
     }
     made.globals["asset"] = _asset
     return made

@@ -22,10 +22,11 @@ from celeriac.web.problems import Refusal
 
 if TYPE_CHECKING:
     from celeriac.sagas import Sagas
+    from celeriac.views import StartedRuns
     from celeriac.web.run_watch import RunWatch
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Site:
     """One application that serves runs."""
 
@@ -35,6 +36,7 @@ class Site:
     origins: frozenset[str]  # further origins that may send forms here
     tokens: Guesses  # wrong ones, of those who bring results from outside
     command: str  # how its command line is called: `celery -A shop saga`
+    throughput: tuple[float, tuple[StartedRuns, ...]] | None = None  # when it was looked at last
 
     @property
     def redaction(self) -> Redaction:
