@@ -18,6 +18,7 @@ from tests.mutants.planting import Plant
 from tests.mutants.schedule_plants import SCHEDULES
 from tests.mutants.try_plants import TRIES
 from tests.mutants.wait_plants import WAITS
+from tests.mutants.web_plants import PAGES
 
 EXPLORATION = "tests/machine/test_exploration.py -k nothing_is_left_over"
 WALKS = "tests/machine/test_machine_properties.py -k any_walk"
@@ -603,4 +604,5 @@ PLANTS = (
     *TRIES,
     *CHILDREN,
     *OUTSIDE_RESULTS,
+    *PAGES,
 )

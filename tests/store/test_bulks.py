@@ -11,6 +11,7 @@ from celeriac.store import BulkRecord, Member, Turn
 
 if TYPE_CHECKING:
     from celeriac.store import Store
+    from celeriac.store.redis import RedisStore
 
 RUNS = [Member(f"run-{n}", f"look {n}") for n in range(2_500)]
 
@@ -55,3 +56,13 @@ def test_old_ones_go_unless_they_are_going_on(store: Store) -> None:
     assert store.bulks.remove(3) == 2
     assert [each.id for each in store.bulks.newest(50)] == ["bulk-3", "bulk-0"]
     assert store.bulks.members("bulk-1", 0, 50) == []
+
+
+def test_what_cannot_be_read_is_as_if_it_were_not_there(redis_store: RedisStore) -> None:
+    """It keeps nobody from the others."""
+    redis_store.bulks.add(record(), RUNS[:1])
+    redis_store.bulks.add(record("bulk-2"), RUNS[:1])
+    key = redis_store._keys.shards[0].bulk("bulk-1")
+    redis_store._redis.ask("HSET", key, "h", '7 {"id":"bulk-1"}')
+    assert redis_store.bulks.read("bulk-1") is None
+    assert redis_store.bulks.newest(50) == [record("bulk-2")]

@@ -54,6 +54,7 @@ _WORK = "bulk"
 _TURN = 30_000  # ms that a sweep has for its part; then another may take it up
 _SECONDS = 2.0  # that one sweep spends on it: its runs wait meanwhile
 _AT_ONCE = 200  # runs of one sweep
+_NEWEST = 200  # events in which it is looked for what a sweep before has done
 _LOOKS = 5  # at a run that moves on between a look and the command
 _LONGEST_REASON = 1_900  # characters: the name of the look comes behind it
 
@@ -306,7 +307,7 @@ def _give(run: RunHandle[Any], member: Member, record: BulkRecord) -> Turn:
     """Give the command to a run, and return what it did."""
     try:
         outcome, why = _given(run, member, record)
-        if outcome != "changed" and any(record.id in str(e.data) for e in run.history()):
+        if outcome != "changed" and any(record.id in str(e.data) for e in run.history(-_NEWEST)):
             outcome, why = "changed", ""  # by a sweep that died before it could say so
     except RunNotFound:
         return Turn(member.run_id, "gone")

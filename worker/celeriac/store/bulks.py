@@ -10,7 +10,7 @@ import json
 import threading
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -131,9 +131,15 @@ def dump_bulk(record: BulkRecord) -> str:
     return f"{record.version} {record.model_dump_json()}"
 
 
-def load_bulk(text: str) -> BulkRecord:
-    """Return the record that `dump_bulk` wrote."""
-    return BulkRecord.model_validate_json(text.partition(" ")[2])
+def load_bulk(text: str) -> BulkRecord | None:
+    """Return the record that `dump_bulk` wrote; None for what a newer version may have written.
+
+    It is as if there were none: it must not keep a sweep from the others.
+    """
+    try:
+        return BulkRecord.model_validate_json(text.partition(" ")[2])
+    except ValidationError:
+        return None
 
 
 class MemoryBulks:

@@ -37,7 +37,8 @@ class RedisBulks:
 
     def _read(self, ids: Sequence[str]) -> list[BulkRecord]:
         texts = self._redis.ask_all(("HGET", self._keys.bulk(each), HEAD) for each in ids)
-        return [load_bulk(str(text)) for text in texts if text]
+        found = [load_bulk(str(text)) for text in texts if text]
+        return [each for each in found if each is not None]
 
     def going(self) -> Sequence[str]:
         """Return the ids of those that are going on, the oldest first."""
