@@ -20,8 +20,8 @@ START = {"start"}
 SIGNAL = {"signal"}
 # A fork changes nothing in the run that it is made of.
 FORK = {"fork"}
-# A cancel is told by what it begins, a fork in the run that it makes.
-TOLD = {"cancel": "compensation_started", "fork": "inherited"}
+# A cancel is told by what it begins, a fork in the run that it makes, a rewind irregularly.
+TOLD = {"cancel": "compensation_started", "fork": "inherited", "rewind": "rewound"}
 
 
 def client() -> dict[str, inspect.Signature]:

@@ -16,9 +16,10 @@ from celeriac.machine.numbering import instance_of
 from celeriac.machine.plans import PHASES
 from celeriac.machine.relatives import others
 from celeriac.machine.runs import RunStatus
-from celeriac.machine.steps import ENDED, WAITS, PhaseStatus
+from celeriac.machine.steps import ENDED, WAITS, PhaseState, PhaseStatus
 from celeriac.machine.timing import due, overdue, wake_at
 from celeriac.machine.transitions import transition
+from celeriac.machine.tries import epoch_of
 from celeriac.machine.undoing import live_forward
 
 if TYPE_CHECKING:
@@ -71,6 +72,8 @@ def _check_event(plan: Plan, before: Run | None, after: Run, event: Event) -> No
         assert 0 < event.replaces < before.version
     if before is not None and event.kind is EventKind.BEGAN_ANEW:
         _check_anew(plan, before, after)
+    if before is not None and event.kind is EventKind.REWOUND:
+        _check_rewound(plan, before, after)
     if before is not None and after.epoch == before.epoch:
         _check_in_try(plan, before, after, event)
 
@@ -121,6 +124,33 @@ def _check_anew(plan: Plan, before: Run, after: Run) -> None:
     assert not before.owed, "no new try while something is owed (I25)"
     assert after.tries == before.tries + 1
     assert (after.deadline, after.signals) == (before.deadline, before.signals)
+    assert not after.stands, "all of it is done anew (I25)"
+
+
+def _check_rewound(plan: Plan, before: Run, after: Run) -> None:
+    """What comes before a step stands as it was, and all else is as if it had never been (I26)."""
+    to = before.rewinds_to
+    stands = comes_before(plan, to)
+    assert before.status is RunStatus.COMPENSATING
+    assert not before.owed, "forward with something owed (I26)"
+    assert not live_forward(before)
+    assert not past_pivot(plan, after)
+    assert (after.epoch, after.rewinds) == (before.epoch + 1, before.rewinds + 1)
+    assert (after.tries, after.signals) == (before.tries, before.signals)
+    for name in {*before.steps, *after.steps}:
+        if unit_of(name) in stands:
+            assert after.step(name) == before.step(name), "what stands is left alone (I26)"
+            assert epoch_of(after, name) == epoch_of(before, name), "under its own key (I26)"
+            assert after.step(name).undo == PhaseState(), "what stands was not undone (I26)"
+            continue
+        assert after.step(name).do.attempt == 0, "done again from the beginning (I26)"
+        assert epoch_of(after, name) == after.epoch, "under a key of its own (I26)"
+        step, undoer = before.step(name), plan.undoer_of(name)
+        undone = undoer is None or before.step(undoer).undo.state in _SETTLED
+        assert undone or not _may_stand(step), "done again before it was undone (I26)"
+
+
+_SETTLED = (PhaseStatus.DONE, PhaseStatus.WAIVED)
 
 
 def _check_signals(before: Run, after: Run, event: Event) -> None:
@@ -220,11 +250,19 @@ def _check_order(plan: Plan, before: Run, event: Event) -> None:
     mine = plan.node(event.step).covers or (event.step,)
     first = _first_started(before, mine)
     graph = plan.compensation_order == "graph"
+    stands = comes_before(plan, before.rewinds_to) if before.rewinds_to else set()
+    assert not stands & set(map(unit_of, mine)), "what stands is undone (I26)"
     for name, step in before.steps.items():
         undoer = plan.undoer_of(name)
         undone = before.step(undoer or name).undo.state
         settled = undone in (PhaseStatus.DONE, PhaseStatus.FAILED, PhaseStatus.WAIVED)
-        if settled or undoer is None or not _may_stand(step) or name in mine:
+        if (
+            settled
+            or undoer is None
+            or not _may_stand(step)
+            or name in mine
+            or unit_of(name) in stands
+        ):
             continue
         if graph:
             behind = comes_before(plan, unit_of(name))
@@ -263,6 +301,7 @@ def _check_rest(done: Transition, now: int) -> None:
     assert awake == (done.wake_at is not None), "awake, or not in the wake index (I13)"
     assert bool(run.ended_at) == run.status.at_rest
     assert bool(run.begins_at) == (run.status is RunStatus.WAITING)
+    assert bool(run.rewinds_to) == (run.why == "rewound") or run.status is RunStatus.TERMINATED
     if run.status.at_rest:
         assert due(run) == set(others(run)), "only other runs are told of one at rest"
         assert all(each.status.at_rest for each in run.earlier)

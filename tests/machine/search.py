@@ -24,7 +24,7 @@ FAULTS = (
     *("cancel", "stall", "crash", "crash in flight", "cut"),
     *("decline", "give up", "fumble", "retry", "waive", "terminate"),
     *("pause", "resume", "skip", "stray", "restart", "find nothing", "end the run", "postpone"),
-    *("signal", "ask", "refuse"),
+    *("signal", "ask", "refuse", "rewind", "told again", "told early"),
 )
 #: What may go wrong in one world, and how often.  `stall` makes a zombie; `cut` is a step that
 #: reports its own timeout while its request is in the air; `fumble` fails after the effect.
@@ -103,14 +103,14 @@ def _shape(world: World) -> Any:
     earlier = tuple((_whole(each, now), _steps(each, now)) for each in run.earlier)
     steps = _steps(run, now)
     maps = tuple((name, m.count, m.begun, m.order) for name, m in run.steps.maps.items())
-    rest = (maps, run.signals, world.bodies, world.flying, world.books, world.spent)
+    rest = (maps, run.signals, world.bodies, world.flying, world.books, world.reports, world.spent)
     return (_whole(run, now), steps, earlier, *rest)
 
 
 def _whole(run: Run, now: int) -> Any:
     quiet, begins = max(0, run.compensate_not_before - now), max(0, run.begins_at - now)
     held = (run.epoch, run.status, run.why, run.failed_step, run.ended_by, bool(run.paused), quiet)
-    return (*held, begins, run.final)
+    return (*held, begins, run.final, run.rewinds_to, run.stands, run.rewinds)
 
 
 def _steps(run: Run, now: int) -> Any:
@@ -142,6 +142,7 @@ def _direction(direction: PhaseState, now: int) -> Any:
         direction.late,
         direction.given_back,
         direction.kept,
+        direction.child,
     )
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from celeriac.errors import CommandRefused, RunConflict, RunExists
-from celeriac.machine import FromInput, Map, Node, Phase, Plan, RetryRule, Undo
+from celeriac.machine import FromInput, Map, Node, Phase, Plan, RetryRule, Undo, epoch_of
 from celeriac.machine.commands import (
     Cancel,
     CheckAttempt,
@@ -26,6 +26,7 @@ from celeriac.machine.commands import (
     Pause,
     Resume,
     RetryOwed,
+    Rewind,
     Skip,
     Start,
     Terminate,
@@ -154,8 +155,9 @@ class Story:
         """Take the next attempt of a step, or the one given."""
         number = attempt or self[name].direction(phase).attempt + 1
         holder = holder or f"worker-{len(self._holders)}"
-        done = self.give(Claim(name, phase, number, holder, self.run.epoch))
-        self._holders[self.run.epoch, name, phase, number] = holder
+        epoch = epoch_of(self.run, name)
+        done = self.give(Claim(name, phase, number, holder, epoch))
+        self._holders[epoch, name, phase, number] = holder
         return done
 
     def complete(
@@ -194,7 +196,7 @@ class Story:
     def say(self, name: str, attempt: int | None = None, **values: Any) -> Transition:
         """Somebody outside says that a step has succeeded; with *values*, how it failed."""
         number, holder = attempt or self[name].do.attempt, self[name].do.holder
-        epoch = self.run.epoch
+        epoch = epoch_of(self.run, name)
         if not values:
             return self.give(Complete(name, "do", number, holder, epoch, outside=True))
         told: Any = {"kind": "abort", "error": "No", "outside": True, **values}
@@ -216,6 +218,10 @@ class Story:
     def cancel(self, reason: str = "changed my mind") -> Transition:
         """Stop and undo."""
         return self.give(Cancel(reason))
+
+    def rewind(self, to: str) -> Transition:
+        """Go back to a step, and forward again from there."""
+        return self.give(Rewind(to, f"call-{self.run.version}", "the wrong card", "ada"))
 
     def terminate(self, reason: str = "enough") -> Transition:
         """Abandon."""
@@ -278,7 +284,7 @@ class Story:
         self, name: str, phase: Phase, attempt: int | None
     ) -> tuple[str, Phase, int, str, int]:
         number = attempt or self[name].direction(phase).attempt
-        epoch = self.run.epoch
+        epoch = epoch_of(self.run, name)
         return name, phase, number, self._holders.get((epoch, name, phase, number), "nobody"), epoch
 
 

@@ -16,6 +16,7 @@ The file is long because what can happen and what the books say of it are read t
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -32,8 +33,10 @@ from celeriac.machine.commands import (
     Fail,
     Pause,
     Redispatch,
+    Report,
     Resume,
     RetryOwed,
+    Rewind,
     Signal,
     Skip,
     Start,
@@ -44,11 +47,14 @@ from celeriac.machine.commands import (
 from celeriac.machine.conditions import may_begin_anew, past_pivot, turned
 from celeriac.machine.events import Event, EventKind
 from celeriac.machine.plans import PHASES
+from celeriac.machine.relatives import awaited_children, id_of_child
+from celeriac.machine.rewinding import check_rewind
 from celeriac.machine.runs import Run, RunStatus
 from celeriac.machine.shown_status import shown_step
 from celeriac.machine.steps import WAITS, PhaseState, PhaseStatus, StepStatus
 from celeriac.machine.timing import SHORT_DELAY, due, overdue, waiting_directions
 from celeriac.machine.transitions import Transition, transition
+from celeriac.machine.tries import epoch_of, key_of, try_of
 from celeriac.machine.waits import may_take
 from tests.machine.laws import check, comes_before, unit_of
 from tests.machine.participants import Account, Participant
@@ -62,7 +68,7 @@ if TYPE_CHECKING:
 #: What happens when nothing goes wrong (any more).
 PROGRESS = (
     *("land", "act", "report", "notice", "deliver", "count", "signal"),
-    *("defer", "answer"),
+    *("defer", "answer", "child ends"),
 )
 START = Start("order-42", "input", "call-1", GRACE)
 
@@ -89,6 +95,7 @@ class Action(NamedTuple):
     phase: Phase = "do"
     choice: str = ""  # what a report answers
     epoch: int = 0  # of the earlier try that it is about; 0: the newest
+    outcome: str = ""  # in which a child came to rest
 
     def __str__(self) -> str:
         what = self.body or self
@@ -129,6 +136,7 @@ class World:
     asked: frozenset[Body] = frozenset()  # those outside who hold the token of an attempt
     flying: frozenset[str] = frozenset()  # keys of requests whose sender was cut off
     books: tuple[tuple[str, Account], ...] = ()
+    reports: tuple[Report, ...] = ()  # of children, in the order in which they were first told
     spent: tuple[tuple[str, int], ...] = ()
     history: tuple[Event, ...] = ()
     given: tuple[Command, ...] = (START,)
@@ -174,22 +182,27 @@ def possible(world: World) -> list[Action]:
 def _possible(world: World) -> Iterator[Action]:
     run = world.run
     for dispatch in sorted(due(run), key=lambda d: (d.step, d.phase)):
-        about = run.of_epoch(dispatch.epoch) or run
+        about = try_of(run, dispatch.step, dispatch.epoch) or run
         quiet = about.compensate_not_before if dispatch.phase == "undo" else 0
+        if not about.step(dispatch.step).direction(dispatch.phase).state.claimable:
+            continue  # what is due is a word to a child
         if world.now >= max(dispatch.at - SHORT_DELAY, quiet):
             verb = "count" if world.rules.plan.node(dispatch.step).map else "deliver"
             yield Action(verb, None, dispatch.step, dispatch.phase, epoch=dispatch.epoch)
     for body in sorted(world.bodies):
         yield from _of_body(world, body)
     yield from _said_outside(world)
+    yield from _of_children(world)
     for key in sorted(world.flying):
         yield Action("land", None, key)
     yield from _losses(world)
     stuck = run.status is RunStatus.FAILED and not turned(run)
     forward = stuck or run.status in (RunStatus.RUNNING, RunStatus.COMPLETED)
     anew = may_begin_anew(world.rules.plan, run) and not run.status.at_rest
-    if anew or (forward and not past_pivot(world.rules.plan, run)):
+    back = run.rewinds_to and run.status is not RunStatus.TERMINATED
+    if anew or back or (forward and not past_pivot(world.rules.plan, run)):
         yield Action("cancel")
+    yield from (Action("rewind", None, name) for name in _rewindable(world))
     if not run.status.at_rest:
         yield Action("resume" if run.paused else "pause")
     yield from (Action("skip", None, name) for name in _skippable(world))
@@ -201,6 +214,21 @@ def _possible(world: World) -> Iterator[Action]:
     # What is in the air comes down within the grace, so before time passes.
     if not world.flying and _times(world):
         yield Action("pass time")
+
+
+def _of_children(world: World) -> Iterator[Action]:
+    """How the runs that are attempts of steps may come to rest; or how it is told once more."""
+    for run in (world.run, *world.run.still_undone):
+        for name, phase, _ in awaited_children(run):
+            epoch = 0 if run is world.run else epoch_of(run, name)
+            for outcome in _ENDS[phase]:
+                yield Action("child ends", None, name, phase, epoch=epoch, outcome=outcome)
+            yield Action("told early", None, name, phase, epoch=epoch)
+    yield from (Action("told again", None, str(n)) for n, _ in enumerate(world.reports))
+
+
+#: In which statuses a child may come to rest that goes forward, and one that is to be undone.
+_ENDS = {"do": ("completed", "compensated"), "undo": ("compensated",)}
 
 
 def _of_operators(world: World) -> Iterator[Action]:
@@ -227,8 +255,16 @@ def _strays(world: World) -> Iterator[Body]:
             due_now = (name, phase) in {(d.step, d.phase) for d in due(run)}
             for number in range(1, direction.attempt + 2):
                 if number <= direction.attempt or not due_now:
-                    key = f"{run.key}:{name}"
-                    yield Body(run.epoch, name, phase, number, "stray", step.generation, key)
+                    key = f"{key_of(run, name)}:{name}"
+                    epoch = epoch_of(run, name)
+                    yield Body(epoch, name, phase, number, "stray", step.generation, key)
+
+
+def _rewindable(world: World) -> Iterator[str]:
+    for node in world.rules.plan.steps:
+        with suppress(CommandRefused):
+            check_rewind(world.rules.plan, world.run, node.name)
+            yield node.name
 
 
 def _awaited(world: World) -> Iterator[str]:
@@ -318,9 +354,9 @@ def _answers(world: World, body: Body) -> tuple[str, ...]:
 def _losses(world: World) -> Iterator[Action]:
     at_work = {(body.epoch, body.step, body.phase, body.attempt) for body in world.bodies}
     for run in (world.run, *world.run.still_undone):
-        epoch = 0 if run is world.run else run.epoch
         for name, phase, direction in running(run):
-            alive = (run.epoch, name, phase, direction.attempt) in at_work
+            epoch = 0 if run is world.run else epoch_of(run, name)
+            alive = (epoch_of(run, name), name, phase, direction.attempt) in at_work
             yield Action("stall" if alive else "notice", None, name, phase, epoch=epoch)
 
 
@@ -331,13 +367,13 @@ def running(run: Run) -> Iterator[tuple[str, Phase, PhaseState]]:
     for name, step in run.steps.items():
         for phase in PHASES:
             direction = step.direction(phase)
-            if direction.state is PhaseStatus.RUNNING:
+            if direction.state is PhaseStatus.RUNNING and not direction.child:
                 yield name, phase, direction
 
 
 def is_zombie(run: Run, body: Body) -> bool:
     """True if the attempt was given up, and its worker does not know."""
-    about = run.of_epoch(body.epoch)
+    about = try_of(run, body.step, body.epoch)
     direction = about.step(body.step).direction(body.phase) if about else None
     if direction is None:
         return True
@@ -358,15 +394,67 @@ def happen(world: World, action: Action) -> World:
 
 
 def _deliver(world: World, action: Action) -> World:
-    run = world.run.of_epoch(action.epoch) or world.run
+    run = try_of(world.run, action.step, action.epoch) or world.run
     number = run.step(action.step).direction(action.phase).attempt + 1
-    holder = f"{run.epoch}/{action.step}/{action.phase}/{number}"
-    return granted(world, Claim(action.step, action.phase, number, holder, run.epoch))
+    epoch = epoch_of(run, action.step)
+    if world.rules.plan.node(action.step).child:
+        return _begin_child(world, run, action, number)
+    holder = f"{epoch}/{action.step}/{action.phase}/{number}"
+    return granted(world, Claim(action.step, action.phase, number, holder, epoch))
+
+
+def _begin_child(world: World, run: Run, action: Action, number: int) -> World:
+    """Claim an attempt that is a run: another one, unless the one there was has something to undo.
+
+    A child that was undone is over, so there is a next one; it is undone as the run that it is.
+    """
+    do = run.step(action.step).do
+    child = do.child if action.phase == "undo" else do.attempt + 1
+    holder = id_of_child(run, action.step, child)
+    epoch = epoch_of(run, action.step)
+    return decide(world, Claim(action.step, action.phase, number, holder, epoch, child))[0]
+
+
+def _child_ends(world: World, action: Action) -> World:
+    """A child came to rest, with its effect or without, and its parent is told."""
+    run = try_of(world.run, action.step, action.epoch) or world.run
+    key, epoch = f"{key_of(run, action.step)}:{action.step}", epoch_of(run, action.step)
+    direction = run.step(action.step).direction(action.phase)
+    kind, account = world.rules.participant, account_of(world, key)
+    if action.outcome == "completed":
+        account = kind.do(account)[0]
+    elif action.phase == "undo":
+        account = kind.undo(account, run.step(action.step).generation)
+    child, outcome = id_of_child(run, action.step, direction.child), RunStatus(action.outcome)
+    error = "" if action.outcome == "completed" else "RunCompensated"
+    told = Report(action.step, epoch, child, outcome, turned=bool(error), error=error)
+    known = world.reports if told in world.reports else (*world.reports, told)
+    return decide(replace(_book(world, key, account), reports=known), told)[0]
+
+
+def _told_early(world: World, action: Action) -> World:
+    """A child is said to be where it still is: at work."""
+    run = try_of(world.run, action.step, action.epoch) or world.run
+    child = id_of_child(run, action.step, run.step(action.step).direction(action.phase).child)
+    told = Report(action.step, epoch_of(run, action.step), child, RunStatus.RUNNING)
+    with suppress(CommandRefused):
+        done = decide(world, told)[1]
+        assert not done.events, "a parent is woken before its child is at rest (I22)"
+    return world
+
+
+def _told_again(world: World, action: Action) -> World:
+    """A report is doubled, or comes late: it says nothing new, and so does nothing."""
+    told = world.reports[int(action.step)]
+    with suppress(CommandRefused):
+        return decide(world, told)[0]
+    return world
 
 
 def _count(world: World, action: Action) -> World:
     attempt = world.run.step(action.step).do.attempt + 1
-    command = Expand(action.step, attempt, world.rules.elements, world.run.epoch)
+    epoch = epoch_of(world.run, action.step)
+    command = Expand(action.step, attempt, world.rules.elements, epoch)
     return decide(world, command)[0]
 
 
@@ -375,16 +463,16 @@ def granted(world: World, claim: Claim) -> World:
     world, done = decide(world, claim)
     if not done.events:
         return world
-    about = world.run.of_epoch(claim.epoch) or world.run
+    about = try_of(world.run, claim.step, claim.epoch) or world.run
     step = about.step(claim.step)
     body = Body(
-        about.epoch,
+        claim.epoch,
         claim.step,
         claim.phase,
         claim.attempt,
         claim.holder,
         step.generation,
-        f"{about.key}:{claim.step}",
+        f"{key_of(about, claim.step)}:{claim.step}",
     )
     return replace(world, bodies=world.bodies | {body})
 
@@ -537,9 +625,11 @@ def _land(world: World, action: Action) -> World:
 
 
 def _lose(world: World, action: Action) -> World:
-    about = world.run.of_epoch(action.epoch) or world.run
+    about = try_of(world.run, action.step, action.epoch) or world.run
     attempt = about.step(action.step).direction(action.phase).attempt
-    return decide(world, Expire(action.step, action.phase, attempt, epoch=about.epoch))[0]
+    return decide(
+        world, Expire(action.step, action.phase, attempt, epoch=epoch_of(about, action.step))
+    )[0]
 
 
 def _pass_time(world: World, _action: Action) -> World:
@@ -562,6 +652,9 @@ _VERBS = {
     "find nothing": _find_nothing,
     "end the run": _end_the_run,
     "postpone": _postpone,
+    "child ends": _child_ends,
+    "told again": _told_again,
+    "told early": _told_early,
     "ask": _ask,
     "defer": _defer,
     "answer": _answer,
@@ -576,6 +669,7 @@ _VERBS = {
     "stall": _lose,
     "notice": _lose,
     "cancel": lambda world, _: decide(world, Cancel())[0],
+    "rewind": lambda world, action: decide(world, _rewind(world, action))[0],
     "retry": lambda world, _: decide(world, RetryOwed())[0],
     "waive": lambda world, action: decide(world, Waive(action.step, "by hand"))[0],
     "stray": _stray,
@@ -587,6 +681,10 @@ _VERBS = {
     "pass time": _pass_time,
     "signal": _signal,
 }
+
+
+def _rewind(world: World, action: Action) -> Rewind:
+    return Rewind(action.step, f"rewind-{world.run.version}")
 
 
 def _skip(world: World, action: Action) -> Skip:
@@ -608,6 +706,9 @@ def _failure(
 ) -> Fail:
     told: Any = {"kind": kind, "error": "BankDown", "effect": effect, "delay": delay}
     return Fail(*_token(body), **told)
+
+
+_BEGINS = (EventKind.STARTED, EventKind.BEGAN_ANEW, EventKind.REWOUND)
 
 
 # --- the books ---------------------------------------------------------------------------------
@@ -650,7 +751,7 @@ def _wrong_of(world: World, node: Node) -> str | None:
     run = world.run
     if node.map is not None:
         return None
-    standing = account_of(world, f"{run.key}:{node.name}").standing
+    standing = account_of(world, f"{key_of(run, node.name)}:{node.name}").standing
     shown = shown_step(world.rules.plan, run, node.name)
     skipped = shown in (StepStatus.SKIPPED, StepStatus.WAIVED)
     skipped = skipped or node.wait is not None  # nobody runs it
@@ -660,9 +761,11 @@ def _wrong_of(world: World, node: Node) -> str | None:
     undone = run.step(undoer or node.name).undo.state
     owed = undone in (PhaseStatus.FAILED, PhaseStatus.WAIVED)
     back = run.status is RunStatus.COMPENSATED or (run.status is RunStatus.FAILED and run.why)
+    if run.rewinds_to:  # an operator has to see to an undo; what comes before that step stands
+        back = back and unit_of(node.name) not in comes_before(world.rules.plan, run.rewinds_to)
     before = [
         account_of(world, f"{each}:{node.name}").standing
-        for each in _keys_before(run)
+        for each in _keys_before(run, node.name)
         if undoer and undoer not in run.owed
     ]
     waived = any(event.kind is EventKind.WAIVED for event in world.history)
@@ -673,10 +776,11 @@ def _wrong_of(world: World, node: Node) -> str | None:
     return None
 
 
-def _keys_before(run: Run) -> list[str]:
-    """What the keys of the earlier tries begin with."""
-    epochs = range(run.epoch - run.tries + 1, run.epoch)
-    return [run.id if epoch == 1 else f"{run.id}~{epoch}" for epoch in epochs]
+def _keys_before(run: Run, step: str) -> list[str]:
+    """What the keys of a step in the earlier tries begin with."""
+    epochs = range(run.epoch - run.tries - run.rewinds + 1, run.epoch)
+    others = (epoch for epoch in epochs if epoch != epoch_of(run, step))
+    return [run.id if epoch == 1 else f"{run.id}~{epoch}" for epoch in others]
 
 
 def _confirmed_before(plan: Plan, name: str) -> set[str]:
@@ -701,7 +805,7 @@ def _over_budget(world: World) -> str | None:
     for event in world.history:
         about = (event.step, event.phase) == (newest.step, newest.phase)
         about = about and event.data.get("try") == newest.data.get("try")
-        begins = event.kind in (EventKind.STARTED, EventKind.BEGAN_ANEW)
+        begins = event.kind in _BEGINS
         if (begins and not newest.data.get("try")) or (about and event.kind in _NEW_BUDGET):
             claims = 0
         claims += about and event.kind is EventKind.CLAIMED

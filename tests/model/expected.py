@@ -17,11 +17,12 @@ from celeriac.machine.plans import PHASES
 from celeriac.machine.runs import RunStatus
 from celeriac.machine.steps import PhaseStatus
 from celeriac.machine.timing import wake_at
+from celeriac.machine.tries import epoch_of, first_epoch
 from celeriac.store import Lease
 from celeriac.store.codec import load_run
 from celeriac.store.history import load_events
 from celeriac.store.keys import Keys, ShardKeys, lease_member, member, pair
-from celeriac.store.payloads import in_try, kept_as, worth_keeping
+from celeriac.store.payloads import field_of, kept_as, worth_keeping
 from tests.engine.driver import TERMS
 
 if TYPE_CHECKING:
@@ -59,18 +60,19 @@ class Expected:
             before = None
         epoch = done.events[0].data.get("try") if done.events else None
         if epoch:
-            fields = {in_try(name, epoch): text for name, text in fields.items()}
+            about = (before and before.of_epoch(epoch)) or done.run
+            fields = {field_of(about, name): text for name, text in fields.items()}
         del self.history[len(self.history) - (done.events[0].replaces if done.events else 0) :]
         self.history += done.events
         taken = came_before(done.events, before or done.run)
         known = {**self.fields, **fields}
         results = {to: known[name] for name, to in taken.items()}
         brought = {name: text for name, text in fields.items() if name not in taken}
-        left = with_failures(self.plan, done.events, {**brought, **results})
+        left = with_failures(self.plan, done.events, {**brought, **results}, before)
         self.fields.update({kept_as(name, before): text for name, text in left.items()})
         self.pairs.add(pair(done.run))
         self.newest_start = max(self.newest_start, done.run.started_at)
-        self._record_outputs(done.run.epoch - done.run.tries)
+        self._record_outputs(first_epoch(done.run))
         self.wake.pop(self.run_id, None)
         if done.wake_at is not None:
             self.wake[self.run_id] = done.wake_at
@@ -140,7 +142,7 @@ def leases(run: Run | None) -> set[Lease]:
     if run is None or run.status.at_rest:
         return set()
     return {
-        Lease(run.id, name, phase, step.direction(phase).attempt, each.epoch)
+        Lease(run.id, name, phase, step.direction(phase).attempt, epoch_of(each, name))
         for each in (run, *run.still_undone)
         for name, step in each.steps.items()
         for phase in PHASES

@@ -15,6 +15,7 @@ from tests.mutants.child_plants import CHILDREN
 from tests.mutants.flow_plants import FLOWS
 from tests.mutants.outside_plants import OUTSIDE_RESULTS
 from tests.mutants.planting import Plant
+from tests.mutants.rewind_plants import REWINDS
 from tests.mutants.schedule_plants import SCHEDULES
 from tests.mutants.try_plants import TRIES
 from tests.mutants.wait_plants import WAITS
@@ -147,7 +148,7 @@ PLANTS = (
         "old reports count after a restart",
         "A report from before the id was started anew settles the new run's attempt.",
         "machine/attempts.py",
-        "    if command.epoch != draft.run.epoch:\n",
+        "    if command.epoch != epoch_of(draft.run, command.step):\n",
         "    if command.epoch < 0:\n",
         (EXPLORATION, WALKS),
     ),
@@ -214,7 +215,7 @@ PLANTS = (
         "a key for each attempt",
         "The effect's key is another one at each attempt.",
         "engine/attempts.py",
-        'return f"{self.run.key}:{self.node.name}"',
+        'return f"{key_of(self.run, self.node.name)}:{self.node.name}"',
         'return f"{self.run.key}:{self.node.name}:{self.delivery.attempt}"',
         (SIMULATION, CRASHES),
     ),
@@ -602,6 +603,7 @@ PLANTS = (
     *WAITS,
     *SCHEDULES,
     *TRIES,
+    *REWINDS,
     *CHILDREN,
     *OUTSIDE_RESULTS,
     *PAGES,

@@ -15,8 +15,8 @@ TRIES = (
         "a try under the keys of another",
         "What a new try asks for is taken for what was undone before it.",
         "machine/run_events.py",
-        "        epoch=run.epoch + 1,\n",
-        "",
+        "        epoch=run.epoch + 1,\n        tries=run.tries + 1,\n",
+        "        tries=run.tries + 1,\n",
         (IN_THE_MACHINE, IN_THE_LAB),
     ),
     Plant(
@@ -55,8 +55,8 @@ TRIES = (
         "results of an earlier try",
         "A new try is given what the one before has left.",
         "store/payloads.py",
-        "    if int(epoch) == first or plain.startswith(_GIVEN):\n",
-        "    if not marked or int(epoch) == first or plain.startswith(_GIVEN):\n",
+        "    return plain if given or epoch == first_epoch(run) else in_try(plain, epoch)\n",
+        "    return plain if given or not marked else in_try(plain, epoch)\n",
         (IN_THE_LAB,),
     ),
 )

@@ -51,6 +51,14 @@ WAITS = (
         (WAITING,),
     ),
     Plant(
+        "a timer fires twice",
+        "A wait whose time is over ends once more.",
+        "machine/waits.py",
+        "            _end(draft, command, name, direction)\n",
+        "            _end(draft, command, name, direction)\n" * 2,
+        (WAITING,),
+    ),
+    Plant(
         "a timer outlives its wait",
         "When the run turns round, the time of an open wait is still looked at.",
         "machine/run_events.py",

@@ -94,6 +94,10 @@ RUNS = st.builds(
     final=st.booleans(),
     earlier=st.just(()),  # each is a run again: see `test_earlier_tries_are_runs_too`
     origin=TEXTS,
+    rewinds=NUMBERS,
+    rewinds_to=TEXTS,
+    rewound_by=TEXTS,
+    stands=st.lists(st.tuples(TEXTS, NUMBERS), max_size=2).map(tuple),
     steps=st.dictionaries(TEXTS, STEPS, max_size=4).map(Steps),
 )
 

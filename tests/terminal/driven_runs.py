@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from celeriac import Failure
 from celeriac.engine.answers import Deferred
 from celeriac.engine.attempts import Delivery
+from celeriac.machine import epoch_of
 from celeriac.machine.commands import Expire, Fail
 from tests.terminal import shop
 
@@ -26,7 +27,9 @@ def claim(run_id: str, step: str, phase: Phase = "do") -> Attempt:
     run = engine.store.read(run_id).run
     assert run is not None
     number = run.step(step).direction(phase).attempt + 1
-    return engine.claim(Delivery(run_id, run.epoch, step, phase, number, run.plan), "worker")
+    return engine.claim(
+        Delivery(run_id, epoch_of(run, step), step, phase, number, run.plan), "worker"
+    )
 
 
 def do(run_id: str, *steps: str, phase: Phase = "do") -> None:

@@ -41,6 +41,25 @@ def test_cancel_undoes_what_has_completed(cli: Cli) -> None:
     assert cli("cancel", "o-1").lines[-1] == "o-1: compensating"
 
 
+def test_rewind_goes_back_to_a_step(cli: Cli) -> None:
+    """What would be undone is shown beforehand; then it goes back, and forward again from there."""
+    driven_runs.completed("o-1")
+    shown = cli("undo-plan", "o-1", "--to", "charge").lines
+    assert [line.split(":")[0].strip() for line in shown[1:] if ". " in line] == ["1. charge"]
+    ended = cli("rewind", "o-1", "charge", "--reason", "the wrong card", "--by", "alice")
+    assert ended.lines == [
+        "o-1: goes back to charge; what came after is undone, and done again",
+        "o-1: compensating",
+    ]
+    assert "goes back to  charge" in cli("show", "o-1").out
+    driven_runs.undo("o-1", "charge")
+    driven_runs.do("o-1", "charge")
+    assert shop.sagas.run("o-1").state().rewinds == 1
+    refused = cli("rewind", "o-1", "nosuch")
+    assert refused.code == 4
+    assert "has no step 'nosuch'" in refused.err
+
+
 def test_terminate_abandons_a_run(cli: Cli) -> None:
     """A run is left as it is, for a reason that stays in its history."""
     shop.ping.start(id="p-1")

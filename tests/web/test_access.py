@@ -74,6 +74,7 @@ TABLE = {
     ("POST", "/api/runs/{run_id}/waive"): ACTING,
     ("POST", "/api/runs/{run_id}/pause"): ACTING,
     ("POST", "/api/runs/{run_id}/resume"): ACTING,
+    ("POST", "/api/runs/{run_id}/rewind"): ACTING,
     ("POST", "/api/runs/{run_id}/skip"): ACTING,
     ("POST", "/api/runs/{run_id}/fork"): ACTING,
     ("POST", "/api/runs/{run_id}/signal"): ANSWERING,
@@ -114,6 +115,7 @@ TABLE = {
     ("POST", "/runs/{run_id}/waive"): ACTING,
     ("POST", "/runs/{run_id}/pause"): ACTING,
     ("POST", "/runs/{run_id}/resume"): ACTING,
+    ("POST", "/runs/{run_id}/rewind"): ACTING,
     ("POST", "/runs/{run_id}/skip"): ACTING,
     ("POST", "/runs/{run_id}/terminate"): ADMINISTERING,
 }

@@ -210,6 +210,7 @@ def test_settings_are_shown_without_what_may_hold_a_password(
     [
         (shop.running, "cancel", {"reason": "lost"}, "compensating"),
         (shop.running, "terminate", {"reason": "lost"}, "terminated"),
+        (shop.completed, "rewind", {"to": "charge"}, "compensating"),
         (shop.running, "pause", {}, "paused"),
         (shop.paused, "resume", {}, "running"),
         (shop.failed, "retry", {}, "compensating"),

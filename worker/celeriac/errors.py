@@ -217,6 +217,9 @@ class CommandRefused(SagaError):
     done as a whole, or is an element), `undone` (a result that it needs is void), `no_result`,
     `past_pivot`, `unknown_step`.
 
+    Asked for a rewind, beside these: `not_reached` (it has not come to that step), `inherited` (a
+    fork has taken over what would be done again), `turned`, `at_rest`, `a_child`.
+
     Asked of a schedule: `overlap` (its last run is not at rest), `queue_full` (another run waits
     for that), `deleted` (an operator has deleted it).
 

@@ -8,6 +8,7 @@ it is one class, as users see it.
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 
 from celeriac.app.forking import fork
@@ -159,8 +160,10 @@ class RunHandle(Generic[R]):
         failure = payloads.load_failure(found.fields.get(payloads.CAUSE))
         raise _unsuccessful(found.run, failure, answer_of(found.run, found.fields, self._answer))
 
-    def undo_plan(self) -> UndoPlan:
+    def undo_plan(self, to: str | None = None) -> UndoPlan:
         """Return what `cancel` would undo now, in which order, and what it could not undo.
+
+        With the step *to*: what `rewind` would, and what would be done twice.
 
         Changes nothing.  Raises RunNotFound.
         """
@@ -171,7 +174,7 @@ class RunHandle(Generic[R]):
         )
         if found.run is None:
             raise RunNotFound(self.id)
-        return undo_plan_of(plan, found.run, found.fields, found.now)
+        return undo_plan_of(plan, found.run, found.fields, found.now, to)
 
     def export(self, *, payloads: bool = False) -> dict[str, Any]:
         """Return everything known of the run, as one document for programs.
@@ -220,6 +223,19 @@ class RunHandle(Generic[R]):
         ChangedSince if the run has moved on since then.
         """
         return self._do(commands.Cancel(reason, by), if_version=if_version)
+
+    def rewind(
+        self, to: str, reason: str = "", *, by: str = "", if_version: int | None = None
+    ) -> bool:
+        """Undo what came after the step *to*, and that step, then go forward again from there.
+
+        What comes before *to* stands; the rest is done again, under effect keys of its own, also by
+        a run that has completed.  `undo_plan(to)` says what would be undone.  Raises CommandRefused
+        past the pivot, in a run that is undone, for a step that was not reached yet, and inside of
+        a block, naming the step to use instead.
+        """
+        command = commands.Rewind(to, os.urandom(4).hex(), reason, by)
+        return self._do(command, if_version=if_version)
 
     def terminate(self, reason: str, *, by: str = "", if_version: int | None = None) -> bool:
         """Abandon the run without undo.  Raises CommandRefused if it has ended."""

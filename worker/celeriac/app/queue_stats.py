@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from celeriac.machine import try_of
 from celeriac.observing import log
 from celeriac.views import QueueStats
 from celeriac.workers import depths, own_queue
@@ -42,7 +43,7 @@ def _stats(runtime: Runtime, depth: Depth) -> QueueStats:
 def _waited(runtime: Runtime, delivery: Delivery) -> float | None:
     """Return for how many seconds a message has waited; None if it is of no use any more."""
     found = runtime.engine.store.read(delivery.run_id)
-    run = found.run.of_epoch(delivery.epoch) if found.run else None
+    run = try_of(found.run, delivery.step, delivery.epoch) if found.run else None
     if run is None:
         return None
     direction = run.step(delivery.step).direction(delivery.phase)

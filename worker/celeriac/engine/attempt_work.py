@@ -33,6 +33,7 @@ from celeriac.machine import (
     Transition,
     overdue,
     transition,
+    try_of,
 )
 from celeriac.observing import Claiming, Committed, Refused, Settled
 from celeriac.store import Snapshot, payloads
@@ -111,9 +112,9 @@ class AttemptWork(Committer):
         if task is not None and task != node.task_of(delivery.phase):
             raise CommandRefused("stale", f"{task} is not the task of {node.name!r}")
         whole, decided = found.run, _decided_claim(plan, found.run, command, found.now)
-        run = whole.of_epoch(delivery.epoch) or whole
+        run = try_of(whole, delivery.step, delivery.epoch) or whole
         if run is not whole:
-            there = {payloads.in_try(name, run.epoch): name for name in fields}
+            there = {payloads.field_of(run, name): name for name in fields}
             texts = self.store.read(delivery.run_id, tuple(there)).fields
             found = found._replace(fields={there[name]: text for name, text in texts.items()})
         # How many results a map has is known only now; once it has ended, they never change.
@@ -137,7 +138,7 @@ class AttemptWork(Committer):
             command.holder,
             plan,
             node,
-            decided.run.of_epoch(delivery.epoch) or decided.run,
+            try_of(decided.run, delivery.step, delivery.epoch) or decided.run,
             found.fields,
             found.now,
             read_at,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
-from celeriac.machine import may_stand
+from celeriac.machine import key_of, may_stand
 from celeriac.store import payloads
 
 if TYPE_CHECKING:
@@ -61,9 +61,9 @@ class Attempt(NamedTuple):
         run = self.run
         names = [name for name in self.node.covers if may_stand(run.step(name))]
         names.sort(key=lambda name: run.step(name).order, reverse=True)
-        return {name: f"{run.key}:{name}" for name in names}
+        return {name: f"{key_of(run, name)}:{name}" for name in names}
 
     @property
     def key(self) -> str:
         """The idempotency key: stable over attempts, and the same for step and compensation."""
-        return f"{self.run.key}:{self.node.name}"
+        return f"{key_of(self.run, self.node.name)}:{self.node.name}"

@@ -18,6 +18,8 @@ from celeriac.machine import (
     EventKind,
     PhaseStatus,
     RunStatus,
+    began_once,
+    epoch_of,
 )
 from celeriac.observing import too_slow
 from celeriac.store import Change, Lease, payloads
@@ -61,8 +63,9 @@ def change_of(
     """What to write for a transition of the run as it was *found*."""
     before, run = found.run, decided.run
     epoch = decided.events[0].data.get("try") if decided.events else None
-    if epoch:  # what is reported of an earlier try is kept with that
-        fields = {payloads.in_try(name, epoch): text for name, text in fields.items()}
+    about = before.of_epoch(epoch) if before and epoch else None
+    if about:  # what is reported of an earlier try is kept with that
+        fields = {payloads.field_of(about, name): text for name, text in fields.items()}
     had, has = leases_of(before), leases_of(run)
     started = any(event.kind is EventKind.STARTED for event in decided.events)
     return Change(
@@ -70,9 +73,9 @@ def change_of(
         run=run,
         events=decided.events,
         wake_at=decided.wake_at,
-        fields=with_failures(plan, decided.events, fields),
+        fields=with_failures(plan, decided.events, fields, before),
         leases=dict.fromkeys(has - had, found.now + terms.lease),
-        released=_in_both_forms(had - has) if run.tries == 1 else tuple(had - has),
+        released=_in_both_forms(had - has) if began_once(run) else tuple(had - has),
         lapsed=guard,
         plan=plan if started else None,
         fresh=started and before is not None,
@@ -89,7 +92,7 @@ def came_before(events: Sequence[Event], run: Run) -> dict[str, str]:
     """
     found, epoch = {}, run.epoch
     for event in events:
-        epoch += event.kind is EventKind.BEGAN_ANEW
+        epoch += event.kind in (EventKind.BEGAN_ANEW, EventKind.REWOUND)
         completed = event.kind is EventKind.COMPLETED
         to = payloads.output_field(event.step) if completed else _failure_field(event.step)
         if completed and "key" in event.data:
@@ -125,19 +128,23 @@ def leases_of(run: Run | None) -> set[Lease]:
     for name, step in run.steps.open.items():
         # An attempt that is another run needs no lease: that run comes to rest, and says so.
         if step.do.state is PhaseStatus.RUNNING and not step.do.child:
-            found.add(Lease(run.id, name, "do", step.do.attempt, run.epoch))
+            found.add(Lease(run.id, name, "do", step.do.attempt, epoch_of(run, name)))
         if step.undo.state is PhaseStatus.RUNNING and not step.undo.child:
-            found.add(Lease(run.id, name, "undo", step.undo.attempt, run.epoch))
+            found.add(Lease(run.id, name, "undo", step.undo.attempt, epoch_of(run, name)))
     for earlier in run.still_undone:
         found |= leases_of(earlier)
     return found
 
 
 def with_failures(
-    plan: Plan, events: Sequence[Event], fields: Mapping[str, str]
+    plan: Plan, events: Sequence[Event], fields: Mapping[str, str], before: Run | None
 ) -> Mapping[str, str]:
-    """The payloads of a change, with what nobody could report: failures, and defaults of waits."""
-    return _with_cause(plan, events, {**_that_belong(events, fields), **_defaults(plan, events)})
+    """The payloads of a change, with what nobody could report: failures, and defaults of waits.
+
+    *before* is the run as it was before the *events*.
+    """
+    known = {**_that_belong(events, fields), **_defaults(plan, events)}
+    return _with_cause(plan, events, known, before)
 
 
 def _that_belong(events: Sequence[Event], fields: Mapping[str, str]) -> Mapping[str, str]:
@@ -173,7 +180,7 @@ def _defaults(plan: Plan, events: Sequence[Event]) -> dict[str, str]:
 
 
 def _with_cause(
-    plan: Plan, events: Sequence[Event], fields: Mapping[str, str]
+    plan: Plan, events: Sequence[Event], fields: Mapping[str, str], before: Run | None
 ) -> Mapping[str, str]:
     """Add the failures that no attempt could report, and the one that turned the run round."""
     extra = dict(fields)
@@ -186,7 +193,8 @@ def _with_cause(
             )
             field = payloads.error_field(event.step, event.phase)
             epoch = event.data.get("try")
-            field = payloads.in_try(field, epoch) if epoch else field
+            about = before.of_epoch(epoch) if before and epoch else None
+            field = payloads.field_of(about, field) if about else field
             extra[field] = failure.model_dump_json(exclude_none=True)
         if event.kind is EventKind.LOST and event.data.get("why") == NO_RESULT:
             extra[payloads.error_field(event.step, "do")] = _NO_RESULT

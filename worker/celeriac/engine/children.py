@@ -32,7 +32,9 @@ from celeriac.machine import (
     Start,
     Terminate,
     awaited_children,
+    epoch_of,
     id_of_child,
+    key_of,
     others,
     transition,
 )
@@ -134,7 +136,8 @@ class ChildWork(Sender, Starter):
                 continue
             number = self._number(dispatcher, run, node, phase)
             holder = id_of_child(run, node.name, number)
-            claim = Claim(node.name, phase, direction.attempt + 1, holder, run.epoch, number)
+            attempt, epoch = direction.attempt + 1, epoch_of(run, node.name)
+            claim = Claim(node.name, phase, attempt, holder, epoch, number)
             return self.command(run_id, claim).transition.run
         return run
 
@@ -162,7 +165,7 @@ class ChildWork(Sender, Starter):
             start = Start(
                 run_id=child_id,
                 digest=payloads.digest(plan.saga, texts),
-                nonce=f"{run.key}.{node.name}",
+                nonce=f"{key_of(run, node.name)}.{node.name}",
                 grace=run.grace,
                 tags=run.tags,
                 parent=_link(run, node),
@@ -291,7 +294,7 @@ def _is_to_a_run(plan: Plan, dispatch: Dispatch) -> bool:
 
 
 def _link(run: Run, node: Node) -> Parent:
-    return Parent(run.id, run.epoch, node.name)
+    return Parent(run.id, epoch_of(run, node.name), node.name)
 
 
 def _fields(

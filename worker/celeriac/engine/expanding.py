@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from celeriac.engine.committing import Committer, Decided
 from celeriac.errors import RunNotFound, SagaError
 from celeriac.failure import Failure
-from celeriac.machine import Expand, transition
+from celeriac.machine import Expand, epoch_of, transition
 from celeriac.store import payloads
 
 if TYPE_CHECKING:
@@ -54,12 +54,13 @@ class MapWork(Committer):
             problem = self._problem(items)
         except SagaError as error:
             items, problem = None, str(error)
+        epoch = epoch_of(run, node.name)
         if problem:
             failure = Failure(type="MapFailed", message=problem, code="map", effect=False)
             field = payloads.error_field(node.name, "do")
-            command = Expand(node.name, due.attempt, 0, run.epoch, failure.type, failure.code)
+            command = Expand(node.name, due.attempt, 0, epoch, failure.type, failure.code)
             return command, {field: failure.model_dump_json(exclude_none=True)}
-        command = Expand(node.name, due.attempt, len(items), run.epoch)
+        command = Expand(node.name, due.attempt, len(items), epoch)
         return command, payloads.item_fields(node.name, items)
 
     def _read_list(self, node: Node, run: Run, fields: Mapping[str, str]) -> Any:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from celeriac.errors import CommandRefused
-from celeriac.machine import Claim, followed, steps_one_by_one
+from celeriac.machine import Claim, epoch_of, followed, steps_one_by_one
 from celeriac.store import payloads
 
 if TYPE_CHECKING:
@@ -110,7 +110,8 @@ class Onward:
         holder = self.ahead.take(first.run, node, next_)
         if not holder:
             return None
-        return Claim(next_.step, next_.phase, next_.attempt, holder, first.run.epoch)
+        epoch = epoch_of(first.run, next_.step)
+        return Claim(next_.step, next_.phase, next_.attempt, holder, epoch)
 
     def read_anew(self) -> None:
         """Somebody else may have committed: what was read before says nothing any more.
@@ -133,7 +134,7 @@ class Onward:
         assert self.claim is not None
         step, phase = self.claim.step, self.claim.phase
         delivery: Delivery = self.attempt.delivery._replace(
-            step=step, phase=phase, attempt=self.claim.attempt
+            step=step, phase=phase, attempt=self.claim.attempt, epoch=self.claim.epoch
         )
         return self.attempt._replace(
             delivery=delivery,

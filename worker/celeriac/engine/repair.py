@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from celeriac.engine.changes import leases_of, removable_at
 from celeriac.errors import StoreError
-from celeriac.machine import IllegalMove, RunStatus, fold, wake_at
+from celeriac.machine import IllegalMove, RunStatus, began_once, fold, wake_at
 from celeriac.store import Change, IndexedRun, UnreadableRun
 
 if TYPE_CHECKING:
@@ -173,6 +173,6 @@ class Repair:
             return None if over else "removed too early"
         if entry.lease is not None:
             held = leases_of(run)
-            known = held | ({lease.as_before for lease in held} if run.tries == 1 else set())
+            known = held | ({lease.as_before for lease in held} if began_once(run) else set())
             return None if entry.lease in known else "lease left behind"
         return "awake at rest" if wake_at(run) is None else None

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from celeriac.engine.archive import ArchivedRun
 from celeriac.errors import ConfigurationError, InputInvalid, StoreError, StoreUnavailable
 from celeriac.failure import class_name, safe_text
-from celeriac.machine import AT_REST, RunStatus, wake_at
+from celeriac.machine import AT_REST, RunStatus, epoch_of, wake_at
 from celeriac.observing import clean, log
 from celeriac.store import Expired, Query, load_failure
 from celeriac.store.payloads import with_nulls
@@ -277,8 +277,8 @@ def _needed(store: Store, runs: Sequence[Run]) -> set[str]:
     found = store.read_all({each.run: () for each in parents.values()}) if parents else {}
     kept = {run.id for run in runs if wake_at(run) is not None}
     for run_id, parent in parents.items():
-        there = found.get(parent.run)
-        if there is not None and there.run is not None and there.run.epoch == parent.epoch:
+        there = found[parent.run].run if parent.run in found else None
+        if there is not None and epoch_of(there, parent.step) == parent.epoch:
             kept.add(run_id)
     return kept
 

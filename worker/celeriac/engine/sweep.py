@@ -17,7 +17,17 @@ from celeriac.engine.dispatching import Backlog, Unreachable, asked_for
 from celeriac.engine.retention import Retention
 from celeriac.errors import CommandRefused, RunNotFound, StoreError, StoreUnavailable
 from celeriac.failure import Failure
-from celeriac.machine import PATROL, Expire, Redispatch, RunStatus, Wake, dates, overdue, patrol
+from celeriac.machine import (
+    PATROL,
+    Expire,
+    Redispatch,
+    RunStatus,
+    Wake,
+    dates,
+    overdue,
+    patrol,
+    try_of,
+)
 from celeriac.observing import Swept, log
 from celeriac.points import reached
 from celeriac.store import payloads
@@ -289,7 +299,7 @@ class Sweep:
         dead = tuple(each.worker.id for each in self._deaths.fresh)
         for entry, lease in held:
             run = runs[entry.run_id].run if entry.run_id in runs else None
-            run = run and (run.of_epoch(lease.epoch) or run)
+            run = run and (try_of(run, lease.step, lease.epoch) or run)
             direction = run.step(lease.step).direction(lease.phase) if run else None
             if run is None or direction is None or _is_late(run, self._deaths.now):
                 continue
@@ -306,7 +316,7 @@ class Sweep:
         node = plan.node(dispatch.step)
         if node.map or node.child:
             return True  # no message stands for it: whoever should have seen to it did not
-        run = run.of_epoch(dispatch.epoch) or run
+        run = try_of(run, dispatch.step, dispatch.epoch) or run
         backlog = self._backlog(_address(plan, run, dispatch))
         if run.step(dispatch.step).unsent:
             return not isinstance(backlog, Unreachable)
@@ -330,7 +340,7 @@ class Sweep:
 
 def _address(plan: Plan, run: Run, dispatch: Dispatch) -> _Address:
     """Where the message of a dispatch goes."""
-    node, run = plan.node(dispatch.step), run.of_epoch(dispatch.epoch) or run
+    node, run = plan.node(dispatch.step), try_of(run, dispatch.step, dispatch.epoch) or run
     queue = asked_for(run, dispatch).get("queue") or node.queue_of(dispatch.phase)
     return node.task_of(dispatch.phase), queue
 

@@ -34,6 +34,7 @@ from celeriac.machine import (
     Fail,
     Transition,
     transition,
+    try_of,
 )
 from celeriac.store import payloads
 
@@ -173,7 +174,7 @@ class TokenWork(Committer):
 
 def _refusal(done: Transition, named: Named) -> TokenRefused | None:
     """The error that tells what became of a result that does not count; None if it does."""
-    of_token = done.run.of_epoch(named.epoch)
+    of_token = try_of(done.run, named.step, named.epoch)
     if of_token is None or (of_token is not done.run and not done.events):
         return TokenVoid("its run has begun anew")
     direction = of_token.step(named.step).do
@@ -187,7 +188,7 @@ def _refusal(done: Transition, named: Named) -> TokenRefused | None:
 
 
 def _command(run: Run, named: Named, said: Said) -> Complete | Fail:
-    holder = (run.of_epoch(named.epoch) or run).step(named.step).do.holder
+    holder = (try_of(run, named.step, named.epoch) or run).step(named.step).do.holder
     token = (named.step, "do", named.attempt, holder, named.epoch)
     if not said.error:
         return Complete(*token, outside=True)  # type: ignore[arg-type]  # a literal in a tuple

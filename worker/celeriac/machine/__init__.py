@@ -6,11 +6,11 @@ servers, messages, payloads, and who asks.
 Its files, from the ground up::
 
     numbering < expressions < guards | policy < plans < steps < step_states < runs | events
-        < conditions | relatives | tables < timing < commands | forking < undoing
-        < next_steps | shown_status | step_chains | state_changes < standstill < attempt_events
-        | run_events | operator_events < moves < draft < late_reports | starting
-        | outside | postponing < attempts < waits | children | operators | expansion < timeouts
-        < transitions
+        < tries < conditions | relatives | tables < timing < commands | forking < rewinding
+        < undoing < next_steps | shown_status | step_chains | state_changes < standstill
+        < attempt_events | run_events | operator_events < moves < draft < late_reports | starting
+        | outside | postponing | blocking < attempts < waits | children | operators | expansion
+        < timeouts < transitions
 """
 
 from __future__ import annotations
@@ -32,12 +32,13 @@ from celeriac.machine.commands import (
     Redispatch,
     Report,
     RetryOwed,
+    Rewind,
     Start,
     Terminate,
     Unblock,
     Wake,
 )
-from celeriac.machine.conditions import is_chosen, may_begin_anew
+from celeriac.machine.conditions import REWOUND, is_chosen, may_begin_anew
 from celeriac.machine.draft import TOO_MANY_STEPS
 from celeriac.machine.events import Dispatch, Event, EventKind
 from celeriac.machine.expressions import (
@@ -75,6 +76,7 @@ from celeriac.machine.plans import (
 )
 from celeriac.machine.policy import Duration, Retry, RetryRule, duration_ms, retryable
 from celeriac.machine.relatives import TO_PARENT, awaited_children, id_of_child, others
+from celeriac.machine.rewinding import standing
 from celeriac.machine.runs import AT_REST, Received, Run, RunStatus
 from celeriac.machine.shown_status import shown_step
 from celeriac.machine.step_chains import one_by_one, steps_one_by_one
@@ -99,6 +101,7 @@ from celeriac.machine.timing import (
     wake_at,
 )
 from celeriac.machine.transitions import Transition, followed, transition
+from celeriac.machine.tries import began_once, epoch_of, first_epoch, key_of, try_of
 from celeriac.machine.undoing import in_undo_order, may_stand, to_undo
 from celeriac.machine.waits import MOST_UNTAKEN, NO_SIGNAL
 
@@ -114,6 +117,7 @@ __all__ = [
     "NO_SIGNAL",
     "PATROL",
     "PHASES",
+    "REWOUND",
     "SHORT_DELAY",
     "TOO_MANY_STEPS",
     "TO_PARENT",
@@ -166,6 +170,7 @@ __all__ = [
     "Retry",
     "RetryOwed",
     "RetryRule",
+    "Rewind",
     "Run",
     "RunStatus",
     "Start",
@@ -181,11 +186,14 @@ __all__ = [
     "Wake",
     "apply",
     "awaited_children",
+    "began_once",
     "bound",
     "dates",
     "due",
     "duration_ms",
+    "epoch_of",
     "excludes",
+    "first_epoch",
     "fold",
     "followed",
     "id_of_child",
@@ -193,6 +201,7 @@ __all__ = [
     "inherited",
     "instance_of",
     "is_chosen",
+    "key_of",
     "map_of",
     "may_begin_anew",
     "may_stand",
@@ -203,8 +212,10 @@ __all__ = [
     "patrol",
     "retryable",
     "shown_step",
+    "standing",
     "steps_one_by_one",
     "to_undo",
     "transition",
+    "try_of",
     "wake_at",
 ]

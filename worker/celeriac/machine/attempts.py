@@ -26,6 +26,7 @@ from celeriac.machine.postponing import postponed
 from celeriac.machine.runs import RunStatus
 from celeriac.machine.steps import PhaseState, PhaseStatus
 from celeriac.machine.timing import SHORT_DELAY
+from celeriac.machine.tries import epoch_of, is_over
 
 if TYPE_CHECKING:
     from celeriac.machine.commands import CheckAttempt, Claim, Complete, Fail
@@ -90,7 +91,8 @@ def check(draft: Draft, command: CheckAttempt) -> None:
 
 def complete(draft: Draft, command: Complete) -> None:
     """Settle an attempt as done; what comes late is used, or undone."""
-    if _is_settled_for_good(draft, command) or (command.outside and answered(draft, command)):
+    over = is_over(draft.run, command.step, command.epoch)  # nothing can come to light any more
+    if over or (command.outside and answered(draft, command)):
         return
     direction = draft.direction(command.step, command.phase)
     joins_not = command.phase == "do" and (command.skips or command.ends)
@@ -108,7 +110,8 @@ def complete(draft: Draft, command: Complete) -> None:
 
 def fail(draft: Draft, command: Fail) -> None:
     """Settle an attempt as failed, and say whether and when there is another."""
-    if _is_settled_for_good(draft, command) or (command.outside and answered(draft, command)):
+    over = is_over(draft.run, command.step, command.epoch)  # nothing can come to light any more
+    if over or (command.outside and answered(draft, command)):
         return
     direction = draft.direction(command.step, command.phase)
     if settles(draft, direction, command):
@@ -135,7 +138,7 @@ def fail(draft: Draft, command: Fail) -> None:
 
 
 def _same_epoch(draft: Draft, command: Claim | Complete | Fail | Defer | CheckAttempt) -> None:
-    if command.epoch != draft.run.epoch:
+    if command.epoch != epoch_of(draft.run, command.step):
         raise draft.refuse("stale", "the id was restarted meanwhile")
 
 
@@ -145,12 +148,6 @@ def _at_work(
     """True while the attempt runs, and whoever speaks of it holds it."""
     held = direction.held_by(command.attempt, command.holder)
     return held and direction.state is PhaseStatus.RUNNING
-
-
-def _is_settled_for_good(draft: Draft, command: Complete | Fail) -> bool:
-    """True of an earlier try of which nothing can come to light: the reply was lost."""
-    run = draft.run
-    return run.epoch - run.tries < command.epoch < run.epoch
 
 
 def settles(draft: Draft, direction: PhaseState, command: Complete | Fail | Defer) -> bool:

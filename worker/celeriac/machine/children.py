@@ -19,6 +19,7 @@ from celeriac.machine.relatives import awaited_children, id_of_child
 from celeriac.machine.runs import RunStatus
 from celeriac.machine.steps import PhaseState, PhaseStatus
 from celeriac.machine.timing import SHORT_DELAY
+from celeriac.machine.tries import epoch_of, is_over
 
 if TYPE_CHECKING:
     from celeriac.machine.commands import Acknowledge, Report
@@ -31,7 +32,9 @@ OWES, ABANDONED = "owes", "terminated"
 def report(draft: Draft, command: Report) -> None:
     """Take note of how a child came to rest; whatever was noted already changes nothing."""
     do, undo = draft.direction(command.step, "do"), draft.direction(command.step, "undo")
-    if command.epoch != draft.run.epoch:
+    if is_over(draft.run, command.step, command.epoch):
+        return  # what came of it is undone, perhaps because of this very report
+    if command.epoch != epoch_of(draft.run, command.step):
         raise draft.refuse("stale", "the id was restarted meanwhile")
     if draft.node(command.step).child is None:
         raise draft.refuse("not_due", f"{command.step!r} is no child")

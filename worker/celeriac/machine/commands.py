@@ -256,6 +256,16 @@ class Cancel:
 
 
 @dataclass(frozen=True, slots=True)
+class Rewind:
+    """Undo what came after a step, and the step, and go forward again from there."""
+
+    to: str
+    nonce: str  # of this call; the same again is the same rewind
+    reason: str = ""
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Terminate:
     """Abandon a run without undo."""
 
@@ -324,6 +334,7 @@ Command = (
     | Report
     | Acknowledge
     | Cancel
+    | Rewind
     | Terminate
     | RetryOwed
     | Waive

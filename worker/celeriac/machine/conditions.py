@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from celeriac.machine.plans import Node, Plan
     from celeriac.machine.runs import Run
 
+#: Why a run goes back that stops at a step, and goes forward again from there.
+REWOUND = "rewound"
+
 
 def passed(plan: Plan, run: Run, name: str) -> bool:
     """True if what waits for a step need wait no longer: it is done, or was skipped in its turn."""
@@ -81,7 +84,7 @@ def past_pivot(plan: Plan, run: Run) -> bool:
 
 
 def turned(run: Run) -> bool:
-    """True once the run has turned round, for good: what it did is being undone, or was."""
+    """True once the run has turned round: what it did is being undone, or was."""
     return run.why != ""
 
 

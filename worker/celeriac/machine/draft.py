@@ -20,6 +20,7 @@ from celeriac.machine.numbering import instance_of
 from celeriac.machine.policy import attempts_left, delay_ms
 from celeriac.machine.runs import Run, RunStatus
 from celeriac.machine.steps import GAVE_UP, PhaseState, PhaseStatus
+from celeriac.machine.tries import key_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,6 +93,10 @@ class Draft:
     def _come_to_rest(self) -> None:
         rest = outcome(self.plan, self.run)
         if rest is None:
+            return
+        if rest is RunStatus.COMPENSATED and self.run.rewinds_to:
+            self.add(EventKind.REWOUND, to=self.run.rewinds_to)
+            self.finish()  # as below
             return
         begins_at = None if rest is not RunStatus.COMPENSATED else self._next_try()
         if begins_at is None:
@@ -262,7 +267,9 @@ def retry_delay(draft: Draft, step: str, phase: Phase) -> int:
     Jitter is drawn from the run and the step: the same again when the decision is made again.
     """
     made = draft.direction(step, phase).attempts_in_budget
-    return delay_ms(draft.node(step).policy(phase), made, f"{draft.run.key}/{step}/{phase}")
+    return delay_ms(
+        draft.node(step).policy(phase), made, f"{key_of(draft.run, step)}/{step}/{phase}"
+    )
 
 
 def _asks_operator(draft: Draft, step: str) -> bool:

@@ -38,6 +38,7 @@ class EventKind(StrEnum):
     REOPENED = "reopened"
     TRY_ENDED = "try_ended"
     BEGAN_ANEW = "began_anew"
+    REWOUND = "rewound"
     SIGNALLED = "signalled"
     REPORTED = "reported"
     RETRIED = "retried"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from celeriac.machine.draft import Draft, see_to_failures
 from celeriac.machine.events import EventKind
 from celeriac.machine.runs import RunStatus
+from celeriac.machine.tries import epoch_of
 
 if TYPE_CHECKING:
     from celeriac.machine.commands import Expand
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 def expand(draft: Draft, command: Expand) -> None:
     """Note the number of elements of a map; a map that was counted already stays as it is."""
     direction = draft.direction(command.step, "do")
-    if command.epoch != draft.run.epoch:
+    if command.epoch != epoch_of(draft.run, command.step):
         raise draft.refuse("stale", "the id was restarted meanwhile")
     if draft.node(command.step).map is None:
         raise draft.refuse("not_due", f"{command.step!r} is no map")

@@ -26,19 +26,22 @@ def inherited(plan: Plan, run: Run, at: str) -> tuple[tuple[str, str], ...]:
     These are the steps before *at* that have ended with a result, or that need none.  Raises
     CommandRefused.
     """
-    _check(plan, run, at)
-    before = _before(plan, at)
+    if not run.status.at_rest:
+        text = "it still goes on: wait until it has ended, or cancel it"
+        raise CommandRefused("not_at_rest", about(run, text))
+    check_place(plan, run, at, "fork at")
+    ahead = before(plan, at)
     # What was not chosen there is not chosen here: the answers are inherited.
-    nodes = (node for node in plan.steps if node.name in before and is_chosen(run, node))
+    nodes = (node for node in plan.steps if node.name in ahead and is_chosen(run, node))
     names = [node.name for node in nodes]
     for name in names:
         step = run.step(name)
         if _was_undone(plan, run, name):
             text = f"{name!r} was undone, so its result is void: fork at it or before"
-            raise CommandRefused("undone", _about(run, text))
+            raise CommandRefused("undone", about(run, text))
         if step.do.state not in ENDED:
             text = f"{name!r} comes before {at!r} and has no result: fork at it or before"
-            raise CommandRefused("no_result", _about(run, text))
+            raise CommandRefused("no_result", about(run, text))
     return tuple((name, run.step(name).choice) for name in names)
 
 
@@ -53,24 +56,22 @@ def _has_undo(step: StepState) -> bool:
     return step.undo.state is not PhaseStatus.IDLE
 
 
-def _check(plan: Plan, run: Run, at: str) -> None:
-    if not run.status.at_rest:
-        text = "it still goes on: wait until it has ended, or cancel it"
-        raise CommandRefused("not_at_rest", _about(run, text))
+def check_place(plan: Plan, run: Run, at: str, verb: str) -> None:
+    """Raise CommandRefused if nothing can be done again from a step on; *verb* as in "fork at"."""
     if at not in plan.by_name:
         instance = instance_of(at)
         if instance and instance.map in plan.by_name:
-            text = f"{at!r} is an element: fork at {instance.map!r}, all of it"
-            raise CommandRefused("inside", _about(run, text))
+            text = f"{at!r} is an element: {verb} {instance.map!r}, all of it"
+            raise CommandRefused("inside", about(run, text))
         text = f"it has no step {at!r}; it has {', '.join(plan.by_name)}"
-        raise CommandRefused("unknown_step", _about(run, text))
+        raise CommandRefused("unknown_step", about(run, text))
     if past_pivot(plan, run):
         text = f"it is past {plan.pivot or 'its confirms'!r}, which is not to be done again"
-        raise CommandRefused("past_pivot", _about(run, text))
+        raise CommandRefused("past_pivot", about(run, text))
     block = _block_of(plan, at)
     if block and block[0] != at:
-        text = f"{at!r} stands in a block that is done as a whole: fork at {block[0]!r}"
-        raise CommandRefused("inside", _about(run, text))
+        text = f"{at!r} stands in a block that is done as a whole: {verb} {block[0]!r}"
+        raise CommandRefused("inside", about(run, text))
 
 
 def _block_of(plan: Plan, at: str) -> tuple[str, ...]:
@@ -83,7 +84,7 @@ def _block_of(plan: Plan, at: str) -> tuple[str, ...]:
     return prepared if inside else ()
 
 
-def _before(plan: Plan, at: str) -> set[str]:
+def before(plan: Plan, at: str) -> set[str]:
     """What a step waits for, directly or not."""
     found: set[str] = set()
     ahead = [at]
@@ -94,5 +95,6 @@ def _before(plan: Plan, at: str) -> set[str]:
     return found
 
 
-def _about(run: Run, text: str) -> str:
+def about(run: Run, text: str) -> str:
+    """What is wrong with a run, as it is said to whoever asks."""
     return f"run {run.id!r} ({run.status}): {text}"

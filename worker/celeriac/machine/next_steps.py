@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from celeriac.machine.plans import Node, Plan
 
 
+_BEGINS = (EventKind.STARTED, EventKind.BEGAN_ANEW, EventKind.REWOUND, EventKind.RETRIED)
+
+
 def schedule(plan: Plan, run: Run, event: Event, *, goes_on: bool = False) -> Run:
     """Return the run with what *event* made possible: the next steps, or the next compensations.
 
@@ -52,7 +55,7 @@ def _schedule_steps(plan: Plan, run: Run, event: Event, goes_on: bool) -> Run:
         return _confirm_next(plan, run, event)  # nothing else starts
     if goes_on:
         candidates: Iterable[Node] = [*plan.steps, *_steps_of_elements(plan, run)]
-    elif event.kind in (EventKind.STARTED, EventKind.BEGAN_ANEW, EventKind.RETRIED):
+    elif event.kind in _BEGINS:
         candidates = plan.steps
     elif event.kind in (EventKind.COMPLETED, EventKind.SKIPPED, EventKind.INHERITED):
         candidates = _following(plan, run, event.step)

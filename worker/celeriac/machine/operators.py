@@ -1,4 +1,4 @@
-"""What operators ask for: cancel, terminate, retry, waive, pause, resume, skip.
+"""What operators ask for: cancel, rewind, terminate, retry, waive, pause, resume, skip.
 
 Owns: when each is possible, and what is said when it is not.  Refuses to know: who may ask, and how
 they are asked to confirm.
@@ -8,14 +8,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from celeriac.machine.conditions import may_begin_anew, past_pivot, turned
+from celeriac.machine.conditions import REWOUND, may_begin_anew, past_pivot, turned
 from celeriac.machine.events import EventKind
+from celeriac.machine.numbering import instance_of
+from celeriac.machine.rewinding import check_rewind
 from celeriac.machine.runs import RunStatus
 from celeriac.machine.steps import GAVE_UP, PhaseStatus
+from celeriac.machine.tries import began_once
 from celeriac.machine.undoing import in_undo_order
 
 if TYPE_CHECKING:
-    from celeriac.machine.commands import Cancel, Pause, Resume, RetryOwed, Skip, Terminate, Waive
+    from celeriac.machine.commands import (
+        Cancel,
+        Pause,
+        Resume,
+        RetryOwed,
+        Rewind,
+        Skip,
+        Terminate,
+        Waive,
+    )
     from celeriac.machine.draft import Draft
     from celeriac.machine.plans import Phase
     from celeriac.machine.runs import Run
@@ -26,7 +38,8 @@ def cancel(draft: Draft, command: Cancel) -> None:
     run = draft.run
     if draft.terminated:
         raise draft.refuse("at_rest", "it was terminated and cannot be undone")
-    if turned(run) and (run.status.at_rest or not may_begin_anew(draft.plan, run)):
+    goes_on = run.rewinds_to or (may_begin_anew(draft.plan, run) and not run.status.at_rest)
+    if turned(run) and not goes_on:
         return  # it is being undone, was, or could not be: nothing to add
     if run.parent and run.status is RunStatus.COMPLETED and not command.of_parent:
         parent = run.parent
@@ -43,6 +56,21 @@ def cancel(draft: Draft, command: Cancel) -> None:
         reason=command.reason,
         by=command.by,
         culprit=run.failed_step,
+    )
+
+
+def rewind(draft: Draft, command: Rewind) -> None:
+    """Go back as far as a step, and then forward again from there."""
+    if draft.run.rewound_by == command.nonce:
+        return  # this very call again, its reply was lost
+    check_rewind(draft.plan, draft.run, command.to)
+    draft.add(
+        EventKind.COMPENSATION_STARTED,
+        why=REWOUND,
+        to=command.to,
+        nonce=command.nonce,
+        reason=command.reason,
+        by=command.by,
     )
 
 
@@ -82,10 +110,12 @@ def _is_owed_or_tried(draft: Draft, run: Run, command: RetryOwed) -> bool:
 
 def _retry(draft: Draft, command: RetryOwed) -> None:
     run = draft.run
+    if command.step and _is_to_be_counted(draft, command.step):
+        return
     names = [_meant(draft, command.step)] if command.step else list(run.steps)
     owed = [name for name in names if name in run.owed_now]
     if not owed:
-        if run.tries > 1 and not (command.step or run.status.at_rest):
+        if not (began_once(run) or command.step or run.status.at_rest):
             return  # it began anew: perhaps because of this very command
         if any(_is_tried_anew(draft, name) for name in names):
             return  # it is being tried already
@@ -96,6 +126,13 @@ def _retry(draft: Draft, command: RetryOwed) -> None:
     for name in in_undo_order(draft.plan, run, owed):
         phase: Phase = "undo" if run.step(name).undo.state is PhaseStatus.FAILED else "do"
         draft.add(EventKind.RETRIED, name, phase, reason=command.reason, by=command.by)
+
+
+def _is_to_be_counted(draft: Draft, step: str) -> bool:
+    """True of an element of a map that is done again, perhaps because of this very command."""
+    instance = instance_of(step) if draft.plan.find(step) else None
+    again = not began_once(draft.run) and not draft.run.status.at_rest
+    return again and instance is not None and instance.map not in draft.run.steps.maps
 
 
 def _meant(draft: Draft, step: str) -> str:
@@ -122,10 +159,10 @@ def _is_tried_anew(draft: Draft, name: str) -> bool:
 
 def waive(draft: Draft, command: Waive) -> None:
     """Declare an owed compensation, or an owed confirm, settled, in each try that owes it."""
-    draft.node(command.step)
     several = (draft.run, *draft.run.earlier)
     owing = [each.epoch for each in several if command.step in each.owed_now]
-    if not owing and any(_is_waived(each, command.step) for each in several):
+    waived = any(_is_waived(each, command.step) for each in several)
+    if not owing and (waived or _is_to_be_counted(draft, command.step)):
         return
     for epoch in owing or [draft.run.epoch]:
         with draft.about(epoch):
@@ -143,7 +180,7 @@ def _waive(draft: Draft, command: Waive) -> None:
     if direction.state is PhaseStatus.WAIVED:
         return
     owed = direction.state in GAVE_UP and not draft.terminated
-    if not owed and draft.run.tries > 1 and not draft.run.status.at_rest:
+    if not (owed or began_once(draft.run) or draft.run.status.at_rest):
         return  # it began anew: perhaps because of this very command
     if not owed:
         what = "confirm" if phase == "do" else "compensation"

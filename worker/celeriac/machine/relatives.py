@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from celeriac.machine.events import Dispatch
 from celeriac.machine.runs import Run, RunStatus
 from celeriac.machine.steps import GAVE_UP, PhaseStatus
+from celeriac.machine.tries import key_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +25,7 @@ TO_PARENT = Dispatch("", "do", 0, 0)
 
 def id_of_child(run: Run, step: str, number: int) -> str:
     """The id of one of the runs that are attempts of a step."""
-    return f"{run.key}.{step}" + (f"#{number}" if number > 1 else "")
+    return f"{key_of(run, step)}.{step}" + (f"#{number}" if number > 1 else "")
 
 
 def awaited_children(run: Run) -> Iterator[tuple[str, Phase, PhaseState]]:

@@ -1,4 +1,4 @@
-"""What the events of a run change: how it starts, turns round, begins anew and ends.
+"""What the events of a run change: how it starts, turns round, goes on again and ends.
 
 Owns: `RUN_EVENTS`, and `started`, the only event that there is before a run.  Refuses to know:
 when such an event happens, and what a single attempt does (`attempt_events`).
@@ -9,8 +9,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from celeriac.machine.conditions import REWOUND
 from celeriac.machine.events import Event, EventKind
+from celeriac.machine.rewinding import standing
 from celeriac.machine.runs import Received, Run, RunStatus
+from celeriac.machine.standstill import later_deadline
 from celeriac.machine.state_changes import (
     check_run,
     give_away,
@@ -21,6 +24,7 @@ from celeriac.machine.state_changes import (
 )
 from celeriac.machine.step_states import Steps
 from celeriac.machine.steps import Parent, PhaseStatus, StepState, changed
+from celeriac.machine.tries import epoch_of
 
 if TYPE_CHECKING:
     from celeriac.machine.plans import Plan
@@ -72,7 +76,10 @@ def _compensation_started(_plan: Plan, run: Run, event: Event) -> Run:
         reason=event.data.get("reason", ""),
         ended_at=0,
         # Who cancels wants it undone now; a paused run that turns round by itself stays paused.
-        paused=0 if event.data["why"] == "cancelled" else run.paused,
+        paused=0 if event.data["why"] in ("cancelled", REWOUND) else run.paused,
+        rewinds_to=event.data.get("to", ""),
+        rewound_by=event.data.get("nonce", run.rewound_by),
+        deadline=_later(run, event) if "to" in event.data else run.deadline,
     )
     for name, step in run.steps.open.items():
         at_step = replace(event, step=name)
@@ -85,6 +92,12 @@ def _compensation_started(_plan: Plan, run: Run, event: Event) -> Run:
                 move_step(run, at_step, "may have effect", at=event.at, limit=0), at_step
             )
     return run
+
+
+def _later(run: Run, event: Event) -> int | None:
+    """The deadline of a run that goes on again: time at rest and on hold does not count."""
+    since = run.ended_at or run.paused
+    return later_deadline(run.deadline, event.at - since) if since else run.deadline
 
 
 def _effect_so_far(step: StepState) -> str:
@@ -126,7 +139,33 @@ def _began_anew(_plan: Plan, run: Run, event: Event) -> Run:
         reason="",
         final=False,
         earlier=known,
+        stands=(),
         steps=Steps(),
+    )
+
+
+def _rewound(plan: Plan, run: Run, event: Event) -> Run:
+    """What was undone is as if it had never been touched, under keys of its own."""
+    names = standing(plan, run.rewinds_to)
+    steps, others = run.steps.parted(names)
+    over = _over(changed(run, steps=others))
+    orders = [step.order for step in steps.values()] + [each.order for each in steps.maps.values()]
+    return move_run(
+        run,
+        event,
+        RunStatus.RUNNING,
+        epoch=run.epoch + 1,
+        rewinds=run.rewinds + 1,
+        rewinds_to="",
+        stands=tuple((name, epoch_of(run, name)) for name in sorted(names)),
+        started_steps=max(orders, default=0),
+        why="",
+        failed_step="",
+        reason="",
+        final=False,
+        ended_by="",
+        earlier=(*run.earlier, over) if _may_report(over) else run.earlier,
+        steps=steps,
     )
 
 
@@ -141,6 +180,7 @@ def _may_report(run: Run) -> bool:
 def _over(run: Run) -> Run:
     """A try that has ended, as it is kept."""
     kept = changed(run, status=RunStatus.COMPENSATED, ended_at=run.changed_at, begins_at=0)
+    kept = changed(kept, rewinds_to="", rewound_by="")
     return changed(kept, earlier=(), signals=(), digest="", starter="", paused=0, parent=None)
 
 
@@ -176,6 +216,7 @@ RUN_EVENTS: dict[EventKind, Change] = {
     EventKind.REOPENED: _reopened,
     EventKind.TRY_ENDED: _try_ended,
     EventKind.BEGAN_ANEW: _began_anew,
+    EventKind.REWOUND: _rewound,
     EventKind.OVERDUE: _overdue,
     EventKind.FINISHED: _finished,
     EventKind.REPORTED: _reported,

@@ -99,6 +99,11 @@ class Run:
     # report leads to is what it leads to in any run that was undone.
     earlier: tuple[Run, ...] = ()
     origin: str = ""  # of a fork: the run whose results it has taken over
+    rewinds: int = 0  # how often it went forward again from a step, since it was started
+    rewinds_to: str = ""  # on its way back: the step from which it goes forward again, if one
+    rewound_by: str = ""  # nonce of the newest rewind: the same call again is not a second one
+    # What stood when it was rewound last: the steps, with the epoch of the try that did them.
+    stands: tuple[tuple[str, int], ...] = ()
     steps: Steps = field(default_factory=Steps)
 
     def step(self, name: str) -> StepState:

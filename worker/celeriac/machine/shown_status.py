@@ -31,7 +31,7 @@ def shown_step(plan: Plan, run: Run, name: str) -> StepStatus:
     undone = run.step(scope).status if scope and may_stand(step) else StepStatus.PENDING
     if undone is not StepStatus.PENDING:
         return undone
-    over = run.why or run.ended_by
+    over = (run.why and not run.rewinds_to) or run.ended_by
     never = over and step.status is StepStatus.PENDING and not plan.node(name).covers
     return StepStatus.SKIPPED if never else step.status
 

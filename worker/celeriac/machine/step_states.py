@@ -14,7 +14,7 @@ from celeriac.machine.numbering import instance_of
 from celeriac.machine.steps import PENDING, StepState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from celeriac.machine.numbering import Instances
 
@@ -77,6 +77,17 @@ class Steps(Mapping[str, StepState]):
         others = {each: state for each, state in self.open.items() if each not in names}
         told = instances.with_resting(found.number, tuple(state.resting for state in states))
         return Steps(others, self.settled, {**self.maps, found.map: told})
+
+    def parted(self, names: Collection[str]) -> tuple[Steps, Steps]:
+        """The steps called *names*, with all elements of those that are maps; and the others."""
+        parts: tuple[dict[str, StepState], dict[str, StepState]] = ({}, {})
+        for name, step in self.told_apart():
+            found = instance_of(name) if self.is_element(name) else None
+            parts[(found.map if found else name) not in names][name] = step
+        maps = [
+            {n: m for n, m in self.maps.items() if (n in names) is mine} for mine in (True, False)
+        ]
+        return Steps(parts[0], maps=maps[0]), Steps(parts[1], maps=maps[1])
 
     @property
     def made_once(self) -> int:

@@ -175,6 +175,8 @@ RUN_MOVES: dict[tuple[RunStatus | None, EventKind], tuple[RunStatus, ...]] = {
     (_R.FAILED, _E.REOPENED): (_R.FAILED, _R.COMPENSATING, _R.RUNNING),
     # Something of an earlier try is undone once more, so it is not at rest.
     (_R.COMPLETED, _E.REOPENED): (_R.RUNNING,),
+    # It goes forward again from a step.
+    (_R.COMPENSATING, _E.REWOUND): (_R.RUNNING,),
     # It begins anew by itself, unless somebody would not have it.
     (_R.COMPENSATING, _E.TRY_ENDED): (_R.WAITING,),
     (_R.WAITING, _E.BEGAN_ANEW): (_R.RUNNING,),

@@ -18,15 +18,15 @@ from celeriac.machine.plans import PHASES
 from celeriac.machine.runs import RunStatus
 from celeriac.machine.steps import PhaseStatus
 from celeriac.machine.timing import overdue, waiting_directions
+from celeriac.machine.tries import is_over
 
 if TYPE_CHECKING:
-    from celeriac.machine.commands import Block, Redispatch, Unblock, Wake
+    from celeriac.machine.commands import Redispatch, Wake
 
 
 def expire(draft: Draft, command: Expire) -> None:
     """Give up an attempt that nobody is at any more."""
-    of_another = command.epoch not in (0, draft.run.epoch) and draft.run.tries > 1
-    if of_another:
+    if command.epoch and is_over(draft.run, command.step, command.epoch):
         return  # a try that is over: all that was at work has ended
     direction = draft.direction(command.step, command.phase)
     if draft.run.status.at_rest:
@@ -50,6 +50,9 @@ def wake(draft: Draft, command: Wake) -> None:
             if command.credit is not None:
                 _time_out(draft, command.longest_eta)
             _send_what_is_due(draft)
+    if draft.run.rewinds_to and command.credit is not None:
+        draft.finish()  # it may go forward again from here on, past its deadline
+        _meet_deadline(draft, command.credit)
 
 
 def _begin_anew(draft: Draft) -> None:
@@ -110,19 +113,3 @@ def redispatch(draft: Draft, command: Redispatch) -> None:
         draft.add(
             EventKind.DISPATCHED, lost.step, lost.phase, lost.attempt, why="unclaimed", again=again
         )
-
-
-def block(draft: Draft, command: Block) -> None:
-    """Note why a step that waits cannot be run, or its message not sent."""
-    draft.node(command.step)
-    waits = any(name == command.step for name, _, _ in waiting_directions(draft.run))
-    if waits and draft.run.step(command.step).blocked != command.why:
-        draft.add(EventKind.BLOCKED, command.step, why=command.why)
-
-
-def unblock(draft: Draft, command: Unblock) -> None:
-    """Note that the message of a step was sent, if it is noted that it could not be."""
-    draft.node(command.step)
-    if draft.run.step(command.step).unsent:
-        # Without a reason: an event of its own would make the history unreadable for 0.1.0.
-        draft.add(EventKind.BLOCKED, command.step)

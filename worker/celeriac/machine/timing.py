@@ -13,6 +13,7 @@ from celeriac.machine.events import Dispatch
 from celeriac.machine.relatives import look_at, told_now
 from celeriac.machine.runs import AT_REST, Run, RunStatus
 from celeriac.machine.steps import CLAIMABLE, WAITS, PhaseState
+from celeriac.machine.tries import epoch_of
 
 if TYPE_CHECKING:
     from celeriac.machine.plans import Phase
@@ -40,7 +41,7 @@ def due(run: Run) -> set[Dispatch]:
         if direction.sent
     }
     for earlier in run.still_undone:
-        found.update(each._replace(epoch=earlier.epoch) for each in due(earlier))
+        found.update(_of_try(earlier, each) for each in due(earlier))
     return found.union(told_now(run))
 
 
@@ -56,8 +57,12 @@ def overdue(run: Run, now: int, death: int = 0) -> list[Dispatch]:
         if direction.sent and now >= _patient_until(run, name, direction, death)
     ]
     for earlier in run.still_undone:
-        found += [each._replace(epoch=earlier.epoch) for each in overdue(earlier, now, death)]
+        found += [_of_try(earlier, each) for each in overdue(earlier, now, death)]
     return found
+
+
+def _of_try(earlier: Run, dispatch: Dispatch) -> Dispatch:
+    return dispatch._replace(epoch=epoch_of(earlier, dispatch.step))
 
 
 def _patient_until(run: Run, name: str, direction: PhaseState, death: int) -> int:

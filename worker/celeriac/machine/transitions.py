@@ -17,7 +17,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from celeriac.machine import attempts, children, expansion, operators, starting, timeouts, waits
+from celeriac.machine import (
+    attempts,
+    blocking,
+    children,
+    expansion,
+    operators,
+    starting,
+    timeouts,
+    waits,
+)
 from celeriac.machine.commands import (
     Acknowledge,
     Block,
@@ -35,6 +44,7 @@ from celeriac.machine.commands import (
     Report,
     Resume,
     RetryOwed,
+    Rewind,
     Signal,
     Skip,
     Start,
@@ -45,6 +55,7 @@ from celeriac.machine.commands import (
 )
 from celeriac.machine.draft import Draft
 from celeriac.machine.timing import due, wake_at
+from celeriac.machine.tries import earlier_epoch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -69,7 +80,7 @@ def transition(plan: Plan, run: Run | None, command: Command, now: int) -> Trans
     Raises CommandRefused, RunExists or RunConflict; nothing has changed then.
     """
     draft = Draft(plan, run, now)
-    with draft.about(_epoch(run, command)):
+    with draft.about(earlier_epoch(run, command)):
         _DECIDE[type(command)](draft, command)
     draft.finish()
     after = draft.run
@@ -78,13 +89,6 @@ def transition(plan: Plan, run: Run | None, command: Command, now: int) -> Trans
         new -= due(run)
     sent = sorted(new, key=lambda d: (d.at, d.step)) if len(new) > 1 else new
     return Transition(after, tuple(draft.events), wake_at(after), tuple(sent))
-
-
-def _epoch(run: Run | None, command: Command) -> int:
-    """Of the earlier try that a command is about; 0: of none."""
-    dispatch = command.dispatch if isinstance(command, Redispatch) else None
-    epoch = dispatch.epoch if dispatch else getattr(command, "epoch", 0)
-    return epoch if run and any(each.epoch == epoch for each in run.earlier) else 0
 
 
 def followed(plan: Plan, first: Transition, command: Command, now: int) -> Transition:
@@ -111,12 +115,13 @@ _DECIDE: dict[type, Callable[[Draft, Any], None]] = {
     Expire: timeouts.expire,
     Wake: timeouts.wake,
     Redispatch: timeouts.redispatch,
-    Block: timeouts.block,
-    Unblock: timeouts.unblock,
+    Block: blocking.block,
+    Unblock: blocking.unblock,
     Signal: waits.signal,
     Report: children.report,
     Acknowledge: children.acknowledge,
     Cancel: operators.cancel,
+    Rewind: operators.rewind,
     Terminate: operators.terminate,
     RetryOwed: operators.retry,
     Waive: operators.waive,

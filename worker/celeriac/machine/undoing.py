@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from celeriac.machine.numbering import instance_of
+from celeriac.machine.rewinding import standing
 from celeriac.machine.steps import PhaseStatus, StepState, changed
 from celeriac.machine.tables import TURN_COMES, TURN_GOES, state_in_turn
 
@@ -62,13 +63,16 @@ def to_undo(plan: Plan, run: Run) -> list[str]:
     one that was started first.
     """
     found: dict[str, None] = {}
+    stands = standing(plan, run.rewinds_to) if run.rewinds_to else ()
     for name, step in run.steps.told_apart():
         undoer = plan.undoer_of(name) if may_stand(step) else None
         if undoer and run.step(undoer).undo.state not in _SETTLED:
             instance = None if undoer in plan.by_name else instance_of(undoer)
-            found[instance.map if instance else undoer] = None
+            unit = instance.map if instance else undoer
+            found.update({unit: None} if unit not in stands else {})
     for name in run.steps.maps:
-        if name not in found and next(_resting_to_undo(plan, run, name), None):
+        counted = name in found or name in stands
+        if not counted and next(_resting_to_undo(plan, run, name), None):
             found[name] = None
     return in_undo_order(plan, run, list(found))
 

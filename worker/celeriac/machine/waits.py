@@ -21,6 +21,7 @@ from celeriac.machine.outside import lose, settle_as_kept, time_out
 from celeriac.machine.runs import RunStatus
 from celeriac.machine.steps import WAITS, PhaseState, PhaseStatus
 from celeriac.machine.tables import VOID
+from celeriac.machine.tries import is_over
 
 if TYPE_CHECKING:
     from celeriac.machine.commands import Defer, Signal, Wake
@@ -51,7 +52,7 @@ def signal(draft: Draft, command: Signal) -> None:
     if run.status.at_rest:
         raise draft.refuse("at_rest", f"it takes no signal {command.name!r} any more")
     tries_left = run.tries <= draft.plan.retries
-    anew = may_begin_anew(draft.plan, run) if turned(run) else tries_left
+    anew = bool(run.rewinds_to) or may_begin_anew(draft.plan, run) if turned(run) else tries_left
     if turned(run) and not anew:
         raise draft.refuse("turned", f"it is being undone, so it takes no {command.name!r}")
     if not (anew or any(may_take(run, node) for node in waits)):
@@ -92,6 +93,8 @@ def defer(draft: Draft, command: Defer) -> None:
     direction = draft.direction(command.step, command.phase)
     if command.phase == "undo":
         raise draft.refuse("wrong_direction", "a compensation has no result to wait for")
+    if is_over(draft.run, command.step, command.epoch):
+        return  # it was settled, and the try with it; the reply was lost
     if not settles(draft, direction, command):
         check_known(draft, direction, command)
         return  # nothing is known yet: what comes from outside is told then

@@ -25,7 +25,7 @@ def sentence(run_id: str, event: Event) -> str:
 
 _INTERNAL = (
     *("holder", "plan", "grace", "digest", "starter", "sent", "epoch", "credited"),
-    *("given_back", "since", "key", "cut_off", "retryable"),
+    *("given_back", "since", "key", "cut_off", "retryable", "nonce"),
 )
 _CAUSES = {
     (EventKind.LOST, "lease"): "lease expired",

@@ -49,6 +49,7 @@ RUN_FIELDS = (
     *("why", "failed_step", "reason", "tags", "compensate_not_before", "credited", "overdue"),
     *("paused", "ended_by", "series", "signals", "maps", "parent", "untold"),
     *("tries", "begins_at", "final", "earlier", "origin"),
+    *("rewinds", "rewinds_to", "rewound_by", "stands"),
 )
 STEP_FIELDS = (
     *("order", "do", "may_have_effect", "undo", "generation", "blocked", "choice", "inherited"),
@@ -180,6 +181,8 @@ def _run(run_id: str, row: list[Any], lines: str) -> Run:
         found["earlier"] = tuple([load_run(run_id, each) for each in found["earlier"]])
     if "signals" in found:
         found["signals"] = tuple([Received(*each) for each in found["signals"]])
+    if "stands" in found:
+        found["stands"] = tuple([(name, epoch) for name, epoch in found["stands"]])
     if found.get("parent"):
         found["parent"] = Parent(*found["parent"])
     return Run(id=run_id, **found)

@@ -13,7 +13,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from celeriac.errors import StoreError
-from celeriac.machine import PHASES
+from celeriac.machine import PHASES, began_once, epoch_of
 from celeriac.store.answers import ms, scored
 from celeriac.store.commit import HEAD, places, spell_drop
 from celeriac.store.keys import lease_member, pair, split_member, split_wake
@@ -170,7 +170,7 @@ def _standing(run: Run, answers: Sequence[object]) -> IndexedRun:
     places_found = rest[: len(rest) - 2 * len(newest)]
     scores = [_score(each) for each in rest[len(places_found) :]]
     # That version knew of no second try, whose leases would look like those of the first.
-    before = scores[len(newest) :] if run.tries == 1 else [None] * len(newest)
+    before = scores[len(newest) :] if began_once(run) else [None] * len(newest)
     both = zip(newest, scores[: len(newest)], before, strict=True)
     leases = {lease: at for lease, new, old in both if (at := new or old) is not None}
     return IndexedRun(
@@ -187,7 +187,7 @@ def _standing(run: Run, answers: Sequence[object]) -> IndexedRun:
 def _newest(run: Run) -> list[Lease]:
     """The leases of the newest attempt of each step and direction, whether they are held or not."""
     return [
-        Lease(run.id, name, phase, step.direction(phase).attempt, each.epoch)
+        Lease(run.id, name, phase, step.direction(phase).attempt, epoch_of(each, name))
         for each in (run, *run.earlier)
         for name, step in each.steps.items()
         for phase in PHASES

@@ -30,7 +30,10 @@ from celeriac.machine import (
     PhaseStatus,
     Plan,
     TextOf,
+    began_once,
     bound,
+    epoch_of,
+    first_epoch,
     instance_of,
 )
 
@@ -43,6 +46,8 @@ NULL = "null"
 #: How many elements of a map's list are kept in one field: an attempt reads one of these.
 _CHUNK = 64
 _OUTPUT = "out:"
+#: What is kept with a number, of an attempt or of some elements.
+_COUNTED = ("tok", "item")
 #: What belongs to the run as a whole: its input, signals, and the trace that it is part of.
 _GIVEN = ("in:", "sig:", "trace")
 #: The failure that made the run turn round.
@@ -92,27 +97,45 @@ def in_try(field: str, epoch: int) -> str:
     return f"~{epoch}:{field}"  # no name begins like that
 
 
+def epoch_of_field(run: Run, field: str) -> int:
+    """The epoch of the try in which a field of a run was written, or will be."""
+    return epoch_of(run, _step_of(field)) if run.stands else run.epoch
+
+
+def field_of(earlier: Run, field: str) -> str:
+    """A field of one of a run's earlier tries."""
+    return in_try(field, epoch_of_field(earlier, field))
+
+
+def _step_of(field: str) -> str:
+    """The step that a field is about, as an element if it is one; empty if it is about none."""
+    kind, found, step = field.partition(":")
+    if not found:
+        return field if instance_of(field) else ""
+    return step.rpartition(":")[0] if kind in _COUNTED else step
+
+
 def kept_as(field: str, run: Run | None) -> str:
     """The field of a run as it is kept: each try has payloads of its own, but for what was given.
 
     Those of the first have no mark, so most runs have none.
     """
     marked = field.startswith("~")
-    if run is None or (run.tries == 1 and not marked):
+    if run is None or (began_once(run) and not marked):
         return field
-    epoch, _, plain = field[1:].partition(":") if marked else (run.epoch, "", field)
-    first = run.epoch - run.tries + 1
-    if int(epoch) == first or plain.startswith(_GIVEN):
-        return plain
-    return in_try(plain, int(epoch))
+    number, _, plain = field[1:].partition(":") if marked else ("", "", field)
+    epoch = int(number) if marked else epoch_of_field(run, field)
+    given = plain.startswith(_GIVEN)
+    return plain if given or epoch == first_epoch(run) else in_try(plain, epoch)
 
 
 def read_as(kept: str, run: Run) -> str:
     """The field that `kept_as` makes *kept* of."""
-    own = in_try("", run.epoch)
-    if run.tries == 1 or kept.startswith((own, *_GIVEN)):
-        return kept.removeprefix(own)
-    return kept if kept.startswith("~") else in_try(kept, run.epoch - run.tries + 1)
+    marked = kept.startswith("~")
+    epoch, _, plain = kept[1:].partition(":") if marked else (first_epoch(run), "", kept)
+    if plain.startswith(_GIVEN) or int(epoch) == epoch_of_field(run, plain):
+        return plain
+    return in_try(plain, int(epoch))
 
 
 def error_field(step: str, phase: Phase) -> str:

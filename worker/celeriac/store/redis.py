@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from celeriac.errors import StoreError, StoreUnavailable
-from celeriac.machine import Plan, Run, RunStatus
+from celeriac.machine import Plan, Run, RunStatus, began_once
 from celeriac.store import payloads
 from celeriac.store.answers import ms, scored
 from celeriac.store.codec import dump_plan, load_plan, load_run
@@ -180,7 +180,7 @@ class RedisStore:
     def _of_its_try(self, found: Snapshot, names: Sequence[str] | None) -> Snapshot:
         """What was read of a run, with the payloads of the try that it is at."""
         run = found.run
-        if run is None or run.tries == 1:
+        if run is None or began_once(run):
             return found
         if names is None:
             fields = {payloads.read_as(name, run): text for name, text in found.fields.items()}

@@ -94,6 +94,24 @@ def cancel(terminal: Control, reason: str | None, by: str, **rest: Any) -> None:
 
 @click.command(cls=ControlVerb)
 @targets
+@step(required=True)
+@reason(required=False)
+@STEERING
+def rewind(
+    terminal: Control,
+    step: str | None,
+    step_option: str | None,
+    reason: str | None,
+    by: str,
+    **rest: Any,
+) -> None:
+    """Undo a STEP and what came after it, then go forward again from there."""
+    to = the_step(step, step_option, required=True) or ""
+    terminal.steer("rewind", lambda run: run.rewind(to, reason or "", by=by), by, **rest)
+
+
+@click.command(cls=ControlVerb)
+@targets
 @reason(required=True)
 @STEERING
 def terminate(terminal: Control, reason: str, by: str, **rest: Any) -> None:
@@ -213,4 +231,4 @@ def signal(terminal: Control, run_id: str, name: str, text: str, **options: Any)
     terminal.signal(run_id, name, terminal.read_json("--payload", text), **options)
 
 
-COMMANDS = (start, cancel, terminate, retry, waive, pause, resume, skip, fork, signal)
+COMMANDS = (start, cancel, rewind, terminate, retry, waive, pause, resume, skip, fork, signal)

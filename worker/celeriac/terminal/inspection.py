@@ -75,9 +75,9 @@ class Inspect(Invocation):
             found = graph_of(saga.planned.plan)
         self._print.graph(found, drawing)
 
-    def undo_plan(self, run_id: str) -> None:
-        """Print what would be undone of a run."""
-        self._print.undo_plan(self._sagas().run(run_id).undo_plan())
+    def undo_plan(self, run_id: str, to: str | None) -> None:
+        """Print what would be undone of a run; with *to*, if it were rewound to that step."""
+        self._print.undo_plan(self._sagas().run(run_id).undo_plan(to))
 
     def export(self, run_id: str, *, payloads: bool) -> None:
         """Print all that is known of a run."""

@@ -107,13 +107,14 @@ def graph(terminal: Inspect, name: str, drawing: Drawing) -> None:
 
 @click.command("undo-plan", cls=InspectVerb)
 @RUN
+@click.option("--to", metavar="STEP", help="What a rewind to STEP would undo.  [default: a cancel]")
 @output("table", "json")
-def undo_plan(terminal: Inspect, run_id: str) -> None:
+def undo_plan(terminal: Inspect, run_id: str, to: str | None) -> None:
     """Show what a cancel would undo, in which order and with which inputs, and what it could not.
 
     The inputs are payloads: mind who looks over your shoulder.
     """
-    terminal.undo_plan(run_id)
+    terminal.undo_plan(run_id, to)
 
 
 @click.command(cls=InspectVerb)

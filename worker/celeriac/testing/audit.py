@@ -1,7 +1,8 @@
 """What must hold of any history, told a second time, and not with the words of the state machine.
 
-Owns: I1, I3, I5 to I8, I25 and L3 of docs/invariants.md, as rules about a run's events alone.
+Owns: I1, I3, I5 to I8, I25, I26 and L3 of docs/invariants.md, as rules about a run's events alone.
 Refuses to know: directions, tables of moves, and commands: it must not share a mistake with them.
+The file is long because each kind of event has its few lines.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ def audit(plan: Plan, events: Iterable[Event]) -> list[str]:
         elif event.kind is EventKind.BEGAN_ANEW:
             earlier[epoch], epoch = book, epoch + 1
             book = book.next(event)
+        elif event.kind is EventKind.REWOUND:
+            earlier[epoch], epoch = book, epoch + 1
+            book = book.rewound(event)
         about = earlier.get(event.data.get("try", 0), book)
         about.read(event)
     return book.found
@@ -53,6 +57,7 @@ class _Book:
         self.order: list[str] = []  # steps in the order of their first claim; a map is one of them
         self.counted: dict[str, int] = {}  # how many elements a map has
         self.turned = False
+        self.stands: set[str] = set()  # what is not undone, while it goes back to a step
         self.over = ""  # the step that has ended the run
 
     def next(self, event: Event) -> _Book:
@@ -64,6 +69,24 @@ class _Book:
         book.tries = self.tries + 1
         if book.tries > 1 + self.plan.retries:
             self._breaks("I25", event, f"is one try more than {1 + self.plan.retries}")
+        return book
+
+    def rewound(self, event: Event) -> _Book:
+        """The book of what follows: what stands is known in it, and all else is forgotten."""
+        if self.at_work or not self.turned or self._to_undo() or self.owed:
+            self._breaks("I26", event, "goes forward again before all is undone")
+        stands = self.stands
+        if touched := {_unit(name) for name in self.settled} & stands:
+            self._breaks("I26", event, f"keeps {', '.join(sorted(touched))}, which was undone")
+        book = _Book(self.plan)
+        book.found, book.heard, book.untaken = self.found, self.heard, self.untaken
+        book.tries = self.tries
+        for mine, kept in ((self.done, book.done), (self.skipped, book.skipped)):
+            kept.update(each for each in mine if _unit(each) in stands)
+        book.maybe = {each for each in self.maybe if _unit(each) in stands}
+        book.chosen = {each: what for each, what in self.chosen.items() if _unit(each) in stands}
+        book.order = [each for each in self.order if each in stands]
+        book.counted = {each: many for each, many in self.counted.items() if each in stands}
         return book
 
     def read(self, event: Event) -> None:
@@ -181,6 +204,8 @@ class _Book:
         if forward:
             self._breaks("I7", event, f"undoes while {', '.join(forward)} may be at work")
         before = self._before(event.step) if event.attempt == 1 else []
+        if _unit(event.step) in self.stands:
+            self._breaks("I26", event, "is undone, and comes before what the run goes back to")
         if before:
             self._breaks("I8", event, f"undoes before {', '.join(before)} is undone")
 
@@ -212,7 +237,8 @@ class _Book:
         return {self.plan.scope_of.get(name, name) for name in found - inside}
 
     def _to_undo(self) -> set[str]:
-        wanted = {self.plan.undoer_of(name) for name in self.done | self.maybe}
+        acted = {name for name in self.done | self.maybe if _unit(name) not in self.stands}
+        wanted = {self.plan.undoer_of(name) for name in acted}
         return {name for name in wanted if name} - self.settled
 
     def completed(self, event: Event) -> None:
@@ -299,8 +325,17 @@ class _Book:
         if self._past_pivot():
             self._breaks("I8", event, "goes back past the pivot")
         self.turned = True
+        to = event.data.get("to")
+        self.stands = self._waited_for(to) if to else set()
         for direction in list(self.asked):
             self._asks_no_more(direction)
+
+    def _waited_for(self, step: str) -> set[str]:
+        """The steps that one waits for, directly or not."""
+        found = set(self.plan.by_name[step].after)
+        for node in reversed(self.plan.steps):  # what a step waits for comes before it
+            found.update(node.after if node.name in found else ())
+        return found
 
     def anew(self, event: Event) -> None:
         """A step has a new budget, and has to be undone (again)."""

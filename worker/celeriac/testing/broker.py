@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from celeriac.engine import Backlog, Delivery
+from celeriac.machine import epoch_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,7 +65,7 @@ class Broker:
 
     def _take(self, plan: Plan, run: Run, dispatch: Dispatch, now: int) -> None:
         step, phase, attempt = dispatch.step, dispatch.phase, dispatch.attempt
-        delivery = Delivery(run.id, run.epoch, step, phase, attempt, plan.fingerprint)
+        delivery = Delivery(run.id, epoch_of(run, step), step, phase, attempt, plan.fingerprint)
         who = f"undo {step}" if phase == "undo" else step
         self._sent += 1
         at = self._clock.now + max(0, dispatch.at - now)  # a countdown, from here on

@@ -46,6 +46,8 @@ def run_document(state: RunState) -> dict[str, Any]:
         "tries": state.tries,
         "most_tries": state.most_tries,
         "begins_at": iso(state.begins_at),
+        "rewinds": state.rewinds,
+        "rewinds_to": state.rewinds_to,
         "hold": state.hold.model_dump(mode="json") if state.hold else None,
         "parent": {"id": state.parent, "step": state.parent_step} if state.parent else None,
         "steps": [_step_document(step) for step in state.steps],

@@ -99,7 +99,9 @@ class RunState(Frozen):
     ended_at: datetime | None
     tags: dict[str, str]
     steps: tuple[StepView, ...]
-    why: str | None = Field(description="failed, cancelled or deadline: why it is or was undone")
+    why: str | None = Field(
+        description="failed, cancelled, deadline or rewound: why it is or was undone"
+    )
     reason: str | None = Field(description="what an operator said")
     failure: Failure | None = Field(description="how the step failed that ended the run")
     failed_step: str | None = Field(default=None, description="the step that ended the run")
@@ -115,6 +117,10 @@ class RunState(Frozen):
     most_tries: int = Field(default=1, description="how often it may begin, as its saga says")
     begins_at: datetime | None = Field(default=None, description="when it begins anew, if it waits")
     begins_anew: bool = Field(default=False, description="it will, once what it did is undone")
+    rewinds: int = Field(default=0, description="how often it went forward again from a step")
+    rewinds_to: str | None = Field(
+        default=None, description="the step that it goes back to, and forward again from there"
+    )
     origin: str | None = Field(
         default=None, description="of a fork: the run whose results it has taken over"
     )
@@ -186,6 +192,8 @@ def state_of(
         most_tries=1 + plan.retries,
         begins_at=moment(run.begins_at) if run.begins_at else None,
         begins_anew=not run.status.at_rest and may_begin_anew(plan, run),
+        rewinds=run.rewinds,
+        rewinds_to=run.rewinds_to or None,
     )
 
 

@@ -1,4 +1,4 @@
-"""What a cancel would undo, before anybody gives it: the answer of the state machine itself.
+"""What a cancel or a rewind would undo, before anybody gives it: the state machine's own answer.
 
 Owns: the preview.  Refuses to know: the rules, which it asks for (`transitions`, `schedule`), and
 the store.
@@ -7,6 +7,7 @@ the store.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
@@ -16,9 +17,11 @@ from celeriac.machine import (
     Cancel,
     Frozen,
     PhaseStatus,
+    Rewind,
     RunStatus,
     id_of_child,
     in_undo_order,
+    standing,
     transition,
 )
 from celeriac.store import payloads
@@ -74,10 +77,15 @@ def undo_fields(plan: Plan, run: Run) -> tuple[str, ...]:
     return tuple({name: None for node in several for name in payloads.wanted(node, "undo", run)})
 
 
-def undo_plan_of(plan: Plan, run: Run, fields: Mapping[str, str], now: int) -> UndoPlan:
-    """Return what a cancel at *now* (ms) would undo, in which order, and what would stay."""
+def undo_plan_of(
+    plan: Plan, run: Run, fields: Mapping[str, str], now: int, to: str | None = None
+) -> UndoPlan:
+    """Return what a cancel at *now* (ms) would undo, in which order, and what would stay.
+
+    With a step *to*, what a rewind to it would: what comes before it is none of that.
+    """
     try:
-        turned = transition(plan, run, Cancel("preview"), now).run
+        turned = _turned(plan, run, now, to)
     except CommandRefused as refused:
         return UndoPlan(id=run.id, status=run.shown, refused=str(refused), steps=())
     named = ((name, step) for name, step in turned.steps.items() if name not in turned.steps.maps)
@@ -87,6 +95,16 @@ def undo_plan_of(plan: Plan, run: Run, fields: Mapping[str, str], now: int) -> U
         _undo_step(plan.node(name), turned, fields) for name in in_undo_order(plan, turned, names)
     ]
     return UndoPlan(id=run.id, status=run.shown, refused=None, steps=tuple(steps))
+
+
+def _turned(plan: Plan, run: Run, now: int, to: str | None) -> Run:
+    """The run as it would be, without the steps that stand."""
+    turned = transition(plan, run, Rewind(to, "preview") if to else Cancel("preview"), now).run
+    if to is None:
+        return turned
+    if not turned.rewinds_to:  # there is nothing to undo, and it would go forward at once
+        return replace(run, steps=run.steps.parted(standing(plan, to))[1])
+    return replace(turned, steps=turned.steps.parted(standing(plan, to))[1])
 
 
 def _touched(step: StepState) -> bool:

@@ -83,6 +83,8 @@ def _limits(plan: Plan, run: Run, now: int) -> str:
     if run.status is RunStatus.COMPENSATING and run.compensate_not_before > now:
         left = run.compensate_not_before - now
         return f"; undone from in {_span(left)} on, an effect may still land until then"
+    if run.rewinds_to:
+        return f"; goes back to {clean(run.rewinds_to)}, and forward again from there"
     if run.begins_at:
         tried = f"{run.tries} of {1 + plan.retries}"
         return f"; try {tried} was undone, begins anew in {_span(run.begins_at - now)}"

@@ -47,6 +47,8 @@ def facts(state: RunState) -> list[tuple[str, str]]:
         "deadline": due(state.deadline),
         "try": f"{state.tries} of {state.most_tries}" if state.most_tries > 1 else "",
         "begins anew": due(state.begins_at),
+        "rewound": _times(state.rewinds),
+        "goes back to": state.rewinds_to or "",
         "ended": when(state.ended_at),
         "child of": f"{state.parent}, step {state.parent_step}" if state.parent else "",
         "tags": _pairs(state.tags.items()),
@@ -58,6 +60,10 @@ def facts(state: RunState) -> list[tuple[str, str]]:
         "asks": asked(state),
     }
     return [(name, text) for name, text in found.items() if text]
+
+
+def _times(count: int) -> str:
+    return "" if not count else "once" if count == 1 else f"{count} times"
 
 
 def answered(state: RunState) -> str:
@@ -233,7 +239,7 @@ def deed(events: Sequence[Event]) -> str:
         return "nothing changed"
     names = ", ".join(event.step for event in events)
     done = {
-        EventKind.COMPENSATION_STARTED: "cancelled; what it did is undone",
+        EventKind.COMPENSATION_STARTED: _turned_round(events[0]),
         EventKind.TERMINATED: "terminated; nothing is undone",
         EventKind.BEGAN_ANEW: "begins anew",
         EventKind.RETRIED: f"trying again: {names}",
@@ -243,6 +249,12 @@ def deed(events: Sequence[Event]) -> str:
         EventKind.SKIPPED: f"skipped: {names}",
     }
     return done[events[0].kind]
+
+
+def _turned_round(event: Event) -> str:
+    if "to" in event.data:
+        return f"goes back to {event.data['to']}; what came after is undone, and done again"
+    return "cancelled; what it did is undone"
 
 
 def signalled(signal: str, answer: str) -> str:
@@ -312,7 +324,8 @@ def options(state: RunState) -> list[Option]:
     if state.begins_at:
         return [Option("retry", "", "begin anew at once"), stay, abandon]
     if state.status is RunStatus.COMPENSATING:
-        return [stay, abandon] if state.begins_anew else [abandon]
+        whole = [Option("cancel", "", "undo all of it")] if state.rewinds_to else []
+        return [stay, abandon] if state.begins_anew else [*whole, abandon]
     if state.status is RunStatus.COMPLETED:
         return [undo]
     return [] if state.status.at_rest else [undo, abandon]

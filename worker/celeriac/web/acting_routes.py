@@ -24,6 +24,7 @@ from celeriac.web.forms import (
     PauseRequest,
     ResumeRequest,
     RetryRequest,
+    RewindRequest,
     SignalAnswer,
     SignalRequest,
     SkipRequest,
@@ -159,6 +160,14 @@ def cancel(
     return _steered(site, caller, run_id, "cancel", body or CancelRequest(), if_match)
 
 
+@router.post("/{run_id}/rewind", **_ANSWERS)
+def rewind(
+    site: Here, caller: Operator, run_id: str, body: RewindRequest, if_match: IfMatch = None
+) -> Any:
+    """Undo what came after a step, and the step, then go forward again from there."""
+    return _steered(site, caller, run_id, "rewind", body, if_match)
+
+
 @router.post("/{run_id}/terminate", **_ANSWERS)
 def terminate(
     site: Here, caller: Admin, run_id: str, body: TerminateRequest, if_match: IfMatch = None
@@ -237,6 +246,7 @@ def signal(site: Here, caller: Approver, run_id: str, body: SignalRequest) -> Si
 #: What each verb takes, by the name of the handle's method, the route and the command.
 VERBS: dict[str, type[BaseModel]] = {
     "cancel": CancelRequest,
+    "rewind": RewindRequest,
     "terminate": TerminateRequest,
     "retry": RetryRequest,
     "waive": WaiveRequest,

@@ -78,6 +78,13 @@ class CancelRequest(_Verb):
     reason: Reason = ""
 
 
+class RewindRequest(_Verb):
+    """Undo what came after a step, and the step, then go forward again from there."""
+
+    to: StepName
+    reason: Reason = ""
+
+
 class TerminateRequest(_Verb):
     """Abandon a run without undo."""
 

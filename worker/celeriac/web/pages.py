@@ -51,6 +51,7 @@ _WHOLE = 1_000  # events that are read for them; of a longer history only the ne
 _NEWEST = 400
 _PAGE = 200  # events on a page of a history
 _HIDDEN_SETTINGS = ("redis_url",)  # it may hold a password
+_REWINDS = "undo a step and what came after it, then go forward again from there"
 _ADMINISTERS = frozenset({"terminate"})
 #: What people look for most, as filters.
 _VIEWS = (
@@ -212,6 +213,8 @@ def _options(state: RunState, caller: Caller) -> list[wording.Option]:
     found = wording.options(state)
     if not state.status.at_rest and state.status is not RunStatus.PAUSED:
         found.append(wording.Option("pause", "", "take up nothing further for now"))
+    if not state.why and state.status is not RunStatus.TERMINATED:
+        found.append(wording.Option("rewind", "", _REWINDS))
     return [each for each in found if caller.may(_permission(each.verb))]
 
 

@@ -11,6 +11,7 @@ from http import HTTPStatus
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
+from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import to_jsonable_python
 from starlette.requests import Request
 from starlette.responses import Response
@@ -145,10 +146,16 @@ def graph(site: Here, caller: Viewer, run_id: str) -> Response:  # noqa: ARG001
     return Response(draw(site.sagas.run(run_id).graph(), "svg"), media_type="image/svg+xml")
 
 
+StepAsked = Annotated[str | SkipJsonSchema[None], Query(max_length=400)]
+
+
 @router.get("/runs/{run_id}/undo-plan", responses=answers(404))
-def undo_plan(site: Here, caller: Viewer, run_id: str) -> dict[str, Any]:
-    """Return what a cancel would undo now, in which order, and what it could not undo."""
-    plan = site.sagas.run(run_id).undo_plan()
+def undo_plan(site: Here, caller: Viewer, run_id: str, to: StepAsked = None) -> dict[str, Any]:
+    """Return what a cancel would undo now, in which order, and what it could not undo.
+
+    With `to`: what a rewind to that step would.
+    """
+    plan = site.sagas.run(run_id).undo_plan(to)
     found: dict[str, Any] = site.redaction.of(to_jsonable_python(plan))
     if not caller.sees_payloads(opened=site.opened):
         for step in found["steps"]:

@@ -18,6 +18,7 @@ from celery.states import FAILURE, RETRY, SUCCESS
 from celery.utils.saferepr import saferepr
 
 from celeriac.engine import Delivery
+from celeriac.machine import epoch_of
 from celeriac.observing import log
 from celeriac.points import reached
 from celeriac.store import Lease
@@ -138,14 +139,15 @@ class RunAhead:
             return ""
         self._was = self._at, self._lease, self._uuid, self._parent
         before, self._parent = self._lease, self._uuid
-        self._lease = Lease(run.id, dispatch.step, dispatch.phase, dispatch.attempt, run.epoch)
+        epoch = epoch_of(run, dispatch.step)
+        self._lease = Lease(run.id, dispatch.step, dispatch.phase, dispatch.attempt, epoch)
         self._uuid = uuid = task_id(run, dispatch.step, dispatch.phase, dispatch.attempt)
         # What is left of the attempt before it is still under that one's limit.
         until, limit = (self._at.hard, self._at.limit) if self._at else (0.0, 0.0)
         if not self._tell(uuid, node.task_of(dispatch.phase), before, until, limit):
             return ""
         delivery = Delivery(
-            run.id, run.epoch, dispatch.step, dispatch.phase, dispatch.attempt, run.plan
+            run.id, epoch, dispatch.step, dispatch.phase, dispatch.attempt, run.plan
         )
         reached("ahead.told", delivery)
         self.left -= 1

@@ -14,6 +14,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from celeriac.engine import BrokerAway, asked_for
+from celeriac.machine import epoch_of, key_of
 from celeriac.observing import clean, title
 from celeriac.workers.headers import HEADER, parse_header
 from celeriac.workers.publishing import Publisher
@@ -161,7 +162,7 @@ def message_options(run: Run, dispatch: Dispatch) -> dict[str, Any]:
         "headers": {
             HEADER: [
                 run.id,
-                run.epoch,
+                epoch_of(run, dispatch.step),
                 dispatch.step,
                 dispatch.phase,
                 dispatch.attempt,
@@ -197,7 +198,7 @@ def task_id(run: Run, step: str, phase: Phase, attempt: int) -> str:
     again = (
         f".{direction.sends + 1}" if direction.sends and attempt == direction.attempt + 1 else ""
     )
-    return f"{run.key}:{step}:{'' if phase == 'do' else 'undo:'}{attempt}{again}"
+    return f"{key_of(run, step)}:{step}:{'' if phase == 'do' else 'undo:'}{attempt}{again}"
 
 
 def carries_on(rest: Any, dispatch: Dispatch) -> bool:
