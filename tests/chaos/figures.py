@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from celeriac.machine.events import Event
+    from celeriac.store import Store
     from tests.chaos.environment import Installation
     from tests.chaos.nemesis import Nemesis, Struck
     from tests.chaos.schedule import Planned
@@ -88,7 +89,8 @@ def judge(
         run = store.read(run_id).run
         assert run is not None
         figures.ended[shape_of(run_id).name, run.status.value] += 1
-        figures.problems += _unexpected(run_id, run.status.value, histories[run_id])
+        told = [*histories[run_id], *_of_children(store, histories[run_id])]
+        figures.problems += _unexpected(run_id, run.status.value, told)
     _count_starts(figures, installation.folder, histories)
     _count_faults(figures, nemesis.struck, histories)
     _count_bodies(figures, installation)
@@ -114,6 +116,13 @@ def _asked(installation: Installation) -> Iterator[Asked]:
             saga: Any = getattr(installation.kit, shape.saga)
             answer: Any = "accepted" if run_id in accepted else "unknown"
             yield asked(saga, Trip(script=shape.script), run_id, answer)
+
+
+def _of_children(store: Store, history: Iterable[Event]) -> Iterator[Event]:
+    """What happened to the runs that are attempts of steps: a fault may have met one of these."""
+    claims = (event for event in history if event.kind is EventKind.CLAIMED)
+    for child in dict.fromkeys(each.data["holder"] for each in claims if each.data.get("child")):
+        yield from store.history(child)
 
 
 def _unexpected(run_id: str, status: str, history: Iterable[Event]) -> Iterator[str]:

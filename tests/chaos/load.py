@@ -35,9 +35,10 @@ MIXED = (
     # An attempt that takes effect and is cut off by its time limit, then one that has none.
     Shape("slow", "hasty", {"rush": ["gate-after", "abort-clean"]}, _UNDONE),
     Shape("ok", "march", {}, _DONE),
-    Shape("failure", "trip", {"pay": ["abort-clean"]}, _UNDONE),
+    # A step that is a run of `trip`, which fails, or is fine (below).
+    Shape("failure", "family", {"pay": ["abort-clean"]}, _UNDONE),
     Shape("slow", "trip", {"pay": ["slow", "abort-clean"], "send": ["slow", "abort"]}, _DONE),
-    Shape("ok", "trip", {}, _DONE),
+    Shape("ok", "family", {}, _DONE),
     Shape("flaky", "trip", {"pay": ["raise-after", "raise"]}, _DONE),
     Shape("slow", "trip", {"book": ["slow", "slow"], "send": ["slow", "abort-clean"]}, _DONE),
     Shape("ok", "trip", {}, _DONE),

@@ -15,6 +15,7 @@ import argparse
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from celeriac import Sagas
+from celeriac.machine import PhaseStatus, RunStatus, id_of_child
 from celeriac.machine.events import EventKind
 from celeriac.store import Query, Store, payloads
 from celeriac.store.redis import RedisStore
@@ -78,6 +79,7 @@ def check_runs(
         found.append(Violation(run_id, "D1", "it was accepted, and there is no such run"))
     found += _of_starts(records, starts)
     if run_ids is None:
+        found += [each for record in records.values() for each in _of_children(records, record)]
         found += _strays(store, ledger, records)
     return found
 
@@ -95,6 +97,29 @@ def _all_ids(store: Store) -> list[str]:
 def _of_run(store: Store, record: Record, silent: Collection[str]) -> list[Violation]:
     found = [*findings(record, silent), *index_findings(store, record.run)]
     return [violation(record, each) for each in found]
+
+
+_AS_ITS_PARENT = {
+    # The step of the parent, forward and back -> how its newest run must have ended.
+    (PhaseStatus.DONE, PhaseStatus.IDLE): RunStatus.COMPLETED,
+    (PhaseStatus.DONE, PhaseStatus.DONE): RunStatus.COMPENSATED,
+    (PhaseStatus.UNKNOWN, PhaseStatus.DONE): RunStatus.COMPENSATED,
+}
+
+
+def _of_children(records: Mapping[str, Record], record: Record) -> Iterator[Violation]:
+    """I22: when a run is at rest, its children have ended as it has."""
+    run = record.run
+    for name, step in run.steps.items():
+        number = step.undo.child or step.do.child
+        wanted = _AS_ITS_PARENT.get((step.do.state, step.undo.state))
+        if not (number and wanted and run.status.at_rest):
+            continue
+        child = id_of_child(run, name, number)
+        found = records[child].run.status if child in records else None
+        if found is not wanted and run.status is not RunStatus.TERMINATED:
+            told = f"{child!r} should have {wanted}, and is {found or 'not there'}"
+            yield violation(record, Finding("I22", told, frozenset({name})))
 
 
 def _restless(record: Record) -> Iterator[Violation]:

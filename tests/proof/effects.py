@@ -31,7 +31,7 @@ def net_effects(record: Record, silent: Collection[str] = ()) -> Iterator[Findin
         standing, undone = _balance(rows)
         for node in life.plan.nodes:
             step = life.run.step(node.name)
-            if node.name in silent:
+            if node.name in silent or node.child:  # the effects of a child are those of its run
                 continue
             told = _imbalance(life.run, step, node.name in standing, node.name in undone)
             if told and (node.undo or life.run.status is RunStatus.COMPLETED):

@@ -6,6 +6,7 @@ long because each way in which a result can come is a story of its own.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,6 +16,7 @@ from pydantic import BaseModel
 import celeriac
 from celeriac import (
     Abort,
+    CommandRefused,
     Flow,
     InputInvalid,
     PayloadTooLarge,
@@ -102,6 +104,16 @@ def both(flow: Flow, amount: int) -> None:
     with flow.parallel():
         flow.step(pay, amount)
         flow.step(beside, amount)
+
+
+@sagas.saga(retries=1, retry_delay=0)
+def buy_again(flow: Flow, amount: int) -> None:
+    """Pay, beside something that comes a minute later; in two tries."""
+    with flow.parallel():
+        flow.step(pay, amount)
+        with flow.sequence():
+            flow.sleep("1m")
+            flow.step(beside, amount)
 
 
 @pytest.fixture
@@ -267,6 +279,59 @@ def test_a_result_between_two_attempts_spares_the_second(lab: Lab) -> None:
     lab.complete(tokens[0], Paid(payment="p-1"))
     assert checked(run).result() == "7 by p-1"
     assert len(tokens) == 1
+
+
+def test_a_token_is_one_of_its_try(lab: Lab) -> None:
+    """In the next try there is another one; what comes with the old one is undone again (I25)."""
+    run = lab.start(buy_again, 7)
+    behave["beside"] = declined_once()
+    lab.run().advance("1m")
+    assert run.state().tries == 2
+    assert len(set(tokens)) == 2
+    assert undone == [(None, 0)]
+    with pytest.raises(TokenVoid):
+        lab.complete(tokens[0], Paid(payment="p-1"))
+    lab.run()
+    assert undone == [(None, 0), ("p-1", 1)], "with the result of its own try"
+    lab.complete(tokens[1], Paid(payment="p-2"))
+    lab.run()
+    assert checked(run).status == "completed"
+    with suppress(TokenVoid):  # said again, it is on record
+        lab.complete(tokens[0], Paid(payment="p-1"))
+    lab.run()
+    assert (len(undone), run.status) == (2, "completed"), "and that is once"
+
+
+def declined_once() -> Callable[[StepContext], None]:
+    """A step that gives up the first time."""
+    moods = [Abort("no", effect=False)]
+
+    def meet(_ctx: StepContext) -> None:
+        if moods:
+            raise moods.pop()
+
+    return meet
+
+
+def test_a_fork_asks_anew_or_has_its_answer(lab: Lab) -> None:
+    """A token is of the run that gave it away; what came with it, a fork takes over."""
+    run = lab.start(buy, 7, id="a")
+    lab.run()
+    with pytest.raises(CommandRefused, match="still goes on"):
+        run.fork(at="pay")
+    lab.complete(tokens[0], Paid(payment="p-1"))
+    assert run.result() == "7 by p-1"
+    behind, anew = run.fork(at="ship", id="b"), run.fork(at="pay", id="c")
+    lab.run()
+    assert behind.result() == "7 by p-1"
+    assert len(set(tokens)) == 2, "only one of them has asked"
+    lab.complete(tokens[0], Paid(payment="p-1"))  # the same again, of the run that has ended
+    assert anew.status == "waiting"
+    with pytest.raises(TokenSettled):
+        lab.complete(tokens[0], Paid(payment="p-2"))
+    lab.complete(tokens[1], Paid(payment="p-2"))
+    assert checked(anew).result() == "7 by p-2"
+    assert checked(run).result() == "7 by p-1"
 
 
 def test_what_comes_after_the_undo_is_undone_once_more(lab: Lab) -> None:

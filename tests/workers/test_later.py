@@ -82,6 +82,29 @@ def test_a_result_ends_the_wait_and_its_token_shows_nowhere(world: World) -> Non
     assert not [text for text in seen if secret in text]
 
 
+def test_a_token_outlives_the_death_of_redis(world: World) -> None:
+    """One that waits and one whose body is at work: what was given away is known afterwards."""
+    sagas = world.kit.sagas
+    world.beat()
+    worker = world.worker()
+    run = world.kit.outside.start(Trip(), id="o-1")
+    early = world.kit.outside.start(Trip(script={"ask": ["gate-after"]}), id="o-2")
+    token, kept = waiting(world, run), token_of(world, early)
+    world.reached(early, "ask")
+    sagas.complete(kept, Ticket(number="early"))
+    worker.kill()
+    world.redis.kill()
+    world.redis.start()
+    with pytest.raises(TokenSettled):
+        sagas.complete(kept, Ticket(number="another"))
+    sagas.complete(token, Ticket(number="7"))
+    sagas.complete(token, Ticket(number="7"))
+    world.worker("w2")
+    for each, number in ((run, "7"), (early, "early")):
+        assert (world.rest(each).status, each.result().number) == ("completed", number)
+        assert bodies(world, each) == {"book": 1, "ask": 1, "send": 1}
+
+
 def test_a_result_that_comes_early_late_or_for_a_worker_that_died(world: World) -> None:
     """It is kept until its attempt has ended; it is void for a later one; it is never lost."""
     sagas = world.kit.sagas
