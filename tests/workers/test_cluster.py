@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from celeriac.errors import StoreUnavailable
+from celeriac.machine import EventKind
 from celeriac.store.keys import Keys
 from celeriac.store.slots import slot_of
 from tests.cluster import Cluster
@@ -81,6 +82,45 @@ def test_a_primary_dies_and_slots_move_under_load(world: World, cluster: Cluster
     assert len(spared) > RUNS // 2, lost
     assert sum(world.kit.sagas.counts().values()) == RUNS + len(held)
     assert world.kit.sagas.repair(dry_run=True).faults == ()
+
+
+def test_a_parent_and_its_child_at_different_nodes(world: World, cluster: Cluster) -> None:
+    """The node of a child dies while its parent turns round: both hear of it, and once (I22)."""
+    for n in range(2):
+        world.worker(f"w{n}", children=8, args=("--pool", "threads"))
+        world.beat(f"beat{n}")  # two sweeps look at everything, so each word may come twice
+    names = [f"f-{n}" for n in range(40)]
+    apart = [name for name in names if _owners(cluster, name) > 1][:6]
+    family = world.kit.family
+    runs = {name: family.start(Trip(script={"pay": ["gate-after"]}), id=name) for name in apart}
+    children = {name: world.kit.sagas._handle(f"{name}.trip") for name in apart}
+    for child in children.values():
+        world.reached(child, "pay")
+    cluster.kill(cluster.owner(_wake_of(f"{apart[0]}.trip")))
+    turned = dict.fromkeys(apart[::2])
+    for name in turned:
+        world.until(partial(_cancelled, runs[name]), "its own node takes the word")
+    for child in children.values():
+        world.open(child, "pay")
+    for name, run in runs.items():
+        wanted = "compensated" if name in turned else "completed"
+        assert world.rest(run).status == wanted
+        assert world.rest(children[name]).status == wanted
+        claims = [e for e in run.history() if e.step == "trip" and e.kind is EventKind.CLAIMED]
+        assert len(claims) == 1, "one run, whoever has looked for it"
+
+
+def _owners(cluster: Cluster, parent: str) -> int:
+    """At how many nodes a family lives."""
+    return len({cluster.owner(_wake_of(each)).port for each in (parent, f"{parent}.trip")})
+
+
+def _cancelled(run: RunHandle[Any]) -> bool:
+    try:
+        run.cancel("changed my mind")
+    except StoreUnavailable:
+        return False
+    return run.state().why is not None
 
 
 def _wake_of(run_id: str) -> str:
