@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.in_memory import ask_outside
 from tests.web import shop
 from tests.web.browser import FOUND, Browser
 
@@ -30,6 +31,8 @@ PATHS = {
     "approval": "/approvals/asking/verdict",
     "sagas": "/sagas",
     "bulk": "/bulk/{bulk}",
+    "outside": "/outside",
+    "history": "/runs/failed/history",
     "system": "/system",
 }
 
@@ -61,6 +64,8 @@ def test_a_page_fits_each_screen(browser: Browser, address: str, name: str, tmp_
         make(make.__name__)
     shop.running("o" * 200)
     shop.completed("مرحبا-42")
+    shop.place_order.start(shop.Order(sku="tea"), id="elsewhere")
+    ask_outside(shop.sagas, "elsewhere", "reserve")
     look = shop.sagas.bulk(
         "retry", status="failed", asking=True, owed=True, reason="the bank is back", by="ada"
     )
@@ -143,3 +148,24 @@ def test_pages_work_without_scripts(browser: Browser, address: str) -> None:
     browser.tell("document.querySelector('form[action$=retry] button').click()")
     browser.until("location.search == '?done=retry' && document.readyState == 'complete'")
     assert shop.sagas.run("o-1").status == "compensating"
+
+
+def test_many_are_retried_from_the_list(browser: Browser, address: str) -> None:
+    """Pick, look, confirm; the page shows how far it has got without being loaded again."""
+    for n in range(3):
+        shop.failed(f"o-{n}")
+    browser.open(f"{address}/runs?status=failed")
+    browser.tell("document.querySelector('details.many').open = true")
+    for n in (0, 2):
+        browser.tell(f"document.querySelector('input[name=run][value=o-{n}]').click()")
+    browser.tell("document.querySelector('button[value=picked]').click()")
+    browser.until("document.body.innerText.includes('Retry 2 runs?')")
+    browser.tell("document.querySelector('form.confirm button').click()")
+    browser.until("document.body.innerText.includes('0 of 2')")
+    browser.tell("window.same = true")
+    bulk = shop.sagas.bulk_named(shop.sagas.bulks()[0].id)
+    while bulk.state().state == "going":
+        shop.sagas.sweep()
+    browser.until("document.body.innerText.includes('2 of 2')")
+    assert browser.tell("window.same") is True
+    assert {each.run_id for each in bulk.runs()} == {"o-0", "o-2"}

@@ -56,6 +56,10 @@ def test_what_is_waited_for_is_listed_without_a_token(as_role: AsRole) -> None:
 def test_whoever_has_the_token_brings_a_result(client: TestClient) -> None:
     """Or a failure; a wrong result or token changes nothing, and no token comes back."""
     token = asked("o-1")
+    form = client.get("/outside").text.partition('action="/outside"')[2]
+    assert form.index("<button disabled hidden") < form.index(
+        'value="complete"'
+    )  # Enter sends none
     for fields, status in (
         ({"token": token, "result": "{"}, 422),
         ({"token": token, "result": "7"}, 422),

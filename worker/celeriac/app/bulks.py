@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 BulkVerb = Literal["cancel", "terminate", "retry", "pause", "resume"]
 
-BULK_VERBS: tuple[BulkVerb, ...] = ("cancel", "terminate", "retry", "pause", "resume")
+BULK_VERBS: tuple[BulkVerb, ...] = ("retry", "pause", "resume", "cancel", "terminate")
 MOST = 10_000  # runs of one command
 _PACES = (0.1, 1000.0)  # runs a second
 _KEPT = 7 * 24 * 3_600_000  # ms
