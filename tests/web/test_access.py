@@ -28,6 +28,7 @@ from celeriac.web import (
     outside,
     pages,
     read_accounts,
+    saga_pages,
     schedule_routes,
 )
 from celeriac.web.login import Login
@@ -109,6 +110,8 @@ TABLE = {
     ("GET", "/runs"): LOOKING,
     ("GET", "/runs/{run_id}"): LOOKING,
     ("GET", "/sagas"): LOOKING,
+    ("GET", "/sagas/{name}"): LOOKING,
+    ("POST", "/sagas/{name}"): ACTING,
     ("GET", "/system"): LOOKING,
     ("POST", "/runs/{run_id}/cancel"): ACTING,
     ("POST", "/runs/{run_id}/retry"): ACTING,
@@ -139,6 +142,7 @@ def routes(app: Any) -> set[tuple[str, str]]:
             *schedule_routes.pages.routes,
             *bulk_routes.pages.routes,
             *outside.router.routes,
+            *saga_pages.router.routes,
         )
         if isinstance(route, APIRoute)
         for method in route.methods or ()

@@ -30,6 +30,7 @@ PATHS = {
     "approvals": "/approvals",
     "approval": "/approvals/asking/verdict",
     "sagas": "/sagas",
+    "saga": "/sagas/place_order",
     "bulk": "/bulk/{bulk}",
     "outside": "/outside",
     "history": "/runs/failed/history",

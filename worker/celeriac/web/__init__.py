@@ -8,7 +8,7 @@ Its files, from the ground up::
     access | problems | forms | guesses | segments | etags | run_watch < login < site < guards
     | csrf | reading_routes | acting_routes | completion_routes | health_routes | answers
     < stream_routes | attempts < charts < rendering
-    < approvals | outside | bulk_routes | schedule_routes < pages
+    < approvals | outside | bulk_routes | schedule_routes | saga_pages < pages
     < application < server
 """
 

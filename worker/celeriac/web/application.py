@@ -27,6 +27,7 @@ from celeriac.web import (
     outside,
     pages,
     reading_routes,
+    saga_pages,
     schedule_routes,
     stream_routes,
 )
@@ -58,7 +59,7 @@ if TYPE_CHECKING:
 _WRONG_TOKENS = 30  # of one address that are answered at once, in a minute
 _MODULES: Any = (
     *(acting_routes, completion_routes, reading_routes, stream_routes, health_routes),
-    *(approvals, outside, pages),
+    *(approvals, outside, saga_pages, pages),
 )
 
 

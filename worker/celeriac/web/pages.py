@@ -1,4 +1,4 @@
-"""The pages: what needs a human first, all runs, one run, the sagas, the system.
+"""The pages: what needs a human first, all runs, one run, the system.
 
 Owns: what stands on each page, and what its forms do.  Refuses to know: how it looks (`templates`,
 `static`), and what a verb does.  A page shows nothing that the HTTP API does not give.
@@ -22,7 +22,7 @@ from celeriac.doctor import examine
 from celeriac.errors import ChangedSince, CommandRefused, InputInvalid
 from celeriac.machine import RunStatus
 from celeriac.settings import PREFIX
-from celeriac.views import graph_of, history_lines, wording
+from celeriac.views import history_lines, wording
 from celeriac.web.access import Permission
 from celeriac.web.acting_routes import VERBS, steer
 from celeriac.web.attempts import rows_of
@@ -30,7 +30,7 @@ from celeriac.web.bulk_routes import first_mistake
 from celeriac.web.csrf import check_token
 from celeriac.web.forms import RunQuery
 from celeriac.web.problems import Refusal
-from celeriac.web.reading_routes import filters, place, saga_documents
+from celeriac.web.reading_routes import filters, place
 from celeriac.web.rendering import page
 from celeriac.web.segments import SegmentRoute
 from celeriac.web.site import Here, Site, Viewer, allowed, path_of
@@ -266,15 +266,7 @@ def _act(
     return RedirectResponse(f"{path_of(request, 'runs', run_id)}?done={verb}", HTTPStatus.SEE_OTHER)
 
 
-# --- sagas and the system ----------------------------------------------------------------------
-
-
-@router.get("/sagas")
-def sagas(site: Here, caller: Viewer, request: Request) -> Response:
-    """Show the sagas of this application, each with its picture."""
-    documents = saga_documents(site)
-    graphs = {name: graph_of(each.planned.plan) for name, each in site.sagas.defined.items()}
-    return page(request, "sagas.html", caller, sagas=documents, graphs=graphs)
+# --- the system ----------------------------------------------------------------------
 
 
 @router.get("/system")

@@ -175,6 +175,11 @@ def sagas(site: Here, caller: Viewer) -> SagaList:  # noqa: ARG001
 @router.get("/sagas/{name}", responses=answers(404))
 def saga(site: Here, caller: Viewer, name: str) -> SagaDocument:  # noqa: ARG001
     """Return one saga of this application."""
+    return saga_document(site, name)
+
+
+def saga_document(site: Site, name: str) -> SagaDocument:
+    """Return one saga of this application; raise Refusal if there is none of the name."""
     found = next((each for each in saga_documents(site) if each.name == name), None)
     if found is None:
         known = ", ".join(sorted(site.sagas.defined)) or "none"
