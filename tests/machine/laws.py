@@ -21,6 +21,7 @@ from celeriac.machine.timing import due, overdue, wake_at
 from celeriac.machine.transitions import transition
 from celeriac.machine.tries import epoch_of
 from celeriac.machine.undoing import live_forward
+from celeriac.machine.visits import as_visited
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -56,7 +57,7 @@ def check(plan: Plan, before: Run | None, command: Command, done: Transition, no
 def _check_untaken(plan: Plan, run: Run, left: set[str]) -> None:
     """No wait is open beside a signal that it could take (I20)."""
     for name, step in run.steps.items():
-        wait = plan.node(name).wait
+        wait = as_visited(plan, run).node(name).wait
         if step.do.state is PhaseStatus.OPEN and wait:
             assert wait.signal not in left, "an early signal is forgotten (I20)"
 
@@ -79,6 +80,8 @@ def _check_event(plan: Plan, before: Run | None, after: Run, event: Event) -> No
 
 
 def _check_in_try(plan: Plan, before: Run, after: Run, event: Event) -> None:
+    plan = as_visited(plan, after)
+    _check_visits(plan, before, after, event)
     _check_signals(before, after, event)
     if event.kind is EventKind.CLAIMED:
         _check_claim(plan, before, event)
@@ -102,6 +105,21 @@ def _check_in_try(plan: Plan, before: Run, after: Run, event: Event) -> None:
         # An output is recorded once, and stays (I15).
         for settled in (PhaseStatus.DONE, PhaseStatus.SKIPPED, PhaseStatus.WAIVED):
             assert old.do.state is not settled or step.do.state is settled
+
+
+def _check_visits(plan: Plan, before: Run, after: Run, event: Event) -> None:
+    """Only steps of the visit that came last go forward, and each visit has steps of its own."""
+    assert after.routes[: len(before.routes)] == before.routes, "a route never changes (I15)"
+    assert len(after.routes) <= len(before.routes) + bool(event.data.get("route"))
+    groups = [*plan.whole.groups[:1], *(group for _, group in before.routes)]
+    if event.kind is EventKind.CLAIMED and event.phase == "do" and groups:
+        name, _, number = event.step.partition("[")[0].partition("~")
+        assert plan.whole.by_name[name].group == groups[-1], "a step of a group that was left (I27)"
+        assert int(number or 1) == groups.count(groups[-1]), "a step of another visit (I27)"
+    if len(after.routes) > len(before.routes):
+        assert after.routes[-1] == (event.step, event.data["route"])
+        nodes = [each for each in plan.whole.nodes if each.group == event.data["route"]]
+        assert nodes, "it goes on with a group that there is (I27)"
 
 
 def _check_earlier(plan: Plan, before: Run | None, after: Run, event: Event) -> None:
@@ -129,12 +147,13 @@ def _check_anew(plan: Plan, before: Run, after: Run) -> None:
 
 def _check_rewound(plan: Plan, before: Run, after: Run) -> None:
     """What comes before a step stands as it was, and all else is as if it had never been (I26)."""
-    to = before.rewinds_to
+    to, plan = before.rewinds_to, as_visited(plan, before)
     stands = comes_before(plan, to)
+    assert after.routes == tuple(each for each in before.routes if each[0] in stands)
     assert before.status is RunStatus.COMPENSATING
     assert not before.owed, "forward with something owed (I26)"
     assert not live_forward(before)
-    assert not past_pivot(plan, after)
+    assert not past_pivot(as_visited(plan, after), after)
     assert (after.epoch, after.rewinds) == (before.epoch + 1, before.rewinds + 1)
     assert (after.tries, after.signals) == (before.tries, before.signals)
     for name in {*before.steps, *after.steps}:

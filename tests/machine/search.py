@@ -24,7 +24,7 @@ FAULTS = (
     *("cancel", "stall", "crash", "crash in flight", "cut"),
     *("decline", "give up", "fumble", "retry", "waive", "terminate"),
     *("pause", "resume", "skip", "stray", "restart", "find nothing", "end the run", "postpone"),
-    *("signal", "ask", "refuse", "rewind", "told again", "told early"),
+    *("signal", "ask", "refuse", "rewind", "told again", "told early", "leave"),
 )
 #: What may go wrong in one world, and how often.  `stall` makes a zombie; `cut` is a step that
 #: reports its own timeout while its request is in the air; `fumble` fails after the effect.
@@ -110,7 +110,7 @@ def _shape(world: World) -> Any:
 def _whole(run: Run, now: int) -> Any:
     quiet, begins = max(0, run.compensate_not_before - now), max(0, run.begins_at - now)
     held = (run.epoch, run.status, run.why, run.failed_step, run.ended_by, bool(run.paused), quiet)
-    return (*held, begins, run.final, run.rewinds_to, run.stands, run.rewinds)
+    return (*held, begins, run.final, run.rewinds_to, run.stands, run.rewinds, run.routes)
 
 
 def _steps(run: Run, now: int) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from celeriac.machine.guards import Choice, Guard
 from celeriac.machine.plans import Plan
 from celeriac.machine.shown_status import shown_step
+from celeriac.machine.step_chains import stands_alone
 from celeriac.machine.steps import StepStatus
 from celeriac.machine.undoing import to_undo
 from celeriac.store.codec import dump_run
@@ -121,7 +122,7 @@ def test_who_stands_alone() -> None:
             step("end", after=("left", "far")),
         ),
     )
-    alone = [node.name for node in plan.nodes if plan.stands_alone(node.name)]
+    alone = [node.name for node in plan.nodes if stands_alone(plan, node.name)]
     assert alone == ["ask", "one", "two", "end"]
 
 

@@ -142,6 +142,26 @@ def test_all_of_it_holds_for_conditions(faults: dict[str, int]) -> None:
 @pytest.mark.parametrize("order", ["reverse", "graph"])
 @pytest.mark.parametrize(
     "faults",
+    [
+        {"leave": 2, "cancel": 1},
+        {"leave": 1, "stall": 1, "fumble": 1},
+        {"leave": 1, "crash in flight": 1, "cancel": 1},
+        {"leave": 1, "give up": 1, "pause": 1, "resume": 1},
+        {"leave": 1, "skip": 1, "restart": 1},
+    ],
+    ids=str,
+)
+def test_all_of_it_holds_for_groups(faults: dict[str, int], order: Any) -> None:
+    """Two groups, each of which may be left for either, the second one of two steps (I27)."""
+    found = explore(small_world(faults, Participant.KEYED, plan=_groups(order)))
+    assert found.problem is None, told(found)
+    assert "completed" in found.endings
+    assert found.worlds > 50, "a dead system must not pass"
+
+
+@pytest.mark.parametrize("order", ["reverse", "graph"])
+@pytest.mark.parametrize(
+    "faults",
     [{"cancel": 1, "stall": 1}, {"give up": 1, "fumble": 1}, {"crash in flight": 1}],
     ids=str,
 )
@@ -180,6 +200,17 @@ def _two_phases() -> Plan:
         nodes.append(made)
         before = made.name
     return Plan(saga="transfer", nodes=tuple(nodes))
+
+
+def _groups(order: Any) -> Plan:
+    """A group of two steps, and one of one; what is asked for first in each may leave it."""
+    rule = budget(2, delay=0)
+    nodes = [
+        step("ask", retry=rule, group="entry"),
+        step("pay", retry=rule, group="entry", after=("ask",)),
+        step("decide", retry=rule, group="manual"),
+    ]
+    return Plan(saga="pay", nodes=tuple(nodes), compensation_order=order)
 
 
 def _scope(order: Any) -> Plan:

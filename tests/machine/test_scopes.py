@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
+from celeriac.machine.awaited import Wait
 from celeriac.machine.commands import Wake
 from celeriac.machine.events import EventKind
 from celeriac.machine.guards import Choice
-from celeriac.machine.plans import Node, Undo, Wait
+from celeriac.machine.plans import Node, Undo
 from celeriac.machine.shown_status import shown_step
 from celeriac.machine.steps import PhaseStatus, StepStatus
 from tests.machine.story import GRACE, Story, budget, refused, started, step

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
+from celeriac.machine.awaited import Wait
 from celeriac.machine.commands import Claim, Complete, Fail, Signal
 from celeriac.machine.events import EventKind
-from celeriac.machine.plans import Node, Wait
+from celeriac.machine.plans import Node
 from tests.machine.story import GRACE, NOON, Story, mapped, refused, started, step
 
 DELAY = 60_000

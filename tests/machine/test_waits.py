@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from celeriac.errors import CommandRefused
+from celeriac.machine.awaited import Wait
 from celeriac.machine.commands import Signal, Wake
 from celeriac.machine.events import EventKind
 from celeriac.machine.guards import Choice, Guard
-from celeriac.machine.plans import Node, Plan, Wait
+from celeriac.machine.plans import Node, Plan
 from celeriac.machine.runs import Received, RunStatus
 from celeriac.machine.steps import PhaseStatus, StepStatus, changed
 from celeriac.machine.timing import dates, wake_at

@@ -1,7 +1,8 @@
 """A walk through a world: what can happen, what should not, and the clock, one after the other.
 
 Owns: the plans it goes by, and the commands that no honest worker would give.  Refuses to know:
-where the choices come from (Hypothesis, or a seeded generator).
+where the choices come from (Hypothesis, or a seeded generator).  The file is long because each
+construct of a plan has its few lines.
 """
 
 from __future__ import annotations
@@ -96,8 +97,29 @@ def any_plan(choose: Chooser, kind: Participant = Participant.KEYED) -> Plan:
         retry_delay=choose([0, 5_000, 30_000]),
     )
     if choose([True, False, False, False]):
-        return _scoped(choose, _in_two_phases(choose, plan))
-    return _scoped(choose, with_pivot(plan, choose([None, None, *_alone(plan)])))
+        made = _scoped(choose, _in_two_phases(choose, plan))
+    else:
+        made = _scoped(choose, with_pivot(plan, choose([None, None, *_alone(plan)])))
+    return _in_groups(choose, made) if choose([True, False, False, False]) else made
+
+
+def _in_groups(choose: Chooser, plan: Plan) -> Plan:
+    """Let the first steps be one group, and the others another; or let all of them be one."""
+    size = choose(range(1, len(plan.nodes) + 1))
+    first, others = plan.nodes[:size], plan.nodes[size:]
+    names = {node.name for node in first}
+    mixed = any(names & {*node.covers, node.confirms} for node in others)
+    if mixed or any(set(node.covers) - names for node in first):
+        first, others, names = plan.nodes, (), set()
+    nodes = [node.model_copy(update={"group": "entry"}) for node in first]
+    for node in others:
+        own = {
+            "group": "manual",
+            "after": tuple(name for name in node.after if name not in names),
+            "guards": tuple(guard for guard in node.guards if guard.step not in names),
+        }
+        nodes.append(node.model_copy(update=own))
+    return _with_nodes(plan, tuple(nodes))
 
 
 def _in_two_phases(choose: Chooser, plan: Plan) -> Plan:
@@ -352,12 +374,12 @@ class Walk:
 
     def _names(self) -> list[str]:
         """The steps, those of the first elements of maps too, whether they are there or not."""
-        plan = self.rules.plan
+        plan = self.choose([self.world.plan, self.rules.plan])
         each = [numbered(node.name, 0) for node in plan.all_nodes if node.name not in plan.by_name]
         return [*plan.by_name, *each, *(f"{name}[1]" for name in plan.by_name)]
 
     def _chooses(self, name: str) -> bool:
-        node = self.rules.plan.find(name)
+        node = self.world.plan.find(name)
         return node is not None and node.choice is not None
 
     def _forgeries(self) -> list[Command]:

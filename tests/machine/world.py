@@ -15,6 +15,7 @@ The file is long because what can happen and what the books say of it are read t
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -46,15 +47,17 @@ from celeriac.machine.commands import (
 )
 from celeriac.machine.conditions import may_begin_anew, past_pivot, turned
 from celeriac.machine.events import Event, EventKind
-from celeriac.machine.plans import PHASES
+from celeriac.machine.plans import PHASES, Plan
 from celeriac.machine.relatives import awaited_children, id_of_child
 from celeriac.machine.rewinding import check_rewind
 from celeriac.machine.runs import Run, RunStatus
 from celeriac.machine.shown_status import shown_step
+from celeriac.machine.step_chains import leaves_prepared, stands_alone
 from celeriac.machine.steps import WAITS, PhaseState, PhaseStatus, StepStatus
 from celeriac.machine.timing import SHORT_DELAY, due, overdue, waiting_directions
 from celeriac.machine.transitions import Transition, transition
 from celeriac.machine.tries import epoch_of, key_of, try_of
+from celeriac.machine.visits import as_visited
 from celeriac.machine.waits import may_take
 from tests.machine.laws import check, comes_before, unit_of
 from tests.machine.participants import Account, Participant
@@ -63,7 +66,7 @@ from tests.machine.story import GRACE, NOON
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from celeriac.machine import Node, Phase, Plan
+    from celeriac.machine import Node, Phase
 
 #: What happens when nothing goes wrong (any more).
 PROGRESS = (
@@ -118,11 +121,20 @@ class Rules:
     @cached_property
     def may_end(self) -> frozenset[str]:
         """The steps that may end the run."""
-        return frozenset(
-            node.name
-            for node in self.plan.steps
-            if node.choice is None and self.plan.stands_alone(node.name)
-        )
+        several = ((node, self._group_of(node)) for node in self.plan.steps if node.choice is None)
+        return frozenset(node.name for node, plan in several if stands_alone(plan, node.name))
+
+    @cached_property
+    def may_leave(self) -> frozenset[str]:
+        """The steps that may leave their group."""
+        several = ((name, self._group_of(self.plan.node(name))) for name in self.may_end)
+        fit = {name for name, plan in several if not leaves_prepared(plan, name)}
+        return frozenset(fit) if self.plan.groups else frozenset()
+
+    def _group_of(self, node: Node) -> Plan:
+        """The plan of one group, or all of it, if there are none."""
+        nodes = tuple(each for each in self.plan.nodes if each.group == node.group)
+        return Plan(saga=self.plan.saga, nodes=nodes)
 
 
 @dataclass(frozen=True)
@@ -140,6 +152,18 @@ class World:
     spent: tuple[tuple[str, int], ...] = ()
     history: tuple[Event, ...] = ()
     given: tuple[Command, ...] = (START,)
+
+    @property
+    def plan(self) -> Plan:
+        """The plan of the run as it is now."""
+        return as_visited(self.rules.plan, self.run)
+
+    def node(self, name: str) -> Node:
+        """The node of a step, be it one that only an earlier try has visited."""
+        runs = (self.run, *self.run.earlier)
+        found = (as_visited(self.rules.plan, run).find(name) for run in runs)
+        base = re.sub(r"~\d+", "", name)  # or one of a life before this one
+        return next(filter(None, found), None) or self.rules.plan.node(base)
 
 
 def begin(rules: Rules) -> World:
@@ -187,7 +211,7 @@ def _possible(world: World) -> Iterator[Action]:
         if not about.step(dispatch.step).direction(dispatch.phase).state.claimable:
             continue  # what is due is a word to a child
         if world.now >= max(dispatch.at - SHORT_DELAY, quiet):
-            verb = "count" if world.rules.plan.node(dispatch.step).map else "deliver"
+            verb = "count" if world.node(dispatch.step).map else "deliver"
             yield Action(verb, None, dispatch.step, dispatch.phase, epoch=dispatch.epoch)
     for body in sorted(world.bodies):
         yield from _of_body(world, body)
@@ -198,9 +222,9 @@ def _possible(world: World) -> Iterator[Action]:
     yield from _losses(world)
     stuck = run.status is RunStatus.FAILED and not turned(run)
     forward = stuck or run.status in (RunStatus.RUNNING, RunStatus.COMPLETED)
-    anew = may_begin_anew(world.rules.plan, run) and not run.status.at_rest
+    anew = may_begin_anew(world.plan, run) and not run.status.at_rest
     back = run.rewinds_to and run.status is not RunStatus.TERMINATED
-    if anew or back or (forward and not past_pivot(world.rules.plan, run)):
+    if anew or back or (forward and not past_pivot(world.plan, run)):
         yield Action("cancel")
     yield from (Action("rewind", None, name) for name in _rewindable(world))
     if not run.status.at_rest:
@@ -261,9 +285,9 @@ def _strays(world: World) -> Iterator[Body]:
 
 
 def _rewindable(world: World) -> Iterator[str]:
-    for node in world.rules.plan.steps:
+    for node in world.plan.steps:
         with suppress(CommandRefused):
-            check_rewind(world.rules.plan, world.run, node.name)
+            check_rewind(world.plan, world.run, node.name)
             yield node.name
 
 
@@ -271,7 +295,7 @@ def _awaited(world: World) -> Iterator[str]:
     """The waits that a signal could end, now or later, and for which none is there."""
     run = world.run
     left = {each.name for each in run.signals if not each.taken_by}
-    for node in world.rules.plan.nodes:
+    for node in world.plan.nodes:
         wanted = node.wait.signal if node.wait else None
         over = run.status.at_rest or turned(run)
         if wanted and wanted not in left and may_take(run, node) and not over:
@@ -283,7 +307,7 @@ def _skippable(world: World) -> Iterator[str]:
     if turned(run) or (run.status.at_rest and run.status is not RunStatus.FAILED):
         return
     over = (PhaseStatus.RUNNING, PhaseStatus.DONE, PhaseStatus.SKIPPED, PhaseStatus.EXPANDED)
-    for name in names_of(world.rules.plan, run):
+    for name in names_of(world.plan, run):
         if run.step(name).do.state not in over and (not run.status.at_rest or name in run.owed):
             yield name
 
@@ -321,7 +345,7 @@ def _of_body(world: World, body: Body) -> Iterator[Action]:
     if body.stage == "asked":
         yield Action("defer", body)
     elif body.stage == "claimed":
-        if body.phase == "do" and world.rules.plan.node(body.step).choice is None:
+        if body.phase == "do" and world.node(body.step).choice is None:
             yield Action("ask", body)
         yield Action("act", body)
         yield Action("cut", body)
@@ -329,23 +353,36 @@ def _of_body(world: World, body: Body) -> Iterator[Action]:
             yield Action("decline", body)
             yield Action("give up", body)
             yield Action("postpone", body)
-            if world.rules.plan.node(body.step).choice is None:
+            if world.node(body.step).choice is None:
                 yield Action("find nothing", body)
     else:
         yield from (Action("report", body, choice=each) for each in _answers(world, body))
     if body.phase == "undo" or body.stage in ("granted", "asked"):
         yield Action("fumble", body)
-    if (body.phase, body.stage) == ("do", "granted") and body.step in world.rules.may_end:
-        yield Action("end the run", body)
+    if (body.phase, body.stage) == ("do", "granted"):
+        yield from _ends(world, body)
     if world.rules.zombies_die or body.phase == "undo" or not is_zombie(world.run, body):
         yield Action("crash", body)
         if (body.phase, body.stage) == ("do", "claimed"):
             yield Action("crash in flight", body)
 
 
+def _ends(world: World, body: Body) -> Iterator[Action]:
+    """What a step may say in place of a result: that the run ends, or leaves its group."""
+    if _base(body.step) in world.rules.may_end:
+        yield Action("end the run", body)
+    if _base(body.step) in world.rules.may_leave:
+        yield from (Action("leave", body, choice=group) for group in world.rules.plan.groups)
+
+
+def _base(name: str) -> str:
+    """The name of a step without the number of its visit."""
+    return name.partition("~")[0]
+
+
 def _answers(world: World, body: Body) -> tuple[str, ...]:
     """What an attempt that succeeded may answer."""
-    choice = world.rules.plan.node(body.step).choice
+    choice = world.node(body.step).choice
     if choice is None or body.phase == "undo":
         return ("",)
     return (*choice.labels, *(("something else",) if choice.default else ()))
@@ -397,7 +434,7 @@ def _deliver(world: World, action: Action) -> World:
     run = try_of(world.run, action.step, action.epoch) or world.run
     number = run.step(action.step).direction(action.phase).attempt + 1
     epoch = epoch_of(run, action.step)
-    if world.rules.plan.node(action.step).child:
+    if world.node(action.step).child:
         return _begin_child(world, run, action, number)
     holder = f"{epoch}/{action.step}/{action.phase}/{number}"
     return granted(world, Claim(action.step, action.phase, number, holder, epoch))
@@ -492,7 +529,7 @@ def _act(world: World, action: Action) -> World:
 
 def _undone(world: World, body: Body) -> World:
     """The undo of a step, or of all that a scope covers, has arrived."""
-    names = world.rules.plan.node(body.step).covers or (body.step,)
+    names = world.node(body.step).covers or (body.step,)
     for key in (f"{body.key.removesuffix(body.step)}{name}" for name in names):
         account = world.rules.participant.undo(account_of(world, key), body.generation)
         world = _book(world, key, account)
@@ -527,6 +564,11 @@ def _find_nothing(world: World, action: Action) -> World:
 def _end_the_run(world: World, action: Action) -> World:
     body = _the(action)
     return settled(world, body, Complete(*_token(body), ends=True))
+
+
+def _leave(world: World, action: Action) -> World:
+    body = _the(action)
+    return settled(world, body, Complete(*_token(body), route=action.choice))
 
 
 def _ask(world: World, action: Action) -> World:
@@ -637,7 +679,7 @@ def _pass_time(world: World, _action: Action) -> World:
 
 
 def _signal(world: World, action: Action) -> World:
-    wait = world.rules.plan.by_name[action.step].wait
+    wait = world.plan.by_name[action.step].wait
     assert wait is not None
     assert wait.signal is not None
     return decide(world, Signal(wait.signal, f"s{len(world.run.signals)}"))[0]
@@ -651,6 +693,7 @@ _VERBS = {
     "decline": _decline,
     "find nothing": _find_nothing,
     "end the run": _end_the_run,
+    "leave": _leave,
     "postpone": _postpone,
     "child ends": _child_ends,
     "told again": _told_again,
@@ -688,7 +731,7 @@ def _rewind(world: World, action: Action) -> Rewind:
 
 
 def _skip(world: World, action: Action) -> Skip:
-    choice = world.rules.plan.node(action.step).choice
+    choice = world.node(action.step).choice
     return Skip(action.step, "by hand", choice=choice.labels[0] if choice else "")
 
 
@@ -742,7 +785,7 @@ def wrong(world: World) -> str | None:
 
 
 def _wrongs(world: World) -> Iterator[str | None]:
-    plan = world.rules.plan
+    plan = world.plan
     yield from (_wrong_of(world, plan.node(name)) for name in names_of(plan, world.run))
 
 
@@ -752,17 +795,17 @@ def _wrong_of(world: World, node: Node) -> str | None:
     if node.map is not None:
         return None
     standing = account_of(world, f"{key_of(run, node.name)}:{node.name}").standing
-    shown = shown_step(world.rules.plan, run, node.name)
+    shown = shown_step(world.plan, run, node.name)
     skipped = shown in (StepStatus.SKIPPED, StepStatus.WAIVED)
     skipped = skipped or node.wait is not None  # nobody runs it
     if run.status is RunStatus.COMPLETED and standing != 1 and not skipped:
         return f"completed, and {node.name} has {standing} effects standing (I1)"
-    undoer = world.rules.plan.undoer_of(node.name)
+    undoer = world.plan.undoer_of(node.name)
     undone = run.step(undoer or node.name).undo.state
     owed = undone in (PhaseStatus.FAILED, PhaseStatus.WAIVED)
     back = run.status is RunStatus.COMPENSATED or (run.status is RunStatus.FAILED and run.why)
     if run.rewinds_to:  # an operator has to see to an undo; what comes before that step stands
-        back = back and unit_of(node.name) not in comes_before(world.rules.plan, run.rewinds_to)
+        back = back and unit_of(node.name) not in comes_before(world.plan, run.rewinds_to)
     before = [
         account_of(world, f"{each}:{node.name}").standing
         for each in _keys_before(run, node.name)
@@ -791,7 +834,7 @@ def _confirmed_before(plan: Plan, name: str) -> set[str]:
 
 def _waivable(world: World) -> list[str]:
     """What is owed and can be waived: an undo or a confirm."""
-    run, plan = world.run, world.rules.plan
+    run, plan = world.run, world.plan
     return [name for name in run.owed if turned(run) or plan.node(name).confirms]
 
 
@@ -800,7 +843,7 @@ def _over_budget(world: World) -> str | None:
     newest = world.history[-1]
     if newest.kind is not EventKind.CLAIMED:
         return None
-    node = world.rules.plan.node(newest.step)
+    node = world.node(newest.step)
     most, claims, forward_only = node.policy(newest.phase).max_attempts, 0, False
     for event in world.history:
         about = (event.step, event.phase) == (newest.step, newest.phase)
@@ -811,9 +854,9 @@ def _over_budget(world: World) -> str | None:
         claims += about and event.kind is EventKind.CLAIMED
         claims -= about and event.kind is EventKind.POSTPONED
         ended = event.kind in (EventKind.COMPLETED, EventKind.SKIPPED)
-        forward_only |= ended and event.step == world.rules.plan.pivot
+        forward_only |= ended and world.node(event.step).pivot if event.step else False
     # Nothing of what is confirmed, and nothing behind that, begins before all is prepared.
-    forward_only |= bool(_confirmed_before(world.rules.plan, node.name))
+    forward_only |= bool(_confirmed_before(world.plan, node.name))
     allowed = most is None or claims <= most or (forward_only and newest.phase == "do")
     return None if allowed else newest.step
 
@@ -838,7 +881,7 @@ def _healing_step(world: World) -> World:
         if action.verb in (*PROGRESS, "resume"):
             return happen(world, action)
     # Nobody is at work and no message waits: time passes until somebody has to look.
-    wake = transition(world.rules.plan, world.run, Wake(None), world.now).wake_at
+    wake = transition(world.plan, world.run, Wake(None), world.now).wake_at
     assert wake is not None
     world = decide(replace(world, now=max(world.now, wake)), Wake())[0]
     for dispatch in overdue(world.run, world.now):

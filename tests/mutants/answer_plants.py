@@ -32,8 +32,8 @@ ANSWERS = (
         "a branch ends the run",
         "A step ends the run while others are at work beside it.",
         "engine/answers.py",
-        "    if plan.stands_alone(node.name):\n",
-        "    if plan.stands_alone(node.name) or node.name:\n",
+        "    if stands_alone(plan, node.name):\n",
+        "    if stands_alone(plan, node.name) or node.name:\n",
         (IN_THE_LAB,),
     ),
     Plant(

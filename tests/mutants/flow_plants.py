@@ -12,6 +12,9 @@ CHOICES = "tests/machine/test_choices.py"
 SCOPES = "tests/machine/test_scopes.py"
 MAPS = "tests/machine/test_maps.py"
 MAPS_IN_THE_LAB = "tests/testing/test_maps.py"
+GROUPS = "tests/machine/test_groups.py"
+GROUPS_IN_THE_LAB = "tests/testing/test_groups.py"
+EXPLORED = "tests/machine/test_exploration.py -k for_groups"
 TWO_PHASE = "tests/machine/test_two_phase.py"
 TWO_PHASE_PLANS = "tests/authoring/test_two_phase.py"
 TWO_PHASE_LAB = "tests/testing/test_two_phase.py"
@@ -159,9 +162,9 @@ FLOWS = (
     Plant(
         "a confirm can be cancelled",
         "The decision to confirm is no point of no return.",
-        "machine/conditions.py",
-        "    pivot = plan.by_name[plan.pivot] if plan.pivot else plan.decides\n",
-        "    pivot = plan.by_name[plan.pivot] if plan.pivot else None\n",
+        "machine/plans.py",
+        "        return tuple(node for node in self.nodes if node.pivot or node.confirms)\n",
+        "        return tuple(node for node in self.nodes if node.pivot)\n",
         (TWO_PHASE,),
     ),
     Plant(
@@ -277,5 +280,49 @@ FLOWS = (
         "    if not due or command.attempt != direction.attempt + 1:\n",
         "    if draft.run.status is not RunStatus.RUNNING:\n",
         (MAPS,),
+    ),
+    Plant(
+        "a visit shares the key of the one before",
+        "The steps of a second visit are called as those of the first.",
+        "machine/numbering.py",
+        "    if number == 1:\n        return node\n    name, element",
+        "    if number:\n        return node\n    name, element",
+        (GROUPS, EXPLORED),
+    ),
+    Plant(
+        "the rest of a group is done",
+        "What stands behind the step that left a group runs all the same.",
+        "machine/visits.py",
+        "        nodes += _left(row, left_by[place]) if place < len(left_by) else row\n",
+        "        nodes += row\n",
+        (GROUPS, EXPLORED),
+    ),
+    Plant(
+        "one visit is undone",
+        "Of several visits of a step, the first stays as it is.",
+        "machine/undoing.py",
+        "    for name, step in run.steps.told_apart():\n",
+        "    for name, step in run.steps.told_apart():\n"
+        "        if name + '~2' in run.steps:\n            continue\n",
+        (GROUPS, EXPLORED),
+    ),
+    Plant(
+        "a route is read before its step has settled",
+        "A run leaves its group as soon as the step that does so is claimed a second time.",
+        "machine/attempt_events.py",
+        '    placed = step.order or event.phase == "undo"\n',
+        "    if plan.whole.groups and event.attempt > 1:\n"
+        "        route = (event.step, plan.whole.groups[-1])\n"
+        "        run = changed(run, routes=(*run.routes, route))\n"
+        '    placed = step.order or event.phase == "undo"\n',
+        (GROUPS, EXPLORED),
+    ),
+    Plant(
+        "steps of all visits count as one",
+        "A loop of groups never comes to the most steps that a run may start.",
+        "machine/visits.py",
+        '    given |= {"nodes": tuple(nodes), "max_steps": plan.most_steps}\n',
+        '    given |= {"nodes": tuple(nodes), "max_steps": plan.most_steps + len(nodes)}\n',
+        (GROUPS, GROUPS_IN_THE_LAB),
     ),
 )

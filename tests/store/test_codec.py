@@ -98,6 +98,7 @@ RUNS = st.builds(
     rewinds_to=TEXTS,
     rewound_by=TEXTS,
     stands=st.lists(st.tuples(TEXTS, NUMBERS), max_size=2).map(tuple),
+    routes=st.lists(st.tuples(TEXTS, TEXTS), max_size=2).map(tuple),
     steps=st.dictionaries(TEXTS, STEPS, max_size=4).map(Steps),
 )
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from celeriac.machine.plans import Node, Undo, Wait
+from celeriac.machine.awaited import Wait
+from celeriac.machine.plans import Node, Undo
 from celeriac.views.watching import tree
 from tests.machine.story import Story, budget, started, step
 

@@ -35,6 +35,7 @@ are raised.  This file is long because it is one tree, to be read at a glance.
     ├── Abort                    raised *by a step*: give up at once, do not retry
     ├── Skip                     raised *by a step*: there is nothing to do, and nothing to undo
     ├── Done                     raised *by a step*: the run goes no further, and has its result
+    ├── Route                    raised *by a step*: the run goes on with another group
     ├── NotYet                   raised *by a step*: ask again later; no failure, no attempt used up
     ├── ActionFailed             raised *by an action* of a file: this attempt failed, or is unknown
     ├── LeaseLost                raised *in a step* by `heartbeat`: this attempt no longer counts
@@ -206,7 +207,8 @@ class CommandRefused(SagaError):
     Asked by a worker: `stale` (the attempt, the plan or the task is another one by now),
     `not_due` (it is not its turn yet, or no longer), `paused`, `cancelled` (stop: the run was
     terminated), `stopping` (stop: the step will be undone), `completed`, `superseded` (a doubled
-    message of a step that has its result), `renewed` (the attempt is alive after all).
+    message of a step that has its result), `renewed` (the attempt is alive after all),
+    `unknown_group` (the saga has no group that the step could go on with).
 
     Asked by code in a step: `no_context` (no step is running here), `wrong_direction` (`do` of a
     barrier in a compensation, or `undo` in a step; a token or a later result where there can be
@@ -451,6 +453,26 @@ class Done(SagaError):
     def __init__(self, result: object = None) -> None:
         self.result = result
         super().__init__()  # the result is a payload: it must not show where errors do
+
+
+class Route(SagaError):
+    """Raised by a step that says with which group its run goes on: `raise Route("manual")`.
+
+    The rest of the group that it is in is skipped, and the run goes on with the group of that name,
+    also one that it has visited before: the steps of a second visit are called `ask~2`.  The step
+    itself counts as done, without a result: should the run be undone, so is the step.  No step
+    beside others may raise it, nor may one that is prepared and not confirmed yet, a condition, a
+    confirm or a compensation.
+    """
+
+    code = "route"
+
+    def __init__(self, group: str) -> None:
+        self.group = group
+        super().__init__(f"the run goes on with group {group!r}")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (Route, (self.group,))
 
 
 class NotYet(SagaError):

@@ -126,6 +126,7 @@ class Sagas:
         pivot: bool = False,
         ahead: bool = True,
         give_up_after: Duration | None = None,
+        routes: tuple[str, ...] = (),
         **celery_task_options: Any,
     ) -> _StepDecorator: ...
 
@@ -134,7 +135,8 @@ class Sagas:
 
         `timeout` is how long one attempt may take (seconds, or text such as "30s"); `retry` says
         when to try again; `give_up_after` is how long all attempts may take together, from the
-        first on; after a step with `pivot=True` the run only goes forward.  With
+        first on; after a step with `pivot=True` the run only goes forward.  `routes` names the
+        groups with which it may go on (`raise Route("manual")`), which is checked then.  With
         `ahead=False` each attempt gets a message of its own (see `saga_run_ahead`).  Other options
         go to Celery's `task`.
 

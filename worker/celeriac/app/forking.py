@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from celeriac.app.inputs import check_words, checked_id, checked_step, uuid7
 from celeriac.errors import ChangedSince, RunNotFound
-from celeriac.machine import Start, inherited
+from celeriac.machine import Start, as_visited, inherited
 from celeriac.store import payloads
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def fork(
         raise RunNotFound(run_id)
     if if_version not in (None, run.version):
         raise ChangedSince(run_id, if_version, run.version)
-    plan = engine.store.plan(run_id, run.plan)
+    plan = as_visited(engine.store.plan(run_id, run.plan), run)
     inherits = inherited(plan, run, checked_step(at))
     names, fields = [name for name, _ in inherits], found[run_id].fields
     taken = payloads.inherited_fields(plan, run, names, fields, engine.terms.max_collected)

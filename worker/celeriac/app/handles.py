@@ -25,7 +25,7 @@ from celeriac.errors import (
     RunNotFound,
     RunTerminated,
 )
-from celeriac.machine import Run, RunStatus, commands
+from celeriac.machine import Run, RunStatus, as_visited, commands
 from celeriac.store import await_rest, payloads, wait_for_rest
 from celeriac.views import (
     RunState,
@@ -189,7 +189,7 @@ class RunHandle(Generic[R]):
             raise RunNotFound(self.id)
         document = records[self.id].document()
         del document["removed"]
-        return {**document, "plan": plan.model_dump(mode="json")}
+        return {**document, "plan": plan.whole.model_dump(mode="json")}
 
     def questions(self) -> tuple[Question, ...]:
         """Return what the run asks people now: its open waits for signals, the oldest first.
@@ -210,7 +210,8 @@ class RunHandle(Generic[R]):
         found = self._engine.retry_while_unavailable(lambda: self._engine.store.read(self.id))
         if found.run is None:
             raise RunNotFound(self.id)
-        return self._engine.store.plan(self.id, found.run.plan), found.run, found.now
+        plan = as_visited(self._engine.store.plan(self.id, found.run.plan), found.run)
+        return plan, found.run, found.now
 
     # --- steering ------------------------------------------------------------------------------
 
@@ -430,7 +431,7 @@ class RunHandle(Generic[R]):
 
     def _planned(self) -> tuple[Run, Plan]:
         run, _ = self._read()
-        return run, self._engine.store.plan(self.id, run.plan)
+        return run, as_visited(self._engine.store.plan(self.id, run.plan), run)
 
 
 class _Reading:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from celery.exceptions import QueueNotFound
 
 from celeriac.engine import Unreachable, asked_for
-from celeriac.machine import EventKind, due, wake_at
+from celeriac.machine import EventKind, as_visited, due, try_of, wake_at
 from celeriac.observing import clean, log
 from celeriac.views import span
 from celeriac.workers import ask_workers, sweep_is_down
@@ -20,7 +20,7 @@ from celeriac.workers import ask_workers, sweep_is_down
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from celeriac.machine import Dispatch, Event, Plan, Run
+    from celeriac.machine import Dispatch, Event, Node, Plan, Run
     from celeriac.store import SweepMark
     from celeriac.workers import Runtime, WorkerReports
 
@@ -46,12 +46,18 @@ def find_hindrances(runtime: Runtime, plan: Plan, run: Run, now: int) -> list[Hi
         return []
     found = [*_sweep(runtime, run, now)]
     waiting = [
-        each for each in due(run) if not (run.step(each.step).blocked or plan.node(each.step).child)
+        each
+        for each in due(run)
+        if not (run.step(each.step).blocked or _node(plan, run, each).child)
     ]
     late = [each for each in waiting if now - _since(runtime, run, each) >= _PATIENCE]
     if late:
         found += _queues(runtime, plan, run, now, sorted(late, key=lambda each: each.at))
     return found
+
+
+def _node(plan: Plan, run: Run, dispatch: Dispatch) -> Node:
+    return as_visited(plan, try_of(run, dispatch.step, dispatch.epoch)).node(dispatch.step)
 
 
 # --- the sweep -----------------------------------------------------------------------------------
@@ -103,7 +109,7 @@ def _queues(
 ) -> Iterator[Hindrance]:
     reports: WorkerReports | None = None
     for dispatch in late:
-        node = plan.node(dispatch.step)
+        node = _node(plan, run, dispatch)
         if node.map:
             continue  # it waits in no queue: the sweep goes on with it
         task, named = node.task_of(dispatch.phase), node.queue_of(dispatch.phase)

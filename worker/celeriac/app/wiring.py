@@ -29,7 +29,7 @@ from celeriac.errors import (
     StoreError,
     StoreUnavailable,
 )
-from celeriac.machine import Block
+from celeriac.machine import Block, as_visited, try_of
 from celeriac.observing import clean, log
 from celeriac.points import reached
 from celeriac.store.addresses import scheme_of
@@ -342,7 +342,8 @@ class _Wiring:
 
     def _block(self, run: Run, delivery: Delivery, task: str, why: str) -> Block:
         """What to note in a run; a message that was made up may name any task with any step."""
-        node = self.runtime.engine.store.plan(run.id, run.plan).find(delivery.step)
+        plan = self.runtime.engine.store.plan(run.id, run.plan)
+        node = as_visited(plan, try_of(run, delivery.step, delivery.epoch)).find(delivery.step)
         if run.plan != delivery.plan or node is None or node.task_of(delivery.phase) != task:
             raise CommandRefused("stale", f"that is not the task of {delivery.step!r}")
         return Block(delivery.step, why, delivery.epoch)

@@ -8,7 +8,7 @@ Its files, from the ground up::
     annotations | celery_values | names | task_options | unreadable_types | comparison
     < options < lossless_types < codecs < signal < signatures < compatibility < placeholders
     < calling < compensations < steps < adopted < planned < step_checks < conditions
-    < blocks < building
+    < blocks < building < grouping
     < scopes < choosing < waits < children < mapping < flow < planning
 """
 

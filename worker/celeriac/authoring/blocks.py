@@ -51,6 +51,7 @@ class Block:
     cases: Cases | None = None  # those of a choice that ended just now, directly inside
     of: Cases | None = None  # those that came before this one, if it is a case
     scope: Scope | None = None  # what all inside are one of, if they are undone as a whole
+    group: str = ""  # the group that it is; no step of one waits for a step of another
 
     @property
     def around(self) -> Iterator[Block]:
@@ -100,6 +101,29 @@ class Blocks:
         made = Region(self, self.root, f"flow.{kind}", None, kind, tuple(after))
         made.behind = behind
         return self._noted(made)
+
+    def group(self, name: str) -> Region:
+        """A block of steps that wait for none outside of it."""
+        made = Region(self, self.root, "flow.group")
+        made.group = name
+        return self._noted(made)
+
+    @property
+    def here_in(self) -> str:
+        """The group that the next step is in; empty if it is in none."""
+        found = next((block.group for block in self._here.around if block.group), "")
+        return self._outer.here_in if self._outer is not None else found
+
+    def group_of(self, name: str) -> str:
+        """The group that a step is in; empty if it is in none."""
+        if self._outer is not None and name not in self._homes:
+            return self._outer.group_of(name)
+        return next((block.group for block in self._homes[name].around if block.group), "")
+
+    @property
+    def is_inside(self) -> bool:
+        """True if what comes next stands inside of a block, or of a function that is mapped."""
+        return self._here.parent is not None or self._outer is not None
 
     @property
     def is_branch(self) -> bool:
@@ -174,6 +198,7 @@ class Blocks:
             for each, bit in self._bits.items()
             if not (each == name or self._before[each] & mine or self._before[name] & bit)
             and not excludes(self.guards_of(each), self.guards_of(name))
+            and self.group_of(each) == self.group_of(name)
         ]
 
     def close(self) -> None:
@@ -190,6 +215,9 @@ class Blocks:
         """Begin a block."""
         self._unused.remove(region)
         around = self._here
+        if region.group:
+            self._here = Block(region.kind, around, group=region.group)
+            return self._here
         if region.guard is None:
             last = self._fewest([*around.last, *region.after])
             self._here = Block(region.kind, around, last, around.guards, scope=region.scope)
@@ -211,7 +239,7 @@ class Blocks:
         """End a block: in a sequence, what comes next waits for its last steps."""
         assert block.parent is not None
         self._here = around = block.parent
-        ends = self._ends(block)
+        ends = () if block.group else self._ends(block)
         around.cases = None
         if block.of is not None:
             ends = self._fewest([*block.of.ends, *ends])
@@ -231,6 +259,8 @@ class Blocks:
         certain = self._all_before(self._here.last)
         if self._outer is not None:  # the whole map waits for what is used of the flow around it
             uses = [name for name in uses if name in self._homes]
+        # What is there of another group is there when this one is entered, or not at all.
+        uses = [name for name in uses if self.group_of(name) == self.here_in]
         missing = [name for name in dict.fromkeys(uses) if not certain & self._bits[name]]
         for name in missing:
             inside = set(self._homes[name].around)
@@ -272,7 +302,9 @@ class Region:
     ) -> None:
         self.kind, self.word, self.guard, self.scope, self.after = kind, word, guard, scope, after
         self._blocks = blocks
+        self.ahead: Callable[[Region], None] | None = None
         self.behind: Callable[[Region], None] | None = None
+        self.group = ""
         self._block: Block | None = None
 
     @property
@@ -283,6 +315,8 @@ class Region:
     def __enter__(self) -> None:
         if self._block is not None:
             raise DefinitionError(f"a {self.word}() is entered once: call it for each block")
+        if self.ahead:
+            self.ahead(self)
         self._block = self._blocks.enter(self)
 
     def __exit__(self, error: object, *_: object) -> None:

@@ -162,6 +162,15 @@ class Builder:
         """The name of a step in its saga: the author's, or one that is free."""
         return self._free_name(task) if given.name is None else self._own_name(given.name)
 
+    def as_used(self, value: Any) -> Any:
+        """The value as it is where it is used, which may be elsewhere than where it was made."""
+        return value
+
+    def hinted(self, error: DefinitionError, value: Any) -> DefinitionError:
+        """What is wrong with a value that is used here, with why it may not fit."""
+        del value
+        return error
+
     def as_written(self, value: Expression) -> Expression:
         """The value, for a task that needs to know how it was written."""
         return value
@@ -295,9 +304,10 @@ class Builder:
         found = {}
         for key, value in values.items():
             try:
-                found[key] = express(value, shape.parameters[key].said, self, as_json=as_json)
+                said = shape.parameters[key].said
+                found[key] = express(self.as_used(value), said, self, as_json=as_json)
             except DefinitionError as error:
-                raise self.at(step, key, error) from error.__cause__
+                raise self.at(step, key, self.hinted(error, value)) from error.__cause__
         return found
 
     def _wanted_defaults(
@@ -361,8 +371,9 @@ class Builder:
         except DefinitionError as error:
             raise self.at(None, None, error) from None
         self._check_pivot()
-        if shape.said is UNSAID and isinstance(returned, Placeholder) and not is_json(returned):
-            shape = shape.returning(annotation_of(returned))
+        used = self.as_used(returned)
+        if shape.said is UNSAID and isinstance(used, Placeholder) and not is_json(used):
+            shape = shape.returning(annotation_of(used))
         if len(self.nodes) > MAX_STEPS and plan.get("max_steps") is None:
             plan = {**plan, "max_steps": MAX_STEPS}
         several = self.steps.items()
@@ -404,10 +415,10 @@ class Builder:
                 saga=self.saga,
             )
         try:
-            result = express(returned, shape.said, self, as_json=False)
+            result = express(self.as_used(returned), shape.said, self, as_json=False)
             self.check_there(result, ())
         except DefinitionError as error:
-            problem = f"its result {error.problem}"
+            problem = f"its result {self.hinted(error, returned).problem}"
             raise DefinitionError(problem, saga=self.saga) from error.__cause__
         return result
 

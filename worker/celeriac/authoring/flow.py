@@ -1,7 +1,7 @@
 """The flow: the words in which a saga's function says what is done, and what it waits for.
 
 Owns: `Flow` and the views of it, with their types.  Refuses to know: how a plan comes of it
-(`building`, `blocks`).
+(`building`, `blocks`).  The file is long because a word with several types is told once for each.
 """
 
 from __future__ import annotations
@@ -238,7 +238,7 @@ class _Adding:
         return self._builder.map(task, items, args, kwargs, concurrency, self._options, flow)
 
 
-class Route(Generic[L]):
+class Cases(Generic[L]):
     """A choice between cases: what `flow.choose` returns."""
 
     def __init__(self, builder: Mapper, router: str) -> None:
@@ -325,10 +325,10 @@ class Flow(_Adding):
         return self._builder.otherwise()
 
     @overload
-    def choose(self, router: Step[P, ..., L], /, *args: P.args, **kwargs: P.kwargs) -> Route[L]: ...
+    def choose(self, router: Step[P, ..., L], /, *args: P.args, **kwargs: P.kwargs) -> Cases[L]: ...
 
     @overload
-    def choose(self, router: Callable[P, L], /, *args: P.args, **kwargs: P.kwargs) -> Route[L]: ...
+    def choose(self, router: Callable[P, L], /, *args: P.args, **kwargs: P.kwargs) -> Cases[L]: ...
 
     def choose(self, router: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Ask *router* which of several cases is to be done; it answers with a label.
@@ -337,7 +337,7 @@ class Flow(_Adding):
         run like a predicate.  For the last two, a case that is missing or impossible is an error
         here; a label without a case fails the run.  Raises DefinitionError.
         """
-        return Route(self._builder, self._builder.choose(router, args, kwargs))
+        return Cases(self._builder, self._builder.choose(router, args, kwargs))
 
     @overload
     def either(self, first: A, second: B, /) -> A | B: ...
@@ -385,6 +385,14 @@ class Flow(_Adding):
         inside comes one after the other.  Raises DefinitionError.
         """
         return self._builder.two_phase()
+
+    def group(self, name: str) -> AbstractContextManager[None]:
+        """Make what is inside a group, which a step may leave: `raise Route("manual")`.
+
+        A run begins with the first, and ends with one that no step leaves.  Nothing is outside of
+        them; a value of another group may be None.  Raises DefinitionError.
+        """
+        return self._builder.group(name)
 
     def named(self, prefix: str) -> AbstractContextManager[None]:
         """Put *prefix* and a dot before the names of the steps inside: `billing.charge`.

@@ -96,6 +96,7 @@ class Mapper(ChildAdder):
         fragment = not (isinstance(looked, Step) or is_celery_task(looked))
         self._check_mapped(looked, fragment=fragment)
         name = exactly or self.name_of(task.__name__ if fragment else looked.name, given)
+        items = self.as_used(items)
         try:
             element = self._element_of(items)
             self._check_said(concurrency, given, fragment=fragment)

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
     from celeriac.machine import Duration
 
-STEP = ("name", "timeout", "retry", "effect", "on_unknown", "pivot", "ahead", "give_up_after")
+STEP = (
+    *("name", "timeout", "retry", "effect", "on_unknown", "pivot", "ahead", "give_up_after"),
+    "routes",
+)
 COMPENSATION = ("name", "timeout", "retry", "ahead")
 SAGA = (
     "name",
@@ -101,6 +104,15 @@ def check_flags(step: str, **flags: Any) -> None:
     for name, value in flags.items():
         if not isinstance(value, bool):
             raise DefinitionError(f"{name} must be True or False, not {value!r}", step=step)
+
+
+def checked_routes(routes: Any, step: str) -> tuple[str, ...]:
+    """The groups that a step may go on with, as a tuple; DefinitionError for what are no names."""
+    if isinstance(routes, str) or not all(isinstance(each, str) for each in routes):
+        raise DefinitionError(
+            f'routes are names of groups, such as routes=("manual",), not {routes!r}', step=step
+        )
+    return tuple(routes)
 
 
 def check_named(name: Any, *, step: str | None = None) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from celeriac.authoring.building import Builder
+from celeriac.authoring.grouping import Grouper
 from celeriac.authoring.placeholders import steps_used
 from celeriac.authoring.signatures import Shape
 from celeriac.authoring.step_checks import policy_of
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from celeriac.machine import Expression
 
 
-class Scoper(Builder):
+class Scoper(Grouper):
     """A plan in the making, in which some steps are undone as a whole."""
 
     def __init__(self, *given: Any, **more: Any) -> None:

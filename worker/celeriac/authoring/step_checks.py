@@ -55,7 +55,10 @@ def policy_of(task: Any) -> dict[str, Any]:
     return {name: getattr(task, name) for name in _POLICY}
 
 
-_POLICY = ("retry", "timeout", "effect", "on_unknown", "pivot", "ahead", "give_up_after")
+_POLICY = (
+    *("retry", "timeout", "effect", "on_unknown", "pivot", "ahead", "give_up_after"),
+    "routes",
+)
 
 
 def shape_of(task: Any) -> Shape:

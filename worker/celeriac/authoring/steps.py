@@ -29,6 +29,7 @@ from celeriac.authoring.options import (
     check_flags,
     check_named,
     check_task_options,
+    checked_routes,
     optional_ms,
     retry_rule,
 )
@@ -70,11 +71,12 @@ class Step(Generic[P, C, R]):
         pivot: bool,
         ahead: bool,
         give_up_after: int | None,
+        routes: tuple[str, ...],
         register: Register,
     ) -> None:
         self.function, self.name, self.task, self.shape = function, name, task, shape
         self.timeout, self.effect, self.pivot, self.ahead = timeout, effect, pivot, ahead
-        self.give_up_after = give_up_after
+        self.give_up_after, self.routes = give_up_after, routes
         self.retry = retry.model_copy(update={"after_loss": on_unknown == "retry"})
         self.on_unknown = "operator" if on_unknown == "operator" else "compensate"
         self.undo: Compensation[..., Any] | None = None
@@ -261,6 +263,7 @@ def define_step(  # noqa: PLR0913 -- all that can be said of a step
     pivot: bool = False,
     ahead: bool = True,
     give_up_after: Duration | None = None,
+    routes: tuple[str, ...] = (),
     options: Mapping[str, Any] | None = None,
 ) -> Step[Any, C, R]:
     """Make a step of *function* and register its Celery task; raise DefinitionError otherwise.
@@ -284,6 +287,7 @@ def define_step(  # noqa: PLR0913 -- all that can be said of a step
     shape = _named_shape(function, label)
     check_task_options(options or {}, STEP, label)
     rule, limit = retry_rule(retry, label), optional_ms("timeout", timeout, label)
+    routes = checked_routes(routes, label)
     task = register(function, name, {**(options or {}), "saga_shape": shape})
     return Step(
         function,
@@ -297,6 +301,7 @@ def define_step(  # noqa: PLR0913 -- all that can be said of a step
         pivot=pivot,
         ahead=ahead,
         give_up_after=optional_ms("give_up_after", give_up_after, label),
+        routes=routes,
         register=register,
     )
 

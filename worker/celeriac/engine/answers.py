@@ -1,7 +1,7 @@
 """What a body may say in place of a result, and who may not.
 
-Owns: what Skip and Done leave, when a step may raise them, and values of no known type.  Refuses to
-know: how a body is called, and what follows from an answer (`machine`).
+Owns: what Skip, Done and Route leave, when a step may raise them, and values of no known type.
+Refuses to know: how a body is called, and what follows from an answer (`machine`).
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from celeriac.authoring import ANYTHING, accepts_none, write
-from celeriac.errors import Abort, DefinitionError, Done, OutputInvalid, Skip
-from celeriac.machine import duration_ms
+from celeriac.errors import Abort, DefinitionError, Done, OutputInvalid, Route, Skip
+from celeriac.machine import duration_ms, leaves_prepared, stands_alone
 
 if TYPE_CHECKING:
     from celeriac.authoring import Shape
@@ -30,21 +30,30 @@ class Ends:
 
 
 @dataclass(frozen=True, slots=True)
+class Goes:
+    """The run leaves the group of the step, and goes on with this one."""
+
+    route: str
+
+
+@dataclass(frozen=True, slots=True)
 class Deferred:
     """The result comes from outside, within so many ms."""
 
     delay: int
 
 
-#: What an attempt that succeeded leaves: JSON text, nothing if there was nothing to do, the end, or
-#: the word that its result comes later.
-Output = str | Ends | Deferred | None
+#: What an attempt that succeeded leaves: JSON text, nothing if there was nothing to do, the end,
+#: another group, or the word that its result comes later.
+Output = str | Ends | Goes | Deferred | None
 #: What a body may raise that is no failure.
-ANSWERS = (Skip, Done)
+ANSWERS = (Skip, Done, Route)
+#: The code of a step that goes on with a group that its saga does not have.
+UNKNOWN_GROUP = "unknown_group"
 
 
 def misplaced(
-    answer: Skip | Done, plan: Plan, node: Node, phase: Phase, returns: Shape | None
+    answer: Skip | Done | Route, plan: Plan, node: Node, phase: Phase, returns: Shape | None
 ) -> str | None:
     """Why a body may not raise this; None: it may.  *returns*: a shape that promises its result."""
     word = type(answer).__name__
@@ -54,20 +63,44 @@ def misplaced(
         return f"a confirm of nothing succeeds: return instead of raising {word}"
     if node.choice is not None:
         return f"a condition has to answer, so it cannot raise {word}"
-    if isinstance(answer, Done):
-        return _not_alone(plan, node)
+    if not isinstance(answer, Skip):
+        ends = isinstance(answer, Done)
+        return _not_alone(plan, node, "end the run", word) if ends else _stays(plan, node)
     if returns is not None and not accepts_none(returns.returns):
         return "raises Skip, so its result may be None: annotate it so, … | None"
     return None
 
 
-def _not_alone(plan: Plan, node: Node) -> str | None:
-    if plan.stands_alone(node.name):
+def _not_alone(plan: Plan, node: Node, what: str, word: str) -> str | None:
+    if stands_alone(plan, node.name):
         return None
     return (
-        "other steps may be at work beside it, so it cannot end the run: return a value that says "
-        "so, and raise Done in a step behind the block"
+        f"other steps may be at work beside it, so it cannot {what}: return a value that says so, "
+        f"and raise {word} in a step behind the block"
     )
+
+
+def _stays(plan: Plan, node: Node) -> str | None:
+    """Why a step may not leave its group, wherever to; None: it may."""
+    if not plan.whole.groups:
+        return "its saga has no groups to go on with: write `with flow.group(…):` around its steps"
+    if node.name in plan.by_name and leaves_prepared(plan, node.name):
+        return (
+            "what is prepared would be neither confirmed nor cancelled, so it cannot leave its "
+            "group: raise Route before or behind the block of flow.two_phase"
+        )
+    return _not_alone(plan, node, "leave its group", "Route")
+
+
+def unknown_group(route: str, plan: Plan, node: Node) -> str | None:
+    """Why there is no group of that name to go on with; None: there is one."""
+    groups = plan.whole.groups
+    if route not in groups:
+        return f"there is no group {route!r} to go on with; there are {', '.join(groups)}"
+    if node.routes and route not in node.routes:
+        said = ", ".join(map(repr, node.routes))
+        return f"it says that it goes on with {said}, and not with {route!r}: add that to routes="
+    return None
 
 
 def later_misplaced(node: Node, phase: Phase) -> str | None:

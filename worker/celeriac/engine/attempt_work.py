@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from celeriac.engine.answers import Deferred, Ends, Output
+from celeriac.engine.answers import Deferred, Ends, Goes, Output
 from celeriac.engine.attempts import Attempt, Delivery
 from celeriac.engine.changes import Arrival, Conflict, change_of
 from celeriac.engine.committing import Committer
@@ -28,9 +28,12 @@ from celeriac.machine import (
     Event,
     EventKind,
     Fail,
+    Node,
     Plan,
     Run,
     Transition,
+    as_visited,
+    in_any_visit,
     overdue,
     transition,
     try_of,
@@ -107,24 +110,16 @@ class AttemptWork(Committer):
         read_at = self.clock()
         if found.run is None:
             raise RunNotFound(delivery.run_id)
+        if plan.groups and found.run.plan == delivery.plan:
+            plan = as_visited(plan, try_of(found.run, delivery.step, delivery.epoch) or found.run)
+            node = plan.find(delivery.step)
         if found.run.plan != delivery.plan or node is None:
             raise CommandRefused("stale", f"run {delivery.run_id!r} follows another plan")
         if task is not None and task != node.task_of(delivery.phase):
             raise CommandRefused("stale", f"{task} is not the task of {node.name!r}")
         whole, decided = found.run, _decided_claim(plan, found.run, command, found.now)
         run = try_of(whole, delivery.step, delivery.epoch) or whole
-        if run is not whole:
-            there = {payloads.field_of(run, name): name for name in fields}
-            texts = self.store.read(delivery.run_id, tuple(there)).fields
-            found = found._replace(fields={there[name]: text for name, text in texts.items()})
-        # How many results a map has is known only now; once it has ended, they never change.
-        if run.steps.maps and run is whole:
-            names = payloads.wanted(node, delivery.phase, run)
-            more = [name for name in names if name not in fields]
-            if more:
-                results = self.store.read(delivery.run_id, more).fields
-                found = found._replace(fields={**found.fields, **results})
-                fields = (*fields, *more)
+        found, fields = self._read_rest(found, run, node, delivery, fields)
         marks = self._marks(run, command, found.fields) if decided.events else {}
         sent_at = run.step(node.name).direction(delivery.phase).at
         arrival = Arrival(queue, sent_at) if queue else None
@@ -146,6 +141,25 @@ class AttemptWork(Committer):
             None if run is whole else decided.run,
         )
 
+    def _read_rest(
+        self, found: Snapshot, run: Run, node: Node, delivery: Delivery, fields: tuple[str, ...]
+    ) -> tuple[Snapshot, tuple[str, ...]]:
+        """Read what a claim needs besides, which only the run could tell; and say what was read."""
+        if run is not found.run:
+            own = {*fields, *payloads.wanted(node, delivery.phase)}
+            there = {payloads.field_of(run, name): name for name in own}
+            texts = self.store.read(delivery.run_id, tuple(there)).fields
+            told = {there[name]: text for name, text in texts.items()}
+            return found._replace(fields=told), fields
+        # How many results a map has is known only now, and which visits there were before this one;
+        # that never changes any more.
+        names = payloads.wanted(node, delivery.phase, run) if run.steps.maps or node.group else ()
+        more = [name for name in names if name not in fields]
+        if not more:
+            return found, fields
+        results = self.store.read(delivery.run_id, more).fields
+        return found._replace(fields={**found.fields, **results}), (*fields, *more)
+
     def _marks(self, run: Run, claim: Claim, fields: Mapping[str, str]) -> dict[str, str]:
         """Tell observers that an attempt is about to be granted; what they want kept with it."""
         marks: dict[str, str] = {}
@@ -160,19 +174,21 @@ class AttemptWork(Committer):
             plan = self.store.plan(delivery.run_id, delivery.plan)
         except StoreError:
             plan = None
-        if plan is None or plan.find(delivery.step) is None:
+        if plan is None or plan.find(in_any_visit(delivery.step)) is None:
             return Refused(reason, "", "", delivery.phase)
         return Refused(reason, plan.saga, delivery.step, delivery.phase)
 
     def complete(self, attempt: Attempt, output: Output, ahead: Ahead | None = None) -> Ended:
         """Record a success, and with it the step's result: JSON text, or None if it was skipped.
 
-        If it ends the run, the result is the run's, and the step has none.  If the result is to
-        come from outside, the attempt is let go.
+        If it ends the run, the result is the run's, and the step has none.  If it leaves its group,
+        nobody has a result.  If the result is to come from outside, the attempt is let go.
         *ahead* may take up what follows, in the same commit.
         """
         d = attempt.delivery
         token = (d.step, d.phase, d.attempt, attempt.holder, d.epoch)
+        if isinstance(output, Goes):
+            return self._settle(attempt, Complete(*token, route=output.route), {}, ahead)
         if output is None:
             return self._settle(attempt, Complete(*token, skips=True), {}, ahead)
         if isinstance(output, Deferred):

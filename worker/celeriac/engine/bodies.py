@@ -20,12 +20,15 @@ from celeriac.authoring import read_carried, write_carried
 from celeriac.context import Later, StepContext, entered
 from celeriac.engine.answers import (
     ANSWERS,
+    UNKNOWN_GROUP,
     Ends,
+    Goes,
     Output,
     as_answer,
     as_anything,
     deferred,
     misplaced,
+    unknown_group,
 )
 from celeriac.engine.context_calls import Token, heartbeat
 from celeriac.engine.failures import failure_of, is_final, worth_retrying
@@ -37,6 +40,7 @@ from celeriac.errors import (
     NotYet,
     OutputInvalid,
     PayloadTooLarge,
+    Route,
     SagaError,
     Skip,
     Stopping,
@@ -213,7 +217,7 @@ def _carried_out(
 
 
 def _answered(
-    work: Work, answer: Skip | Done, classify: Callable[[Exception], AttemptFailure]
+    work: Work, answer: Skip | Done | Route, classify: Callable[[Exception], AttemptFailure]
 ) -> Output | AttemptFailure:
     """Return how an attempt ended that raised an answer; not everybody may."""
     attempt, returns = work.attempt, None if work.adopted else work.shape
@@ -222,6 +226,10 @@ def _answered(
         return AttemptFailure(Abort(problem, code="misplaced_answer"), "abort")
     if isinstance(answer, Skip):
         return None
+    if isinstance(answer, Route):
+        problem = unknown_group(answer.group, attempt.plan, attempt.node)
+        unknown = Abort(problem or "", code=UNKNOWN_GROUP)
+        return AttemptFailure(unknown, "abort") if problem else Goes(answer.group)
     try:
         return Ends(_checked(work, "the result of the run", work.run_result(answer.result)))
     except Exception as error:  # noqa: BLE001 -- it is how the attempt ended

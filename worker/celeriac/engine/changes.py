@@ -18,6 +18,7 @@ from celeriac.machine import (
     EventKind,
     PhaseStatus,
     RunStatus,
+    as_visited,
     began_once,
     epoch_of,
 )
@@ -73,11 +74,12 @@ def change_of(
         run=run,
         events=decided.events,
         wake_at=decided.wake_at,
-        fields=with_failures(plan, decided.events, fields, before),
+        # Whatever was open has its node in the plan of the run as it was.
+        fields=with_failures(as_visited(plan, before), decided.events, fields, before),
         leases=dict.fromkeys(has - had, found.now + terms.lease),
         released=_in_both_forms(had - has) if began_once(run) else tuple(had - has),
         lapsed=guard,
-        plan=plan if started else None,
+        plan=plan.whole if started else None,
         fresh=started and before is not None,
         claimed=arrival,
         expire_at=removable_at(plan, run, terms),

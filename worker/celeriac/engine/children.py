@@ -31,12 +31,14 @@ from celeriac.machine import (
     RunStatus,
     Start,
     Terminate,
+    as_visited,
     awaited_children,
     epoch_of,
     id_of_child,
     key_of,
     others,
     transition,
+    try_of,
 )
 from celeriac.observing import log, title
 from celeriac.store import payloads
@@ -63,7 +65,7 @@ class ChildWork(Sender, Starter):
         now: int,
     ) -> None:
         """Send what is due, as `Sender` does; other runs are told in the place of a message."""
-        kin = [each for each in dispatches if _is_to_a_run(plan, each)]
+        kin = [each for each in dispatches if _is_to_a_run(plan, run, each)]
         super().send(dispatcher, plan, run, [each for each in dispatches if each not in kin], now)
         for each in kin:
             self.go_on_with(dispatcher, plan, run, each)
@@ -79,7 +81,8 @@ class ChildWork(Sender, Starter):
             if not dispatch.step:
                 self.tell_parent(dispatcher, run.id)
             else:
-                self._see_to_child(dispatcher, run.id, plan.node(dispatch.step))
+                node = as_visited(plan, run).node(dispatch.step)
+                self._see_to_child(dispatcher, run.id, node)
         except (CommandRefused, RunNotFound):
             return True  # paused, or started anew: whoever goes on with it sees to it
         except Exception as error:  # noqa: BLE001 -- it is logged
@@ -289,7 +292,8 @@ class ChildWork(Sender, Starter):
         self.send(dispatcher, plan, decided.run, decided.dispatches, now)
 
 
-def _is_to_a_run(plan: Plan, dispatch: Dispatch) -> bool:
+def _is_to_a_run(plan: Plan, run: Run, dispatch: Dispatch) -> bool:
+    plan = as_visited(plan, try_of(run, dispatch.step, dispatch.epoch))
     return not dispatch.step or plan.node(dispatch.step).child is not None
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from celeriac.engine.changes import Conflict, came_before, change_of
 from celeriac.engine.store_time import StoreTime, steady
 from celeriac.errors import CommandRefused, RunNotFound, StoreUnavailable
-from celeriac.machine import KEEPS_DETAILS, SHORT_DELAY, transition
+from celeriac.machine import KEEPS_DETAILS, SHORT_DELAY, as_visited, transition
 from celeriac.observing import Committed, Observers, logged
 from celeriac.store import payloads
 
@@ -88,7 +88,7 @@ class Committer:
             found = known.pop() if known else self.store.read(run_id, self.observers.wants())
             if found.run is None:
                 raise RunNotFound(run_id)
-            plan = self.store.plan(run_id, found.run.plan)
+            plan = as_visited(self.store.plan(run_id, found.run.plan), found.run)
             asked = command(found.run) if callable(command) else command
             decided = transition(plan, found.run, asked, found.now)
             stored = fields if decided.events or isinstance(asked, KEEPS_DETAILS) else None
@@ -99,7 +99,7 @@ class Committer:
                     raise
                 text = f"{guard.lease.step!r} showed a sign of life"
                 raise CommandRefused("renewed", text) from None
-            return Decided(plan, decided, found.now)
+            return Decided(as_visited(plan, decided.run), decided, found.now)
 
         return self._until_committed(once, patience)
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from celeriac.engine.committing import Committer, Decided
 from celeriac.errors import RunNotFound, SagaError
 from celeriac.failure import Failure
-from celeriac.machine import Expand, epoch_of, transition
+from celeriac.machine import Expand, as_visited, epoch_of, transition
 from celeriac.store import payloads
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class MapWork(Committer):
 
         def once() -> Decided:
             run = _run(run_id, self.store.read(run_id))
-            plan = self.store.plan(run_id, run.plan)
+            plan = as_visited(self.store.plan(run_id, run.plan), run)
             node = plan.node(due.step)
             assert node.map is not None  # or nobody asks
             found = self.store.read(run_id, tuple(payloads.fields_of(node.map.items, run)))
@@ -41,7 +41,7 @@ class MapWork(Committer):
             command, fields = self._counted(node, due, run, found.fields)
             decided = transition(plan, run, command, found.now)
             self._commit(plan, found, command, decided, fields if decided.events else {})
-            return Decided(plan, decided, found.now)
+            return Decided(as_visited(plan, decided.run), decided, found.now)
 
         return self._until_committed(once)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from celeriac.errors import CommandRefused
-from celeriac.machine import Claim, epoch_of, followed, steps_one_by_one
+from celeriac.machine import Claim, as_visited, epoch_of, followed, steps_one_by_one
 from celeriac.store import payloads
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class Onward:
             return None
         (next_,) = first.dispatches
         of_another_try = next_.epoch or first.run.epoch != self.attempt.run.epoch
-        node = self.attempt.plan.find(next_.step)
+        node = as_visited(self.attempt.plan, first.run).find(next_.step)
         if node is None or node.map is not None or node.child is not None or of_another_try:
             return None  # no worker runs it; or what was read here is of another try
         # An attempt before it may have left a word for it, and those are not read here.
@@ -123,7 +123,7 @@ class Onward:
     def lacks(self, run: Run, known: Collection[str], wanted: Collection[str]) -> tuple[str, ...]:
         """The payloads of what follows, and those *wanted* by observers, that were not read yet."""
         assert self.claim is not None
-        node = self.attempt.plan.node(self.claim.step)
+        node = as_visited(self.attempt.plan, run).node(self.claim.step)
         names = (*needed(node, self.claim.phase, run), *wanted)
         return tuple(name for name in names if name not in known)
 
@@ -133,13 +133,15 @@ class Onward:
         """The attempt that was taken up, as the commit has left its run."""
         assert self.claim is not None
         step, phase = self.claim.step, self.claim.phase
+        plan = as_visited(self.attempt.plan, run)
         delivery: Delivery = self.attempt.delivery._replace(
             step=step, phase=phase, attempt=self.claim.attempt, epoch=self.claim.epoch
         )
         return self.attempt._replace(
             delivery=delivery,
             holder=self.claim.holder,
-            node=self.attempt.plan.node(step),
+            plan=plan,
+            node=plan.node(step),
             run=run,
             fields=fields,
             known=known,

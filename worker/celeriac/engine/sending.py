@@ -13,7 +13,7 @@ from celeriac.engine.dispatching import BrokerAway, Dispatcher, reason_unsent
 from celeriac.engine.expanding import MapWork
 from celeriac.errors import CommandRefused, RunNotFound
 from celeriac.failure import class_name
-from celeriac.machine import Block, Dispatch, Unblock, Wake, due, try_of
+from celeriac.machine import Block, Dispatch, Unblock, Wake, as_visited, due, try_of
 from celeriac.observing import log, title
 
 if TYPE_CHECKING:
@@ -40,10 +40,11 @@ class Sender(MapWork):
         soon as the message is sent.  A broker that is out of reach is no reason of one run.
         """
         for number, dispatch in enumerate(dispatches):
+            run = try_of(whole, dispatch.step, dispatch.epoch) or whole
+            plan = as_visited(plan, run)
             if plan.node(dispatch.step).map is not None:
                 self._go_on_with_map(dispatcher, whole.id, dispatch)
                 continue
-            run = try_of(whole, dispatch.step, dispatch.epoch) or whole
             try:
                 dispatcher.send(plan, run, (dispatch,), now)
             except BrokerAway as error:

@@ -23,6 +23,7 @@ from celeriac.machine import (
     Redispatch,
     RunStatus,
     Wake,
+    as_visited,
     dates,
     overdue,
     patrol,
@@ -313,10 +314,10 @@ class Sweep:
         has arrived; merely after it, if a worker has died that may have had it.  Where the broker
         cannot say, only much time can tell.
         """
-        node = plan.node(dispatch.step)
+        run = try_of(run, dispatch.step, dispatch.epoch) or run
+        node = as_visited(plan, run).node(dispatch.step)
         if node.map or node.child:
             return True  # no message stands for it: whoever should have seen to it did not
-        run = try_of(run, dispatch.step, dispatch.epoch) or run
         backlog = self._backlog(_address(plan, run, dispatch))
         if run.step(dispatch.step).unsent:
             return not isinstance(backlog, Unreachable)
@@ -340,7 +341,8 @@ class Sweep:
 
 def _address(plan: Plan, run: Run, dispatch: Dispatch) -> _Address:
     """Where the message of a dispatch goes."""
-    node, run = plan.node(dispatch.step), try_of(run, dispatch.step, dispatch.epoch) or run
+    run = try_of(run, dispatch.step, dispatch.epoch) or run
+    node = as_visited(plan, run).node(dispatch.step)
     queue = asked_for(run, dispatch).get("queue") or node.queue_of(dispatch.phase)
     return node.task_of(dispatch.phase), queue
 

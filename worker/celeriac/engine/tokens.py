@@ -33,6 +33,7 @@ from celeriac.machine import (
     EventKind,
     Fail,
     Transition,
+    as_visited,
     transition,
     try_of,
 )
@@ -145,7 +146,8 @@ class TokenWork(Committer):
             known = hmac.compare_digest(kept, digest_of(secret))
             if found.run is None or not known:
                 raise TokenUnknown
-            plan = self.store.plan(named.run_id, found.run.plan)
+            of_token = try_of(found.run, named.step, named.epoch) or found.run
+            plan = as_visited(self.store.plan(named.run_id, found.run.plan), of_token)
             said = say(plan.node(named.step))
             if before and before != said.digest:
                 raise TokenSettled("another result came with it before, and that one counts")

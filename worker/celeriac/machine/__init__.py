@@ -5,9 +5,9 @@ servers, messages, payloads, and who asks.
 
 Its files, from the ground up::
 
-    numbering < expressions < guards | policy < plans < steps < step_states < runs | events
-        < tries < conditions | relatives | tables < timing < commands | forking < rewinding
-        < undoing < next_steps | shown_status | step_chains | state_changes < standstill
+    numbering < expressions < guards | policy | awaited < plans < steps < step_states < runs
+        | events < tries | visits < conditions | relatives | tables < timing < commands | forking
+        < rewinding < undoing < next_steps | shown_status | step_chains | state_changes < standstill
         < attempt_events | run_events | operator_events < moves < draft < late_reports | starting
         | outside | postponing | blocking < attempts < waits | children | operators | expansion
         < timeouts < transitions
@@ -16,6 +16,7 @@ Its files, from the ground up::
 from __future__ import annotations
 
 from celeriac.machine.attempts import MAY_HAVE_JOINED
+from celeriac.machine.awaited import Wait
 from celeriac.machine.commands import (
     KEEPS_DETAILS,
     Acknowledge,
@@ -58,7 +59,17 @@ from celeriac.machine.expressions import (
 from celeriac.machine.forking import inherited
 from celeriac.machine.guards import Choice, Guard, excludes
 from celeriac.machine.moves import apply, fold
-from celeriac.machine.numbering import EVERY, Instances, Ranges, instance_of, map_of, numbered
+from celeriac.machine.numbering import (
+    EVERY,
+    Instances,
+    Ranges,
+    in_any_visit,
+    in_visit,
+    instance_of,
+    map_of,
+    numbered,
+    visit_of,
+)
 from celeriac.machine.plans import (
     MAX_STEPS,
     PHASES,
@@ -72,14 +83,18 @@ from celeriac.machine.plans import (
     Phase,
     Plan,
     Undo,
-    Wait,
 )
 from celeriac.machine.policy import Duration, Retry, RetryRule, duration_ms, retryable
 from celeriac.machine.relatives import TO_PARENT, awaited_children, id_of_child, others
 from celeriac.machine.rewinding import standing
 from celeriac.machine.runs import AT_REST, Received, Run, RunStatus
 from celeriac.machine.shown_status import shown_step
-from celeriac.machine.step_chains import one_by_one, steps_one_by_one
+from celeriac.machine.step_chains import (
+    leaves_prepared,
+    one_by_one,
+    stands_alone,
+    steps_one_by_one,
+)
 from celeriac.machine.step_states import Steps
 from celeriac.machine.steps import (
     NOT_SENT,
@@ -103,6 +118,7 @@ from celeriac.machine.timing import (
 from celeriac.machine.transitions import Transition, followed, transition
 from celeriac.machine.tries import began_once, epoch_of, first_epoch, key_of, try_of
 from celeriac.machine.undoing import in_undo_order, may_stand, to_undo
+from celeriac.machine.visits import as_visited, laid_out, visits_of
 from celeriac.machine.waits import MOST_UNTAKEN, NO_SIGNAL
 
 __all__ = [
@@ -185,6 +201,7 @@ __all__ = [
     "Wait",
     "Wake",
     "apply",
+    "as_visited",
     "awaited_children",
     "began_once",
     "bound",
@@ -197,11 +214,15 @@ __all__ = [
     "fold",
     "followed",
     "id_of_child",
+    "in_any_visit",
     "in_undo_order",
+    "in_visit",
     "inherited",
     "instance_of",
     "is_chosen",
     "key_of",
+    "laid_out",
+    "leaves_prepared",
     "map_of",
     "may_begin_anew",
     "may_stand",
@@ -213,9 +234,12 @@ __all__ = [
     "retryable",
     "shown_step",
     "standing",
+    "stands_alone",
     "steps_one_by_one",
     "to_undo",
     "transition",
     "try_of",
+    "visit_of",
+    "visits_of",
     "wake_at",
 ]

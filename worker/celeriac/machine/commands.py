@@ -74,7 +74,8 @@ class Complete:
 
     `choice` is what it answered, of a step whose answer guards others; `skips`: the step said that
     there was nothing to do, so it has no result, and of this attempt there is nothing to undo;
-    `ends`: it said that the run goes no further; `outside`: nobody of ours reports, but whoever has
+    `ends`: it said that the run goes no further; `route`: it said that the run leaves its group for
+    this one; `outside`: nobody of ours reports, but whoever has
     the token of the attempt.
     """
 
@@ -87,6 +88,7 @@ class Complete:
     skips: bool = False
     ends: bool = False
     outside: bool = False
+    route: str = ""
 
 
 @dataclass(frozen=True, slots=True)

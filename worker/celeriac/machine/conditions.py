@@ -74,8 +74,11 @@ def to_confirm(plan: Plan, run: Run) -> list[Node]:
 
 def past_pivot(plan: Plan, run: Run) -> bool:
     """True once the run may only go forward: its pivot has passed, or all is prepared."""
-    pivot = plan.by_name[plan.pivot] if plan.pivot else plan.decides
-    if pivot is None or not _guards_hold(run, pivot):
+    return any(_has_passed(plan, run, node) for node in plan.turning_points)
+
+
+def _has_passed(plan: Plan, run: Run, pivot: Node) -> bool:
+    if not _guards_hold(run, pivot):
         return False  # a pivot that was not chosen is no point of no return
     names = pivot.after if pivot.confirms else (pivot.name,)
     if run.ended_by and pivot.confirms:  # what had joined until then is confirmed

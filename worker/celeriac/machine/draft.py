@@ -21,6 +21,7 @@ from celeriac.machine.policy import attempts_left, delay_ms
 from celeriac.machine.runs import Run, RunStatus
 from celeriac.machine.steps import GAVE_UP, PhaseState, PhaseStatus
 from celeriac.machine.tries import key_of
+from celeriac.machine.visits import as_visited
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,11 +37,17 @@ TOO_MANY_STEPS = "max_steps"
 class Draft:
     """A transition in the making: events are applied as they are added."""
 
-    plan: Plan
+    whole: Plan  # with all its groups, whichever of them the run has visited
     maybe_run: Run | None
     now: int
     events: list[Event] = field(default_factory=list)
     epoch: int = 0  # of the earlier try that is decided about; 0: the run as it is now
+
+    @property
+    def plan(self) -> Plan:
+        """The plan of the run as it stands now."""
+        there = self.maybe_run.of_epoch(self.epoch) if self.maybe_run else None
+        return as_visited(self.whole, there)
 
     @property
     def run(self) -> Run:
@@ -154,8 +161,11 @@ def succeed(draft: Draft, command: Complete, **data: Any) -> None:
     if command.skips:
         draft.add(EventKind.SKIPPED, *token)
     else:
-        ends = command.ends or None
-        draft.add(EventKind.COMPLETED, *token, choice=command.choice, ends=ends, **data)
+        if command.route and command.route not in draft.whole.groups:
+            known = ", ".join(draft.whole.groups)
+            raise draft.refuse("unknown_group", f"no group {command.route!r}; it has: {known}")
+        data |= {"choice": command.choice, "route": command.route, "ends": command.ends or None}
+        draft.add(EventKind.COMPLETED, *token, **data)
 
 
 def end_attempt(

@@ -6,11 +6,14 @@ how they are written in a saga (`authoring`), and how they are evaluated (`store
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from celeriac.machine.numbering import map_of, numbered
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Frozen(BaseModel):
@@ -91,6 +94,16 @@ Expression = (
 )
 
 
+def with_parts(value: Expression, make: Callable[[Expression], Expression]) -> Expression:
+    """An expression with *make* of each that it consists of; one that has no parts is the same."""
+    if isinstance(value, DictOf):
+        return DictOf(entries={key: make(each) for key, each in value.entries.items()})
+    for name, kind in {"first": FirstOf, "items": ListOf, "parts": TextOf}.items():
+        if isinstance(value, kind):
+            return value.model_copy(update={name: tuple(map(make, getattr(value, name)))})
+    return value
+
+
 def bound(value: Expression, node: str, number: int) -> Expression:
     """An expression of a map's node, as it is for the element *number*."""
     if isinstance(value, FromItem):
@@ -99,12 +112,4 @@ def bound(value: Expression, node: str, number: int) -> Expression:
         if map_of(value.step) != node:
             return value
         return value.model_copy(update={"step": numbered(value.step, number)})
-    inner = {"first": FirstOf, "items": ListOf, "parts": TextOf}
-    for name, kind in inner.items():
-        if isinstance(value, kind):
-            several = tuple(bound(each, node, number) for each in getattr(value, name))
-            return value.model_copy(update={name: several})
-    if isinstance(value, DictOf):
-        entries = {key: bound(each, node, number) for key, each in value.entries.items()}
-        return DictOf(entries=entries)
-    return value
+    return with_parts(value, lambda each: bound(each, node, number))

@@ -22,6 +22,7 @@ from celeriac.machine.standstill import go_on
 from celeriac.machine.state_changes import move_run
 from celeriac.machine.steps import changed
 from celeriac.machine.tables import IllegalMove
+from celeriac.machine.visits import as_visited
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -42,6 +43,7 @@ def fold(plan: Plan, run_id: str, events: Iterable[Event]) -> Run | None:
 
 def apply(plan: Plan, run_id: str, run: Run | None, event: Event) -> Run:
     """Return the run after *event*; raise IllegalMove if it cannot happen now."""
+    plan = as_visited(plan, None if event.kind is EventKind.STARTED else run)
     if run is not None and event.data.get("try"):
         return _in_earlier_try(plan, run, event)
     rested = run is not None and run.status.at_rest
@@ -54,7 +56,7 @@ def apply(plan: Plan, run_id: str, run: Run | None, event: Event) -> Run:
         run = _APPLY[event.kind](plan, run, event)
     series = _series(run.series, event)
     run = changed(run, version=version, changed_at=event.at, series=series)
-    return schedule(plan, run, event, goes_on=rested and not run.status.at_rest)
+    return schedule(as_visited(plan, run), run, event, goes_on=rested and not run.status.at_rest)
 
 
 def _in_earlier_try(plan: Plan, run: Run, event: Event) -> Run:

@@ -1,8 +1,8 @@
 """Instances of a node: how they are called, and many of them told in a few words.
 
-Owns: the names of instances (`ship[3]`, `pack[3].label`), sets of whole numbers as ranges, and the
-instances of one map: those that rest are told by what they are alike in.  Refuses to know: what a
-step is, and what may happen to one.
+Owns: the names of instances (`ship[3]`, `pack[3].label`, `ask~2`), sets of whole numbers as ranges,
+and the instances of one map: those that rest are told by what they are alike in.  Refuses to know:
+what a step is, and what may happen to one.
 
 A map of ten thousand elements is worked on ten at a time, so nearly all of its elements rest, and
 nearly all of those look the same.  They are told as ranges: what a transition costs does not grow
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+#: How a run has left groups: the step that said so, and the group that it went on with.
+Routes = tuple[tuple[str, str], ...]
 #: What stands in the name of a node of a map where its instances have their number.
 EVERY = "[]"
 _NUMBERED = re.compile(r"(?P<map>.+?)\[(?P<number>0|[1-9][0-9]{0,8})\](?P<rest>.*)", re.DOTALL)
@@ -54,6 +56,26 @@ def map_of(node: str) -> str:
     """The name of the map that a node belongs to; empty if it is made once."""
     before, found, _ = node.partition(EVERY)
     return before if found else ""
+
+
+def in_visit(node: str, number: int) -> str:
+    """The name that a node has in a visit of its group; in the first one it keeps its own."""
+    if number == 1:
+        return node
+    name, element, rest = node.partition("[")
+    return f"{name}~{number}{element}{rest}"
+
+
+def in_any_visit(name: str) -> str:
+    """What a step is called whichever visit of its group it belongs to."""
+    own, element, rest = name.partition("[")
+    return f"{own.partition('~')[0]}{element}{rest}"
+
+
+def visit_of(name: str) -> int:
+    """Which visit of its group a step belongs to, by its name."""
+    _, _, number = name.partition("[")[0].rpartition("~")
+    return int(number) if number.isdecimal() and "~" in name else 1
 
 
 @dataclass(frozen=True, slots=True)

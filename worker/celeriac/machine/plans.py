@@ -15,9 +15,10 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from celeriac.machine.awaited import Wait
 from celeriac.machine.expressions import Constant, Expression, Frozen, bound
-from celeriac.machine.guards import Choice, Guard, excludes
-from celeriac.machine.numbering import instance_of, map_of, numbered
+from celeriac.machine.guards import Choice, Guard
+from celeriac.machine.numbering import Routes, instance_of, map_of, numbered
 from celeriac.machine.policy import RetryRule
 
 #: How many steps a run may start, unless its saga says otherwise.
@@ -44,26 +45,6 @@ class Undo(Frozen):
     retry: RetryRule = RetryRule()
     timeout: int | None = Field(default=None, description="milliseconds one attempt may take")
     ahead: bool = Field(default=True, description=_AHEAD)
-
-
-class Wait(Frozen):
-    """What a node waits for that no worker runs: a signal, or a time."""
-
-    signal: str | None = Field(default=None, description="name of the signal; None: a time alone")
-    timeout: int | None = Field(default=None, description="milliseconds from when its turn came")
-    until: int | None = Field(default=None, description="milliseconds since the epoch")
-    on_timeout: Literal["abort", "continue"] = Field(
-        default="abort", description="what follows if the time is over before the signal came"
-    )
-    default: Any = Field(default=None, description="its result then, any JSON value")
-    title: str = Field(default="", description="what people are asked, in a few words")
-    summary: str = Field(default="", description="the question, in a sentence or two")
-
-    def ends_at(self, opened: int) -> int:
-        """When its time is over, in ms, if its turn came at *opened*; 0: never."""
-        if self.until is not None:
-            return max(self.until, 1)
-        return opened + self.timeout if self.timeout else 0
 
 
 class Map(Frozen):
@@ -120,6 +101,8 @@ class Node(Frozen):
     priority: int | None = Field(default=None, description="of its messages; None: the task's")
     map: Map | None = Field(default=None, description="it is made once for each element of a list")
     child: Child | None = Field(default=None, description="the run that is an attempt of it")
+    group: str = Field(default="", description="it is made anew whenever this group is visited")
+    routes: tuple[str, ...] = Field(default=(), description="groups that it may go on with")
 
     def instance(self, number: int) -> Node:
         """The node of a map as it is for one element."""
@@ -221,6 +204,21 @@ class Plan(Frozen):
         return tuple(node for node in self.nodes if not node.covers)
 
     @cached_property
+    def groups(self) -> tuple[str, ...]:
+        """The groups of its steps, if it has any: a run begins with the first (see `visits`)."""
+        return tuple(dict.fromkeys(node.group for node in self.nodes if node.group))
+
+    @cached_property
+    def whole(self) -> Plan:
+        """The plan itself; of one that was made of the visits of a run, the plan of that run."""
+        return self
+
+    @cached_property
+    def visited(self) -> dict[Routes, Plan]:
+        """What was made of it for the visits of some runs, to be found again."""
+        return {}
+
+    @cached_property
     def confirmed_by(self) -> dict[str, str]:
         """For each step of two phases, the node that confirms it."""
         return {node.confirms: node.name for node in self.nodes if node.confirms}
@@ -295,21 +293,6 @@ class Plan(Frozen):
                 found[name].append(node)
         return {name: tuple(nodes) for name, nodes in found.items()}
 
-    def stands_alone(self, name: str) -> bool:
-        """True if no other step may be at work at the same time as this one."""
-        if name not in self.by_name:
-            return False  # a step of an element of a map
-        before, behind = {name}, {name}
-        for node in reversed(self.steps):  # in a plan, what a step waits for comes before it
-            before.update(node.after if node.name in before else ())
-        for node in self.steps:
-            behind.update((node.name,) if behind.intersection(node.after) else ())
-        mine = self.by_name[name].guards
-        return all(
-            node.name in before or node.name in behind or excludes(node.guards, mine)
-            for node in self.steps
-        )
-
     @property
     def most_steps(self) -> int:
         """How many steps a run may start."""
@@ -349,3 +332,8 @@ class Plan(Frozen):
         That decision is the pivot of a saga with two phases.
         """
         return next((node for node in self.nodes if node.confirms), None)
+
+    @cached_property
+    def turning_points(self) -> tuple[Node, ...]:
+        """The pivot, or the confirms, of each visit."""
+        return tuple(node for node in self.nodes if node.pivot or node.confirms)

@@ -25,7 +25,9 @@ TO_PARENT = Dispatch("", "do", 0, 0)
 
 def id_of_child(run: Run, step: str, number: int) -> str:
     """The id of one of the runs that are attempts of a step."""
-    return f"{key_of(run, step)}.{step}" + (f"#{number}" if number > 1 else "")
+    # No id of a run may end like the second try of another one: `ask~2` does.
+    own = step.replace("~", "@")
+    return f"{key_of(run, step)}.{own}" + (f"#{number}" if number > 1 else "")
 
 
 def awaited_children(run: Run) -> Iterator[tuple[str, Phase, PhaseState]]:

@@ -138,6 +138,7 @@ def _began_anew(_plan: Plan, run: Run, event: Event) -> Run:
         failed_step="",
         reason="",
         final=False,
+        routes=(),
         earlier=known,
         stands=(),
         steps=Steps(),
@@ -164,6 +165,7 @@ def _rewound(plan: Plan, run: Run, event: Event) -> Run:
         reason="",
         final=False,
         ended_by="",
+        routes=tuple(each for each in run.routes if each[0] in names),
         earlier=(*run.earlier, over) if _may_report(over) else run.earlier,
         steps=steps,
     )

@@ -27,6 +27,8 @@ from celeriac.machine.steps import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from celeriac.machine.numbering import Routes
+
 
 class RunStatus(StrEnum):
     """Where a run as a whole stands."""
@@ -104,6 +106,7 @@ class Run:
     rewound_by: str = ""  # nonce of the newest rewind: the same call again is not a second one
     # What stood when it was rewound last: the steps, with the epoch of the try that did them.
     stands: tuple[tuple[str, int], ...] = ()
+    routes: Routes = ()  # how it has left groups, in order
     steps: Steps = field(default_factory=Steps)
 
     def step(self, name: str) -> StepState:

@@ -6,7 +6,7 @@ it), and who starts.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from celeriac.errors import RunConflict, RunExists
 from celeriac.machine.events import EventKind
@@ -44,7 +44,9 @@ def start(draft: Draft, command: Start) -> None:
         by=command.by,
     )
     for name, choice in command.inherits:
-        draft.add(EventKind.INHERITED, name, choice=choice)
+        answers = draft.node(name).choice is not None
+        said: dict[str, Any] = {"choice" if answers else "route": choice}
+        draft.add(EventKind.INHERITED, name, **said)
 
 
 def _may_restart(old: Run, command: Start) -> bool:

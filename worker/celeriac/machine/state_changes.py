@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from celeriac.machine.runs import RunStatus
 from celeriac.machine.steps import changed
 from celeriac.machine.tables import DO_MOVES, RUN_MOVES, UNDO_MOVES, IllegalMove
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from celeriac.machine.events import Event, EventKind
     from celeriac.machine.plans import Plan
-    from celeriac.machine.runs import Run, RunStatus
+    from celeriac.machine.runs import Run
     from celeriac.machine.steps import PhaseState, PhaseStatus, StepState
 
     Change = Callable[[Plan, Run, Event], Run]
@@ -76,8 +77,12 @@ def put_step(run: Run, event: Event, step: StepState, **changes: Any) -> Run:
 
 
 def note_choice(run: Run, event: Event) -> Run:
-    """Note what a step answered, if others are guarded by that."""
-    choice = event.data.get("choice")
+    """Note what a step answered, if others are guarded by that, or how it left its group."""
+    # A run that has turned round goes nowhere else, whatever is reported late.
+    route = event.data.get("route", "") if run.status is RunStatus.RUNNING else ""
+    choice = event.data.get("choice", route)
+    if route:
+        run = changed(run, routes=(*run.routes, (event.step, route)))
     return put_step(run, event, changed(run.steps[event.step], choice=choice)) if choice else run
 
 

@@ -1,13 +1,14 @@
 """Which steps follow one another without a fork, so that one chain of messages can carry them.
 
-Owns: how far such a chain reaches, forward and back.  Refuses to know: whose turn it is
-(`next_steps`), and messages.
+Owns: how far such a chain reaches, forward and back, and what may be at work beside a step.
+Refuses to know: whose turn it is (`next_steps`), and messages.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from celeriac.machine.guards import excludes
 from celeriac.machine.undoing import to_undo
 
 if TYPE_CHECKING:
@@ -43,3 +44,34 @@ def steps_one_by_one(plan: Plan, name: str) -> Iterator[str]:
             return  # what comes behind it is sent by whoever ends it
         name = followers[0].name
         yield name
+
+
+def stands_alone(plan: Plan, name: str) -> bool:
+    """True if no other step may be at work at the same time as this one."""
+    if name not in plan.by_name:
+        return False  # a step of an element of a map
+    near = {name, *before(plan, name), *behind(plan, name)}
+    mine = plan.by_name[name].guards
+    return all(node.name in near or excludes(node.guards, mine) for node in plan.steps)
+
+
+def leaves_prepared(plan: Plan, name: str) -> bool:
+    """True if what was prepared before this step, or by it, is confirmed or cancelled behind it."""
+    done = {name, *before(plan, name)}
+    return any(plan.confirmed_by.get(each) in behind(plan, name) for each in done)
+
+
+def before(plan: Plan, name: str) -> set[str]:
+    """The steps that a step waits for, directly or not."""
+    found = {name}
+    for node in reversed(plan.steps):  # in a plan, what a step waits for comes before it
+        found.update(node.after if node.name in found else ())
+    return found - {name}
+
+
+def behind(plan: Plan, name: str) -> set[str]:
+    """The steps that wait for a step, directly or not."""
+    found = {name}
+    for node in plan.steps:
+        found.update((node.name,) if found.intersection(node.after) else ())
+    return found - {name}

@@ -79,7 +79,7 @@ def transition(plan: Plan, run: Run | None, command: Command, now: int) -> Trans
 
     Raises CommandRefused, RunExists or RunConflict; nothing has changed then.
     """
-    draft = Draft(plan, run, now)
+    draft = Draft(plan.whole, run, now)
     with draft.about(earlier_epoch(run, command)):
         _DECIDE[type(command)](draft, command)
     draft.finish()

@@ -26,7 +26,7 @@ from celeriac.machine.tries import is_over
 if TYPE_CHECKING:
     from celeriac.machine.commands import Defer, Signal, Wake
     from celeriac.machine.draft import Draft
-    from celeriac.machine.plans import Node
+    from celeriac.machine.plans import Node, Plan
     from celeriac.machine.runs import Run
 
 #: Why a wait ended whose signal did not come in time.
@@ -40,8 +40,8 @@ def signal(draft: Draft, command: Signal) -> None:
     run = draft.run
     if any(each.key == command.key for each in run.signals):
         return  # the same one again: it has its answer, whatever became of the run
-    waits = [node for node in draft.plan.nodes if node.wait and node.wait.signal == command.name]
-    if not waits:
+    waits = _waits_for(draft.plan, command.name)
+    if not _waits_for(draft.whole, command.name):
         known = ", ".join(draft.plan.signals) or "no signal"
         raise draft.refuse(
             "unknown_signal", f"it does not wait for {command.name!r}; its saga waits for {known}"
@@ -55,7 +55,8 @@ def signal(draft: Draft, command: Signal) -> None:
     anew = bool(run.rewinds_to) or may_begin_anew(draft.plan, run) if turned(run) else tries_left
     if turned(run) and not anew:
         raise draft.refuse("turned", f"it is being undone, so it takes no {command.name!r}")
-    if not (anew or any(may_take(run, node) for node in waits)):
+    again = draft.whole.groups  # any of them may be visited yet
+    if not (anew or again or any(may_take(run, node) for node in waits)):
         names = ", ".join(node.name for node in waits)
         raise draft.refuse("no_wait", f"nothing waits for {command.name!r} any more ({names})")
     if sum(not each.taken_by for each in run.signals) >= MOST_UNTAKEN:
@@ -63,6 +64,10 @@ def signal(draft: Draft, command: Signal) -> None:
             "too_many_signals", f"{MOST_UNTAKEN} signals wait to be taken, which is the most"
         )
     draft.add(EventKind.SIGNALLED, signal=command.name, key=command.key, by=command.by)
+
+
+def _waits_for(plan: Plan, signal: str) -> list[Node]:
+    return [node for node in plan.nodes if node.wait and node.wait.signal == signal]
 
 
 def _answer(draft: Draft, command: Signal) -> None:

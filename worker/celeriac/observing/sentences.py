@@ -59,10 +59,7 @@ def details(event: Event) -> str:
     cause = _of_other_runs(event, data) or cause
     if event.kind is EventKind.EXPANDED and "count" in data:
         cause = f"{data.pop('count')} elements"
-    if data.pop("ends", False):
-        cause = "and ended the run"
-    if data.pop("answers", False):
-        cause = "with an answer to the caller"
+    cause = _answered(data) or cause
     if why == "timeout":
         # Such an end of its process counts as one that nobody knows the outcome of.
         left = data.get("error") in ("SystemExit", "KeyboardInterrupt")
@@ -95,6 +92,15 @@ def tick_details(event: TickEvent) -> str:
     text += f" ({clean(event.why)})" if event.why else ""
     text += f": {event.run}" if event.run else ""
     return text + (f", by {clean(event.by)}" if event.by else "")
+
+
+def _answered(data: dict[str, object]) -> str:
+    """What a step has said beside its result, or in place of it."""
+    if data.pop("ends", False):
+        return "and ended the run"
+    if "route" in data:
+        return f"and went on with group {data.pop('route')}"
+    return "with an answer to the caller" if data.pop("answers", False) else ""
 
 
 def _of_other_runs(event: Event, data: dict[str, object]) -> str:

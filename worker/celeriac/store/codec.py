@@ -50,6 +50,7 @@ RUN_FIELDS = (
     *("paused", "ended_by", "series", "signals", "maps", "parent", "untold"),
     *("tries", "begins_at", "final", "earlier", "origin"),
     *("rewinds", "rewinds_to", "rewound_by", "stands"),
+    "routes",
 )
 STEP_FIELDS = (
     *("order", "do", "may_have_effect", "undo", "generation", "blocked", "choice", "inherited"),
@@ -173,16 +174,14 @@ def _run(run_id: str, row: list[Any], lines: str) -> Run:
     steps = {name: _step(step, start) for name, step in found.get("steps", {}).items()}
     maps = {name: _map(each, start) for name, each in found.pop("maps", {}).items()}
     found["steps"] = Steps(steps, _Lines(run_id, lines, start) if lines else None, maps)
-    if "tags" in found:
-        found["tags"] = tuple([(name, value) for name, value in found["tags"]])
+    for name in ("tags", "stands", "routes"):
+        found[name] = tuple([(first, second) for first, second in found.get(name, ())])
     if "series" in found:
         found["series"] = tuple(found["series"])
     if "earlier" in found:
         found["earlier"] = tuple([load_run(run_id, each) for each in found["earlier"]])
     if "signals" in found:
         found["signals"] = tuple([Received(*each) for each in found["signals"]])
-    if "stands" in found:
-        found["stands"] = tuple([(name, epoch) for name, epoch in found["stands"]])
     if found.get("parent"):
         found["parent"] = Parent(*found["parent"])
     return Run(id=run_id, **found)

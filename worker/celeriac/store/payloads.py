@@ -30,6 +30,7 @@ from celeriac.machine import (
     PhaseStatus,
     Plan,
     TextOf,
+    as_visited,
     began_once,
     bound,
     epoch_of,
@@ -344,6 +345,8 @@ def _collected(expression: FromMap, fields: Mapping[str, str], run: Run, reader:
 
 def _exists(expression: Expression, fields: Mapping[str, str], run: Run) -> bool:
     """True unless it is the result of a step that has none: it was skipped."""
+    if isinstance(expression, FirstOf):
+        return any(_exists(each, fields, run) for each in expression.first)
     if isinstance(expression, FromMap):
         done = run.step(expression.map).do.state is PhaseStatus.DONE
         return done or output_field(expression.map) in fields
@@ -387,12 +390,16 @@ def choice_of(node: Node, output: str, wrong: type[SagaError]) -> str:
 
 def result_fields(plan: Plan, run: Run) -> tuple[str, ...]:
     """The payload fields that the result of a run needs."""
-    return (RESULT,) if run.ended_by else tuple(dict.fromkeys(fields_of(plan.result, run)))
+    if run.ended_by:
+        return (RESULT,)
+    return tuple(dict.fromkeys(fields_of(as_visited(plan, run).result, run)))
 
 
 def result_of(plan: Plan, run: Run, fields: Mapping[str, str], reader: Reader = _ANYBODY) -> str:
     """The result of a run that completed, as JSON text."""
-    return fields.get(RESULT, NULL) if run.ended_by else resolve(plan.result, fields, run, reader)
+    if run.ended_by:
+        return fields.get(RESULT, NULL)
+    return resolve(as_visited(plan, run).result, fields, run, reader)
 
 
 def inherited_fields(

@@ -1,6 +1,6 @@
 """What must hold of any history, told a second time, and not with the words of the state machine.
 
-Owns: I1, I3, I5 to I8, I25, I26 and L3 of docs/invariants.md, as rules about a run's events alone.
+Owns: I1, I3, I5 to I8, I25 to I27 and L3 of docs/invariants.md, as rules about a run's events alone.
 Refuses to know: directions, tables of moves, and commands: it must not share a mistake with them.
 The file is long because each kind of event has its few lines.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from celeriac.machine import PHASES, EventKind, numbered
+from celeriac.machine import PHASES, EventKind, laid_out, numbered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -39,7 +39,7 @@ class _Book:
     """What is known of a run so far, from its events alone."""
 
     def __init__(self, plan: Plan) -> None:
-        self.plan, self.found, self.tries = plan, list[str](), 1
+        self.whole, self.found, self.tries = plan, list[str](), 1
         self.heard: set[str] = set()  # signals that were accepted, over all lives of the id
         self._begin()
 
@@ -59,12 +59,14 @@ class _Book:
         self.turned = False
         self.stands: set[str] = set()  # what is not undone, while it goes back to a step
         self.over = ""  # the step that has ended the run
+        self.routes: tuple[tuple[str, str], ...] = ()  # who left a group, and for which
+        self.plan = laid_out(self.whole, ())
 
     def next(self, event: Event) -> _Book:
         """The book of the try that begins: signals that nobody took are those of the run."""
         if self.at_work or not self.turned or self._to_undo():
             self._breaks("I25", event, "begins anew before all is undone")
-        book = _Book(self.plan)
+        book = _Book(self.whole)
         book.found, book.heard, book.untaken = self.found, self.heard, self.untaken
         book.tries = self.tries + 1
         if book.tries > 1 + self.plan.retries:
@@ -78,9 +80,11 @@ class _Book:
         stands = self.stands
         if touched := {_unit(name) for name in self.settled} & stands:
             self._breaks("I26", event, f"keeps {', '.join(sorted(touched))}, which was undone")
-        book = _Book(self.plan)
+        book = _Book(self.whole)
         book.found, book.heard, book.untaken = self.found, self.heard, self.untaken
         book.tries = self.tries
+        book.routes = tuple(each for each in self.routes if each[0] in stands)
+        book.plan = laid_out(self.whole, book.routes)
         for mine, kept in ((self.done, book.done), (self.skipped, book.skipped)):
             kept.update(each for each in mine if _unit(each) in stands)
         book.maybe = {each for each in self.maybe if _unit(each) in stands}
@@ -143,8 +147,29 @@ class _Book:
             if number >= self.counted.get(whole, 0):
                 self._breaks("I18", event, f"is no element of {whole}")
         self._in_turn(event, node)
+        self._visits(event)
         if whole not in self.order:
             self.order.append(whole)
+
+    def _visits(self, event: Event) -> None:
+        """A step belongs to the newest visit of a group, and has its number."""
+        groups = [*self.whole.groups[:1], *(group for _, group in self.routes)]
+        name, _, number = _unit(event.step).partition("~")
+        here = groups and self.whole.by_name[name].group == groups[-1]
+        if groups and not (here and int(number or 1) == groups.count(groups[-1])):
+            self._breaks("I27", event, f"is no step of visit {len(groups)}, of {groups[-1]}")
+
+    def _leaves(self, event: Event) -> None:
+        """A step goes on with another group."""
+        group = event.data.get("route")
+        if group is None or self.turned:
+            return
+        if group not in self.whole.groups:
+            self._breaks("I27", event, f"goes on with {group}, which there is not")
+            return
+        self.routes = (*self.routes, (event.step, group))
+        self.chosen[event.step] = group
+        self.plan = laid_out(self.whole, self.routes)
 
     def _in_turn(self, event: Event, node: Node) -> None:
         if self.turned:
@@ -162,12 +187,14 @@ class _Book:
 
     def _past_pivot(self) -> bool:
         """True if the pivot has passed, or all is prepared that is confirmed together."""
-        ended, decides = self.done | self.skipped, self.plan.decides
-        if decides is None:
-            return self.plan.pivot in ended
+        return any(map(self._has_passed, self.plan.turning_points))
+
+    def _has_passed(self, pivot: Node) -> bool:
+        if not pivot.confirms:
+            return pivot.name in self.done | self.skipped
         if self.over:
             return any(map(self._joined, self.plan.confirmed_by))
-        return all(map(self._passed, decides.after)) and self._guards_hold(decides)
+        return all(map(self._passed, pivot.after)) and self._guards_hold(pivot)
 
     def _joined(self, name: str) -> bool:
         """True if a step of two phases is to be confirmed."""
@@ -248,6 +275,7 @@ class _Book:
             self.over = event.step
         (self.done if event.phase == "do" else self.settled).add(event.step)
         self.owed -= {event.step} if event.phase == "undo" else set()
+        self._leaves(event)
         self.chosen.update({event.step: event.data["choice"]} if "choice" in event.data else {})
 
     def failed(self, event: Event) -> None:
@@ -360,6 +388,7 @@ class _Book:
             self._ended(event)
         self._asks_no_more((event.step, event.phase))
         self.skipped.add(event.step)
+        self._leaves(event)
         self.chosen.update({event.step: event.data["choice"]} if "choice" in event.data else {})
 
     def finished(self, event: Event) -> None:

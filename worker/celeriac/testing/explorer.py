@@ -17,6 +17,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from celeriac.errors import SagaError
+from celeriac.machine import in_any_visit
 from celeriac.testing.audit import audit
 from celeriac.testing.exploration_progress import shown
 from celeriac.testing.faults import Course, PossibleFault, course_of, paths_of, possible_faults
@@ -268,7 +269,7 @@ class _Exploration:
 
     def _by_design(self, step: str, failure: Failure) -> bool:
         """True if an operator is to look at what became of the undo, as the step says."""
-        node = self._saga.planned.plan.node(step)
+        node = self._saga.planned.plan.node(in_any_visit(step))
         return node.on_unknown == "operator" and failure.code in ("lost", "timeout")
 
     def _checked(self, run: LabRun[Any]) -> Wrong | None:

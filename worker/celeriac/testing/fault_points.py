@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from celeriac.errors import InputInvalid
-from celeriac.machine import instance_of
+from celeriac.machine import in_any_visit, instance_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -110,8 +110,9 @@ def checked_point(name: str, steps: Collection[str]) -> str:
 
 def checked_who(who: str, steps: Collection[str]) -> str:
     """Return the name of a step or of its compensation; raise InputInvalid for any other."""
-    instance = instance_of(who.removeprefix(UNDO))
-    if who.removeprefix(UNDO) not in steps and not (instance and instance.node in steps):
+    step = in_any_visit(who.removeprefix(UNDO))
+    instance = instance_of(step)
+    if step not in steps and not (instance and instance.node in steps):
         raise InputInvalid(
             f"the lab knows no step {who.removeprefix(UNDO)!r}; it knows "
             f"{', '.join(sorted(steps)) or 'none before a run is started'}; a compensation is "

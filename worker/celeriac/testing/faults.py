@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from celeriac.errors import Abort, CommandRefused
+from celeriac.machine import in_visit, visit_of
 from celeriac.testing.fault_points import OTHERS, UNDO
 from celeriac.testing.simulation import FOR_EVER
 
@@ -90,7 +91,7 @@ def paths_of(plan: Plan) -> list[tuple[PossibleFault, ...]]:
         paths.append((PossibleFault("cancel in the end", ""),))
     only_forward = set[str]()  # what comes after the pivot
     for node in _explored(plan):
-        if only_forward & set(node.after) or node.confirms:
+        if only_forward & set(node.after) or node.confirms or _may_come_behind(plan, node):
             # It is tried until it succeeds, or an operator acts.
             only_forward.add(node.name)
             continue
@@ -106,11 +107,21 @@ def paths_of(plan: Plan) -> list[tuple[PossibleFault, ...]]:
     return paths
 
 
+def _may_come_behind(plan: Plan, node: Node) -> bool:
+    """True if a pivot may have passed before, in a group that was visited before."""
+    homes = {each.group for each in plan.turning_points}
+    if not (homes and plan.groups):
+        return False
+    return visit_of(node.name) > 1 or node.group not in {*homes, plan.groups[0]}
+
+
 def _explored(plan: Plan) -> Iterator[Node]:
     """The steps that a path may force; of a map, those of its first two elements."""
     for node in plan.steps:
         if node.map is None:
             yield node
+            if node.group:
+                yield node.model_copy(update={"name": in_visit(node.name, 2)})
         for number in range(2) if node.map else ():
             # What comes after the pivot, does so with all of its steps.
             for each in node.map.nodes if node.map else ():

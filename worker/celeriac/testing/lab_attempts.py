@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from celeriac.engine import AttemptFailure, Delivery, Output, Work, perform, report
 from celeriac.errors import CommandRefused, RunNotFound, StoreError
+from celeriac.machine import in_any_visit
 from celeriac.observing import title
 from celeriac.store import Lease
 from celeriac.testing.broker import QUEUE
@@ -114,7 +115,7 @@ def _claim(
 
 
 def _task_of(world: Surroundings, delivery: Delivery) -> str | None:
-    node = world.store.plan(delivery.run_id, delivery.plan).find(delivery.step)
+    node = world.store.plan(delivery.run_id, delivery.plan).find(in_any_visit(delivery.step))
     return None if node is None else node.task_of(delivery.phase)
 
 

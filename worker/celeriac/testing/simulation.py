@@ -18,7 +18,7 @@ from billiard.exceptions import SoftTimeLimitExceeded
 
 from celeriac.engine import Delivery, Engine, Scheduled, Sweep, Ticks
 from celeriac.errors import RunNotFound, StoreError, StoreUnavailable
-from celeriac.machine import WAITS, Run, RunStatus, wake_at
+from celeriac.machine import WAITS, Run, RunStatus, as_visited, wake_at
 from celeriac.observing import Observers
 from celeriac.scheduling import Record, next_looks
 from celeriac.settings import Settings, Terms
@@ -324,7 +324,7 @@ class World:
 
     def _waits_for_somebody(self, run: Run) -> bool:
         if run.shown is RunStatus.WAITING:
-            plan = self.store.plan(run.id, run.plan)
+            plan = as_visited(self.store.plan(run.id, run.plan), run)
             opened = [name for name, each in run.steps.open.items() if each.do.state in WAITS]
             waits = [plan.node(name).wait for name in opened]
             return any(wait is None or wait.signal for wait in waits)  # None: a result from outside

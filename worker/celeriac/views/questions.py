@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from celeriac.machine import Frozen, PhaseStatus, RunStatus
+from celeriac.machine import Frozen, PhaseStatus, RunStatus, as_visited
 from celeriac.store import payloads
 from celeriac.views.times import moment
 
@@ -39,12 +39,14 @@ class Question(Frozen):
 
 def question_fields(plan: Plan, run: Run) -> tuple[str, ...]:
     """The payload fields that the questions of a run need."""
+    plan = as_visited(plan, run)
     shown = (each for node, _ in _open(plan, run) for each in node.args.values())
     return tuple(dict.fromkeys(f for each in shown for f in payloads.fields_of(each, run)))
 
 
 def questions_of(plan: Plan, run: Run, fields: Mapping[str, str]) -> tuple[Question, ...]:
     """The questions of a run, the oldest first; what is shown is read from *fields*."""
+    plan = as_visited(plan, run)
     found = [_question(plan, run, node, state, fields) for node, state in _open(plan, run)]
     return tuple(sorted(found, key=lambda question: question.since))
 

@@ -21,6 +21,7 @@ from celeriac.machine import (
     PhaseStatus,
     RunStatus,
     StepStatus,
+    as_visited,
     id_of_child,
     may_begin_anew,
     shown_step,
@@ -161,7 +162,9 @@ def state_of(
 
     *answer* makes a value of the answer's JSON text.
     """
-    fields = fields or {}
+    plan, fields = as_visited(plan, run), fields or {}
+    # A try before this one may owe something of a group that this one has not visited yet.
+    owed = (name for name in run.owed if plan.find(name) is None)
     return RunState(
         id=run.id,
         saga=run.saga,
@@ -173,7 +176,8 @@ def state_of(
         ended_at=moment(run.ended_at) if run.ended_at else None,
         tags=dict(run.tags),
         steps=tuple(
-            _view(plan, _owing(run, name), name, fields) for name in shown_steps(plan, run)
+            _view(plan, _owing(run, name), name, fields)
+            for name in dict.fromkeys([*shown_steps(plan, run), *owed])
         ),
         why=run.why or None,
         reason=run.reason or None,
@@ -182,7 +186,7 @@ def state_of(
         failure=payloads.load_failure(fields.get(payloads.CAUSE)) if _failed(run) else None,
         failed_step=run.failed_step or None,
         # A confirm is owed under the name of its step, which it is shown with.
-        owed=tuple(plan.node(name).confirms or name for name in run.owed),
+        owed=tuple(_told_with(plan, _owing(run, name), name) for name in run.owed),
         hold=hold,
         run_version=run.version,
         answer=answer_of(run, fields, answer),
@@ -228,8 +232,12 @@ def _owing(run: Run, name: str) -> Run:
     return next((each for each in run.earlier if name in each.owed), run)
 
 
+def _told_with(plan: Plan, run: Run, name: str) -> str:
+    return as_visited(plan, run).node(name).confirms or name
+
+
 def _view(plan: Plan, run: Run, name: str, fields: Mapping[str, str]) -> StepView:
-    step = run.step(name)
+    plan, step = as_visited(plan, run), run.step(name)
     confirmed_by = plan.confirmed_by.get(name, "")
     confirm = run.step(confirmed_by)
     failures = [_newest(fields, name, phase, step) for phase in PHASES]
@@ -303,5 +311,7 @@ def _unmet(plan: Plan, run: Run, name: str) -> str | None:
     for guard in plan.node(name).guards:
         choice = run.step(guard.step).choice
         if not guard.holds(choice):
+            if not (guard.among or guard.but):
+                return f"{guard.step} went on with group {choice}"
             return f"{guard.step} answered {choice}" if choice else f"{guard.step} was not asked"
     return None

@@ -19,6 +19,7 @@ from celeriac.machine import (
     PhaseStatus,
     Rewind,
     RunStatus,
+    as_visited,
     id_of_child,
     in_undo_order,
     standing,
@@ -73,6 +74,7 @@ class UndoPlan(Frozen):
 
 def undo_fields(plan: Plan, run: Run) -> tuple[str, ...]:
     """The payload fields that compensations of a run may be given."""
+    plan = as_visited(plan, run)
     several = (plan.node(name) for name, step in run.steps.items() if _touched(step))
     return tuple({name: None for node in several for name in payloads.wanted(node, "undo", run)})
 
@@ -84,10 +86,12 @@ def undo_plan_of(
 
     With a step *to*, what a rewind to it would: what comes before it is none of that.
     """
+    plan = as_visited(plan, run)
     try:
         turned = _turned(plan, run, now, to)
     except CommandRefused as refused:
         return UndoPlan(id=run.id, status=run.shown, refused=str(refused), steps=())
+    plan = as_visited(plan, turned)
     named = ((name, step) for name, step in turned.steps.items() if name not in turned.steps.maps)
     touched = [name for name, step in named if _touched(step)]
     names = list(dict.fromkeys(plan.scope_of.get(name, name) for name in touched))

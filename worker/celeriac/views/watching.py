@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from celeriac.machine import WAITS, PhaseStatus, RunStatus, id_of_child, shown_step
+from celeriac.machine import WAITS, PhaseStatus, RunStatus, as_visited, id_of_child, shown_step
 from celeriac.observing import clean
 from celeriac.views.elements import counted, standing_out, undo_name
 
@@ -22,6 +22,7 @@ def tree(plan: Plan, run: Run, now: int) -> list[str]:
 
     *now* is the store's time in milliseconds.
     """
+    plan = as_visited(plan, run)
     lines = [f"{clean(run.id)}: {clean(plan.saga)} {_whole(plan, run, now)}"]
     nodes = [node for node in plan.nodes if node.confirms is None]
     width = max(len(clean(node.name)) for node in nodes)
