@@ -21,6 +21,7 @@ from celeriac import (
     Flow,
     NotYet,
     Retry,
+    Route,
     RunHandle,
     Saga,
     Sagas,
@@ -210,6 +211,23 @@ def answers(order: Order) -> Receipt:
     if order.amount == 2:
         raise Abort("declined", answer=order)
     raise Done(order)
+
+
+@sagas.step(routes=("manual", "entry"))
+def leaves(order: Order) -> Receipt:
+    """Go on with another group in place of a result."""
+    raise Route("manual" if order.amount else "entry")
+
+
+@sagas.saga(max_steps=20)
+def in_groups(flow: Flow, order: Order) -> Receipt | None:
+    """A value of a group has the type of its step."""
+    with flow.group("entry"):
+        receipt = flow.step(leaves, order)
+        assert_type(receipt, Receipt)
+    with flow.group("manual"):
+        other = flow.step(leaves, order)
+    return flow.either(receipt, other)
 
 
 @sagas.step

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from celeriac import Abort, Done, Flow, NotYet, Retry, Sagas, Signal, StepContext
+from celeriac import Abort, Done, Flow, NotYet, Retry, Route, Sagas, Signal, StepContext
 
 app: Any = None  # Celery has no types: an app is anything
 sagas = Sagas(app)
@@ -180,6 +180,23 @@ def calls(context: StepContext, order: Order) -> None:
     Done(order, code="done")  # expect-error
     NotYet()  # expect-error
     NotYet(after=None)  # expect-error
+    Route()  # expect-error
+    Route(3)  # expect-error
+
+
+@sagas.step(routes="manual")  # expect-error
+def goes(order: Order) -> str:
+    """Name groups wrongly."""
+    return order.id
+
+
+@sagas.saga
+def in_groups(flow: Flow, order: Order) -> str:
+    """Write groups wrongly."""
+    with flow.group():  # expect-error
+        flow.step(ship, order, flow.step(reserve, order))
+    with flow.group(order):  # expect-error
+        return flow.step(ship, order, flow.step(reserve, order))
 
 
 @sagas.saga

@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from celeriac.machine.plans import Node, Undo
+from celeriac.machine.plans import Node, Plan, Undo
 from celeriac.machine.steps import PhaseStatus
 from celeriac.views.drawing import draw
 from celeriac.views.graph import graph_of
@@ -172,3 +172,57 @@ def test_two_phases_are_a_frame() -> None:
     assert 'do1["hold.confirm<br/>confirming"]' in text
     assert '    subgraph frame0["two phases"]\n        do0 & do1\n    end' in text
     assert "two phases: hold, hold.confirm" in draw(graph_of(story.plan, story.run), "ascii")
+
+
+def in_groups() -> Plan:
+    """Two groups, the first with two phases inside; what it begins with may leave it."""
+    nodes = (
+        step("ask", group="entry", routes=("manual",)),
+        step("hold", group="entry", after=("ask",)),
+        Node(name="take", task="t", group="entry", after=("hold",), confirms="hold"),
+        step("decide", group="manual"),
+    )
+    return Plan(saga="pay", nodes=nodes)
+
+
+def test_groups_of_a_saga_are_frames_one_below_the_other() -> None:
+    """With what may go on with another, since no arrow leads there."""
+    lines = draw(graph_of(in_groups()), "ascii").splitlines()
+    assert "| ask                   | --> | hold      | --> | take |" in lines
+    assert any("may go on with manual" in line for line in lines)
+    assert lines[-3:] == [
+        "two phases: hold, take",
+        "group entry: ask, hold, take",
+        "group manual: decide",
+    ]
+    rows = {cell.name: cell.row for cell in graph_of(in_groups()).cells}
+    assert rows == {"ask": 0, "hold": 0, "take": 0, "decide": 1}
+
+
+def test_visits_of_a_run_are_frames_one_behind_the_other() -> None:
+    """Groups that it has not visited are not drawn; what was left is dashed."""
+    story = Story(in_groups())
+    story.start()
+    story.claim("ask")
+    story.complete("ask", route="manual")
+    story.claim("decide")
+    story.complete("decide", route="entry")
+    graph = graph_of(story.plan, story.run)
+    assert [frame.label for frame in graph.frames if frame.around] == [
+        "group entry",
+        "group manual",
+        "group entry, visit 2",
+    ]
+    assert {cell.name: cell.when for cell in graph.cells}["hold"] == ()
+    assert graph.by_name["ask"].do.note == "completed: manual"
+    mermaid = draw(graph, "mermaid").splitlines()
+    inside = mermaid.index('    subgraph frame1["group entry"]')
+    assert mermaid[inside + 1 : inside + 5] == [
+        '        subgraph frame0["two phases"]',
+        "            do1 & do2",
+        "        end",
+        "        do0",
+    ]
+    root = ET.fromstring(draw(graph, "svg"))  # noqa: S314 -- our own
+    told = [each.text for each in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert "group entry, visit 2" in told

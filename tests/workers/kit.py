@@ -67,6 +67,7 @@ class Kit(NamedTuple):
     mailing: Saga[Trip, Ticket]  # book, mail (which honours no key), pay
     tour: Saga[Trip, Ticket]  # first, then left beside (right, further), then last
     transfer: Saga[Trip, Ticket]  # first; debit and credit in two phases; last
+    rounds: Saga[Trip, Ticket | None]  # first, then; decide; each may go on with the other group
     bundle: Saga[Trip, Ticket]  # first, then left beside right, undone as one by call_off; last
     asking: Saga[Trip, Ticket]  # first; long way or short way, as `is_long` answers; last
     replying: Saga[Trip, Ticket]  # first, reply (which answers as its script says), last
@@ -387,6 +388,7 @@ def build(
     found = _define(sagas, steps)
     found["bundle"] = scoped_steps.define(sagas, steps["hop"], script.act)
     found["transfer"] = scoped_steps.define_transfer(sagas, steps["hop"], script.act)
+    found["rounds"] = scoped_steps.define_rounds(sagas, steps["hop"], script.act)
     found["outside"] = outside_steps.define(sagas, steps, script.act, folder)
     made = Kit(app, sagas, ledger=ledger, folder=folder, **found)
     app.finalize()

@@ -1,4 +1,4 @@
-"""The sagas of the kit whose steps are undone as one, or confirmed as one.
+"""The sagas of the kit whose steps are undone as one, confirmed as one, or visited in groups.
 
 Owns: them, and the tasks that undo and confirm.  Refuses to know: what its steps do (`kit`).
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from celeriac import Flow, StepContext  # noqa: TC001 -- read by planning
+from celeriac import Flow, Route, StepContext
 from tests.workers.trip_values import QUICK, Ticket, Trip
 
 if TYPE_CHECKING:
@@ -65,3 +65,30 @@ def define_transfer(
         return found
 
     return sagas.saga(name="transfer")(transfer)
+
+
+def define_rounds(
+    sagas: Sagas, hop: Any, act: Callable[[StepContext, Trip, str], Any]
+) -> Saga[Trip, Ticket | None]:
+    """Entry: first, then.  Manual: decide.  First and decide go where the script says."""
+
+    @sagas.step(name="tests.workers.kit.turn", retry=QUICK)
+    def turn(ctx: StepContext, trip: Trip) -> Ticket:
+        found: Ticket = act(ctx, trip, ctx.step)
+        for group in trip.script.get(f"{ctx.step}.goes", []):
+            raise Route(group)
+        return found
+
+    @turn.compensation(name="tests.workers.kit.turn_back", retry=QUICK)
+    def turn_back(ctx: StepContext, trip: Trip) -> None:
+        act(ctx, trip, f"{ctx.step}.undo")
+
+    def rounds(flow: Flow, trip: Trip) -> Ticket | None:
+        with flow.group("entry"):
+            flow.options(name="first").step(turn, trip)
+            found: Ticket = flow.options(name="then").step(hop, trip)
+        with flow.group("manual"):
+            flow.options(name="decide").step(turn, trip)
+        return found
+
+    return sagas.saga(name="rounds")(rounds)

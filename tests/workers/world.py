@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from celeriac.machine.moves import fold
 from celeriac.machine.runs import AT_REST
+from celeriac.machine.visits import as_visited
 from tests.processes import Processes, environment, until
 from tests.workers.kit import RECOVERY, Kit, build
 
@@ -143,7 +144,7 @@ class World:
         while (again := store.read(run.id).run) != found:  # a late report came between the two
             found, history = again, run.history()
         assert found is not None
-        plan = store.plan(run.id, found.plan)
+        plan = as_visited(store.plan(run.id, found.plan), found)
         assert fold(plan, run.id, history) == found, _story(run)
         live = self.ledger.live(found.key)
         if found.status == "completed":

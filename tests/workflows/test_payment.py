@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from celeriac import RunFailed
+from celeriac import RunCompensated, RunFailed
 from celeriac.testing import Lab, explore
-from workflows.payment import Payment, pay
+from workflows.payment import LARGE, Decline, Payment, pay, proved
 from workflows.services import acquirer, ledger
 
 if TYPE_CHECKING:
@@ -64,16 +64,50 @@ def test_what_is_due_is_taken(lab: Lab, payment: Payment, taken: dict[str, int])
     """From the voucher first, if there is one; the acquirer may be busy both times."""
     receipt = lab.start(pay, payment, id="p").result()
     assert money("p") == (taken, {})
-    assert receipt.card + receipt.voucher == payment.cents
+    assert sum(held.cents for held in receipt.values() if held) == payment.cents
 
 
-def test_a_declined_card_lets_the_voucher_go(lab: Lab) -> None:
-    """Nothing is taken."""
+def test_a_decline_is_the_answer_to_whoever_pays(lab: Lab) -> None:
+    """The voucher is let go; who asks for the same payment again is told the same at once."""
     declined = "tok_declined_card"
     payment = Payment(id="4", cents=500, card=declined, voucher=VOUCHER, voucher_cents=200)
     run = lab.start(pay, payment, id="p")
-    lab.run()
+    for asked in (run, lab.start(pay, payment, id="p")):
+        with pytest.raises(RunCompensated) as found:
+            asked.result()
+        assert found.value.answer == Decline(code="declined")
     assert (run.status, run.state().failed_step) == ("compensated", "hold_card")
+    assert money("p") == ({}, {})
+
+
+def test_a_large_amount_waits_for_a_proof(lab: Lab) -> None:
+    """What proves nothing is asked for again; a small amount needs none."""
+    run = lab.start(pay, Payment(id="7", cents=LARGE, card=CARD), id="p")
+    for answer in (False, True):
+        lab.run()
+        assert run.status == "waiting"
+        assert money("p") == ({}, {})
+        (asked,) = run.questions()
+        assert proved.name == asked.signal
+        run.signal("proved", answer, step=asked.step)
+    card = run.result()["card"]
+    assert card is not None
+    assert card.cents == LARGE
+    assert [step.name for step in run.state().steps if step.choice == "prove"] == [
+        "judge",
+        "judge-2",
+    ]
+
+
+@pytest.mark.parametrize("proofs", [(), (False,) * 6])
+def test_nothing_is_paid_without_a_proof(lab: Lab, proofs: tuple[bool, ...]) -> None:
+    """Nobody has proved anything in time, or too often in vain."""
+    run = lab.start(pay, Payment(id="8", cents=LARGE, card=CARD), id="p")
+    for answer in proofs:
+        lab.run()
+        run.signal("proved", answer)
+    with pytest.raises(RunCompensated, match="max_steps" if proofs else "no signal"):
+        run.result(timeout=3600)
     assert money("p") == ({}, {})
 
 
@@ -88,7 +122,9 @@ def test_what_cannot_be_taken_is_owed_until_somebody_has_seen_to_it(lab: Lab) ->
     assert run.state().step("hold_card").status == "confirm_failed"
     assert money("p") == ({VOUCHER: 200}, {frozen: 300})
     run.waive("hold_card", reason="the acquirer has taken it by hand")
-    assert run.result().card == 300
+    card = run.result()["card"]
+    assert card is not None
+    assert card.cents == 300
 
 
 def test_whatever_goes_wrong() -> None:

@@ -27,6 +27,7 @@ from celeriac.definitions.spelling import (
 )
 from celeriac.definitions.templates import Reference, written, written_path
 from celeriac.definitions.values import EITHER, escaped
+from celeriac.errors import DefinitionError
 from celeriac.machine import (
     EVERY,
     Choice,
@@ -55,6 +56,11 @@ def write_plan(
     plan: Plan, look: Callable[[str], Any] = lambda _: None, shape: Shape | None = None
 ) -> str:
     """A plan as YAML; *look* gives the task of a name, if there is one, *shape* the inputs."""
+    if plan.groups:
+        raise DefinitionError(
+            f"has groups ({', '.join(plan.groups)}), which no file can say: keep it in Python",
+            saga=plan.saga,
+        )
     return emitted(_Writer(plan, look).document(shape))
 
 

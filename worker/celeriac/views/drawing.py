@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from celeriac.observing import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from celeriac.views.graph import Box, Cell, Frame, Graph
 
@@ -170,15 +170,32 @@ def _mermaid(graph: Graph) -> Iterator[str]:
             yield f"    do{numbers[name]} {'-->' if cell.do.solid else '-.->'}{told} {here}"
         if cell.undo:
             yield f"    {here} -.- undo{numbers[cell.name]}"
-    for number, frame in enumerate(graph.frames):
-        inside = " & ".join(f"do{numbers[name]}" for name in frame.names)
-        yield f'    subgraph frame{number}["{_entities(frame.label)}"]'
-        yield f"        {inside}"
-        yield "    end"
+    inner = {each for frame in graph.frames if frame.around for each in _inside(graph, frame)}
+    for frame in graph.frames:
+        if frame not in inner:
+            yield from _subgraph(graph, frame, numbers, "    ")
     for later, earlier in _back(graph):
         arrow = "-->" if _went_back(later, earlier) else "-.->"
         yield f"    undo{numbers[later.name]} {arrow} undo{numbers[earlier.name]}"
     yield from _MERMAID_STYLES
+
+
+def _subgraph(graph: Graph, frame: Frame, numbers: Mapping[str, int], indent: str) -> Iterator[str]:
+    """A frame, with those that stand in it: a step is in one of them alone."""
+    yield f'{indent}subgraph frame{graph.frames.index(frame)}["{_entities(frame.label)}"]'
+    inner = _inside(graph, frame) if frame.around else []
+    for each in inner:
+        yield from _subgraph(graph, each, numbers, f"{indent}    ")
+    taken = {name for each in inner for name in each.names}
+    left = [f"do{numbers[name]}" for name in frame.names if name not in taken]
+    if left:
+        yield f"{indent}    {' & '.join(left)}"
+    yield f"{indent}end"
+
+
+def _inside(graph: Graph, group: Frame) -> list[Frame]:
+    """The frames that stand inside of a group."""
+    return [f for f in graph.frames if not f.around and set(f.names) <= set(group.names)]
 
 
 _MERMAID_STYLES = [
@@ -293,10 +310,13 @@ def _svg_frame(graph: Graph, frame: Frame) -> Iterator[str]:
     for row in sorted({cell.row for cell in inside}):
         corners = [_corner(cell, 0) for cell in inside if cell.row == row]
         (left, top), (right, _) = min(corners), max(corners)
-        x, y, width = left - 10, top - 18, right - left + _W + 20
+        # What a group is called stands below it: other frames may stand inside, with their names.
+        pad, above, height = (18, 22, _LANE + _H + 42) if frame.around else (10, 18, _H + 26)
+        x, y, width = left - pad, top - above, right - left + _W + 2 * pad
+        said = y + height - 6 if frame.around else y + 12
         yield (
-            f'<rect x="{x}" y="{y}" width="{width}" height="{_H + 26}" rx="6" fill="none" '
-            f'stroke="#777777" stroke-dasharray="3 3"/><text x="{left}" y="{y + 12}" '
+            f'<rect x="{x}" y="{y}" width="{width}" height="{height}" rx="6" fill="none" '
+            f'stroke="#777777" stroke-dasharray="3 3"/><text x="{left}" y="{said}" '
             f'font-size="11" fill="#444444">{_xml(frame.label)}</text>'
         )
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING
 
-from celeriac.machine import WAITS, PhaseStatus, StepStatus, shown_step
+from celeriac.machine import WAITS, PhaseStatus, StepStatus, as_visited, shown_step, visits_of
 from celeriac.views.elements import counted, elements, shown_status, undo_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from celeriac.machine import Guard, Node, PhaseState, Plan, Run
 
@@ -32,7 +32,7 @@ class Box:
     """A step in one direction."""
 
     name: str
-    note: str  # where it stands; empty in the picture of a saga
+    note: str  # where it stands; in the picture of a saga, which groups it may go on with
     solid: bool  # it was begun; else it is only planned
     tone: str = "plain"  # plain, good, bad, unsure, busy
     chooses: bool = False  # others depend on its answer: a diamond
@@ -54,11 +54,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class Frame:
-    """Steps that are undone or confirmed as a whole; one undo is drawn below the first of them."""
+    """Steps that belong together: undone as one, which is drawn below the first, or confirmed."""
 
     label: str
     names: tuple[str, ...]
     one_undo: bool = True
+    around: bool = False  # a group, in which other frames may stand
 
 
 @dataclass(frozen=True)
@@ -100,24 +101,43 @@ class Graph:
 
 
 def graph_of(plan: Plan, run: Run | None = None) -> Graph:
-    """Return what to draw of a saga, or of a run of it."""
+    """Return what to draw of a saga, or of a run of it: of that, the groups that it visited."""
+    plan = as_visited(plan, run) if run else plan
     columns: dict[str, int] = {}
     rows: dict[str, int] = {}
     cells: list[Cell] = []
+    tops: dict[str, int] = {}  # the first row of each group, in the picture of a saga
     first = {node.covers[0]: node for node in plan.nodes if node.covers}
     for node in plan.steps:  # what a step waits for comes before it in a plan
         column = max((columns[name] + 1 for name in node.after), default=0)
-        row = _row(column, rows[node.after[0]] if node.after else 0, columns, rows)
+        wanted = rows[node.after[0]] if node.after else _first_row(node, rows, tops)
+        row = _row(column, wanted, columns, rows)
         columns[node.name], rows[node.name] = column, row
         do, undo = _do_box(plan, node, run), _undo_box(first.get(node.name, node), run)
-        when = tuple((guard.step, _answer(guard)) for guard in node.guards[-1:])
+        asked = [guard for guard in node.guards if guard.among or guard.but]
+        when = tuple((guard.step, _answer(guard)) for guard in asked[-1:])
         cells.append(Cell(node.name, node.after, column, row, do, undo, when))
     title = f"{plan.saga} (version {plan.version})"
     frames = [Frame(f"undone by {node.name}", node.covers) for node in first.values()]
-    if plan.confirmed_by:
-        names = (*plan.confirmed_by, *plan.confirmed_by.values())
-        frames.append(Frame("two phases", names, one_undo=False))
+    for group, number, nodes in visits_of(plan):
+        frames += _frames_of(group, number, nodes)
     return Graph(f"{run.id}: {title}, {run.shown}" if run else title, tuple(cells), tuple(frames))
+
+
+def _first_row(node: Node, rows: Mapping[str, int], tops: dict[str, int]) -> int:
+    """The row in which a step begins that waits for none: each group has rows of its own."""
+    return tops.setdefault(node.group, max(rows.values(), default=-1) + 1 if node.group else 0)
+
+
+def _frames_of(group: str, number: int, nodes: tuple[Node, ...]) -> Iterator[Frame]:
+    """What is confirmed together in a visit of a group, and that visit; or in a saga without."""
+    confirms = {node.confirms: node.name for node in nodes if node.confirms}
+    if confirms:
+        yield Frame("two phases", (*confirms, *confirms.values()), one_undo=False)
+    if group:
+        label = f"group {group}" + (f", visit {number}" if number > 1 else "")
+        names = tuple(node.name for node in nodes if not node.covers)
+        yield Frame(label, names, one_undo=False, around=True)
 
 
 def _row(column: int, wanted: int, columns: Mapping[str, int], rows: Mapping[str, int]) -> int:
@@ -141,7 +161,8 @@ def _do_box(plan: Plan, node: Node, run: Run | None) -> Box:
     pivot = " (pivot)" if node.pivot else ""
     pivot += " (waits)" if node.wait else " (run)" if node.child else ""
     if run is None:
-        return Box(node.name + pivot, "", solid=True, chooses=node.choice is not None)
+        note = f"may go on with {', '.join(node.routes)}" if node.routes else ""
+        return Box(node.name + pivot, note, solid=True, chooses=node.choice is not None)
     step = run.step(node.name)
     forward = StepStatus(_FORWARD.get(step.do.state, step.do.state.value))
     begun = step.do.attempt > 0 or forward is StepStatus.SKIPPED
