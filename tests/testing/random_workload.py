@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from celeriac import CommandRefused, RunNotFound, RunStatus, StoreUnavailable
-from celeriac.machine import PhaseStatus
+from celeriac.machine import PhaseStatus, as_visited
 from celeriac.settings import Settings
 from celeriac.testing import Lab, Odds
 from celeriac.testing.audit import audit
@@ -150,6 +150,7 @@ class RandomWorkload:
         """The steps that were done, each element of a map by itself; an answer is no effect."""
         found = self.lab.world.store.look(run_id).run
         assert found is not None
+        plan = as_visited(plan, found)
         done = {name for name, step in found.steps.items() if step.do.state is PhaseStatus.DONE}
         aside = (
             name for name in done if (node := plan.node(name)).choice or node.map or node.child

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from celery import Celery
 
-from celeriac import Done, Flow, NotYet, Retry, Sagas, Skip, StepContext
+from celeriac import Done, Flow, NotYet, Retry, Route, Sagas, Skip, StepContext
 from tests.testing.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -328,7 +328,34 @@ def with_child(flow: Flow, order: str) -> str:
     return made
 
 
+@sagas.step(name="storms.judge", retry=QUICK, routes=("first", "second"))
+def judge(ctx: StepContext, order: str) -> str:
+    """Go on with the other group, unless the run was here before."""
+    ledger.do(ctx.idempotency_key)
+    if "~" not in ctx.step:
+        raise Route("second" if ctx.step == "judge" else "first")
+    return order
+
+
+@judge.compensation(name="storms.acquit", retry=STUBBORN)
+def acquit(ctx: StepContext) -> None:
+    """Undone at once."""
+    ledger.undo(ctx.idempotency_key)
+
+
+@sagas.saga(name="by_group", deadline="90s")
+def by_group(flow: Flow, order: str) -> str | None:
+    """Two groups, the first of which is left for the second, and visited again."""
+    with flow.group("first"):
+        hold = flow.step(reserve, order)
+        flow.step(judge, order)
+        flow.step(charge, hold)
+    with flow.group("second"):
+        flow.options(name="appeal").step(judge, order)
+    return hold
+
+
 KINDS: tuple[Saga[str, Any], ...] = (
     *(backwards, forwards, at_once, past_pivot, by_letter),
-    *(side_by_side, graph_back, by_choice, ending, asking, by_element, with_child),
+    *(side_by_side, graph_back, by_choice, ending, asking, by_element, with_child, by_group),
 )

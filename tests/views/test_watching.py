@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from celeriac.machine.awaited import Wait
-from celeriac.machine.plans import Node, Undo
+from celeriac.machine.plans import Node, Plan, Undo
 from celeriac.views.watching import tree
 from tests.machine.story import Story, budget, started, step
 
@@ -123,3 +123,37 @@ def test_a_confirm_is_told_below_its_step() -> None:
     story.claim("hold.confirm")
     lines = tree(story.plan, story.run, story.now)
     assert lines[1:3] == ["├─ hold  completed", "│  ✓ confirm  running  attempt 1, for 0.0 s"]
+
+
+def test_a_run_that_visits_a_group_again() -> None:
+    """Each visit has its steps; what a step left behind is skipped."""
+    nodes = (
+        step("ask", group="entry"),
+        step("pay", group="entry", after=("ask",)),
+        step("decide", group="manual"),
+    )
+    story = Story(Plan(saga="pay", nodes=nodes))
+    story.start()
+    for name, group in (("ask", "manual"), ("decide", "entry")):
+        story.claim(name)
+        story.complete(name, route=group)
+    assert [line.split() for line in lines(story)[1:]] == [
+        ["├─", "ask", "completed:", "manual"],
+        ["├─", "pay", "skipped"],
+        ["├─", "decide", "completed:", "entry"],
+        [
+            "├─",
+            "ask~2",
+            "scheduled",
+            "attempt",
+            "1,",
+            "waits",
+            "for",
+            "a",
+            "worker",
+            "for",
+            "0.0",
+            "s",
+        ],
+        ["└─", "pay~2", "pending"],
+    ]
