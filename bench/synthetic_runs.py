@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from celeriac.engine.attempts import Delivery
 from celeriac.engine.engine import Engine
 from celeriac.failure import Failure
+from celeriac.machine.awaited import Wait
 from celeriac.machine.commands import Fail, Start
 from celeriac.machine.expressions import FromInput, FromStep
-from celeriac.machine.plans import Node, Plan, Undo, Wait
+from celeriac.machine.plans import Node, Plan, Undo
 from celeriac.settings import Terms
 from celeriac.store.keys import shard_of
 from celeriac.store.redis import RedisStore

@@ -252,6 +252,24 @@ def test_a_list_that_may_be_missing_cannot_be_mapped() -> None:
         planned(wrong)
 
 
+def test_a_mapped_function_may_return_what_is_missing() -> None:
+    """Then each element of the list may be None."""
+
+    def each(flow: Flow, card: str, held: Any) -> Any:
+        flow.step(hold, card)
+        return held
+
+    def build(flow: Flow, card: str) -> Any:
+        with flow.group("entry"):
+            held = flow.step(hold, card)
+        with flow.group("manual"):
+            holds = flow.map(each, flow.step(cards, card), held)
+            flow.step(all_of_it, holds)
+
+    with pytest.raises(DefinitionError, match=r"should be .*, and <results of each> is"):
+        planned(build)
+
+
 @sagas.step
 def cards(card: str) -> list[str]:
     """Several."""

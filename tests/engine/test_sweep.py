@@ -14,9 +14,10 @@ import pytest
 from celeriac.engine import sweep
 from celeriac.engine.sweep import Sweep
 from celeriac.errors import Abort, RunNotFound, StoreUnavailable
+from celeriac.machine.awaited import Wait
 from celeriac.machine.commands import Pause, Terminate, Waive
 from celeriac.machine.events import EventKind
-from celeriac.machine.plans import Node, Wait
+from celeriac.machine.plans import Node
 from celeriac.machine.runs import RunStatus
 from celeriac.machine.step_states import Steps
 from celeriac.store import Lease

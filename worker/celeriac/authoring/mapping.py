@@ -107,7 +107,7 @@ class Mapper(ChildAdder):
         with self._each(name, source) as nodes:
             args, kwargs = give(item)
             if fragment:
-                result = task(flow, *args, **kwargs)
+                result = self.as_used(task(flow, *args, **kwargs))
             else:
                 # What belongs to the map as a whole is said of that.
                 own = replace(given, name=None, after=())

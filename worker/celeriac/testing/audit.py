@@ -1,6 +1,6 @@
 """What must hold of any history, told a second time, and not with the words of the state machine.
 
-Owns: I1, I3, I5 to I8, I25 to I27 and L3 of docs/invariants.md, as rules about a run's events alone.
+Owns: I1, I3, I5 to I8, I25 to I27 and L3 of docs/invariants.md, as rules about events alone.
 Refuses to know: directions, tables of moves, and commands: it must not share a mistake with them.
 The file is long because each kind of event has its few lines.
 """
