@@ -542,6 +542,24 @@ def test_a_fork_takes_over_the_visits_before_its_step(lab: Lab) -> None:
     assert [key for key, _ in undone] == ["f:note~2 ask~2 asked"]
 
 
+def test_a_rewind_takes_back_the_visits_after_its_step(lab: Lab) -> None:
+    """The routes before it stand; those after it are found anew, under keys of their own."""
+    run = lab.start(paying, "m-", True, id="p")
+    lab.run()
+    assert run.rewind(to="decide", reason="once more")
+    lab.run()
+    assert run.status == "completed"
+    assert undone[0] == ("p:note~2 ask~2 asked", "noted: ask~2 asked")
+    assert [key for key, _ in undone[1:]] == ["p:ask~2", "p:decide"]
+    assert sorted(ledger.live) == ["p:ask", "p~2:ask~2", "p~2:decide", "p~2:note~2"]
+    assert run.rewind(to="note~2", reason="and again")
+    lab.run()
+    assert sorted(ledger.live) == ["p:ask", "p~2:ask~2", "p~2:decide", "p~3:note~2"]
+    run.cancel("no more")
+    lab.run()
+    assert ledger.live == set()
+
+
 @sagas.step(on_unknown="operator", effect="none", retry=ONCE)
 def shaky(ctx: StepContext, text: str) -> str:
     """Be lost, at the second visit."""
