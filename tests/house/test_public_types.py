@@ -43,7 +43,13 @@ def symbols() -> list[dict[str, Any]]:
     told = json.loads(asked.stdout)["typeCompleteness"]
     things = [getattr(celeriac, name) for name in celeriac.__all__]
     # Signals are Celery's, which has no types.
-    named = [each for each in things if hasattr(each, "__name__")]
+    named = {
+        part
+        for each in things
+        if hasattr(each, "__name__")
+        for part in (each.__mro__ if isinstance(each, type) else [each])
+        if part.__module__.startswith("celeriac")
+    }
     names = {f"{each.__module__}.{each.__name__}" for each in named}
     return [
         symbol

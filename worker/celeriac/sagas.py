@@ -1,67 +1,38 @@
 """The public face: `Sagas(app)` defines steps and sagas, and finds and starts runs.
 
-Owns: what users may write, with its types and its promises.  Refuses to know: how any of it is
-done (`app`).  This file is long because of the types: a `step` and a `saga` are each spelt three
-times, so that an editor knows what comes of them.
+Owns: what users may write to define something, with its types and its promises.  Refuses to know:
+how any of it is done, how a saga is started (`app/saga.py`), and what may be asked of runs
+(`app/known_runs.py`).
 """
 
 from __future__ import annotations
 
-import functools
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, overload
 
 from celeriac.app import (
-    BulkCommand,
-    BulkVerb,
-    Definitions,
-    FailureFilter,
     IfExists,
     KeptDefinition,
-    Page,
-    RunHandle,
+    KnownRuns,
+    Saga,
     Schedule,
-    ScheduleDefinitions,
-    bring_failure,
-    bring_result,
-    dump_known,
-    find_runs,
-    handle_of,
-    inputs_of,
-    inputs_of_texts,
     keep,
     kept_definition,
     kept_definitions,
-    look_at,
-    looked_up,
-    newest_bulks,
-    offload,
-    prepare_purge,
-    prepare_start,
-    queue_stats,
     read_file,
-    start_run,
-    states_of,
-    sweep_once,
     wire,
 )
-from celeriac.definitions import write_plan
-from celeriac.engine import Purge, Repair, Ticks, steady
-from celeriac.errors import ConfigurationError, DefinitionError, InputInvalid
-from celeriac.views import LONGEST, StartedRuns, Stats, stats_of, throughput_of
-from celeriac.workers import Runtime
+from celeriac.errors import ConfigurationError, DefinitionError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
     from datetime import datetime, timedelta
 
     from celery import Celery
     from celery.schedules import crontab
 
-    from celeriac.authoring import Answer, Flow, Planned, Signal, Step
+    from celeriac.authoring import Flow, Planned, Step
     from celeriac.context import StepContext
-    from celeriac.engine import Repaired
     from celeriac.machine import (
         CompensationOrder,
         Duration,
@@ -69,21 +40,17 @@ if TYPE_CHECKING:
         OnDeadline,
         OnUnknown,
         Retry,
-        RunStatus,
-        Start,
     )
     from celeriac.scheduling import Overlap
-    from celeriac.views import BulkState, ScheduleState
 
 __all__ = ["IfExists", "Saga", "Sagas"]
 
 P = ParamSpec("P")
 I = TypeVar("I")  # noqa: E741 -- the input of a saga
 R = TypeVar("R")
-T = TypeVar("T")
 
 
-class Sagas:
+class Sagas(KnownRuns):
     """Makes a Celery app durable: defines steps and sagas, finds and steers runs.
 
     Make one per app.  It reads no configuration and opens no connection before it has to.
@@ -94,15 +61,9 @@ class Sagas:
             raise ConfigurationError(
                 f"the app {app.main!r} has its Sagas already: import that one and share it"
             )
-        self.app = app
-        self.runtime = Runtime(app)
-        self._definitions = Definitions(self.runtime)
-        self._sagas: dict[str, Saga[Any, Any]] = {}
-        self._schedules = ScheduleDefinitions(app)
+        super().__init__(app)
         self._kept = wire(app, self.runtime, self._ticks)
         app.celeriac = self
-
-    # --- defining ------------------------------------------------------------------------------
 
     @overload
     def step(
@@ -234,17 +195,6 @@ class Sagas:
         """
         self._definitions.compensate(existing_task, undo_task)
 
-    def _ticks(self) -> Ticks:
-        """What sees to the schedules, for the process that asks."""
-        runtime = self.runtime
-        return Ticks(
-            runtime.engine,
-            runtime.dispatcher,
-            self._schedules.scheduled(),
-            lambda: steady() - runtime.began,
-            self._schedules.told,
-        )
-
     def load(self, path: str | Path) -> Saga[Any, Any]:
         """Define the saga that a YAML file describes; as if it stood there in Python.
 
@@ -299,375 +249,6 @@ class Sagas:
         for signal in planned.signals.values():
             signal.belongs_to(self)
         return saga
-
-    @property
-    def defined(self) -> Mapping[str, Saga[Any, Any]]:
-        """The sagas of this app by name."""
-        return dict(self._sagas)
-
-    @property
-    def scheduled(self) -> tuple[str, ...]:
-        """The names of the schedules that the code of this app has."""
-        return self._schedules.names
-
-    # --- finding -------------------------------------------------------------------------------
-
-    def run(self, run_id: str) -> RunHandle[Any]:
-        """Return the handle of a run; raise RunNotFound if there is none."""
-        handle = self._handle(looked_up(run_id))
-        saga = self._sagas.get(handle._read()[0].saga)  # noqa: SLF001 -- one family
-        return saga._handle(run_id) if saga else handle  # noqa: SLF001
-
-    def runs(  # noqa: PLR0913 -- the filters
-        self,
-        *,
-        status: str | Iterable[str] | None = None,
-        saga: str | Saga[Any, Any] | None = None,
-        tags: Mapping[str, str] | None = None,
-        awaiting: bool = False,
-        since: datetime | timedelta | None = None,
-        until: datetime | timedelta | None = None,
-        owed: bool = False,
-        asking: bool = False,
-        failed_step: str | None = None,
-        code: str | None = None,
-        limit: int = 50,
-        cursor: str | None = None,
-    ) -> Page:
-        """Return a page of runs, newest first.
-
-        `awaiting` are runs that wait for a signal, such as an approval, whatever else they do.
-        `since` and `until` limit when runs were started (a time, or how long ago).  `owed` are runs
-        that owe something, `asking` those that ask whether a step took effect (both: either);
-        `failed_step` ended the run or is owed, `code` is its error code.  `limit` is 1 to 200;
-        `cursor` comes from the previous page.  Raises InputInvalid for an impossible filter.
-        """
-        return find_runs(
-            self.runtime,
-            status=status,
-            saga=saga.name if isinstance(saga, Saga) else saga,
-            tags=tags,
-            awaiting=awaiting,
-            since=since,
-            until=until,
-            failed=FailureFilter(owed, asking, failed_step, code),
-            limit=limit,
-            cursor=cursor,
-            handle=self._handle,
-        )
-
-    def bulk(  # noqa: PLR0913 -- the filters
-        self,
-        verb: BulkVerb,
-        *,
-        runs: Iterable[str] | None = None,
-        status: str | Iterable[str] | None = None,
-        saga: str | Saga[Any, Any] | None = None,
-        tags: Mapping[str, str] | None = None,
-        awaiting: bool = False,
-        since: datetime | timedelta | None = None,
-        until: datetime | timedelta | None = None,
-        owed: bool = False,
-        asking: bool = False,
-        failed_step: str | None = None,
-        code: str | None = None,
-        reason: str = "",
-        rps: float = 20.0,
-        by: str = "",
-    ) -> BulkCommand:
-        """Look which runs a command would be for: those named in *runs*, or those of a filter.
-
-        Nothing is done to them before `start(expected)` of what is returned, with the number of
-        runs that were seen (`state().matched`).  Then the sweep gives the command to *rps* runs a
-        second, whether or not this process is still there.  A run that has become something else
-        since the look is left as it is.  Runs that ask what became of a step get no `retry` unless
-        *asking*.  Raises InputInvalid, also for more than 10,000 runs.
-        """
-        filters = {
-            "status": status if status is None or isinstance(status, str) else [*status],
-            "saga": saga.name if isinstance(saga, Saga) else saga,
-            "tags": tags,
-            "awaiting": awaiting,
-            "since": since,
-            "until": until,
-            "owed": owed,
-            "asking": asking,
-            "failed_step": failed_step,
-            "code": code,
-        }
-        asked: Any = {"runs": runs, "filters": filters, "reason": reason, "rps": rps, "by": by}
-        return look_at(self.runtime.engine, self.runs, verb, **asked)
-
-    def bulk_named(self, bulk_id: str) -> BulkCommand:
-        """Return the handle of a command for many runs; whether there is one is not asked yet."""
-        return BulkCommand(bulk_id, self.runtime.engine)
-
-    def bulks(self, limit: int = 50) -> list[BulkState]:
-        """Return the commands for many runs that were looked at last, the newest first."""
-        return newest_bulks(self.runtime.engine, limit)
-
-    @overload
-    def signal(
-        self,
-        run_id: str,
-        signal: Signal[T],
-        payload: T,
-        id: str | None = None,
-    ) -> Answer: ...
-
-    @overload
-    def signal(
-        self,
-        run_id: str,
-        signal: str,
-        payload: Any = None,
-        id: str | None = None,
-    ) -> Answer: ...
-
-    def signal(
-        self,
-        run_id: str,
-        signal: Any,
-        payload: Any = None,
-        id: str | None = None,  # noqa: A002
-    ) -> Answer:
-        """Send a signal to a run: what `run.signal` does."""
-        return self._handle(run_id).signal(signal, payload, id=id)
-
-    def schedules(self) -> list[ScheduleState]:
-        """Return how all schedules stand, by name, also those of other versions of the code.
-
-        One that was deleted is left out, and known by `schedule_named`.
-        """
-        return states_of(self._ticks())
-
-    def schedule_named(self, name: str) -> Schedule:
-        """Return the handle of a schedule, to steer it; whether there is one is not asked yet."""
-        return Schedule(name, self._ticks, self._schedules)
-
-    def complete(self, token: str, result: Any = None) -> None:
-        """Bring the result of a step from outside: *token* is that of its attempt (`ctx.token`).
-
-        The result is checked against what the step declares to return.  It may come before the step
-        has returned `ctx.later(…)`: it is kept then, and counts whatever the step does.  The same
-        result again is accepted.  Raises InputInvalid or PayloadTooLarge with nothing written;
-        TokenUnknown, TokenVoid if the attempt no longer counts, TokenSettled if it has ended in
-        another way.
-        """
-        client, dump = self.runtime, functools.partial(dump_known, self.app)
-        bring_result(client.engine, client.dispatcher, dump, token, result)
-
-    def fail(
-        self,
-        token: str,
-        message: str,
-        *,
-        code: str | None = None,
-        effect: bool | None = None,
-        retry: bool = False,
-    ) -> None:
-        """Say from outside that a step has failed: what `Abort` with these arguments says.
-
-        *effect* is False if it is proven to have had none: then it is not undone.  With *retry* the
-        step may be tried again, by its policy.  Raises what `complete` raises.
-        """
-        client = self.runtime
-        options: Any = {"code": code, "effect": effect, "retry": retry}
-        bring_failure(client.engine, client.dispatcher, token, message, **options)
-
-    def counts(self) -> dict[tuple[str, RunStatus], int]:
-        """Return how many runs there are, by saga and status."""
-        engine = self.runtime.engine
-        return engine.retry_while_unavailable(engine.store.counts)
-
-    def stats(self) -> Stats:
-        """Return figures about all runs; takes no longer if there are many."""
-        engine = self.runtime.engine
-        found = engine.retry_while_unavailable(lambda: stats_of(engine.store))
-        plans = [saga.planned.plan for saga in self.defined.values()]
-        return found.model_copy(update={"queues": queue_stats(self.runtime, plans)})
-
-    def throughput(self, hours: int = 24) -> tuple[StartedRuns, ...]:
-        """Return how many runs were started in each of the last *hours* (1 to 168), oldest first.
-
-        The last is the hour that has begun.  Counted are runs that are still here, from indexes.
-        """
-        if isinstance(hours, bool) or not isinstance(hours, int) or not 1 <= hours <= LONGEST:
-            raise InputInvalid(f"hours: 1 to {LONGEST}, not {hours!r}")
-        engine = self.runtime.engine
-        return engine.retry_while_unavailable(lambda: throughput_of(engine.store, hours))
-
-    def purge(
-        self,
-        older_than: Duration,
-        *,
-        status: str | Iterable[str] | None = None,
-        saga: str | None = None,
-        reason: str = "",
-        by: str = "",
-    ) -> Purge:
-        """Prepare to remove runs that ended so long ago, before their retention is over.
-
-        Nothing is removed yet: iterate over `purge.run()`, which yields how many runs are gone so
-        far.  The archive gets each run first.  Raises InputInvalid for a status that is not at
-        rest, and for `failed`: what is owed is never purged.
-        """
-        return prepare_purge(
-            self.runtime, older_than, status=status, saga=saga, reason=reason, by=by
-        )
-
-    def sweep(self) -> int:
-        """Sweep once, as the beat task does; return how many runs were looked at."""
-        return sweep_once(self.runtime, self._ticks())
-
-    def repair(self, *, dry_run: bool = False) -> Repaired:
-        """Check that everything stored about runs is consistent, and mend what is not.
-
-        It looks at every run, which takes time but delays no run; *dry_run* changes nothing.
-        """
-        return Repair(self.runtime.engine).run(dry_run=dry_run)
-
-    def _written(self, planned: Planned) -> str:
-        return write_plan(planned.plan, self._definitions.task_named, planned.shape)
-
-    def _handle(
-        self,
-        run_id: str,
-        decode: Callable[[str], Any] = json.loads,
-        answer: Callable[[str], Any] = json.loads,
-    ) -> RunHandle[Any]:
-        return handle_of(self.runtime, run_id, decode, answer, self._definitions.signals)
-
-
-class Saga(Generic[I, R]):
-    """A named, versioned graph of steps, ready to be started."""
-
-    def __init__(self, sagas: Sagas, planned: Planned) -> None:
-        self.planned, self._sagas = planned, sagas
-
-    @property
-    def name(self) -> str:
-        """The saga's name."""
-        return self.planned.name
-
-    def __repr__(self) -> str:
-        return f"<saga {self.name}>"
-
-    def as_yaml(self) -> str:
-        """Return the saga as a YAML file, which `sagas.load` reads as the same plan."""
-        return self._sagas._written(self.planned)  # noqa: SLF001 -- one family
-
-    def __call__(self, *_: Any, **__: Any) -> Any:
-        """Refuse: a saga is started, not called."""
-        raise DefinitionError(
-            "a saga cannot be called: start a run with .start(…), or add its steps to this saga",
-            saga=self.name,
-        )
-
-    def start(
-        self,
-        *inputs: I,
-        id: str | None = None,  # noqa: A002 -- the word of the interface
-        tags: Mapping[str, str] | None = None,
-        if_exists: IfExists = "join",
-        **named: Any,
-    ) -> RunHandle[R]:
-        """Accept a run and return its handle; once this returns, the run will come to rest.
-
-        *id* makes it idempotent; the default is a new UUID (version 7).  *if_exists* says what
-        happens if the id is taken: `join` returns that run if its input is equal, and raises
-        RunConflict if not; `fail` raises RunExists; `restart` starts again if the run has ended.
-
-        Raises InputInvalid or PayloadTooLarge with nothing written, StoreUnavailable, StoreFull.
-        """
-        start, texts = self._prepare(inputs, named, id, tags, if_exists)
-        return self._start(start, texts)
-
-    async def astart(
-        self,
-        *inputs: I,
-        id: str | None = None,  # noqa: A002 -- the word of the interface
-        tags: Mapping[str, str] | None = None,
-        if_exists: IfExists = "join",
-        **named: Any,
-    ) -> RunHandle[R]:
-        """Do what `start` does in a coroutine, without blocking its event loop.
-
-        If the caller is cancelled meanwhile, the run may have been started: give an *id*, and you
-        can start it again safely.
-        """
-        options: Any = {"id": id, "tags": tags, "if_exists": if_exists}
-        return await offload(self.start, *inputs, **options, **named)
-
-    def start_json(
-        self,
-        text: str,
-        *,
-        id: str | None = None,  # noqa: A002
-        tags: Mapping[str, str] | None = None,
-        if_exists: IfExists = "join",
-    ) -> RunHandle[R]:
-        """Accept a run whose input is JSON text; otherwise the same as `start`.
-
-        With one parameter, *text* is its value; with several, an object by parameter name.
-        """
-        named = inputs_of(self.planned.shape, text)
-        start, texts = self._prepare((), named, id, tags, if_exists)
-        return self._start(start, texts)
-
-    def start_vars(
-        self,
-        variables: Mapping[str, str],
-        *,
-        id: str | None = None,  # noqa: A002
-        tags: Mapping[str, str] | None = None,
-        if_exists: IfExists = "join",
-    ) -> RunHandle[R]:
-        """Accept a run whose inputs are texts, each read by the type that it is for.
-
-        `08:30` is a time where one is asked for; lists and objects are JSON.  Otherwise the same as
-        `start`.
-        """
-        named = inputs_of_texts(self.planned.shape, variables)
-        start, texts = self._prepare((), named, id, tags, if_exists)
-        return self._start(start, texts)
-
-    def start_on_commit(
-        self,
-        *inputs: I,
-        id: str | None = None,  # noqa: A002
-        tags: Mapping[str, str] | None = None,
-        if_exists: IfExists = "join",
-        using: str | None = None,
-        **named: Any,
-    ) -> str:
-        """Start when Django's transaction commits; return the run's id.  Checks the input now."""
-        from django.db import transaction  # noqa: PLC0415 -- only where Django is in use
-
-        start, texts = self._prepare(inputs, named, id, tags, if_exists)
-        transaction.on_commit(lambda: self._start(start, texts), using=using)
-        return start.run_id
-
-    def _prepare(
-        self,
-        inputs: tuple[Any, ...],
-        named: Mapping[str, Any],
-        run_id: str | None,
-        tags: Mapping[str, str] | None,
-        if_exists: IfExists,
-    ) -> tuple[Start, dict[str, str]]:
-        client = self._sagas.runtime
-        return prepare_start(client, self.planned, inputs, named, run_id, tags, if_exists)
-
-    def _start(self, start: Start, texts: Mapping[str, str]) -> RunHandle[R]:
-        made = start_run(self._sagas.runtime, self.planned, start, texts)
-        run = self._handle(start.run_id)
-        run.joined = not made
-        return run
-
-    def _handle(self, run_id: str) -> RunHandle[R]:
-        planned = self.planned
-        return self._sagas._handle(run_id, planned.result, planned.answer)  # noqa: SLF001
 
 
 class _StepDecorator:

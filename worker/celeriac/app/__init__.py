@@ -8,7 +8,7 @@ Its files, from the ground up::
     inputs | offload | instruments | joining | hindrances | queue_stats | results
     | tick_logs | acting | kept < named
     < forking | schedules < handles < defining | pages | starting < bulk | finding
-    < bulks < sweeping < wiring
+    < bulks < sweeping < wiring | saga < known_runs
 """
 
 from __future__ import annotations
@@ -34,10 +34,12 @@ from celeriac.app.kept import (
     kept_definitions,
     read_file,
 )
+from celeriac.app.known_runs import KnownRuns
 from celeriac.app.offload import offload
 from celeriac.app.pages import Page
 from celeriac.app.queue_stats import queue_stats
 from celeriac.app.results import bring_failure, bring_result
+from celeriac.app.saga import Family, Saga
 from celeriac.app.schedules import Schedule, ScheduleDefinitions, states_of
 from celeriac.app.starting import IfExists, prepare_start, start_run
 from celeriac.app.sweeping import sweep_once
@@ -49,12 +51,15 @@ __all__ = [
     "BulkVerb",
     "Definitions",
     "FailureFilter",
+    "Family",
     "Hindrance",
     "IfExists",
     "Instruments",
     "KeptDefinition",
+    "KnownRuns",
     "Page",
     "RunHandle",
+    "Saga",
     "Schedule",
     "ScheduleDefinitions",
     "bring_failure",

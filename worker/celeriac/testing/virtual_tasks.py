@@ -26,9 +26,9 @@ from celeriac.workers import HEADER, Promised, task_id
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from celeriac.app import Family
     from celeriac.authoring import Shape, Signal
     from celeriac.engine import Attempt
-    from celeriac.sagas import Sagas
     from celeriac.workers import Runtime
 
 
@@ -62,7 +62,7 @@ class VirtualTasks:
     """The tasks of one app, by name, and the names of the steps they belong to."""
 
     def __init__(self) -> None:
-        self.sagas: Sagas | None = None
+        self.sagas: Family | None = None
         self.steps: set[str] = set()
         self.signals: dict[str, Signal[Any]] = {}
         self._bodies: dict[str, Body] = {}
@@ -125,9 +125,9 @@ class VirtualTasks:
         self._bodies[each.name] = Body(each.name, each.shape, adopted, each.task)
 
 
-def family_of(step: Step[Any, Any, Any]) -> Sagas:
+def family_of(step: Step[Any, Any, Any]) -> Family:
     """Return the sagas of the app that a step was defined for."""
-    found: Sagas = _resolved(step.task).app.celeriac
+    found: Family = _resolved(step.task).app.celeriac
     return found
 
 
