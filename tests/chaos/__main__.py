@@ -35,11 +35,13 @@ def main(words: Sequence[str] | None = None) -> int:
     seconds = given.minutes * 60
     _say(f"seed {given.seed}, {seconds:g} s")
     if given.schedule:
-        for planned in schedule(given.seed, seconds, given.only, clocks=clock.possible()):
+        clocks = clock.possible() and not given.cluster
+        for planned in schedule(given.seed, seconds, given.only, clocks=clocks):
             _say(str(planned))
         return 0
     folder = Path(given.folder or tempfile.mkdtemp(prefix=f"chaos-{given.seed}-"))
-    figures = chaos(folder, given.seed, seconds, only=given.only, bug=given.plant, tell=_say)
+    options = {"only": given.only, "bug": given.plant, "cluster": given.cluster}
+    figures = chaos(folder, given.seed, seconds, **options, tell=_say)
     _say("\n" + text(figures))
     if given.json:
         Path(given.json).write_text(json.dumps(as_json(figures), indent=2) + "\n")
@@ -61,6 +63,9 @@ def _parser() -> argparse.ArgumentParser:
         "--minutes", type=float, default=3.0, help="of faults (default %(default)s)"
     )
     parser.add_argument("--seed", type=int, default=seed, help="of the schedule (default: any)")
+    parser.add_argument(
+        "--cluster", action="store_true", help="the run state is in a cluster of three primaries"
+    )
     parser.add_argument("--json", metavar="FILE", help="write the report there too")
     parser.add_argument("--only", action="append", default=[], choices=sorted(BY_NAME))
     parser.add_argument("--schedule", action="store_true", help="show what would strike, and end")

@@ -1,10 +1,11 @@
-"""Where chaos happens: one Redis or two, the ways to them, and the fleet.
+"""Where chaos happens: one Redis, two, or a broker and a cluster; the ways to them; the fleet.
 
 Owns: setting it all up by a seed, healing it, and waiting until everybody works again.  Refuses
 to know: which faults strike (`faults`), and what is made of it in the end (`figures`).
 
 Every user of a Redis (each worker, the clients, the beats) comes to it through a proxy of its own,
-so that a fault of the network is one of a single user.  The harness itself goes straight.
+so that a fault of the network is one of a single user.  The harness itself goes straight, and so
+does everybody to the nodes of a cluster, which tell their own addresses.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from tests.chaos import clock, planted
 from tests.chaos.fleet import PROBE, Fleet, Place
 from tests.chaos.proxy import Proxy
 from tests.chaos.schedule import BEATS, CLIENTS, SERVERS, USERS, WORKERS
+from tests.cluster import Cluster
 from tests.redis_server import RedisServer
 from tests.workers.kit import build
 
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
     from typing import Self
+
+    from tests.chaos.schedule import Planned
 
 CHILDREN = 3  # of each worker
 RATE, MOST = 4.0, 24  # of each client: starts in a second, and runs under way
@@ -40,12 +44,14 @@ _CONNECT_AGAIN = 8.0  # seconds Celery may take to connect again after a short o
 class Installation:
     """Everything that runs; a context, in which it does."""
 
-    def __init__(self, folder: Path, seed: int, bug: str = "") -> None:
-        """*bug* is one of `planted.BUGS`, for the workers."""
+    def __init__(self, folder: Path, seed: int, bug: str = "", *, cluster: bool = False) -> None:
+        """*bug* is one of `planted.BUGS`, for the workers; *cluster*: the state is in one."""
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        self.split = random.Random(f"{seed}/servers").random() < 0.5  # noqa: S311 -- drawn again
-        library = clock.build(folder)
+        drawn = random.Random(f"{seed}/servers").random() < 0.5  # noqa: S311 -- drawn again
+        self.cluster = Cluster(folder / "state", replicas=False) if cluster else None
+        self.split = cluster or drawn
+        library = None if cluster else clock.build(folder)
         self.clocks = (
             {name: clock.Clock(library, name) for name in ("state", "w2")} if library else {}
         )
@@ -58,23 +64,41 @@ class Installation:
         self._closing = ExitStack()
         self._env = {planted.VARIABLE: bug}
 
-    def _servers(self) -> dict[str, RedisServer]:
+    def _servers(self) -> dict[str, list[RedisServer]]:
+        if self.cluster:
+            return {"broker": [RedisServer(self.folder / "broker")], "state": self.cluster.nodes}
         binary = self.clocks["state"].wrap(find_redis_binary()) if self.clocks else None
         state = RedisServer(self.folder / "state", binary=binary)
         broker = RedisServer(self.folder / "broker") if self.split else state
-        return {"broker": broker, "state": state}
+        return {"broker": [broker], "state": [state]}
+
+    @property
+    def broker(self) -> RedisServer:
+        """The Redis that has the queues."""
+        return self.servers["broker"][0]
+
+    def struck(self, planned: Planned) -> RedisServer:
+        """The Redis that a fault strikes: of a cluster, any of its nodes."""
+        servers = self.servers[planned.where]
+        return servers[planned.luck % len(servers)]
+
+    def _all_servers(self) -> set[RedisServer]:
+        return {server for servers in self.servers.values() for server in servers}
 
     def __enter__(self) -> Self:
         with ExitStack() as opened:
-            for server in set(self.servers.values()):
-                opened.enter_context(server)
+            if self.cluster:
+                opened.enter_context(self.cluster)
+                opened.enter_context(self.broker)
+            else:
+                for server in self._all_servers():
+                    opened.enter_context(server)
             self.proxies = {
-                (user, name): opened.enter_context(Proxy(self.servers[name].port))
+                (user, name): opened.enter_context(Proxy(self.servers[name][0].port))
                 for user in USERS
-                for name in (SERVERS if self.split else SERVERS[:1])
+                for name in (SERVERS if self.split and not self.cluster else SERVERS[:1])
             }
-            state = self.servers["state"].url if self.split else None
-            self.kit = build(self.servers["broker"].url, self.folder, (), state)
+            self.kit = build(self.broker.url, self.folder, (), self._state_url())
             opened.callback(self.kit.sagas.runtime.close)
             self.fleet = Fleet([*self._places()], self._probe, self.folder)
             opened.callback(self.fleet.stop)
@@ -85,6 +109,11 @@ class Installation:
 
     def __exit__(self, *_: object) -> None:
         self._closing.close()
+
+    def _state_url(self) -> str | None:
+        if self.cluster:
+            return self.cluster.url
+        return self.servers["state"][0].url if self.split else None
 
     # --- who runs ------------------------------------------------------------------------------
 
@@ -115,14 +144,14 @@ class Installation:
         return {
             "KIT_FOLDER": str(self.folder),
             "KIT_BROKER": urls["broker"],
-            "KIT_STATE": urls.get("state", ""),
+            "KIT_STATE": self.cluster.url if self.cluster else urls.get("state", ""),
         }
 
     def _probe(self, place: Place) -> None:
         """Send a worker a probe, unless the one before it still waits."""
         queue = f"probe-{place.name}"
         try:
-            with self.servers["broker"].client(socket_timeout=2) as client:
+            with self.broker.client(socket_timeout=2) as client:
                 if client.llen(queue):
                     return
             # All of it may fail: then there is no probe, and the next one is tried in a second.
@@ -154,7 +183,7 @@ class Installation:
     def heal(self) -> None:
         """End every fault: what is stopped goes on, what is down is up, clocks are right."""
         self.resume()
-        for server in set(self.servers.values()):
+        for server in self._all_servers():
             server.start()
         for proxy in self.proxies.values():
             proxy.heal()
@@ -165,7 +194,7 @@ class Installation:
         """Let everything go on that is stopped."""
         for place in list(self.fleet.places.values()):
             place.signal(SIGCONT)
-        for server in set(self.servers.values()):
+        for server in self._all_servers():
             if server.alive:
                 os.kill(server.pid, SIGCONT)
 

@@ -159,7 +159,7 @@ def stop_beat(installation: Installation, planned: Planned, _dice: Dice) -> str:
 
 def kill_redis(installation: Installation, planned: Planned, _dice: Dice) -> str:
     """Redis is gone, and comes back with what its AOF holds."""
-    server = installation.servers[planned.where]
+    server = installation.struck(planned)
     with installation.disturbed(*USERS), installation.locks[planned.where]:
         server.kill()
         time.sleep(planned.length)
@@ -169,7 +169,7 @@ def kill_redis(installation: Installation, planned: Planned, _dice: Dice) -> str
 
 def stop_redis(installation: Installation, planned: Planned, _dice: Dice) -> str:
     """Redis hangs: connections are there, and nobody answers."""
-    server = installation.servers[planned.where]
+    server = installation.struck(planned)
     with installation.disturbed(*USERS), installation.locks[planned.where]:
         os.kill(server.pid, SIGSTOP)
         time.sleep(planned.length)
@@ -187,7 +187,7 @@ def _with_redis(
         # Another fault may be at work on it.
         with (
             contextlib.suppress(redis.RedisError, OSError),
-            installation.servers[planned.where].client(socket_timeout=2) as client,
+            installation.struck(planned).client(socket_timeout=2) as client,
         ):
             total += act(client)
         time.sleep(pause)
@@ -201,7 +201,7 @@ def fill_redis(installation: Installation, planned: Planned, _dice: Dice) -> str
     with (
         installation.disturbed(*USERS),
         installation.locks[planned.where],
-        installation.servers[planned.where].client(socket_timeout=5) as client,
+        installation.struck(planned).client(socket_timeout=5) as client,
     ):
         told: Any = client.info("memory")
         client.config_set("maxmemory", told["used_memory"] // 2)

@@ -43,7 +43,7 @@ def _taken(installation: Installation, planned: Planned) -> Iterator[tuple[bytes
 
 
 def _raw(installation: Installation) -> redis.Redis:
-    return redis.Redis(port=installation.servers["broker"].port, socket_timeout=3)
+    return redis.Redis(port=installation.broker.port, socket_timeout=3)
 
 
 def _put(installation: Installation, queue: bytes, *messages: bytes) -> None:

@@ -30,16 +30,19 @@ def chaos(
     *,
     only: Collection[str] = (),
     bug: str = "",
+    cluster: bool = False,
     tell: Callable[[str], None] = lambda _: None,
 ) -> StoreStats:
     """Let faults strike for so many seconds, heal, wait, check, and return what came of it.
 
-    All that is left of it is in *folder*: logs, journals, the ledger, the AOF of the Redis.
+    All that is left of it is in *folder*: logs, journals, the ledger, the AOF of the Redis.  With
+    *cluster*, the state is in one of three primaries; clocks are left alone then.
     """
-    plan = schedule(seed, seconds, only, clocks=clock.possible())
-    if not clock.possible():
+    clocks = clock.possible() and not cluster
+    plan = schedule(seed, seconds, only, clocks=clocks)
+    if not clocks:
         tell("clocks cannot be set here: they are left alone")
-    with Installation(folder, seed, bug) as installation:
+    with Installation(folder, seed, bug, cluster=cluster) as installation:
         _wait_until_ready(installation)
         nemesis = Nemesis(installation, plan, tell)
         nemesis.rage(seconds)

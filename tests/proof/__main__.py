@@ -70,6 +70,11 @@ PARTS = (
     Part("security", "forged messages, secrets, nothing evaluated", ("tests/security",), 2),
     Part("celery", "Celery's own tests, with every task adopted", ("tests/celery_suite",)),
     Part("chaos", "everything at once, then healed and checked", program=("tests.chaos",)),
+    Part(
+        "chaos-cluster",
+        "the same, with the state in a cluster whose nodes die",
+        program=("tests.chaos", "--cluster"),
+    ),
     Part("mutants", "planted bugs, each caught", program=("tests.mutants",)),
 )
 
@@ -135,7 +140,7 @@ def _run(part: Part, folder: Path, notes: Path, minutes: float) -> Row:
 def _words(part: Part, told: Path, minutes: float) -> list[str]:
     if not part.program:
         return ["pytest", "-q", "-n", str(part.jobs), f"--junitxml={told}", *part.tests]
-    more = ["--minutes", str(minutes)] if part.name == "chaos" else []
+    more = ["--minutes", str(minutes)] if part.name.startswith("chaos") else []
     return [*part.program, "--json", str(told), *more]
 
 
@@ -166,7 +171,7 @@ def _of_mutants(found: dict[str, Any]) -> tuple[int, int, str]:
     return len(found["mutants"]), len(survived), ", ".join(survived)
 
 
-_OF_PROGRAMS = {"chaos": _of_chaos, "mutants": _of_mutants}
+_OF_PROGRAMS = {"chaos": _of_chaos, "chaos-cluster": _of_chaos, "mutants": _of_mutants}
 
 
 def _sometimes(notes: Path) -> Row:
