@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from celeriac.views import times
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -29,13 +31,8 @@ def size(number: int) -> str:
 
 
 def span(seconds: float) -> str:
-    """Seconds, as `350 ms`, `12 s`, `5 min` or `3 h`."""
-    if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
-    for limit, unit, name in ((120, 1, "s"), (7200, 60, "min"), (172_800, 3600, "h")):
-        if seconds < limit:
-            return f"{seconds / unit:.0f} {name}"
-    return f"{seconds / 86_400:.0f} days"
+    """Seconds as everywhere, and also as `350 ms`: settings may be as short as that."""
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else times.span(round(seconds))
 
 
 def names(found: Iterable[str]) -> str:

@@ -68,6 +68,16 @@ def span(seconds: float) -> str:
     return f"{whole} s"
 
 
+def exact_span(ms: int) -> str:
+    """A length of time that somebody watches: `3.4 s`, `5 min 07 s`, `2 h 03 min`."""
+    seconds = max(0, ms) / 1000
+    minutes, rest = divmod(int(seconds), 60)
+    if not minutes:
+        return f"{seconds:.1f} s"
+    hours, over = divmod(minutes, 60)
+    return f"{hours} h {over:02} min" if hours else f"{minutes} min {rest:02} s"
+
+
 def after(ms: int) -> str:
     """How long after the start of a run."""
     if ms < _MINUTE:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from celeriac.machine import WAITS, PhaseStatus, RunStatus, as_visited, id_of_child, shown_step
 from celeriac.observing import clean
 from celeriac.views.elements import counted, standing_out, undo_name
+from celeriac.views.times import exact_span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,25 +74,27 @@ def _of_element(run: Run, name: str, now: int) -> str:
 def _whole(plan: Plan, run: Run, now: int) -> str:
     if run.status.at_rest:
         owed = f"; owed: {', '.join(map(clean, run.owed))}" if run.owed else ""
-        return f"{run.status} after {_span(run.ended_at - run.started_at)}{owed}"
-    return f"{run.shown} for {_span(now - run.started_at)}{_limits(plan, run, now)}"
+        return f"{run.status} after {exact_span(run.ended_at - run.started_at)}{owed}"
+    return f"{run.shown} for {exact_span(now - run.started_at)}{_limits(plan, run, now)}"
 
 
 def _limits(plan: Plan, run: Run, now: int) -> str:
     """What the run as a whole waits for, or is to keep."""
     if run.paused:
-        return f"; paused {_span(now - run.paused)} ago"
+        return f"; paused {exact_span(now - run.paused)} ago"
     if run.status is RunStatus.COMPENSATING and run.compensate_not_before > now:
         left = run.compensate_not_before - now
-        return f"; undone from in {_span(left)} on, an effect may still land until then"
+        return f"; undone from in {exact_span(left)} on, an effect may still land until then"
     if run.rewinds_to:
         return f"; goes back to {clean(run.rewinds_to)}, and forward again from there"
     if run.begins_at:
         tried = f"{run.tries} of {1 + plan.retries}"
-        return f"; try {tried} was undone, begins anew in {_span(run.begins_at - now)}"
+        return f"; try {tried} was undone, begins anew in {exact_span(run.begins_at - now)}"
     if run.deadline and run.status is RunStatus.RUNNING:
         left = run.deadline - now
-        return f"; deadline in {_span(left)}" if left >= 0 else f"; {_span(-left)} overdue"
+        return (
+            f"; deadline in {exact_span(left)}" if left >= 0 else f"; {exact_span(-left)} overdue"
+        )
     return ""
 
 
@@ -109,19 +112,21 @@ def _told(run: Run, direction: PhaseState, now: int) -> Iterator[str]:
         yield _PENDING
     elif direction.state in WAITS:
         until = (
-            f", {_span(direction.limit - now)} left" if direction.limit and not run.paused else ""
+            f", {exact_span(direction.limit - now)} left"
+            if direction.limit and not run.paused
+            else ""
         )
         what = " for its result from outside" if direction.state is PhaseStatus.DEFERRED else ""
-        yield f"waiting {what} for {_span(now - direction.at)}{until}"
+        yield f"waiting {what} for {exact_span(now - direction.at)}{until}"
     elif direction.state is PhaseStatus.RUNNING:
-        yield f"running  attempt {direction.attempt}, for {_span(now - direction.at)}"
+        yield f"running  attempt {direction.attempt}, for {exact_span(now - direction.at)}"
     elif direction.state.claimable and run.paused:
         yield f"held  before attempt {direction.attempt + 1}"
     elif direction.state.claimable and (direction.at > now or not direction.sent):
-        until = _span(max(0, direction.at - now))
+        until = exact_span(max(0, direction.at - now))
         yield f"{direction.state}  attempt {direction.attempt + 1} in {until}"
     elif direction.state.claimable:
-        since = _span(now - direction.at)
+        since = exact_span(now - direction.at)
         yield f"{direction.state}  attempt {direction.attempt + 1}, waits for a worker for {since}"
     else:
         yield _ENDED.get(direction.state, direction.state.value)
@@ -136,13 +141,3 @@ _ENDED = {PhaseStatus.DONE: "completed"}
 def _stays(run: Run, node: Node, step: StepState) -> bool:
     took_effect = step.may_have_effect or step.do.state is PhaseStatus.DONE
     return bool(run.why) and node.undo is None and took_effect
-
-
-def _span(ms: int) -> str:
-    """A length of time, as short as it can be said."""
-    seconds = max(0, ms) / 1000
-    minutes, rest = divmod(int(seconds), 60)
-    if not minutes:
-        return f"{seconds:.1f} s"
-    hours, over = divmod(minutes, 60)
-    return f"{hours} h {over:02} min" if hours else f"{minutes} min {rest:02} s"
