@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from celeriac.terminal.command import Verb
-from celeriac.terminal.options import BY, OUTPUT, complete, reason
+from celeriac.terminal.options import BY, OUTPUT, complete, reason, together
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from celeriac.terminal.schedules import Schedules
 
 SCHEDULE = click.argument("name", metavar="NAME", shell_complete=complete("schedule"))
+STEERED = together(SCHEDULE, reason(required=False), BY, OUTPUT)
 
 
 class ScheduleVerb(Verb):
@@ -54,23 +55,17 @@ def show(terminal: Schedules, name: str) -> None:
 
 
 @schedule.command(cls=ScheduleVerb)
-@SCHEDULE
-@reason(required=False)
-@BY
-@OUTPUT
+@STEERED
 def pause(terminal: Schedules, name: str, reason: str | None, by: str) -> None:
     """Let its ticks start nothing until it is resumed, whatever the code says."""
-    terminal.pause(name, reason or "", by)
+    terminal.steer("pause", name, reason or "", by)
 
 
 @schedule.command(cls=ScheduleVerb)
-@SCHEDULE
-@reason(required=False)
-@BY
-@OUTPUT
+@STEERED
 def resume(terminal: Schedules, name: str, reason: str | None, by: str) -> None:
     """Let its ticks start runs again, also after a delete; nothing is filled in."""
-    terminal.resume(name, reason or "", by)
+    terminal.steer("resume", name, reason or "", by)
 
 
 @schedule.command(cls=ScheduleVerb)
@@ -84,13 +79,10 @@ def trigger(terminal: Schedules, name: str, **options: Any) -> None:
 
 
 @schedule.command(cls=ScheduleVerb)
-@SCHEDULE
-@reason(required=False)
-@BY
-@OUTPUT
+@STEERED
 def delete(terminal: Schedules, name: str, reason: str | None, by: str) -> None:
     """Let a schedule be gone, though the code may have it; `resume` brings it back."""
-    terminal.delete(name, reason or "", by)
+    terminal.steer("delete", name, reason or "", by)
 
 
 COMMANDS = (schedule,)

@@ -8,12 +8,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from celeriac.app import Schedule
 from celeriac.terminal.invocation import Invocation
 
 if TYPE_CHECKING:
     from celery import Celery
 
     from celeriac.terminal.schedule_printing import SchedulePrinter
+
+
+# What a verb calls, and how it is told afterwards.
+_DEEDS = {
+    "pause": (Schedule.pause, "paused"),
+    "resume": (Schedule.resume, "resumed"),
+    "delete": (Schedule.delete, "deleted"),
+}
 
 
 class Schedules(Invocation):
@@ -32,22 +41,13 @@ class Schedules(Invocation):
         schedule = self._sagas().schedule_named(name)
         self._printer.schedule(schedule.state(), schedule.history())
 
-    def pause(self, name: str, reason: str, by: str) -> None:
-        """Let it start nothing until it is resumed."""
-        self._sagas().schedule_named(name).pause(reason, by=by)
-        self._printer.deed(name, "paused")
-
-    def resume(self, name: str, reason: str, by: str) -> None:
-        """Let it start runs again."""
-        self._sagas().schedule_named(name).resume(reason, by=by)
-        self._printer.deed(name, "resumed")
+    def steer(self, verb: str, name: str, reason: str, by: str) -> None:
+        """Pause, resume or delete one."""
+        act, done = _DEEDS[verb]
+        act(self._sagas().schedule_named(name), reason, by=by)
+        self._printer.deed(name, done)
 
     def trigger(self, name: str, run_id: str | None, by: str) -> None:
         """Start a run of it now."""
         schedule = self._sagas().schedule_named(name)
         self._printer.triggered(schedule.trigger(id=run_id, by=by))
-
-    def delete(self, name: str, reason: str, by: str) -> None:
-        """Let it be gone."""
-        self._sagas().schedule_named(name).delete(reason, by=by)
-        self._printer.deed(name, "deleted")

@@ -15,6 +15,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from celeriac.app import Schedule
 from celeriac.errors import CommandRefused, InputInvalid
 from celeriac.views import ScheduleEvent, ScheduleState
 from celeriac.web.access import Permission
@@ -25,6 +26,8 @@ from celeriac.web.segments import SegmentRoute
 from celeriac.web.site import Here, Operator, Site, Viewer, allowed, path_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from celeriac.web.access import Caller
 
 router = APIRouter(route_class=SegmentRoute, prefix="/api/schedules", tags=["schedules"])
@@ -51,6 +54,9 @@ class ReasonRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     reason: str = Field(default="", max_length=1000)
+
+
+Why = Annotated[ReasonRequest | None, Body()]
 
 
 class TriggerRequest(BaseModel):
@@ -88,29 +94,27 @@ def _document(site: Site, name: str) -> ScheduleDocument:
 
 
 @router.post("/{name}/pause", responses=answers(400, 404, 409))
-def pause(
-    site: Here, caller: Operator, name: str, body: Annotated[ReasonRequest | None, Body()] = None
-) -> ScheduleDocument:
+def pause(site: Here, caller: Operator, name: str, body: Why = None) -> ScheduleDocument:
     """Let its ticks start nothing until it is resumed."""
-    site.sagas.schedule_named(name).pause(body.reason if body else "", by=caller.name)
-    return _document(site, name)
+    return _steered(site, caller, name, Schedule.pause, body)
 
 
 @router.post("/{name}/resume", responses=answers(400, 404, 409))
-def resume(
-    site: Here, caller: Operator, name: str, body: Annotated[ReasonRequest | None, Body()] = None
-) -> ScheduleDocument:
+def resume(site: Here, caller: Operator, name: str, body: Why = None) -> ScheduleDocument:
     """Let its ticks start runs again; those that have passed are not filled in."""
-    site.sagas.schedule_named(name).resume(body.reason if body else "", by=caller.name)
-    return _document(site, name)
+    return _steered(site, caller, name, Schedule.resume, body)
 
 
 @router.post("/{name}/delete", responses=answers(400, 404, 409))
-def delete(
-    site: Here, caller: Operator, name: str, body: Annotated[ReasonRequest | None, Body()] = None
-) -> ScheduleDocument:
+def delete(site: Here, caller: Operator, name: str, body: Why = None) -> ScheduleDocument:
     """Let it be gone, though the code may have it, until it is resumed."""
-    site.sagas.schedule_named(name).delete(body.reason if body else "", by=caller.name)
+    return _steered(site, caller, name, Schedule.delete, body)
+
+
+def _steered(
+    site: Site, caller: Caller, name: str, verb: Callable[..., None], body: ReasonRequest | None
+) -> ScheduleDocument:
+    verb(site.sagas.schedule_named(name), body.reason if body else "", by=caller.name)
     return _document(site, name)
 
 
