@@ -118,6 +118,17 @@ def test_what_is_owed_and_settled_by_people() -> None:
     }
 
 
+def test_tries_that_are_undone() -> None:
+    """A try counts once the run is to begin anew; the last one ends the run instead."""
+    at, tally = counted(retries=2, retry_delay=0)
+    at.bodies["shop.charge"] = fail(Abort("no", effect=False))
+    at.start()
+    at.settle_down()
+    assert tally.counters("celeriac_tries_ended_total") == {(ORDER,): 2}
+    assert tally.counters("celeriac_runs_ended_total") == {(ORDER, "compensated"): 1}
+    assert tally.counters("celeriac_runs_started_total") == {(ORDER,): 1}
+
+
 def test_a_run_that_is_terminated() -> None:
     """Abandoning a run ends it."""
     at, tally = counted()

@@ -14,7 +14,16 @@ from celeriac.machine.runs import RunStatus
 from celeriac.machine.step_states import Steps
 from celeriac.machine.steps import PhaseState, PhaseStatus, StepState
 from celeriac.observing.metrics import METRICS
-from celeriac.observing.metrics.gauges import FRESH, PATIENCE, StoreGauges, all_samples, standing
+from celeriac.observing.metrics.gauges import (
+    FRESH,
+    PATIENCE,
+    StoreGauges,
+    all_samples,
+    late_ticks,
+    standing,
+)
+from celeriac.scheduling import Definition, Interval, Record
+from celeriac.scheduling.records import Pause
 from celeriac.store.memory import MemoryStore
 from tests.store.conftest import (
     cluster,
@@ -125,6 +134,25 @@ def test_every_gauge_is_in_the_table(store: Store) -> None:
     store.pulse(1000)
     promised = {(m.name, len(m.labels)) for m in METRICS if m.source == "store"}
     assert {(sample.name, len(sample.labels)) for sample in standing(store)} == promised
+
+
+def test_a_tick_that_nobody_sees_to(store: Store) -> None:
+    """It is late from its time on; one that is to come is not, and what was deleted never is."""
+    minute, time = 60_000, now(store)
+    kept = {"late": time - 3 * minute, "in time": time, "gone": time - 9 * minute}
+    every = Definition(
+        saga="close", timetable=Interval(period=minute, anchor=0), overlap="skip", catch_up=minute
+    )
+    for name, last in kept.items():
+        record = Record(name=name, definition=every, born=1, confirmed=1, last=last)
+        if name == "gone":
+            record = record.changed(deleted=Pause(at=1))
+        assert store.schedules.commit(None, record, ())
+    found = {each.labels: each.value for each in late_ticks(store, [*kept, "not there yet"])}
+    assert set(found) == {("late",), ("in time",)}
+    assert 2 * 60 <= found["late",] <= 4 * 60
+    assert found["in time",] < 60
+    assert list(late_ticks(store, [])) == []
 
 
 # --- asking ------------------------------------------------------------------------------------

@@ -51,6 +51,7 @@ WANTED = {  # by what operations have to be told of
     "Redis restarted": "CeleriacRedisRestarted",
     "no workers": "CeleriacNoWorkers",
     "queue deep": "CeleriacQueueDeep",
+    "a tick that nobody sees to": "CeleriacScheduleLate",
 }
 
 each_alert = pytest.mark.parametrize("alert", ALERTS.values(), ids=lambda alert: alert.name)

@@ -132,7 +132,7 @@ def test_the_longest_id_can_be_told(letter: str) -> None:
     run = letter * 200
     book, pay = (each._replace(run_id=run) for each in (BOOK, PAY))
     ids = f"{run}:book:1", f"{run}:pay:1"
-    told = Position(*ids, "shop.pay", "shop", pay, book, 12.5, 1.0, parent=ids[0])
+    told = Position(*ids, "shop.pay", "shop", pay, book, 12.5, 1.0, parent=ids[0], nth=2)
     assert in_child(progress, told) == [True]
     assert list(progress.positions().values()) == [told]
 

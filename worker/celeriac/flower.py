@@ -33,7 +33,8 @@ _LONGEST_ID = 20
 def format_task(task: Any) -> Any:
     """Return a task as Flower is to show it: run, step, direction and attempt.
 
-    In the words of logs and histories: `order-42 · charge · #2`, `order-42 · charge · undo #1`.
+    In the words of logs and histories: `order-42 · charge · #2`, `order-42 · charge · undo #1`; in
+    the second try of a run that began anew, `order-42 · try 2 · charge · #1`.
 
     *task* is Flower's own copy of it (`celery.events.state.Task`).  What is not a saga's is
     returned as it came, and nothing in it can make this fail: whoever can write to the broker can
@@ -45,7 +46,8 @@ def format_task(task: Any) -> Any:
     told = _told(task.kwargs)
     if told is not None:
         phase: Phase = "undo" if told["phase"] == "compensation" else "do"
-        task.args = title(_short(str(told["run"])), str(told["step"]), phase, int(told["attempt"]))
+        attempt, nth = int(told["attempt"]), int(told.get("try", 1))
+        task.args = title(_short(str(told["run"])), str(told["step"]), phase, attempt, nth)
     return task
 
 

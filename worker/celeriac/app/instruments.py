@@ -16,7 +16,7 @@ from celeriac.observing import dress, log
 from celeriac.observing.metrics.counting import Counting
 from celeriac.observing.metrics.defined import definitions
 from celeriac.observing.metrics.exporter import Collector, Endpoint, Exporter
-from celeriac.observing.metrics.gauges import Gauges, StoreGauges
+from celeriac.observing.metrics.gauges import Gauges, StoreGauges, late_ticks
 from celeriac.observing.metrics.server import Condition
 from celeriac.observing.metrics.tally import Tally
 from celeriac.store.connecting import connection_to
@@ -97,10 +97,12 @@ def _gauges(runtime: Runtime) -> tuple[Gauges, ...]:
         plans = [saga.planned.plan for saga in app.celeriac.defined.values()]
         return definitions(app, plans, own_queue(app), runtime.dispatcher.queue_of)
 
+    store = runtime.new_store()
     return (
-        StoreGauges(runtime.new_store()),
+        StoreGauges(store),
         Gauges(redis.samples),
         Gauges(defined),
+        Gauges(lambda: late_ticks(store, list(app.celeriac.scheduled))),
     )
 
 

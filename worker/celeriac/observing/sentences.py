@@ -137,11 +137,15 @@ def _plain(value: object) -> str:
     return clean(value) if isinstance(value, str) else str(value)
 
 
-def title(run_id: str, step: str, phase: Phase, attempt: int) -> str:
-    """What Flower and logs call an attempt: `order-42 · charge · #1`, `… · undo #1`."""
+def title(run_id: str, step: str, phase: Phase, attempt: int, nth: int = 1) -> str:
+    """What Flower and logs call an attempt: `order-42 · charge · #1`, `… · undo #1`.
+
+    In the *nth* try of a run that began anew it is `order-42 · try 2 · charge · #1`.
+    """
     undo = "undo " if phase == "undo" else ""
     number = f" · {undo}#{attempt}" if attempt or undo else ""  # nobody runs what waits
-    return f"{clean(run_id)} · {step}{number}"
+    anew = f" · try {nth}" if nth > 1 else ""
+    return f"{clean(run_id)}{anew} · {step}{number}"
 
 
 def clean(text: str) -> str:

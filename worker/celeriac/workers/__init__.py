@@ -5,8 +5,8 @@ defined and steered.
 
 Its files, from the ground up::
 
-    headers | heartbeat | limits | presence | queue_length | quorum | renewal | retries
-        | sweep_watch | urls | windows
+    headers | heartbeat | limits | message_text | presence | queue_length | quorum | renewal
+        | retries | sweep_watch | urls | windows
     < queue_name < routes < publishing < canvas | progress < intake | queues | supervision | tls
     < leases | preflight | state_url < runtime < ahead < passage < edge | report < tasks
     < adoption
@@ -15,11 +15,12 @@ Its files, from the ground up::
 from __future__ import annotations
 
 from celeriac.workers.adoption import Promised, Recruits
-from celeriac.workers.canvas import ERRBACK, SIGNED, shown, task_id, written
+from celeriac.workers.canvas import ERRBACK, SIGNED, task_id, written
 from celeriac.workers.headers import HEADER, delivery_of, parse_header
 from celeriac.workers.heartbeat import OPTION, HeartbeatFileStep, age
 from celeriac.workers.intake import STRATEGY
 from celeriac.workers.leases import LeaseKeeper, forks
+from celeriac.workers.message_text import shown
 from celeriac.workers.preflight import check_messages
 from celeriac.workers.presence import SignOfLife, dies_as_one
 from celeriac.workers.progress import Position

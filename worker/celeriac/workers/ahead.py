@@ -85,7 +85,7 @@ class RunAhead:
         self._runtime, self._progress = runtime, progress
         self._until = time.monotonic() + _LONGEST
         self._message = self._uuid = request["id"]
-        self._lease, self._saga, self._parent = _NOBODY, "", ""
+        self._lease, self._saga, self._parent, self._nth = _NOBODY, "", "", 1
         whence = request.get("delivery_info") or {}
         self._key = (whence.get("exchange") or "", whence.get("routing_key") or "")
         self._priority = whence.get("priority") or 0
@@ -99,7 +99,7 @@ class RunAhead:
         Returns the soft one, in seconds, as far as it is not the pool's business.
         """
         d = attempt.delivery
-        self._saga = attempt.plan.saga
+        self._saga, self._nth = attempt.plan.saga, attempt.run.tries
         self._lease = Lease(d.run_id, d.step, d.phase, d.attempt, d.epoch)
         limits = self.limits or Limits()
         if uuid != self._message and self.limits is not None:
@@ -112,7 +112,7 @@ class RunAhead:
     def _tell(self, uuid: str, task: str, before: Lease | None, until: float, limit: float) -> bool:
         place = self._message, uuid, task, self._saga
         times = until, limit, self._failed
-        self._at = Position(*place, self._lease, before, *times, self._parent)
+        self._at = Position(*place, self._lease, before, *times, self._parent, self._nth)
         return self._progress.tell(self._at)
 
     def failed(self, uuid: str) -> None:

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from celeriac.engine import BrokerAway, asked_for
 from celeriac.machine import epoch_of, key_of
-from celeriac.observing import clean, title
+from celeriac.observing import clean
 from celeriac.workers.headers import HEADER, parse_header
+from celeriac.workers.message_text import texts_of
 from celeriac.workers.publishing import Publisher
 from celeriac.workers.queue_name import own_queue
 from celeriac.workers.routes import PLACE, cause_of
@@ -169,23 +170,8 @@ def message_options(run: Run, dispatch: Dispatch) -> dict[str, Any]:
                 run.plan,
             ]
         },
-        "argsrepr": title(run.id, dispatch.step, dispatch.phase, dispatch.attempt),
-        "kwargsrepr": shown(
-            saga=run.saga,
-            run=run.id,
-            step=dispatch.step,
-            phase="forward" if dispatch.phase == "do" else "compensation",
-            attempt=dispatch.attempt,
-        ),
+        **texts_of(run, dispatch),
     }
-
-
-def shown(*, saga: str, run: str, step: str, phase: str, attempt: int) -> str:
-    """What a message says of itself where Flower looks for keyword arguments.
-
-    As a dictionary, since Flower can search in that: `kwargs:run=order-42`.
-    """
-    return repr({"saga": saga, "run": run, "step": step, "phase": phase, "attempt": attempt})
 
 
 def task_id(run: Run, step: str, phase: Phase, attempt: int) -> str:

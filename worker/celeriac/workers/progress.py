@@ -45,6 +45,7 @@ class Position(NamedTuple):
     limit: float = 0.0  # s: the hard limit itself
     failed: bool = False  # the message's own attempt has failed, and is being undone
     parent: str = ""  # the id of the attempt before it
+    nth: int = 1  # which try of its run it is in
 
     @property
     def leases(self) -> set[Lease]:

@@ -16,9 +16,9 @@ from celery.bootsteps import RUN
 from celery.worker import state
 
 from celeriac.observing import log, title
-from celeriac.workers.canvas import shown
 from celeriac.workers.headers import HEADER, header_in, parse_header
 from celeriac.workers.limits import HANDED, Limits, limits_of
+from celeriac.workers.message_text import shown_of
 from celeriac.workers.progress import Progress
 
 if TYPE_CHECKING:
@@ -199,9 +199,8 @@ def _tell_begun(request: Any, at: Position) -> None:
 def _shown(at: Position) -> tuple[str, str]:
     """What is told of an attempt in the place of its arguments."""
     d = at.lease
-    way = "forward" if d.phase == "do" else "compensation"
-    kwargs = shown(saga=at.saga, run=d.run_id, step=d.step, phase=way, attempt=d.attempt)
-    return title(d.run_id, d.step, d.phase, d.attempt), kwargs
+    kwargs = shown_of(at.saga, d.run_id, d.step, d.phase, d.attempt, at.nth)
+    return title(d.run_id, d.step, d.phase, d.attempt, at.nth), kwargs
 
 
 def _hand_limits(request: Any, pool: Any) -> bool:

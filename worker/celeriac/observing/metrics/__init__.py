@@ -50,6 +50,12 @@ METRICS = (
         "Runs that came to rest: completed, compensated, failed or terminated.",
     ),
     Metric(
+        "celeriac_tries_ended_total",
+        "counter",
+        ("saga",),
+        "Tries that were undone because a step failed, and after which the run begins anew.",
+    ),
+    Metric(
         "celeriac_runs",
         "gauge",
         ("saga", "status"),
@@ -169,6 +175,13 @@ METRICS = (
         ("schedule", "outcome"),
         "Ticks of schedules by what became of them: started, triggered (by hand), or why none was "
         "run: overlap, queue_full, overtaken, paused, late, refused.",
+    ),
+    Metric(
+        "celeriac_schedule_late_seconds",
+        "gauge",
+        ("schedule",),
+        "For how long a tick of a schedule has been due that nobody has seen to; 0 if none is.",
+        source="app",
     ),
     # --- workers
     Metric(

@@ -47,6 +47,8 @@ class Counting:
             self._sink("celeriac_runs_started_total", (run.saga,), 1)
         elif kind in (EventKind.FINISHED, EventKind.TERMINATED):
             self._ended(run, event)
+        elif kind is EventKind.TRY_ENDED:
+            self._sink("celeriac_tries_ended_total", (run.saga,), 1)
         elif kind is EventKind.CLAIMED:
             self._claimed(notice, event)
         elif kind in (EventKind.COMPLETED, EventKind.FAILED, EventKind.LOST) and event.attempt:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from celeriac.errors import StoreError
 from celeriac.machine import RunStatus
 from celeriac.observing.observers import log
+from celeriac.scheduling import Record
 from celeriac.store import Query
 
 if TYPE_CHECKING:
@@ -133,6 +134,17 @@ def standing(store: Store) -> Iterator[Sample]:
     seen = store.due(0, 0).pulse.last
     if seen:
         yield Sample("celeriac_worker_seen_timestamp_seconds", (), seen / 1000)
+
+
+def late_ticks(store: Store, schedules: Sequence[str]) -> Iterator[Sample]:
+    """For how long each of *schedules* has a tick that was not seen to, in one round trip."""
+    if not schedules:
+        return
+    now, found = store.schedules.read(schedules)
+    for name, record in found.items():
+        if isinstance(record, Record) and record.deleted is None:
+            due = record.definition.timetable.next(record.last)
+            yield Sample("celeriac_schedule_late_seconds", (name,), max(0, now - due) / 1000)
 
 
 def _owed(store: Store, figures: StoreStats) -> dict[str, int]:
