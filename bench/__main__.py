@@ -20,7 +20,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bench import flows, latency, memory, mixed, profiling, recovery, throughput, waking
+from bench import flows, latency, memory, mixed, profiling, recovery, throughput, waking, web
 from bench.app import LENGTHS
 from bench.round_trips import trips_per_step
 from bench.rows import rows_of, table
@@ -42,6 +42,7 @@ PARTS = {
     "flows": 75,
     "mixed": 80,
     "waking": 45,
+    "web": 50,
 }
 _AHEAD: dict[str, str] = {}
 _OFF = {"BENCH_AHEAD": "0"}
@@ -54,6 +55,7 @@ class Options(NamedTuple):
     rounds: int
     children: int
     waking: int
+    listed: int
     only: Sequence[str]
     json: bool
     profile: bool
@@ -95,6 +97,7 @@ def _options() -> Options:
     parser.add_argument("--rounds", type=int, default=3, help="batches of each kind")
     parser.add_argument("--children", type=int, default=2, help="processes of the worker")
     parser.add_argument("--waking", type=int, default=10_000, help="runs that wake all at once")
+    parser.add_argument("--listed", type=int, default=50_000, help="runs at rest that pages list")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), metavar="PART")
     parser.add_argument("--json", action="store_true", help="print all figures as JSON")
     parser.add_argument("--profile", action="store_true", help="show where the time goes")
@@ -143,6 +146,9 @@ def _measured(site: Site, options: Options) -> dict[str, Any]:
         _say("waking")
         with site.worker():
             figures["waking"] = waking.all_at_once(site, options.waking)
+    if "web" in options.only:
+        _say("web")
+        figures["web"] = web.pages(options.listed, min(20.0, options.listed / 1000))
     return figures
 
 

@@ -57,6 +57,8 @@ def rows_of(figures: Mapping[str, Any]) -> list[Row]:
         *_worker_rows(figures.get("ahead", {}), _AHEAD),
         *_worker_rows(figures.get("off", {}), _OFF),
         *_other_rows(figures),
+        *_waking_rows(figures.get("waking")),
+        *_web_rows(figures.get("web")),
     ]
 
 
@@ -128,14 +130,6 @@ def _other_rows(figures: Mapping[str, Any]) -> Iterator[Row]:
         alone, beside = found["alone"]["p99"], found["beside"]["p99"]
         name = f"p99 of a short run: among {found['live']}; with {found['long']} of 100 steps, s"
         yield Row("mixed", name, beside / alone, "x", alone, beside, Bound(MOST, 2))
-    if found := figures.get("waking"):
-        value, name = found["seconds"], f"{found['count']:,} runs due in one second: the last on, s"
-        yield Row("waking", name, value, "s", saga=value, bound=Bound(MOST, 10, 8))
-        value = 1000 * found["cpu_seconds"] / found["count"]
-        yield Row("waking", "CPU of all processes then, ms a run", value, "ms", saga=value)
-        alone, beside = found["alone"]["p99"], found["beside"]["p99"]
-        name = "p99 of a live run: alone; beside them, s"
-        yield Row("waking", name, beside, "s", alone, beside, Bound(MOST, 2, 1))
     if found := figures.get("flows"):
         yield from _flow_rows(found)
     for before, way, aim in (("", "ahead", 1), (_OFF[0], "off", 2)):
@@ -158,6 +152,38 @@ def _flow_rows(found: Mapping[str, Any]) -> Iterator[Row]:
         yield Row("flows", name, of_many / of_few, "x", of_few, of_many, Bound(MOST, 1.5, 1.0))
     value, name = found["bytes"], "Redis memory of a finished map of 1,000 elements"
     yield Row("flows", name, value, "bytes", saga=value, bound=Bound(MOST, 150_000, 130_000))
+
+
+def _waking_rows(found: Mapping[str, Any] | None) -> Iterator[Row]:
+    """What comes due all at once, and what live runs feel of it."""
+    if not found:
+        return
+    value, name = found["seconds"], f"{found['count']:,} runs due in one second: the last on, s"
+    yield Row("waking", name, value, "s", saga=value, bound=Bound(MOST, 10, 8))
+    value = 1000 * found["cpu_seconds"] / found["count"]
+    yield Row("waking", "CPU of all processes then, ms a run", value, "ms", saga=value)
+    alone, beside = found["alone"]["p99"], found["beside"]["p99"]
+    name = "p99 of a live run: alone; beside them, s"
+    yield Row("waking", name, beside, "s", alone, beside, Bound(MOST, 2, 1))
+
+
+_PAGES = {
+    "listed": ("a page of 200 runs", Bound(MOST, 100)),
+    "overview": ("the overview", Bound(MOST, 60)),
+}
+
+
+def _web_rows(found: Mapping[str, Any] | None) -> Iterator[Row]:
+    """What pages cost the server, each by itself, and many that stay open."""
+    if not found:
+        return
+    for page, (title, bound) in _PAGES.items():
+        value, name = found[page]["p50"], f"{title} beside {found['runs']:,} at rest, ms"
+        yield Row("web", name, value, "ms", saga=value, bound=bound)
+        value = found[page]["cpu"]
+        yield Row("web", f"{title}: the server's work, ms", value, "ms", saga=value)
+    value, name = found["share"], f"{found['open']} open pages, share of a core"
+    yield Row("web", name, value, "%", saga=value, bound=Bound(MOST, 20))
 
 
 def _cpu(side: Mapping[str, Any]) -> float:

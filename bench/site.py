@@ -156,10 +156,10 @@ class Site:
         """Return the CPU seconds that each process has used so far."""
         worker = self._worker.pid if self._worker else 0
         return Cpu(
-            main=_cpu_seconds(worker),
-            children=sum(_cpu_seconds(pid) for pid in _children(worker)),
-            beat=_cpu_seconds(self._beat.pid if self._beat else 0),
-            redis=_cpu_seconds(self.redis.pid),
+            main=cpu_seconds(worker),
+            children=sum(cpu_seconds(pid) for pid in _children(worker)),
+            beat=cpu_seconds(self._beat.pid if self._beat else 0),
+            redis=cpu_seconds(self.redis.pid),
         )
 
     def _celery(self, name: str, *words: str, env: dict[str, str] | None = None) -> Child:
@@ -168,7 +168,7 @@ class Site:
         return Child(command, log=self.folder / f"{name}.log", env=env, cwd=ROOT)
 
 
-def _cpu_seconds(pid: int) -> float:
+def cpu_seconds(pid: int) -> float:
     """The user and system time of a process, without that of its children; 0 for none."""
     if not pid:
         return 0.0

@@ -82,16 +82,20 @@ def questions_in(engine: Engine, runs: Sequence[Run]) -> tuple[Question, ...]:
 def states_of(
     engine: Engine, runs: Sequence[Run], *, failures: bool = True
 ) -> tuple[RunState, ...]:
-    """Return the states of *runs*, which were just read, without those that are gone."""
+    """Return the states of *runs*, which were just read; those found to be gone are left out."""
     store = engine.store
     told: dict[str, Mapping[str, str]] = {}
     if failures:
+        failing = {run.id: failing_steps(run) for run in runs}
+        # Of most runs there is nothing more to tell than what was just read.
         wanted = {
-            run.id: failure_fields(failing_steps(run)) for run in runs
-        }  # others were never touched
+            run.id: failure_fields(failing[run.id])
+            for run in runs
+            if failing[run.id] or run.why or run.failed_step
+        }
         found = engine.retry_while_unavailable(lambda: store.read_all(wanted))
         told = {run_id: each.fields for run_id, each in found.items()}
-        runs = [run for run in runs if run.id in found]
+        runs = [run for run in runs if run.id in found or run.id not in wanted]
     plans = engine.retry_while_unavailable(lambda: store.plans(runs))
     held = [run.id for run in runs if run.paused]
     histories = engine.retry_while_unavailable(lambda: store.histories(held))

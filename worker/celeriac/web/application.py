@@ -34,6 +34,7 @@ from celeriac.web import (
 from celeriac.web.etags import Etags
 from celeriac.web.guards import Guard
 from celeriac.web.guesses import Guesses
+from celeriac.web.live_looks import LiveLooks
 from celeriac.web.login import Account, Login, TrustedProxy
 from celeriac.web.problems import (
     Problem,
@@ -92,6 +93,7 @@ def create_app(
         watch=RunWatch(lambda: sagas.runtime.engine.store),
         origins=frozenset(origins),
         tokens=Guesses("tokens", _WRONG_TOKENS),
+        looks=LiveLooks(),
         command=f"celery -A {sagas.app.main} saga",
     )
     for module in _MODULES:

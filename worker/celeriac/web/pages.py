@@ -38,7 +38,7 @@ from celeriac.web.site import Here, Site, Viewer, allowed, path_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from celeriac.views import RunState, StartedRuns
+    from celeriac.views import RunState, StartedRuns, Stats
     from celeriac.web.access import Caller
 
 router = APIRouter(route_class=SegmentRoute, include_in_schema=False)
@@ -66,8 +66,7 @@ _VIEWS = (
 @router.get("/")
 def overview(site: Here, caller: Viewer, request: Request) -> Response:
     """Show what needs a human, and how the runs stand."""
-    stats = site.sagas.stats()
-    failed = site.sagas.runs(status="failed", limit=_FIRST).states() if stats.owed else ()
+    stats, failed = site.looks.of(request, "overview", lambda: _overview(site))
     counts: dict[RunStatus, int] = {}
     for saga in stats.sagas:
         for status, count in saga.counts.items():
@@ -89,6 +88,13 @@ def overview(site: Here, caller: Viewer, request: Request) -> Response:
             if each.oldest_since
         ],
     )
+
+
+def _overview(site: Site) -> tuple[Stats, tuple[RunState, ...]]:
+    """How the runs stand, and the first of those that need somebody."""
+    stats = site.sagas.stats()
+    owing = site.sagas.runs(status="failed", limit=_FIRST).states() if stats.owed else ()
+    return stats, owing
 
 
 def _hours(site: Site) -> tuple[StartedRuns, ...]:
@@ -114,13 +120,15 @@ def runs(site: Here, caller: Viewer, request: Request) -> Response:
         )
     except ValueError as error:
         raise InputInvalid(f"these filters make no sense: {first_mistake(error)}") from None
-    found = site.sagas.runs(**filters(query), limit=query.limit, cursor=query.cursor)
+    found, cursor = site.looks.of(
+        request, ("runs", request.url.query), lambda: _some_runs(site, query)
+    )
     return page(
         request,
         "runs.html",
         caller,
-        runs=found.states(),
-        cursor=found.cursor,
+        runs=found,
+        cursor=cursor,
         query=query,
         asked=[(k, v) for k in asked if k not in ("cursor", "limit") for v in asked[k]],
         views=_VIEWS,
@@ -130,6 +138,11 @@ def runs(site: Here, caller: Viewer, request: Request) -> Response:
         statuses=list(RunStatus),
         sagas=sorted({*site.sagas.defined, *({query.saga} if query.saga else ())}),
     )
+
+
+def _some_runs(site: Site, query: RunQuery) -> tuple[tuple[RunState, ...], str | None]:
+    found = site.sagas.runs(**filters(query), limit=query.limit, cursor=query.cursor)
+    return found.states(), found.cursor
 
 
 @router.get("/runs/{run_id}")

@@ -23,6 +23,7 @@ from celeriac.web.problems import Refusal
 if TYPE_CHECKING:
     from celeriac.sagas import Sagas
     from celeriac.views import StartedRuns
+    from celeriac.web.live_looks import LiveLooks
     from celeriac.web.run_watch import RunWatch
 
 
@@ -35,6 +36,7 @@ class Site:
     watch: RunWatch
     origins: frozenset[str]  # further origins that may send forms here
     tokens: Guesses  # wrong ones, of those who bring results from outside
+    looks: LiveLooks  # what open pages have just read
     command: str  # how its command line is called: `celery -A shop saga`
     throughput: tuple[float, tuple[StartedRuns, ...]] | None = None  # when it was looked at last
 

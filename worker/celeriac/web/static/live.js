@@ -15,7 +15,7 @@
     if (busy || document.hidden || typing()) return;
     busy = true;
     try {
-      const answer = await fetch(location.href, { redirect: "error" });
+      const answer = await fetch(location.href, { redirect: "error", headers: { "X-Celeriac-Live": "1" } });
       if (!answer.ok) return;
       const next = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("main");
       if (next === null || typing() || next.innerHTML === main.innerHTML) return;
