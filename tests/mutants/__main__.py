@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 ROOT = Path(__file__).resolve().parents[2]
-_PARTS = ("worker", "tests", "workflows", "docs", "pyproject.toml", "README.md")
+_PARTS = ("worker", "bench", "tests", "workflows", "docs", "pyproject.toml", "README.md")
 _LONGEST = 600  # seconds for one attempt to catch a bug
 
 

@@ -535,6 +535,22 @@ PLANTS = (
         ("tests/engine/test_sweep.py -k away",),
     ),
     Plant(
+        "tries look alike",
+        "Flower cannot tell the attempts of two tries of a run apart.",
+        "workers/message_text.py",
+        '{"try": nth} if nth > 1 else {}',
+        "{}",
+        ("tests/workers/test_message_text.py",),
+    ),
+    Plant(
+        "an open page is never up to date",
+        "What was read for one page that is open is shown for ever.",
+        "web/live_looks.py",
+        "now - look.begun >= FRESH",
+        "False",
+        ("tests/web/test_live_looks.py",),
+    ),
+    Plant(
         "a herd stands in the way",
         "A sweep sends all that is due, however much waits already where it sends to.",
         "engine/sweep.py",
