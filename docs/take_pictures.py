@@ -24,7 +24,7 @@ FOLDER = Path(__file__).resolve().parent / "pictures"
 MOST_BYTES = 150_000
 #: Name, page and height; the runs are those of `workflows.demo`, which end alike every time.
 PICTURES = (
-    ("overview", "/", 750),
+    ("overview", "/", 860),
     ("run", "/runs/trip-1?step=reserve_car", 1000),
     ("approval", "/approvals/trip-2/decided", 570),
 )
