@@ -5,7 +5,8 @@ tests.
 
 The newest of all is what every other test runs on (requirements.lock).  The tests here are the
 ones that lean on what has differed between versions: Celery's tracer, events, pools, chains,
-errbacks and results, and the connections of redis-py.
+errbacks and results, and the connections of redis-py.  The package itself asks for no version:
+what differs between those that are allowed stands here.
 """
 
 from __future__ import annotations
