@@ -223,6 +223,26 @@ def test_the_timeout_of_a_child_is_its_deadline(lab: Lab) -> None:
     assert lab.find("order-1.ship").state().why == "deadline"
 
 
+@sagas.saga
+def waits_for_time(flow: Flow, what: str) -> str:
+    """Wait for longer than it may take."""
+    flow.sleep("1h")
+    return flow.step(label, what)
+
+
+@sagas.saga
+def impatient(flow: Flow, what: str) -> str:
+    """A child whose end is the sweep's doing."""
+    return flow.options(name="late", timeout="1m").child(waits_for_time, what)
+
+
+def test_a_child_that_the_sweep_ends_tells_its_parent(lab: Lab) -> None:
+    """That word is no message in a queue."""
+    run = lab.start(impatient, "book", id="order-1")
+    lab.advance("10m")
+    assert (run.status, lab.find("order-1.late").status) == ("compensated", "compensated")
+
+
 def test_a_child_in_a_map_a_branch_and_a_condition(lab: Lab) -> None:
     """Each element has a run of its own; what is not chosen has none."""
     run = lab.start(several, ["a", "b", "c"], id="order-1")

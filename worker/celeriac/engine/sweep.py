@@ -234,7 +234,7 @@ class Sweep:
         run = decided.run
         if decided.events:
             self._engine.send(self._dispatcher, plan, run, decided.dispatches, now)
-            for sent in decided.dispatches[-1:]:
+            for sent in [each for each in decided.dispatches if each.step][-1:]:
                 self._sent_to = _address(plan, run, sent)
             return
         death = self._deaths.newest
