@@ -12,7 +12,7 @@ from celery import Celery, Task
 from kombu.entity import Exchange, Queue
 
 from celeriac import ConfigurationError, DefinitionError, Flow, Retry, Sagas
-from celeriac.authoring.options import check_task_options
+from celeriac.authoring.options import STEP, check_task_options
 
 MAIL = Queue("mail", Exchange("post"))  # type: ignore[no-untyped-call]  # kombu has no types
 
@@ -56,6 +56,8 @@ def undo() -> None:
         ({"retry": False}, r"not False: write retry=Retry\(max_attempts=1\)"),
         ({"retry": True}, r"not True: write retry=Retry\(max_attempts=5\)"),
         ({"timeout": "abc"}, "timeout: 'abc' .*30s"),
+        ({"expires": "soon"}, "expires: 'soon' .*30s"),
+        ({"give_up_after": "soon"}, "give_up_after: 'soon' .*30s"),
     ],
     ids=repr,
 )
@@ -67,6 +69,8 @@ def test_what_is_not_an_option_is_refused(options: dict[str, Any], message: str)
     assert not sagas.app.tasks.keys() & {f"{__name__}.work"}
     if "efect" in options:  # near nothing that a compensation has
         message = "unknown option 'efect': there are name, timeout, retry"
+    if options.keys() & {"give_up_after", "expires"}:
+        message = "is an option of the step, and not of its compensation"
     with pytest.raises(DefinitionError, match=message):
         sagas.step(work).compensation(**options)(undo)
 
@@ -137,7 +141,7 @@ def test_every_attribute_of_a_celery_task_may_be_set() -> None:
     unknown = []
     for name in sorted((plain - elsewhere - methods) | hooks):
         try:
-            check_task_options({name: None}, (), "step")
+            check_task_options({name: None}, STEP, "step")
         except DefinitionError:
             unknown.append(name)
     assert unknown == []
@@ -167,6 +171,37 @@ def test_sagas_are_made_of_an_app() -> None:
     assert "secret" not in str(bad.value)
 
 
+def test_expires_is_how_long_a_step_may_wait_for_a_worker() -> None:
+    """Of the step, or in one saga; no message expires, and elements have it each for itself."""
+    sagas = made()
+    step = sagas.step(expires="1m")(work)
+
+    def order(flow: Flow, several: list[int]) -> None:
+        flow.step(step)
+        flow.options(expires=5, name="soon").step(step)
+        flow.options(expires="1h").map(sagas.step(name="each")(weigh), several)
+
+    plan = sagas.saga(order).planned.plan
+    assert [plan.by_name[name].expires for name in ("work", "soon", "each")] == [
+        60_000,
+        5_000,
+        None,
+    ]
+    assert plan.by_pattern["each[]"].expires == 3_600_000
+    assert step.task.expires is None
+
+    def child(flow: Flow, several: list[int]) -> None:
+        flow.options(expires="1h").child(sagas.defined["order"], several)
+
+    with pytest.raises(DefinitionError, match="say expires of the steps of its saga"):
+        sagas.saga(child)
+
+
+def weigh(number: int) -> int:
+    """Take an element."""
+    return number
+
+
 MISFITS: list[tuple[dict[str, Any], str]] = [
     ({"rate_limit": "nonsense"}, 'rate_limit is how many a second, or text such as "10/m"'),
     ({"rate_limit": "10/d"}, "not '10/d'"),
@@ -178,7 +213,6 @@ MISFITS: list[tuple[dict[str, Any], str]] = [
     ({"queue": 5}, "queue is a name, not 5"),
     ({"exchange": b"mail"}, "exchange is a name, not b'mail'"),
     ({"routing_key": ("a",)}, "routing_key is text, not "),
-    ({"expires": "soon"}, "expires is a number of seconds, or a datetime, not 'soon'"),
     ({"acks_late": "no"}, "acks_late is True or False, not 'no'"),
     ({"throws": ("KeyError",)}, "throws is a class of errors, or a tuple of them"),
 ]

@@ -6,13 +6,13 @@ what a run makes of them (`tests/machine/test_waits.py`).
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 from types import GenericAlias
 from typing import TYPE_CHECKING, Any, ForwardRef, Literal
 
 import pytest
 from celery import Celery
-from pydantic import BaseModel
+from pydantic import AwareDatetime, BaseModel, NaiveDatetime
 
 from celeriac import ConfigurationError, DefinitionError, Flow, InputInvalid, Sagas, Signal
 from celeriac.machine import Constant, FromInput, FromStep, Plan, Wait
@@ -42,6 +42,18 @@ HOUR, DAY = 3_600_000, 86_400_000
 def ask(amount: int) -> str:
     """The step before."""
     return str(amount)
+
+
+class Term(BaseModel):
+    """What says when."""
+
+    due: AwareDatetime
+
+
+@sagas.step
+def agree(day: int) -> Term:
+    """A step that says when."""
+    return Term(due=datetime(2030, 1, day, tzinfo=UTC))
 
 
 @sagas.step
@@ -156,6 +168,44 @@ def test_sleeps() -> None:
     assert plan.by_name["pay"].after == ("sleep", "morning")
 
 
+def test_a_sleep_until_a_value_of_the_run() -> None:
+    """An input, a result, or a field of one: its turn comes when that is there."""
+
+    def expense(flow: Flow, begins: datetime) -> str:
+        with flow.graph():
+            term = flow.step(agree, 5)
+            flow.options(name="begin").sleep_until(begins)
+            flow.sleep_until(term.due)
+        return flow.step(pay, "eve")
+
+    plan = planned(expense)
+    reads = Wait(reads=True, on_timeout="continue")
+    begin, sleep = plan.by_name["begin"], plan.by_name["sleep"]
+    assert (begin.wait, begin.args, begin.after) == (
+        reads,
+        {"until": FromInput(input="begins")},
+        (),
+    )
+    until = FromStep(step="agree", path=("due",))
+    assert (sleep.wait, sleep.args, sleep.after) == (reads, {"until": until}, ("agree",))
+
+
+def _until_a_day(flow: Flow, day: date) -> None:
+    flow.sleep_until(day)  # type: ignore[arg-type]  # on purpose
+
+
+def _until_perhaps(flow: Flow, moment: datetime | None) -> None:
+    flow.sleep_until(moment)  # type: ignore[arg-type]  # on purpose
+
+
+def _until_naive(flow: Flow, moment: NaiveDatetime) -> None:
+    flow.sleep_until(moment)
+
+
+def _expiring_sleep(flow: Flow) -> None:
+    flow.options(expires="1h").sleep("1h")
+
+
 def _no_signal(flow: Flow) -> None:
     flow.wait("approved")  # type: ignore[call-overload]  # on purpose
 
@@ -213,6 +263,10 @@ def _may_be_nothing(flow: Flow) -> Approval:
         (_wrong_duration, "is not a duration"),
         (_naive, "give it a time zone"),
         (_no_moment, "takes an aware datetime"),
+        (_until_a_day, "takes an aware datetime, and <input day> is date"),
+        (_until_perhaps, "takes an aware datetime, and <input moment> is datetime | None"),
+        (_until_naive, "takes an aware datetime, and <input moment> is NaiveDatetime"),
+        (_expiring_sleep, "no worker runs a wait, so it has no expires"),
         (_duration_of_a_run, "known only in a run"),
         (_wrong_use, "should be str"),
         (_may_be_nothing, "its result should be Approval"),

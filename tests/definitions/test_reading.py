@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime  # noqa: TC003 -- an annotation that is read
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -70,6 +71,33 @@ pack:
     other = plan_saga(trip, name="trip", define=decider).plan
     assert plan.nodes[:-1] == other.nodes
     assert plan.result == other.result
+
+
+def test_a_step_waits_until_a_value_of_the_run(read: Read) -> None:
+    """And another is to be taken up in its time; both as in Python, and written as they were."""
+
+    def trip(flow: Flow, order: Order, begins: datetime) -> None:
+        flow.sleep_until(begins)
+        flow.options(expires="5m").step(reserve, order)
+
+    steps = f"""
+sleep: {{sleep_until: "${{vars.begins}}"}}
+reserve:
+  task: {HERE}.reserve
+  kwargs: {{order: "${{vars.order}}"}}
+  expires: 5m
+  compensate: {HERE}.release
+  depends_on: [sleep]
+"""
+    found = read(steps, vars="{order: {type: object}, begins: {type: datetime}}")
+    decider = sagas._definitions._decider
+    assert found.planned.plan.nodes == plan_saga(trip, name="trip", define=decider).plan.nodes
+    written = found.as_yaml()
+    assert 'sleep_until: "${vars.begins}"' in written
+    assert "expires: 5m" in written
+    text = "it: {sleep_until: '${vars.order}'}"
+    ((_, _, told),) = problems(read, text, vars="{order: {type: string}}")
+    assert "takes an aware datetime" in told
 
 
 def test_values_keep_their_type_and_texts_are_put_together(read: Read) -> None:

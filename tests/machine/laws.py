@@ -17,6 +17,7 @@ from celeriac.machine.plans import PHASES
 from celeriac.machine.relatives import others
 from celeriac.machine.runs import RunStatus
 from celeriac.machine.steps import ENDED, WAITS, PhaseState, PhaseStatus
+from celeriac.machine.tables import EXPIRED
 from celeriac.machine.timing import due, overdue, wake_at
 from celeriac.machine.transitions import transition
 from celeriac.machine.tries import epoch_of
@@ -85,6 +86,11 @@ def _check_in_try(plan: Plan, before: Run, after: Run, event: Event) -> None:
     _check_signals(before, after, event)
     if event.kind is EventKind.CLAIMED:
         _check_claim(plan, before, event)
+    if event.kind is EventKind.FAILED and event.data.get("why") == EXPIRED:
+        old, new = before.step(event.step), after.step(event.step)
+        assert not old.do.attempt, "what was taken up does not expire (I28)"
+        assert not new.may_have_effect, "what expires has no effect (I28)"
+        assert 0 < old.do.limit <= event.at, "it expires in its time, and not before (I28)"
     _check_maps(plan, before, after)
     if event.kind is EventKind.COMPENSATION_STARTED:
         # A cancel on the way back ends the tries; a pivot may have reported late by then.
@@ -238,6 +244,7 @@ def _check_claim(plan: Plan, before: Run, event: Event) -> None:
         assert before.status is RunStatus.RUNNING, "nothing forward while compensating (I8)"
         confirms = plan.node(event.step).confirms
         assert confirms or not before.ended_by, "nothing starts once a step ended the run (I8)"
+        assert not 0 < direction.limit <= event.at, "nothing is taken up once it expired (I28)"
         waited_for = plan.node(event.step).after
         early = confirms and before.ended_by  # what joined is confirmed, and nothing else starts
         assert early or all(passed(plan, before, name) for name in waited_for), "I8"

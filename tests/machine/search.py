@@ -131,7 +131,9 @@ def _direction(direction: PhaseState, now: int) -> Any:
     at = max(0, direction.at - now) if direction.state in _WAITING else 0
     if direction.state in WAITS:
         at = direction.limit - now
+    left = direction.limit - now if direction.state is PhaseStatus.SCHEDULED else 0
     return (
+        left if direction.limit else 0,
         direction.state,
         direction.attempt,
         direction.holder,

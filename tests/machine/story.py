@@ -23,6 +23,7 @@ from celeriac.machine.commands import (
     Expand,
     Expire,
     Fail,
+    Open,
     Pause,
     Resume,
     RetryOwed,
@@ -170,6 +171,11 @@ class Story:
         """Count the list of a map."""
         number = self[name].do.attempt + 1
         return self.give(Expand(name, number, count, self.run.epoch, **values))
+
+    def open(self, name: str, until: int, **values: Any) -> Transition:
+        """Say until when a sleep lasts."""
+        number = self[name].do.attempt + 1
+        return self.give(Open(name, number, until, self.run.epoch, **values))
 
     def choose(self, name: str, choice: str) -> Transition:
         """Take and complete a step that chooses."""

@@ -74,7 +74,7 @@ def test_a_child_is_claimed_before_it_is_started() -> None:
 def test_no_worker_claims_a_child() -> None:
     """A message that says so was made up; and a step of a worker has no children."""
     story = started(child(), "charge")
-    with refused("not_due", "its attempts are runs"):
+    with refused("not_due", "no worker runs"):
         story.claim("ship")
     with refused("not_due"):
         begun(started("charge"), name="charge")

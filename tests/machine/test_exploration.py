@@ -125,6 +125,28 @@ def test_all_of_it_holds_for_waits(faults: dict[str, int]) -> None:
 @pytest.mark.parametrize(
     "faults",
     [
+        {"cancel": 1, "stall": 1, "pass time": 3},
+        {"fumble": 1, "pause": 1, "resume": 1, "pass time": 3},
+        {"skip": 1, "stray": 1, "pass time": 3},
+    ],
+    ids=str,
+)
+def test_all_of_it_holds_for_what_expires(faults: dict[str, int]) -> None:
+    """A sleep whose end is read, beside a step that is to be taken up in its time (I28)."""
+    rule = budget(2, delay=0)
+    sleep = Node(name="sleep", task="", wait=Wait(reads=True), after=("reserve",))
+    timely = step("charge", retry=rule, expires=60_000, after=("reserve",))
+    last = step("ship", retry=rule, after=("sleep", "charge"))
+    plan = saga(step("reserve", retry=budget(1)), sleep, timely, last)
+    found = explore(small_world(faults, Participant.TOMBSTONE, plan=plan))
+    assert found.problem is None, told(found)
+    assert {"completed", "compensated"} <= found.endings
+    assert found.worlds > 100, "a dead system must not pass"
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
         {"cancel": 1, "stall": 1},
         {"fumble": 2, "find nothing": 1, "cancel": 1},
         {"skip": 1, "cancel": 1},

@@ -27,6 +27,7 @@ from celeriac.machine.commands import (
     Expand,
     Expire,
     Fail,
+    Open,
     Pause,
     Redispatch,
     Report,
@@ -61,6 +62,7 @@ from tests.machine import (
     test_choices,
     test_compensation,
     test_effects,
+    test_expiring,
     test_forks,
     test_forward,
     test_holding,
@@ -70,6 +72,7 @@ from tests.machine import (
     test_outside,
     test_scopes,
     test_skipping,
+    test_sleeps,
     test_time,
     test_tries,
     test_two_phase,
@@ -103,6 +106,7 @@ EVERY_COMMAND: list[Command] = [
     Defer("reserve", "do", 1, "me", delay=1_000),
     Defer("reserve", "undo", 1, "me", delay=1_000),
     Expand("reserve", 1, 3),
+    Open("reserve", 1, NOON),
     CheckAttempt("reserve", "do", 1, "me"),
     Expire("reserve", "do", 1),
     Expire("reserve", "undo", 1),
@@ -188,6 +192,8 @@ THEMES = (
     *(test_answers, test_waits, test_scopes, test_two_phase, test_children, test_tries),
     test_forks,
     test_outside,
+    test_expiring,
+    test_sleeps,
 )
 
 each_command = pytest.mark.parametrize("command", EVERY_COMMAND, ids=str)
@@ -447,6 +453,7 @@ def test_a_history_folds_to_the_run() -> None:
         EventKind.DISPATCHED,
         EventKind.REOPENED,
         EventKind.OVERDUE,
+        EventKind.OPENED,
         EventKind.SIGNALLED,
         EventKind.REPORTED,
         EventKind.INHERITED,

@@ -29,7 +29,7 @@ HOUR, DAY = 3_600_000, 86_400_000
 def waits(name: str = "approved", **values: Any) -> Node:
     """A node that waits, for a signal of its own name unless told otherwise."""
     wait = {"signal": name, "timeout": DAY}
-    for key in ("signal", "timeout", "until", "on_timeout", "default"):
+    for key in ("signal", "timeout", "until", "reads", "on_timeout", "default"):
         if key in values:
             wait[key] = values.pop(key)
     return Node(name=name, task="", wait=Wait(**wait), **values)

@@ -32,6 +32,7 @@ from celeriac.machine.commands import (
     Expand,
     Expire,
     Fail,
+    Open,
     Pause,
     Redispatch,
     Report,
@@ -70,7 +71,7 @@ if TYPE_CHECKING:
 
 #: What happens when nothing goes wrong (any more).
 PROGRESS = (
-    *("land", "act", "report", "notice", "deliver", "count", "signal"),
+    *("land", "act", "report", "notice", "deliver", "count", "open", "signal"),
     *("defer", "answer", "child ends"),
 )
 START = Start("order-42", "input", "call-1", GRACE)
@@ -211,7 +212,8 @@ def _possible(world: World) -> Iterator[Action]:
         if not about.step(dispatch.step).direction(dispatch.phase).state.claimable:
             continue  # what is due is a word to a child
         if world.now >= max(dispatch.at - SHORT_DELAY, quiet):
-            verb = "count" if world.node(dispatch.step).map else "deliver"
+            node = world.node(dispatch.step)
+            verb = "count" if node.map else "open" if node.wait else "deliver"
             yield Action(verb, None, dispatch.step, dispatch.phase, epoch=dispatch.epoch)
     for body in sorted(world.bodies):
         yield from _of_body(world, body)
@@ -335,7 +337,7 @@ def _times(world: World) -> list[int]:
     waits = [
         step.do.limit
         for step in world.run.steps.values()
-        if step.do.state in WAITS and not world.run.paused
+        if step.do.state in (*WAITS, PhaseStatus.SCHEDULED) and not world.run.paused
     ]
     times = (*quiet, *waits, *(direction.at for _, _, direction in directions))
     return [at for at in times if at > world.now]
@@ -492,6 +494,12 @@ def _count(world: World, action: Action) -> World:
     attempt = world.run.step(action.step).do.attempt + 1
     epoch = epoch_of(world.run, action.step)
     command = Expand(action.step, attempt, world.rules.elements, epoch)
+    return decide(world, command)[0]
+
+
+def _open(world: World, action: Action) -> World:
+    attempt = world.run.step(action.step).do.attempt + 1
+    command = Open(action.step, attempt, world.now + 60_000, world.run.epoch)
     return decide(world, command)[0]
 
 
@@ -688,6 +696,7 @@ def _signal(world: World, action: Action) -> World:
 _VERBS = {
     "deliver": _deliver,
     "count": _count,
+    "open": _open,
     "act": _act,
     "report": _report,
     "decline": _decline,

@@ -277,8 +277,8 @@ FLOWS = (
         "counted twice",
         "A list that is counted again changes how many elements there are.",
         "machine/expansion.py",
-        "    if not due or command.attempt != direction.attempt + 1:\n",
-        "    if draft.run.status is not RunStatus.RUNNING:\n",
+        "    return due and command.attempt == direction.attempt + 1\n",
+        "    return draft.run.status is RunStatus.RUNNING\n",
         (MAPS,),
     ),
     Plant(

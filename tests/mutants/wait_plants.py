@@ -8,6 +8,8 @@ from __future__ import annotations
 from tests.mutants.planting import Plant
 
 WAITING = "tests/machine/test_waits.py"
+SLEEPS = "tests/machine/test_sleeps.py"
+EXPIRING = "tests/machine/test_expiring.py"
 
 WAITS = (
     Plant(
@@ -46,8 +48,8 @@ WAITS = (
         "a timer fires early",
         "A wait ends whenever somebody looks.",
         "machine/waits.py",
-        "        if direction.state not in WAITS or not 0 < direction.limit <= draft.now:\n",
-        "        if direction.state not in WAITS or not direction.limit:\n",
+        "        if direction.state not in _ENDS or not 0 < direction.limit <= draft.now:\n",
+        "        if direction.state not in _ENDS or not direction.limit:\n",
         (WAITING,),
     ),
     Plant(
@@ -78,7 +80,8 @@ WAITS = (
         "an outage is no excuse",
         "A wait for a signal is over although nobody could send one.",
         "machine/waits.py",
-        "    elif not _has_longer(draft, command, name, direction):\n        if wait",
+        "    elif not _has_longer(draft, command, name, direction.at, direction.credited):\n"
+        "        if wait",
         "    elif direction.limit:\n        if wait",
         (WAITING,),
     ),
@@ -89,5 +92,45 @@ WAITS = (
         "(self.store.read(run.id, lacking).fields if lacking else {})",
         "{}",
         ("tests/testing/test_waits.py",),
+    ),
+    Plant(
+        "what expired is taken up",
+        "A worker that comes too late may run a step that was to be taken up before.",
+        "machine/attempts.py",
+        'if command.phase == "do" and 0 < direction.limit <= draft.now:',
+        'if command.phase == "undo" and 0 < direction.limit <= draft.now:',
+        (EXPIRING,),
+    ),
+    Plant(
+        "what expired is undone",
+        "A step that nobody has taken up counts as one that may have had an effect.",
+        "machine/waits.py",
+        "error=told, code=code, effect=False, why=EXPIRED)",
+        "error=told, code=code, why=EXPIRED)",
+        (EXPIRING,),
+    ),
+    Plant(
+        "a pause uses up the time to take a step up",
+        "When the run is resumed, its steps have expired.",
+        "machine/standstill.py",
+        "            longer = changed(direction, limit=direction.limit + stood_with_it)\n",
+        "            longer = changed(direction, limit=direction.limit)\n",
+        (EXPIRING,),
+    ),
+    Plant(
+        "a retry expires as well",
+        "The time in which a step may be taken up holds for each attempt.",
+        "machine/operator_events.py",
+        '    expires = event.phase == "do" and not direction.attempt\n',
+        '    expires = event.phase == "do"\n',
+        (EXPIRING,),
+    ),
+    Plant(
+        "a date that was read moves with a pause",
+        "Time for which a run is paused is added to a moment that its sleep has read.",
+        "machine/awaited.py",
+        "        return self.reads or self.until is not None\n",
+        "        return self.until is not None\n",
+        (SLEEPS,),
     ),
 )

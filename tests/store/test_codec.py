@@ -44,6 +44,7 @@ DIRECTIONS = st.builds(
     begun=NUMBERS,
     credited=NUMBERS,
     too_many=st.booleans(),
+    expired=st.booleans(),
     via=TEXTS,
     signal=st.sampled_from(("", "approved")),
     child=NUMBERS,

@@ -20,7 +20,7 @@ BY_HAND = ("--result", "null", "--reason", "by hand")
 
 def expand(run_id: str, step: str) -> None:
     """Count the list of a map, as whoever would send its message does."""
-    shop.sagas.runtime.engine.expand(run_id, Dispatch(step, "do", 1, 0))
+    shop.sagas.runtime.engine.begin_turn(run_id, Dispatch(step, "do", 1, 0))
 
 
 def test_a_map_is_one_line_and_an_element_can_be_looked_at(cli: Cli) -> None:

@@ -23,6 +23,7 @@ import os
 import signal
 import sys
 import time
+from datetime import datetime  # noqa: TC003 -- read by planning
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -74,6 +75,8 @@ class Kit(NamedTuple):
     asleep: Saga[Trip, Ticket]  # book, sleep for 2 s, send
     approving: Saga[Trip, Ticket]  # book, wait for `approved` for 20 s, send what was sent
     hurried: Saga[Trip, Ticket]  # the same, and waits for 1 s
+    timely: Saga[Trip, Ticket]  # book; send, within 2 s, from a queue of its own
+    dated: Saga[Any, Ticket]  # book, sleep until a moment that is given, send within a minute
     outside: Saga[Trip, Ticket]  # book, ask somebody outside, send
     fleet: Saga[list[Trip], Ticket]  # hop for each of several trips, three at a time, then gather
     family: Saga[Trip, Ticket]  # first, a run of `trip`, last
@@ -324,7 +327,20 @@ def _define_waits(sagas: Sagas, of: dict[str, Any]) -> dict[str, Saga[Trip, Any]
 
         return saga
 
+    def timed(flow: Flow, trip: Trip) -> Ticket:
+        booked = flow.step(of["book"], trip)
+        sent: Ticket = flow.options(queue="slow", expires=2).step(of["send"], trip, booked)
+        return sent
+
+    def dated(flow: Flow, trip: Trip, until: datetime) -> Ticket:
+        booked = flow.step(of["book"], trip)
+        flow.sleep_until(until)
+        sent: Ticket = flow.options(expires="1m").step(of["send"], trip, booked)
+        return sent
+
     return {
+        "timely": sagas.saga(name="timely")(timed),
+        "dated": sagas.saga(name="dated")(dated),
         "asleep": sagas.saga(name="asleep")(slept),
         "approving": sagas.saga(name="approving")(waited(20)),
         "hurried": sagas.saga(name="hurried")(waited(1)),

@@ -205,9 +205,10 @@ class CommandRefused(SagaError):
     `too_many_signals` (so many have not been taken), `at_rest`, `turned`, `paused`.
 
     Asked by a worker: `stale` (the attempt, the plan or the task is another one by now),
-    `not_due` (it is not its turn yet, or no longer), `paused`, `cancelled` (stop: the run was
-    terminated), `stopping` (stop: the step will be undone), `completed`, `superseded` (a doubled
-    message of a step that has its result), `renewed` (the attempt is alive after all),
+    `not_due` (it is not its turn yet, or no longer), `expired` (it is too late to take it up),
+    `paused`, `cancelled` (stop: the run was terminated), `stopping` (stop: the step will be
+    undone), `completed`, `superseded` (a doubled message of a step that has its result), `renewed`
+    (the attempt is alive after all),
     `unknown_group` (the saga has no group that the step could go on with).
 
     Asked by code in a step: `no_context` (no step is running here), `wrong_direction` (`do` of a

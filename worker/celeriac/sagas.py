@@ -87,6 +87,7 @@ class Sagas(KnownRuns):
         pivot: bool = False,
         ahead: bool = True,
         give_up_after: Duration | None = None,
+        expires: Duration | None = None,
         routes: tuple[str, ...] = (),
         **celery_task_options: Any,
     ) -> _StepDecorator: ...
@@ -96,8 +97,10 @@ class Sagas(KnownRuns):
 
         `timeout` is how long one attempt may take (seconds, or text such as "30s"); `retry` says
         when to try again; `give_up_after` is how long all attempts may take together, from the
-        first on; after a step with `pivot=True` the run only goes forward.  `routes` names the
-        groups with which it may go on (`raise Route("manual")`), which is checked then.  With
+        first on; `expires` is how long it may wait to be taken up for the first time: then it has
+        failed, without any effect; after a step with `pivot=True` the run only goes forward.
+        `routes` names the groups with which it may go on (`raise Route("manual")`), which is
+        checked then.  With
         `ahead=False` each attempt gets a message of its own (see `saga_run_ahead`).  Other options
         go to Celery's `task`.
 

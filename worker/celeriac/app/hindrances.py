@@ -110,7 +110,7 @@ def _queues(
     reports: WorkerReports | None = None
     for dispatch in late:
         node = _node(plan, run, dispatch)
-        if node.map:
+        if node.reads_first:
             continue  # it waits in no queue: the sweep goes on with it
         task, named = node.task_of(dispatch.phase), node.queue_of(dispatch.phase)
         named = asked_for(run, dispatch).get("queue") or named

@@ -97,7 +97,9 @@ class ChildAdder(Waiter):
 
     def _check_place(self, name: str, given: StepOptions) -> None:
         problem = None
-        said = [each for each in ("queue", "priority") if getattr(given, each) is not None]
+        said = [
+            each for each in ("queue", "priority", "expires") if getattr(given, each) is not None
+        ]
         if said:
             problem = f"is a run of its own, and no message: say {said[0]} of the steps of its saga"
         elif self.blocks.within:

@@ -135,6 +135,7 @@ class _Adding:
     def sleep_until(self, moment: datetime, /) -> None:
         """Wait until *moment*, an aware datetime; one that has passed is no wait.
 
+        It may be an input, a result or a field of one: it is read when the turn of the wait comes.
         Raises DefinitionError.
         """
         self._builder.sleep_until(moment, self._options)
@@ -273,6 +274,7 @@ class Flow(_Adding):
         queue: str | None = None,
         priority: int | None = None,
         give_up_after: Duration | None = None,
+        expires: Duration | None = None,
     ) -> FlowOptions:
         """Return a view of the flow whose steps have these options, in this saga alone.
 
@@ -280,9 +282,11 @@ class Flow(_Adding):
         results, or their names) besides those it waits for anyway.  *timeout* (seconds, or text
         such as "30s") and *retry* take the place of the step's own; *queue* and *priority* (0 to
         255) are those of its messages.  *give_up_after* is how long all of its attempts may take
-        together, from the first on.  Raises DefinitionError.
+        together, from the first on; *expires* is how long it may wait to be taken up for the first
+        time: then it has failed, without any effect.  Raises DefinitionError.
         """
-        given = StepOptions(name, after, timeout, retry, queue, priority, give_up_after)
+        limits = {"give_up_after": give_up_after, "expires": expires}
+        given = StepOptions(name, after, timeout, retry, queue, priority, **limits)
         return FlowOptions(self._builder, given.checked())
 
     def parallel(self) -> AbstractContextManager[None]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 STEP = (
     *("name", "timeout", "retry", "effect", "on_unknown", "pivot", "ahead", "give_up_after"),
-    "routes",
+    *("expires", "routes"),
 )
 COMPENSATION = ("name", "timeout", "retry", "ahead")
 SAGA = (
@@ -67,12 +67,13 @@ class StepOptions:
     queue: str | None = None
     priority: int | None = None
     give_up_after: Duration | None = None
+    expires: Duration | None = None
     undo: Any = None  # its compensation, if the saga says one
 
     @property
     def of_attempts(self) -> list[str]:
         """The names of those that are about attempts and messages, for who has none of these."""
-        names = ("timeout", "retry", "queue", "priority", "give_up_after")
+        names = ("timeout", "retry", "queue", "priority", "give_up_after", "expires")
         return [name for name in names if getattr(self, name) is not None]
 
     def checked(self) -> StepOptions:
@@ -93,6 +94,7 @@ class StepOptions:
         found: dict[str, Any] = {"queue": self.queue, "priority": self.priority}
         found["timeout"] = optional_ms("timeout", self.timeout, step or None)
         found["give_up_after"] = optional_ms("give_up_after", self.give_up_after, step or None)
+        found["expires"] = optional_ms("expires", self.expires, step or None)
         if self.retry is not None:
             rule = retry_rule(self.retry, step)
             found["retry"] = rule.model_copy(update={"after_loss": after_loss})
@@ -134,7 +136,8 @@ def check_task_options(options: Mapping[str, Any], own: Collection[str], step: s
                 "write retry=Retry(max_attempts=5), see Retry for its other fields",
                 step=step,
             )
-        if not (name in _CELERY or name.startswith("__") or _declares(base, name)):
+        of_steps = name in STEP and name not in own  # an undo has no time to be taken up in
+        if of_steps or not (name in _CELERY or name.startswith("__") or _declares(base, name)):
             refuse_option(name, own, _CELERY, step=step)
     for misfit in misfits(options):
         raise DefinitionError(misfit, step=step)

@@ -57,7 +57,7 @@ def policy_of(task: Any) -> dict[str, Any]:
 
 _POLICY = (
     *("retry", "timeout", "effect", "on_unknown", "pivot", "ahead", "give_up_after"),
-    "routes",
+    *("expires", "routes"),
 )
 
 

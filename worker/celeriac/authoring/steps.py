@@ -71,12 +71,13 @@ class Step(Generic[P, C, R]):
         pivot: bool,
         ahead: bool,
         give_up_after: int | None,
+        expires: int | None,
         routes: tuple[str, ...],
         register: Register,
     ) -> None:
         self.function, self.name, self.task, self.shape = function, name, task, shape
         self.timeout, self.effect, self.pivot, self.ahead = timeout, effect, pivot, ahead
-        self.give_up_after, self.routes = give_up_after, routes
+        self.give_up_after, self.expires, self.routes = give_up_after, expires, routes
         self.retry = retry.model_copy(update={"after_loss": on_unknown == "retry"})
         self.on_unknown = "operator" if on_unknown == "operator" else "compensate"
         self.undo: Compensation[..., Any] | None = None
@@ -263,6 +264,7 @@ def define_step(  # noqa: PLR0913 -- all that can be said of a step
     pivot: bool = False,
     ahead: bool = True,
     give_up_after: Duration | None = None,
+    expires: Duration | None = None,
     routes: tuple[str, ...] = (),
     options: Mapping[str, Any] | None = None,
 ) -> Step[Any, C, R]:
@@ -287,6 +289,8 @@ def define_step(  # noqa: PLR0913 -- all that can be said of a step
     shape = _named_shape(function, label)
     check_task_options(options or {}, STEP, label)
     rule, limit = retry_rule(retry, label), optional_ms("timeout", timeout, label)
+    gives_up = optional_ms("give_up_after", give_up_after, label)
+    expires_in = optional_ms("expires", expires, label)
     routes = checked_routes(routes, label)
     task = register(function, name, {**(options or {}), "saga_shape": shape})
     return Step(
@@ -300,7 +304,8 @@ def define_step(  # noqa: PLR0913 -- all that can be said of a step
         on_unknown=on_unknown,
         pivot=pivot,
         ahead=ahead,
-        give_up_after=optional_ms("give_up_after", give_up_after, label),
+        give_up_after=gives_up,
+        expires=expires_in,
         routes=routes,
         register=register,
     )

@@ -11,12 +11,15 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pydantic import AwareDatetime
+
+from celeriac.authoring.annotations import described, plain
 from celeriac.authoring.choosing import Chooser
 from celeriac.authoring.options import StepOptions, optional_ms
-from celeriac.authoring.placeholders import Placeholder, express
+from celeriac.authoring.placeholders import Placeholder, annotation_of, express, is_json
 from celeriac.authoring.signal import Signal
 from celeriac.errors import DefinitionError, InputInvalid
-from celeriac.machine import FromStep, Node, Wait
+from celeriac.machine import UNTIL, FromStep, Node, Wait
 
 if TYPE_CHECKING:
     from celeriac.authoring.planned import Planned
@@ -125,8 +128,11 @@ class Waiter(Chooser):
     def sleep_until(
         self, moment: Any, given: StepOptions, exactly: str | None = None
     ) -> Placeholder:
-        """Add a wait until a moment."""
+        """Add a wait until a moment, which may be known only in a run."""
         name = self._name_of("sleep", given, exactly)
+        if isinstance(moment, Placeholder):
+            wait = Wait(reads=True, on_timeout="continue")
+            return self._add_wait(name, wait, given, None, {UNTIL: self._moment(name, moment)})
         if not isinstance(moment, datetime) or moment.tzinfo is None:
             naive = isinstance(moment, datetime)
             raise DefinitionError(
@@ -146,6 +152,23 @@ class Waiter(Chooser):
                 step=name,
             )
         return self._add_wait(name, Wait(until=until, on_timeout="continue"), given, None)
+
+    def _moment(self, name: str, moment: Placeholder) -> Expression:
+        """Where the moment is to be found; raise DefinitionError if it is surely none."""
+        kind = annotation_of(moment)
+        known = plain(kind)
+        aware = isinstance(known, type) and issubclass(known, datetime)
+        aware = aware or known in (Any, AwareDatetime)
+        if not (aware or (is_json(moment) and known is str)):
+            raise DefinitionError(
+                f"flow.sleep_until takes an aware datetime, and {moment!r} is {described(kind)}",
+                saga=self.saga,
+                step=name,
+            )
+        try:
+            return express(moment, kind, self, as_json=is_json(moment))
+        except DefinitionError as error:
+            raise self.at(name, None, error) from None
 
     def _name_of(self, kind: str, given: StepOptions, exactly: str | None) -> str:
         self._check_open()

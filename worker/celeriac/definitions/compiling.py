@@ -237,6 +237,7 @@ class _Compiler(Actions):
                 queue=fields.read("queue", str, "orders"),
                 priority=fields.whole("priority", least=0),
                 give_up_after=seconds(fields.duration("give_up_after")),
+                expires=seconds(fields.duration("expires")),
                 undo=self._compensation(step, task),
             ).checked()
         except DefinitionError as error:

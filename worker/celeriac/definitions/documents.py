@@ -44,7 +44,17 @@ WORK = ("task", "child", *ACTIONS, "wait", "sleep", "sleep_until", "steps")
 STEP = (
     *WORK,
     *("args", "kwargs", "depends_on", "when", "foreach", "as", "concurrency", "timeout"),
-    *("give_up_after", "retry", "queue", "priority", "compensate", "effect", "undoes", "choice"),
+    *(
+        "give_up_after",
+        "expires",
+        "retry",
+        "queue",
+        "priority",
+        "compensate",
+        "effect",
+        "undoes",
+        "choice",
+    ),
     *("result", "description"),
 )
 _RESERVED = ("id", "tags", "if_exists")  # keyword arguments of `start`
@@ -306,7 +316,7 @@ _ONLY = {
     "effect": ACTIONS,
     "result": ("steps",),
     "steps": ("foreach",),
-    **dict.fromkeys(("compensate", "queue", "priority"), ("task", *ACTIONS)),
+    **dict.fromkeys(("compensate", "queue", "priority", "expires"), ("task", *ACTIONS)),
     **dict.fromkeys(("give_up_after", "retry", "timeout"), ("task", "child", *ACTIONS)),
     "choice": ("task", *ACTIONS),
     "foreach": ("task", "steps", *ACTIONS),

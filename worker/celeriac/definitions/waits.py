@@ -35,8 +35,14 @@ class Waits(Arguments):
                 return None
             return self._once(step, lambda: self._builder.sleep(length / 1000, given, name))
         if step.work == "sleep_until":
-            moment = fields.read("sleep_until", datetime, "2027-01-31T12:00:00Z")
-            if moment is None:
+            said = fields.of_kind("sleep_until", Scalar, "2027-01-31T12:00:00Z")
+            if said is None:
+                return None
+            if "${" in said.text:
+                moment: Any = self._values.of(said, datetime, self)
+            else:
+                moment = fields.read("sleep_until", datetime, "2027-01-31T12:00:00Z")
+            if moment is None or moment is self._values.anything:
                 return None
             return self._once(step, lambda: self._builder.sleep_until(moment, given, name))
         return self._signal(step, name, given)

@@ -30,6 +30,7 @@ from celeriac.definitions.values import EITHER, escaped
 from celeriac.errors import DefinitionError
 from celeriac.machine import (
     EVERY,
+    UNTIL,
     Choice,
     Constant,
     DictOf,
@@ -161,8 +162,10 @@ class _Writer:
 
     def _policy(self, node: Node, usual: Mapping[str, Any]) -> dict[str, Any]:
         found: dict[str, Any] = {}
-        if node.give_up_after is not None and node.give_up_after != usual.get("give_up_after"):
-            found["give_up_after"] = spelled_duration(node.give_up_after)
+        for name in ("give_up_after", "expires"):
+            limit = getattr(node, name)
+            if limit is not None and limit != usual.get(name):
+                found[name] = spelled_duration(limit)
         if node.retry != usual.get("retry", RetryRule()):
             found["retry"] = spelled_retry(node.retry)
         found |= {
@@ -257,6 +260,8 @@ class _Writer:
         if wait.until is not None:
             moment = datetime.fromtimestamp(wait.until / 1000, UTC)
             return {"sleep_until": Text(moment.isoformat().replace("+00:00", "Z"))}
+        if wait.reads:
+            return {"sleep_until": self._value(node.args[UNTIL])}
         if wait.signal is None:
             return {"sleep": spelled_duration(wait.timeout)}
         found: dict[str, Any] = {"signal": wait.signal}

@@ -7,7 +7,7 @@ Its files, from the ground up::
 
     answers | archive | attempts | dispatching | failures | processes | store_time
     < changes | deaths | onward | retention < committing
-    < attempt_work | expanding | starting | tokens < sending < children < engine < context_calls
+    < attempt_work | starting | tokens | turns < sending < children < engine < context_calls
     < bodies | ticks | repair < sweep
 """
 

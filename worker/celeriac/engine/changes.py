@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from celeriac.failure import Failure
 from celeriac.machine import (
+    EXPIRED,
     MAY_HAVE_JOINED,
     NO_RESULT,
     NO_SIGNAL,
@@ -200,6 +201,8 @@ def _with_cause(
             extra[field] = failure.model_dump_json(exclude_none=True)
         if event.kind is EventKind.LOST and event.data.get("why") == NO_RESULT:
             extra[payloads.error_field(event.step, "do")] = _NO_RESULT
+        if event.kind is EventKind.FAILED and event.data.get("why") == EXPIRED:
+            extra[payloads.error_field(event.step, "do")] = _expired(plan, event.step)
         if event.kind is EventKind.FAILED and event.data.get("code") == MAY_HAVE_JOINED:
             extra[payloads.error_field(event.step, "do")] = _MAY_HAVE_JOINED
         culprit = event.data.get("culprit")
@@ -225,6 +228,17 @@ _MAY_HAVE_JOINED = Failure(
     "or cancel: so all is cancelled",
     code=MAY_HAVE_JOINED,
 ).model_dump_json(exclude_none=True)
+
+
+def _expired(plan: Plan, step: str) -> str:
+    seconds = (plan.node(step).expires or 0) / 1000
+    return Failure(
+        type="StepExpired",
+        message=f"no worker took it up in {seconds:g} s, so it had no effect: are there enough "
+        "workers for its queue?",
+        code=EXPIRED,
+        effect=False,
+    ).model_dump_json(exclude_none=True)
 
 
 def _too_many(plan: Plan) -> str:

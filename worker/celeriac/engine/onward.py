@@ -100,7 +100,7 @@ class Onward:
         (next_,) = first.dispatches
         of_another_try = next_.epoch or first.run.epoch != self.attempt.run.epoch
         node = as_visited(self.attempt.plan, first.run).find(next_.step)
-        if node is None or node.map is not None or node.child is not None or of_another_try:
+        if node is None or node.reads_first or node.child is not None or of_another_try:
             return None  # no worker runs it; or what was read here is of another try
         # An attempt before it may have left a word for it, and those are not read here.
         if next_.attempt != 1 or next_.at > now or not node.runs_ahead(next_.phase):

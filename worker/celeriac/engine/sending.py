@@ -1,8 +1,8 @@
 """What is due of a run is sent, whatever becomes of it.
 
-Owns: that a message that cannot be sent leaves its reason with the run, and that the list of a map
-is counted in the place of a message.  Refuses to know: what is due (`machine`), and who carries
-messages (`dispatching`).
+Owns: that a message that cannot be sent leaves its reason with the run, and that a turn that begins
+with a value has that read in the place of a message.  Refuses to know: what is due (`machine`), and
+who carries messages (`dispatching`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from celeriac.engine.dispatching import BrokerAway, Dispatcher, reason_unsent
-from celeriac.engine.expanding import MapWork
+from celeriac.engine.turns import TurnWork
 from celeriac.errors import CommandRefused, RunNotFound
 from celeriac.failure import class_name
 from celeriac.machine import Block, Dispatch, Unblock, Wake, as_visited, due, try_of
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from celeriac.machine import Plan, Run
 
 
-class Sender(MapWork):
+class Sender(TurnWork):
     """Sends what is due."""
 
     def send(
@@ -42,8 +42,8 @@ class Sender(MapWork):
         for number, dispatch in enumerate(dispatches):
             run = try_of(whole, dispatch.step, dispatch.epoch) or whole
             plan = as_visited(plan, run)
-            if plan.node(dispatch.step).map is not None:
-                self._go_on_with_map(dispatcher, whole.id, dispatch)
+            if plan.node(dispatch.step).reads_first:
+                self._begin_turn(dispatcher, whole.id, dispatch)
                 continue
             try:
                 dispatcher.send(plan, run, (dispatch,), now)
@@ -83,14 +83,14 @@ class Sender(MapWork):
         run = decided.run
         self.send(dispatcher, plan, run, sorted(due(run), key=lambda d: (d.at, d.step)), now)
 
-    def _go_on_with_map(self, dispatcher: Dispatcher, run_id: str, dispatch: Dispatch) -> None:
-        """Count the list of a map, and send what follows; what fails here, the sweep does again."""
+    def _begin_turn(self, dispatcher: Dispatcher, run_id: str, dispatch: Dispatch) -> None:
+        """Read what it begins with, and send what follows; what fails, the sweep does again."""
         try:
-            plan, decided, now = self.expand(run_id, dispatch)
+            plan, decided, now = self.begin_turn(run_id, dispatch)
         except (CommandRefused, RunNotFound):
             return  # paused, or started anew: whoever goes on with it sees to it
         except Exception as error:  # noqa: BLE001 -- it is logged
             named = title(run_id, dispatch.step, "do", dispatch.attempt)
-            log.warning("%s: its list could not be counted: %s", named, class_name(error))
+            log.warning("%s: its turn could not begin: %s", named, class_name(error))
             return
         self.send(dispatcher, plan, decided.run, decided.dispatches, now)

@@ -316,7 +316,7 @@ class Sweep:
         """
         run = try_of(run, dispatch.step, dispatch.epoch) or run
         node = as_visited(plan, run).node(dispatch.step)
-        if node.map or node.child:
+        if node.reads_first or node.child:
             return True  # no message stands for it: whoever should have seen to it did not
         backlog = self._backlog(_address(plan, run, dispatch))
         if run.step(dispatch.step).unsent:

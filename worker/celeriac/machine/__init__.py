@@ -10,13 +10,13 @@ Its files, from the ground up::
         < rewinding < undoing < next_steps | shown_status | step_chains | state_changes < standstill
         < attempt_events | run_events | operator_events < moves < draft < late_reports | starting
         | outside | postponing | blocking < attempts < waits | children | operators | expansion
-        < timeouts < transitions
+        < timeouts < transitions < following
 """
 
 from __future__ import annotations
 
 from celeriac.machine.attempts import MAY_HAVE_JOINED
-from celeriac.machine.awaited import Wait
+from celeriac.machine.awaited import UNTIL, Wait
 from celeriac.machine.commands import (
     KEEPS_DETAILS,
     Acknowledge,
@@ -30,6 +30,7 @@ from celeriac.machine.commands import (
     Expand,
     Expire,
     Fail,
+    Open,
     Redispatch,
     Report,
     RetryOwed,
@@ -56,6 +57,7 @@ from celeriac.machine.expressions import (
     TextOf,
     bound,
 )
+from celeriac.machine.following import followed
 from celeriac.machine.forking import inherited
 from celeriac.machine.guards import Choice, Guard, excludes
 from celeriac.machine.moves import apply, fold
@@ -105,7 +107,7 @@ from celeriac.machine.steps import (
     StepState,
     StepStatus,
 )
-from celeriac.machine.tables import NO_RESULT, IllegalMove
+from celeriac.machine.tables import EXPIRED, NO_RESULT, IllegalMove
 from celeriac.machine.timing import (
     PATROL,
     SHORT_DELAY,
@@ -115,7 +117,7 @@ from celeriac.machine.timing import (
     patrol,
     wake_at,
 )
-from celeriac.machine.transitions import Transition, followed, transition
+from celeriac.machine.transitions import Transition, transition
 from celeriac.machine.tries import began_once, epoch_of, first_epoch, key_of, try_of
 from celeriac.machine.undoing import in_undo_order, may_stand, to_undo
 from celeriac.machine.visits import as_visited, laid_out, visits_of
@@ -124,6 +126,7 @@ from celeriac.machine.waits import MOST_UNTAKEN, NO_SIGNAL
 __all__ = [
     "AT_REST",
     "EVERY",
+    "EXPIRED",
     "KEEPS_DETAILS",
     "MAX_STEPS",
     "MAY_HAVE_JOINED",
@@ -137,6 +140,7 @@ __all__ = [
     "SHORT_DELAY",
     "TOO_MANY_STEPS",
     "TO_PARENT",
+    "UNTIL",
     "WAITS",
     "Acknowledge",
     "Block",
@@ -174,6 +178,7 @@ __all__ = [
     "Node",
     "OnDeadline",
     "OnUnknown",
+    "Open",
     "Parent",
     "Phase",
     "PhaseState",

@@ -23,7 +23,7 @@ from celeriac.machine.state_changes import (
     put_step,
 )
 from celeriac.machine.steps import PhaseState, StepState, changed
-from celeriac.machine.tables import NO_RESULT, VOID
+from celeriac.machine.tables import EXPIRED, NO_RESULT, VOID
 from celeriac.machine.timing import DOUBLINGS_WHILE_BLOCKED
 
 if TYPE_CHECKING:
@@ -49,6 +49,10 @@ def _expanded(plan: Plan, run: Run, event: Event) -> Run:
     return changed(run, steps=run.steps.with_map(event.step, counted))
 
 
+def _opened(_plan: Plan, run: Run, event: Event) -> Run:
+    return move_step(run, event, at=event.at, sent=False, sends=0, limit=event.data["until"])
+
+
 def _claimed(plan: Plan, run: Run, event: Event) -> Run:
     limit = plan.node(event.step).limit(event.phase)
     step = run.step(event.step)
@@ -69,6 +73,7 @@ def _claimed(plan: Plan, run: Run, event: Event) -> Run:
         limit=event.at + limit + run.grace if limit else 0,
         begun=_begun(plan, direction, event),
         too_many=False,
+        expired=False,
         child=event.data.get("child", 0),
         kept=(),
     )
@@ -154,12 +159,13 @@ def _outside(direction: PhaseState, event: Event) -> dict[str, Any]:
 
 
 def _failed(plan: Plan, run: Run, event: Event) -> Run:
-    if plan.node(event.step).map:
-        return move_step(run, event, "not counted", attempt=event.attempt, **_after_attempt(event))
+    if plan.node(event.step).reads_first:
+        return move_step(run, event, "not read", attempt=event.attempt, **_after_attempt(event))
     if event.data.get("why") == "undone" and run.status is RunStatus.FAILED:
         run = go_on(plan, run, event)  # what an operator was asked for
     ended = _outside(run.step(event.step).direction(event.phase), event)
     ended |= {**_after_attempt(event), "via": _via(run, event)}
+    ended |= {"expired": True} if event.data.get("why") == EXPIRED else {}
     run = move_step(run, event, _how(event), **ended)
     step = run.steps[event.step]
     if event.phase == "do" and event.data.get("effect") is not False:
@@ -229,7 +235,7 @@ def _how(event: Event) -> str:
     if event.kind is not EventKind.FAILED:
         return ""
     why = event.data.get("why")
-    return "unknown" if why in _UNKNOWN else "undone" if why == "undone" else ""
+    return "unknown" if why in _UNKNOWN else why if why in ("undone", EXPIRED) else ""
 
 
 def _after_attempt(event: Event) -> dict[str, Any]:
@@ -249,6 +255,7 @@ def _via(run: Run, event: Event) -> str:
 ATTEMPT_EVENTS: dict[EventKind, Change] = {
     EventKind.DISPATCHED: _dispatched,
     EventKind.EXPANDED: _expanded,
+    EventKind.OPENED: _opened,
     EventKind.CLAIMED: _claimed,
     EventKind.COMPLETED: _completed,
     EventKind.DEFERRED: _deferred,

@@ -39,10 +39,10 @@ def claim(draft: Draft, command: Claim) -> None:
     """Grant an attempt to whoever asks, if it is its turn and nobody holds it."""
     direction = draft.direction(command.step, command.phase)
     _same_epoch(draft, command)
-    if draft.node(command.step).map is not None:
+    if (node := draft.node(command.step)).map is not None:
         raise draft.refuse("not_due", f"{command.step!r} is a map: its elements are claimed")
-    if (draft.node(command.step).child is not None) is not bool(command.child):
-        raise draft.refuse("not_due", f"no worker runs {command.step!r}: its attempts are runs")
+    if node.wait or (node.child is not None) is not bool(command.child):
+        raise draft.refuse("not_due", f"no worker runs {command.step!r}")
     if _at_work(direction, command) and not draft.terminated:
         return  # granted already, the reply was lost
     if direction.state is PhaseStatus.DONE and command.attempt <= direction.attempt:
@@ -70,6 +70,8 @@ def _check_turn(draft: Draft, command: Claim, direction: PhaseState) -> None:
             "stale",
             f"{command.step!r} is at attempt {direction.attempt + 1}, not {command.attempt}",
         )
+    if command.phase == "do" and 0 < direction.limit <= draft.now:  # the sweep sees to it
+        raise draft.refuse("expired", f"{command.step!r} was to be taken up before")
     # A worker's clock that is a little ahead delivers a retry a little early; that is no harm.
     # A compensation that comes too early would be: the effect may still land (I7).
     not_before = run.compensate_not_before if command.phase == "undo" else 0

@@ -54,6 +54,18 @@ class Expand:
 
 
 @dataclass(frozen=True, slots=True)
+class Open:
+    """Record until when (ms) a sleep lasts, whose turn has come; `error` is as of `Expand`."""
+
+    step: str
+    attempt: int
+    until: int
+    epoch: int = 1
+    error: str = ""
+    code: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Claim:
     """Take an attempt: it holds the step from now on, under its number as fencing token.
 
@@ -322,6 +334,7 @@ class Skip:
 Command = (
     Start
     | Expand
+    | Open
     | Claim
     | Complete
     | Fail

@@ -25,6 +25,7 @@ class EventKind(StrEnum):
     INHERITED = "inherited"
     DISPATCHED = "dispatched"
     EXPANDED = "expanded"
+    OPENED = "opened"
     CLAIMED = "claimed"
     COMPLETED = "completed"
     FAILED = "failed"

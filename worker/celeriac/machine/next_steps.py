@@ -90,12 +90,13 @@ def _take_turns(plan: Plan, run: Run, candidates: Iterable[Node], event: Event) 
         if run.steps.is_element(node.name) and not _is_begun(run, node.name):
             continue  # what it waits for was skipped beforehand; its element's turn has not come
         step, chosen = run.step(node.name), is_chosen(run, node)
-        begins = OPENS if node.wait else _whose_turn(plan, run, node)
+        begins = OPENS if node.wait and not node.wait.reads else _whose_turn(plan, run, node)
         whose = begins if chosen else NOT_CHOSEN
         state = state_in_turn("do", step.do, whose)
         if state:
             sent = state is PhaseStatus.SCHEDULED
             limit = node.wait.ends_at(event.at) if chosen and node.wait else 0
+            limit = node.expires_at(event.at) if sent else limit
             over = whose == TOO_MANY
             signal = (node.wait.signal or "") if chosen and node.wait else ""
             direction = PhaseState(
@@ -125,10 +126,11 @@ def _confirm_next(plan: Plan, run: Run, event: Event) -> Run:
 def _whose_turn(plan: Plan, run: Run, node: Node) -> str:
     """Whether one more step may start; a map counts as one, a confirm as none."""
     most, steps = plan.most_steps, run.steps
-    if node.confirms or run.started_steps + len(steps.open) < most or steps.is_element(node.name):
+    free = node.confirms or node.wait or steps.is_element(node.name)
+    if free or run.started_steps + len(steps.open) < most:
         return TURN_COMES
     waiting = (n for n, s in steps.open.items() if not s.order and s.do.state.claimable)
-    begun = sum(not steps.is_element(each) for each in waiting)
+    begun = sum(not (steps.is_element(each) or plan.node(each).wait) for each in waiting)
     return TURN_COMES if run.started_steps + begun < most else TOO_MANY
 
 

@@ -33,16 +33,19 @@ def _retried(plan: Plan, run: Run, event: Event) -> Run:
     elif run.status is RunStatus.FAILED:
         run = go_on(plan, run, event)
     direction = run.step(event.step).direction(event.phase)
-    wait = plan.node(event.step).wait
-    if wait is not None:  # it waits anew, for as long; its first budget is used up
-        limit = wait.ends_at(event.at)
+    node = plan.node(event.step)
+    if node.wait and not node.reads_first:  # it waits anew, for as long; its budget is used up
+        limit = node.wait.ends_at(event.at)
         return move_step(run, event, "a wait", at=event.at, limit=limit, attempts_before_budget=1)
+    expires = event.phase == "do" and not direction.attempt
     return move_step(
         run,
         event,
         attempts_before_budget=direction.attempt,
         given_back=0,
         begun=0,
+        limit=node.expires_at(event.at) if expires else 0,
+        credited=0,
         at=event.at,
         sent=event.phase == "do",
         sends=0,

@@ -149,7 +149,7 @@ def _is_tried_anew(draft: Draft, name: str) -> bool:
     run = draft.run
     settled = (PhaseStatus.DONE, PhaseStatus.FAILED, PhaseStatus.UNKNOWN, PhaseStatus.WAIVED)
     directions = (run.step(name).do, run.step(name).undo)
-    if directions[0].state.claimable and directions[0].too_many:
+    if directions[0].state.claimable and (directions[0].too_many or directions[0].expired):
         return run.status is RunStatus.RUNNING
     return not run.status.at_rest and any(
         direction.attempts_before_budget and direction.state not in settled

@@ -96,6 +96,7 @@ class Node(Frozen):
     give_up_after: int | None = Field(
         default=None, description="milliseconds from its first claim for all attempts together"
     )
+    expires: int | None = Field(default=None, description="milliseconds it may wait for a claim")
     wait: Wait | None = Field(default=None, description="what it waits for, in place of a task")
     queue: str | None = Field(default=None, description="where it is sent; None: as its task says")
     priority: int | None = Field(default=None, description="of its messages; None: the task's")
@@ -118,6 +119,15 @@ class Node(Frozen):
                 ),
             }
         )
+
+    @property
+    def reads_first(self) -> bool:
+        """True if its turn begins with a value: the list of a map, or until when it sleeps."""
+        return self.map is not None or (self.wait is not None and self.wait.reads)
+
+    def expires_at(self, turn: int) -> int:
+        """When it is too late to take it up, in ms, if its turn came at *turn*; 0: never."""
+        return turn + self.expires if self.expires else 0
 
     @property
     def phases(self) -> tuple[Phase, ...]:

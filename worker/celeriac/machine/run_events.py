@@ -84,7 +84,7 @@ def _compensation_started(_plan: Plan, run: Run, event: Event) -> Run:
     for name, step in run.steps.open.items():
         at_step = replace(event, step=name)
         if step.do.state.claimable:
-            run = move_step(run, at_step, _effect_so_far(step), at=event.at, sent=False)
+            run = move_step(run, at_step, _effect_so_far(step), at=event.at, sent=False, limit=0)
         elif step.do.state is PhaseStatus.OPEN:
             run = move_step(run, at_step, "a wait", at=event.at, limit=0)
         elif step.do.state is PhaseStatus.DEFERRED:  # whatever still comes is a late report

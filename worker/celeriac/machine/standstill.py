@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from celeriac.machine.runs import RunStatus
 from celeriac.machine.state_changes import move_run, put_direction
-from celeriac.machine.steps import WAITS, changed
+from celeriac.machine.steps import WAITS, PhaseStatus, changed
 
 if TYPE_CHECKING:
     from celeriac.machine.events import Event
@@ -35,9 +35,16 @@ def extend_waits(plan: Plan, run: Run, event: Event, stood: int) -> Run:
     """Time for which the run stood still does not count towards waits; dates are dates."""
     for name, step in run.steps.open.items():
         direction, wait = step.do, plan.node(name).wait
-        if direction.state in WAITS and direction.limit and not (wait and wait.until):
+        if not direction.limit or (wait and wait.is_dated):
+            continue
+        if direction.state in WAITS:
             longer = changed(
                 direction, at=direction.at + max(0, stood), limit=direction.limit + max(0, stood)
             )
-            run = put_direction(run, replace(event, step=name, phase="do"), longer)
+        elif direction.state is PhaseStatus.SCHEDULED:  # it could not be claimed meanwhile
+            stood_with_it = max(0, min(stood, event.at - direction.at))
+            longer = changed(direction, limit=direction.limit + stood_with_it)
+        else:
+            continue
+        run = put_direction(run, replace(event, step=name, phase="do"), longer)
     return run

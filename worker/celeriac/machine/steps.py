@@ -139,7 +139,7 @@ class PhaseState:
     at: int = 0  # scheduled, retrying: not before; otherwise since when
     sent: bool = False  # a message for the next attempt is thought to be on its way
     sends: int = 0  # how often it was sent again since it was last claimed
-    limit: int = 0  # running: when the attempt counts as timed out; waiting: until then; 0: never
+    limit: int = 0  # running: when it times out; waiting, or not yet claimed: until then; 0: never
     attempts_before_budget: int = 0  # attempts made before the present budget began
     recompensate: bool = False  # undo: a late effect arrived meanwhile, undo once more when settled
     late: tuple[int, ...] = ()  # lost attempts that reported after all, each counted once
@@ -153,6 +153,7 @@ class PhaseState:
     # What was said outside of how the newest attempt ended: completed, or failed; then the error,
     # its code, whether it had an effect, and whether it is worth another attempt.
     kept: tuple[str, str, str, bool | None, bool] | tuple[()] = ()
+    expired: bool = False  # nobody took it up in its time; until it is claimed all the same
 
     def held_by(self, attempt: int, holder: str) -> bool:
         """True if this attempt is the newest, and *holder* made the claim that counts."""

@@ -52,9 +52,13 @@ DO_MOVES: dict[tuple[PhaseStatus, EventKind, str], PhaseStatus] = {
     (_S.DEFERRED, _E.LOST, ""): _S.UNKNOWN,
     (_S.DEFERRED, _E.SKIPPED, ""): _S.SKIPPED,
     (_S.DEFERRED, _E.COMPENSATION_STARTED, "may have effect"): _S.UNKNOWN,
-    # The list of a map was counted, or cannot be.  When all elements have ended, so has the map.
+    # The list of a map was counted, or until when a sleep lasts was read; or that cannot be.
+    # When all elements have ended, so has the map.
     (_S.SCHEDULED, _E.EXPANDED, ""): _S.EXPANDED,
-    (_S.SCHEDULED, _E.FAILED, "not counted"): _S.FAILED,
+    (_S.SCHEDULED, _E.OPENED, ""): _S.OPEN,
+    (_S.SCHEDULED, _E.FAILED, "not read"): _S.FAILED,
+    # Nobody has taken it up in time, for the first time.
+    (_S.SCHEDULED, _E.FAILED, "expired"): _S.FAILED,
     # A lost attempt reports its success after all, and no newer attempt holds the step.
     (_S.SCHEDULED, _E.COMPLETED, "late"): _S.DONE,
     (_S.RETRYING, _E.COMPLETED, "late"): _S.DONE,
@@ -128,6 +132,9 @@ UNDO_MOVES: dict[tuple[PhaseStatus, EventKind, str], PhaseStatus] = {
 #: Why an attempt was given up whose result was to come from outside: none came in time, or the run
 #: had turned round before the step returned.
 NO_RESULT, VOID = "no result", "void"
+
+#: Why a step has failed that was never claimed: nobody took it up in the time that it had.
+EXPIRED = "expired"
 
 TURN_COMES, TURN_GOES = "its turn comes", "another comes first"
 #: Its turn comes, and an earlier step has chosen otherwise.

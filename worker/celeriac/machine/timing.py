@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from celeriac.machine.events import Dispatch
 from celeriac.machine.relatives import look_at, told_now
 from celeriac.machine.runs import AT_REST, Run, RunStatus
-from celeriac.machine.steps import CLAIMABLE, WAITS, PhaseState
+from celeriac.machine.steps import CLAIMABLE, PhaseState, PhaseStatus
 from celeriac.machine.tries import epoch_of
 
 if TYPE_CHECKING:
@@ -107,7 +107,8 @@ def dates(run: Run) -> list[int]:
         direction for step in steps for direction in (step.do, step.undo) if direction.limit
     ]
     if run.paused:  # what waits ends when it is resumed
-        directions = [direction for direction in directions if direction.state not in WAITS]
+        at_work = PhaseStatus.RUNNING
+        directions = [direction for direction in directions if direction.state is at_work]
     times = [direction.limit for direction in directions]
     times += [
         direction.at + redispatch_delay(run, name, direction) if direction.sent else direction.at

@@ -39,6 +39,7 @@ from celeriac.machine.commands import (
     Expand,
     Expire,
     Fail,
+    Open,
     Pause,
     Redispatch,
     Report,
@@ -91,22 +92,10 @@ def transition(plan: Plan, run: Run | None, command: Command, now: int) -> Trans
     return Transition(after, tuple(draft.events), wake_at(after), tuple(sent))
 
 
-def followed(plan: Plan, first: Transition, command: Command, now: int) -> Transition:
-    """Decide *command* for what *first* leads to: one transition, in which both happen or neither.
-
-    Raises CommandRefused; *first* stands alone then.
-    """
-    then = transition(plan, first.run, command, now)
-    still = due(then.run)
-    sent = tuple(each for each in first.dispatches if each in still)
-    return Transition(
-        then.run, (*first.events, *then.events), then.wake_at, (*sent, *then.dispatches)
-    )
-
-
 _DECIDE: dict[type, Callable[[Draft, Any], None]] = {
     Start: starting.start,
     Expand: expansion.expand,
+    Open: expansion.open_,
     Claim: attempts.claim,
     Complete: attempts.complete,
     Fail: attempts.fail,

@@ -20,7 +20,7 @@ from celeriac.machine.late_reports import check_known
 from celeriac.machine.outside import lose, settle_as_kept, time_out
 from celeriac.machine.runs import RunStatus
 from celeriac.machine.steps import WAITS, PhaseState, PhaseStatus
-from celeriac.machine.tables import VOID
+from celeriac.machine.tables import EXPIRED, VOID
 from celeriac.machine.tries import is_over
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 #: Why a wait ended whose signal did not come in time.
 NO_SIGNAL = "no signal"
+#: What has a date at which it ends although nobody has done anything.
+_ENDS = WAITS | {PhaseStatus.SCHEDULED}
 #: Signals of a run that nobody has taken yet, at most.
 MOST_UNTAKEN = 1_000
 
@@ -121,20 +123,22 @@ def _wait_outside(draft: Draft, command: Defer) -> None:
 
 
 def end(draft: Draft, command: Wake) -> None:
-    """End the waits whose time is over, and what waits for a result from outside.
+    """End the waits whose time is over: for a signal, a date, a result from outside, or a worker.
 
     A time that was to come has come, whatever else happened; but nobody could send a signal or
-    a result while the store was out of reach, so a wait for one has that much longer.
+    a result, or take up a step, while the store was out of reach, so these have that much longer.
     """
     for name in list(draft.run.steps.open):
         run, direction = draft.run, draft.run.step(name).do
         if run.status is not RunStatus.RUNNING or run.paused:
             return
-        if direction.state not in WAITS or not 0 < direction.limit <= draft.now:
+        if direction.state not in _ENDS or not 0 < direction.limit <= draft.now:
             continue
         if direction.state is PhaseStatus.OPEN:
             _end(draft, command, name, direction)
-        elif not _has_longer(draft, command, name, direction):
+        elif direction.state is PhaseStatus.SCHEDULED:
+            _expire(draft, command, name, direction)
+        elif not _has_longer(draft, command, name, direction.at, direction.credited):
             time_out(draft, name, command.longest_eta)
 
 
@@ -143,7 +147,7 @@ def _end(draft: Draft, command: Wake, name: str, direction: PhaseState) -> None:
     assert wait is not None
     if wait.signal is None:
         draft.add(EventKind.COMPLETED, name, why="time is over")
-    elif not _has_longer(draft, command, name, direction):
+    elif not _has_longer(draft, command, name, direction.at, direction.credited):
         if wait.on_timeout == "continue":
             draft.add(EventKind.COMPLETED, name, why=NO_SIGNAL)
         else:
@@ -157,12 +161,20 @@ def _end(draft: Draft, command: Wake, name: str, direction: PhaseState) -> None:
             )
 
 
-def _has_longer(draft: Draft, command: Wake, name: str, direction: PhaseState) -> bool:
+def _expire(draft: Draft, command: Wake, name: str, direction: PhaseState) -> None:
+    """Nobody has taken a step up in its time: it has failed, and cannot have had an effect."""
+    since = direction.limit - direction.credited - (draft.node(name).expires or 0)
+    if not _has_longer(draft, command, name, since, direction.credited):
+        told, code = "StepExpired", EXPIRED
+        draft.add(EventKind.FAILED, name, error=told, code=code, effect=False, why=EXPIRED)
+
+
+def _has_longer(draft: Draft, command: Wake, name: str, since: int, credited: int) -> bool:
     """True if an outage gives a wait more time, or if nobody knows yet whether it does."""
     if command.credit is None:
         return True
-    total = _overlap(command.outages, direction.at, draft.now)
-    if total <= direction.credited:
+    total = _overlap(command.outages, since, draft.now)
+    if total <= credited:
         return False
     draft.add(EventKind.EXTENDED, name, credited=total)
     return draft.run.step(name).do.limit > draft.now

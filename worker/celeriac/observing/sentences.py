@@ -37,6 +37,7 @@ _CAUSES = {
     (EventKind.FINISHED, "unknown"): "outcome unknown",
     (EventKind.COMPLETED, "no signal"): "no signal came in time",
     (EventKind.FAILED, "no signal"): "no signal came in time",
+    (EventKind.FAILED, "expired"): "nobody took it up in time",
     (EventKind.FAILED, "owes"): "its run owes something",
     (EventKind.FAILED, "terminated"): "its run was terminated",
     (EventKind.FAILED, "undone"): "its run was undone after all",
@@ -57,8 +58,7 @@ def details(event: Event) -> str:
     cause = _outside(event, data) or cause
     limit = data.pop("timeout", None)
     cause = _of_other_runs(event, data) or cause
-    if event.kind is EventKind.EXPANDED and "count" in data:
-        cause = f"{data.pop('count')} elements"
+    cause = _read_first(event, data) or cause
     cause = _answered(data) or cause
     if why == "timeout":
         # Such an end of its process counts as one that nobody knows the outcome of.
@@ -81,6 +81,15 @@ def details(event: Event) -> str:
         return text
     how = "".join(f", {name} {_plain(value)}" for name, value in via.items())
     return f"{text}; {again} in {(retry - event.at) / 1000:.1f} s{how}"
+
+
+def _read_first(event: Event, data: dict[str, object]) -> str:
+    """What was read when the turn of a map, or of a sleep, came."""
+    if event.kind is EventKind.EXPANDED and "count" in data:
+        return f"{data.pop('count')} elements"
+    if event.kind is EventKind.OPENED and "until" in event.data:
+        return f"until {utc_text(event.data['until'])}"
+    return ""
 
 
 def tick_details(event: TickEvent) -> str:

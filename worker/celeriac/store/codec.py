@@ -59,6 +59,7 @@ DIRECTION_FIELDS = (
     *("state", "attempt", "holder", "at", "sent", "sends", "limit"),
     *("attempts_before_budget", "recompensate", "late"),
     *("given_back", "begun", "credited", "too_many", "via", "signal", "child", "kept"),
+    "expired",
 )
 
 _ALWAYS = 7  # values of a run that are written even if they are the default

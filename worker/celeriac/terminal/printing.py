@@ -6,6 +6,8 @@ to know: where runs come from, and what was asked of them.
 The forms for programs are stable: times are ISO 8601 in UTC, to the millisecond, and no payload
 is among them, nor the text of an error, which may quote one.  Whatever comes from outside has its
 control characters escaped.
+
+The file is long because it has a method for each thing that is printed.
 """
 
 from __future__ import annotations

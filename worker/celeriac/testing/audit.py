@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from celeriac.machine import PHASES, EventKind, laid_out, numbered
+from celeriac.machine import EXPIRED, PHASES, EventKind, laid_out, numbered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -280,8 +280,12 @@ class _Book:
 
     def failed(self, event: Event) -> None:
         """An attempt failed, or nobody knows what became of it."""
-        if self.plan.node(event.step).map:
-            return  # its list could not be counted, which takes no attempt
+        if self.plan.node(event.step).reads_first:
+            return  # what it begins with could not be read, which takes no attempt
+        if event.data.get("code") == EXPIRED and not event.attempt:
+            if self.claims[event.step, event.phase] or event.data.get("effect") is not False:
+                self._breaks("I28", event, "expires although somebody has taken it up")
+            return
         self._ended(event)
         if event.phase == "do" and event.data.get("effect") is not False:
             self.maybe.add(event.step)

@@ -171,7 +171,7 @@ class Runtime:
             step = payloads.step_of_output(field)
             if step:
                 node = plan.find(step)
-                task: Any = self.app.tasks.get(node.task) if node and not node.map else None
+                task: Any = self.app.tasks.get(node.task) if node and not node.reads_first else None
                 known = task is not None and getattr(task, "saga_adopted", True) is False
                 return task.saga_shape.marked("return", text) if known else text
         except DefinitionError:  # no adapter of that type
