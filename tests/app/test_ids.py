@@ -11,7 +11,8 @@ import pytest
 from celery import Celery
 
 from celeriac import Flow, InputInvalid, RunNotFound, Sagas, StepContext
-from celeriac.app.inputs import check_words, checked_id, checked_statuses, checked_tags
+from celeriac.app.inputs import check_words, checked_id, checked_statuses
+from celeriac.machine import checked_tags
 from celeriac.machine.commands import Cancel, RetryOwed
 from celeriac.testing import Lab
 from tests.machine.story import Story, saga

@@ -36,6 +36,7 @@ from celeriac.machine.commands import (
     Signal,
     Skip,
     Start,
+    Tag,
     Terminate,
     Unblock,
     Waive,
@@ -70,9 +71,11 @@ from tests.machine import (
     test_maps,
     test_operators,
     test_outside,
+    test_rewinds,
     test_scopes,
     test_skipping,
     test_sleeps,
+    test_tagging,
     test_time,
     test_tries,
     test_two_phase,
@@ -108,6 +111,7 @@ EVERY_COMMAND: list[Command] = [
     Expand("reserve", 1, 3),
     Open("reserve", 1, NOON),
     CheckAttempt("reserve", "do", 1, "me"),
+    Tag("reserve", "do", 1, "me", tags=(("region", "eu"),)),
     Expire("reserve", "do", 1),
     Expire("reserve", "undo", 1),
     Wake(),
@@ -194,6 +198,8 @@ THEMES = (
     test_outside,
     test_expiring,
     test_sleeps,
+    test_tagging,
+    test_rewinds,
 )
 
 each_command = pytest.mark.parametrize("command", EVERY_COMMAND, ids=str)
@@ -454,7 +460,9 @@ def test_a_history_folds_to_the_run() -> None:
         EventKind.REOPENED,
         EventKind.OVERDUE,
         EventKind.OPENED,
+        EventKind.REWOUND,
         EventKind.SIGNALLED,
+        EventKind.TAGGED,
         EventKind.REPORTED,
         EventKind.INHERITED,
     }

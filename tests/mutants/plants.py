@@ -17,6 +17,7 @@ from tests.mutants.outside_plants import OUTSIDE_RESULTS
 from tests.mutants.planting import Plant
 from tests.mutants.rewind_plants import REWINDS
 from tests.mutants.schedule_plants import SCHEDULES
+from tests.mutants.telling_plants import TELLING
 from tests.mutants.try_plants import TRIES
 from tests.mutants.wait_plants import WAITS
 from tests.mutants.web_plants import PAGES
@@ -617,6 +618,7 @@ PLANTS = (
     *FLOWS,
     *ANSWERS,
     *WAITS,
+    *TELLING,
     *SCHEDULES,
     *TRIES,
     *REWINDS,

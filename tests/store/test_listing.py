@@ -140,6 +140,26 @@ def test_tags_are_not_confused(store: Store) -> None:
     assert ids(store.find(Query(tags=(("a%3Db", "c"),))).runs) == ["three"]
 
 
+def test_a_run_is_found_by_the_tags_that_it_has_now(store: Store) -> None:
+    """Those given on the way are as those it was started with; an old value finds nothing."""
+    before = write(store, starting(a_run("one", tags=(("region", "us"), ("shop", "7")))))
+    tagged = replace(before, tags=(("carrier", "dhl"), ("region", "eu"), ("shop", "7")))
+    after = write(store, moving(before)._replace(run=replace(tagged, version=2)))
+    for name, value, found in (
+        ("region", "eu", ["one"]),
+        ("region", "us", []),
+        ("carrier", "dhl", ["one"]),
+        ("shop", "7", ["one"]),
+    ):
+        assert ids(store.find(Query(tags=((name, value),))).runs) == found
+    write(store, ending(after, expire_at=1))
+    (expired,) = store.expired(store.shard_of("one"), 10)
+    assert store.remove([expired]) == 1
+    assert ids(store.find(Query(tags=(("region", "eu"),))).runs) == []
+    entries = [each for shard in range(store.shards) for each in store.entries(shard)]
+    assert [each for each in entries if each.run_id == "one"] == []
+
+
 def test_counts_follow_every_move(store: Store) -> None:
     """Runs are counted where they are now, by saga and status."""
     runs = [write(store, starting(a_run(f"order-{n}"))) for n in range(10)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from celeriac.machine.awaited import Wait
 from celeriac.machine.plans import Node, Plan, Undo
+from celeriac.views.progress import Progress
 from celeriac.views.watching import tree
 from tests.machine.story import Story, budget, started, step
 
@@ -157,3 +158,29 @@ def test_a_run_that_visits_a_group_again() -> None:
         ],
         ["└─", "pay~2", "pending"],
     ]
+
+
+def test_a_step_says_how_far_it_is() -> None:
+    """Beside what it is at; what an undo says stands beside the undo."""
+    story = started("print", "send")
+    story.claim("print")
+    said = {"print": Progress(done=3, total=10, text="labels\nprinted")}
+    lines = tree(story.plan, story.run, story.now, said)
+    assert [line for line in lines if "3 of 10" in line] == [lines[1]]
+    assert lines[1].endswith(r"  3 of 10 labels\nprinted")
+    story.complete("print")
+    story.cancel()
+    story.claim("print", "undo")
+    lines = tree(story.plan, story.run, story.now, said)
+    assert ["↶" in line for line in lines if "3 of 10" in line] == [True]
+
+
+def test_a_progress_in_a_few_words() -> None:
+    """As the step counts, and no more than it has said."""
+    told = {
+        "3 of 10 labels": (3, 10, "labels"),
+        "0.5": (0.5, None, ""),
+        "7 pages": (7, None, "pages"),
+    }
+    for words, (done, total, text) in told.items():
+        assert str(Progress(done=done, total=total, text=text)) == words

@@ -16,6 +16,7 @@ import httpx2
 import pytest
 
 from celeriac import StoreUnavailable
+from celeriac.store import Change, payloads
 from celeriac.web.run_watch import _MOST
 from tests.web import shop
 
@@ -146,3 +147,25 @@ def test_a_stream_that_is_refused_is_a_problem(address: str) -> None:
     shop.ping.start(id="o-1")
     found = httpx2.get(f"{address}/api/runs/o-1/events?after=here")
     assert (found.status_code, found.json()["code"]) == (422, "input_invalid")
+
+
+def test_how_far_a_step_is_told_without_an_event(address: str) -> None:
+    """The newest alone, without a number; the run itself has it too, and its history does not."""
+    shop.running("o-1")
+    with listening(address, "o-1") as stream:
+        assert stream.next()["event"] == "watching"
+        store = shop.sagas.runtime.engine.store
+        found = store.read("o-1")
+        assert found.run is not None
+        fields = {payloads.progress_field("reserve", "do"): json.dumps([1, 3, 10, "<pens>"])}
+        assert store.commit(Change(found.run, found.run, (), 1, fields=fields))
+        told = stream.next()
+        assert (told["event"], "id" in told) == ("progress", False)
+        said = {"done": 3, "total": 10, "text": "<pens>"}
+        assert json.loads(told["data"]) == {"reserve": said}
+    document = httpx2.get(f"{address}/api/runs/o-1").json()
+    assert [step["progress"] for step in document["steps"]] == [said, None]
+    assert len(httpx2.get(f"{address}/api/runs/o-1/history").json()["events"]) == 2
+    page = httpx2.get(f"{address}/runs/o-1").text
+    assert "3 of 10 &lt;pens&gt;" in page
+    assert '<progress max="10.0" value="3.0"' in page

@@ -7,10 +7,10 @@ who starts the processes.  The file is long because each saga is here with its s
 A script maps a step (`pay`, or `pay.undo`) to what its attempts do, one word each, `ok` after the
 last: `raise` and `raise-after` (the effect), `abort`, `abort-clean` (no effect), `kill` and
 `kill-after`, `gate` and `gate-after` (waits until the test opens it), `spin` (never ends), `slow`,
-`hog` (computes for longer than a lease), `large` and `wrong` (outputs that cannot be recorded), and
-for `weigh` also `nan` and `object`.  Further ways to end: `exit`, what `_ODD` names, and in a
-pool of greenlets `gevent` or `eventlet` (a time-out of that library strikes) and `killed` (as a
-greenlet is).
+`tell` (how far it is, and a tag, then as `gate`), `hog` (computes for longer than a lease),
+`large` and `wrong` (outputs that cannot be recorded), and for `weigh` also `nan` and `object`.
+Further ways to end: `exit`, what `_ODD` names, and in a pool of greenlets `gevent` or `eventlet`
+(a time-out of that library strikes) and `killed` (as a greenlet is).
 
 The file is long because it is one app: every saga of these tests, and what their steps may do.
 """
@@ -96,6 +96,11 @@ class Script:
         self._ledger.begin(f"{ctx.run_id}:{name}", ctx.attempt)
         words = trip.script.get(name, [])
         word = words[ctx.attempt - 1] if ctx.attempt <= len(words) else "ok"
+        if word == "tell":
+            for number in range(101):
+                ctx.progress(number, 100, "labels printed")
+            ctx.tag(region="eu")
+            word = "gate"
         _before(word, self._folder, f"{ctx.run_id}.{name}")
         write = self._ledger.undo if name.endswith(".undo") else self._ledger.do
         write(ctx.idempotency_key, ctx.attempt)

@@ -30,6 +30,14 @@ def _no_heartbeat(details: Any) -> None:
     """Do nothing: outside a worker there is no lease to renew."""
 
 
+def _no_progress(done: float, total: float | None, text: str) -> None:
+    """Do nothing: outside a worker nobody looks."""
+
+
+def _no_tags(tags: Mapping[str, str]) -> None:
+    """Do nothing: outside a worker there is no run to find."""
+
+
 @dataclass(frozen=True, slots=True)
 class Later:
     """What `later` returns: the result of a step is to come from outside."""
@@ -51,13 +59,19 @@ class StepContext:
     # Stable over attempts; a compensation sees the forward step's, a confirm one of its own.
     idempotency_key: str
     deadline: datetime | None = None  # when the run as a whole must have ended
-    tags: Mapping[str, str] = field(default_factory=dict)  # as given to `start`
+    tags: Mapping[str, str] = field(default_factory=dict)  # as they were when it was claimed
     reason: str | None = None  # in a compensation: why
     generation: int = 0  # how often a late effect made the compensation run again
     undoes: Mapping[str, str] = field(default_factory=dict)  # see `each`
     heartbeat_details: Any = None  # what the last attempt left with `heartbeat`
     on_heartbeat: Callable[[Any], None] = field(default=_no_heartbeat, repr=False, compare=False)
     on_token: Callable[[], str] = field(default=_no_token, repr=False, compare=False)
+    on_progress: Callable[[float, float | None, str], None] = field(
+        default=_no_progress, repr=False, compare=False
+    )
+    on_tags: Callable[[Mapping[str, str]], None] = field(
+        default=_no_tags, repr=False, compare=False
+    )
 
     def heartbeat(self, details: Any = None) -> None:
         """Say that the attempt is alive, and leave *details* (any JSON) for the next attempt.
@@ -66,6 +80,25 @@ class StepContext:
         Raises Stopping when the run has turned round: end soon, since the step will be undone.
         """
         self.on_heartbeat(details)
+
+    def progress(self, done: float, total: float | None = None, text: str = "") -> None:
+        """Say how far the attempt is: `ctx.progress(3, 10, "labels printed")`.
+
+        The newest is shown while the attempt is at work, within a second, to whoever may look at
+        the run: put nothing secret into *text*, of which 200 characters are kept.  Call it as often
+        as you like: it writes a few times a second at most, and leaves no event.  Raises LeaseLost
+        and Stopping, as `heartbeat` does, and OutputInvalid for what is no number.
+        """
+        self.on_progress(done, total, text)
+
+    def tag(self, **tags: str) -> None:
+        """Give the run tags by which it is found: `ctx.tag(region="eu")`.
+
+        They take the place of those of the same names, and stay.  Each change is an event of the
+        run.  Raises LeaseLost and Stopping, as `heartbeat` does, OutputInvalid for what cannot be a
+        tag, and CommandRefused (`too_many_tags`).
+        """
+        self.on_tags(tags)
 
     @property
     def token(self) -> str:

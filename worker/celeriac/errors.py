@@ -211,7 +211,8 @@ class CommandRefused(SagaError):
     (the attempt is alive after all),
     `unknown_group` (the saga has no group that the step could go on with).
 
-    Asked by code in a step: `no_context` (no step is running here), `wrong_direction` (`do` of a
+    Asked by code in a step: `too_many_tags` (the run has as many as it may have), `no_context` (no
+    step is running here), `wrong_direction` (`do` of a
     barrier in a compensation, or `undo` in a step; a token or a later result where there can be
     none), `executed` (an effect behind a Redis barrier
     sent its own pipeline).

@@ -14,7 +14,6 @@ from celeriac.app.handles import RunHandle, dump_plain
 from celeriac.app.inputs import (
     check_names,
     checked_statuses,
-    checked_tags,
     dump_cursor,
     load_cursor,
     moment_ms,
@@ -22,7 +21,7 @@ from celeriac.app.inputs import (
 from celeriac.app.pages import Page, states_of
 from celeriac.engine import Purge
 from celeriac.errors import InputInvalid, OutputInvalid
-from celeriac.machine import RunStatus, duration_ms
+from celeriac.machine import RunStatus, checked_tags, duration_ms
 from celeriac.store import Query
 from celeriac.workers import SagaTask
 

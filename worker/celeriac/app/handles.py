@@ -34,6 +34,8 @@ from celeriac.views import (
     failure_fields,
     graph_of,
     hold_of,
+    progress_fields,
+    progress_of,
     question_fields,
     questions_of,
     shown_steps,
@@ -50,7 +52,7 @@ if TYPE_CHECKING:
     from celeriac.failure import Failure
     from celeriac.machine import Command, Event, Node, Plan
     from celeriac.store import Snapshot
-    from celeriac.views import Graph, Question, UndoPlan
+    from celeriac.views import Graph, Progress, Question, UndoPlan
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -98,7 +100,8 @@ class RunHandle(Generic[R]):
     def state(self) -> RunState:
         """Return a snapshot: the run, its steps, and what is owed.  Raises RunNotFound."""
         run, plan = self._planned()
-        run, fields = self._read((*failure_fields(shown_steps(plan, run)), *answer_fields(run)))
+        wanted = (*failure_fields(shown_steps(plan, run)), *answer_fields(run))
+        run, fields = self._read((*wanted, *progress_fields(run)))
         hold = hold_of(self.history()) if run.paused else None
         return state_of(plan, run, fields, hold, self._answer)
 
@@ -212,6 +215,17 @@ class RunHandle(Generic[R]):
             raise RunNotFound(self.id)
         plan = as_visited(self._engine.store.plan(self.id, found.run.plan), found.run)
         return plan, found.run, found.now
+
+    def progress(self) -> dict[str, Progress]:
+        """Return how far the attempts are that are at work and say so, by step.
+
+        As in the state, but nothing else is read.  Raises RunNotFound.
+        """
+        run, _ = self._read()
+        fields = progress_fields(run)
+        run, found = self._read(fields) if fields else (run, {})
+        told = {name: progress_of(run, name, found) for name in run.steps.open}
+        return {name: each for name, each in told.items() if each is not None}
 
     # --- steering ------------------------------------------------------------------------------
 

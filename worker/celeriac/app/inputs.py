@@ -12,7 +12,6 @@ import os
 import re
 import time
 import uuid
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -21,14 +20,13 @@ from celeriac.errors import DefinitionError, InputInvalid, RunNotFound
 from celeriac.machine import RunStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from celeriac.authoring import Shape
 
 _LONGEST_REASON = 2_000  # characters
 _LONGEST_ID = 200
 _LIKE_A_SECOND_LIFE = re.compile(r"~[0-9]+\Z")  # see `Run.key`
-_LONGEST_TAG = 100
 
 
 def uuid7() -> str:
@@ -141,22 +139,6 @@ def looked_up(run_id: object) -> str:
     except UnicodeEncodeError:  # half of a character, as undecodable bytes on a command line are
         raise RunNotFound(run_id) from None
     return run_id
-
-
-def checked_tags(tags: Mapping[str, str] | None) -> tuple[tuple[str, str], ...]:
-    """Return tags in the order of their names; raise InputInvalid for what cannot be one."""
-    if tags is not None and not isinstance(tags, Mapping):
-        raise InputInvalid(f"tags: give a mapping, such as {{'region': 'eu'}}, not {tags!r}")
-    for key, value in (tags or {}).items():
-        for text in (key, value):
-            if not isinstance(text, str) or not text.isprintable() or len(text) > _LONGEST_TAG:
-                raise InputInvalid(
-                    f"tags: names and values are printable text of at most {_LONGEST_TAG} "
-                    f"characters, not {text!r}"
-                )
-        if not key or "=" in key:
-            raise InputInvalid(f"tags: a name is not empty and has no '=', not {key!r}")
-    return tuple(sorted((tags or {}).items()))
 
 
 def checked_statuses(status: str | Iterable[str] | None) -> frozenset[RunStatus]:

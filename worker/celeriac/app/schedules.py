@@ -15,14 +15,14 @@ from zoneinfo import ZoneInfo
 
 from celery.schedules import crontab
 
-from celeriac.app.inputs import checked_id, checked_tags
+from celeriac.app.inputs import checked_id
 from celeriac.engine import Scheduled, Ticks
 from celeriac.errors import (
     DefinitionError,
     InputInvalid,
     ScheduleNotFound,
 )
-from celeriac.machine import duration_ms
+from celeriac.machine import checked_tags, duration_ms
 from celeriac.scheduling import (
     Calendar,
     Definition,

@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from celeriac.app.inputs import checked_id, checked_tags, uuid7
+from celeriac.app.inputs import checked_id, uuid7
 from celeriac.app.joining import accept
 from celeriac.errors import DefinitionError, InputInvalid
-from celeriac.machine import Start
+from celeriac.machine import Start, checked_tags
 from celeriac.points import reached
 from celeriac.store import payloads
 

@@ -31,6 +31,7 @@ from celeriac.machine import (
     Node,
     Plan,
     Run,
+    Tag,
     Transition,
     as_visited,
     in_any_visit,
@@ -42,13 +43,17 @@ from celeriac.observing import Claiming, Committed, Refused, Settled
 from celeriac.store import Snapshot, payloads
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from celeriac.failure import Failure
+    from celeriac.machine import Phase
 
 
 class AttemptWork(Committer):
     """The stages of an attempt."""
+
+    #: Seconds between two writes of how far an attempt is: often enough to be seen within one.
+    progress_pace = 0.3
 
     def claim(
         self,
@@ -229,12 +234,31 @@ class AttemptWork(Committer):
 
     def heartbeat(self, attempt: Attempt, details: str | None) -> None:
         """Ask whether the attempt still counts, and keep *details* (JSON text) for the next one."""
+        self._say(attempt, payloads.beat_field, details)
+
+    def note_progress(self, attempt: Attempt, told: str) -> None:
+        """Keep how far an attempt is (JSON text), if it still counts; the store is tried once."""
+        self._say(attempt, payloads.progress_field, told, patience=0.0)
+
+    def tag(self, attempt: Attempt, tags: tuple[tuple[str, str], ...]) -> None:
+        """Give the run tags, if the attempt still counts."""
+        d = attempt.delivery
+        self.command(d.run_id, Tag(d.step, d.phase, d.attempt, attempt.holder, d.epoch, tags))
+
+    def _say(
+        self,
+        attempt: Attempt,
+        field: Callable[[str, Phase], str],
+        text: str | None,
+        patience: float | None = None,
+    ) -> None:
+        """Ask whether an attempt still counts, and keep a text of it if there is one."""
         d = attempt.delivery
         command = CheckAttempt(d.step, d.phase, d.attempt, attempt.holder, d.epoch)
-        beat = payloads.beat_field(d.step, d.phase)
-        beat = payloads.in_try(beat, d.epoch) if attempt.whole else beat
-        fields = {beat: details} if details is not None else {}
-        self.command(d.run_id, command, fields=fields)
+        name = field(d.step, d.phase)
+        name = payloads.in_try(name, d.epoch) if attempt.whole else name
+        fields = {} if text is None else {name: text}
+        self.command(d.run_id, command, fields=fields, patience=patience)
 
     def _settle(
         self,

@@ -30,7 +30,7 @@ from celeriac.engine.answers import (
     misplaced,
     unknown_group,
 )
-from celeriac.engine.context_calls import Token, heartbeat
+from celeriac.engine.context_calls import Progress, Token, heartbeat, tag
 from celeriac.engine.failures import failure_of, is_final, worth_retrying
 from celeriac.errors import (
     Abort,
@@ -335,6 +335,8 @@ def _context(work: Work) -> StepContext:
         heartbeat_details=from_json(left) if left else None,
         on_heartbeat=partial(heartbeat, work.engine, attempt, work.name),
         on_token=Token(work.engine, attempt, work.name),
+        on_progress=Progress(work.engine, attempt, work.name),
+        on_tags=partial(tag, work.engine, attempt, work.name),
     )
 
 

@@ -9,8 +9,8 @@ Its files, from the ground up::
         | events < tries | visits < conditions | relatives | tables < timing < commands | forking
         < rewinding < undoing < next_steps | shown_status | step_chains | state_changes < standstill
         < attempt_events | run_events | operator_events < moves < draft < late_reports | starting
-        | outside | postponing | blocking < attempts < waits | children | operators | expansion
-        < timeouts < transitions < following
+        | outside | postponing | blocking < attempts
+        < tagging | waits | children | operators | expansion < timeouts < transitions < following
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from celeriac.machine.commands import (
     RetryOwed,
     Rewind,
     Start,
+    Tag,
     Terminate,
     Unblock,
     Wake,
@@ -108,6 +109,7 @@ from celeriac.machine.steps import (
     StepStatus,
 )
 from celeriac.machine.tables import EXPIRED, NO_RESULT, IllegalMove
+from celeriac.machine.tagging import MOST_TAGS, checked_tags
 from celeriac.machine.timing import (
     PATROL,
     SHORT_DELAY,
@@ -130,6 +132,7 @@ __all__ = [
     "KEEPS_DETAILS",
     "MAX_STEPS",
     "MAY_HAVE_JOINED",
+    "MOST_TAGS",
     "MOST_UNTAKEN",
     "NOT_SENT",
     "NO_RESULT",
@@ -198,6 +201,7 @@ __all__ = [
     "StepState",
     "StepStatus",
     "Steps",
+    "Tag",
     "Terminate",
     "TextOf",
     "Transition",
@@ -210,6 +214,7 @@ __all__ = [
     "awaited_children",
     "began_once",
     "bound",
+    "checked_tags",
     "dates",
     "due",
     "duration_ms",

@@ -29,7 +29,9 @@ from celeriac.machine.timing import SHORT_DELAY
 from celeriac.machine.tries import epoch_of, is_over
 
 if TYPE_CHECKING:
-    from celeriac.machine.commands import CheckAttempt, Claim, Complete, Fail
+    from celeriac.machine.commands import CheckAttempt, Claim, Complete, Fail, Tag
+
+    _OfAttempt = Claim | Complete | Fail | Defer | CheckAttempt | Tag
 
 #: The code of a step of two phases that does not join, although it may have prepared before.
 MAY_HAVE_JOINED = "may_have_joined"
@@ -79,7 +81,7 @@ def _check_turn(draft: Draft, command: Claim, direction: PhaseState) -> None:
         raise draft.refuse("not_due", f"{command.step!r} is not due yet")
 
 
-def check(draft: Draft, command: CheckAttempt) -> None:
+def check(draft: Draft, command: CheckAttempt | Tag) -> None:
     """Refuse an attempt that no longer counts; otherwise nothing happens."""
     direction = draft.direction(command.step, command.phase)
     _same_epoch(draft, command)
@@ -139,14 +141,12 @@ def fail(draft: Draft, command: Fail) -> None:
         late_failure(draft, direction, command)
 
 
-def _same_epoch(draft: Draft, command: Claim | Complete | Fail | Defer | CheckAttempt) -> None:
+def _same_epoch(draft: Draft, command: _OfAttempt) -> None:
     if command.epoch != epoch_of(draft.run, command.step):
         raise draft.refuse("stale", "the id was restarted meanwhile")
 
 
-def _at_work(
-    direction: PhaseState, command: Claim | Complete | Fail | Defer | CheckAttempt
-) -> bool:
+def _at_work(direction: PhaseState, command: _OfAttempt) -> bool:
     """True while the attempt runs, and whoever speaks of it holds it."""
     held = direction.held_by(command.attempt, command.holder)
     return held and direction.state is PhaseStatus.RUNNING

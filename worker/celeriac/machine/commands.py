@@ -164,6 +164,18 @@ class CheckAttempt:
 
 
 @dataclass(frozen=True, slots=True)
+class Tag:
+    """Give the run tags, as an attempt of it that counts."""
+
+    step: str
+    phase: Phase
+    attempt: int
+    holder: str
+    epoch: int = 1
+    tags: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Expire:
     """The lease of an attempt ran out, or its worker died: nobody will report it in time."""
 
@@ -340,6 +352,7 @@ Command = (
     | Fail
     | Defer
     | CheckAttempt
+    | Tag
     | Expire
     | Wake
     | Redispatch

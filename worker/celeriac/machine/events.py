@@ -41,6 +41,7 @@ class EventKind(StrEnum):
     BEGAN_ANEW = "began_anew"
     REWOUND = "rewound"
     SIGNALLED = "signalled"
+    TAGGED = "tagged"
     REPORTED = "reported"
     RETRIED = "retried"
     WAIVED = "waived"

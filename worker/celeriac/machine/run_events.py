@@ -66,6 +66,11 @@ def _signalled(_plan: Plan, run: Run, event: Event) -> Run:
     return changed(run, signals=(*run.signals, received))
 
 
+def _tagged(_plan: Plan, run: Run, event: Event) -> Run:
+    known = {**dict(run.tags), **dict(event.data["tags"])}
+    return changed(run, tags=tuple(sorted(known.items())))
+
+
 def _compensation_started(_plan: Plan, run: Run, event: Event) -> Run:
     run = move_run(
         run,
@@ -214,6 +219,7 @@ def _reported(_plan: Plan, run: Run, _event: Event) -> Run:
 RUN_EVENTS: dict[EventKind, Change] = {
     EventKind.INHERITED: _inherited,
     EventKind.SIGNALLED: _signalled,
+    EventKind.TAGGED: _tagged,
     EventKind.COMPENSATION_STARTED: _compensation_started,
     EventKind.REOPENED: _reopened,
     EventKind.TRY_ENDED: _try_ended,

@@ -24,6 +24,7 @@ from celeriac.machine import (
     expansion,
     operators,
     starting,
+    tagging,
     timeouts,
     waits,
 )
@@ -49,6 +50,7 @@ from celeriac.machine.commands import (
     Signal,
     Skip,
     Start,
+    Tag,
     Terminate,
     Unblock,
     Waive,
@@ -101,6 +103,7 @@ _DECIDE: dict[type, Callable[[Draft, Any], None]] = {
     Fail: attempts.fail,
     Defer: waits.defer,
     CheckAttempt: attempts.check,
+    Tag: tagging.tag,
     Expire: timeouts.expire,
     Wake: timeouts.wake,
     Redispatch: timeouts.redispatch,

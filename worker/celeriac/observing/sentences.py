@@ -87,6 +87,8 @@ def _read_first(event: Event, data: dict[str, object]) -> str:
     """What was read when the turn of a map, or of a sleep, came."""
     if event.kind is EventKind.EXPANDED and "count" in data:
         return f"{data.pop('count')} elements"
+    if event.kind is EventKind.TAGGED and isinstance(tags := data.pop("tags", ()), list | tuple):
+        return ", ".join(f"{name}={value}" for name, value in tags)
     if event.kind is EventKind.OPENED and "until" in event.data:
         return f"until {utc_text(event.data['until'])}"
     return ""

@@ -154,6 +154,11 @@ def beat_field(step: str, phase: Phase) -> str:
     return f"beat:{step}" if phase == "do" else f"ubeat:{step}"
 
 
+def progress_field(step: str, phase: Phase) -> str:
+    """The field of how far the newest attempt has said that it is."""
+    return f"prog:{step}" if phase == "do" else f"uprog:{step}"
+
+
 def again_field(step: str, phase: Phase) -> str:
     """The field of the arguments that an attempt asked to be tried again with."""
     return f"again:{step}" if phase == "do" else f"uagain:{step}"

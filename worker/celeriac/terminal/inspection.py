@@ -18,13 +18,12 @@ from celeriac.terminal.exit_codes import NotFound, exit_of_outcome
 from celeriac.terminal.interrupts import interrupts
 from celeriac.terminal.invocation import Invocation, find_saga, is_file, tell_unknown
 from celeriac.terminal.times import bounded
-from celeriac.views import graph_of
+from celeriac.views import Look, graph_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from celeriac.app import RunHandle
-    from celeriac.machine import Plan, Run
     from celeriac.sagas import Saga, Sagas
     from celeriac.views import Drawing
 
@@ -96,12 +95,10 @@ def _saga(sagas: Sagas, name: str, error: RunNotFound) -> Saga[Any, Any]:
         raise error from None
 
 
-def _looks(
-    run: RunHandle[Any], every: float, asked: SimpleQueue[int]
-) -> Iterator[tuple[Plan, Run, int]]:
+def _looks(run: RunHandle[Any], every: float, asked: SimpleQueue[int]) -> Iterator[Look]:
     """Look at a run again and again, until it is at rest or a signal ends it."""
     while True:
-        look = run.look()
+        look = Look(*run.look(), run.progress())
         yield look
         if look[1].status.at_rest:
             return

@@ -25,6 +25,7 @@ from celeriac.engine import FAULTS
 from celeriac.observing import clean
 from celeriac.terminal.screen import COLOURS, Live, aligned, draw_table, fitted, lined, live
 from celeriac.views import (
+    NOTHING_SAID,
     draw,
     event_document,
     history_lines,
@@ -42,8 +43,16 @@ if TYPE_CHECKING:
     from celeriac.app import Hindrance
     from celeriac.doctor import Finding, Report
     from celeriac.engine import Repaired
-    from celeriac.machine import Event, Plan, Run, RunStatus
-    from celeriac.views import BulkOutcome, Drawing, Graph, RunState, Stats, UndoPlan
+    from celeriac.machine import Event, RunStatus
+    from celeriac.views import (
+        BulkOutcome,
+        Drawing,
+        Graph,
+        Look,
+        RunState,
+        Stats,
+        UndoPlan,
+    )
 
 Form = Literal["table", "json", "jsonl", "ids"]
 
@@ -196,19 +205,22 @@ class Printer:
             self._echo(f"  -  {clean(step.step)} stays: {clean(step.stays or '')}")
 
     def watch(
-        self, looks: Iterable[tuple[Plan, Run, int]], history: Callable[[], Sequence[Event]]
+        self, looks: Iterable[Look], history: Callable[[], Sequence[Event]]
     ) -> RunStatus | None:
         """A run while it goes on; return the status it came to rest in, None if it did not."""
         if sys.stdout.isatty() and (display := live(colour=self.colour)):
             return _last_status(looks, lambda look: display.update(tree(*look)), display)
-        told = 0
+        told, said = 0, NOTHING_SAID
 
-        def tell(_: tuple[Plan, Run, int]) -> None:
-            nonlocal told
+        def tell(look: Look) -> None:
+            nonlocal told, said
             events = history()
             for line in history_lines(events, told):
                 self._echo(clean(f"{times.exact(line.at)}  {line.text}"))
             told = len(events)
+            for name, each in look.progress.items() - said.items():
+                self._echo(clean(f"{name}  {each}"))
+            said = look.progress
 
         return _last_status(looks, tell)
 
@@ -354,8 +366,8 @@ class Printer:
 
 
 def _last_status(
-    looks: Iterable[tuple[Plan, Run, int]],
-    tell: Callable[[tuple[Plan, Run, int]], None],
+    looks: Iterable[Look],
+    tell: Callable[[Look], None],
     live: Live | None = None,
 ) -> RunStatus | None:
     status = None

@@ -66,6 +66,7 @@ class World:
             pause=self.sleep,
             observers=Observers(),
         )
+        self.engine.progress_pace = 0.0  # no time passes within a body
         self._scheduled: dict[str, Scheduled] = {}
         self._deployed = self.began
         self.at_work: list[Process] = []

@@ -52,7 +52,12 @@ class Body:
 
 def late_request(body: Body, attempt: Attempt, args: Sequence[Any], kwargs: Any) -> None:
     """What is left of a worker that died: what its body asks of others, and not of the store."""
-    silent = replace(current(), on_heartbeat=lambda _: None)
+    silent = replace(
+        current(),
+        on_heartbeat=lambda _: None,
+        on_progress=lambda *_: None,
+        on_tags=lambda _: None,
+    )
     given = [silent if isinstance(each, StepContext) else each for each in args]
     with entered(silent):
         body.call(attempt, *given, **kwargs)

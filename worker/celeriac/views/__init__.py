@@ -5,7 +5,7 @@ terminal or a browser works.
 
 Its files, from the ground up::
 
-    times | elements | redaction < questions | schedules | bulk_states
+    times | elements | progress | redaction < questions | schedules | bulk_states
     < state | stats | throughput | bulk_outcome | undo_plan | graph | watching
     < wording | drawing < documents | folding
 """
@@ -19,6 +19,7 @@ from celeriac.views.drawing import Drawing, draw
 from celeriac.views.elements import failing_steps, shown_steps
 from celeriac.views.folding import HistoryLine, history_lines, of_step
 from celeriac.views.graph import Graph, graph_of
+from celeriac.views.progress import Progress, progress_fields, progress_of
 from celeriac.views.questions import Question, question_fields, questions_of
 from celeriac.views.redaction import HIDDEN, Redaction
 from celeriac.views.schedules import (
@@ -42,12 +43,13 @@ from celeriac.views.stats import QueueStats, SagaStats, Stats, SweepStats, stats
 from celeriac.views.throughput import LONGEST, StartedRuns, throughput_of
 from celeriac.views.times import span
 from celeriac.views.undo_plan import UndoPlan, undo_fields, undo_plan_of
-from celeriac.views.watching import tree
+from celeriac.views.watching import NOTHING_SAID, Look, tree
 from celeriac.views.wording import deed, signalled
 
 __all__ = [
     "HIDDEN",
     "LONGEST",
+    "NOTHING_SAID",
     "RESULT",
     "BulkKind",
     "BulkOutcome",
@@ -56,6 +58,8 @@ __all__ = [
     "Drawing",
     "Graph",
     "HistoryLine",
+    "Look",
+    "Progress",
     "Question",
     "QueueStats",
     "Redaction",
@@ -80,6 +84,8 @@ __all__ = [
     "history_lines",
     "hold_of",
     "of_step",
+    "progress_fields",
+    "progress_of",
     "question_fields",
     "questions_of",
     "run_document",

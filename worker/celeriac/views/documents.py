@@ -71,6 +71,7 @@ def _step_document(step: StepView) -> dict[str, Any]:
         "confirm_failure": _failure_document(step.confirm_failure),
         "undone_by": step.undone_by,
         "child": step.child,
+        "progress": step.progress.model_dump(mode="json") if step.progress else None,
     }
 
 

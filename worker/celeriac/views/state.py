@@ -28,6 +28,7 @@ from celeriac.machine import (
 )
 from celeriac.store import payloads
 from celeriac.views.elements import elements, shown_status, shown_steps
+from celeriac.views.progress import Progress, progress_of
 from celeriac.views.times import moment
 
 if TYPE_CHECKING:
@@ -73,6 +74,9 @@ class StepView(Frozen):
     waits_until: datetime | None = Field(default=None, description="when its wait is over")
     child: str | None = Field(
         default=None, description="the run that is its newest attempt, if its attempts are runs"
+    )
+    progress: Progress | None = Field(
+        default=None, description="how far the attempt says that it is, while it is at work"
     )
     elements: dict[str, int] | None = Field(
         default=None, description="of a map: how many elements are in which status"
@@ -257,6 +261,7 @@ def _view(plan: Plan, run: Run, name: str, fields: Mapping[str, str]) -> StepVie
         confirm_failure=_newest(fields, confirmed_by, "do", confirm) if confirmed_by else None,
         undone_by=plan.scope_of.get(name),
         elements=_elements(run, name),
+        progress=progress_of(run, name, fields),
         child=id_of_child(run, name, step.do.child) if step.do.child else None,
         **_awaited(plan, run, name),
     )

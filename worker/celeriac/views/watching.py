@@ -5,7 +5,8 @@ Owns: the lines of the tree.  Refuses to know: how often somebody looks, and wha
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
 
 from celeriac.machine import WAITS, PhaseStatus, RunStatus, as_visited, id_of_child, shown_step
 from celeriac.observing import clean
@@ -13,17 +14,33 @@ from celeriac.views.elements import counted, standing_out, undo_name
 from celeriac.views.times import exact_span
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from celeriac.machine import Node, Phase, PhaseState, Plan, Run, StepState
+    from celeriac.views.progress import Progress
 
 
-def tree(plan: Plan, run: Run, now: int) -> list[str]:
+NOTHING_SAID: Mapping[str, Progress] = MappingProxyType({})
+
+
+class Look(NamedTuple):
+    """A run as it is found."""
+
+    plan: Plan
+    run: Run
+    now: int  # ms, the store's clock
+    progress: Mapping[str, Progress] = NOTHING_SAID  # how far steps say that they are
+
+
+def tree(
+    plan: Plan, run: Run, now: int, progress: Mapping[str, Progress] = NOTHING_SAID
+) -> list[str]:
     """Return the run as lines: itself, its steps, and under each step its compensation.
 
-    *now* is the store's time in milliseconds.
+    *now* is the store's time in milliseconds, *progress* how far steps say that they are.
     """
     plan = as_visited(plan, run)
+    said = {name: f"  {clean(str(each))}" for name, each in progress.items()}
     lines = [f"{clean(run.id)}: {clean(plan.saga)} {_whole(plan, run, now)}"]
     nodes = [node for node in plan.nodes if node.confirms is None]
     width = max(len(clean(node.name)) for node in nodes)
@@ -40,6 +57,7 @@ def tree(plan: Plan, run: Run, now: int) -> list[str]:
             told += f": {clean(step.choice)}"
         elif step.do.child:
             told += f"  as {clean(id_of_child(run, node.name, step.do.child))}"
+        told += said.get(node.name, "") if step.undo.state is PhaseStatus.IDLE else ""
         lines.append(f"{'└─' if last else '├─'} {clean(node.name):{width}}  {told}".rstrip())
         confirm = run.step(plan.confirmed_by.get(node.name, ""))
         if confirm.do.state is not PhaseStatus.IDLE:
@@ -47,7 +65,7 @@ def tree(plan: Plan, run: Run, now: int) -> list[str]:
             lines.append(f"{'  ' if last else '│ '} ✓ confirm  {told}".rstrip())
         if node.undo and step.undo.state is not PhaseStatus.IDLE:
             name = clean(undo_name(node))
-            told = _line(run, step, "undo", now)
+            told = _line(run, step, "undo", now) + said.get(node.name, "")
             lines.append(f"{'  ' if last else '│ '} ↶ {name}  {told}".rstrip())
         elif node.map:
             indent, named = "  " if last else "│ ", standing_out(run, node.name)

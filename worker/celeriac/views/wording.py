@@ -155,6 +155,7 @@ def _doing(state: RunState) -> str:
         + (_code(_newest(step)) if step.status is StepStatus.RETRYING else "")
         + (f": {step.blocked}" if step.blocked else "")
         + (f" {awaited(step)}" if step.waits_for else "")
+        + (f" ({step.progress})" if step.progress else "")
         + (f" as {step.child}" if step.child and step.status is StepStatus.RUNNING else "")
         for step in state.steps
         if step.status not in _AT_EASE
@@ -174,6 +175,7 @@ def trouble(step: StepView) -> str:
         f"answered {step.choice}" if step.choice else "",
         awaited(step),
         f"run {step.child}" if step.child else "",
+        f"progress: {step.progress}" if step.progress else "",
         counts(step.elements) if step.elements is not None else "",
         f"not started: {step.because}" if step.because else "",
         step.blocked or "",

@@ -5,7 +5,8 @@ routes, and what an event means.
 
 Each event has its number in the run's history as its id, so a browser that was cut off says which
 it has seen last (`Last-Event-ID`), and gets the others from any server of ours.  Whoever has missed
-too much is told to look at the whole run again (`reload`).
+too much is told to look at the whole run again (`reload`).  How far steps say that they are
+(`progress`) is no event of the run, and has no number: only the newest is told.
 """
 
 from __future__ import annotations
@@ -21,13 +22,14 @@ from sse_starlette import ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
 from celeriac.errors import SagaError
-from celeriac.views import event_document
+from celeriac.views import event_document, progress_fields, progress_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
-    from celeriac.machine import Event
+    from celeriac.machine import Event, Run
     from celeriac.store import Store
+    from celeriac.views import Progress
 
 _PACE = 0.5  # seconds between two looks at all runs that are watched
 _PACE_AWAY = 3.0  # … while the store is away
@@ -50,6 +52,8 @@ class RunWatch:
         self._watched: Counter[str] = Counter()
         self._histories: dict[str, _Known | None] = {}  # None: there is no such run
         self._versions: dict[str, int | None] = {}
+        self._progress: dict[str, dict[str, Progress]] = {}  # how far their steps say that they are
+        self._runs: dict[str, Run] = {}  # as they were when they were last looked at
         self._moved = asyncio.Condition()
         self._reader: asyncio.Task[None] | None = None
 
@@ -67,11 +71,15 @@ class RunWatch:
                 del self._watched[run_id]
 
     async def _told(self, run_id: str, after: int | None) -> AsyncIterator[ServerSentEvent]:
-        seen = after
+        seen, said = after, self._progress.get(run_id, {})
         while True:
             async with self._moved:
-                await self._moved.wait_for(partial(self._has_news, run_id, seen))
+                await self._moved.wait_for(partial(self._has_news, run_id, seen, said))
             found = self._histories[run_id]
+            if self._progress.get(run_id, {}) != said:
+                said = self._progress.get(run_id, {})
+                steps = {name: each.model_dump(mode="json") for name, each in said.items()}
+                yield ServerSentEvent(event="progress", data=json.dumps(steps))
             if found is None:
                 yield ServerSentEvent(event="gone", data="{}")
                 return
@@ -86,11 +94,12 @@ class RunWatch:
                     yield ServerSentEvent(event="event", id=str(number), data=document)
             seen = found.number
 
-    def _has_news(self, run_id: str, seen: int | None) -> bool:
+    def _has_news(self, run_id: str, seen: int | None, said: Mapping[str, Progress]) -> bool:
         if run_id not in self._histories:
             return False
         found = self._histories[run_id]
-        return found is None or found.number != seen
+        moved = found is None or found.number != seen
+        return moved or self._progress.get(run_id, {}) != said
 
     async def _read(self) -> None:
         """Look again and again, for as long as somebody watches a run."""
@@ -114,15 +123,22 @@ class RunWatch:
         for run_id in set(self._versions) - set(self._watched):
             del self._versions[run_id]
             self._histories.pop(run_id, None)
+            self._progress.pop(run_id, None)
+            self._runs.pop(run_id, None)
 
     def _look(self, run_ids: Sequence[str]) -> bool:
         """Read the histories of those runs that have moved; return whether any has."""
         store = self._store()
-        found = store.read_all(dict.fromkeys(run_ids, ()))
-        versions = {run_id: each.run.version for run_id, each in found.items() if each.run}
+        known = ((run_id, self._runs.get(run_id)) for run_id in run_ids)
+        found = store.read_all({each: progress_fields(run) if run else () for each, run in known})
+        runs = {run_id: each.run for run_id, each in found.items() if each.run}
+        versions = {run_id: run.version for run_id, run in runs.items()}
         moved = [each for each in run_ids if versions.get(each) != self._versions.get(each, -1)]
+        told = {run_id: _said(run, found[run_id].fields) for run_id, run in runs.items()}
+        more = any(told.get(each, {}) != self._progress.get(each, {}) for each in run_ids)
+        self._progress, self._runs = told, runs
         if not moved:
-            return False
+            return more
         for run_id in moved:
             there = run_id in versions
             self._histories[run_id] = self._read_on(store, run_id) if there else None
@@ -140,3 +156,9 @@ class RunWatch:
                 return _Known(known.number - 1 + len(news), newest)
         events = store.history(run_id)
         return _Known(len(events), events[-_MOST:])
+
+
+def _said(run: Run, fields: Mapping[str, str]) -> dict[str, Progress]:
+    """How far the steps of a run say that they are."""
+    told = {name: progress_of(run, name, fields) for name in run.steps.open}
+    return {name: each for name, each in told.items() if each is not None}

@@ -43,6 +43,7 @@
       stream = new EventSource(main.dataset.events);
       stream.addEventListener("event", refresh);
       stream.addEventListener("reload", refresh);
+      stream.addEventListener("progress", refresh);
     }
   };
 
