@@ -25,7 +25,7 @@ app = Celery("shop", broker="redis://localhost:6379/0")
 app.conf.broker_transport_options = {"global_keyprefix": f"{NAMESPACE}:"}
 app.conf.update(saga_namespace=NAMESPACE, saga_lease=3, saga_sweep_interval=0.5)  # short: to watch
 app.conf.imports = [
-    f"workflows.{each}" for each in ("trip", "business_trip", "payment", "fulfilment")
+    f"workflows.{each}" for each in ("trip", "business_trip", "payment", "fulfilment", "expense")
 ]
 sagas = Sagas(app)
 SOON = Retry(max_attempts=5, initial_delay=0.2, max_delay=1)

@@ -27,6 +27,8 @@ UNDO_OF: Mapping[str, str] = {
     "ship": "cancel",
     "book": "cancel_booking",
     "authorise": "void",
+    "transfer": "recall",
+    "post": "reverse",
 }
 BUSY_SECONDS = 30.0
 
