@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from celeriac.machine.moves import fold
 from celeriac.machine.runs import AT_REST
+from celeriac.machine.tries import key_of
 from celeriac.machine.visits import as_visited
 from tests.processes import Processes, environment, until
 from tests.workers.kit import RECOVERY, Kit, build
@@ -146,7 +147,8 @@ class World:
         assert found is not None
         plan = as_visited(store.plan(run.id, found.plan), found)
         assert fold(plan, run.id, history) == found, _story(run)
-        live = self.ledger.live(found.key)
+        keys = {found.key, *(key_of(found, name) for name, _ in found.stands)}
+        live = {name for key in keys for name in self.ledger.live(key)}
         if found.status == "completed":
             names = [name for name in found.steps if name not in found.steps.maps]
             done_by = {name: plan.node(name) for name in names}
