@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from celery import Celery
 
-from celeriac import Abort, Flow, Sagas, StepContext
+from celeriac import Abort, Flow, InputInvalid, Sagas, StepContext
 from celeriac.testing import Lab, explore
 
 if TYPE_CHECKING:
@@ -109,6 +109,19 @@ def test_it_is_told_only_of_what_may_have_had_an_effect(lab: Lab) -> None:
     lab.start(TRIPS["reverse"], "Jena", id="t")
     lab.run()
     assert [steps for _, steps, _, _ in given] == [["car"]]
+
+
+def test_what_only_undoes_fails_as_an_undo(lab: Lab) -> None:
+    """As a step nobody ever gets there, so a test would try nothing."""
+    lab.fail("call_off")
+    with pytest.raises(InputInvalid, match=r"knows no step 'call_off'; it knows .*undo call_off"):
+        lab.start(TRIPS["reverse"], "Jena", id="t")
+    other = Lab()
+    other.fail("confirm", error=Abort("no room after all"))
+    other.fail("undo call_off", error=Abort("nobody there"))
+    run = other.start(TRIPS["reverse"], "Jena", id="t")
+    other.run()
+    assert run.state().owed == ("call_off",)
 
 
 def test_people_see_what_undoes_a_step_and_where_that_stands(lab: Lab) -> None:

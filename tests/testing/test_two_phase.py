@@ -14,6 +14,7 @@ from celery import Celery
 
 from celeriac import Abort, CommandRefused, Done, Flow, RunFailed, Sagas, Skip, StepContext
 from celeriac.testing import Lab, explore
+from celeriac.views import wording
 
 if TYPE_CHECKING:
     from celeriac.testing import LabRun
@@ -99,6 +100,16 @@ def transfer(flow: Flow, source: str, target: str) -> str:
         flow.step(debit, source)
         flow.step(credit, target)
     return flow.step(tell, source)
+
+
+def test_nobody_is_told_to_undo_what_is_confirmed(lab: Lab) -> None:
+    """A cancel would be refused, so it is no advice and no button."""
+    run = lab.start(transfer, "mine", "yours", id="t")
+    run.result()
+    assert run.state().only_forward
+    assert wording.options(run.state()) == []
+    with pytest.raises(CommandRefused, match="it only goes forward"):
+        run.cancel("too late")
 
 
 def test_what_is_prepared_is_confirmed(lab: Lab) -> None:

@@ -38,6 +38,7 @@ class Approval(BaseModel):
 
 
 approved = SignalOf("approved", Approval)
+paid = SignalOf("paid", int)
 holds: dict[str, int] = {}  # amounts by key
 closed: set[str] = set()  # keys under which nothing may be held any more
 
@@ -87,6 +88,16 @@ def expense(flow: Flow, amount: int) -> str:
     approval = flow.wait(approved, timeout="1d")
     flow.sleep("1h")
     return flow.step(pay, held, approval.by)
+
+
+@sagas.saga
+def order(flow: Flow, amount: int) -> str:
+    """Wait for two who answer."""
+    flow.step(hold, amount)
+    with flow.parallel():
+        approval = flow.wait(approved)
+        amount = flow.wait(paid)
+    return flow.step(pay, amount, approval.by)
 
 
 @sagas.saga
@@ -142,6 +153,27 @@ def test_nobody_approves(lab: Lab) -> None:
     assert caught.value.failure is not None
     assert caught.value.failure.code == "timeout"
     assert holds == {}
+
+
+def test_a_wait_that_was_ended_says_why(lab: Lab) -> None:
+    """It had begun, but nobody was at it, and nothing of it is to be undone."""
+    run = lab.start(expense, 5)
+    lab.run()
+    run.cancel("too dear")
+    lab.run()
+    ended = run.state().step("approved")
+    assert (ended.status.value, ended.because) == ("skipped", "cancelled")
+
+
+def test_an_id_is_one_of_its_signal(lab: Lab) -> None:
+    """Whoever sends two signals about one order may call both by its number."""
+    run = lab.start(order, 5)
+    lab.run()
+    assert run.signal(approved, Approval(by="eve"), id="5") == "taken"
+    assert run.signal(paid, 7, id="5") == "taken"
+    assert run.signal(approved, Approval(by="eve"), id="5") == "taken", "the first answer"
+    lab.run()
+    assert run.result() == "7, approved by eve"
 
 
 def test_defaults_take_the_place_of_payloads(lab: Lab) -> None:

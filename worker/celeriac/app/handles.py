@@ -390,7 +390,8 @@ class RunHandle(Generic[R]):
         known = signal if isinstance(signal, Signal) else self._signals.get(signal)
         name = signal.name if isinstance(signal, Signal) else signal
         fields: dict[str, str] = {}
-        key = payloads.signal_key(uuid7() if id is None else checked_text("id", id))
+        given = uuid7() if id is None else checked_text("id", id)
+        key = payloads.signal_key(name, given)
         if known is not None:
             text = known.dump(payload)
             limit = self._engine.terms.max_payload

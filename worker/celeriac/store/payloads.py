@@ -169,9 +169,12 @@ def signal_field(key: str) -> str:
     return f"sig:{key}"
 
 
-def signal_key(given: str) -> str:
-    """What stands for the id of a signal: 16 hexadecimal digits."""
-    return hashlib.blake2b(given.encode(), digest_size=8).hexdigest()
+def signal_key(name: str, given: str) -> str:
+    """What stands for the id of a signal: 16 hexadecimal digits.
+
+    Ids are those of the sender, who may well call two signals about one order by its number.
+    """
+    return hashlib.blake2b(f"{name}\0{given}".encode(), digest_size=8).hexdigest()
 
 
 def token_field(step: str, attempt: int) -> str:

@@ -112,7 +112,8 @@ def checked_who(who: str, steps: Collection[str]) -> str:
     """Return the name of a step or of its compensation; raise InputInvalid for any other."""
     step = in_any_visit(who.removeprefix(UNDO))
     instance = instance_of(step)
-    if step not in steps and not (instance and instance.node in steps):
+    known = step in steps or who in steps
+    if not known and not (instance and instance.node in steps):
         raise InputInvalid(
             f"the lab knows no step {who.removeprefix(UNDO)!r}; it knows "
             f"{', '.join(sorted(steps)) or 'none before a run is started'}; a compensation is "

@@ -21,6 +21,7 @@ from celeriac.errors import ConfigurationError
 from celeriac.sagas import Saga
 from celeriac.settings import Settings, read_settings
 from celeriac.testing.broker import QUEUE
+from celeriac.testing.fault_points import UNDO
 from celeriac.workers import HEADER, Promised, task_id
 
 if TYPE_CHECKING:
@@ -100,9 +101,7 @@ class VirtualTasks:
     def add(self, name: str, step: Step[Any, Any, Any]) -> None:
         """Learn a step, under the name it has in a plan, and its compensation."""
         self.steps.add(name)
-        self._know(step, adopted=False)
-        if step.undo is not None:
-            self._know(step.undo, adopted=step.undo.adopted)
+        self._know_both(step)
 
     def body(self, name: str) -> Body:
         """Return the task called *name*."""
@@ -116,15 +115,23 @@ class VirtualTasks:
 
     def _learn(self, saga: Saga[Any, Any]) -> None:
         self.signals.update(saga.planned.signals)
-        for name, task in saga.planned.steps.items():
+        for task in saga.planned.steps.values():
             if isinstance(task, Step):
-                self.add(name, task)
+                self._know_both(task)
             elif isinstance(task, Compensation):  # a confirm
                 self._know(task, adopted=False)
-        self.steps.update(saga.planned.steps)
+        # What covers others only undoes: as a step nobody ever gets there.
+        covering = {node.name for node in saga.planned.draft.nodes if node.covers}
+        names = saga.planned.steps
+        self.steps.update(f"{UNDO}{name}" if name in covering else name for name in names)
         for task in saga.planned.adopted:
             found = _resolved(task)
             self._bodies[found.name] = Body(found.name, found.saga_shape, True, found)
+
+    def _know_both(self, step: Step[Any, Any, Any]) -> None:
+        self._know(step, adopted=False)
+        if step.undo is not None:
+            self._know(step.undo, adopted=step.undo.adopted)
 
     def _know(self, each: Step[Any, Any, Any] | Compensation[..., Any], *, adopted: bool) -> None:
         self._bodies[each.name] = Body(each.name, each.shape, adopted, each.task)

@@ -24,6 +24,7 @@ from celeriac.machine import (
     as_visited,
     id_of_child,
     may_begin_anew,
+    past_pivot,
     shown_step,
 )
 from celeriac.store import payloads
@@ -126,6 +127,9 @@ class RunState(Frozen):
     rewinds_to: str | None = Field(
         default=None, description="the step that it goes back to, and forward again from there"
     )
+    only_forward: bool = Field(
+        default=False, description="it is past its pivot, so that a cancel is refused"
+    )
     origin: str | None = Field(
         default=None, description="of a fork: the run whose results it has taken over"
     )
@@ -199,6 +203,7 @@ def state_of(
         tries=run.tries,
         most_tries=1 + plan.retries,
         begins_at=moment(run.begins_at) if run.begins_at else None,
+        only_forward=past_pivot(plan, run) and not run.why,
         begins_anew=not run.status.at_rest and may_begin_anew(plan, run),
         rewinds=run.rewinds,
         rewinds_to=run.rewinds_to or None,
@@ -300,14 +305,17 @@ def _because(plan: Plan, run: Run, name: str) -> str | None:
     """Why a step never started, and never will."""
     if run.step(name).inherited:
         return f"its result is that of {run.origin}"
-    if run.step(name).do.state is PhaseStatus.SKIPPED:
-        return _unmet(plan, run, name)
-    if run.step(name).do.attempt or shown_step(plan, run, name) is not StepStatus.SKIPPED:
+    unmet = _unmet(plan, run, name)
+    skipped, waits = run.step(name).do.state is PhaseStatus.SKIPPED, plan.node(name).wait
+    if skipped and (unmet or not waits):
+        return unmet
+    begun = run.step(name).do.attempt and not waits  # one that was open, nobody was at
+    if begun or shown_step(plan, run, name) is not StepStatus.SKIPPED:
         return None
     if run.ended_by:
         return f"{run.ended_by} ended the run"
     return {"failed": f"{run.failed_step} failed", "deadline": "the deadline passed"}.get(
-        run.why, run.why
+        run.why, run.why or None
     )
 
 

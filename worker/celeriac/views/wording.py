@@ -313,15 +313,17 @@ def advice(state: RunState, saga: str) -> list[tuple[str, str]]:
 
 def options(state: RunState) -> list[Option]:
     """The verbs an operator may want next, what is owed first."""
-    undo = Option("cancel", "", "undo what it did")
+    # What a parent has taken over is undone with the parent.
+    stands = state.only_forward or (state.parent and state.status is RunStatus.COMPLETED)
+    undo = [] if stands else [Option("cancel", "", "undo what it did")]
     abandon = Option("terminate", "", "abandon it as it is")
     if state.status is RunStatus.PAUSED:
         resume = Option("resume", "", "let it go on")
-        return [resume, *([] if state.why else [undo]), abandon]
+        return [resume, *([] if state.why else undo), abandon]
     if state.status is RunStatus.FAILED:
         owed = [step for step in state.steps if step.name in state.owed]
         asks = any(step.asks or (step.child and not state.why) for step in owed)
-        return [*_options_on_owed(state), *([undo] if asks else []), abandon]
+        return [*_options_on_owed(state), *(undo if asks else []), abandon]
     stay = Option("cancel", "", "do not let it begin anew")
     if state.begins_at:
         return [Option("retry", "", "begin anew at once"), stay, abandon]
@@ -329,8 +331,8 @@ def options(state: RunState) -> list[Option]:
         whole = [Option("cancel", "", "undo all of it")] if state.rewinds_to else []
         return [stay, abandon] if state.begins_anew else [*whole, abandon]
     if state.status is RunStatus.COMPLETED:
-        return [undo]
-    return [] if state.status.at_rest else [undo, abandon]
+        return undo
+    return [] if state.status.at_rest else [*undo, abandon]
 
 
 def _options_on_owed(state: RunState) -> list[Option]:
