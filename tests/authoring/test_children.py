@@ -156,6 +156,19 @@ def as_a_step(flow: Flow, hotel: str) -> Any:
     return flow.step(book, hotel)
 
 
+@sagas.saga
+def stay(flow: Flow, hotel: str) -> None:
+    """A child with a child."""
+    flow.child(book, hotel)
+
+
+def two_of_one_name(flow: Flow, hotel: str) -> Any:
+    """A child called `a.book`, and one called `a` with a child called `book`."""
+    flow.options(name="a").child(stay, hotel)
+    with flow.named("a"):
+        return flow.child(book, hotel)
+
+
 @pytest.mark.parametrize(
     ("function", "problem"),
     [
@@ -166,6 +179,7 @@ def as_a_step(flow: Flow, hotel: str) -> Any:
         (covered, "write flow.child outside of flow.undone_by"),
         (before_the_pivot, "has to be the pivot of this saga, or come after that"),
         (beside, "reserve may still be at work when it ends"),
+        (two_of_one_name, "two runs that would both be called <its id>.a.book"),
         (as_a_step, r"flow\.child\(saga, …\) makes a run of it a step"),
     ],
 )

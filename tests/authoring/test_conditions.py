@@ -328,6 +328,12 @@ def _cases(*labels: Any, default: int = 0, router: Any = size_of) -> Callable[[F
     return build
 
 
+def _inside(flow: Flow, grams: int) -> None:
+    route = flow.choose(word_for, grams)
+    with route.case("one"), route.case("two"):
+        flow.step(weigh, grams)
+
+
 def _after_default(flow: Flow, grams: int) -> None:
     route = flow.choose(word_for, grams)
     with route.default():
@@ -347,6 +353,7 @@ MISTAKES: dict[str, tuple[Callable[[Flow, int], Any], str]] = {
     "otherwise twice": (_otherwise_twice, r"otherwise\(\) belongs directly behind"),
     "a case is missing": (_cases("small"), r"step 'size_of': may answer 'large', for which"),
     "a case is impossible": (_cases("small", "huge"), r"never answers 'huge', only 'small', 'la"),
+    "a case in another": (_inside, r"step 'word_for': has a case inside of another case of it"),
     "a case twice": (_cases("small", "small"), r"has two cases for 'small'"),
     "a case for no text": (_cases(3), r"a case is for a label, text or a member"),
     "a default for nothing": (_cases("small", "large", default=1), r"nothing left for a default"),

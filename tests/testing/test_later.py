@@ -512,3 +512,25 @@ def test_a_compensation_has_no_token(lab: Lab) -> None:
     failure = run.state().step("spent").undo_failure
     assert failure is not None
     assert failure.code == "misplaced_answer"
+
+
+@pytest.mark.parametrize("given", [None, 0, "soon", True, float("inf"), 10**30])
+def test_a_time_is_a_must(given: Any) -> None:
+    """Or a callback that is lost would hold up the run for ever, and no alarm would tell."""
+    local = Sagas(Celery("timeless", broker="memory://", set_as_current=False))
+
+    @local.step
+    def ask(ctx: StepContext) -> str:
+        return ctx.later(given)
+
+    @local.saga
+    def wonder(flow: Flow) -> str:
+        return flow.step(ask)
+
+    lab = Lab()
+    run = lab.start(wonder)
+    lab.run()
+    assert run.status == "compensated"
+    failure = run.state().failure
+    assert failure is not None
+    assert failure.message.startswith("ctx.later takes a time")

@@ -123,6 +123,17 @@ def test_results_are_in_the_order_of_the_elements(lab: Lab) -> None:
     assert ledger.live == {f"d-1:ship[{n}]" for n in range(12) if n != 2}, "a key for each"
 
 
+def test_whoever_ends_first_has_its_own_place(lab: Lab) -> None:
+    """Elements take from a second to a minute, and end in another order than they began."""
+    parcels = [*range(1, 9)]
+    for number, seconds in enumerate((50, 5, 40, 1, 60, 20, 3, 10)):
+        lab.slow(f"ship[{number}]", seconds)
+    run = lab.start(delivery, parcels, id="d-1")
+    lab.run()
+    assert run.result() == f"8: {[f'dhl-{parcel}' for parcel in parcels]}"
+    assert run.done != sorted(run.done), "or the test would show nothing"
+
+
 def test_an_empty_list_gives_an_empty_list(lab: Lab) -> None:
     """And what follows it starts."""
     run = lab.start(delivery, [], id="d-1")

@@ -11,7 +11,7 @@ import pytest
 from celery import Celery
 from celery.schedules import crontab
 
-from celeriac import CommandRefused, DefinitionError, Flow, RunStatus, Sagas, Schedule
+from celeriac import Abort, CommandRefused, DefinitionError, Flow, RunStatus, Sagas, Schedule
 from celeriac.testing import Lab
 
 HOUR = timedelta(hours=1)
@@ -74,6 +74,18 @@ def test_a_crontab_ticks_on_the_clock_of_its_zone(shop: Sagas) -> None:
     lab.schedule(hourly(shop, every=crontab(minute=0, hour=3), timezone="Europe/Berlin"))
     lab.advance("2d")
     assert ids(lab) == ["hourly-20300102T020000Z", "hourly-20300103T020000Z"]
+
+
+@pytest.mark.parametrize("overlap", ["skip", "queue", "cancel"])
+def test_a_run_that_owes_something_keeps_no_tick_away(shop: Sagas, overlap: str) -> None:
+    """It is at rest: somebody has to see to it, and the books are closed meanwhile."""
+    lab = Lab()
+    lab.fail("close", Abort("no power"), times=1, after=True)
+    lab.fail("undo close", Abort("no power"), times=1)
+    kept = lab.schedule(hourly(shop, overlap=overlap))
+    lab.advance("2h")
+    assert [run.status.value for run in lab.world.store.runs()] == ["failed", "completed"]
+    assert kinds(kept) == ["created", "started", "started"]
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,20 @@ def expense(flow: Flow, amount: int) -> str:
 
 
 @sagas.saga
+def trip(flow: Flow, amount: int) -> str:
+    """Something else, beside a child that waits."""
+    with flow.parallel():
+        flow.step(hold, amount)
+        return flow.child(expense, amount)
+
+
+@sagas.saga
+def journey(flow: Flow, amount: int) -> str:
+    """A child with such a child."""
+    return flow.child(trip, amount)
+
+
+@sagas.saga
 def order(flow: Flow, amount: int) -> str:
     """Wait for two who answer."""
     flow.step(hold, amount)
@@ -163,6 +177,18 @@ def test_a_wait_that_was_ended_says_why(lab: Lab) -> None:
     lab.run()
     ended = run.state().step("approved")
     assert (ended.status.value, ended.because) == ("skipped", "cancelled")
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_the_lab_stops_where_a_child_waits(lab: Lab, depth: int) -> None:
+    """Its parents do nothing meanwhile; and they go on with it."""
+    run: LabRun[Any] = lab.start(trip if depth == 1 else journey, 5, id="t")
+    lab.run()
+    child = lab.find("t.expense" if depth == 1 else "t.trip.expense")
+    assert (child.status, run.status) == ("waiting", "running")
+    assert lab.ran == ["hold", "hold"], "also what is beside it has ended"
+    child.signal(approved, Approval(by="eve"))
+    assert run.result() == "5, approved by eve"
 
 
 def test_an_id_is_one_of_its_signal(lab: Lab) -> None:

@@ -489,7 +489,7 @@ class NotYet(SagaError):
 
     def __init__(self, after: float | str | timedelta, *, effect: bool | None = None) -> None:
         self.after, self.effect = after, effect
-        super().__init__("not yet: it is to be asked again")
+        super().__init__("it could not say yet")
 
     def __reduce__(self) -> tuple[object, ...]:
         return (_not_yet, (self.after, self.effect))

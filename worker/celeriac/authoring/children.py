@@ -143,4 +143,14 @@ class ChildAdder(Waiter):
 
     def close(self, plan: Mapping[str, Any], shape: Shape, returned: Any) -> Planned:
         """Take no more steps, and put the plan together."""
-        return replace(super().close(plan, shape, returned), children=dict(self._children))
+        made = replace(super().close(plan, shape, returned), children=dict(self._children))
+        known = set[str]()
+        for each in made.descendants:
+            if each in known:
+                raise DefinitionError(
+                    f"has two runs that would both be called <its id>.{each}, of a step of its own "
+                    "and one of its child's: give one another name, flow.options(name=…)",
+                    saga=self.saga,
+                )
+            known.add(each)
+        return made

@@ -21,7 +21,7 @@ from celeriac.authoring.placeholders import (
 from celeriac.authoring.scopes import Scoper
 from celeriac.authoring.steps import Step, check_plain, is_celery_task
 from celeriac.errors import DefinitionError
-from celeriac.machine import Choice, Expression, FirstOf, Guard
+from celeriac.machine import Choice, Expression, FirstOf, Guard, excludes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -74,7 +74,7 @@ class Chooser(Scoper):
         except DefinitionError as error:
             raise self.at(router, None, error) from None
         self.choices[router] = choice.model_copy(update={"labels": (*choice.labels, *labels)})
-        return self.blocks.case(f"{router}.case", Guard(step=router, among=labels))
+        return self._reached(f"{router}.case", Guard(step=router, among=labels))
 
     def _check_case(self, router: str, choice: Choice, labels: tuple[str, ...]) -> None:
         possible = self._routed[router]
@@ -102,7 +102,18 @@ class Chooser(Scoper):
             raise DefinitionError(problem, saga=self.saga, step=router)
         self.choices[router] = choice.model_copy(update={"default": True})
         guard = Guard(step=router, among=choice.labels, but=True)
-        return self.blocks.case(f"{router}.default", guard)
+        return self._reached(f"{router}.default", guard)
+
+    def _reached(self, word: str, guard: Guard) -> Region:
+        """Return a case as a block; DefinitionError inside of another case of the same answer."""
+        if excludes((guard,), self.blocks.guards):
+            raise DefinitionError(
+                "has a case inside of another case of it, which is never done: write one behind "
+                "the other",
+                saga=self.saga,
+                step=guard.step,
+            )
+        return self.blocks.case(word, guard)
 
     def _decider(
         self,

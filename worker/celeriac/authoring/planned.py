@@ -16,7 +16,7 @@ from celeriac.authoring.codecs import ANYTHING, Codec, write
 from celeriac.errors import InputInvalid, OutputInvalid
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from celeriac.authoring.signal import Signal
     from celeriac.authoring.signatures import Shape
@@ -39,6 +39,13 @@ class Planned:
     def name(self) -> str:
         """The saga's name."""
         return self.draft.saga
+
+    @property
+    def descendants(self) -> Iterator[str]:
+        """The runs that are steps of it, at any depth, by what follows its id in theirs."""
+        for name, child in self.children.items():
+            yield name
+            yield from (f"{name}.{deeper}" for deeper in child.descendants)
 
     @cached_property
     def plan(self) -> Plan:

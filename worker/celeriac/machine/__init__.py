@@ -100,6 +100,7 @@ from celeriac.machine.step_chains import (
 )
 from celeriac.machine.step_states import Steps
 from celeriac.machine.steps import (
+    AT_WORK,
     NOT_SENT,
     WAITS,
     Parent,
@@ -127,6 +128,7 @@ from celeriac.machine.waits import MOST_UNTAKEN, NO_SIGNAL
 
 __all__ = [
     "AT_REST",
+    "AT_WORK",
     "EVERY",
     "EXPIRED",
     "KEEPS_DETAILS",

@@ -18,7 +18,16 @@ from billiard.exceptions import SoftTimeLimitExceeded
 
 from celeriac.engine import Delivery, Engine, Scheduled, Sweep, Ticks
 from celeriac.errors import RunNotFound, StoreError, StoreUnavailable
-from celeriac.machine import WAITS, Run, RunStatus, as_visited, wake_at
+from celeriac.machine import (
+    AT_WORK,
+    WAITS,
+    Run,
+    RunStatus,
+    as_visited,
+    awaited_children,
+    id_of_child,
+    wake_at,
+)
 from celeriac.observing import Observers
 from celeriac.scheduling import Record, next_looks
 from celeriac.settings import Settings, Terms
@@ -324,12 +333,20 @@ class World:
         return [run for run in self._restless.values() if run.shown is RunStatus.WAITING]
 
     def _waits_for_somebody(self, run: Run) -> bool:
-        if run.shown is RunStatus.WAITING:
-            plan = as_visited(self.store.plan(run.id, run.plan), run)
-            opened = [name for name, each in run.steps.open.items() if each.do.state in WAITS]
-            waits = [plan.node(name).wait for name in opened]
-            return any(wait is None or wait.signal for wait in waits)  # None: a result from outside
-        return run.shown is RunStatus.PAUSED
+        """True if nothing happens to a run by itself, nor to the runs that are its steps."""
+        if run.status is not RunStatus.RUNNING or run.paused:
+            return run.shown is RunStatus.PAUSED
+        plan, steps = as_visited(self.store.plan(run.id, run.plan), run), run.steps.open
+        children = [id_of_child(run, name, do.child) for name, _, do in awaited_children(run)]
+        if sum(step.do.state in AT_WORK for step in steps.values()) > len(children):
+            return False
+        waits = [plan.node(name).wait for name, step in steps.items() if step.do.state in WAITS]
+        asked = any(wait is None or wait.signal for wait in waits)  # None: a result from outside
+        held = [
+            each in self._restless and self._waits_for_somebody(self._restless[each])
+            for each in children
+        ]
+        return all(held) and (asked or bool(held))
 
     def _why_stuck(self) -> str:
         names = ", ".join(f"{run.id} ({run.status})" for run in self.restless())
