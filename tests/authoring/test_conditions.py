@@ -2,6 +2,8 @@
 
 Owns: guards and choices in plans, and errors when a saga is defined.  Refuses to know: what a run
 makes of them (`tests/machine/test_choices.py`).
+
+The file is long because each mistake is a saga of its own.
 """
 
 from __future__ import annotations

@@ -243,6 +243,16 @@ def test_a_child_that_the_sweep_ends_tells_its_parent(lab: Lab) -> None:
     assert (run.status, lab.find("order-1.late").status) == ("compensated", "compensated")
 
 
+def test_an_operator_goes_on_without_a_child(lab: Lab) -> None:
+    """Its result is anything: what reads it is checked then."""
+    run = lab.start(order, "a chair", "ok", id="t")
+    run.pause("no carrier")
+    assert run.skip("ship", "brought by hand", "by phone")
+    run.resume("")
+    lab.run()
+    assert run.result() == "brought by hand"
+
+
 def test_a_child_in_a_map_a_branch_and_a_condition(lab: Lab) -> None:
     """Each element has a run of its own; what is not chosen has none."""
     run = lab.start(several, ["a", "b", "c"], id="order-1")

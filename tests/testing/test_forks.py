@@ -98,37 +98,3 @@ def test_the_same_fork_again_is_the_same_run(deliver: Saga[int, str]) -> None:
         run.fork(at="label[0]")
     whole = run.fork(at="reserve", id="c")
     assert whole.result() == run.result()
-
-
-def test_a_fork_leaves_the_children_of_its_origin_alone(deliver: Saga[int, str]) -> None:
-    """They are not copied: a cancel of the fork neither undoes nor cancels them."""
-    sagas = deliver._sagas
-
-    @sagas.step(name="shop.bill")
-    def bill(shipped: str) -> str:
-        return f"bill of {shipped}"
-
-    @bill.compensation
-    def tear_up() -> None:
-        pass
-
-    @sagas.saga
-    def sell(flow: Flow, parcels: int) -> str:
-        return flow.step(bill, flow.child(deliver, parcels))
-
-    lab = Lab()
-    run = lab.start(sell, 1, id="s-1")
-    lab.run()
-    fork = run.fork(at="bill", id="s-2")
-    lab.run()
-    assert fork.result() == run.result()
-    fork.cancel("not wanted")
-    lab.run()
-    assert fork.undone == ["bill"]
-    assert lab.find("s-1.deliver").status == "completed"
-    anew = run.fork(at="deliver", id="s-3")
-    lab.run()
-    anew.cancel("not wanted either")
-    lab.run()
-    states = [lab.find(f"{each}.deliver").status for each in ("s-1", "s-3")]
-    assert states == ["completed", "compensated"]

@@ -9,7 +9,18 @@ from __future__ import annotations
 import pytest
 from celery import Celery
 
-from celeriac import Abort, DefinitionError, Flow, NotYet, RunCompensated, Sagas, Skip, StepContext
+from celeriac import (
+    Abort,
+    DefinitionError,
+    Flow,
+    InputInvalid,
+    NotYet,
+    RunCompensated,
+    Saga,
+    Sagas,
+    Skip,
+    StepContext,
+)
 from celeriac.settings import Settings
 from celeriac.testing import Lab, LabRun, explore
 from tests.testing.ledger import Ledger
@@ -289,6 +300,41 @@ def test_a_list_of_results_that_is_too_long_names_map_and_reader() -> None:
 
 
 # --- operators ---------------------------------------------------------------------------------
+
+
+@sagas.step
+def sort(parcels: list[int]) -> list[int]:
+    """What is before a map, so that it is not begun at once."""
+    return sorted(parcels)
+
+
+@sagas.saga
+def sorted_delivery(flow: Flow, parcels: list[int]) -> list[str | None]:
+    """A step for each."""
+    return flow.map(ship, flow.step(sort, parcels), "dhl")
+
+
+@sagas.saga
+def sorted_packing(flow: Flow, parcels: list[int]) -> list[str | None]:
+    """Several steps for each."""
+    return flow.map(pack, flow.step(sort, parcels))
+
+
+@pytest.mark.parametrize(("saga", "name"), [(sorted_delivery, "ship"), (sorted_packing, "pack")])
+def test_an_operator_gives_the_results_of_a_map_that_was_not_begun(
+    lab: Lab, saga: Saga[list[int], list[str | None]], name: str
+) -> None:
+    """A list, of what its elements give; anything else is refused before it is written."""
+    run = lab.start(saga, [1, 2], id="d-1")
+    run.pause("the carrier is on strike")
+    for wrong in (None, "dhl-1", *([[5]] if name == "ship" else [])):
+        with pytest.raises(InputInvalid):
+            run.skip(name, wrong, "by hand")
+    assert run.skip(name, ["ups-1", None, "ups-3"], "by hand")
+    run.resume("")
+    lab.run()
+    assert run.result() == ["ups-1", None, "ups-3"]
+    assert not ledger.live
 
 
 def test_operators_act_on_elements(lab: Lab) -> None:

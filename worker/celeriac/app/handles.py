@@ -320,7 +320,15 @@ class RunHandle(Generic[R]):
         name = node.wait.signal if node.wait else None
         if name is not None and name in self._signals and result is not None:
             return self._signals[name].dump(result)
-        return dump_plain("", result) if node.wait else self._dump(node.task, result)
+        if node.map is None:
+            return self._dump(node.task, result) if node.task else dump_plain("", result)
+        if not isinstance(result, list | tuple):
+            raise InputInvalid(
+                f"{node.name} is a map: its result is a list, with what each element gives, not "
+                f"{result!r}"
+            )
+        each = node.model_copy(update={"map": None})
+        return f"[{','.join(self._dumped(each, one) for one in result)}]"
 
     def fork(
         self,

@@ -41,7 +41,7 @@ from celeriac.machine.commands import (
     Unblock,
     Wake,
 )
-from celeriac.machine.conditions import REWOUND, is_chosen, may_begin_anew, past_pivot
+from celeriac.machine.conditions import is_chosen, may_begin_anew, past_pivot
 from celeriac.machine.draft import TOO_MANY_STEPS
 from celeriac.machine.events import Dispatch, Event, EventKind
 from celeriac.machine.expressions import (
