@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from celeriac import FileInvalid
+from celeriac.definitions.templates import Reference, parts_of, written
 from tests.definitions.conftest import problems
 from tests.definitions.shop import sagas
 
@@ -101,6 +102,22 @@ def test_an_expression_can_be_meant_as_a_text(read: Read) -> None:
     """`$${` is a text that begins with `${`, wherever it stands."""
     steps = "pay: {task: tests.definitions.shop.charge, kwargs: {amount: 1, note: 'a$${b}'}}"
     assert read(steps).planned.plan.nodes[0].args["note"].value == "a${b}"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("$$${vars.a}", ["$", Reference("vars", "a")]),
+        ("$$$${vars.a}", ["$${vars.a}"]),
+        ("$$$$${vars.a}$", ["$$", Reference("vars", "a"), "$"]),
+        ("$$ and {$}", ["$$ and {$}"]),
+        ("$" * 100_000, ["$" * 100_000]),
+    ],
+)
+def test_two_dollars_before_a_brace_are_one(text: str, parts: list[str | Reference]) -> None:
+    """A price can stand before an expression, and is written as it is read."""
+    assert parts_of(text) == parts
+    assert written(parts) == text
 
 
 def test_without_the_extra_it_says_what_to_install() -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from celeriac.definitions.emitting import Text
 from celeriac.definitions.kinds import name_of
-from celeriac.definitions.templates import Reference
+from celeriac.definitions.templates import Reference, written
 from celeriac.definitions.values import escaped
 from celeriac.machine import (
     EVERY,
@@ -114,7 +114,7 @@ def spelled_duration(ms: int | None) -> Any:
 def spelled_constant(value: Any) -> Any:
     """A value of JSON, in which no text can be taken for an expression."""
     if isinstance(value, str):
-        return value.replace("${", "$${")
+        return written([value])
     if isinstance(value, list):
         return [spelled_constant(each) for each in value]
     if isinstance(value, dict):

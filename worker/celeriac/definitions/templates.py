@@ -2,6 +2,8 @@
 
 Owns: which there are, and how they are written.  Refuses to know: what they stand for.  Nothing is
 computed: an expression names a value, or a place inside of one.
+
+Before a brace, `$$` is a plain `$`: `$${` is a text, `$$${vars.fee}` a price in dollars.
 """
 
 from __future__ import annotations
@@ -11,7 +13,8 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-_PLACE = re.compile(r"\$\$\{|\$\{([^{}]*)\}|\$\{")
+_PLACE = re.compile(r"(?<!\$)(?P<plain>(?:\$\$)*+)(?:\$\{(?:(?P<inside>[^{}]*)\})?|(?<=\$)\{)")
+_DOLLARS = re.compile(r"\$+(?=\{|\Z)")
 _VARS = re.compile(r"vars\.(?P<name>\w+)(?P<path>.*)\Z")
 _STEPS = re.compile(r"steps\.(?P<name>[^\s~/\\\[\]]+?)\.output(?P<path>(?:[.\[].*)?)\Z")
 _SECRETS = re.compile(r"secrets\.(?P<name>\w+)\Z")
@@ -41,24 +44,36 @@ def parts_of(text: str) -> list[Part]:
     found: list[Part] = []
     end = 0
     for match in _PLACE.finditer(text):
-        found.append(text[end : match.start()])
+        plain = match["plain"]
+        found.append(text[end : match.start()] + plain[::2])
         end = match.end()
-        if match[0] == "$${":
-            found.append("${")
-        elif match[1] is None:
+        opened = match[0][len(plain) :]
+        if opened == "{":
+            found.append("{")
+        elif match["inside"] is None:
             raise ValueError(
-                f"{text[match.start() :][:40]!r} has no end: write }} behind it, or $${{"
+                f"{opened + text[end:][:40]!r} has no end: write }} behind it, or $${{"
             )
         else:
-            found.append(_reference(match[1].strip()))
+            found.append(_reference(match["inside"].strip()))
     found.append(text[end:])
     return _joined(found)
 
 
 def written(parts: list[Part]) -> str:
     """The text that is read as these parts."""
+    parts = _joined(parts)
+    last = len(parts) - 1
     return "".join(
-        each.replace("${", "$${") if isinstance(each, str) else str(each) for each in parts
+        _plain(each, at_end=n == last) if isinstance(each, str) else str(each)
+        for n, each in enumerate(parts)
+    )
+
+
+def _plain(text: str, *, at_end: bool) -> str:
+    """How a text is written that no expression is to be found in, nor at its end."""
+    return _DOLLARS.sub(
+        lambda found: found[0] * (1 if at_end and found.end() == len(text) else 2), text
     )
 
 
