@@ -6,13 +6,16 @@ Owns: comparing the four.  Refuses to know: what a verb does.
 from __future__ import annotations
 
 import inspect
+import re
 
 from celery import Celery
 
 from celeriac import EventKind, RunHandle, Sagas
 from celeriac.terminal import control_commands
+from celeriac.terminal.cli import saga
 from celeriac.web import create_app
 from celeriac.web.acting_routes import VERBS
+from tests.house.sources import ROOT
 
 # What starts a run is a method of the saga, no verb of a run.
 START = {"start"}
@@ -62,3 +65,10 @@ def test_a_verb_is_told_in_the_past_tense() -> None:
         past = verb[:-1] + "ied" if verb[-1] == "y" else verb.rstrip("e") + "ed"
         doubled = verb + verb[-1] + "ed"
         assert {TOLD.get(verb), past, doubled} & kinds, verb
+
+
+def test_the_readme_names_every_command() -> None:
+    """Whoever reads nothing else knows what there is to do on the terminal."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    table = text[text.index("| to | verbs |") :].partition("\n\n")[0]
+    assert set(saga.commands) <= set(re.findall(r"`([a-z-]+)`", table))
