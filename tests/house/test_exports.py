@@ -14,7 +14,8 @@ import celeriac
 from celeriac import errors
 from tests.house.sources import ROOT, modules
 
-_KINDS = ("inspection", "control", "defining", "schedule", "result", "maintenance")  # of the verbs
+# Of the verbs.
+_KINDS = ("inspection", "control", "defining", "schedule", "breaker", "result", "maintenance")
 
 
 def imported_names() -> set[str]:

@@ -13,6 +13,7 @@ from celeriac.machine.conditions import passed, past_pivot, turned
 from celeriac.machine.events import EventKind
 from celeriac.machine.moves import apply
 from celeriac.machine.numbering import instance_of
+from celeriac.machine.places import lines_of, places_of
 from celeriac.machine.plans import PHASES
 from celeriac.machine.relatives import others
 from celeriac.machine.runs import RunStatus
@@ -84,6 +85,7 @@ def _check_in_try(plan: Plan, before: Run, after: Run, event: Event) -> None:
     plan = as_visited(plan, after)
     _check_visits(plan, before, after, event)
     _check_signals(before, after, event)
+    _check_lines(before, after, event)
     if event.kind is EventKind.CLAIMED:
         _check_claim(plan, before, event)
     if event.kind is EventKind.FAILED and event.data.get("why") == EXPIRED:
@@ -235,11 +237,26 @@ def _check_guarded_out(plan: Plan, run: Run, name: str) -> None:
     assert not all(guard.holds(run.step(guard.step).choice) for guard in node.guards)
 
 
+def _check_lines(before: Run, after: Run, event: Event) -> None:
+    """Who waits at a gate uses up no attempt and holds nothing; who is at work waits at none."""
+    if event.kind is EventKind.QUEUED:
+        old = before.step(event.step).direction(event.phase)
+        new = after.step(event.step).direction(event.phase)
+        assert (old.state, old.attempt, old.given_back) == (new.state, new.attempt, new.given_back)
+        assert old.state in WAITING, "only what may be claimed waits at a gate (I23)"
+        assert not before.paused
+    held = {(place.epoch, place.step, place.phase) for place in places_of(after)}
+    waits = {(turn.epoch, turn.step, turn.phase) for turn in lines_of(after)}
+    assert not held & waits, "who waits at a gate holds nothing (I23)"
+
+
 def _check_claim(plan: Plan, before: Run, event: Event) -> None:
     direction = before.step(event.step).direction(event.phase)
     assert direction.state in WAITING, "one live claim for a step and direction (I3)"
     assert not before.paused, "nothing is taken up while an operator holds the run"
     assert event.attempt == direction.attempt + 1, "each claim has a token of its own (I3)"
+    needed = plan.node(event.step).gates if event.phase == "do" else ()
+    assert len(event.data.get("gates", ())) == len(needed), "nobody gets past a gate (I23)"
     if event.phase == "do":
         assert before.status is RunStatus.RUNNING, "nothing forward while compensating (I8)"
         confirms = plan.node(event.step).confirms

@@ -24,7 +24,7 @@ FAULTS = (
     *("cancel", "stall", "crash", "crash in flight", "cut"),
     *("decline", "give up", "fumble", "retry", "waive", "terminate"),
     *("pause", "resume", "skip", "stray", "restart", "find nothing", "end the run", "postpone"),
-    *("signal", "ask", "refuse", "rewind", "told again", "told early", "leave"),
+    *("signal", "ask", "refuse", "rewind", "told again", "told early", "leave", "block"),
 )
 #: What may go wrong in one world, and how often.  `stall` makes a zombie; `cut` is a step that
 #: reports its own timeout while its request is in the air; `fumble` fails after the effect.
@@ -122,6 +122,8 @@ def _steps(run: Run, now: int) -> Any:
             s.order,
             s.may_have_effect,
             s.generation,
+            s.gates,
+            bool(s.line),
         )
         for name, s in run.steps.items()
     )

@@ -157,7 +157,11 @@ class Story:
         number = attempt or self[name].direction(phase).attempt + 1
         holder = holder or f"worker-{len(self._holders)}"
         epoch = epoch_of(self.run, name)
-        done = self.give(Claim(name, phase, number, holder, epoch))
+        node, run = self.plan.find(name), self.run
+        gates = tuple(gate.name for gate in node.gates) if node and phase == "do" else ()
+        gates = run.step(name).gates if phase == "undo" else gates
+        enters = () if run.entered else tuple(gate.name for gate in self.plan.gates)
+        done = self.give(Claim(name, phase, number, holder, epoch, gates=gates, enters=enters))
         self._holders[epoch, name, phase, number] = holder
         return done
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import pytest
 
 from celeriac.machine.commands import Signal
-from celeriac.machine.runs import Received
+from celeriac.machine.received import Received
 from celeriac.machine.steps import StepStatus
 from tests.machine.story import refused
 from tests.machine.test_waits import DAY, HOUR, asks, sleeps, waiting, waits

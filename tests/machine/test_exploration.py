@@ -13,9 +13,11 @@ import pytest
 
 from celeriac.machine import (
     Choice,
+    Gate,
     Guard,
     Node,
     Plan,
+    Rule,
     Undo,
     Wait,
     attempt_events,
@@ -158,6 +160,25 @@ def test_all_of_it_holds_for_conditions(faults: dict[str, int]) -> None:
     found = explore(small_world(faults, Participant.TOMBSTONE, plan=_conditions()))
     assert found.problem is None, told(found)
     assert {"completed"} <= found.endings
+    assert found.worlds > 100, "a dead system must not pass"
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        {"block": 2, "cancel": 1, "stall": 1},
+        {"block": 1, "pause": 1, "resume": 1, "fumble": 1},
+        {"block": 2, "skip": 1, "give up": 1, "stray": 1},
+    ],
+    ids=str,
+)
+def test_all_of_it_holds_at_gates(faults: dict[str, int]) -> None:
+    """Two steps that have to pass a gate, forward and back, and one that has not (I23)."""
+    gates = (Gate(name="bank", rule=Rule(kind="limit", most=1)),)
+    plan = saga(step("reserve", gates=gates), "pack", step("charge", gates=gates))
+    found = explore(small_world(faults, Participant.KEYED, plan=plan))
+    assert found.problem is None, told(found)
+    assert {"completed", "compensated"} & found.endings
     assert found.worlds > 100, "a dead system must not pass"
 
 

@@ -457,6 +457,7 @@ def test_a_history_folds_to_the_run() -> None:
     told = (*story.history, *ship.history, *anew.history, *pay.history)
     assert {event.kind for event in told} >= set(EventKind) - {
         EventKind.DISPATCHED,
+        EventKind.QUEUED,
         EventKind.REOPENED,
         EventKind.OVERDUE,
         EventKind.OPENED,

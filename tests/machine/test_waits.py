@@ -16,7 +16,8 @@ from celeriac.machine.commands import Signal, Wake
 from celeriac.machine.events import EventKind
 from celeriac.machine.guards import Choice, Guard
 from celeriac.machine.plans import Node, Plan
-from celeriac.machine.runs import Received, RunStatus
+from celeriac.machine.received import Received
+from celeriac.machine.runs import RunStatus
 from celeriac.machine.steps import PhaseStatus, StepStatus, changed
 from celeriac.machine.timing import dates, wake_at
 from celeriac.machine.transitions import transition

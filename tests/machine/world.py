@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from celeriac.errors import CommandRefused
 from celeriac.machine.commands import (
+    Call,
     Cancel,
     Claim,
     Command,
@@ -34,6 +35,7 @@ from celeriac.machine.commands import (
     Fail,
     Open,
     Pause,
+    Queue,
     Redispatch,
     Report,
     Resume,
@@ -48,6 +50,7 @@ from celeriac.machine.commands import (
 )
 from celeriac.machine.conditions import may_begin_anew, past_pivot, turned
 from celeriac.machine.events import Event, EventKind
+from celeriac.machine.places import lines_of
 from celeriac.machine.plans import PHASES, Plan
 from celeriac.machine.relatives import awaited_children, id_of_child
 from celeriac.machine.rewinding import check_rewind
@@ -72,7 +75,7 @@ if TYPE_CHECKING:
 #: What happens when nothing goes wrong (any more).
 PROGRESS = (
     *("land", "act", "report", "notice", "deliver", "count", "open", "signal"),
-    *("defer", "answer", "child ends"),
+    *("defer", "answer", "child ends", "call"),
 )
 START = Start("order-42", "input", "call-1", GRACE)
 
@@ -206,15 +209,7 @@ def possible(world: World) -> list[Action]:
 
 def _possible(world: World) -> Iterator[Action]:
     run = world.run
-    for dispatch in sorted(due(run), key=lambda d: (d.step, d.phase)):
-        about = try_of(run, dispatch.step, dispatch.epoch) or run
-        quiet = about.compensate_not_before if dispatch.phase == "undo" else 0
-        if not about.step(dispatch.step).direction(dispatch.phase).state.claimable:
-            continue  # what is due is a word to a child
-        if world.now >= max(dispatch.at - SHORT_DELAY, quiet):
-            node = world.node(dispatch.step)
-            verb = "count" if node.map else "open" if node.wait else "deliver"
-            yield Action(verb, None, dispatch.step, dispatch.phase, epoch=dispatch.epoch)
+    yield from _of_messages(world)
     for body in sorted(world.bodies):
         yield from _of_body(world, body)
     yield from _said_outside(world)
@@ -240,6 +235,26 @@ def _possible(world: World) -> Iterator[Action]:
     # What is in the air comes down within the grace, so before time passes.
     if not world.flying and _times(world):
         yield Action("pass time")
+
+
+def _of_messages(world: World) -> Iterator[Action]:
+    """Messages that arrive, and those who wait at a gate."""
+    run = world.run
+    for dispatch in sorted(due(run), key=lambda d: (d.step, d.phase)):
+        about = try_of(run, dispatch.step, dispatch.epoch) or run
+        quiet = about.compensate_not_before if dispatch.phase == "undo" else 0
+        if not about.step(dispatch.step).direction(dispatch.phase).state.claimable:
+            continue  # what is due is a word to a child
+        if world.now >= max(dispatch.at - SHORT_DELAY, quiet):
+            node = world.node(dispatch.step)
+            verb = "count" if node.map else "open" if node.wait else "deliver"
+            yield Action(verb, None, dispatch.step, dispatch.phase, epoch=dispatch.epoch)
+            if gates_of(world, about, dispatch.step, dispatch.phase):
+                yield Action("block", None, dispatch.step, dispatch.phase, epoch=dispatch.epoch)
+    for turn in sorted(lines_of(run)):
+        about = try_of(run, turn.step, turn.epoch) or run
+        if not about.step(turn.step).direction(turn.phase).sent:
+            yield Action("call", None, turn.step, turn.phase, epoch=turn.epoch)
 
 
 def _of_children(world: World) -> Iterator[Action]:
@@ -439,7 +454,8 @@ def _deliver(world: World, action: Action) -> World:
     if world.node(action.step).child:
         return _begin_child(world, run, action, number)
     holder = f"{epoch}/{action.step}/{action.phase}/{number}"
-    return granted(world, Claim(action.step, action.phase, number, holder, epoch))
+    gates = gates_of(world, run, action.step, action.phase)
+    return granted(world, Claim(action.step, action.phase, number, holder, epoch, gates=gates))
 
 
 def _begin_child(world: World, run: Run, action: Action, number: int) -> World:
@@ -488,6 +504,31 @@ def _told_again(world: World, action: Action) -> World:
     with suppress(CommandRefused):
         return decide(world, told)[0]
     return world
+
+
+def gates_of(world: World, run: Run, name: str, phase: Phase) -> tuple[str, ...]:
+    """The gates that an attempt of a step has to pass."""
+    if phase == "undo":
+        return run.step(name).gates
+    return tuple(gate.name for gate in world.node(name).gates)
+
+
+def _block(world: World, action: Action) -> World:
+    """A gate does not let a message of a step through."""
+    run = try_of(world.run, action.step, action.epoch) or world.run
+    gate = gates_of(world, run, action.step, action.phase)[0]
+    until = world.now + 60_000
+    about = (action.step, action.phase, gate, "it is full", world.now, until)
+    command = Queue(*about, epoch=epoch_of(run, action.step))
+    return decide(world, command)[0]
+
+
+def _call(world: World, action: Action) -> World:
+    """A place is free: it is the turn of a step that waits."""
+    run = try_of(world.run, action.step, action.epoch) or world.run
+    gate, since = run.step(action.step).line or ("", 0)
+    call = Call(action.step, action.phase, gate, since, epoch=epoch_of(run, action.step))
+    return decide(world, call)[0]
 
 
 def _count(world: World, action: Action) -> World:
@@ -547,7 +588,9 @@ def _undone(world: World, body: Body) -> World:
 def _stray(world: World, action: Action) -> World:
     body = _the(action)
     try:
-        return granted(world, Claim(*_token(body)))
+        run = try_of(world.run, body.step, body.epoch) or world.run
+        gates = gates_of(world, run, body.step, body.phase)
+        return granted(world, replace(Claim(*_token(body)), gates=gates))
     except CommandRefused:
         return world
 
@@ -726,6 +769,8 @@ _VERBS = {
     "waive": lambda world, action: decide(world, Waive(action.step, "by hand"))[0],
     "stray": _stray,
     "restart": _restart,
+    "block": _block,
+    "call": _call,
     "pause": lambda world, _: decide(world, Pause("hold on"))[0],
     "resume": lambda world, _: decide(world, Resume())[0],
     "skip": lambda world, action: decide(world, _skip(world, action))[0],

@@ -13,6 +13,7 @@ from __future__ import annotations
 from tests.mutants.answer_plants import ANSWERS
 from tests.mutants.child_plants import CHILDREN
 from tests.mutants.flow_plants import FLOWS
+from tests.mutants.gate_plants import GATES
 from tests.mutants.outside_plants import OUTSIDE_RESULTS
 from tests.mutants.planting import Plant
 from tests.mutants.rewind_plants import REWINDS
@@ -625,4 +626,5 @@ PLANTS = (
     *CHILDREN,
     *OUTSIDE_RESULTS,
     *PAGES,
+    *GATES,
 )

@@ -10,6 +10,9 @@ import time
 from typing import TYPE_CHECKING
 
 from celeriac.errors import StoreUnavailable
+from celeriac.gating import Record as GateRecord
+from celeriac.gating import dump
+from celeriac.machine import Rule
 from celeriac.machine.runs import RunStatus
 from celeriac.machine.step_states import Steps
 from celeriac.machine.steps import PhaseState, PhaseStatus, StepState
@@ -24,6 +27,7 @@ from celeriac.observing.metrics.gauges import (
 )
 from celeriac.scheduling import Definition, Interval, Record
 from celeriac.scheduling.records import Pause
+from celeriac.store import GateChange
 from celeriac.store.memory import MemoryStore
 from tests.store.conftest import (
     cluster,
@@ -132,6 +136,8 @@ def test_every_gauge_is_in_the_table(store: Store) -> None:
     write(store, starting(a_run()))
     store.swept(0, 0)
     store.pulse(1000)
+    breaker = GateRecord(version=1, rule=Rule(kind="breaker", most=1, per=1, open_for=1))
+    assert store.gates.commit(GateChange("bank", "", dump(breaker), look_at=10**14))
     promised = {(m.name, len(m.labels)) for m in METRICS if m.source == "store"}
     assert {(sample.name, len(sample.labels)) for sample in standing(store)} == promised
 

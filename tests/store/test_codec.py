@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from celeriac.errors import StoreError
-from celeriac.machine.runs import Received, Run, RunStatus
+from celeriac.machine.received import Received
+from celeriac.machine.runs import Run, RunStatus
 from celeriac.machine.step_states import Steps
 from celeriac.machine.steps import Parent, PhaseState, PhaseStatus, StepState, changed
 from celeriac.store.codec import (
@@ -60,6 +61,8 @@ STEPS = st.builds(
     blocked=TEXTS,
     choice=TEXTS,
     inherited=st.booleans(),
+    line=st.just(()) | st.tuples(TEXTS, NUMBERS),
+    gates=st.lists(TEXTS, max_size=2).map(tuple),
 )
 RUNS = st.builds(
     Run,
@@ -100,6 +103,7 @@ RUNS = st.builds(
     rewound_by=TEXTS,
     stands=st.lists(st.tuples(TEXTS, NUMBERS), max_size=2).map(tuple),
     routes=st.lists(st.tuples(TEXTS, TEXTS), max_size=2).map(tuple),
+    entered=st.lists(TEXTS, max_size=3).map(tuple),
     steps=st.dictionaries(TEXTS, STEPS, max_size=4).map(Steps),
 )
 
@@ -229,7 +233,10 @@ def test_a_newer_format_is_refused() -> None:
     """A head with more values than this version knows is not read, lest they be lost."""
     full = a_run(overdue=True, steps=Steps({"reserve": StepState(order=1)}))
     row = json.loads(dump_run(full))
-    for newer in ([*row, "new"], _with_step(row, [1, [], False, [], 0, "", "", True, "new"])):
+    for newer in (
+        [*row, "new"],
+        _with_step(row, [1, [], False, [], 0, "", "", True, [], [], "new"]),
+    ):
         with pytest.raises(StoreError, match="newer version"):
             load_run("order-42", json.dumps(newer))
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from celeriac.scheduling import TickEvent, TickEventKind
-from celeriac.store import Member, Turn, Worker
+from celeriac.store import GateChange, Member, Turn, Worker
 from celeriac.store.keys import TABLE, KeyPattern, shard_of
 from celeriac.store.redis import RedisStore
 from celeriac.testing.servers import free_port
@@ -35,6 +35,9 @@ def live(store: RedisStore) -> None:
     store.swept(lag_ms=5, took_ms=7)
     store.try_lock("archive", 1000)
     assert store.schedules.commit(None, a_schedule(), [TickEvent(1, TickEventKind.CREATED)])
+    change = GateChange("bank", "", "1 {}", take={"a": 1}, join={"x": 5}, look_at=10**14)
+    assert store.gates.commit(change)
+    assert store.gates.salt()
     store.keep_definition("trip", 1, "saga: trip")
     store.bulks.add(a_bulk(), [Member("order-1", "")])
     going = a_bulk().altered(state="going", changed=1)

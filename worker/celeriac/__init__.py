@@ -7,8 +7,9 @@ take next to nothing.
 
 Its rooms, from the ground up::
 
-    ground < machine | scheduling < authoring | store < observing | barrier | definitions | actions
-    < views < engine < workers < doctor < app < faces < web < terminal < testing
+    ground < machine | scheduling < gating < authoring | store
+    < observing | barrier | definitions | actions < views < engine < workers < doctor < app
+    < faces < web < terminal < testing
 
 Two rooms are files beside this one::
 
@@ -29,7 +30,7 @@ if __name__ != "celeriac":
 
 if TYPE_CHECKING:
     from celeriac.app import BulkCommand, Page, RunHandle, Schedule
-    from celeriac.authoring import Compensation, Flow, Signal, Step
+    from celeriac.authoring import Breaker, Compensation, Flow, Limit, Rate, Signal, Step
     from celeriac.context import StepContext, current
     from celeriac.engine import ArchivedRun, Purge
     from celeriac.errors import (
@@ -85,6 +86,7 @@ if TYPE_CHECKING:
         BulkKind,
         BulkState,
         BulkTurn,
+        GateState,
         RunState,
         SagaStats,
         ScheduleEvent,
@@ -101,6 +103,7 @@ __all__ = [
     "Abort",
     "ActionFailed",
     "ArchivedRun",
+    "Breaker",
     "BulkCommand",
     "BulkKind",
     "BulkNotFound",
@@ -119,13 +122,16 @@ __all__ = [
     "Failure",
     "FileInvalid",
     "Flow",
+    "GateState",
     "InputInvalid",
     "LeaseLost",
+    "Limit",
     "NotYet",
     "OutputInvalid",
     "Page",
     "PayloadTooLarge",
     "Purge",
+    "Rate",
     "ResultTimeout",
     "Retry",
     "Route",
@@ -176,7 +182,7 @@ __all__ = [
 # Where each name is at home.
 _HOMES = {
     "celeriac.app": ("BulkCommand", "Page", "RunHandle", "Schedule"),
-    "celeriac.authoring": ("Compensation", "Flow", "Signal", "Step"),
+    "celeriac.authoring": ("Breaker", "Compensation", "Flow", "Limit", "Rate", "Signal", "Step"),
     "celeriac.context": ("StepContext", "current"),
     "celeriac.engine": ("ArchivedRun", "Purge"),
     "celeriac.errors": (
@@ -232,6 +238,7 @@ _HOMES = {
         "BulkKind",
         "BulkState",
         "BulkTurn",
+        "GateState",
         "RunState",
         "SagaStats",
         "ScheduleEvent",

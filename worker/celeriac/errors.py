@@ -208,8 +208,10 @@ class CommandRefused(SagaError):
     `not_due` (it is not its turn yet, or no longer), `expired` (it is too late to take it up),
     `paused`, `cancelled` (stop: the run was terminated), `stopping` (stop: the step will be
     undone), `completed`, `superseded` (a doubled message of a step that has its result), `renewed`
-    (the attempt is alive after all),
-    `unknown_group` (the saga has no group that the step could go on with).
+    (the attempt is alive after all), `unknown_group` (the saga has no group that the step could go
+    on with), `gated` (it has not passed its gates), `blocked` (one of them does not let it through:
+    it waits in line), `not_in_line` (it does not wait there), `entered` (its run has passed that
+    gate meanwhile).
 
     Asked by code in a step: `too_many_tags` (the run has as many as it may have), `no_context` (no
     step is running here), `wrong_direction` (`do` of a

@@ -34,6 +34,9 @@ POINTS = {
     "message.published": Point("workers.tasks:SagaTask.apply_async", "the broker has the message"),
     "step.arrived": Point("workers.edge:attempt", "a message has arrived, nothing is claimed"),
     "step.claimed": Point("workers.edge:attempt", "the attempt is claimed, its body has not begun"),
+    "gate.passed": Point(
+        "engine.gates:GateWork.pass_all", "a claim has passed its gates, nothing is granted"
+    ),
     "ahead.told": Point(
         "workers.ahead:RunAhead.take", "an attempt is to be taken up, nothing is recorded of it"
     ),

@@ -19,19 +19,21 @@ from celeriac.app import (
     keep,
     kept_definition,
     kept_definitions,
+    look_at_gates,
     read_file,
+    set_breaker,
     wire,
 )
 from celeriac.errors import ConfigurationError, DefinitionError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime, timedelta
 
     from celery import Celery
     from celery.schedules import crontab
 
-    from celeriac.authoring import Flow, Planned, Step
+    from celeriac.authoring import Breaker, Flow, Limit, Planned, Rate, Step
     from celeriac.context import StepContext
     from celeriac.machine import (
         CompensationOrder,
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
         Retry,
     )
     from celeriac.scheduling import Overlap
+    from celeriac.views import GateState
 
 __all__ = ["IfExists", "Saga", "Sagas"]
 
@@ -88,6 +91,8 @@ class Sagas(KnownRuns):
         ahead: bool = True,
         give_up_after: Duration | None = None,
         expires: Duration | None = None,
+        limit: Limit | Rate | Sequence[Limit | Rate] | None = None,
+        breaker: Breaker | Sequence[Breaker] | None = None,
         routes: tuple[str, ...] = (),
         **celery_task_options: Any,
     ) -> _StepDecorator: ...
@@ -100,9 +105,9 @@ class Sagas(KnownRuns):
         first on; `expires` is how long it may wait to be taken up for the first time: then it has
         failed, without any effect; after a step with `pivot=True` the run only goes forward.
         `routes` names the groups with which it may go on (`raise Route("manual")`), which is
-        checked then.  With
-        `ahead=False` each attempt gets a message of its own (see `saga_run_ahead`).  Other options
-        go to Celery's `task`.
+        checked then.  With `ahead=False` each attempt gets a message of its own (see
+        `saga_run_ahead`).  `limit` and `breaker` are gates that each attempt has to pass.  Other
+        options go to Celery's `task`.
 
         `effect` declares what the downstream service guarantees: it honours the idempotency key
         (`keyed`), it stores key and tombstone in the effect's own transaction (`barrier`, see
@@ -139,6 +144,7 @@ class Sagas(KnownRuns):
         max_steps: int | None = None,
         retries: int = 0,
         retry_delay: Duration = 5.0,
+        limit: Limit | Rate | Sequence[Limit | Rate] | None = None,
     ) -> _SagaDecorator: ...
 
     def saga(self, function: Any = None, /, **options: Any) -> Any:
@@ -150,7 +156,7 @@ class Sagas(KnownRuns):
         type of what a step may say to the caller with `Abort(answer=)`; left out, an answer arrives
         as plain JSON.  A run that starts more than `max_steps` steps (1,024) fails.  `retries` is
         how often a run begins anew, `retry_delay` later, once all it did is undone because a step
-        failed.  Raises DefinitionError.
+        failed.  `limit` says how many runs may be under way at a time.  Raises DefinitionError.
         """
         decorator = _SagaDecorator(self, options)
         return decorator if function is None else decorator(function)
@@ -190,6 +196,18 @@ class Sagas(KnownRuns):
             name, saga.planned, inputs, named, every=every, catch_up=catch_up, tags=tags, **options
         )
         return Schedule(name, self._ticks, self._schedules)
+
+    def gates(self) -> list[GateState]:
+        """Return how all limits, rates and breakers stand, by name."""
+        return look_at_gates(self.runtime)
+
+    def open_breaker(self, name: str, *, by: str = "") -> None:
+        """Let nothing through a breaker until somebody closes it; InputInvalid if it is none."""
+        set_breaker(self.runtime, name, by, to_open=True)
+
+    def close_breaker(self, name: str, *, by: str = "") -> None:
+        """Let everything through a breaker again, those who wait first; InputInvalid as above."""
+        set_breaker(self.runtime, name, by, to_open=False)
 
     def compensate(self, existing_task: Any, undo_task: Any) -> None:
         """Make one existing Celery task the compensation of another.  Neither is changed.

@@ -6,7 +6,7 @@ know: how anything is decided, stored or sent.
 Its files, from the ground up::
 
     inputs | offload | instruments | joining | hindrances | queue_stats | results
-    | tick_logs | acting | kept < named
+    | tick_logs | acting | kept | gates < named
     < forking | schedules < handles < defining | pages | starting < bulk | finding
     < bulks < sweeping < wiring | saga < known_runs
 """
@@ -23,6 +23,7 @@ from celeriac.app.finding import (
     handle_of,
     prepare_purge,
 )
+from celeriac.app.gates import look_at_gates, set_breaker
 from celeriac.app.handles import RunHandle, dump_plain
 from celeriac.app.hindrances import Hindrance, find_hindrances
 from celeriac.app.inputs import inputs_of, inputs_of_texts, looked_up
@@ -78,6 +79,7 @@ __all__ = [
     "kept_definitions",
     "kinds",
     "look_at",
+    "look_at_gates",
     "looked_up",
     "matching",
     "newest_bulks",
@@ -87,6 +89,7 @@ __all__ = [
     "queue_stats",
     "read_file",
     "serve_store",
+    "set_breaker",
     "start_run",
     "states_of",
     "sweep_once",

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from celeriac.app.acting import Acting
 from celeriac.app.named import Named
-from celeriac.authoring import STEP, Shape, define_adopted_compensation, define_step, plan_saga
+from celeriac.authoring import (
+    STEP,
+    Shape,
+    check_same,
+    define_adopted_compensation,
+    define_step,
+    plan_saga,
+)
 from celeriac.definitions import plan_file
 from celeriac.errors import DefinitionError
 from celeriac.workers import Recruits
@@ -19,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from celeriac.authoring import Compensation, Planned, Signal, Step
+    from celeriac.machine import Rule
     from celeriac.workers import Runtime
 
 
@@ -43,6 +51,8 @@ class Definitions:
         celery = {name: value for name, value in options.items() if name not in STEP}
         given["name"] = given.get("name") or self._task_name(function)
         made = define_step(function, register=self._register, options=celery, **given)
+        for gate, rule, _ in made.gates:
+            self._take_gate(gate, rule, step=made.name)
         self._steps[made.name] = made
         return made
 
@@ -90,10 +100,20 @@ class Definitions:
     def _take(self, planned: Planned) -> None:
         """Make a saga one of the app's own."""
         self._check_signals(planned)
+        for gate in planned.draft.gates:
+            self._take_gate(gate.name, gate.rule, saga=planned.name)
         for task in planned.adopted:
             self._recruits.take(task, Shape.of(task.run, strict=False))
         self.signals.update(planned.signals)
         self._planned[planned.name] = planned
+
+    def _take_gate(self, name: str, rule: Rule, **at: str) -> None:
+        """Note a gate; raise DefinitionError if there is another one of its name."""
+        try:
+            check_same(self._runtime.rules, name, rule)
+        except DefinitionError as error:
+            raise DefinitionError(error.problem, **at) from None
+        self._runtime.rules[name] = rule
 
     def _check_signals(self, planned: Planned) -> None:
         """Raise DefinitionError for a signal of which another saga knows a namesake."""

@@ -37,6 +37,9 @@ class Hindrance(NamedTuple):
     does: str = ""  # what the command does
 
 
+_BLOCKED = (EventKind.BLOCKED, EventKind.QUEUED)
+
+
 def find_hindrances(runtime: Runtime, plan: Plan, run: Run, now: int) -> list[Hindrance]:
     """Return what *run*, as it was read at *now* (ms), waits for longer than it should.
 
@@ -97,7 +100,7 @@ def _first_sent(history: Sequence[Event], dispatch: Dispatch) -> int:
     """Return when an attempt was first sent again."""
     at = dispatch.at
     for event in reversed(history):
-        if event.step == dispatch.step and event.kind is not EventKind.BLOCKED:
+        if event.step == dispatch.step and event.kind not in _BLOCKED:
             if event.kind is not EventKind.DISPATCHED or event.data.get("why") != "unclaimed":
                 break
             at = event.at

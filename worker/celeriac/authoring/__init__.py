@@ -6,7 +6,7 @@ anything runs.  Refuses to know: runs, servers, Celery.
 Its files, from the ground up::
 
     annotations | celery_values | names | task_options | unreadable_types | comparison
-    < options < lossless_types < codecs < signal < signatures < compatibility < placeholders
+    < options < gates | lossless_types < codecs < signal < signatures < compatibility < placeholders
     < calling < compensations < steps < adopted < planned < step_checks < conditions
     < blocks < building < grouping
     < scopes < choosing < waits < children < mapping < flow < planning
@@ -20,6 +20,7 @@ from celeriac.authoring.celery_values import lend, read_carried, write_carried
 from celeriac.authoring.codecs import ANYTHING, Codec, adapter_for, complaints, write
 from celeriac.authoring.compensations import Compensation, compensation_by
 from celeriac.authoring.flow import Flow
+from celeriac.authoring.gates import Breaker, Limit, Rate, check_same
 from celeriac.authoring.mapping import Mapper
 from celeriac.authoring.names import checked_name
 from celeriac.authoring.options import SAGA, STEP, StepOptions
@@ -48,14 +49,17 @@ __all__ = [
     "STEP",
     "UNSAID",
     "Answer",
+    "Breaker",
     "Codec",
     "Compensation",
     "Flow",
+    "Limit",
     "Mapper",
     "Parameter",
     "Placeholder",
     "Planned",
     "Question",
+    "Rate",
     "Shape",
     "Signal",
     "Step",
@@ -63,6 +67,7 @@ __all__ = [
     "accepts_none",
     "adapter_for",
     "annotation_of",
+    "check_same",
     "checked_name",
     "compensation_by",
     "complaints",

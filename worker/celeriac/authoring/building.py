@@ -16,6 +16,7 @@ from celeriac.authoring.annotations import UNSAID, accepts_none, described
 from celeriac.authoring.blocks import Blocks
 from celeriac.authoring.compensations import Compensation
 from celeriac.authoring.conditions import covers
+from celeriac.authoring.gates import planned_gates
 from celeriac.authoring.names import checked_name
 from celeriac.authoring.options import StepOptions
 from celeriac.authoring.placeholders import (
@@ -43,6 +44,7 @@ from celeriac.machine import (
     FromItem,
     FromMap,
     FromStep,
+    Gate,
     ListOf,
     Node,
     Plan,
@@ -120,11 +122,19 @@ class Builder:
                 keywords=() if own else shape.given_by_name(kwargs),
                 undo=undo and undo.undo(),
                 guards=self.blocks.guards,
+                gates=self._gates(name, task, values),
                 **policy,
             )
         )
         self.steps[name] = task
         return Placeholder(FromStep(step=name), shape.returns, self, as_json=not own)
+
+    def _gates(self, name: str, task: Any, values: Mapping[str, Expression]) -> tuple[Gate, ...]:
+        """What each attempt of a step has to pass."""
+        try:
+            return planned_gates(task.gates, values.get) if isinstance(task, Step) else ()
+        except DefinitionError as error:
+            raise self.at(name, error.parameter, error) from None
 
     def stand_in(self, name: str) -> Placeholder:
         """Take the place of a step that is wrong, so that what is behind it can be looked at.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 STEP = (
     *("name", "timeout", "retry", "effect", "on_unknown", "pivot", "ahead", "give_up_after"),
-    *("expires", "routes"),
+    *("expires", "limit", "breaker", "routes"),
 )
 COMPENSATION = ("name", "timeout", "retry", "ahead")
 SAGA = (
@@ -35,6 +35,7 @@ SAGA = (
     "max_steps",
     "retries",
     "retry_delay",
+    "limit",
 )
 
 # What Celery's `task` takes; a test compares it with the Celery that is installed.
@@ -155,8 +156,10 @@ def refuse_option(
     if step is not None and name in STEP:
         problem = f"{name} is an option of the step, and not of its compensation: write it there"
         raise DefinitionError(problem, step=step)
-    near = difflib.get_close_matches(name, own, n=1) or difflib.get_close_matches(
-        name, celerys, n=1, cutoff=0.75
+    near = (
+        difflib.get_close_matches(name, celerys, n=1, cutoff=0.9)
+        or difflib.get_close_matches(name, own, n=1)
+        or difflib.get_close_matches(name, celerys, n=1, cutoff=0.75)
     )
     if near:
         example = "retry=Retry(max_attempts=5)" if near[0] == "retry" else near[0]

@@ -18,6 +18,7 @@ from celeriac.authoring.calling import planning
 from celeriac.authoring.codecs import Codec
 from celeriac.authoring.compensations import Compensation
 from celeriac.authoring.flow import Flow
+from celeriac.authoring.gates import gates_of, planned_gates
 from celeriac.authoring.mapping import Mapper
 from celeriac.authoring.options import (
     SAGA,
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from celeriac.authoring.planned import Planned
-    from celeriac.machine import Duration
+    from celeriac.machine import Duration, Gate
 
 RESERVED_INPUTS = ("id", "tags", "if_exists")  # keyword arguments of `start`
 
@@ -55,6 +56,7 @@ def plan_saga(  # noqa: PLR0913 -- all that can be said of a saga
     max_steps: int | None = None,
     retries: int = 0,
     retry_delay: Duration = 5.0,
+    limit: Any = None,
     adopted_undos: Mapping[str, Compensation[..., Any]] = types.MappingProxyType({}),
     look: Callable[[Any], Any] = lambda task: task,
     define: Callable[[Any], Any] = lambda function: function,
@@ -85,6 +87,7 @@ def plan_saga(  # noqa: PLR0913 -- all that can be said of a saga
             "max_steps": None if max_steps is None else _whole("max_steps", max_steps),
             "retries": _whole("retries", retries, least=0),
             "retry_delay": delay_of("retry_delay", retry_delay),
+            "gates": _gates(limit, name, shape),
         }
         builder = Mapper(name, adopted_undos, look, define)
         planned = builder.close(head, shape, _run_once(function, builder, shape, name))
@@ -100,6 +103,11 @@ def plan_saga(  # noqa: PLR0913 -- all that can be said of a saga
         if isinstance(step, Step):
             step.planned_in.append(name)
     return planned
+
+
+def _gates(limit: Any, name: str, shape: Shape) -> tuple[Gate, ...]:
+    gates = gates_of(limit, None, name, [*shape.parameters])
+    return planned_gates(gates, lambda key: FromInput(input=key))
 
 
 # --- the saga's function -----------------------------------------------------------------------

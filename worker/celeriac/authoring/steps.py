@@ -23,6 +23,7 @@ from celeriac.authoring.compensations import (
     note_readers,
     wanted,
 )
+from celeriac.authoring.gates import gates_of_step
 from celeriac.authoring.options import (
     COMPENSATION,
     STEP,
@@ -38,7 +39,7 @@ from celeriac.errors import DefinitionError
 from celeriac.machine import Duration, Effect, OnUnknown, RetryRule
 
 if TYPE_CHECKING:
-    from celeriac.machine import Retry
+    from celeriac.machine import Retry, Rule
 
 P = ParamSpec("P")  # what a step asks for, without the context
 U = ParamSpec("U")  # what the function of a compensation asks for
@@ -73,11 +74,13 @@ class Step(Generic[P, C, R]):
         give_up_after: int | None,
         expires: int | None,
         routes: tuple[str, ...],
+        gates: tuple[tuple[str, Rule, str | None], ...] = (),
         register: Register,
     ) -> None:
         self.function, self.name, self.task, self.shape = function, name, task, shape
         self.timeout, self.effect, self.pivot, self.ahead = timeout, effect, pivot, ahead
         self.give_up_after, self.expires, self.routes = give_up_after, expires, routes
+        self.gates = gates
         self.retry = retry.model_copy(update={"after_loss": on_unknown == "retry"})
         self.on_unknown = "operator" if on_unknown == "operator" else "compensate"
         self.undo: Compensation[..., Any] | None = None
@@ -266,6 +269,8 @@ def define_step(  # noqa: PLR0913 -- all that can be said of a step
     give_up_after: Duration | None = None,
     expires: Duration | None = None,
     routes: tuple[str, ...] = (),
+    limit: Any = None,
+    breaker: Any = None,
     options: Mapping[str, Any] | None = None,
 ) -> Step[Any, C, R]:
     """Make a step of *function* and register its Celery task; raise DefinitionError otherwise.
@@ -288,10 +293,10 @@ def define_step(  # noqa: PLR0913 -- all that can be said of a step
         )
     shape = _named_shape(function, label)
     check_task_options(options or {}, STEP, label)
-    rule, limit = retry_rule(retry, label), optional_ms("timeout", timeout, label)
-    gives_up = optional_ms("give_up_after", give_up_after, label)
+    rule, longest = retry_rule(retry, label), optional_ms("timeout", timeout, label)
     expires_in = optional_ms("expires", expires, label)
     routes = checked_routes(routes, label)
+    gates = gates_of_step(limit, breaker, label, shape.parameters)
     task = register(function, name, {**(options or {}), "saga_shape": shape})
     return Step(
         function,
@@ -299,14 +304,15 @@ def define_step(  # noqa: PLR0913 -- all that can be said of a step
         task=task,
         shape=shape,
         retry=rule,
-        timeout=limit,
+        timeout=longest,
         effect=effect,
         on_unknown=on_unknown,
         pivot=pivot,
         ahead=ahead,
-        give_up_after=gives_up,
+        give_up_after=optional_ms("give_up_after", give_up_after, label),
         expires=expires_in,
         routes=routes,
+        gates=gates,
         register=register,
     )
 

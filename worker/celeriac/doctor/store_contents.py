@@ -75,7 +75,7 @@ def read_contents(connection: Connection, settings: Settings, now: int) -> Store
             run.id: f"{name}: {step.blocked}"
             for _, run in runs
             for name, step in run.steps.items()
-            if step.blocked
+            if step.blocked and not step.line
         },
         misplaced=[
             run_id

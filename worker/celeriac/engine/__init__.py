@@ -6,7 +6,7 @@ Refuses to know: Celery; messages are sent by a dispatcher that it is given.
 Its files, from the ground up::
 
     answers | archive | attempts | dispatching | failures | processes | store_time
-    < changes | deaths | onward | retention < committing
+    < changes | deaths | onward | retention < gate_book < gates < committing
     < attempt_work | starting | tokens | turns < sending < children < engine < context_calls
     < bodies | ticks | repair < sweep
 """
@@ -28,7 +28,7 @@ from celeriac.engine.bodies import (
     report,
     taken,
 )
-from celeriac.engine.committing import Decided
+from celeriac.engine.changes import Decided
 from celeriac.engine.deaths import RENEWAL, has_ended
 from celeriac.engine.dispatching import Backlog, BrokerAway, Dispatcher, Unreachable, asked_for
 from celeriac.engine.engine import Engine

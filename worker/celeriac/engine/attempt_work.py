@@ -12,6 +12,7 @@ from celeriac.engine.answers import Deferred, Ends, Goes, Output
 from celeriac.engine.attempts import Attempt, Delivery
 from celeriac.engine.changes import Arrival, Conflict, change_of
 from celeriac.engine.committing import Committer
+from celeriac.engine.gates import HasToWait, Passing
 from celeriac.engine.onward import Ahead, Ended, Onward, fields_ahead
 from celeriac.errors import (
     CommandRefused,
@@ -73,9 +74,14 @@ class AttemptWork(Committer):
         """
         command = Claim(delivery.step, delivery.phase, delivery.attempt, holder, delivery.epoch)
         unheard: list[StoreUnavailable] = []  # commits of which nobody knows whether they happened
+        passing = Passing()
 
         def once() -> Attempt:
-            return self._claim(delivery, command, queue, task, ahead, unheard)
+            try:
+                return self._claim(passing, delivery, command, queue, task, ahead, unheard)
+            except HasToWait as waits:
+                self.gates.wait_in_line(passing, waits)
+                raise Conflict from None  # the run may go on after all: it is decided anew
 
         try:
             try:
@@ -86,6 +92,7 @@ class AttemptWork(Committer):
                 # It may be on record as ours: left alone, it would count as lost while it ran.
                 return self._until_committed(once, self._insistence)
         except (CommandRefused, RunNotFound) as refused:
+            self.gates.give_back(passing)
             self.observers.tell(self._refused(refused, delivery))
             raise
 
@@ -96,6 +103,7 @@ class AttemptWork(Committer):
 
     def _claim(
         self,
+        passing: Passing,
         delivery: Delivery,
         command: Claim,
         queue: str | None,
@@ -122,7 +130,7 @@ class AttemptWork(Committer):
             raise CommandRefused("stale", f"run {delivery.run_id!r} follows another plan")
         if task is not None and task != node.task_of(delivery.phase):
             raise CommandRefused("stale", f"{task} is not the task of {node.name!r}")
-        whole, decided = found.run, _decided_claim(plan, found.run, command, found.now)
+        whole, (command, decided) = found.run, self._at_gates(passing, plan, found, node, command)
         run = try_of(whole, delivery.step, delivery.epoch) or whole
         found, fields = self._read_rest(found, run, node, delivery, fields)
         marks = self._marks(run, command, found.fields) if decided.events else {}
@@ -164,6 +172,23 @@ class AttemptWork(Committer):
             return found, fields
         results = self.store.read(delivery.run_id, more).fields
         return found._replace(fields={**found.fields, **results}), (*fields, *more)
+
+    def _at_gates(
+        self, passing: Passing, plan: Plan, found: Snapshot, node: Node, claim: Claim
+    ) -> tuple[Claim, Transition]:
+        """Decide a claim, with the gates that it has passed if it has to pass any."""
+        run, now = found.run, found.now
+        assert run is not None
+        try:
+            return claim, _decided_claim(plan, run, claim, now)
+        except CommandRefused as refused:
+            if refused.reason != "gated":
+                raise
+        lacking = [name for name in payloads.gate_fields(plan, node) if name not in found.fields]
+        more = self.store.read(run.id, lacking).fields if lacking else {}
+        known = {**found.fields, **more}
+        claim = self.gates.pass_all(passing, claim, plan, run, node, known, now)
+        return claim, _decided_claim(plan, run, claim, now)
 
     def _marks(self, run: Run, claim: Claim, fields: Mapping[str, str]) -> dict[str, str]:
         """Tell observers that an attempt is about to be granted; what they want kept with it."""
@@ -329,6 +354,7 @@ class AttemptWork(Committer):
             self.observers.tell_committed(
                 Committed(claim, settled.run, both.run, granted, fields_there)
             )
+        self.gates.follow(attempt.plan, command, found.run, both.run, both.events)
         known |= {*lacking}
         following = onward.attempt_of(both.run, fields_there, known, found.now, read_at)
         return Ended(both, following)

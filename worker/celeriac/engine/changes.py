@@ -38,6 +38,14 @@ class Conflict(Exception):
     """Somebody else committed first: the command is to be decided anew."""
 
 
+class Decided(NamedTuple):
+    """A command that was decided and committed."""
+
+    plan: Plan
+    transition: Transition
+    now: int  # ms, the store's clock
+
+
 class LeaseGuard(NamedTuple):
     """A lease that must still expire when it did, or the commit fails: its worker renewed it."""
 

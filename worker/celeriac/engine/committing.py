@@ -9,9 +9,10 @@ Its contacts with the world are two, both given: the store and a clock.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from celeriac.engine.changes import Conflict, came_before, change_of
+from celeriac.engine.changes import Conflict, Decided, came_before, change_of
+from celeriac.engine.gates import GateWork
 from celeriac.engine.store_time import StoreTime, steady
 from celeriac.errors import CommandRefused, RunNotFound, StoreUnavailable
 from celeriac.machine import KEEPS_DETAILS, SHORT_DELAY, as_visited, transition
@@ -27,14 +28,6 @@ if TYPE_CHECKING:
     from celeriac.store import Snapshot, Store
 
 T = TypeVar("T")
-
-
-class Decided(NamedTuple):
-    """A command that was decided and committed."""
-
-    plan: Plan
-    transition: Transition
-    now: int  # ms, the store's clock
 
 
 class Committer:
@@ -62,8 +55,9 @@ class Committer:
         self.patience = patience
         self.longest_eta = longest_eta
         self.clock = clock
-        self._pause = pause
         self._store_time = StoreTime(clock)
+        self.wait = pause  # seconds
+        self.gates = GateWork(self)
 
     def command(
         self,
@@ -113,7 +107,7 @@ class Committer:
             except StoreUnavailable:
                 if self.clock() >= give_up:
                     raise
-                self._pause(wait)
+                self.wait(wait)
                 wait = min(wait * 2, 0.5)
 
     def _until_committed(self, once: Callable[[], T], patience: float | None = None) -> T:
@@ -146,6 +140,7 @@ class Committer:
             self.observers.tell_committed(
                 Committed(command, found.run, decided.run, decided.events, found.fields)
             )
+        self.gates.follow(plan, command, found.run, decided.run, decided.events)
 
     def _with_results(
         self, run: Run | None, events: Sequence[Event], fields: Mapping[str, str]

@@ -9,8 +9,8 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from celeriac.engine.changes import Conflict
-from celeriac.engine.committing import Committer, Decided
+from celeriac.engine.changes import Conflict, Decided
+from celeriac.engine.committing import Committer
 from celeriac.errors import StoreUnavailable
 from celeriac.machine import Start, transition
 from celeriac.observing import Starting

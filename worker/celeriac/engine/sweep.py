@@ -9,6 +9,7 @@ A message may vanish without a crash (F3), so nothing but the sweep promises tha
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from celeriac.engine.changes import LeaseGuard
@@ -87,6 +88,8 @@ class Sweep:
         self._cut_off: list[StoreUnavailable] = []  # shards out of reach, while others are not
         self._whole = True  # whether each of the others could be swept
         self._deaths = Deaths()
+        if engine.gates.send is None:
+            engine.gates.send = partial(engine.send, dispatcher)
 
     def run(self, seconds: float = 5.0, removing: float = 0.5) -> int:
         """See to every run whose time has come; return how many were looked at.
@@ -107,6 +110,7 @@ class Sweep:
             shards = [shard for shard, count in found.items() if count >= self._terms.batch]
             if not shards or self._engine.clock() >= until or self._is_enough():
                 break
+        looked += sum(self._safely(n, self._engine.gates.sweep) for n in range(self._store.shards))
         away = [*self._cut_off, *self._see_to_schedules()]
         self._note_deaths()
         took = self._engine.clock() - began

@@ -14,7 +14,8 @@ import json
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from celeriac.engine.committing import Committer, Decided
+from celeriac.engine.changes import Decided
+from celeriac.engine.committing import Committer
 from celeriac.errors import RunNotFound, SagaError
 from celeriac.failure import Failure
 from celeriac.machine import UNTIL, Expand, Open, as_visited, epoch_of, transition

@@ -5,12 +5,13 @@ servers, messages, payloads, and who asks.
 
 Its files, from the ground up::
 
-    numbering < expressions < guards | policy | awaited < plans < steps < step_states < runs
-        | events < tries | visits < conditions | relatives | tables < timing < commands | forking
-        < rewinding < undoing < next_steps | shown_status | step_chains | state_changes < standstill
-        < attempt_events | run_events | operator_events < moves < draft < late_reports | starting
-        | outside | postponing | blocking < attempts
-        < tagging | waits | children | operators | expansion < timeouts < transitions < following
+    numbering < expressions < guards | policy | gates | awaited | received < plans < steps
+        < step_states < runs | events < tries | visits < conditions | relatives | tables < timing
+        < commands | forking | places < rewinding < undoing < next_steps | shown_status
+        | step_chains | state_changes < standstill | gate_events < attempt_events | run_events
+        | operator_events < moves < draft < late_reports | starting | outside | postponing
+        | blocking | queueing < attempts < tagging | waits | children | operators | expansion
+        < timeouts < transitions < following
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from celeriac.machine.commands import (
     KEEPS_DETAILS,
     Acknowledge,
     Block,
+    Call,
     Cancel,
     CheckAttempt,
     Claim,
@@ -31,6 +33,7 @@ from celeriac.machine.commands import (
     Expire,
     Fail,
     Open,
+    Queue,
     Redispatch,
     Report,
     RetryOwed,
@@ -60,6 +63,7 @@ from celeriac.machine.expressions import (
 )
 from celeriac.machine.following import followed
 from celeriac.machine.forking import inherited
+from celeriac.machine.gates import APART, Gate, Rule, gate_named
 from celeriac.machine.guards import Choice, Guard, excludes
 from celeriac.machine.moves import apply, fold
 from celeriac.machine.numbering import (
@@ -73,6 +77,7 @@ from celeriac.machine.numbering import (
     numbered,
     visit_of,
 )
+from celeriac.machine.places import InLine, Place, lines_of, next_attempts, places_of
 from celeriac.machine.plans import (
     MAX_STEPS,
     PHASES,
@@ -88,9 +93,10 @@ from celeriac.machine.plans import (
     Undo,
 )
 from celeriac.machine.policy import Duration, Retry, RetryRule, duration_ms, retryable
+from celeriac.machine.received import Received
 from celeriac.machine.relatives import TO_PARENT, awaited_children, id_of_child, others
 from celeriac.machine.rewinding import standing
-from celeriac.machine.runs import AT_REST, Received, Run, RunStatus
+from celeriac.machine.runs import AT_REST, Run, RunStatus
 from celeriac.machine.shown_status import shown_step
 from celeriac.machine.step_chains import (
     leaves_prepared,
@@ -127,6 +133,7 @@ from celeriac.machine.visits import as_visited, laid_out, visits_of
 from celeriac.machine.waits import MOST_UNTAKEN, NO_SIGNAL
 
 __all__ = [
+    "APART",
     "AT_REST",
     "AT_WORK",
     "EVERY",
@@ -148,6 +155,7 @@ __all__ = [
     "WAITS",
     "Acknowledge",
     "Block",
+    "Call",
     "Cancel",
     "CheckAttempt",
     "Child",
@@ -174,8 +182,10 @@ __all__ = [
     "FromMap",
     "FromStep",
     "Frozen",
+    "Gate",
     "Guard",
     "IllegalMove",
+    "InLine",
     "Instances",
     "ListOf",
     "Map",
@@ -187,7 +197,9 @@ __all__ = [
     "Phase",
     "PhaseState",
     "PhaseStatus",
+    "Place",
     "Plan",
+    "Queue",
     "Ranges",
     "Received",
     "Redispatch",
@@ -196,6 +208,7 @@ __all__ = [
     "RetryOwed",
     "RetryRule",
     "Rewind",
+    "Rule",
     "Run",
     "RunStatus",
     "Start",
@@ -224,6 +237,7 @@ __all__ = [
     "first_epoch",
     "fold",
     "followed",
+    "gate_named",
     "id_of_child",
     "in_any_visit",
     "in_undo_order",
@@ -234,15 +248,18 @@ __all__ = [
     "key_of",
     "laid_out",
     "leaves_prepared",
+    "lines_of",
     "map_of",
     "may_begin_anew",
     "may_stand",
+    "next_attempts",
     "numbered",
     "one_by_one",
     "others",
     "overdue",
     "past_pivot",
     "patrol",
+    "places_of",
     "retryable",
     "shown_step",
     "standing",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from celeriac.machine.conditions import turned
 from celeriac.machine.events import Event, EventKind
+from celeriac.machine.gate_events import entered
 from celeriac.machine.numbering import Instances, instance_of
 from celeriac.machine.runs import Run, RunStatus
 from celeriac.machine.standstill import go_on
@@ -37,7 +38,7 @@ def _dispatched(_plan: Plan, run: Run, event: Event) -> Run:
         step = run.step(event.step)
         again = step.direction(event.phase).sends + (event.data.get("why") == "unclaimed")
         again = min(again, DOUBLINGS_WHILE_BLOCKED) if step.blocked else again
-    return move_step(run, event, at=event.at, sent=True, sends=again)
+    return move_step(run, event, at=event.data.get("at", event.at), sent=True, sends=again)
 
 
 def _expanded(plan: Plan, run: Run, event: Event) -> Run:
@@ -79,7 +80,10 @@ def _claimed(plan: Plan, run: Run, event: Event) -> Run:
     )
     placed = step.order or event.phase == "undo"
     run, order = (run, step.order) if placed else _in_order(run, event.step)
-    return put_step(run, event, changed(step, **{event.phase: direction}, order=order, blocked=""))
+    gates = tuple(event.data.get("gates", step.gates))
+    through = {"order": order, "blocked": "", "line": (), "gates": gates}
+    run = put_step(run, event, changed(step, **{event.phase: direction}, **through))
+    return entered(run, event) if "enters" in event.data else run
 
 
 def _in_order(run: Run, name: str) -> tuple[Run, int]:

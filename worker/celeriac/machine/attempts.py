@@ -23,6 +23,7 @@ from celeriac.machine.events import EventKind
 from celeriac.machine.late_reports import late_completion, late_failure
 from celeriac.machine.outside import answered, is_kept
 from celeriac.machine.postponing import postponed
+from celeriac.machine.queueing import check_gates
 from celeriac.machine.runs import RunStatus
 from celeriac.machine.steps import PhaseState, PhaseStatus
 from celeriac.machine.timing import SHORT_DELAY
@@ -50,6 +51,7 @@ def claim(draft: Draft, command: Claim) -> None:
     if direction.state is PhaseStatus.DONE and command.attempt <= direction.attempt:
         raise draft.refuse("completed", f"{command.step!r} already has its result")
     _check_turn(draft, command, direction)
+    check_gates(draft, command)
     draft.add(
         EventKind.CLAIMED,
         command.step,
@@ -57,6 +59,8 @@ def claim(draft: Draft, command: Claim) -> None:
         command.attempt,
         holder=command.holder,
         child=command.child or None,
+        gates=command.gates if command.phase == "do" else (),
+        enters=command.enters,
     )
 
 

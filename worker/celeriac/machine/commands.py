@@ -2,6 +2,8 @@
 
 Owns: what each command has to say.  Refuses to know: what it leads to (`transitions`), and who
 gives it.
+
+The file is long because it is a list: each command has a few lines.
 """
 
 from __future__ import annotations
@@ -69,7 +71,8 @@ class Open:
 class Claim:
     """Take an attempt: it holds the step from now on, under its number as fencing token.
 
-    `child` is which of the step's runs it is, of one whose attempts are runs.
+    `child` is which of the step's runs it is, of one whose attempts are runs.  `gates` are those of
+    its step that it has passed, `enters` those of its run, if it is the first of that.
     """
 
     step: str
@@ -78,6 +81,39 @@ class Claim:
     holder: str
     epoch: int = 1
     child: int = 0
+    gates: tuple[str, ...] = ()
+    enters: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """Let a step wait in line before a gate, `since` then (ms), and look again at `until` (ms).
+
+    `sent`: its turn is near, so its message is sent now, to come then.  `of_run`: the gate is one
+    of its run, which another step may pass meanwhile.
+    """
+
+    step: str
+    phase: Phase
+    gate: str
+    why: str
+    since: int
+    until: int
+    sent: bool = False
+    of_run: bool = False
+    epoch: int = 0  # as in `Expire`
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """It is the turn of a step that waits in line, or will be `at` a time (ms) that is near."""
+
+    step: str
+    phase: Phase
+    gate: str
+    since: int
+    at: int = 0
+    epoch: int = 0  # as in `Expire`
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,6 +384,8 @@ Command = (
     | Expand
     | Open
     | Claim
+    | Queue
+    | Call
     | Complete
     | Fail
     | Defer

@@ -24,6 +24,7 @@ class EventKind(StrEnum):
     STARTED = "started"
     INHERITED = "inherited"
     DISPATCHED = "dispatched"
+    QUEUED = "queued"
     EXPANDED = "expanded"
     OPENED = "opened"
     CLAIMED = "claimed"

@@ -1,9 +1,9 @@
 """What an event does to a run: the fold over a history.
 
 Owns: `apply` and `fold`, and what is the same for all kinds of events.  Refuses to know: what one
-kind changes (`attempt_events`, `run_events`, `operator_events`), which moves are legal (`tables`),
-what comes next (`next_steps`), which command leads to which event (`transitions`), the clock, the
-store and Celery.
+kind changes (`attempt_events`, `gate_events`, `run_events`, `operator_events`), which moves are
+legal (`tables`), what comes next (`next_steps`), which command leads to which event
+(`transitions`), the clock, the store and Celery.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from celeriac.machine.attempt_events import ATTEMPT_EVENTS
 from celeriac.machine.conditions import turned
 from celeriac.machine.events import Event, EventKind
+from celeriac.machine.gate_events import GATE_EVENTS
 from celeriac.machine.next_steps import schedule
 from celeriac.machine.operator_events import OPERATOR_EVENTS
 from celeriac.machine.run_events import RUN_EVENTS, started
@@ -30,7 +31,12 @@ if TYPE_CHECKING:
     from celeriac.machine.plans import Plan
     from celeriac.machine.state_changes import Change
 
-_APPLY: dict[EventKind, Change] = {**ATTEMPT_EVENTS, **RUN_EVENTS, **OPERATOR_EVENTS}
+_APPLY: dict[EventKind, Change] = {
+    **ATTEMPT_EVENTS,
+    **GATE_EVENTS,
+    **RUN_EVENTS,
+    **OPERATOR_EVENTS,
+}
 
 
 def fold(plan: Plan, run_id: str, events: Iterable[Event]) -> Run | None:

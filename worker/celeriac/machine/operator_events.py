@@ -102,6 +102,7 @@ def _terminated(_plan: Plan, run: Run, event: Event) -> Run:
         reason=reason,
         ended_at=event.at,
         paused=0,
+        entered=(),
         untold=run.parent is not None,
     )
 

@@ -17,6 +17,7 @@ from pydantic import Field
 
 from celeriac.machine.awaited import Wait
 from celeriac.machine.expressions import Constant, Expression, Frozen, bound
+from celeriac.machine.gates import Gate
 from celeriac.machine.guards import Choice, Guard
 from celeriac.machine.numbering import Routes, instance_of, map_of, numbered
 from celeriac.machine.policy import RetryRule
@@ -104,6 +105,7 @@ class Node(Frozen):
     child: Child | None = Field(default=None, description="the run that is an attempt of it")
     group: str = Field(default="", description="it is made anew whenever this group is visited")
     routes: tuple[str, ...] = Field(default=(), description="groups that it may go on with")
+    gates: tuple[Gate, ...] = Field(default=(), description="what each attempt has to pass")
 
     def instance(self, number: int) -> Node:
         """The node of a map as it is for one element."""
@@ -117,6 +119,7 @@ class Node(Frozen):
                     each.model_copy(update={"step": numbered(each.step, number)})
                     for each in self.guards
                 ),
+                "gates": tuple(each.bound(of, number) for each in self.gates),
             }
         )
 
@@ -161,8 +164,10 @@ class Node(Frozen):
     def runs_ahead(self, phase: Phase) -> bool:
         """Whether an attempt in one direction may be taken up without a message of its own.
 
-        A step for which the saga names a queue or a priority has a message that goes there.
+        A step with gates, or for which the saga names a queue or a priority, has its own message.
         """
+        if self.gates:
+            return False
         if phase == "undo" and self.undo:
             return self.undo.ahead
         return self.ahead and self.queue is None and self.priority is None
@@ -193,6 +198,7 @@ class Plan(Frozen):
     signals: dict[str, Any] = Field(
         default_factory=dict, description="JSON schema of the payload of each signal it waits for"
     )
+    gates: tuple[Gate, ...] = Field(default=(), description="what each of its runs has to pass")
 
     @cached_property
     def fingerprint(self) -> str:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from celeriac.machine.conditions import REWOUND
 from celeriac.machine.events import Event, EventKind
+from celeriac.machine.received import Received
 from celeriac.machine.rewinding import standing
-from celeriac.machine.runs import Received, Run, RunStatus
+from celeriac.machine.runs import Run, RunStatus
 from celeriac.machine.standstill import later_deadline
 from celeriac.machine.state_changes import (
     check_run,
@@ -208,6 +209,7 @@ def _finished(_plan: Plan, run: Run, event: Event) -> Run:
         ended_at=event.at,
         paused=0,
         untold=untold,
+        entered=(),  # whoever lets it go on has to pass its gates again
     )
 
 

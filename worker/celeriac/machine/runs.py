@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from celeriac.machine.step_states import Steps
 from celeriac.machine.steps import (
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from celeriac.machine.numbering import Routes
+    from celeriac.machine.received import Received
 
 
 class RunStatus(StrEnum):
@@ -51,14 +52,6 @@ class RunStatus(StrEnum):
 AT_REST = frozenset(
     {RunStatus.COMPLETED, RunStatus.COMPENSATED, RunStatus.FAILED, RunStatus.TERMINATED}
 )
-
-
-class Received(NamedTuple):
-    """A signal that was accepted: it is taken by one wait, or still there in the end."""
-
-    key: str  # of its id: the same id counts once
-    name: str
-    taken_by: str = ""  # the step that waited for it; empty: nobody yet
 
 
 @dataclass(frozen=True)
@@ -97,6 +90,7 @@ class Run:
     tries: int = 1  # how often it began, this time included, since it was started
     begins_at: int = 0  # ms since the epoch: waiting for its next try, until then
     final: bool = False  # a step said that it is not to begin anew
+    entered: tuple[str, ...] = ()  # who made the claim that passed its own gates, and these gates
     # Its earlier tries of which a report may still come, each as a run of its own: what such a
     # report leads to is what it leads to in any run that was undone.
     earlier: tuple[Run, ...] = ()

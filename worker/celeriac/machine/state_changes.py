@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from celeriac.machine.events import EventKind
 from celeriac.machine.runs import RunStatus
 from celeriac.machine.steps import changed
 from celeriac.machine.tables import DO_MOVES, RUN_MOVES, UNDO_MOVES, IllegalMove
@@ -15,7 +16,7 @@ from celeriac.machine.tables import DO_MOVES, RUN_MOVES, UNDO_MOVES, IllegalMove
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from celeriac.machine.events import Event, EventKind
+    from celeriac.machine.events import Event
     from celeriac.machine.plans import Plan
     from celeriac.machine.runs import Run
     from celeriac.machine.steps import PhaseState, PhaseStatus, StepState
@@ -27,7 +28,10 @@ def move_step(run: Run, event: Event, how: str = "", **changes: Any) -> Run:
     """Move one direction of a step; *how* it went is part of the move."""
     step = run.step(event.step)
     direction = move_direction(step.direction(event.phase), event, how, **changes)
-    return put_step(run, event, changed(step, **{event.phase: direction}))
+    step = changed(step, **{event.phase: direction})
+    if step.line and event.kind is not EventKind.DISPATCHED:  # it waits at no gate any more
+        step = changed(step, line=(), blocked="")
+    return put_step(run, event, step)
 
 
 def move_direction(

@@ -178,6 +178,8 @@ class StepState:
     blocked: str = ""  # why nobody can run it, or why its message cannot be sent
     choice: str = ""  # what it answered, if others are guarded by that
     inherited: bool = False  # its result was taken over from another run, which answers for it
+    line: tuple[str, int] | tuple[()] = ()  # the gate before which it waits, and since when (ms)
+    gates: tuple[str, ...] = ()  # those that its attempts have passed; its undo passes them too
 
     @property
     def unsent(self) -> bool:
@@ -212,7 +214,7 @@ class StepState:
     @property
     def resting(self) -> StepState:
         """The same, without what is of no more use once it rests: many look alike then."""
-        return changed(self, do=_resting(self.do), undo=_resting(self.undo), blocked="")
+        return changed(self, do=_resting(self.do), undo=_resting(self.undo), blocked="", line=())
 
 
 def _resting(direction: PhaseState) -> PhaseState:

@@ -31,6 +31,7 @@ from celeriac.machine import (
 from celeriac.machine.commands import (
     Acknowledge,
     Block,
+    Call,
     Cancel,
     CheckAttempt,
     Claim,
@@ -42,6 +43,7 @@ from celeriac.machine.commands import (
     Fail,
     Open,
     Pause,
+    Queue,
     Redispatch,
     Report,
     Resume,
@@ -57,6 +59,7 @@ from celeriac.machine.commands import (
     Wake,
 )
 from celeriac.machine.draft import Draft
+from celeriac.machine.queueing import call, queue
 from celeriac.machine.timing import due, wake_at
 from celeriac.machine.tries import earlier_epoch
 
@@ -99,6 +102,8 @@ _DECIDE: dict[type, Callable[[Draft, Any], None]] = {
     Expand: expansion.expand,
     Open: expansion.open_,
     Claim: attempts.claim,
+    Queue: queue,
+    Call: call,
     Complete: attempts.complete,
     Fail: attempts.fail,
     Defer: waits.defer,

@@ -26,6 +26,7 @@ def sentence(run_id: str, event: Event) -> str:
 _INTERNAL = (
     *("holder", "plan", "grace", "digest", "starter", "sent", "epoch", "credited"),
     *("given_back", "since", "key", "cut_off", "retryable", "nonce"),
+    *("gates", "enters", "gate", "at"),
 )
 _CAUSES = {
     (EventKind.LOST, "lease"): "lease expired",
@@ -33,6 +34,7 @@ _CAUSES = {
     (EventKind.LOST, "no result"): "no result came from outside",
     (EventKind.LOST, "void"): "the run had turned round before its result could come",
     (EventKind.DISPATCHED, "unclaimed"): "not claimed in time",
+    (EventKind.DISPATCHED, "turn"): "its turn at the gate",
     (EventKind.COMPENSATION_STARTED, "deadline"): "deadline passed",
     (EventKind.FINISHED, "unknown"): "outcome unknown",
     (EventKind.COMPLETED, "no signal"): "no signal came in time",
@@ -70,8 +72,8 @@ def details(event: Event) -> str:
     words = [data.pop(name) for name in ("error", "outcome") if name in data]
     words += [f"{name} {_plain(value)}" for name, value in data.items()]
     text = event.kind.value.replace("_", " ")
-    if event.kind is EventKind.BLOCKED and not cause:
-        text = "no longer blocked"
+    if event.kind in _BLOCKED:
+        text, cause = _blocked(event, str(why)), ""
     text += f" ({_plain(cause)})" if cause else ""
     text += f": {', '.join(_plain(word) for word in words)}" if words else ""
     again = "asked again" if event.kind is EventKind.POSTPONED else "retry"
@@ -92,6 +94,15 @@ def _read_first(event: Event, data: dict[str, object]) -> str:
     if event.kind is EventKind.OPENED and "until" in event.data:
         return f"until {utc_text(event.data['until'])}"
     return ""
+
+
+_BLOCKED = (EventKind.BLOCKED, EventKind.QUEUED)
+
+
+def _blocked(event: Event, why: str) -> str:
+    if event.kind is EventKind.QUEUED:
+        return f"blocked: {_plain(why)}"
+    return f"blocked ({_plain(why)})" if why else "no longer blocked"
 
 
 def tick_details(event: TickEvent) -> str:

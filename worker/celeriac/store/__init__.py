@@ -6,15 +6,19 @@ happen to a run; it compares, writes and announces, and decides nothing.  `Redis
 
 Its files, from the ground up::
 
-    addresses | presence | schedules | bulks | payloads | pool | codec | history | answers
+    addresses | presence | schedules | bulks | gates | payloads | pool | codec | history | answers
     < protocol < connection | keys | slots | waiters < cluster | sentinel | subscription | commit
+    | gate_members
     < connecting | waiting | memory < scripts
-    < links | listing | wake < inspection | removal | redis_schedules | redis_bulks < redis
+    < links | listing | wake
+    < inspection | removal | redis_schedules | redis_bulks | redis_gates < redis
 """
 
 from __future__ import annotations
 
 from celeriac.store.bulks import BulkRecord, Bulks, Member, Outcome, Turn
+from celeriac.store.gate_members import line_member, place_member, split_line, split_place
+from celeriac.store.gates import GateChange, Gates, GateSnapshot
 from celeriac.store.keys import Keys, shard_of, split_member
 from celeriac.store.payloads import load_failure
 from celeriac.store.presence import Connected, Presence, Presences, Worker
@@ -47,6 +51,9 @@ __all__ = [
     "DueBatch",
     "Entry",
     "Expired",
+    "GateChange",
+    "GateSnapshot",
+    "Gates",
     "IndexedRun",
     "Keys",
     "Lease",
@@ -67,8 +74,12 @@ __all__ = [
     "Waiter",
     "Worker",
     "await_rest",
+    "line_member",
     "load_failure",
+    "place_member",
     "shard_of",
+    "split_line",
     "split_member",
+    "split_place",
     "wait_for_rest",
 ]

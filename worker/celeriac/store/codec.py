@@ -50,10 +50,11 @@ RUN_FIELDS = (
     *("paused", "ended_by", "series", "signals", "maps", "parent", "untold"),
     *("tries", "begins_at", "final", "earlier", "origin"),
     *("rewinds", "rewinds_to", "rewound_by", "stands"),
-    "routes",
+    *("routes", "entered"),
 )
 STEP_FIELDS = (
     *("order", "do", "may_have_effect", "undo", "generation", "blocked", "choice", "inherited"),
+    *("line", "gates"),
 )
 DIRECTION_FIELDS = (
     *("state", "attempt", "holder", "at", "sent", "sends", "limit"),
@@ -74,6 +75,7 @@ _TIMES = [
 ]
 _DIRECTION_TIMES = [DIRECTION_FIELDS.index(name) for name in ("at", "limit", "begun")]
 _LATE, _KEPT = DIRECTION_FIELDS.index("late"), DIRECTION_FIELDS.index("kept")
+_LINE = STEP_FIELDS.index("line")
 
 _MAPS = RUN_FIELDS.index("maps")
 
@@ -84,7 +86,7 @@ _step_values = attrgetter(*STEP_FIELDS)
 _direction_values = attrgetter(*DIRECTION_FIELDS)
 _NEW = Run("", "", "", RunStatus.RUNNING, 0, 0)
 _RUN_DEFAULTS = (*_run_values(_NEW), {}, *_later_values(_NEW))
-_STEP_DEFAULTS: list[Any] = [0, (), False, (), 0, "", "", False]
+_STEP_DEFAULTS: list[Any] = [0, (), False, (), 0, "", "", False, (), ()]
 _DIRECTION_DEFAULTS = _direction_values(PhaseState())
 
 _IDLE = StepState().do
@@ -177,8 +179,8 @@ def _run(run_id: str, row: list[Any], lines: str) -> Run:
     found["steps"] = Steps(steps, _Lines(run_id, lines, start) if lines else None, maps)
     for name in ("tags", "stands", "routes"):
         found[name] = tuple([(first, second) for first, second in found.get(name, ())])
-    if "series" in found:
-        found["series"] = tuple(found["series"])
+    for name in ("series", "entered"):
+        found[name] = tuple(found.get(name, ()))
     if "earlier" in found:
         found["earlier"] = tuple([load_run(run_id, each) for each in found["earlier"]])
     if "signals" in found:
@@ -292,6 +294,8 @@ def _step_row(step: StepState, start: int) -> list[Any]:
 
 def _step(row: list[Any], start: int) -> StepState:
     order, do, maybe, undo, *rest = row + _STEP_DEFAULTS[len(row) :]
+    if len(row) > _LINE:
+        rest[-2:] = map(tuple, rest[-2:])
     return StepState(_direction(do, start), _direction(undo, start), order, maybe, *rest)
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from celeriac.machine import Plan, Run
     from celeriac.scheduling import Record, TickEvent
     from celeriac.store.bulks import BulkRecord, Member, Turn
+    from celeriac.store.gates import GateChange
     from celeriac.store.protocol import Change, Entry
 
 HEAD = "h"  # as commit.lua knows it
@@ -148,6 +149,31 @@ def spell_bulk_removal(keys: ShardKeys, record: BulkRecord) -> Call:
     for key in (keys.bulk(record.id), keys.bulk_runs(record.id), keys.bulk_turns(record.id)):
         writes.add("DEL", key)
     return writes.call(f"{record.version} ", "", None)
+
+
+def spell_gate(keys: ShardKeys, change: GateChange) -> Call:
+    """Return the call that writes what is known of a gate, if it is still as it was found."""
+    gate = change.gate
+    all_of_it = (keys.gate(gate), keys.gate_places(gate), keys.gate_line(gate))
+    own, inside, line = all_of_it
+    writes = _Writes(own)
+    if change.look_at is None:
+        for key in all_of_it:
+            writes.add("DEL", key)
+        writes.add("ZREM", keys.gates, gate)
+    else:
+        writes.add("ZADD", keys.gates, change.look_at, gate)
+        writes.add("HSET", own, HEAD, change.record)
+        for key, gone, new in (
+            (inside, change.give, change.take),
+            (line, change.leave, change.join),
+        ):
+            if gone:
+                writes.add("ZREM", key, *gone)
+            for member, at in new.items():
+                writes.add("ZADD", key, at, member)
+    stamp_of = change.before.partition(" ")[0]
+    return writes.call(f"{stamp_of} " if stamp_of else "", "", None)
 
 
 def places(keys: ShardKeys, run: Run) -> list[tuple[str, str]]:

@@ -111,6 +111,36 @@ TABLE = (
     ),
     KeyPattern("schedules", "set", "for ever", "the names of the schedules there ever were"),
     KeyPattern(
+        "gate:<gate>",
+        "hash",
+        "while anybody is inside or waits; an open breaker's: for ever",
+        "a gate: `h` its record, which begins with a number",
+    ),
+    KeyPattern(
+        "places:<gate>",
+        "zset",
+        "entries: while their attempts are at work",
+        "who is inside of a gate, by ms: when that is looked at again, or is over",
+    ),
+    KeyPattern(
+        "line:<gate>",
+        "zset",
+        "entries: while they wait",
+        "who waits before a gate, in the order in which they came",
+    ),
+    KeyPattern(
+        "gates",
+        "zset",
+        "entries: as their gates",
+        "by ms: when somebody has to look at which gate",
+    ),
+    KeyPattern(
+        "salt",
+        "string",
+        "for ever",
+        "in the first shard: makes the digests of values in the names of gates",
+    ),
+    KeyPattern(
         "definitions",
         "hash",
         "for ever",
@@ -160,6 +190,28 @@ class ShardKeys(NamedTuple):
     def ticks(self, name: str) -> str:
         """What happened to a schedule."""
         return f"{self.prefix}ticks:{name}"
+
+    def gate(self, gate: str) -> str:
+        """What is known of a gate."""
+        return f"{self.prefix}gate:{gate}"
+
+    def gate_places(self, gate: str) -> str:
+        """Who is inside of a gate."""
+        return f"{self.prefix}places:{gate}"
+
+    def gate_line(self, gate: str) -> str:
+        """Who waits before a gate."""
+        return f"{self.prefix}line:{gate}"
+
+    @property
+    def gates(self) -> str:
+        """When somebody has to look at which gate."""
+        return self.prefix + "gates"
+
+    @property
+    def salt(self) -> str:
+        """What makes digests of values those of this store; only the first shard's is used."""
+        return self.prefix + "salt"
 
     @property
     def schedules(self) -> str:

@@ -21,6 +21,7 @@ from celeriac.machine import Plan
 from celeriac.store import payloads
 from celeriac.store.bulks import MemoryBulks
 from celeriac.store.codec import dump_plan, dump_run, load_plan, load_run, stamp
+from celeriac.store.gates import MemoryGates
 from celeriac.store.history import dump_events, load_events
 from celeriac.store.keys import CUT, shard_of
 from celeriac.store.presence import MemoryPresences
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
     from celeriac.machine import Event, Run, RunStatus
     from celeriac.store.bulks import Bulks
+    from celeriac.store.gates import Gates
     from celeriac.store.protocol import Change, Query, UnreadableRun, Waiter
     from celeriac.store.schedules import Schedules
 
@@ -88,6 +90,7 @@ class MemoryStore:
         self.presences = MemoryPresences(clock)
         self.schedules: Schedules = MemorySchedules(clock)
         self.bulks: Bulks = MemoryBulks()
+        self.gates: Gates = MemoryGates(clock, self.shard_of)
 
     def shard_of(self, run_id: str) -> int:
         """Return the shard a run belongs to."""

@@ -247,6 +247,12 @@ def wanted(node: Node, phase: Phase, run: Run | None = None) -> tuple[str, ...]:
     return tuple(found)
 
 
+def gate_fields(plan: Plan, node: Node) -> tuple[str, ...]:
+    """The payload fields by which the gates of a step, and of its run, are counted apart."""
+    gates = (*plan.gates, *node.gates)
+    return tuple(name for gate in gates if gate.key for name in fields_of(gate.key))
+
+
 class Reader(NamedTuple):
     """Who is given a value: what is said of it if that is too large."""
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from celeriac.errors import StoreError
     from celeriac.machine import Event, Phase, Plan, Run, RunStatus
     from celeriac.store.bulks import Bulks
+    from celeriac.store.gates import Gates
     from celeriac.store.presence import Presences
     from celeriac.store.schedules import Schedules
 
@@ -231,6 +232,11 @@ class Store(Protocol):
     @property
     def bulks(self) -> Bulks:
         """Which commands for many runs there are."""
+        ...
+
+    @property
+    def gates(self) -> Gates:
+        """Which gates there are."""
         ...
 
     def shard_of(self, run_id: str) -> int:

@@ -26,6 +26,7 @@ from celeriac.store.links import RedisPresences
 from celeriac.store.listing import Listing, read_head
 from celeriac.store.protocol import Due, DueBatch, RunPage, Snapshot, StoreStats, SweepMark
 from celeriac.store.redis_bulks import RedisBulks
+from celeriac.store.redis_gates import RedisGates
 from celeriac.store.redis_schedules import RedisSchedules
 from celeriac.store.removal import Removal
 from celeriac.store.scripts import COMMIT, SWEPT, Scripts
@@ -69,6 +70,7 @@ class RedisStore:
         self.presences = RedisPresences(self._redis, self._scripts, self._keys.shards[0].workers)
         self.schedules = RedisSchedules(self._redis, self._scripts, self._keys)
         self.bulks = RedisBulks(self._redis, self._scripts, self._keys)
+        self.gates = RedisGates(self._redis, self._scripts, self._keys)
         self._waiting = Waiting(self, self._redis, self._rest_channel)
         self._plans: dict[str, Plan] = {}
         self._plan_texts: dict[str, str] = {}

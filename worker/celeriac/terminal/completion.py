@@ -54,6 +54,7 @@ _OFFERS: dict[str, Callable[[Any], list[str]]] = {
     "run": _runs,
     "step": _steps,
     "run or saga": lambda ctx: [*sorted(_sagas(ctx).defined), *_runs(ctx)],
+    "breaker": lambda ctx: [each.name for each in _sagas(ctx).gates() if each.state],
     "schedule": lambda ctx: [each.name for each in _sagas(ctx).schedules()],
     "saga": lambda ctx: sorted(_sagas(ctx).defined),
     "status": lambda _: list(RunStatus),

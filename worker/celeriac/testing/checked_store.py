@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from celeriac.machine import IllegalMove, apply, wake_at
 from celeriac.store import Lease
 from celeriac.store.codec import load_run
+from celeriac.store.gates import MemoryGates
 from celeriac.store.history import load_events
 from celeriac.store.memory import MemoryStore
 
@@ -23,7 +24,16 @@ if TYPE_CHECKING:
 
     from celeriac.machine import Event, Plan, Run
     from celeriac.scheduling import Record, TickEvent
-    from celeriac.store import Change, Due, DueBatch, Schedules, Snapshot, UnreadableSchedule
+    from celeriac.store import (
+        Change,
+        Due,
+        DueBatch,
+        GateChange,
+        GateSnapshot,
+        Schedules,
+        Snapshot,
+        UnreadableSchedule,
+    )
     from celeriac.testing.clock import Clock
 
 T = TypeVar("T")
@@ -55,6 +65,8 @@ class CheckedStore(MemoryStore):
         self._witness = witness
         self.looked_at = self.schedules  # without a contact
         self.schedules = _CheckedSchedules(self.looked_at, self._over)
+        self.kept_gates = MemoryGates(clock.ms, self.shard_of)  # without a contact
+        self.gates = _CheckedGates(self.kept_gates, self._over)
         self._folded: dict[str, Run] = {}
         self._read_plans: dict[str, Plan] = {}
 
@@ -106,6 +118,7 @@ class CheckedStore(MemoryStore):
         """Return when a sweep will find something, in ms; None: never."""
         times = [*self._wake.values()]
         times += [r.expire_at for r in self._records.values() if r.expire_at is not None]
+        times += [at for at in (self.kept_gates.earliest(),) if at is not None]
         return min(times, default=None)
 
     # --- what must hold ------------------------------------------------------------------------
@@ -180,6 +193,26 @@ class _CheckedSchedules:
     def history(self, name: str) -> list[TickEvent]:
         """Return the newest events of a schedule, oldest first."""
         return self._kept.history(name)
+
+
+class _CheckedGates:
+    """The gates of the store, behind the same line."""
+
+    def __init__(self, kept: MemoryGates, over: Callable[..., Any]) -> None:
+        self._kept, self._over = kept, over
+        self.due, self.known, self.salt = kept.due, kept.known, kept.salt
+
+    def read(
+        self, gate: str, place: str = "", order: int | None = None, first: int = 0
+    ) -> GateSnapshot:
+        """Return what is known of a gate."""
+        found: GateSnapshot
+        found = self._over("read", lambda: self._kept.read(gate, place, order, first))
+        return found
+
+    def commit(self, change: GateChange) -> bool:
+        """Write *change*; return False, with nothing written, if the record has changed."""
+        return bool(self._over("gate", lambda: self._kept.commit(change)))
 
 
 def _is_output(field: str) -> bool:

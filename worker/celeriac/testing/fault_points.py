@@ -8,8 +8,8 @@ A point is *who*, *when*, and *which contact with the world*:
 - who: a step (`charge`), its compensation (`undo charge`), `client`, `operator` or `sweep`;
 - when: `before` or `after`;
 - contact: `claim`, `body`, `heartbeat`, `report` and `send` of a step's attempt; `commit`, `send`
-  and `postpone` of the others; `read` of all.  A call of the store that is cut off before it was
-  done lost its request, after it its reply.
+  and `postpone` of the others; `read` of all, and `gate`, when something is written of one.  A call
+  of the store that is cut off before it was done lost its request, after it its reply.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
 WHEN = ("before", "after")
-OF_ATTEMPTS = ("read", "claim", "body", "heartbeat", "report", "send")
-OF_OTHERS = ("read", "commit", "send", "postpone")
+OF_ATTEMPTS = ("read", "gate", "claim", "body", "heartbeat", "report", "send")
+OF_OTHERS = ("read", "gate", "commit", "send", "postpone")
 OTHERS = ("client", "operator", "sweep")
 #: Who undoes a step is called `undo` and the step.
 UNDO = "undo "

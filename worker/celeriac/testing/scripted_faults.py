@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _CONTACTS = {
     "read": "a read",
+    "gate": "it writes of a gate",
     "claim": "its claim",
     "body": "the body",
     "heartbeat": "a heartbeat",

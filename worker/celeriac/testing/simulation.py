@@ -12,6 +12,7 @@ that stop later go on earlier, which is one of the orders in which it could happ
 from __future__ import annotations
 
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from billiard.exceptions import SoftTimeLimitExceeded
@@ -76,6 +77,7 @@ class World:
             observers=Observers(),
         )
         self.engine.progress_pace = 0.0  # no time passes within a body
+        self.engine.gates.send = partial(self.engine.send, self.broker)
         self._scheduled: dict[str, Scheduled] = {}
         self._deployed = self.began
         self.at_work: list[Process] = []

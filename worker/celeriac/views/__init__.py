@@ -5,7 +5,7 @@ terminal or a browser works.
 
 Its files, from the ground up::
 
-    times | elements | progress | redaction < questions | schedules | bulk_states
+    times | elements | progress | redaction < questions | schedules | bulk_states | gates
     < state | stats | throughput | bulk_outcome | undo_plan | graph | watching
     < wording | drawing < documents | folding
 """
@@ -18,6 +18,7 @@ from celeriac.views.documents import event_document, run_document, stats_documen
 from celeriac.views.drawing import Drawing, draw
 from celeriac.views.elements import failing_steps, shown_steps
 from celeriac.views.folding import HistoryLine, history_lines, of_step
+from celeriac.views.gates import GateState, Seen, gate_states
 from celeriac.views.graph import Graph, graph_of
 from celeriac.views.progress import Progress, progress_fields, progress_of
 from celeriac.views.questions import Question, question_fields, questions_of
@@ -56,6 +57,7 @@ __all__ = [
     "BulkState",
     "BulkTurn",
     "Drawing",
+    "GateState",
     "Graph",
     "HistoryLine",
     "Look",
@@ -67,6 +69,7 @@ __all__ = [
     "SagaStats",
     "ScheduleEvent",
     "ScheduleState",
+    "Seen",
     "StartedRuns",
     "Stats",
     "StepView",
@@ -80,6 +83,7 @@ __all__ = [
     "event_document",
     "failing_steps",
     "failure_fields",
+    "gate_states",
     "graph_of",
     "history_lines",
     "hold_of",

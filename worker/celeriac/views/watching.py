@@ -121,7 +121,9 @@ def _line(run: Run, step: StepState, phase: Phase, now: int) -> str:
     direction = step.direction(phase)
     words = " ".join(_told(run, direction, now))
     return (
-        f"{words}; {clean(step.blocked)}" if step.blocked and direction.state.claimable else words
+        f"{words}; blocked: {clean(step.blocked)}"
+        if step.blocked and direction.state.claimable
+        else words
     )
 
 

@@ -153,7 +153,7 @@ def _doing(state: RunState) -> str:
     return ", ".join(
         f"{step.name} {step.status}"
         + (_code(_newest(step)) if step.status is StepStatus.RETRYING else "")
-        + (f": {step.blocked}" if step.blocked else "")
+        + (f" blocked: {step.blocked}" if step.blocked else "")
         + (f" {awaited(step)}" if step.waits_for else "")
         + (f" ({step.progress})" if step.progress else "")
         + (f" as {step.child}" if step.child and step.status is StepStatus.RUNNING else "")
@@ -178,7 +178,7 @@ def trouble(step: StepView) -> str:
         f"progress: {step.progress}" if step.progress else "",
         counts(step.elements) if step.elements is not None else "",
         f"not started: {step.because}" if step.because else "",
-        step.blocked or "",
+        f"blocked: {step.blocked}" if step.blocked else "",
         failure(step.failure) if step.failure else "",
         f"confirm: {failure(step.confirm_failure)}" if step.confirm_failure else "",
         f"undo: {failure(step.undo_failure)}" if step.undo_failure else "",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from celeriac.engine import Archive
-    from celeriac.machine import Plan
+    from celeriac.machine import Plan, Rule
     from celeriac.observing import Observer
     from celeriac.store import Lease, Store
     from celeriac.workers.progress import Progress
@@ -58,6 +59,7 @@ class Runtime:
         self.deaths: deque[Lease] = deque()  # attempts whose pool child is gone; the keeper reads
         self.progress: Progress | None = None  # of a worker whose children run ahead
         self.places: dict[str, Any] = {}  # by task, in this process; see `ahead`
+        self.rules: dict[str, Rule] = {}  # of the gates that this app defines, by name
         self.unfit: dict[str, str] = {}  # tasks that could not be made steps, and why
         self.worker_id = ""  # in a worker; its pool children inherit it
         self.at_start: list[Callable[[], None]] = []  # what a worker does before it makes its pool
@@ -108,6 +110,8 @@ class Runtime:
                 observers=self.observers,
                 longest_eta=longest_eta(self.app),
             )
+            made.gates.know(self.rules)
+            made.gates.send = partial(made.send, self.dispatcher)
             found = self._engines.setdefault(pid, made)  # threads that come together share one
             for other in set(self._engines) - {pid}:
                 self._engines.pop(other, None)

@@ -183,6 +183,35 @@ METRICS = (
         "For how long a tick of a schedule has been due that nobody has seen to; 0 if none is.",
         source="app",
     ),
+    # --- gates
+    Metric(
+        "celeriac_queued_total",
+        "counter",
+        ("saga", "step"),
+        "Times that a gate did not let a step through, so that it began to wait in line.",
+    ),
+    Metric(
+        "celeriac_breaker_state",
+        "gauge",
+        ("gate",),
+        "How a breaker stands: 0 closed, 1 half open, 2 open; one of which nothing is known is "
+        "closed, and left out.",
+        source="store",
+    ),
+    Metric(
+        "celeriac_gate_inside",
+        "gauge",
+        ("gate",),
+        "Attempts, or runs, that have a place in a limit, a rate or a breaker that is half open.",
+        source="store",
+    ),
+    Metric(
+        "celeriac_gate_waiting",
+        "gauge",
+        ("gate",),
+        "Steps that wait in line before a limit, a rate or a breaker.",
+        source="store",
+    ),
     # --- workers
     Metric(
         "celeriac_worker_seen_timestamp_seconds",

@@ -59,7 +59,14 @@ class Counting:
             self._compensated(run, event, "waived")
         elif kind is EventKind.DISPATCHED and event.data.get("why") == "unclaimed":
             self._sink("celeriac_redispatch_total", ("unclaimed",), 1)
-        elif kind is EventKind.BLOCKED and event.data:
+        elif kind in (EventKind.BLOCKED, EventKind.QUEUED):
+            self._blocked(run, event)
+
+    def _blocked(self, run: Run, event: Event) -> None:
+        """What a step waits for: a gate, or something to be mended."""
+        if event.kind is EventKind.QUEUED:
+            self._sink("celeriac_queued_total", (run.saga, event.step), 1)
+        elif event.data:
             unsent = str(event.data.get("why", "")).startswith(NOT_SENT)
             labels = (run.saga, event.step, "not_sent" if unsent else "unknown_task")
             self._sink("celeriac_blocked_total", labels, 1)

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from celeriac.errors import StoreError
-from celeriac.machine import RunStatus
+from celeriac.gating import load
+from celeriac.machine import RunStatus, gate_named
 from celeriac.observing.observers import log
 from celeriac.scheduling import Record
 from celeriac.store import Query
@@ -26,6 +28,9 @@ FRESH = 1.0  # seconds; who looks again within that sees the same
 PATIENCE = 1.0  # seconds; who looks waits no longer than that
 #: Failed runs that are read to count what each owes; each beyond that counts as one.
 _OWED_READ = 200
+#: Gates that are read, values counted apart among them; of more, the others are left out.
+_GATES_READ = 500
+_STATES = ("closed", "half_open", "open")
 _NEVER = 10**13 - 1  # ms, the year 2286: nothing was started since, so counting that costs nothing
 
 
@@ -128,6 +133,7 @@ def standing(store: Store) -> Iterator[Sample]:
     waited = 0 if figures.due_since is None else max(0, figures.now - figures.due_since)
     yield Sample("celeriac_sweep_lag_seconds", (), waited / 1000)
     yield Sample("celeriac_overdue", (), figures.due)
+    yield from _gates(store)
     mark = store.last_sweep()
     if mark is not None:
         yield Sample("celeriac_sweep_last_success_timestamp_seconds", (), mark.at / 1000)
@@ -145,6 +151,26 @@ def late_ticks(store: Store, schedules: Sequence[str]) -> Iterator[Sample]:
         if isinstance(record, Record) and record.deleted is None:
             due = record.definition.timetable.next(record.last)
             yield Sample("celeriac_schedule_late_seconds", (name,), max(0, now - due) / 1000)
+
+
+def _gates(store: Store) -> Iterator[Sample]:
+    """How gates stand, by name: the values that one counts apart are one."""
+    inside, waiting, state = Counter[str](), Counter[str](), dict[str, int]()
+    for gate in store.gates.known()[:_GATES_READ]:
+        found = store.gates.read(gate)
+        if not found.record:
+            continue
+        name, record = gate_named(gate), load(gate, found.record)
+        inside[name] += found.taken
+        waiting[name] += found.waiting
+        if record.rule.kind == "breaker":
+            stands = _STATES.index(record.state(found.now))
+            state[name] = max(state.get(name, 0), stands)
+    for name in sorted(inside):
+        yield Sample("celeriac_gate_inside", (name,), inside[name])
+        yield Sample("celeriac_gate_waiting", (name,), waiting[name])
+        if name in state:
+            yield Sample("celeriac_breaker_state", (name,), state[name])
 
 
 def _owed(store: Store, figures: StoreStats) -> dict[str, int]:

@@ -1,0 +1,70 @@
+"""The planted bugs of gates: limits, rates and breakers.
+
+Owns: the table.  Refuses to know: how a bug is planted and tried (`__main__`).
+"""
+
+from __future__ import annotations
+
+from tests.mutants.planting import Plant
+
+LAB = "tests/gates/test_gates_in_lab.py"
+JUDGING = "tests/gating/test_judging.py"
+
+GATES = (
+    Plant(
+        "a step runs ahead past its gates",
+        "Whoever settles a step takes up the next, which has gates, without a message.",
+        "machine/queueing.py",
+        "    if len(command.gates) != len(needed) or len(command.enters) != len(enters):\n",
+        "    if len(command.gates) > len(needed) or len(command.enters) > len(enters):\n",
+        ("tests/machine/test_gates.py",),
+    ),
+    Plant(
+        "a lost attempt keeps its place",
+        "A place that is over counts as taken, whatever its run says.",
+        "engine/gate_book.py",
+        "        self._keep_out(run, place, now)\n        return False\n",
+        "        return True\n",
+        (LAB,),
+    ),
+    Plant(
+        "half open lets two through",
+        "While one attempt tries a breaker, another may too.",
+        "gating/judging.py",
+        '"half_open": 1}',
+        '"half_open": 2}',
+        (JUDGING,),
+    ),
+    Plant(
+        "who was silent claims with an old place",
+        "A place is free before whoever took it is kept out.",
+        "engine/gate_book.py",
+        "        self._keep_out(run, place, now)\n        return False\n",
+        "        return False\n",
+        ("tests/crash/test_gates.py",),
+    ),
+    Plant(
+        "who comes later goes first",
+        "Whoever arrives while a place is free passes those who wait.",
+        "gating/judging.py",
+        "    if before < free:\n",
+        "    if free > 0:\n",
+        (JUDGING,),
+    ),
+    Plant(
+        "waiting uses up an attempt",
+        "A claim that has to wait is counted.",
+        "machine/gate_events.py",
+        'direction = changed(direction, at=event.data["until"], sent=sent, sends=0)',
+        'direction = changed(direction, at=event.data["until"], sent=sent, attempt=event.attempt)',
+        ("tests/machine/test_gates.py",),
+    ),
+    Plant(
+        "an Abort counts as a failure",
+        "A breaker opens although the bank has answered.",
+        "engine/gates.py",
+        '            if not isinstance(command, Fail) or command.kind == "abort":\n',
+        "            if not isinstance(command, Fail):\n",
+        (LAB,),
+    ),
+)

@@ -1,0 +1,178 @@
+"""The book of a gate: read as it stands, and written if nobody was faster.
+
+Owns: finding out whether somebody still is in a place that is over, and keeping out whoever took
+one and was not heard of again.  Refuses to know: who may pass (`gating`), and what follows
+(`gates`).
+
+The run has the last word on who is inside.  A place that is over, and that its run does not know
+of, may be that of a worker that is about to claim with it: the run is changed, so that such a
+commit fails, before the place is free.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from celeriac.errors import CommandRefused, RunNotFound, StoreUnavailable
+from celeriac.gating import Inside, Record, dump, load, look_at
+from celeriac.machine import SHORT_DELAY, Block, epoch_of, gate_named, next_attempts, places_of
+from celeriac.store import GateChange, split_place
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from celeriac.engine.changes import Decided
+    from celeriac.machine import Command, Place, Rule, Run
+    from celeriac.settings import Terms
+    from celeriac.store import GateSnapshot, Store
+
+_MOST_TRIES = 1_000
+
+
+class Commander(Protocol):
+    """Who decides commands for runs, and commits them."""
+
+    store: Store
+    terms: Terms
+
+    def command(self, run_id: str, command: Command) -> Decided:
+        """Decide and commit a command."""
+
+    def wait(self, seconds: float) -> None:
+        """Let others go on."""
+
+
+class Found(NamedTuple):
+    """A gate as it was read, without the places that nobody is in."""
+
+    gate: str
+    record: Record
+    snapshot: GateSnapshot
+    inside: Inside
+    stay: Mapping[str, int]  # places that were over, and that somebody is in: with their new ends
+    gone: Sequence[str]  # the others that were over
+
+    @property
+    def now(self) -> int:
+        """When it was read, in ms."""
+        return self.snapshot.now
+
+
+class GateBook:
+    """Reads and writes gates."""
+
+    def __init__(self, commander: Commander) -> None:
+        self._commander, self._store = commander, commander.store
+        self.rules: Mapping[str, Rule] = {}  # as this process has them, newer than any plan's
+
+    @property
+    def lease(self) -> int:
+        """How long a place lasts before it is looked up, in ms."""
+        return self._commander.terms.lease
+
+    def read(
+        self,
+        gate: str,
+        rule: Rule | None,
+        place: str = "",
+        order: int | None = None,
+        first: int = 0,
+    ) -> Iterator[Found]:
+        """Read a gate, again and again, until whoever asked has written; not if there is none.
+
+        Places that are over are looked up, so that only those count that somebody is in.
+        """
+        for tries in range(1, _MOST_TRIES):
+            snapshot = self._store.gates.read(gate, place, order, first)
+            if snapshot.record:
+                record = load(gate, snapshot.record)
+                newest = self.rules.get(gate_named(gate), record.rule)
+                record = (
+                    record if record.rule == newest else record.model_copy(update={"rule": newest})
+                )
+            elif rule is not None:
+                record = Record(version=0, rule=self.rules.get(gate_named(gate), rule))
+            else:
+                return
+            yield self._settled(gate, record, snapshot)
+            self._commander.wait(min(0.001 * tries, 0.05))  # somebody else was faster
+
+    def _settled(self, gate: str, record: Record, snapshot: GateSnapshot) -> Found:
+        """What was read, without the places that nobody is in."""
+        over = [member for member, end in snapshot.places if end <= snapshot.now]
+        stay = {} if record.rule.kind == "rate" else dict(self._inside(gate, over, snapshot.now))
+        gone = [member for member in over if member not in stay]
+        ends = sorted(
+            stay.get(member, end) for member, end in snapshot.places if member not in gone
+        )
+        inside = Inside(snapshot.now, ends, snapshot.taken - len(gone), snapshot.waiting)
+        return Found(gate, record, snapshot, inside, stay, gone)
+
+    def _inside(self, gate: str, members: Iterable[str], now: int) -> Iterator[tuple[str, int]]:
+        """Those places among *members* that somebody is in, and their new ends."""
+        for member in members:
+            place = split_place(gate, member)
+            try:
+                held = place is not None and self._holds(place, now)
+            except StoreUnavailable:
+                held = True  # nobody knows
+            if held:
+                yield member, now + self.lease
+
+    def _holds(self, place: Place, now: int) -> bool:
+        run = self._store.read(place.run).run
+        if run is None:
+            return False
+        if place in places_of(run):
+            return True
+        self._keep_out(run, place, now)
+        return False
+
+    def _keep_out(self, run: Run, place: Place, now: int) -> None:
+        """Let no claim be granted any more that was decided with this place, some time ago."""
+        why = f"whoever came through gate {gate_named(place.gate)} was not heard of ({now})"
+        for turn, attempt in next_attempts(run):
+            own = (turn.epoch or epoch_of(run, turn.step), turn.step, turn.phase, attempt)
+            if not place.step or own == (place.epoch, place.step, place.phase, place.attempt):
+                with suppress(CommandRefused, RunNotFound):
+                    self._commander.command(run.id, Block(turn.step, why, turn.epoch))
+                return
+
+    def write(
+        self,
+        found: Found,
+        record: Record | None = None,
+        *,
+        take: Mapping[str, int] | None = None,
+        give: Sequence[str] = (),
+        join: Mapping[str, int] | None = None,
+        leave: Sequence[str] = (),
+    ) -> bool:
+        """Write a gate as it was read, with what has changed; False if somebody was faster."""
+        now, waiting = found.now, found.snapshot.waiting
+        record = record or found.record
+        record = record.model_copy(update={"version": max(record.version + 1, now)})
+        gives = {*found.gone, *give}
+        before = dict(found.snapshot.places)
+        ends = {**before, **found.stay, **(take or {})}
+        ends = {member: end for member, end in ends.items() if member not in gives}
+        taken = found.snapshot.taken - len(before) + len(ends)
+        # Whoever leaves may not have been in line, so nobody is left out of the count.
+        inside = Inside(now, sorted(ends.values()), taken, waiting + len(join or ()))
+        at = look_at(record, inside, self.lease, SHORT_DELAY)
+        if (give or leave) and waiting:
+            at = now  # whoever writes this calls the next; if not, the sweep
+        take = {member: end for member, end in ends.items() if before.get(member) != end}
+        return self._store.gates.commit(
+            GateChange(
+                found.gate,
+                found.snapshot.record,
+                dump(record),
+                take,
+                sorted(gives),
+                join or {},
+                leave,
+                at,
+            )
+        )

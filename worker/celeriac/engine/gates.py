@@ -1,0 +1,387 @@
+"""Gates at the claim: a place is taken before an attempt is granted, and given back when it ends.
+
+Owns: passing all gates of a claim or none, giving back, calling those whose turn it is, and finding
+out about places of which nobody has said anything since.  Refuses to know: who may pass (`gating`),
+and what happens to a run (`machine`).
+
+A gate and a run are in two slots, so passing is two commits: a place with an end, then the claim.
+The run has the last word on who is inside: a place that is over is looked up there.  Whoever took
+one and was not heard of again is kept from claiming with it first (`_keep_out`), by a change of the
+run that makes its commit fail; then the place is free.  So there are never too many inside.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from celeriac.engine.gate_book import GateBook
+from celeriac.errors import CommandRefused, RunNotFound, SagaError, StoreUnavailable
+from celeriac.gating import (
+    Outcome,
+    call_order,
+    judge,
+    order_in_line,
+    place_ends,
+    report,
+    set_by_operator,
+    turns,
+)
+from celeriac.machine import (
+    APART,
+    PATROL,
+    SHORT_DELAY,
+    Call,
+    Defer,
+    EventKind,
+    Fail,
+    InLine,
+    Place,
+    Queue,
+    epoch_of,
+    first_epoch,
+    gate_named,
+    lines_of,
+    places_of,
+    try_of,
+)
+from celeriac.observing import log
+from celeriac.points import reached
+from celeriac.store import (
+    line_member,
+    payloads,
+    place_member,
+    split_line,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from celeriac.engine.gate_book import Commander
+    from celeriac.machine import Claim, Command, Dispatch, Event, Gate, Node, Plan, Rule, Run
+
+    Send = Callable[[Plan, Run, Sequence[Dispatch], int], None]
+
+# How many are called at a time: by whoever gives a place back, and by a sweep.
+_CALLED, CALLED_BY_SWEEP = 10, 500
+
+
+class HasToWait(Exception):
+    """A gate does not let a claim through: its step waits in line there."""
+
+    def __init__(self, turn: InLine, why: str, until: int, *, near: bool, of_run: bool) -> None:
+        super().__init__(why)
+        self.turn, self.why, self.until, self.near, self.of_run = turn, why, until, near, of_run
+
+
+@dataclass(slots=True)
+class Passing:
+    """One claim at its gates: the places that it has taken."""
+
+    taken: list[Place] = field(default_factory=list)
+
+
+class _Way(NamedTuple):
+    """One gate on the way of a claim."""
+
+    gate: str
+    rule: Rule
+    place: Place
+    turn: InLine
+    of_run: bool
+
+
+class GateWork:
+    """What is done at gates."""
+
+    def __init__(self, commander: Commander) -> None:
+        self._commander, self._store = commander, commander.store
+        self._book = GateBook(commander)
+        self._known: dict[str, bool] = {}  # by fingerprint of a plan: whether it has gates
+        self.send: Send | None = None  # sends what is due of a run; None: the sweep has to
+
+    def know(self, rules: Mapping[str, Rule]) -> None:
+        """Go by the numbers of this process, by the names of gates: newer than those of plans."""
+        self._book.rules = rules
+
+    # --- at the claim --------------------------------------------------------------------------
+
+    def pass_all(
+        self,
+        passing: Passing,
+        claim: Claim,
+        plan: Plan,
+        whole: Run,
+        node: Node,
+        fields: Mapping[str, str],
+        now: int,
+    ) -> Claim:
+        """Return the claim with the gates that it has passed: all of them; raise HasToWait."""
+        ways = sorted(self._ways(claim, plan, whole, node, fields, now))
+        for way in ways:
+            self._pass(passing, way)
+        reached("gate.passed", claim)
+        own = tuple(way.gate for way in ways if not way.of_run)
+        return replace(claim, gates=own, enters=tuple(way.gate for way in ways if way.of_run))
+
+    def _ways(
+        self,
+        claim: Claim,
+        plan: Plan,
+        whole: Run,
+        node: Node,
+        fields: Mapping[str, str],
+        now: int,
+    ) -> Iterator[_Way]:
+        run = try_of(whole, claim.step, claim.epoch) or whole
+        epoch = epoch_of(run, claim.step)
+        step, token = run.step(node.name), (node.name, claim.phase)
+        since = step.line[1] if step.line else now
+        if run is whole and not whole.entered:
+            for gate in plan.gates:
+                name = self._name(gate, fields, run)
+                place = Place(name, run.id, first_epoch(whole), "", "do", 0, claim.holder)
+                turn = InLine(name, run.id, epoch, *token, since)
+                yield _Way(name, gate.rule, place, turn, of_run=True)
+        known = {gate.name: gate.rule for gate in node.gates}
+        passed = step.gates if claim.phase == "undo" else None
+        names = passed or [self._name(gate, fields, run) for gate in node.gates]
+        for name in names if passed is None or passed else ():
+            place = Place(name, run.id, epoch, *token, claim.attempt, claim.holder)
+            turn = InLine(name, run.id, epoch, *token, since)
+            yield _Way(name, known[gate_named(name)], place, turn, of_run=False)
+
+    def _name(self, gate: Gate, fields: Mapping[str, str], run: Run) -> str:
+        """The gate for the value that it is counted apart for; the value itself is in no name."""
+        if gate.key is None:
+            return gate.name
+        try:
+            text = payloads.resolve(gate.key, fields, run)
+        except SagaError:
+            text = payloads.NULL  # its body says what is wrong with its arguments
+        value = json.dumps(json.loads(text), sort_keys=True).encode()
+        salt = self._store.gates.salt().encode()
+        return f"{gate.name}{APART}{hashlib.blake2b(value, key=salt, digest_size=8).hexdigest()}"
+
+    def _pass(self, passing: Passing, way: _Way) -> None:
+        """Take a place, or one in line."""
+        member, turn = place_member(way.place), line_member(way.turn)
+        order = order_in_line(way.turn.phase, way.turn.since)
+        for found in self._book.read(way.gate, way.rule, member, order):
+            now, record = found.now, found.record
+            mine = None if member in found.gone else found.snapshot.mine
+            if mine is not None and mine > now + (
+                0 if record.rule.kind == "rate" else self._book.lease // 2
+            ):
+                return
+            name = gate_named(way.gate)
+            verdict = judge(name, record, found.inside, found.snapshot.before)
+            if mine is not None or verdict.passes:
+                end = place_ends(record, now, self._book.lease)
+                take = {} if end is None else {member: end}
+                if not (take or found.snapshot.waiting) or self._book.write(
+                    found, take=take, leave=[turn]
+                ):
+                    passing.taken += [way.place] if take else []
+                    return
+            elif self._book.write(found, join={turn: order}):
+                near = verdict.turn is not None and verdict.turn <= now + SHORT_DELAY
+                until = verdict.turn if near and verdict.turn else now + PATROL
+                raise HasToWait(way.turn, verdict.why, until, near=near, of_run=way.of_run)
+
+    def wait_in_line(self, passing: Passing, waits: HasToWait) -> None:
+        """Note in the run that its step waits; whoever waits holds nothing.
+
+        Raises CommandRefused, with `blocked`; returns if the run may go on after all.
+        """
+        self.give_back(passing)
+        turn = waits.turn
+        queue = Queue(
+            *(turn.step, turn.phase, turn.gate, waits.why, turn.since, waits.until),
+            sent=waits.near,
+            of_run=waits.of_run,
+            epoch=turn.epoch,
+        )
+        try:
+            plan, decided, now = self._commander.command(turn.run, queue)
+        except (CommandRefused, RunNotFound) as refused:
+            self._change(turn.gate, leave=[line_member(turn)])
+            if getattr(refused, "reason", "") == "entered":
+                return
+            raise
+        if decided.dispatches and self.send:
+            self.send(plan, decided.run, decided.dispatches, now)
+        # A place may have been given back before the run knew that it waits.
+        order = order_in_line(turn.phase, turn.since)
+        for found in self._book.read(turn.gate, None, "", order):
+            if judge("", found.record, found.inside, found.snapshot.before).passes:
+                self.look(turn.gate)
+            break
+        raise CommandRefused("blocked", waits.why)
+
+    def give_back(self, passing: Passing) -> None:
+        """Give back what was taken for a claim that was not granted."""
+        while passing.taken:
+            place = passing.taken.pop()
+            self._change(place.gate, give=[place_member(place)])
+
+    # --- when a run has changed ----------------------------------------------------------------
+
+    def follow(
+        self, plan: Plan, command: Command, before: Run | None, run: Run, events: Sequence[Event]
+    ) -> None:
+        """Give back the places of what has ended, and call those who are next; raises nothing.
+
+        What fails here is found by the sweep, when the places are over.
+        """
+        if not (events and before and self._gated(plan)):
+            return
+        try:
+            self._follow(plan, command, before, run, events)
+        except Exception as error:  # noqa: BLE001 -- the run is committed: it is logged
+            log.warning("%s: its gates were not told (%s); the sweep will", run.id, error)
+
+    def _gated(self, plan: Plan) -> bool:
+        """Whether anything of a plan has to pass a gate."""
+        found = self._known.get(plan.fingerprint)
+        if found is None:
+            found = bool(plan.gates) or any(node.gates for node in plan.all_nodes)
+            self._known[plan.fingerprint] = found
+        return found
+
+    def _follow(
+        self, plan: Plan, command: Command, before: Run, run: Run, events: Sequence[Event]
+    ) -> None:
+        moved: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+        ended: dict[str, Outcome] = {}
+        for place in places_of(before) - places_of(run):
+            moved[place.gate]["give"].append(place_member(place))
+            ended[place_member(place)] = _outcome(place, command, events)
+        if isinstance(command, Defer):
+            asked = (command.step, command.attempt)
+            for place in places_of(run):
+                if (place.step, place.attempt) == asked:
+                    moved[place.gate]["asked"].append(place_member(place))
+        claimed = {(each.step, each.phase) for each in events if each.kind is EventKind.CLAIMED}
+        for turn in lines_of(before) - lines_of(run):
+            if (turn.step, turn.phase) not in claimed:
+                moved[turn.gate]["leave"].append(line_member(turn))
+        joined = {}
+        if any(each.kind is EventKind.RESUMED for each in events):
+            for turn in lines_of(run) - lines_of(before):
+                joined[line_member(turn)] = order_in_line(turn.phase, turn.since)
+                moved[turn.gate]["join"].append(line_member(turn))
+        for gate, what in moved.items():
+            join = {member: joined[member] for member in what["join"]}
+            outcomes = {member: ended[member] for member in what["give"]}
+            outcomes |= dict.fromkeys(what["asked"], "answer")
+            self._change(gate, what["give"], what["leave"], join, outcomes, _rule(plan, gate))
+
+    def _change(
+        self,
+        gate: str,
+        give: Sequence[str] = (),
+        leave: Sequence[str] = (),
+        join: Mapping[str, int] | None = None,
+        outcomes: Mapping[str, Outcome] | None = None,
+        rule: Rule | None = None,
+    ) -> None:
+        """Write what has moved at a gate, and call whose turn it is."""
+        for found in self._book.read(gate, rule):
+            inside = {member for member, _ in found.snapshot.places}
+            record, gives = found.record, list(give)
+            if record.rule.kind == "rate" and outcomes is not None:
+                gives = []  # what has begun has begun
+            elif record.rule.kind == "breaker":
+                for member, outcome in (outcomes or {}).items():
+                    record = report(record, outcome, found.now, tried=member in inside)
+                gives = [
+                    member
+                    for member in dict.fromkeys((*(outcomes or {}), *give))
+                    if member in inside
+                ]
+            if not (gives or leave or join or record != found.record):
+                return
+            if self._book.write(found, record, give=gives, leave=leave, join=join):
+                break
+        else:
+            return
+        if self.send and (found.snapshot.waiting or join):
+            self.look(gate)
+
+    # --- whose turn it is ----------------------------------------------------------------------
+
+    def look(self, gate: str, most: int = _CALLED) -> None:
+        """Give back what nobody is in any more, and call those whose turn it is."""
+        most = most if self.send else 0
+        for found in self._book.read(gate, None, first=most):
+            if not self._book.write(found):
+                continue
+            horizon = found.snapshot.now + SHORT_DELAY
+            times = turns(found.record, found.inside, horizon, most)
+            called = zip(found.snapshot.line, times, strict=False)
+            gone = [turn for (turn, order), at in called if not self._call(gate, turn, order, at)]
+            if gone:
+                self._change(gate, leave=gone)
+            return
+
+    def _call(self, gate: str, member: str, order: int, at: int) -> bool:
+        """Let a step come to its gate; False if it does not wait there."""
+        turn = split_line(gate, member, call_order(order)[1])
+        if turn is None:
+            return False
+        call = Call(turn.step, turn.phase, gate, turn.since, at, turn.epoch)
+        try:
+            plan, decided, now = self._commander.command(turn.run, call)
+        except (CommandRefused, RunNotFound):
+            return False
+        except StoreUnavailable:
+            return True  # the shard of its run is out of reach: later
+        if decided.dispatches and self.send:
+            self.send(plan, decided.run, decided.dispatches, now)
+        return True
+
+    def set_breaker(self, name: str, by: str, *, to_open: bool) -> None:
+        """Open a breaker until somebody closes it, or close it, and call those who wait.
+
+        One that counts values apart is set for all values of which anything is known.
+        """
+        known = [gate for gate in self._store.gates.known() if gate_named(gate) == name]
+        for gate in known or [name]:
+            for found in self._book.read(gate, self._book.rules.get(name)):
+                record = set_by_operator(found.record, by, found.now, to_open=to_open)
+                if self._book.write(found, record):
+                    break
+            self.look(gate)
+
+    def sweep(self, shard: int) -> int:
+        """Look at the gates of a shard that have to be looked at; return how many there were."""
+        gates = self._store.gates.due(shard, self._commander.terms.batch)
+        for gate in gates:
+            self.look(gate, CALLED_BY_SWEEP)
+        return len(gates)
+
+
+def _rule(plan: Plan, gate: str) -> Rule | None:
+    """The numbers of a gate, as a plan has them."""
+    gates = (*plan.gates, *(each for node in plan.all_nodes for each in node.gates))
+    return next((each.rule for each in gates if each.name == gate_named(gate)), None)
+
+
+def _outcome(place: Place, command: Command, events: Sequence[Event]) -> Outcome:
+    """How an attempt ended, as a breaker sees it; an Abort is an answer too."""
+    for event in events:
+        if (event.step, event.phase, event.attempt) != (place.step, place.phase, place.attempt):
+            continue
+        if event.kind is EventKind.COMPLETED:
+            return "answer"
+        if event.kind is EventKind.LOST:
+            return "failure" if event.data.get("why") == "timeout" else "none"
+        if event.kind is EventKind.FAILED:
+            if not isinstance(command, Fail) or command.kind == "abort":
+                return "answer"
+            return "failure"
+    return "none"
