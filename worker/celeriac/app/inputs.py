@@ -117,8 +117,11 @@ def checked_id(run_id: object) -> str:
             f"id: 1 to {_LONGEST_ID} printable characters, not {run_id!r}; an order number or a "
             "UUID as text is a good id"
         )
-    if run_id in (".", ".."):
-        raise InputInvalid(f"id: {run_id!r} means a folder in every address: use another id")
+    if run_id in (".", "..") or "/" in run_id:
+        raise InputInvalid(
+            f"id: {run_id!r} means folders in every address, and proxies take it apart: write "
+            "another character for the slash, such as ':'"
+        )
     if _LIKE_A_SECOND_LIFE.search(run_id):
         raise InputInvalid(
             f"id: {run_id!r} ends as the keys of a run do that was started anew: the effects of "
