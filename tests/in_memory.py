@@ -34,7 +34,9 @@ class Nowhere:
 def keep_in_memory(sagas: Sagas) -> MemoryStore:
     """Let this process keep the runs of *sagas* in a new store in memory; return the store."""
     runtime, store = sagas.runtime, MemoryStore()
-    runtime._engines[os.getpid()] = Engine(store, Terms.of(runtime.settings), patience=0.0)
+    engine = Engine(store, Terms.of(runtime.settings), patience=0.0)
+    engine.gates.know(runtime.rules)
+    runtime._engines[os.getpid()] = engine
     runtime.__dict__["dispatcher"] = Nowhere()
     return store
 

@@ -49,6 +49,10 @@ ADMINISTERING = frozenset({Role.ADMIN})
 TABLE = {
     ("GET", "/health/live"): EVERYBODY,
     ("GET", "/health/ready"): EVERYBODY,
+    ("GET", "/health/circuits"): EVERYBODY,
+    ("GET", "/api/breakers"): LOOKING,
+    ("POST", "/api/breakers/{name}/open"): ADMINISTERING,
+    ("POST", "/api/breakers/{name}/close"): ADMINISTERING,
     ("GET", "/api/runs"): LOOKING,
     ("GET", "/api/runs/{run_id}"): LOOKING,
     ("GET", "/api/runs/{run_id}/history"): LOOKING,

@@ -21,6 +21,7 @@ from celeriac.errors import SagaError
 from celeriac.web import (
     acting_routes,
     approvals,
+    breaker_routes,
     bulk_routes,
     completion_routes,
     health_routes,
@@ -60,7 +61,7 @@ if TYPE_CHECKING:
 _WRONG_TOKENS = 30  # of one address that are answered at once, in a minute
 _MODULES: Any = (
     *(acting_routes, completion_routes, reading_routes, stream_routes, health_routes),
-    *(approvals, outside, saga_pages, pages),
+    *(breaker_routes, approvals, outside, saga_pages, pages),
 )
 
 
