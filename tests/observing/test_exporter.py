@@ -17,12 +17,15 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from celeriac.app.instruments import count_into, serve_store
+from celeriac.engine import Engine
 from celeriac.errors import ConfigurationError
+from celeriac.machine import Rule
 from celeriac.observing.metrics import METRICS
 from celeriac.observing.metrics.exporter import Collector, Endpoint, Exporter
 from celeriac.observing.metrics.gauges import Gauges, Sample, StoreGauges
 from celeriac.observing.metrics.tally import Tally
 from celeriac.observing.observers import Asked, Refused
+from celeriac.settings import Terms
 from celeriac.store.memory import MemoryStore
 from celeriac.testing.servers import free_port
 from tests.store.runs import a_run, starting, write
@@ -46,8 +49,11 @@ def tally() -> Tally:
 
 @pytest.fixture
 def gauges() -> StoreGauges:
-    """The gauges of a store with a run."""
+    """The gauges of a store with a run, and with a breaker that somebody has opened."""
     store = MemoryStore()
+    gates = Engine(store, Terms(15_000, 5_000, 86_400_000, 1_000_000, 50)).gates
+    gates.know({"bank": Rule(kind="breaker", most=5, per=60_000, open_for=30_000)})
+    gates.set_breaker("bank", "eve", to_open=True)
     write(store, starting(a_run()))
     store.swept(0, 0)
     store.pulse(1000)

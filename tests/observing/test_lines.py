@@ -37,6 +37,8 @@ def test_every_kind_of_event_has_a_sentence(kind: EventKind) -> None:
     words = kind.value.replace("_", " ")
     if kind is EventKind.BLOCKED:  # by nothing
         words = "no longer blocked"
+    if kind is EventKind.QUEUED:  # an event of a gate says which
+        words = "blocked: "
     if kind is EventKind.REPORTED:
         words += " (its parent knows)"
     assert sentence("order-42", Event(NOON, kind)) == f"order-42 {words}"

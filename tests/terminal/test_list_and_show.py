@@ -25,6 +25,8 @@ RUN = {
     "begins_at",
     "most_tries",
     "parent",
+    "rewinds",
+    "rewinds_to",
     "tries",
     "id",
     "hold",

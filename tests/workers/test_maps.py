@@ -72,7 +72,7 @@ def test_a_list_whose_counting_was_missed_is_counted_by_the_sweep(
     """Whoever should have done so died: no message stands for it."""
     world.worker()
     with monkeypatch.context() as patch:
-        patch.setattr(world.kit.sagas.runtime.engine, "expand", _away)
+        patch.setattr(world.kit.sagas.runtime.engine, "begin_turn", _away)
         run = world.kit.fleet.start(trips(3), id="m-4")
     assert run.state().step("hop").status == "scheduled"
     world.beat()

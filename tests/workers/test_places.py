@@ -115,6 +115,7 @@ def test_a_lease_that_was_not_granted_is_nobodys_here() -> None:
     book = SimpleNamespace(
         delivery=SimpleNamespace(run_id=run.id, step="book", phase="do", attempt=1, epoch=1),
         plan=PLAN,
+        run=run,
     )
     task = SimpleNamespace(name="shop.book")
     ahead.begin(cast("Attempt", book), "order-42:book:1", task, None)

@@ -173,9 +173,7 @@ def test_a_worker_ends_without_run_state(
     assert told in ended.stderr + ended.stdout
 
 
-def test_a_worker_without_a_redis_works_for_others(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_worker_without_a_redis_works_for_others(caplog: pytest.LogCaptureFixture) -> None:
     """An application's own tests may have a broker in memory: its other tasks need no more."""
     app = Celery("shop", broker="memory://", set_as_current=False)
     Sagas(app)
@@ -185,7 +183,7 @@ def test_a_worker_without_a_redis_works_for_others(
         return left + right
 
     app.conf.update(result_backend="cache+memory://", worker_hijack_root_logger=False)
-    with start_worker(app, perform_ping_check=False, pool="solo", logfile=str(tmp_path / "log")):
+    with start_worker(app, perform_ping_check=False, pool="solo"):
         assert add.delay(1, 2).get(timeout=10) == 3
     assert "this worker can do nothing for runs: saga_redis_url: " in caplog.text
 

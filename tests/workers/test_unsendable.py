@@ -83,7 +83,7 @@ def test_a_queue_that_is_not_declared(world: World) -> None:
         f"order-1 of 1 live runs looked at: label: {why}",
         "shop.label: Queue 'undeclared' missing from task_queues",
     }
-    assert wording.whereabouts(run.state()) == f"label scheduled: {why}"
+    assert wording.whereabouts(run.state()) == f"label scheduled blocked: {why}"
     assert [e.data.get("why") for e in run.history() if e.kind == "blocked"] == [why]
 
     shop.app.amqp.queues.add(Queue("undeclared"))  # type: ignore[no-untyped-call]

@@ -294,6 +294,7 @@ def define_step(  # noqa: PLR0913 -- all that can be said of a step
     shape = _named_shape(function, label)
     check_task_options(options or {}, STEP, label)
     rule, longest = retry_rule(retry, label), optional_ms("timeout", timeout, label)
+    all_attempts = optional_ms("give_up_after", give_up_after, label)
     expires_in = optional_ms("expires", expires, label)
     routes = checked_routes(routes, label)
     gates = gates_of_step(limit, breaker, label, shape.parameters)
@@ -309,7 +310,7 @@ def define_step(  # noqa: PLR0913 -- all that can be said of a step
         on_unknown=on_unknown,
         pivot=pivot,
         ahead=ahead,
-        give_up_after=optional_ms("give_up_after", give_up_after, label),
+        give_up_after=all_attempts,
         expires=expires_in,
         routes=routes,
         gates=gates,

@@ -6,20 +6,27 @@ how they are written in a saga (`authoring`), and how they are evaluated (`store
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from celeriac.machine.numbering import map_of, numbered
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 
 class Frozen(BaseModel):
     """A Pydantic model that cannot change and refuses what it does not know."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy; what was worked out of the original is worked out anew for it."""
+        made = super().model_copy(update=update, deep=deep)
+        for name in vars(made).keys() - type(self).model_fields.keys():
+            del vars(made)[name]  # a cached property, of other values
+        return made
 
 
 class FromInput(Frozen):
