@@ -100,6 +100,7 @@ class Sweep:
         """
         began, looked = self._engine.clock(), 0
         until = began + seconds
+        self._cut_off, self._whole = [], True
         self._deaths = self._found_deaths()
         shards = list(range(self._store.shards))
         for shard in shards if self._deaths.fresh else ():
