@@ -295,8 +295,7 @@ def define_step(  # noqa: PLR0913 -- all that can be said of a step
     check_task_options(options or {}, STEP, label)
     rule, longest = retry_rule(retry, label), optional_ms("timeout", timeout, label)
     all_attempts = optional_ms("give_up_after", give_up_after, label)
-    expires_in = optional_ms("expires", expires, label)
-    routes = checked_routes(routes, label)
+    expires_in, routes = optional_ms("expires", expires, label), checked_routes(routes, label)
     gates = gates_of_step(limit, breaker, label, shape.parameters)
     task = register(function, name, {**(options or {}), "saga_shape": shape})
     return Step(
