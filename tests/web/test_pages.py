@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from celeriac.store.memory import MemoryStore
     from tests.web.conftest import AsRole
 
-HOSTILE = "<script>alert(1)</script>\"'{{7*7}}"
+HOSTILE = "<script>alert(1)<script>\"'{{7*7}}"
 
 
 class Page(HTMLParser):
