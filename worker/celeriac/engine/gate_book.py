@@ -81,7 +81,8 @@ class GateBook:
     ) -> Iterator[Found]:
         """Read a gate, again and again, until whoever asked has written; not if there is none.
 
-        Places that are over are looked up, so that only those count that somebody is in.
+        Places that are over are looked up, so that only those count that somebody is in.  Raises
+        StoreUnavailable if others were faster each time.
         """
         for tries in range(1, _MOST_TRIES):
             snapshot = self._store.gates.read(gate, place, order, first)
@@ -97,6 +98,8 @@ class GateBook:
                 return
             yield self._settled(gate, record, snapshot)
             self._commander.wait(min(0.001 * tries, 0.05))  # somebody else was faster
+        # Whoever asked has not written: to return would look as if there were no such gate.
+        raise StoreUnavailable(f"gate {gate_named(gate)} is too busy: all others were faster")
 
     def _settled(self, gate: str, record: Record, snapshot: GateSnapshot) -> Found:
         """What was read, without the places that nobody is in."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 #: What is undone waits before what is done: by so much (ms) its turn seems to have come earlier.
 _UNDO_FIRST = 4 * 10**12
 _MOST_FAILURES = 1_000  # that are kept of a breaker
+_MONTH = 30 * 24 * 3_600_000  # ms
 
 
 class Inside(NamedTuple):
@@ -113,9 +114,6 @@ def look_at(record: Record, inside: Inside, lease: int, horizon: int) -> int | N
     if record.opened and record.until > now:
         times.append(record.until)
     return min(times, default=now + lease if inside.taken or inside.waiting else _MONTH + now)
-
-
-_MONTH = 30 * 24 * 3_600_000
 
 
 def report(record: Record, outcome: Outcome, now: int, *, tried: bool) -> Record:
