@@ -164,7 +164,7 @@ class ModelAndStore:
         if twice:
             self.stores[0].between = Sweep(self.engines[1], posts[1]).run
         self.told.append(f"{self.clock.now}: a sweep{' in the middle of another' if twice else ''}")
-        self._insist(Sweep(self.engines[0], posts[0]).run)
+        self._insist(lambda: Sweep(self.engines[0], posts[0]).run())
         self.stores[0].between = None
         self._read_journal()
         self._catch_up()

@@ -9,7 +9,6 @@ A message may vanish without a crash (F3), so nothing but the sweep promises tha
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from celeriac.engine.changes import LeaseGuard
@@ -63,7 +62,7 @@ _Address = tuple[str, str | None]  # a task, and the queue that is named for it
 
 
 class Sweep:
-    """One sweep over all shards.  Two at once are harmless: versions decide."""
+    """One sweep over all shards, to be run once.  Two at once are harmless: versions decide."""
 
     def __init__(
         self,
@@ -88,8 +87,6 @@ class Sweep:
         self._cut_off: list[StoreUnavailable] = []  # shards out of reach, while others are not
         self._whole = True  # whether each of the others could be swept
         self._deaths = Deaths()
-        if engine.gates.send is None:
-            engine.gates.send = partial(engine.send, dispatcher)
 
     def run(self, seconds: float = 5.0, removing: float = 0.5) -> int:
         """See to every run whose time has come; return how many were looked at.
@@ -100,7 +97,6 @@ class Sweep:
         """
         began, looked = self._engine.clock(), 0
         until = began + seconds
-        self._cut_off, self._whole = [], True
         self._deaths = self._found_deaths()
         shards = list(range(self._store.shards))
         for shard in shards if self._deaths.fresh else ():
