@@ -37,7 +37,5 @@ def unloaded(site: Site, count: int) -> dict[str, dict[str, float]]:
 
 def percentiles(times: Sequence[float]) -> dict[str, float]:
     """Return the 50th, 95th and 99th percentile of some times."""
-    # Of one that was over at once there is one time, or none.
-    several = [*times] * 2 if len(times) == 1 else times or [0.0, 0.0]
-    cuts = statistics.quantiles(several, n=100, method="inclusive")
+    cuts = statistics.quantiles(times, n=100, method="inclusive")
     return {"p50": cuts[49], "p95": cuts[94], "p99": cuts[98]}

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from bench.site import Site
 
 _PACE = 0.05  # seconds between the starts of two live runs
+_FEWEST = 2  # live runs; percentiles take so many
 _ALONE = 5.0  # seconds that they are watched with nothing beside them
 _MARGIN = 5.0  # seconds between the last start and the moment
 _PROBE = 100  # starts that tell how long all of them take
@@ -77,7 +78,7 @@ def _live_runs() -> Iterator[list[float]]:
     started = []
 
     def start() -> None:
-        while not enough.wait(_PACE):
+        while not enough.wait(_PACE) or len(started) < _FEWEST:
             started.append(passing.start(time.perf_counter()))
 
     thread = threading.Thread(target=start)
