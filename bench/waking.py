@@ -75,7 +75,7 @@ def _live_runs() -> Iterator[list[float]]:
     """Start a short run again and again meanwhile; in the end, seconds of each are in the list."""
     times: list[float] = []
     enough = threading.Event()
-    started = []
+    started: list[object] = []
 
     def start() -> None:
         while not enough.wait(_PACE) or len(started) < _FEWEST:
