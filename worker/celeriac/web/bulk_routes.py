@@ -36,7 +36,6 @@ router = APIRouter(route_class=SegmentRoute, prefix="/api/bulk", tags=["many run
 pages = APIRouter(route_class=SegmentRoute, include_in_schema=False)
 
 _SHOWN = 100  # runs on a page
-_MOST = 10_000  # runs of one command, as `sagas.bulk` has it
 
 
 # --- for programs ------------------------------------------------------------------------------
@@ -155,7 +154,7 @@ def _page(
     state, first = found.state(), place(request.query_params.get("cursor") or None)
     refused = request.query_params.get("only") == "refused"
     if refused:
-        runs = [each for each in found.runs(0, _MOST) if each.outcome == "refused"]
+        runs = [each for each in found.runs(0, state.matched) if each.outcome == "refused"]
         runs = runs[first : first + _SHOWN + 1]
     else:
         runs = found.runs(first, _SHOWN + 1)
