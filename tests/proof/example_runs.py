@@ -7,15 +7,19 @@ laws, and how a story is doctored (`test_checker`).
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from celeriac.machine.events import Event, EventKind
+from celeriac.machine.events import EventKind
 from tests.machine.story import GRACE, Story, started, step
 from tests.proof.records import Record
 from tests.workers.ledger import Row
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from celeriac.machine.events import Event
+    from tests.proof.records import Frame
 
 _E = EventKind
 
@@ -129,16 +133,22 @@ def rows_of(story: Story) -> list[Row]:
     rows: list[Row] = []
     done: Counter[str] = Counter()
     undone: set[str] = set()
-    key = story.run_id
-    for number, event in enumerate(story.history):
-        if event.kind is _E.STARTED and event.data.get("epoch"):
-            key = f"{story.run_id}~{event.data['epoch']}"
+    told = Record.of(story.run, {story.plan.fingerprint: story.plan}, story.history)
+    refused = _without_effect(told.frames)
+    for frame in told.frames:
+        event, run_id = frame.event, story.run_id
         if event.kind is not _E.CLAIMED:
             continue
-        effect = f"{key}:{event.step}"
-        refused = (event.step, event.attempt) in _without_effect(story.history)
-        for kind, of in _asked(event, effect, done, undone, refused, story.run_id):
-            rows.append(Row(event.at / 1000 + number / 1e6, kind, of, event.attempt, 100 + number))
+        key = run_id if frame.epoch == 1 else f"{run_id}~{frame.epoch}"
+        # Whatever undoes several steps is told of those that may have had an effect.
+        covered = told.plan_of(frame).node(event.step).covers
+        names = [n for n in covered if frame.became.step(n).order] or [event.step]
+        clean = (frame.epoch, event.step, event.attempt) in refused
+        for name in names:
+            about = replace(event, step=name)
+            for kind, of in _asked(about, f"{key}:{name}", done, undone, clean, run_id):
+                at = event.at / 1000 + frame.number / 1e6
+                rows.append(Row(at, kind, of, event.attempt, 100 + frame.number))
     return rows
 
 
@@ -161,11 +171,12 @@ def _asked(
         done[effect] += 1
 
 
-def _without_effect(history: Iterable[Event]) -> set[tuple[str, int]]:
+def _without_effect(frames: Iterable[Frame]) -> set[tuple[int, str, int]]:
     return {
-        (event.step, event.attempt)
-        for event in history
-        if event.kind is _E.FAILED and (event.data.get("effect") is False or event.phase == "undo")
+        (frame.epoch, frame.event.step, frame.event.attempt)
+        for frame in frames
+        if (event := frame.event).kind is _E.FAILED
+        and (event.data.get("effect") is False or event.phase == "undo")
     }
 
 

@@ -1,9 +1,9 @@
 """What must hold of every run, whatever happened to it: each law over one record.
 
-Owns: the laws of docs/invariants.md (I3 to I9, I11, I14, L3, L4), as far as a run's history, its
-state and the ledger can tell, and the list of all.  Refuses to know: how records are read
-(`records`), effects (`effects`), the indexes of the store (`indexes`), and how a finding is told
-(`violations`).
+Owns: the laws of docs/invariants.md (I3 to I7, I9, I11, I14, L3, L4), as far as a run's history,
+its state and the ledger can tell, and the list of all.  Refuses to know: how records are read
+(`records`), effects (`effects`), what may be claimed when (`ordering`), the indexes of the store
+(`indexes`), and how a finding is told (`violations`).
 
 Where a law could be read off the state, it is worked out from the events instead: the state was
 made by the code that is on trial.
@@ -19,12 +19,14 @@ from celeriac.machine.conditions import past_pivot
 from celeriac.machine.events import EventKind
 from celeriac.machine.runs import RunStatus
 from celeriac.machine.steps import PhaseStatus
+from celeriac.machine.tries import epoch_of
 from tests.proof.effects import net_effects, one_effect, outputs_stay
 from tests.proof.findings import Finding, attempt, found_at
+from tests.proof.ordering import gated, in_order, never_after_it_expired
 from tests.proof.records import EFFECTS, step_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator
 
     from celeriac.machine.events import Event
     from celeriac.machine.runs import Run
@@ -33,10 +35,8 @@ if TYPE_CHECKING:
 _E = EventKind
 _ENDS = (_E.COMPLETED, _E.FAILED, _E.LOST)
 _ONCE = (_E.CLAIMED, _E.COMPLETED, _E.FAILED, _E.LOST, _E.LATE)
-_PASSED = (PhaseStatus.DONE, PhaseStatus.SKIPPED)
-_SETTLED = (PhaseStatus.DONE, PhaseStatus.FAILED, PhaseStatus.WAIVED)
 
-PhaseState = tuple[str, Phase]
+Direction = tuple[str, Phase, int]  # a step, which way, and the epoch in which it is done
 
 
 def findings(record: Record, silent: Collection[str] = ()) -> Iterator[Finding]:
@@ -52,7 +52,7 @@ def findings(record: Record, silent: Collection[str] = ()) -> Iterator[Finding]:
 def one_claim(record: Record) -> Iterator[Finding]:
     """I3: one live claim for each step and direction, and numbers that are taken once."""
     for frame, held, newest in _claims(record):
-        event, direction = frame.event, (frame.event.step, frame.event.phase)
+        event, direction = frame.event, _direction(frame)
         if event.kind is not _E.CLAIMED:
             continue
         if direction in held:
@@ -63,14 +63,18 @@ def one_claim(record: Record) -> Iterator[Finding]:
             yield found_at(frame, "I3", what)
 
 
+def _direction(frame: Frame) -> Direction:
+    return frame.event.step, frame.event.phase, frame.epoch
+
+
 def _claims(
     record: Record,
-) -> Iterator[tuple[Frame, dict[PhaseState, int], dict[PhaseState, int]]]:
+) -> Iterator[tuple[Frame, dict[Direction, int], dict[Direction, int]]]:
     """Each event with what was claimed just before it: the live claims, and the newest numbers."""
-    held: dict[PhaseState, int] = {}
-    newest: dict[PhaseState, int] = {}
+    held: dict[Direction, int] = {}
+    newest: dict[Direction, int] = {}
     for frame in record.frames:
-        event, direction = frame.event, (frame.event.step, frame.event.phase)
+        event, direction = frame.event, _direction(frame)
         if event.kind is _E.STARTED:
             held, newest = {}, {}
         yield frame, held, newest
@@ -78,7 +82,7 @@ def _claims(
             held[direction] = newest[direction] = event.attempt
         elif event.kind is _E.POSTPONED and held.pop(direction, 0):
             newest[direction] = event.attempt  # of several in a row, only the newest is told
-        elif event.kind in _ENDS and held.get(direction) == event.attempt:
+        elif event.kind in (*_ENDS, _E.SKIPPED) and held.get(direction) == event.attempt:
             del held[direction]
 
 
@@ -89,18 +93,18 @@ def bodies_were_claimed(record: Record) -> Iterator[Finding]:
         for event in record.history
         if event.kind is _E.CLAIMED
     )
-    known = {node.name for plan in record.plans.values() for node in plan.nodes}
     begun: Counter[tuple[str, Phase, int]] = Counter()
     for row in record.rows:
         (name, phase), kind = step_of(row), row.kind
-        if name not in known or (kind != "begin" and kind not in EFFECTS):
+        if (kind != "begin" and kind not in EFFECTS) or not record.knows(name):
             continue
         key = (name, phase, row.attempt)
         begun[key] += kind == "begin"
         what = f"{phase} {name!r} #{row.attempt}"
-        if not claimed[key]:
+        asked = (record.asked_by(name, phase), phase, row.attempt)
+        if not claimed[asked]:
             yield Finding("I3", f"{what} was at work, but never claimed", frozenset({name}))
-        elif kind == "begin" and begun[key] == claimed[key] + 1:
+        elif kind == "begin" and begun[key] == claimed[asked] + 1:
             yield Finding("I3", f"{what} began twice", frozenset({name}))
 
 
@@ -108,19 +112,27 @@ def stale_reports(record: Record) -> Iterator[Finding]:
     """I4: a report of an attempt that was given up settles nothing but what it proves."""
     previous: Frame | None = None
     for frame, held, newest in _claims(record):
-        event, direction = frame.event, (frame.event.step, frame.event.phase)
+        event, direction = frame.event, _direction(frame)
         late = event.kind is _E.LATE or bool(event.data.get("late"))
-        if event.kind in _ENDS and not late and held.get(direction) != event.attempt:
+        claimed = held.get(direction) == event.attempt or _needs_no_claim(record, frame)
+        if event.kind in _ENDS and not (late or claimed):
             yield found_at(frame, "I4", f"{event.kind} of {attempt(frame)}, which holds no claim")
         if late and event.attempt > newest.get(direction, 0):
             yield found_at(
                 frame, "I4", f"a late report of {attempt(frame)}, which was never claimed"
             )
-        if event.kind is _E.LATE and _outcome(frame.before) != _outcome(frame.after):
+        if event.kind is _E.LATE and _outcome(frame.was) != _outcome(frame.became):
             yield found_at(frame, "I4", f"the late report of {attempt(frame)} changed an outcome")
         if event.kind is _E.REOPENED and not _explains(previous, event):
             yield found_at(frame, "I4", f"{event.step!r} was reopened without a late report")
         previous = frame
+
+
+def _needs_no_claim(record: Record, frame: Frame) -> bool:
+    """True for what ends without a worker: a wait, a map, and a step that has expired."""
+    node = record.plan_of(frame).find(frame.event.step)
+    expired = frame.event.kind is _E.FAILED and frame.event.data.get("why") == "expired"
+    return expired or (node is not None and bool(node.wait or node.map))
 
 
 def _outcome(run: Run | None) -> object:
@@ -144,7 +156,7 @@ def told_once(record: Record) -> Iterator[Finding]:
         seen: set[tuple[object, ...]] = set()
         for frame in life.frames:
             event = frame.event
-            told = (event.kind, event.step, event.phase, event.attempt)
+            told = (event.kind, *_direction(frame), event.attempt)
             # An attempt that was recorded as a success cannot be late as well.
             ended = (_E.COMPLETED, *told[1:])
             if event.kind in _ONCE and (told in seen or (event.kind is _E.LATE and ended in seen)):
@@ -155,19 +167,18 @@ def told_once(record: Record) -> Iterator[Finding]:
 def attempts_are_capped(record: Record) -> Iterator[Finding]:
     """L3: no step uses up more attempts than its policy has, unless an operator grants more."""
     for life in record.lives():
-        used: Counter[PhaseState] = Counter()
+        used: Counter[Direction] = Counter()
         for frame in life.frames:
-            event, direction = frame.event, (frame.event.step, frame.event.phase)
+            event, direction = frame.event, _direction(frame)
             if event.kind in (_E.RETRIED, _E.REOPENED, _E.COMPLETED):
                 used[direction] = 0
             if event.kind is not _E.CLAIMED:
                 continue
             used[direction] += 1
-            node = life.plan.by_name.get(event.step)
+            plan = record.plan_of(frame)
+            node = plan.find(event.step)
             rule = node.policy(event.phase) if node else RetryRule()
-            forward = event.phase == "do" and bool(
-                frame.before and past_pivot(life.plan, frame.before)
-            )
+            forward = event.phase == "do" and bool(frame.was and past_pivot(plan, frame.was))
             if (
                 rule.max_attempts is not None
                 and used[direction] > rule.max_attempts
@@ -203,41 +214,45 @@ def turns_for_a_reason(record: Record) -> Iterator[Finding]:
 def unknown_is_sticky(record: Record) -> Iterator[Finding]:
     """I6: what may have taken effect is undone, unless every attempt proved that it had none."""
     for life in record.lives():
-        maybe = _maybe(life)
+        maybe, undoers = _maybe(life), record.undoers(life)
+        undone: dict[tuple[int, str], Frame] = {}
         for frame in life.frames:
-            name, before = frame.event.step, frame.before
-            if (
-                name
-                and before
-                and before.step(name).may_have_effect > frame.after.step(name).may_have_effect
-            ):
+            name, was = frame.event.step, frame.was
+            if name and was and was.step(name).may_have_effect > _maybe_after(frame):
                 yield found_at(frame, "I6", f"{name!r} was unknown, and is not any more")
-        undone = {
-            frame.event.step: frame
-            for frame in life.frames
-            if frame.event.kind is _E.CLAIMED and frame.event.phase == "undo"
-        }
-        for name in sorted(undone.keys() - maybe):
-            yield found_at(undone[name], "I6", f"{name!r} had no effect, and yet was undone")
-        for node in life.plan.nodes if _is_undone(life.run) else ():
-            waived = life.run.step(node.name).undo.state is PhaseStatus.WAIVED
-            if node.undo and node.name in maybe - undone.keys() and not waived:
-                what = f"{node.name!r} may have had an effect, and was never undone"
-                yield Finding("I6", what, frozenset({node.name}))
+            if frame.event.kind is _E.CLAIMED and frame.event.phase == "undo":
+                undone[frame.epoch, name] = frame
+        covered = {(epoch, undoers.get((epoch, name), name)) for epoch, name in maybe}
+        for epoch, name in sorted(undone.keys() - covered):
+            frame = undone[epoch, name]
+            yield found_at(frame, "I6", f"{name!r} had no effect, and yet was undone")
+        for epoch, name in sorted(maybe & undoers.keys()):
+            by = (epoch, undoers[epoch, name])
+            over = epoch != epoch_of(life.run, name)
+            waived = by in life.waived or life.run.step(by[1]).undo.state is PhaseStatus.WAIVED
+            if (over or _is_undone(life.run)) and not (by in undone or waived):
+                what = f"{name!r} may have had an effect, and was never undone"
+                yield Finding("I6", what, frozenset({name}))
 
 
-def _maybe(life: Life) -> set[str]:
-    """The steps of which an attempt may have had an effect."""
-    attempts: dict[str, set[int]] = {}
+def _maybe_after(frame: Frame) -> bool:
+    return frame.became.step(frame.event.step).may_have_effect
+
+
+def _maybe(life: Life) -> set[tuple[int, str]]:
+    """The steps of which an attempt may have had an effect, by epoch and name."""
+    attempts: dict[tuple[int, str], set[int]] = {}
     for frame in life.frames:
-        event = frame.event
+        event, at = frame.event, (frame.epoch, frame.event.step)
         if event.phase != "do" or not event.step:
             continue
         if event.kind is _E.CLAIMED:
-            attempts.setdefault(event.step, set()).add(event.attempt)
-        elif event.kind is _E.FAILED and event.data.get("effect") is False:
-            attempts.get(event.step, set()).discard(event.attempt)
-    return {name for name, left in attempts.items() if left}
+            attempts.setdefault(at, set()).add(event.attempt)
+        elif event.kind is _E.SKIPPED or (
+            event.kind in (_E.FAILED, _E.POSTPONED) and event.data.get("effect") is False
+        ):
+            attempts.get(at, set()).discard(event.attempt)
+    return {at for at, left in attempts.items() if left}
 
 
 def _is_undone(run: Run) -> bool:
@@ -247,80 +262,27 @@ def _is_undone(run: Run) -> bool:
 
 def no_undo_beside_a_step(record: Record) -> Iterator[Finding]:
     """I7: nothing is undone while a step is at work, or a request of it may still land."""
-    quiet = 0
+    quiet: Counter[int] = Counter()  # until when, by try
     for frame, held, _ in _claims(record):
-        event = frame.event
+        event, run = frame.event, frame.became
         if event.kind is _E.STARTED:
-            quiet = 0
+            quiet.clear()
         cut_off = event.kind is _E.LOST or event.data.get("why") == "timeout"
         if cut_off and event.phase == "do" and not _has_barrier(record, frame):
-            quiet = max(quiet, event.at + frame.after.grace)
+            quiet[run.epoch] = max(quiet[run.epoch], event.at + run.grace)
         if event.kind is not _E.CLAIMED or event.phase != "undo":
             continue
-        busy = [name for name, phase in held if phase == "do"]
+        busy = [name for name, phase, at in held if phase == "do" and at == epoch_of(run, name)]
         if busy:
             what = f"{attempt(frame)} was claimed while {busy[0]!r} was at work"
             yield found_at(frame, "I7", what, event.step, *busy)
-        if event.at < quiet:
-            yield found_at(
-                frame, "I7", f"{attempt(frame)} was claimed {quiet - event.at} ms too early"
-            )
+        if early := max(quiet[run.epoch] - event.at, 0):
+            yield found_at(frame, "I7", f"{attempt(frame)} was claimed {early} ms too early")
 
 
 def _has_barrier(record: Record, frame: Frame) -> bool:
     node = record.plan_of(frame).by_name.get(frame.event.step)
     return node is not None and node.effect == "barrier"
-
-
-def in_order(record: Record) -> Iterator[Finding]:
-    """I8: each step after those it depends on, each undo after those that come before it."""
-    for frame in record.frames:
-        event, before = frame.event, frame.before
-        if before is None or event.kind is _E.STARTED:
-            continue
-        plan = record.plan_of(frame)
-        if event.kind is _E.COMPENSATION_STARTED and past_pivot(plan, before):
-            what = f"it turned round past its pivot {plan.pivot!r}"
-            yield found_at(frame, "I8", what, plan.pivot or "")
-        if event.kind is _E.CLAIMED and before.paused:
-            what = f"{attempt(frame)} was claimed while an operator held the run"
-            yield found_at(frame, "I8", what)
-        if event.kind is _E.CLAIMED and event.step in plan.by_name:
-            check = _forward if event.phase == "do" else _backward
-            for what, steps in check(record, frame, before):
-                yield found_at(
-                    frame, "I8", f"{attempt(frame)} was claimed {what}", event.step, *steps
-                )
-
-
-def _forward(record: Record, frame: Frame, before: Run) -> Iterator[tuple[str, Sequence[str]]]:
-    if before.status is not RunStatus.RUNNING:
-        yield f"while the run was {before.status}", ()
-    node = record.plan_of(frame).by_name[frame.event.step]
-    missing = [name for name in node.after if before.step(name).do.state not in _PASSED]
-    if missing:
-        yield f"before {missing[0]!r} had completed", missing
-
-
-def _backward(record: Record, frame: Frame, before: Run) -> Iterator[tuple[str, Sequence[str]]]:
-    plan, step = record.plan_of(frame), before.step(frame.event.step)
-    if before.status is not RunStatus.COMPENSATING:
-        yield f"while the run was {before.status}", ()
-    if not step.order:
-        yield "though it never started", ()
-    if plan.compensation_order == "parallel":
-        return
-    reverse = plan.compensation_order == "reverse"
-    first = [
-        name
-        for name, other in before.steps.items()
-        if plan.by_name[name].undo
-        and (other.order > step.order if reverse else 0 < other.order < step.order)
-        and (other.may_have_effect or other.do.state is PhaseStatus.DONE)
-        and other.undo.state not in _SETTLED
-    ]
-    if first:
-        yield f"before {first[0]!r} was undone", first
 
 
 # --- history and state (I9, I14, L4) -------------------------------------------------------------
@@ -346,7 +308,7 @@ def plan_stays(record: Record) -> Iterator[Finding]:
         if life.run.plan != life.frames[0].event.data["plan"]:
             yield Finding("I14", "it follows another plan than it was started with")
         for frame in life.frames:
-            if frame.event.step and frame.event.step not in life.plan.by_name:
+            if frame.event.step and not record.plan_of(frame).find(frame.event.step):
                 yield found_at(frame, "I14", f"its plan has no step {frame.event.step!r}")
 
 
@@ -369,6 +331,8 @@ LAWS: tuple[Callable[[Record], Iterator[Finding]], ...] = (
     unknown_is_sticky,
     no_undo_beside_a_step,
     in_order,
+    gated,
+    never_after_it_expired,
     plan_stays,
     outputs_stay,
     one_effect,

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from celeriac.machine.events import EventKind
 from celeriac.machine.moves import apply
 from celeriac.machine.steps import changed
+from celeriac.machine.tries import epoch_of
+from celeriac.machine.visits import as_visited
 from celeriac.store import payloads
 
 if TYPE_CHECKING:
@@ -51,6 +54,21 @@ class Frame(NamedTuple):
     before: Run | None
     after: Run
 
+    @property
+    def was(self) -> Run | None:
+        """The run before it, as it was in the try that the event is about."""
+        return self.before and (self.before.of_epoch(self.event.data.get("try", 0)) or self.before)
+
+    @property
+    def became(self) -> Run:
+        """The same after it."""
+        return self.after.of_epoch(self.event.data.get("try", 0)) or self.after
+
+    @property
+    def epoch(self) -> int:
+        """The epoch in which its step is done, which its attempts are counted in."""
+        return epoch_of(self.became, self.event.step)
+
 
 class Illegal(NamedTuple):
     """An event of a history that may not happen where it stands, and why."""
@@ -62,10 +80,16 @@ class Illegal(NamedTuple):
 class Life(NamedTuple):
     """One life of an id: from a start to the next one, or until now."""
 
-    key: str  # what idempotency keys begin with
-    plan: Plan  # the one it was started with
+    key: str  # what idempotency keys of its newest try begin with
+    plan: Plan  # the one it was started with, with the groups that it has visited
     run: Run  # at its end
     frames: Sequence[Frame]
+
+    @property
+    def waived(self) -> set[tuple[int, str]]:
+        """The undos that an operator has waived, by epoch and name."""
+        waived = [frame for frame in self.frames if frame.event.kind is EventKind.WAIVED]
+        return {(frame.epoch, frame.event.step) for frame in waived}
 
 
 @dataclass(frozen=True)
@@ -102,11 +126,31 @@ class Record:
         for begin, end in zip(begins, [*begins[1:], len(self.frames)], strict=True):
             frames = self.frames[begin:end]
             run = frames[-1].after
-            yield Life(run.key, self.plans[run.plan], run, frames)
+            yield Life(run.key, as_visited(self.plans[run.plan], run), run, frames)
 
     def plan_of(self, frame: Frame) -> Plan:
-        """The plan that was followed at a moment."""
-        return self.plans[frame.after.plan]
+        """The plan that was followed at a moment, with the groups that were visited by then."""
+        return as_visited(self.plans[frame.after.plan], frame.became)
+
+    def undoers(self, life: Life) -> dict[tuple[int, str], str]:
+        """What undoes each step that was claimed in a life, by its epoch and name."""
+        claims = [f for f in life.frames if (f.event.kind, f.event.phase) == ("claimed", "do")]
+        found = {(f.epoch, f.event.step): self.plan_of(f).undoer_of(f.event.step) for f in claims}
+        return {at: undoer for at, undoer in found.items() if undoer}
+
+    def knows(self, name: str) -> bool:
+        """True for the name of a step that there was at any time, also of an element of a map."""
+        visited = any(name in plan.by_name for plan in self._visited)
+        return visited or any(plan.find(name) for plan in self.plans.values())
+
+    def asked_by(self, name: str, phase: Phase) -> str:
+        """The step whose attempt asks for the undo of *name*: it may be one for several."""
+        plans = [plan for plan in self._visited if phase == "undo" and name in plan.scope_of]
+        return plans[0].scope_of[name] if plans else name
+
+    @cached_property
+    def _visited(self) -> list[Plan]:
+        return list({id(plan): plan for plan in map(self.plan_of, self.frames)}.values())
 
 
 def step_of(row: Row) -> tuple[str, Phase]:
@@ -158,8 +202,8 @@ def keys_of(run: Run) -> list[str]:
 
 
 def _rows(run: Run, rows: Mapping[str, list[Row]]) -> list[Row]:
-    found = [row for key in keys_of(run) for row in rows.get(key, ())]
-    return sorted(found, key=lambda row: row.at) if run.epoch > 1 else found
+    # In the order of happening for each key: whoever wrote a row may have had a wrong clock.
+    return [row for key in keys_of(run) for row in rows.get(key, ())]
 
 
 class _Draft(NamedTuple):

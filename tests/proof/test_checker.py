@@ -18,6 +18,7 @@ from celeriac.machine.runs import RunStatus
 from celeriac.machine.step_states import Steps
 from celeriac.machine.steps import PhaseStatus, changed
 from tests.machine.story import GRACE, NOON, Story, budget, saga, started, step
+from tests.proof import example_flows
 from tests.proof.example_runs import (
     STORIES,
     compensated,
@@ -49,7 +50,7 @@ def laws(found: Record) -> set[str]:
     return {finding.law for finding in findings(found)}
 
 
-@pytest.mark.parametrize("tell", STORIES, ids=lambda tell: tell.__name__)
+@pytest.mark.parametrize("tell", [*STORIES, *example_flows.STORIES], ids=lambda tell: tell.__name__)
 def test_a_story_that_keeps_every_law(tell: Callable[[], Story]) -> None:
     """What the state machine itself makes of a run is found in order."""
     told = record(tell())
@@ -383,6 +384,7 @@ DOCTORED = (
     ("I15", _i15_twice),
     ("L3", _l3_attempts),
     ("L4", _l4_nothing_owed),
+    *example_flows.DOCTORED,
 )
 
 
