@@ -1,7 +1,8 @@
 """A client process: `python -m tests.chaos.client NAME RATE MOST`.
 
 Owns: starting runs at a steady rate, asking again under the same id for what has no answer, also
-what a client before it left, and waiting while too many runs are under way.  Refuses to know: what
+what a client before it left, rewinding those that are to be, and waiting while too many runs are
+under way.  Refuses to know: what
 happens to it: it may be killed at any instruction, or be cut off.
 """
 
@@ -13,8 +14,8 @@ from collections import deque
 from itertools import chain, count
 from typing import TYPE_CHECKING
 
-from celeriac import RunConflict, SagaError, StoreError
-from tests.chaos.journal import ACCEPTED, AGAIN, BROKEN, REFUSED, TRIED, Journal
+from celeriac import CommandRefused, RunConflict, RunStatus, SagaError, StoreError
+from tests.chaos.journal import ACCEPTED, AGAIN, BROKEN, REFUSED, REWOUND, TRIED, Journal
 from tests.chaos.load import shape_of
 from tests.workers.kit import Trip
 from tests.workers.worker_app import kit
@@ -34,7 +35,7 @@ def main(name: str, rate: float, most: int) -> None:
     under_way: deque[RunHandle[Any]] = deque()
     for run_id in chain(journal.open(), (f"{name}-{n}" for n in count(journal.next()))):
         time.sleep(1 / rate)
-        while _too_many(under_way, most):
+        while _too_many(journal, under_way, most):
             time.sleep(1 / rate)
         journal.note(TRIED, run_id)
         under_way.append(_insist(journal, run_id))
@@ -74,12 +75,29 @@ def _start_again(journal: Journal, run_id: str) -> None:
     journal.note(BROKEN, f"{run_id} was started with another input, and not refused")
 
 
-def _too_many(under_way: deque[RunHandle[Any]], most: int) -> bool:
+def _goes_back(journal: Journal, run: RunHandle[Any]) -> bool:
+    """Rewind a run that has completed, if it is one of those, once; True if it goes on so."""
+    to = shape_of(run.id).rewinds_to
+    if not to or run.id in journal.noted(REWOUND):
+        return False
+    state = run.state()
+    if state.status is not RunStatus.COMPLETED or state.rewinds:
+        return False
+    try:
+        # If the answer is lost, and it goes on all the same, it has been rewound by then.
+        run.rewind(to=to, reason="the wrong card")
+    except CommandRefused as refused:
+        journal.note(BROKEN, f"{run.id} was not rewound: {refused}")
+    journal.note(REWOUND, run.id)
+    return True
+
+
+def _too_many(journal: Journal, under_way: deque[RunHandle[Any]], most: int) -> bool:
     """Look at a few runs; True while too many are under way."""
     for _ in range(min(_LOOKS, len(under_way))):
         run = under_way.popleft()
         try:
-            over = run.status.at_rest
+            over = run.status.at_rest and not _goes_back(journal, run)
         except SagaError:
             over = False  # nobody knows just now
         if not over:

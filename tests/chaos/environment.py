@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from tests.chaos.schedule import Planned
 
 CHILDREN = 3  # of each worker
+#: What is taken up by one worker alone, and has to wait while that is away.
+OWN_QUEUES = {"w1": "slow", "w2": "elsewhere"}
 RATE, MOST = 4.0, 24  # of each client: starts in a second, and runs under way
 _CONNECT_AGAIN = 8.0  # seconds Celery may take to connect again after a short outage
 
@@ -119,7 +121,8 @@ class Installation:
 
     def _places(self) -> Iterator[Place]:
         for name in WORKERS:
-            options = f"-c {CHILDREN} -n {{}}@chaos -Q celery,probe-{name} -I tests.chaos.worker"
+            queues = f"celery,{OWN_QUEUES[name]},probe-{name}"
+            options = f"-c {CHILDREN} -n {{}}@chaos -Q {queues} -I tests.chaos.worker"
             quiet = "--without-mingle --without-gossip -l INFO"
             yield self._place(name, name, f"{_CELERY} worker {options} {quiet}", b" ready.")
         for name in BEATS:

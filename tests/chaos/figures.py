@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from celeriac.machine.events import Event
+    from celeriac.machine.runs import Run
     from celeriac.store import Store
     from tests.chaos.environment import Installation
     from tests.chaos.nemesis import Nemesis, Struck
@@ -34,6 +35,10 @@ if TYPE_CHECKING:
 #: The least that a second of chaos must bring to an end; a dead system must not pass.
 COMPLETED, COMPENSATED = 0.25, 0.08
 _MEDDLED = (EventKind.LOST, EventKind.LATE, EventKind.RETRIED, EventKind.REOPENED)
+REWINDS, EXPIRED, ROUTES = "rewound", "steps that expired", "groups left for another"
+THROUGH_LIMIT = "waited before a limit, and passed"
+THROUGH_BREAKER = "waited before an open breaker, and passed when it let one try"
+MUST_HAPPEN = (REWINDS, EXPIRED, ROUTES, THROUGH_LIMIT, THROUGH_BREAKER)
 _STALE = ("stale", "not_due", "superseded", "completed")
 
 
@@ -91,6 +96,7 @@ def judge(
         figures.ended[shape_of(run_id).name, run.status.value] += 1
         told = [*histories[run_id], *_of_children(store, histories[run_id])]
         figures.problems += _unexpected(run_id, run.status.value, told)
+        figures.problems += _untagged(run_id, run, histories[run_id])
     _count_starts(figures, installation.folder, histories)
     _count_faults(figures, nemesis.struck, histories)
     _count_bodies(figures, installation)
@@ -131,9 +137,20 @@ def _unexpected(run_id: str, status: str, history: Iterable[Event]) -> Iterator[
         yield f"{run_id} ended {status}, and nothing had happened to it:\n{_story(run_id, history)}"
 
 
+def _untagged(run_id: str, run: Run, history: Iterable[Event]) -> Iterator[str]:
+    """What the first attempt of a step has noted is there, if that attempt was its last."""
+    reports = [name for name, words in shape_of(run_id).script.items() if words[:1] == ["report"]]
+    for event in history:
+        done = event.kind is EventKind.COMPLETED and (event.phase, event.attempt) == ("do", 1)
+        if done and event.step in reports and ("region", "eu") not in run.tags:
+            yield f"{run_id} has lost the tag that {event.step!r} has given it"
+
+
 def _meddled(run_id: str, event: Event) -> bool:
     """True for an event that only a fault can have led to."""
     if event.kind in _MEDDLED or event.data.get("late"):
+        return True
+    if event.data.get("why") == "expired":  # whoever should have taken it up was away
         return True
     # A body that was stopped for longer than its time limit is told so once it goes on.
     words = shape_of(run_id).script.get(event.step, [])
@@ -190,6 +207,7 @@ def _count_reports(figures: StoreStats, folder: Path, histories: Iterable[Sequen
     for history in histories:
         for event in history:
             figures.reports.update(_about(event))
+        figures.reports.update(_at_gates(history))
 
 
 def _about(event: Event) -> Iterator[str]:
@@ -201,9 +219,27 @@ def _about(event: Event) -> Iterator[str]:
         yield "messages sent again"
     if event.kind is EventKind.COMPLETED and event.data.get("late"):
         yield "late successes"
+    if event.kind is EventKind.REWOUND:
+        yield REWINDS
+    if event.data.get("why") == "expired":
+        yield EXPIRED
+    if event.data.get("route"):
+        yield ROUTES
     if event.kind is EventKind.LATE:
         outcome = "successes" if event.data.get("outcome") == "completed" else "failures"
         yield f"late {outcome}"
+
+
+def _at_gates(history: Iterable[Event]) -> Iterator[str]:
+    """What a run met at gates, and whether it was let in when its turn had come."""
+    waits: set[tuple[str, str]] = set()
+    for event in history:
+        at = (event.step, event.phase)
+        if event.kind is EventKind.QUEUED:
+            waits.add(at)
+        elif event.kind is EventKind.CLAIMED and at in waits:
+            waits.remove(at)
+            yield THROUGH_BREAKER if event.step == "inquire" else THROUGH_LIMIT
 
 
 def _story(run_id: str, history: Iterable[Event]) -> str:
@@ -229,6 +265,7 @@ def _too_little(figures: StoreStats, plan: Sequence[Planned]) -> Iterator[str]:
     for shape in SHAPES:
         if not any(many for (name, _), many in figures.ended.items() if name == shape):
             yield f"no run of the shape {shape!r} came to an end"
+    yield from (f"it never happened: {what}" for what in MUST_HAPPEN if not figures.reports[what])
     for kind in sorted({planned.kind for planned in plan}):
         if not figures.faults[kind]:
             yield f"the fault {kind!r} was planned, and met nobody"

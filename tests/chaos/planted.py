@@ -10,14 +10,16 @@ import dataclasses
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from celeriac.engine import engine
+from celeriac.engine import engine, gates
 from celeriac.engine.attempts import Attempt
+from celeriac.gating import Verdict
 from celeriac.machine import PhaseState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from celeriac.engine.engine import Engine
+    from celeriac.gating import Record
     from celeriac.machine.commands import Fail
 
 VARIABLE = "CHAOS_PLANT"
@@ -55,8 +57,21 @@ def _key_per_attempt() -> None:
     Attempt.key = key  # type: ignore[method-assign]  # on purpose
 
 
+def _limit_lets_all_in() -> None:
+    """Whoever comes to a limit passes."""
+    at_gates: Any = gates
+    judge = at_gates.judge
+
+    def wrong(gate: str, record: Record, *rest: Any) -> Verdict:
+        found: Verdict = judge(gate, record, *rest)
+        return Verdict(True) if record.rule.kind == "limit" else found
+
+    at_gates.judge = wrong  # on purpose
+
+
 BUGS: dict[str, Callable[[], None]] = {
     "no-token": _no_token,
     "timeout-is-not-done": _timeout_is_not_done,
     "key-per-attempt": _key_per_attempt,
+    "limit-lets-all-in": _limit_lets_all_in,
 }

@@ -14,6 +14,7 @@ from celeriac.machine.runs import RunStatus
 from tests.chaos.journal import journals
 from tests.chaos.missed import wait
 from tests.chaos.schedule import CLIENTS
+from tests.proof.places import left_behind
 from tests.workers.kit import GRACE, LEASE, QUICK, SWEEP
 
 if TYPE_CHECKING:
@@ -67,6 +68,8 @@ def settle(installation: Installation) -> Settled:
         retried += len(owed)
         watch.until_rest()
     rest = time.monotonic() - well
+    # A place of which nobody tells that it is free is looked up when its lease is over.
+    wait(lambda: not any(left_behind(watch.store)), BOUND + ALLOWANCE)
     return Settled(well - healed, rest, watch.stillest, tuple(watch.stuck), retried)
 
 
@@ -85,7 +88,8 @@ class _Watch:
         self._ids = started(installation)
 
     @property
-    def _store(self) -> Store:
+    def store(self) -> Store:
+        """Where the runs are."""
         return self._installation.kit.sagas.runtime.engine.store
 
     def until_rest(self) -> None:
@@ -101,7 +105,7 @@ class _Watch:
 
     def _moves(self, run_id: str, seen: dict[str, tuple[int, float]], begun: float) -> bool:
         """True for a run that is to be looked at again."""
-        run, now = self._store.read(run_id).run, time.monotonic()
+        run, now = self.store.read(run_id).run, time.monotonic()
         if run is None or run.status.at_rest:
             return False
         version, since = seen.get(run_id, (run.version, begun))
@@ -115,5 +119,5 @@ class _Watch:
 
     def owed(self) -> list[str]:
         """The runs that wait for an operator."""
-        runs = [self._store.read(run_id).run for run_id in self._ids if run_id not in self.stuck]
+        runs = [self.store.read(run_id).run for run_id in self._ids if run_id not in self.stuck]
         return [run.id for run in runs if run and run.status is RunStatus.FAILED]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from celeriac.machine.events import Event, EventKind
-from tests.chaos.figures import StoreStats, _too_little, _unexpected
+from tests.chaos.figures import MUST_HAPPEN, StoreStats, _at_gates, _too_little, _unexpected
 from tests.chaos.journal import ACCEPTED, TRIED, Journal, journals
 from tests.chaos.load import MIXED, SHAPES
 from tests.chaos.nemesis import Struck
@@ -34,6 +34,7 @@ def _lively() -> StoreStats:
     for shape in SHAPES:
         figures.ended[shape, "completed"] = figures.ended[shape, "compensated"] = 10
     figures.faults = Counter(planned.kind for planned in PLAN)
+    figures.reports = Counter(MUST_HAPPEN)
     return figures
 
 
@@ -53,6 +54,22 @@ def test_a_dead_system_does_not_pass() -> None:
     assert "only 0 runs completed: the system was as good as dead" in told
     assert "not all workers and beats came to work again" in told
     assert "the fault 'kill-redis' was planned, and met nobody" in told
+
+
+@pytest.mark.parametrize("what", MUST_HAPPEN)
+def test_what_never_happened_does_not_pass(what: str) -> None:
+    """Nothing is proven of rewinds, gates, groups or what expires, unless there were some."""
+    figures = _lively()
+    del figures.reports[what]
+    assert list(_too_little(figures, PLAN)) == [f"it never happened: {what}"]
+
+
+def test_who_waited_at_a_gate_and_passed_is_counted() -> None:
+    """Only once it was claimed after it had waited."""
+    queued, claimed = EventKind.QUEUED, EventKind.CLAIMED
+    waited = [Event(1, queued, "left"), Event(2, queued, "inquire"), Event(3, claimed, "left")]
+    assert list(_at_gates(waited)) == ["waited before a limit, and passed"]
+    assert list(_at_gates([Event(1, claimed, "left"), Event(2, queued, "left", "undo")])) == []
 
 
 def test_a_lost_start_does_not_pass() -> None:

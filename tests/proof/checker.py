@@ -22,6 +22,7 @@ from celeriac.store.redis import RedisStore
 from tests.proof.findings import Finding
 from tests.proof.indexes import index_findings, stray_entries
 from tests.proof.laws import findings
+from tests.proof.places import crowds, left_behind
 from tests.proof.records import EFFECTS, by_run, collect, keys_of
 from tests.proof.violations import Violation, violation
 from tests.workers.ledger import Ledger
@@ -79,6 +80,8 @@ def check_runs(
         found.append(Violation(run_id, "D1", "it was accepted, and there is no such run"))
     found += _of_starts(records, starts)
     if run_ids is None:
+        gates = [*crowds(records, ledger.rows()), *(left_behind(store) if at_rest else ())]
+        found += [Violation("", each.law, each.what) for each in gates]
         found += [each for record in records.values() for each in _of_children(records, record)]
         found += _strays(store, ledger, records)
     return found

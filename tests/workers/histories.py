@@ -25,7 +25,7 @@ def bodies(world: World, run: RunHandle[Any]) -> dict[str, int]:
 
 def effects(world: World, run: RunHandle[Any]) -> list[str]:
     """What the participants were asked, in order: `do book`, `again pay`, `undo pay`, …."""
-    told = ("begin", "saw")
+    told = ("begin", "end", "saw")
     rows = [row for row in world.ledger.rows(f"{run.id}:%") if row.kind not in told]
     return [f"{row.kind} {row.key.rpartition(':')[2]}" for row in rows]
 

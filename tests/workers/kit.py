@@ -7,8 +7,9 @@ who starts the processes.  The file is long because each saga is here with its s
 A script maps a step (`pay`, or `pay.undo`) to what its attempts do, one word each, `ok` after the
 last: `raise` and `raise-after` (the effect), `abort`, `abort-clean` (no effect), `kill` and
 `kill-after`, `gate` and `gate-after` (waits until the test opens it), `spin` (never ends), `slow`,
-`tell` (how far it is, and a tag, then as `gate`), `hog` (computes for longer than a lease),
-`large` and `wrong` (outputs that cannot be recorded), and for `weigh` also `nan` and `object`.
+`tell` (how far it is, and a tag, then as `gate`), `report` (the same without a gate), `hog`
+(computes for longer than a lease), `large` and `wrong` (outputs that cannot be recorded), and for
+`weigh` also `nan` and `object`.
 Further ways to end: `exit`, what `_ODD` names, and in a pool of greenlets `gevent` or `eventlet`
 (a time-out of that library strikes) and `killed` (as a greenlet is).
 
@@ -31,7 +32,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from celery import Celery
 
 from celeriac import Abort, Done, Flow, NotYet, Saga, Sagas, Signal, Skip, StepContext
-from tests.workers import outside_steps, scoped_steps
+from tests.workers import gated_steps, outside_steps, scoped_steps
 from tests.workers.ledger import Ledger
 from tests.workers.trip_values import QUICK, Ticket, Trip
 
@@ -78,6 +79,9 @@ class Kit(NamedTuple):
     timely: Saga[Trip, Ticket]  # book; send, within 2 s, from a queue of its own
     dated: Saga[Any, Ticket]  # book, sleep until a moment that is given, send within a minute
     outside: Saga[Trip, Ticket]  # book, ask somebody outside, send
+    stamped: Saga[Trip, Ticket]  # first; left, middle, right, two at a time; last; four such runs
+    guarded: Saga[Trip, Ticket]  # first; inquire, behind a breaker
+    lapsed: Saga[Trip, Ticket]  # first; never, which nobody takes up within a second
     fleet: Saga[list[Trip], Ticket]  # hop for each of several trips, three at a time, then gather
     family: Saga[Trip, Ticket]  # first, a run of `trip`, last
     convoy: Saga[list[Trip], Ticket]  # a run of one booking for each of several trips, then gather
@@ -96,11 +100,11 @@ class Script:
         self._ledger.begin(f"{ctx.run_id}:{name}", ctx.attempt)
         words = trip.script.get(name, [])
         word = words[ctx.attempt - 1] if ctx.attempt <= len(words) else "ok"
-        if word == "tell":
+        if word in ("tell", "report"):
             for number in range(101):
                 ctx.progress(number, 100, "labels printed")
             ctx.tag(region="eu")
-            word = "gate"
+            word = "gate" if word == "tell" else "ok"
         _before(word, self._folder, f"{ctx.run_id}.{name}")
         write = self._ledger.undo if name.endswith(".undo") else self._ledger.do
         write(ctx.idempotency_key, ctx.attempt)
@@ -410,6 +414,7 @@ def build(
     found["bundle"] = scoped_steps.define(sagas, steps["hop"], script.act)
     found["transfer"] = scoped_steps.define_transfer(sagas, steps["hop"], script.act)
     found["rounds"] = scoped_steps.define_rounds(sagas, steps["hop"], script.act)
+    found |= gated_steps.define(sagas, steps["hop"], script.act, ledger)
     found["outside"] = outside_steps.define(sagas, steps, script.act, folder)
     made = Kit(app, sagas, ledger=ledger, folder=folder, **found)
     app.finalize()

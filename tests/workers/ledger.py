@@ -23,7 +23,7 @@ CREATE TABLE IF NOT EXISTS effect (key TEXT PRIMARY KEY, live INTEGER, dead INTE
 
 
 class Row(NamedTuple):
-    """One line of the ledger; `kind` is begin, saw, do, again, forbidden, undo or undone."""
+    """One line of the ledger; `kind` is begin, end, saw, do, again, forbidden, undo or undone."""
 
     at: float
     kind: str
@@ -49,6 +49,11 @@ class Ledger:
         """A body began."""
         with self._open() as db:
             self._log(db, "begin", key, attempt)
+
+    def end(self, key: str, attempt: int) -> None:
+        """A body is over, however it ends; not all say so."""
+        with self._open() as db:
+            self._log(db, "end", key, attempt)
 
     def saw(self, key: str, attempt: int, text: str) -> None:
         """A body was given what earlier steps returned: JSON, by the name of the step."""
