@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import logging
 from typing import TYPE_CHECKING, Any
+
+import httpx
 
 from tests.actions.conftest import SECRETS
 
 if TYPE_CHECKING:
+    import pytest
+
     from celeriac.testing import Lab, LabRun
     from tests.actions.conftest import Run
     from tests.actions.server import Server
@@ -75,3 +80,62 @@ def test_a_secret_that_is_not_there(run: Run, server: Server) -> None:
     assert failure is not None
     assert (failure.code, failure.effect) == ("no_secret", False)
     assert server.asked == []
+
+
+def test_half_a_secret_is_not_seen_either(run: Run, server: Server) -> None:
+    """What is kept of an answer is cut behind a secret, or before it, and never inside."""
+    token = SECRETS["TOKEN"]
+    server.on["/x"] = lambda asked: (
+        200,
+        {},
+        {"Location": "y" * 1_995 + asked.headers["authorization"]},
+    )
+    steps = 'it: {http: {url: URL/x, headers: {Authorization: "${secrets.TOKEN}"}}}'
+    headers = run(steps, "${steps.it.output}").result().headers
+    assert headers["location"] == "y" * 1_995 + "•••"
+    for most in range(20, 20 + len(token) + 1):
+        steps = f"""
+it:
+  shell:
+    command: [sh, -c, 'echo {"z" * 20}$T; echo "$T"{"z" * 490} >&2']
+    env: {{T: "${{secrets.TOKEN}}"}}
+    max_bytes: {most}
+"""
+        found = run(steps, "${steps.it.output}").result()
+        assert found.stdout.strip("z\n") in ("", "•••")
+        assert found.truncated
+    failing = steps.replace("max_bytes", "max_bytes: 9999 #").replace(">&2", ">&2; exit 3")
+    failure = run(failing).state().failure
+    assert failure is not None
+    assert failure.message == f"the command ended with 3: •••{'z' * 490}\n"
+
+
+def test_a_secret_is_masked_as_a_url_and_json_spell_it(
+    run: Run, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever is asked tells of the path and the body as they came."""
+    odd = 'p/a&s"s wörd'
+    monkeypatch.setitem(SECRETS, "ODD", odd)
+    server.on["/x"] = lambda asked: (200, {"path": asked.path, "body": asked.body})
+    steps = """
+it:
+  http: {method: POST, url: URL/x, params: {a: "${secrets.ODD}"}, json: "${secrets.ODD}"}
+"""
+    body = run(steps, "${steps.it.output}").result().body
+    assert body == {"path": "/x?a=•••", "body": '"•••"'}
+
+
+def test_the_library_logs_nothing_of_a_request(
+    run: Run, server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It tells of URLs at INFO, of headers at DEBUG; of requests of others it still does."""
+    caplog.set_level(logging.DEBUG)
+    token = SECRETS["TOKEN"]
+    server.on["/x"] = lambda asked: (200, {}, {"X-You": asked.headers["authorization"]})
+    steps = """
+it: {http: {url: "URL/x?a=${secrets.TOKEN}", headers: {Authorization: "${secrets.TOKEN}"}}}
+"""
+    assert run(steps).status == "completed"
+    assert [record for record in caplog.records if token in str(record.__dict__)] == []
+    httpx.get(f"{server.url}/other")
+    assert any("/other" in record.getMessage() for record in caplog.records)

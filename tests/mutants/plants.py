@@ -10,6 +10,7 @@ The file is long because it is a table: one bug for each rule that matters.
 
 from __future__ import annotations
 
+from tests.mutants.action_plants import ACTIONS
 from tests.mutants.answer_plants import ANSWERS
 from tests.mutants.child_plants import CHILDREN
 from tests.mutants.flow_plants import FLOWS
@@ -627,4 +628,5 @@ PLANTS = (
     *OUTSIDE_RESULTS,
     *PAGES,
     *GATES,
+    *ACTIONS,
 )

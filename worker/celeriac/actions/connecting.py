@@ -1,13 +1,17 @@
 """A connection for one request: to an address that was checked, and no longer than until a moment.
 
-Owns: what httpx and httpcore are told of connections.  Refuses to know: requests and answers.
+Owns: what httpx and httpcore are told of connections, and that they log nothing of our requests.
+Refuses to know: requests and answers.
 """
 
 from __future__ import annotations
 
 import functools
+import logging
 import ssl
 import time
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from celeriac.actions.addresses import allowed_addresses
@@ -17,6 +21,27 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from celeriac.actions.requests import Allowance
+
+
+#: Where the library logs URLs (at INFO) and headers (at DEBUG).
+_LOGGERS = ("httpx", *(f"httpcore.{part}" for part in ("connection", "http11", "http2", "proxy")))
+_ours: ContextVar[bool] = ContextVar("celeriac_http", default=False)
+
+
+@contextmanager
+def unlogged() -> Iterator[None]:
+    """Let the library log nothing of a request of ours: a URL or a header may hold a secret."""
+    for name in _LOGGERS:
+        logging.getLogger(name).addFilter(_of_others)  # once: it knows its filters
+    token = _ours.set(True)
+    try:
+        yield
+    finally:
+        _ours.reset(token)
+
+
+def _of_others(_: logging.LogRecord) -> bool:
+    return not _ours.get()
 
 
 def http_library() -> Any:

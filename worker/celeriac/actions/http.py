@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from celeriac.actions.addresses import check_host
-from celeriac.actions.connecting import Transport, http_library
+from celeriac.actions.connecting import Transport, http_library, unlogged
 from celeriac.actions.filling import filled
 from celeriac.actions.performing import key_of, told_without
 from celeriac.actions.requests import SAFE, HttpRequest, HttpResult
@@ -44,8 +44,10 @@ def do_http(
     secrets = Secrets(allowed)
     with told_without(secrets):
         request = HttpRequest.model_validate(filled(asked, holes, secrets, undo), by_alias=True)
-        found = send(request, key_of(ctx, undo), allowed)
-        return HttpResult(**secrets.masked(found.model_dump()))
+        found = secrets.masked(send(request, key_of(ctx, undo), allowed).model_dump())
+        # Cut when it is masked: half a secret is not found.
+        short = {name: text[:_LARGEST_HEADERS] for name, text in found["headers"].items()}
+        return HttpResult(**found | {"headers": short})
 
 
 def undo_http(
@@ -72,6 +74,7 @@ def send(request: HttpRequest, key: str, allowed: Allowance) -> HttpResult:
     content = None if request.text is None else request.text.encode()
     try:
         with (
+            unlogged(),
             httpx.Client(
                 transport=made,
                 trust_env=False,
@@ -139,11 +142,7 @@ def _answer(request: HttpRequest, response: Any) -> HttpResult:
         )
     if status >= 400:  # noqa: PLR2004 -- the client's fault
         raise Abort(f"the answer is {status}", code=f"http_{status}", effect=False)
-    headers = {
-        name: response.headers[name][:_LARGEST_HEADERS]
-        for name in _KEPT
-        if name in response.headers
-    }
+    headers = {name: response.headers[name] for name in _KEPT if name in response.headers}
     return HttpResult(
         status=status, headers=headers, body=_read(body, headers.get("content-type", ""))
     )

@@ -6,8 +6,10 @@ kept.  A secret is never stored, and never an argument of a task.
 
 from __future__ import annotations
 
+import json
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, quote_plus
 
 from celeriac.errors import Abort, ConfigurationError
 
@@ -44,6 +46,7 @@ class Secrets:
     def __init__(self, allowed: Allowance) -> None:
         self._ask = allowed.secret
         self._known: dict[str, str] = {}
+        self._spellings: list[str] = []  # of those known, the longest first
 
     def get(self, name: str) -> str:
         """Return a secret; raise Abort, without effect, if there is none."""
@@ -60,16 +63,44 @@ class Secrets:
                 problem = f"the secret {name} is no text: see saga_secrets"
                 raise Abort(problem, code="no_secret", effect=False)
             self._known[name] = found
+            self._spellings = sorted(
+                {each for secret in self._known.values() for each in _spellings(secret)},
+                key=len,
+                reverse=True,
+            )
         return self._known[name]
+
+    @property
+    def longest(self) -> int:
+        """How many bytes the longest of them has."""
+        return max((len(each.encode()) for each in self._spellings), default=0)
+
+    def text_of(self, data: bytes, most: int) -> str:
+        """The text of the first *most* bytes, masked; of a secret that goes on there, nothing.
+
+        That is seen if *data* has as many bytes more as the longest secret.
+        """
+        for spelling in (each.encode() for each in self._spellings):
+            near = max(0, most - len(spelling) + 1)
+            start = data.find(spelling, near, most + len(spelling) - 1)
+            most = start if 0 <= start < most else most
+        found: str = self.masked(data[:most].decode(errors="replace"))
+        return found
 
     def masked(self, value: Any) -> Any:
         """The same value, with each secret masked that stands in a text of it."""
         if isinstance(value, str):
-            for secret in sorted(self._known.values(), key=len, reverse=True):
-                value = value.replace(secret, MASK)
+            for spelling in self._spellings:
+                value = value.replace(spelling, MASK)
             return value
         if isinstance(value, list):
             return [self.masked(each) for each in value]
         if isinstance(value, dict):
             return {self.masked(key): self.masked(each) for key, each in value.items()}
         return value
+
+
+def _spellings(secret: str) -> tuple[str, ...]:
+    """A secret as it may come back: as it is, in a URL, and inside of a text of JSON."""
+    in_json = json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]
+    return secret, quote(secret), quote(secret, safe=""), quote_plus(secret), *in_json

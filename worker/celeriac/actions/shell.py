@@ -42,8 +42,7 @@ def do_shell(
     secrets = Secrets(allowed)
     with told_without(secrets):
         request = ShellRequest.model_validate(filled(asked, holes, secrets, undo))
-        found = _run(request, key_of(ctx, undo))
-        return ShellResult(**secrets.masked(found.model_dump()))
+        return _run(request, key_of(ctx, undo), secrets)
 
 
 def undo_shell(
@@ -53,7 +52,7 @@ def undo_shell(
     do_shell(ctx, asked, holes, allowed, undo={} if result is None else result)
 
 
-def _run(request: ShellRequest, key: str) -> ShellResult:
+def _run(request: ShellRequest, key: str, secrets: Secrets) -> ShellResult:
     environment = {name: os.environ[name] for name in _INHERITED if name in os.environ}
     environment |= {"SAGA_KEY": key, **request.env}
     try:
@@ -73,29 +72,25 @@ def _run(request: ShellRequest, key: str) -> ShellResult:
             effect=False,
         ) from None
     try:
-        out, err, truncated = _communicate(process, request)
+        printed = _communicate(process, request, request.max_bytes + secrets.longest)
         code = process.wait()
     finally:
         _end(process)
+    # Cut when they are masked: half a secret is not found.
+    out, err = (secrets.text_of(each, request.max_bytes) for each in printed)
     if code != 0:
-        told = err.decode(errors="replace")[-_TOLD:]
-        raise ActionFailed(f"the command ended with {code}: {told}", code=f"exit_{code}")
-    return ShellResult(
-        code=code,
-        stdout=out.decode(errors="replace"),
-        stderr=err.decode(errors="replace"),
-        truncated=truncated,
-    )
+        raise ActionFailed(f"the command ended with {code}: {err[-_TOLD:]}", code=f"exit_{code}")
+    truncated = any(len(each) > request.max_bytes for each in printed)
+    return ShellResult(code=code, stdout=out, stderr=err, truncated=truncated)
 
 
 def _communicate(
-    process: subprocess.Popen[bytes], request: ShellRequest
-) -> tuple[bytes, bytes, bool]:
-    """Feed the command and read all it prints, but keep no more than is allowed."""
+    process: subprocess.Popen[bytes], request: ShellRequest, most: int
+) -> tuple[bytes, bytes]:
+    """Feed the command and read all it prints, but keep no more than one byte over *most*."""
     until, rest = time.monotonic() + request.seconds, request.stdin.encode()
     fed: Any = process.stdin
     kept: dict[Any, bytearray] = {process.stdout: bytearray(), process.stderr: bytearray()}
-    truncated = False
     with selectors.DefaultSelector() as selector:
         for printed in kept:
             selector.register(printed, selectors.EVENT_READ)
@@ -116,12 +111,10 @@ def _communicate(
                         selector.unregister(stream)
                         stream.close()
                 elif chunk := os.read(stream.fileno(), 65_536):
-                    room = request.max_bytes - len(kept[stream])
-                    truncated = truncated or len(chunk) > room
-                    kept[stream] += chunk[:room]
+                    kept[stream] += chunk[: most + 1 - len(kept[stream])]
                 else:
                     selector.unregister(stream)
-    return bytes(kept[process.stdout]), bytes(kept[process.stderr]), truncated
+    return bytes(kept[process.stdout]), bytes(kept[process.stderr])
 
 
 def _feed_or_close(selector: selectors.BaseSelector, stream: IO[bytes] | None, rest: bytes) -> None:
