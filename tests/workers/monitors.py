@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import re
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tests.processes import until
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from celery import Celery
 
-    from tests.workers.world import World
+    from tests.redis_server import RedisServer
 
 _ARE_YOU_THERE = "test-listening"
 _LAST = "that-is-all"
@@ -71,17 +71,25 @@ class Events:
         return [e for e in list(self.seen) if str(e.get("uuid", "")).startswith(f"{run_id}:")]
 
 
+class Place(Protocol):
+    """A test's place, with its Redis."""
+
+    @property
+    def redis(self) -> RedisServer:
+        """The server."""
+
+
 class Wire:
     """Every command that a test's Redis is sent while a `with` lasts."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: Place) -> None:
         self.commands: list[str] = []
         self._world = world
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._ready = threading.Event()
 
     def _watch(self) -> None:
-        with self._world.redis.client() as client, client.monitor() as monitor:
+        with self._world.redis.client(socket_timeout=None) as client, client.monitor() as monitor:
             self._ready.set()
             for seen in monitor.listen():
                 if seen["command"] == f"ECHO {_LAST}":
