@@ -20,7 +20,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bench import flows, latency, memory, mixed, profiling, recovery, throughput, waking, web
+from bench import flows, gates, latency, memory, mixed, profiling, recovery, throughput, waking, web
 from bench.app import LENGTHS
 from bench.round_trips import trips_per_step
 from bench.rows import rows_of, table
@@ -42,6 +42,7 @@ PARTS = {
     "flows": 75,
     "mixed": 80,
     "waking": 45,
+    "gates": 140,
     "web": 50,
 }
 _AHEAD: dict[str, str] = {}
@@ -56,6 +57,7 @@ class Options(NamedTuple):
     children: int
     waking: int
     listed: int
+    line: int
     only: Sequence[str]
     json: bool
     profile: bool
@@ -98,6 +100,7 @@ def _options() -> Options:
     parser.add_argument("--children", type=int, default=2, help="processes of the worker")
     parser.add_argument("--waking", type=int, default=10_000, help="runs that wake all at once")
     parser.add_argument("--listed", type=int, default=50_000, help="runs at rest that pages list")
+    parser.add_argument("--line", type=int, default=10_000, help="runs that wait at one gate")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), metavar="PART")
     parser.add_argument("--json", action="store_true", help="print all figures as JSON")
     parser.add_argument("--profile", action="store_true", help="show where the time goes")
@@ -142,10 +145,7 @@ def _measured(site: Site, options: Options) -> dict[str, Any]:
     if "mixed" in options.only:
         _say("mixed load")
         figures["mixed"] = mixed.mixed_load(site, min(200, options.runs))
-    if "waking" in options.only:
-        _say("waking")
-        with site.worker():
-            figures["waking"] = waking.all_at_once(site, options.waking)
+    figures |= _of_crowds(site, options)
     if "web" in options.only:
         _say("web")
         figures["web"] = web.pages(options.listed, min(20.0, options.listed / 1000))
@@ -177,6 +177,20 @@ def _of_a_worker(
         if "latency" in parts:
             _say("latency")
             found["latency"] = latency.unloaded(site, max(10, runs // 5))
+    return found
+
+
+def _of_crowds(site: Site, options: Options) -> dict[str, Any]:
+    """Many that come due at once, and many that wait for one another."""
+    found: dict[str, Any] = {}
+    if "waking" in options.only:
+        _say("waking")
+        with site.worker():
+            found["waking"] = waking.all_at_once(site, options.waking)
+    if "gates" in options.only:
+        _say("gates")
+        with site.worker():
+            found["gates"] = gates.long_line(site, options.line)
     return found
 
 

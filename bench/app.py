@@ -18,7 +18,7 @@ from celery import Celery, chain
 from redis import Redis
 
 from bench import sampling
-from celeriac import Abort, Flow, Saga, Sagas
+from celeriac import Abort, Flow, Limit, Saga, Sagas, StepContext
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -28,6 +28,8 @@ FAN = 10  # steps of which all but the last stand side by side
 SLOW = "bench-slow"  # a queue beside the usual one
 LEFT, ENDED = "bench:left", "bench:ended"
 LIVE = "bench:live"
+HELD = "bench:held"
+PLACES = 4  # of the gate
 _HOW_LONG = {"short": 0.02, "slow": 0.1}  # seconds that a step of the mixed load sleeps
 
 app = Celery("bench", broker="redis://localhost:6379/0")
@@ -234,6 +236,34 @@ def passing(flow: Flow, began: float) -> None:
     flow.step(step)
     flow.step(step)
     flow.step(pass_by, began)
+
+
+_LINE = Limit(PLACES, name="bench-line")
+
+
+@sagas.step(limit=_LINE)
+def stay(ctx: StepContext) -> str:
+    """Keep a place, with nobody at work, until it is told to end."""
+    redis().rpush(HELD, ctx.token)
+    return ctx.later("1d")
+
+
+@sagas.step(limit=_LINE)
+def enter() -> None:
+    """Do nothing, and be counted."""
+    count_down()
+
+
+@sagas.saga
+def staying(flow: Flow) -> None:
+    """Take a place of the gate."""
+    flow.step(stay)
+
+
+@sagas.saga
+def entering(flow: Flow) -> None:
+    """Pass the gate."""
+    flow.step(enter)
 
 
 SAGAS = {length: _noop(length) for length in LENGTHS}

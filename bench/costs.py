@@ -81,21 +81,23 @@ def measured(runs: int = RUNS, steps: int = STEPS) -> Mapping[str, Cost]:
         _drive(engine, plan, "first", ahead=True)  # what all runs share is there from now on
         _sweep(engine)
         found = {
-            "a run, each step by a message": _cost(
+            "a run, each step by a message": cost_of(
                 client, runs, lambda n: _drive(engine, plan, f"sent-{n}", ahead=False)
             ),
-            "a run, steps ahead": _cost(
+            "a run, steps ahead": cost_of(
                 client, runs, lambda n: _drive(engine, plan, f"ahead-{n}", ahead=True)
             ),
-            "a start": _cost(client, runs, lambda n: _start(engine, plan, f"waits-{n}")),
-            "a sweep, nothing due": _cost(client, 100, lambda _: _sweep(engine)),
+            "a start": cost_of(client, runs, lambda n: _start(engine, plan, f"waits-{n}")),
+            "a sweep, nothing due": cost_of(client, 100, lambda _: _sweep(engine)),
         }
         held = [_claim(engine, plan, f"waits-{n}", names[0]) for n in range(runs)]
-        found["a renewal of a lease"] = _cost(client, 1, lambda _: store.renew(held, 15_000), runs)
+        found["a renewal of a lease"] = cost_of(
+            client, 1, lambda _: store.renew(held, 15_000), runs
+        )
         return found
 
 
-def _cost(client: Redis, count: int, work: Callable[[int], object], things: int = 0) -> Cost:
+def cost_of(client: Redis, count: int, work: Callable[[int], object], things: int = 0) -> Cost:
     """Do some work so often, and return what one of the *things* that were done has cost."""
     before = _figures(client)
     with counted() as sent:

@@ -58,6 +58,7 @@ def rows_of(figures: Mapping[str, Any]) -> list[Row]:
         *_worker_rows(figures.get("off", {}), _OFF),
         *_other_rows(figures),
         *_waking_rows(figures.get("waking")),
+        *_gate_rows(figures.get("gates")),
         *_web_rows(figures.get("web")),
     ]
 
@@ -165,6 +166,31 @@ def _waking_rows(found: Mapping[str, Any] | None) -> Iterator[Row]:
     alone, beside = found["alone"]["p99"], found["beside"]["p99"]
     name = "p99 of a live run: alone; beside them, s"
     yield Row("waking", name, beside, "s", alone, beside, Bound(MOST, 2, 1))
+
+
+def _gate_rows(found: Mapping[str, Any] | None) -> Iterator[Row]:
+    """What stands in line before one gate, what it costs there, and how soon it has passed."""
+    if not found:
+        return
+    count, live = f"{found['count']:,} in line at a gate", found["live"]
+    value = found["count"] / found["seconds"]
+    yield Row("gates", f"{count}: passing, a second", value, "", saga=value, bound=Bound(LEAST, 60))
+    value = 1000 * found["cpu_seconds"] / found["count"]
+    yield Row("gates", "CPU of all processes then, ms a run", value, "ms", saga=value)
+    for what, unit in (("commands", "Redis commands a second"), ("cpu", "CPU of all, %")):
+        quiet, stands = (float(found[when][what]) for when in ("quiet", "standing"))
+        if what == "cpu":
+            quiet, stands = 100 * quiet, 100 * stands
+        name = f"nobody passes, {unit}: no line; {count}"
+        most = Bound(MOST, 1.25 * quiet + 5)
+        yield Row("gates", name, stands, "", quiet, stands, most)
+    for when, must in (("standing", 1.5), ("passing", 10)):
+        before, beside = live["alone"]["p99"], live[when]["p99"]
+        name = f"p99 of a live run: alone; while they are {when}, s"
+        bound = Bound(MOST, must * max(before, 0.05))
+        yield Row("gates", name, beside, "s", before, beside, bound)
+    value, name = found["out_of_turn"], "served before or after their turn, by so many places"
+    yield Row("gates", name, value, "", saga=value, bound=Bound(MOST, 2 * found["places"]))
 
 
 _PAGES = {

@@ -33,13 +33,13 @@ _PROBE = 100  # starts that tell how long all of them take
 
 def all_at_once(site: Site, count: int) -> dict[str, Any]:
     """Let *count* runs sleep until one moment; seconds until the last goes on, and of live runs."""
-    with _live_runs() as alone:
+    with live_runs_beside() as alone:
         time.sleep(_ALONE)
     site.expect(count)
     moment = _asleep(count)
     time.sleep(max(0.0, moment - time.time()))
     due, before = time.perf_counter(), site.cpu()
-    with _live_runs() as beside:
+    with live_runs_beside() as beside:
         seconds = site.await_end(count) - due
         cpu = site.cpu().since(before)
     await_rest()
@@ -71,7 +71,7 @@ def _asleep(count: int) -> float:
 
 
 @contextmanager
-def _live_runs() -> Iterator[list[float]]:
+def live_runs_beside() -> Iterator[list[float]]:
     """Start a short run again and again meanwhile; in the end, seconds of each are in the list."""
     times: list[float] = []
     enough = threading.Event()

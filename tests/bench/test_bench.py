@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-PARTS = ("throughput", "failing", "trips", "waking", "web")
+PARTS = ("throughput", "failing", "trips", "waking", "gates", "web")
 
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What `make bench` prints as JSON, for a few runs of the parts that are quick."""
     words = ["--runs", "8", "--rounds", "1", "--children", "1", "--waking", "20", "--json"]
-    words += ["--listed", "400"]
+    words += ["--listed", "400", "--line", "20"]
     done = subprocess.run(
         [sys.executable, "-m", "bench", *words, "--only", *PARTS],
         cwd=ROOT,

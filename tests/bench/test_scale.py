@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pytest
 
+from bench import lines
 from bench.costs import measured
 from bench.virtual_workers import Figures, simulate
 
@@ -52,3 +53,33 @@ def test_a_run_is_counted_at_the_server() -> None:
     assert ahead.commands < sent.commands
     assert all(each.received > 0 and each.sent > 0 for each in found.values())
     assert found["a renewal of a lease"].trips < 1
+
+
+@pytest.fixture(scope="module")
+def crowds() -> tuple[lines.Figures, lines.Figures]:
+    """Runs in line before a gate, and ten times as many."""
+    return lines.measured(20), lines.measured(200)
+
+
+def test_each_in_line_costs_the_same(crowds: tuple[lines.Figures, lines.Figures]) -> None:
+    """To come to a gate, and to pass it, is as many round trips however many wait there."""
+    few, many = crowds
+    assert (few.joining.trips, few.passing.trips) == (7, 11)
+    assert (many.joining.trips, many.passing.trips) == (7, 11)
+    assert many.passing.commands < 1.05 * few.passing.commands
+
+
+def test_a_line_costs_nothing_while_nobody_passes(
+    crowds: tuple[lines.Figures, lines.Figures],
+) -> None:
+    """A sweep asks for as much beside those who wait as beside nobody: none is looked at."""
+    for crowd in crowds:
+        assert (crowd.standing.trips, crowd.standing.commands) == (
+            crowd.nobody.trips,
+            crowd.nobody.commands,
+        )
+
+
+def test_a_line_is_served_in_its_order(crowds: tuple[lines.Figures, lines.Figures]) -> None:
+    """Nobody passes before somebody who came earlier."""
+    assert [crowd.overtaken for crowd in crowds] == [0, 0]
