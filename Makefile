@@ -8,6 +8,9 @@ SHELL := /bin/sh
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
+# Some machines tell Python to keep nothing that it compiles: the hundreds of workers that the tests
+# start would each compile the whole library anew, which takes longer than what some of them test.
+unexport PYTHONDONTWRITEBYTECODE
 
 # The first of these that is new enough makes the environment; `make PYTHON=…` names another.
 PYTHON ?= $(shell for each in python3 python3.13 python3.12 python3.11 python; do \

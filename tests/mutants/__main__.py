@@ -46,10 +46,13 @@ class Outcome:
 def main(words: Sequence[str] | None = None) -> int:
     """Try the bugs, print what caught each, and return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
-    parser.add_argument("names", nargs="*", choices=[[], *(plant.name for plant in PLANTS)])
+    parser.add_argument("names", nargs="*", help="of planted bugs, as they are printed")
     parser.add_argument("--json", type=Path, help="write the outcomes to this file")
     parser.add_argument("--jobs", type=int, default=2, help="bugs at a time (default %(default)s)")
     given = parser.parse_args(words)
+    unknown = [name for name in given.names if name not in {plant.name for plant in PLANTS}]
+    if unknown:
+        parser.error(f"no planted bug is called {unknown[0]!r}: tests/mutants/plants.py names them")
     chosen = [plant for plant in PLANTS if not given.names or plant.name in given.names]
     with ThreadPoolExecutor(given.jobs) as pool:
         outcomes = list(pool.map(_tried, chosen))
@@ -84,7 +87,8 @@ def trial(plant: Plant) -> Outcome:
 
 def _copy(source: Path, target: Path) -> None:
     if source.is_dir():
-        shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", ".hypothesis"))
+        # What Python has compiled goes along: it fits wherever a file is the same as it was.
+        shutil.copytree(source, target, ignore=shutil.ignore_patterns(".hypothesis"))
     else:
         shutil.copy2(source, target)
 
