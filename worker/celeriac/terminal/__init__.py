@@ -6,8 +6,9 @@ Nothing is imported here, since every `celery` command loads `cli`, whatever app
 Its files, from the ground up::
 
     completion | exit_codes | interrupts | prompts | screen | times < options | printing | serving
-    < schedule_printing | breaker_printing | invocation
+    < schedule_printing | breaker_printing | bulk_printing | invocation
     < command | inspection | control | defining | results | maintenance | schedules | breakers
+    | bulks
     < inspection_commands | control_commands | defining_commands | result_commands
-    | maintenance_commands | schedule_commands | breaker_commands < cli
+    | maintenance_commands | schedule_commands | breaker_commands | bulk_commands < cli
 """

@@ -1,8 +1,8 @@
 """What is typed on a terminal: `celery -A app saga …`, and the script `celeriac`.
 
 Owns: the two groups of commands, and the script's own.  Refuses to know: the verbs, which stand in
-`inspection_commands`, `control_commands`, `schedule_commands`, `breaker_commands` and
-`maintenance_commands`.
+`inspection_commands`, `control_commands`, `schedule_commands`, `breaker_commands`,
+`bulk_commands` and `maintenance_commands`.
 
 Celery loads this file for each of its own commands, whatever the application: so nothing slow is
 imported here before a verb is really called.
@@ -19,6 +19,7 @@ import click
 
 from celeriac.terminal import (
     breaker_commands,
+    bulk_commands,
     control_commands,
     defining_commands,
     inspection_commands,
@@ -52,6 +53,7 @@ for verb in (
     *defining_commands.COMMANDS,
     *schedule_commands.COMMANDS,
     *breaker_commands.COMMANDS,
+    *bulk_commands.COMMANDS,
     *result_commands.COMMANDS,
     *maintenance_commands.COMMANDS,
 ):

@@ -55,6 +55,7 @@ _OFFERS: dict[str, Callable[[Any], list[str]]] = {
     "step": _steps,
     "run or saga": lambda ctx: [*sorted(_sagas(ctx).defined), *_runs(ctx)],
     "breaker": lambda ctx: [each.name for each in _sagas(ctx).gates() if each.state],
+    "bulk": lambda ctx: [each.id for each in _sagas(ctx).bulks()],
     "schedule": lambda ctx: [each.name for each in _sagas(ctx).schedules()],
     "saga": lambda ctx: sorted(_sagas(ctx).defined),
     "status": lambda _: list(RunStatus),
