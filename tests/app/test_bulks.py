@@ -6,6 +6,7 @@ store's way to keep it, and pages.
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -90,6 +91,27 @@ def test_a_run_that_goes_forward_is_as_it_was_seen() -> None:
     bulk.start(1)
     assert outcomes(swept(bulk)) == {"r-0": "changed"}
     assert shop.sagas.run("r-0").status == "paused"
+
+
+def test_a_run_that_moves_after_all_is_not_idle() -> None:
+    """Whoever cancels what has stood still for an hour does not mean what goes on."""
+    for n in range(2):
+        shop.place_order.start(shop.Order(sku="pen"), id=f"r-{n}")
+    time.sleep(0.002)
+    bulk = shop.sagas.bulk("cancel", idle=0.001, rps=1000)
+    do(shop.sagas, "r-0", "reserve", output='"pen"')
+    bulk.start(2)
+    assert outcomes(swept(bulk)) == {"r-0": "refused", "r-1": "changed"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("saga", ""), ("failed_step", ""), ("code", ""), ("idle", ""), ("idle", 0)]
+)
+def test_a_filter_that_names_nothing_finds_nothing(name: str, value: Any) -> None:
+    """Taken for one that was left out, as of an unset variable, it would mean all runs."""
+    shop.failed("o-1")
+    with pytest.raises(InputInvalid, match=name):
+        shop.sagas.bulk("retry", status="failed", **{name: value})
 
 
 def test_runs_that_left_the_filter_get_nothing() -> None:

@@ -150,7 +150,7 @@ def test_runs_are_read_together() -> None:
         together.append(len(wanted))
         return read_all(wanted)
 
-    at.store.read_all = counted  # type: ignore[method-assign]
+    at.store.read_all = counted  # type: ignore[assignment, method-assign]
     at.store.calls.clear()
     at.sweep()
     assert sum(together) == at.store.calls.count("read") == 3 * TERMS.batch
@@ -170,7 +170,7 @@ def test_a_run_that_has_moved_since_it_was_read_is_read_again() -> None:
             at.command(Pause("the bank is down"), "order-0")
         return found
 
-    at.store.read_all = moved  # type: ignore[method-assign]
+    at.store.read_all = moved  # type: ignore[assignment, method-assign]
     assert at.sweep() == 1
     assert at.run("order-0").paused
     assert at.post.waiting == []

@@ -124,6 +124,8 @@ class Expected:
         held |= {shard.tag(name, value): entry for name, value in run.tags}
         if run.status is RunStatus.RUNNING and any(map(self._awaits, run.steps)):
             held[shard.awaiting] = entry
+        if run.overdue and not run.status.at_rest:
+            held[shard.past_deadline] = entry
         if run.status.at_rest and run.status is not RunStatus.FAILED:
             retention = TERMS.retention if self.plan.retention is None else self.plan.retention
             held[shard.expire] = {run.id: run.ended_at + retention}

@@ -26,7 +26,7 @@ def live(store: RedisStore) -> None:
     """Write everything that a store ever writes."""
     for n in range(40):
         tags = (("tenant", "acme"), ("a=b", "c"))
-        run = a_run(f"order-{n}", tags=tags, steps=awaiting())
+        run = a_run(f"order-{n}", tags=tags, steps=awaiting(), overdue=n == 0)
         run = write(store, starting(run, fields={"input": "{}"}))
         run = write(store, moving(run, leases={lease(run): 5}, claimed=("bank", 5)))
         if n % 2:

@@ -91,6 +91,7 @@ def test_filters_hold_together(store: Store) -> None:
             saga="order" if n % 2 else "refund",
             tags=(("tenant", "acme" if n % 3 else "zen"), ("tier", "gold" if n % 4 else "tin")),
             steps=Steps() if n % 3 else awaiting(),
+            overdue=n % 4 == 0,
         )
         run = write(store, starting(run))
         if n % 5 == 0:
@@ -110,6 +111,9 @@ def test_filters_hold_together(store: Store) -> None:
         Query(awaiting=True, saga="order", statuses=frozenset({RunStatus.RUNNING})),
         Query(awaiting=True, statuses=frozenset({RunStatus.WAITING}), limit=1),
         Query(awaiting=True, tags=(("tier", "tin"),)),
+        Query(past_deadline=True),
+        Query(past_deadline=True, saga="refund", statuses=frozenset({RunStatus.RUNNING}), limit=2),
+        Query(past_deadline=True, awaiting=True),
         Query(since=T0 + 5),
         Query(until=T0 + 5),
         Query(since=T0 + 5, until=T0 + 9, limit=2),
@@ -119,6 +123,19 @@ def test_filters_hold_together(store: Store) -> None:
         expected = ids(run for run in everything if query.admits(run))
         assert ids(pages(store, query)) == expected, query
         assert ids(store.find(query).runs) == expected[: query.limit]
+
+
+def test_who_is_past_its_deadline_is_counted_until_it_rests(store: Store) -> None:
+    """A run that is told to be late is listed from then on, and no longer once it is at rest."""
+    run = write(store, starting(a_run(started_at=T0)))
+    assert store.figures().past_deadline == 0
+    late = replace(run, version=run.version + 1, overdue=True)
+    run = write(store, moving(run, run=late))
+    assert store.figures().past_deadline == 1
+    assert ids(store.find(Query(past_deadline=True)).runs) == ["order-42"]
+    write(store, ending(run))
+    assert store.figures().past_deadline == 0
+    assert store.find(Query(past_deadline=True)).runs == []
 
 
 def test_since_is_in_and_until_is_out(store: Store) -> None:
@@ -335,6 +352,18 @@ def test_several_runs_are_read_at_once(store: Store) -> None:
     assert found["one"].run == a_run("one")
     assert found["one"].now == pytest.approx(now(store), abs=10_000)
     assert store.read_all({}) == {}
+
+
+def test_what_was_just_read_is_looked_at_again_only_if_it_moved_on(store: Store) -> None:
+    """With its newest fields in any case."""
+    still = write(store, starting(a_run("still"), fields={"in:a": "1"}))
+    moved = write(store, starting(a_run("moved"), fields={"in:a": "1"}))
+    now_at = write(store, moving(moved, fields={"in:a": "2"}))
+    found = store.read_all({"still": ("in:a",), "moved": ("in:a",)}, (still, moved))
+    assert (found["still"].run, found["moved"].run) == (still, now_at)
+    assert dict(found["moved"].fields) == {"in:a": "2"}
+    store.remove([])
+    assert store.read_all({"gone": ()}, (a_run("gone"),)) == {}
 
 
 def test_a_spoilt_run_does_not_hide_the_others(

@@ -17,7 +17,7 @@ from celeriac.app.bulk import give, kinds, matching, that_do_not_ask
 from celeriac.app.bulks import BULK_VERBS, BulkCommand, BulkVerb, look_at, newest_bulks
 from celeriac.app.defining import Definitions
 from celeriac.app.finding import (
-    FailureFilter,
+    ReadFilter,
     dump_known,
     find_runs,
     handle_of,
@@ -51,7 +51,6 @@ __all__ = [
     "BulkCommand",
     "BulkVerb",
     "Definitions",
-    "FailureFilter",
     "Family",
     "Hindrance",
     "IfExists",
@@ -59,6 +58,7 @@ __all__ = [
     "KeptDefinition",
     "KnownRuns",
     "Page",
+    "ReadFilter",
     "RunHandle",
     "Saga",
     "Schedule",

@@ -74,8 +74,8 @@ def look_at(
     by: str,
 ) -> BulkCommand:
     """Keep which runs a command would be for; nothing is done to any of them."""
-    _check(verb, runs, filters, reason, rps, by)
-    given = {name: value for name, value in filters.items() if value}
+    given = _given_filters(filters)
+    _check(verb, runs, given, reason, rps, by)
     found = _named(engine, runs) if runs is not None else matching(find, given, most=MOST)
     if len(found) > MOST:
         text = f"more than {MOST:,} runs match: narrow the filter, for instance by since and until"
@@ -100,24 +100,35 @@ def look_at(
         looked_by=by,
     )
     bulks.remove(now - _KEPT)
-    bulks.add(record, [Member(state.id, _look(state)) for state in kept])
+    exact = given.get("idle") is not None  # whoever moves after all is not meant
+    bulks.add(record, [Member(state.id, _look(state, exact=exact)) for state in kept])
     return BulkCommand(record.id, engine)
+
+
+def _given_filters(filters: Mapping[str, Any]) -> dict[str, Any]:
+    """The filters without those that were left out; one that names nothing is refused later."""
+    nothing: tuple[Any, ...] = ((), [], {}, set())
+    return {
+        name: value
+        for name, value in filters.items()
+        if not (value is None or value is False or value in nothing)
+    }
 
 
 def _check(
     verb: str,
     runs: Iterable[str] | None,
-    filters: Mapping[str, Any],
+    given: Mapping[str, Any],
     reason: str,
     rps: float,
     by: str,
 ) -> None:
     if verb not in BULK_VERBS:
         raise InputInvalid(f"verb must be one of {', '.join(BULK_VERBS)}, not {verb!r}")
-    if (runs is not None) is any(filters.values()):
+    if (runs is not None) is bool(given):
         raise InputInvalid(
-            "give either runs or a filter: status, saga, tags, awaiting, since, until, owed, "
-            "asking, failed_step or code"
+            "give either runs or a filter: status, saga, tags, awaiting, past_deadline, idle, "
+            "since, until, owed, asking, failed_step or code"
         )
     if not isinstance(rps, int | float) or not _PACES[0] <= rps <= _PACES[1]:
         raise InputInvalid(f"rps must be {_PACES[0]:g} to {_PACES[1]:g} runs a second, not {rps!r}")
@@ -163,15 +174,18 @@ def _said(value: Any) -> str:
     )
 
 
-def _look(state: RunState) -> str:
+def _look(state: RunState, *, exact: bool = False) -> str:
     """How a run stands, as far as it matters to whoever confirms.
 
-    A run on its way moves on all the time; what counts is that it is on its way forward.
+    A run on its way moves on all the time; what counts is that it is on its way forward.  If it
+    was looked for since it does not move, each event counts (*exact*).
     """
     status = state.status
     course = status.value if status.at_rest or status == "compensating" else "forward"
     began = int(state.started_at.timestamp() * 1000)
-    return json.dumps([began, course, sorted(state.owed), state.asking], separators=(",", ":"))
+    at = [state.run_version] if exact else []
+    told = [began, course, sorted(state.owed), state.asking, *at]
+    return json.dumps(told, separators=(",", ":"))
 
 
 class BulkCommand:
@@ -341,6 +355,8 @@ def _given(
 
 
 def _is_as_seen(run: RunHandle[Any], state: RunState, member: Member, record: BulkRecord) -> bool:
-    if _look(state) != member.look or (record.statuses and state.status not in record.statuses):
+    if member.look not in (_look(state), _look(state, exact=True)) or (
+        record.statuses and state.status not in record.statuses
+    ):
         return False
     return not record.awaiting or run.look()[1].awaits

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from celeriac.app.handles import RunHandle, dump_plain
@@ -20,14 +21,13 @@ from celeriac.app.inputs import (
 )
 from celeriac.app.pages import Page, states_of
 from celeriac.engine import Purge
-from celeriac.errors import InputInvalid, OutputInvalid
+from celeriac.errors import DefinitionError, InputInvalid, OutputInvalid
 from celeriac.machine import RunStatus, checked_tags, duration_ms
 from celeriac.store import Query
 from celeriac.workers import SagaTask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-    from datetime import datetime, timedelta
 
     from celery import Celery
 
@@ -42,19 +42,41 @@ _ROUNDS = 10  # pages of runs that are looked at, at most, for one page of those
 
 
 @dataclass(frozen=True, slots=True)
-class FailureFilter:
-    """What operators look for in runs that failed; the indexes do not know it, so runs are read."""
+class ReadFilter:
+    """What operators look for and the indexes do not know: runs are read for it."""
 
     owed: bool = False  # something is owed, or (with `asking`) either
     asking: bool = False  # the run asks whether a step took effect
     failed_step: str | None = None  # this step ended the run, or is owed
     code: str | None = None  # that step failed with this error code
+    idle: Duration | None = None  # nothing has happened in the run for so long
 
     def __bool__(self) -> bool:
-        return bool(self.owed or self.asking or self.failed_step or self.code)
+        failed = self.owed or self.asking or self.failed_step or self.code
+        return bool(failed) or self.idle is not None
 
-    def admits(self, state: RunState) -> bool:
+    @property
+    def statuses(self) -> frozenset[RunStatus]:
+        """Where such runs are; empty: in any status."""
+        if self.owed or self.asking:
+            return frozenset({RunStatus.FAILED})  # no others owe or ask anything
+        if self.idle is not None:
+            return frozenset({RunStatus.RUNNING, RunStatus.COMPENSATING})
+        return frozenset()
+
+    def quiet_since(self) -> datetime | None:
+        """Since when nothing may have happened; raise InputInvalid."""
+        if self.idle is None:
+            return None
+        try:
+            return datetime.now(UTC) - timedelta(milliseconds=duration_ms(self.idle))
+        except (DefinitionError, OverflowError):
+            raise InputInvalid(f"idle: how long, such as 15m or 2h, not {self.idle!r}") from None
+
+    def admits(self, state: RunState, quiet_since: datetime | None = None) -> bool:
         """True if a run is one of those looked for."""
+        if quiet_since and (state.status.at_rest or state.changed_at > quiet_since):
+            return False
         if self.owed or self.asking:
             asks = state.asking
             if not ((self.asking and asks) or (self.owed and state.owed and not asks)):
@@ -71,9 +93,10 @@ def find_runs(  # noqa: PLR0913 -- the filters of the interface
     saga: str | None,
     tags: Mapping[str, str] | None,
     awaiting: bool,
+    past_deadline: bool,
     since: datetime | timedelta | None,
     until: datetime | timedelta | None,
-    failed: FailureFilter,
+    read: ReadFilter,
     limit: int,
     cursor: str | None,
     handle: Callable[[str], RunHandle[Any]],
@@ -81,23 +104,21 @@ def find_runs(  # noqa: PLR0913 -- the filters of the interface
     """Return a page of runs, newest first; raise InputInvalid for a filter that makes no sense."""
     if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= _LARGEST_PAGE:
         raise InputInvalid(f"limit must be 1 to {_LARGEST_PAGE}, not {limit!r}")
-    check_names(saga=saga, failed_step=failed.failed_step, code=failed.code)
-    statuses = checked_statuses(status)
-    if (failed.owed or failed.asking) and not statuses:
-        statuses = frozenset({RunStatus.FAILED})  # no others owe or ask anything
+    check_names(saga=saga, failed_step=read.failed_step, code=read.code)
     query = Query(
-        statuses=statuses,
+        statuses=checked_statuses(status) or read.statuses,
         saga=saga,
         tags=checked_tags(tags),
         awaiting=awaiting,
+        past_deadline=past_deadline,
         since=moment_ms(since),
         until=moment_ms(until),
         limit=limit + 1,
         cursor=load_cursor(cursor),
     )
     engine = runtime.engine
-    if failed:
-        runs, reached = _failed_runs(engine, query, failed)
+    if read:
+        runs, reached = _read_runs(engine, query, read)
     else:
         found = engine.retry_while_unavailable(lambda: engine.store.find(query))
         runs, reached = found.runs, found.cursor
@@ -108,10 +129,11 @@ def find_runs(  # noqa: PLR0913 -- the filters of the interface
     return Page(handles, dump_cursor(*after) if after else None, tuple(page), engine)
 
 
-def _failed_runs(
-    engine: Engine, query: Query, failed: FailureFilter
+def _read_runs(
+    engine: Engine, query: Query, read: ReadFilter
 ) -> tuple[list[Run], tuple[int, str] | None]:
-    """Return runs that *query* and *failed* admit, and where to go on if there may be more."""
+    """Return runs that *query* and *read* admit, and where to go on if there may be more."""
+    quiet_since = read.quiet_since()
     wanted: list[Run] = []
     cursor = query.cursor
     for _ in range(_ROUNDS):
@@ -119,8 +141,8 @@ def _failed_runs(
             engine.store.find, replace(query, limit=_LARGEST_PAGE, cursor=cursor)
         )
         found = engine.retry_while_unavailable(find)
-        states = states_of(engine, found.runs, failures=failed.code is not None)
-        admitted = {state.id for state in states if failed.admits(state)}
+        states = states_of(engine, found.runs, failures=read.code is not None)
+        admitted = {state.id for state in states if read.admits(state, quiet_since)}
         wanted += [run for run in found.runs if run.id in admitted]
         cursor = found.cursor
         if cursor is None and len(found.runs) == _LARGEST_PAGE:

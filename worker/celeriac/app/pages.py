@@ -93,7 +93,7 @@ def states_of(
             for run in runs
             if failing[run.id] or run.why or run.failed_step
         }
-        found = engine.retry_while_unavailable(lambda: store.read_all(wanted))
+        found = engine.retry_while_unavailable(lambda: store.read_all(wanted, runs))
         told = {run_id: each.fields for run_id, each in found.items()}
         runs = [run for run in runs if run.id in found or run.id not in wanted]
     plans = engine.retry_while_unavailable(lambda: store.plans(runs))

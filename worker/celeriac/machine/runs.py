@@ -141,6 +141,11 @@ class Run:
         )
 
     @property
+    def past_deadline(self) -> bool:
+        """True while it goes on, though its deadline has passed and somebody was told."""
+        return self.overdue and not self.status.at_rest
+
+    @property
     def shown(self) -> RunStatus:
         """The status people are shown: `paused` if it is held, `waiting` if it only waits."""
         if self.paused and not self.status.at_rest:

@@ -21,6 +21,14 @@ def scored(flat: Sequence[str]) -> Iterable[tuple[str, str]]:
     return zip(flat[::2], flat[1::2], strict=True)
 
 
+def said_by(info: object) -> dict[str, str]:
+    """Return the words of what INFO answered; none, if it was refused."""
+    if isinstance(info, Exception):
+        return {}
+    lines = (line.partition(":") for line in str(info).splitlines() if not line.startswith("#"))
+    return {word: value for word, colon, value in lines if colon}
+
+
 def ripe(first: Sequence[str], now: int) -> bool:
     """True if the first entry of an index, and so perhaps others, is not later than *now*."""
     return bool(first) and float(first[1]) <= now

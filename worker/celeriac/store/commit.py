@@ -180,10 +180,12 @@ def places(keys: ShardKeys, run: Run) -> list[tuple[str, str]]:
     """Where a run is listed: (index, member); first by saga and status, then by tags."""
     entry = member(run.started_at, run.id)
     awaiting = [(keys.awaiting, entry)] if run.awaits else []
+    late = [(keys.past_deadline, entry)] if run.past_deadline else []
     return [
         (keys.runs(pair(run)), entry),
         *[(keys.tag(name, value), entry) for name, value in run.tags],
         *awaiting,
+        *late,
     ]
 
 
@@ -209,7 +211,7 @@ def _list(writes: _Writes, keys: ShardKeys, change: Change) -> None:
 
 def _listed_as(run: Run) -> tuple[Any, ...]:
     """What the places of a run are made of."""
-    return run.shown, run.tags, run.saga, run.started_at, run.awaits
+    return run.shown, run.tags, run.saga, run.started_at, run.awaits, run.past_deadline
 
 
 def _wake(writes: _Writes, keys: ShardKeys, change: Change) -> None:

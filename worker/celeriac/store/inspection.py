@@ -60,7 +60,7 @@ class Inspection:
     def entries(self, shard: int, batch: int) -> Iterator[Entry]:
         """Yield every entry of the indexes of a shard, with the run it speaks of."""
         keys = self._keys.shards[shard]
-        for index in (keys.wake, keys.expire, keys.awaiting):
+        for index in (keys.wake, keys.expire, keys.awaiting, keys.past_deadline):
             yield from self._entries_of(keys, index, batch)
         for prefix in (keys.runs(""), keys.prefix + "tag:"):
             for found in self._scan(prefix, batch):

@@ -75,6 +75,12 @@ TABLE = (
         "entries: while they wait",
         "as runs:..., of the runs that wait for a signal and could take one",
     ),
+    KeyPattern(
+        "past_deadline",
+        "zset",
+        "entries: until their runs are at rest",
+        "as runs:..., of the runs that go on though their deadline has passed",
+    ),
     KeyPattern("expire", "zset", "entries: as their runs", "by ms: when a run may be removed"),
     KeyPattern(
         "seen", "zset", "for ever", "queue by ms: when the newest message was sent that arrived"
@@ -236,6 +242,11 @@ class ShardKeys(NamedTuple):
     def awaiting(self) -> str:
         """The index of the runs that wait for a signal."""
         return self.prefix + "awaiting"
+
+    @property
+    def past_deadline(self) -> str:
+        """The index of the runs that go on though their deadline has passed."""
+        return self.prefix + "past_deadline"
 
     @property
     def wake(self) -> str:

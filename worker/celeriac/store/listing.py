@@ -112,7 +112,11 @@ class Listing:
         if query.awaiting:
             for groups, shard in zip(found, self._keys.shards, strict=True):
                 groups.append([shard.awaiting])
-        if query.saga or query.statuses or not (query.tags or query.awaiting):
+        if query.past_deadline:
+            for groups, shard in zip(found, self._keys.shards, strict=True):
+                groups.append([shard.past_deadline])
+        marked = query.tags or query.awaiting or query.past_deadline
+        if query.saga or query.statuses or not marked:
             for groups, listed in zip(found, self._listed(query), strict=True):
                 groups.append(listed)
         return found
@@ -163,6 +167,7 @@ class Listing:
         places = list(chain(*self._places()))
         active = [place for place in places if place.status not in AT_REST]
         asked: tuple[list[Command], ...] = (
+            [("ZCARD", shard.past_deadline) for shard in shards],
             [("ZCARD", place.key) for place in places],
             [("ZLEXCOUNT", place.key, from_here, "+") for place in places],
             [("ZRANGE", place.key, 0, 0) for place in active],
@@ -178,7 +183,9 @@ class Listing:
             ],
         )
         answers = iter(self._connection.ask_all(chain(*asked)))
-        sizes, recent, firsts, wake, expire = [[next(answers) for _ in part] for part in asked]
+        late, sizes, recent, firsts, wake, expire = [
+            [next(answers) for _ in part] for part in asked
+        ]
         return StoreStats(
             max(times),
             _counted(places, sizes),
@@ -186,6 +193,7 @@ class Listing:
             _oldest(active, firsts),
             *_overdue(wake, times),
             *_overdue(expire, times),
+            sum(late),
         )
 
 

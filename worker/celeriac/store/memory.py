@@ -180,7 +180,11 @@ class MemoryStore:
 
     # --- several runs ----------------------------------------------------------------------------
 
-    def read_all(self, wanted: Mapping[str, Sequence[str] | None]) -> dict[str, Snapshot]:
+    def read_all(
+        self,
+        wanted: Mapping[str, Sequence[str] | None],
+        known: Sequence[Run] = (),  # noqa: ARG002 -- nothing is spared here
+    ) -> dict[str, Snapshot]:
         """Read several runs by id, each with the payload fields named (None: all), in one go."""
         with self._lock:
             return {
@@ -297,6 +301,7 @@ class MemoryStore:
                 *(now, self.counts(), recent, oldest),
                 *(len(due), min(due, default=None)),
                 *(len(over), min(over, default=None)),
+                sum(run.past_deadline for run in runs),
             )
 
     def counts(self) -> dict[tuple[str, RunStatus], int]:
@@ -305,6 +310,10 @@ class MemoryStore:
         for run in self._runs():
             counts[run.saga, run.shown] = counts.get((run.saga, run.shown), 0) + 1
         return counts
+
+    def servers(self) -> dict[str, dict[str, str]]:
+        """Return nothing: there are none."""
+        return {}
 
     def add_waiter(self, waiter: Waiter) -> None:
         """Tell *waiter* when its run is at rest, also if it is already."""

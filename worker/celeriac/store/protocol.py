@@ -117,6 +117,7 @@ class Query:
     saga: str | None = None
     tags: tuple[tuple[str, str], ...] = ()
     awaiting: bool = False  # only those that wait for a signal
+    past_deadline: bool = False  # only those that go on though their deadline has passed
     since: int | None = None
     until: int | None = None
     limit: int = 50
@@ -129,6 +130,7 @@ class Query:
             and (self.saga is None or run.saga == self.saga)
             and set(self.tags) <= set(run.tags)
             and (run.awaits or not self.awaiting)
+            and (run.past_deadline or not self.past_deadline)
             and (self.since is None or run.started_at >= self.since)
             and (self.until is None or run.started_at < self.until)
         )
@@ -159,6 +161,7 @@ class StoreStats(NamedTuple):
     due_since: int | None  # when the oldest of them was due
     expired: int  # runs at rest whose `expire_at` has passed
     expired_since: int | None  # the oldest `expire_at` among them
+    past_deadline: int  # runs that go on though their deadline has passed
 
 
 class IndexedRun(NamedTuple):
@@ -311,8 +314,13 @@ class Store(Protocol):
         """Return what was noted of the newest sweep; None: there was none yet."""
         ...
 
-    def read_all(self, wanted: Mapping[str, Sequence[str] | None]) -> dict[str, Snapshot]:
+    def read_all(
+        self, wanted: Mapping[str, Sequence[str] | None], known: Sequence[Run] = ()
+    ) -> dict[str, Snapshot]:
         """Read several runs by id, each with the payload fields named (None: all), in one go.
+
+        *known* are runs that were just read: of those that have not moved on since, no more than
+        that is looked at.
 
         Runs that do not exist or cannot be read are left out.
         """
@@ -347,6 +355,13 @@ class Store(Protocol):
 
     def counts(self) -> dict[tuple[str, RunStatus], int]:
         """Return the number of runs by saga and status, from the indexes."""
+        ...
+
+    def servers(self) -> dict[str, dict[str, str]]:
+        """Return what each server says of itself, in its own words, by its name ('': there is one).
+
+        None for a store without servers; no words, where nobody may ask.
+        """
         ...
 
     def add_waiter(self, waiter: Waiter) -> None:

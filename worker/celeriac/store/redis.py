@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from celeriac.errors import StoreError, StoreUnavailable
 from celeriac.machine import Plan, Run, RunStatus, began_once
 from celeriac.store import payloads
-from celeriac.store.answers import ms, scored
-from celeriac.store.codec import dump_plan, load_plan, load_run
+from celeriac.store.answers import ms, said_by, scored
+from celeriac.store.codec import dump_plan, load_plan, load_run, stamp
 from celeriac.store.commit import FIELD, HEAD, Call, spell_change
 from celeriac.store.connecting import connection_to
 from celeriac.store.history import load_events
@@ -131,7 +131,9 @@ class RedisStore:
 
     # --- several runs ----------------------------------------------------------------------------
 
-    def read_all(self, wanted: Mapping[str, Sequence[str] | None]) -> dict[str, Snapshot]:
+    def read_all(
+        self, wanted: Mapping[str, Sequence[str] | None], known: Sequence[Run] = ()
+    ) -> dict[str, Snapshot]:
         """Read several runs by id, each with the payload fields named (None: all), in one go."""
         if not wanted:
             return {}
@@ -143,6 +145,7 @@ class RedisStore:
         for run_ids in shards.values():
             asked += (("TIME",), *(self._reading(run_id, wanted[run_id]) for run_id in run_ids))
         answers = iter(self._redis.try_all(asked))
+        just_read = {run.id: run for run in known}
         read: dict[str, Snapshot] = {}
         for run_ids in shards.values():
             time = next(answers)
@@ -150,7 +153,9 @@ class RedisStore:
                 self._redis.check([time])
             for run_id in run_ids:
                 head, fields = _parted(wanted[run_id], next(answers))
-                run = read_head(run_id, head)
+                before = just_read.get(run_id)
+                moved = before is None or not str(head).startswith(stamp(before))
+                run = read_head(run_id, head) if moved else before
                 if isinstance(run, Run):
                     read[run_id] = self._of_its_try(Snapshot(run, ms(time), fields), wanted[run_id])
         return {run_id: read[run_id] for run_id in wanted if run_id in read}
@@ -252,6 +257,11 @@ class RedisStore:
     def counts(self) -> dict[tuple[str, RunStatus], int]:
         """Return the number of runs by saga and status, from the indexes."""
         return self._listing.counts()
+
+    def servers(self) -> dict[str, dict[str, str]]:
+        """Return what each server says of itself, by its name."""
+        members = self._redis.members().items()
+        return {name: said_by(server.try_all((("INFO",),))[0]) for name, server in members}
 
     def add_waiter(self, waiter: Waiter) -> None:
         """Tell *waiter* when its run is at rest; one subscription serves all of this process."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 _FILTERS = (
-    *("status", "saga", "tags", "awaiting", "since", "until"),
+    *("status", "saga", "tags", "awaiting", "past_deadline", "idle", "since", "until"),
     *("owed", "asking", "failed_step", "code"),
 )
 _FASTEST = 50.0  # runs a second, unless somebody says otherwise: workers have other work as well
@@ -179,6 +179,17 @@ FILTERS = together(
     click.option(
         "--awaiting", is_flag=True, help="Runs that wait for a signal, such as an approval."
     ),
+    click.option(
+        "--past-deadline",
+        is_flag=True,
+        help="Runs that go on though their deadline has passed.",
+    ),
+    click.option(
+        "--idle",
+        metavar="TIME",
+        help="Runs in which nothing has happened for so long (15m, 2h); running or being undone, "
+        "unless --status says otherwise.",
+    ),
     click.option("--owed", is_flag=True, help="Runs that owe something."),
     click.option(
         "--asking",
@@ -237,8 +248,8 @@ def _check(run_id: str | None, filters: dict[str, Any], rest: dict[str, Any]) ->
         raise click.UsageError("give the ID of a run or a filter, not both")
     if run_id is None and not filtered:
         raise click.UsageError(
-            "give the ID of a run, or a filter: --status, --saga, --tag, --awaiting, --since, "
-            "--until, --owed, --asking, --failed-step or --code"
+            "give the ID of a run, or a filter: --status, --saga, --tag, --awaiting, "
+            "--past-deadline, --idle, --since, --until, --owed, --asking, --failed-step or --code"
         )
     if run_id is not None and rest["dry_run"]:
         raise click.UsageError("--dry-run is for a filter: `show ID` says what can be done")
