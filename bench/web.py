@@ -9,6 +9,7 @@ happens by a stream.
 
 from __future__ import annotations
 
+import gzip
 import os
 import re
 import statistics
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 LISTED = "/runs?limit=200"
 OVERVIEW = "/"
+_BROWSER = {"Accept-Encoding": "gzip", "Sec-Fetch-Site": "same-origin"}
 _STARTED = 60.0  # seconds that the server may take to start
 _TIMES = 50
 _OPEN = {OVERVIEW: 40, "/runs": 30, "run": 30}  # pages that are open at the same time
@@ -55,21 +57,21 @@ class _Server:
     def __init__(self, port: int, child: Child) -> None:
         self.port, self.child = port, child
 
-    def get(self, path: str, headers: dict[str, str] | None = None) -> str:
-        """Ask for a page."""
+    def get(self, path: str, headers: dict[str, str] | None = None) -> bytes:
+        """Ask for a page, and return what comes over the wire."""
         connection = HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
-            connection.request("GET", path, headers=headers or {})
+            connection.request("GET", path, headers=_BROWSER | (headers or {}))
             answer = connection.getresponse()
-            text = answer.read().decode()
+            data = answer.read()
             assert answer.status == HTTPStatus.OK, f"{path}: {answer.status}"
-            return text
+            return data
         finally:
             connection.close()
 
     def timed(self, path: str) -> dict[str, float]:
         """How long a page takes, how much of that is the server's work, and how large it is."""
-        size = len(self.get(path).encode())
+        size = len(self.get(path))
         times, before = [], cpu_seconds(self.child.pid)
         for _ in range(_TIMES):
             began = time.perf_counter()
@@ -109,7 +111,7 @@ class _Server:
         """Be a browser with a page; *turn* is when it asks, as a share of its pause."""
         stream = None
         try:
-            found = _ASKS.search(self.get(path))
+            found = _ASKS.search(gzip.decompress(self.get(path)).decode())
             assert found is not None, f"{path} is not live"
             pause = float(found[1])
             if path.startswith("/runs/"):

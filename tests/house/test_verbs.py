@@ -8,13 +8,16 @@ from __future__ import annotations
 import inspect
 import re
 
+import click
 from celery import Celery
 
-from celeriac import EventKind, RunHandle, Sagas
-from celeriac.terminal import control_commands
+from celeriac import BulkCommand, EventKind, RunHandle, Sagas
+from celeriac.app import BULK_VERBS
+from celeriac.terminal import bulk_commands, control_commands
 from celeriac.terminal.cli import saga
 from celeriac.web import create_app
 from celeriac.web.acting_routes import VERBS
+from celeriac.web.forms import BulkStart, RunFilter
 from tests.house.sources import ROOT
 
 # What starts a run is a method of the saga, no verb of a run.
@@ -27,17 +30,16 @@ FORK = {"fork"}
 TOLD = {"cancel": "compensation_started", "fork": "inherited", "rewind": "rewound"}
 
 
-def client() -> dict[str, inspect.Signature]:
+def client(handle: type = RunHandle) -> dict[str, inspect.Signature]:
     """The methods of a handle that steer: each says who asks."""
-    methods = inspect.getmembers(RunHandle, inspect.isfunction)
+    methods = inspect.getmembers(handle, inspect.isfunction)
     signatures = {name: inspect.signature(each) for name, each in methods if name[0] != "_"}
     return {name: each for name, each in signatures.items() if "by" in each.parameters}
 
 
-def routes() -> set[str]:
+def routes(prefix: str = "/api/runs/{run_id}/") -> set[str]:
     """The verbs that have a route."""
     sagas = Sagas(Celery("verbs", broker="memory://", set_as_current=False))
-    prefix = "/api/runs/{run_id}/"
     paths = create_app(sagas).openapi()["paths"]
     posts = [path for path, each in paths.items() if "post" in each]
     return {path.removeprefix(prefix) for path in posts if path.startswith(prefix)}
@@ -48,6 +50,35 @@ def test_every_verb_is_everywhere() -> None:
     commands = {command.name for command in control_commands.COMMANDS} - START
     assert client()
     assert set(client()) == commands == routes() == set(VERBS) | SIGNAL | FORK
+
+
+def test_every_verb_for_many_runs_is_everywhere() -> None:
+    """Looked at, listed and shown in one way each; then the same words and parameters."""
+    commands = {each.name: each for each in bulk_commands.bulk.commands.values()}
+    assert set(commands) - {"list", "show", "look"} == set(client(BulkCommand))
+    assert set(client(BulkCommand)) == routes("/api/bulk/{bulk_id}/")
+    assert set(BULK_VERBS) <= routes("/api/bulk/")
+    (verb,) = [each for each in commands["look"].params if each.name == "verb"]
+    assert isinstance(verb.type, click.Choice)
+    assert tuple(verb.type.choices) == BULK_VERBS
+    for name, signature in client(BulkCommand).items():
+        taken = {each.name for each in commands[name].params} - {"bulk_id", "form"}
+        assert taken == set(signature.parameters) - {"self"}, name
+    assert set(BulkStart.model_fields) == set(client(BulkCommand)["start"].parameters) - {
+        "self",
+        "by",
+    }
+
+
+def test_a_filter_is_the_same_everywhere() -> None:
+    """Of `runs`, of a command for many, over HTTP and on the terminal."""
+    page = {"limit", "cursor"}
+    filters = set(inspect.signature(Sagas.runs).parameters) - {"self"} - page
+    asked = {"verb", "runs", "reason", "rps", "by"}
+    assert set(inspect.signature(Sagas.bulk).parameters) - {"self"} - asked == filters
+    assert {*RunFilter.model_fields, "tags"} - {"tag"} == filters
+    options = {each.name for each in saga.commands["list"].params}
+    assert options - page - {"form"} == filters
 
 
 def test_a_route_takes_what_the_method_takes() -> None:

@@ -44,6 +44,7 @@ RUN = {
     "failed_step",
     "failure",
     "owed",
+    "plan",
     "steps",
 }
 

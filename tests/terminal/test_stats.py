@@ -21,6 +21,7 @@ def test_nothing_is_told_of_no_runs(cli: Cli) -> None:
     assert [line.split() for line in ended.lines] == [
         ["active", "0"],
         ["owed", "0"],
+        ["past", "deadline", "0"],
         ["due", "0"],
         ["last", "sweep", "none"],
         ["to", "be", "removed", "0"],

@@ -12,7 +12,7 @@ from celery.schedules import crontab
 from pydantic import BaseModel, Field, PositiveInt
 
 from celeriac import Flow, Sagas, Signal
-from celeriac.machine.commands import Expire
+from celeriac.machine.commands import Expire, Wake
 from tests.in_memory import claim, do, fail
 
 app = Celery("shop", broker="memory://", set_as_current=False)
@@ -55,6 +55,12 @@ def refund(order: Order) -> None:
 def place_order(flow: Flow, order: Order) -> str:
     """Reserve, then charge."""
     return flow.step(charge, order, flow.step(reserve, order))
+
+
+@sagas.saga(deadline="1h", on_deadline="alert")
+def deliver(flow: Flow, order: Order) -> str:
+    """It goes on, however late it is."""
+    return flow.step(reserve, order)
 
 
 @sagas.step
@@ -145,6 +151,19 @@ def failed(run_id: str) -> str:
     fail(sagas, run_id, "charge", text=f"card {SECRET} was declined")
     fail(sagas, run_id, "charge", "undo", text=f"card {SECRET} is unknown")
     do(sagas, run_id, "reserve", "undo")
+    return run_id
+
+
+def late(run_id: str) -> str:
+    """A run that goes on though its deadline has passed."""
+    deliver.start(Order(sku="pen"), id=run_id)
+    engine = sagas.runtime.engine
+    clock = engine.store._clock  # type: ignore[attr-defined]
+    engine.store._clock = lambda: clock() + 2 * 3_600_000  # type: ignore[attr-defined]
+    try:
+        engine.command(run_id, Wake(credit=0))
+    finally:
+        engine.store._clock = clock  # type: ignore[attr-defined]
     return run_id
 
 

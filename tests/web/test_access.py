@@ -26,10 +26,12 @@ from celeriac.web import (
     bulk_routes,
     create_app,
     outside,
+    overview,
     pages,
     read_accounts,
     saga_pages,
     schedule_routes,
+    system_page,
 )
 from celeriac.web.login import Login
 from celeriac.web.server import serve
@@ -63,6 +65,9 @@ TABLE = {
     ("GET", "/api/sagas/{name}"): LOOKING,
     ("GET", "/api/stats"): LOOKING,
     ("GET", "/api/throughput"): LOOKING,
+    ("GET", "/api/durations"): LOOKING,
+    ("GET", "/api/workers"): LOOKING,
+    ("GET", "/api/servers"): LOOKING,
     ("GET", "/runs/{run_id}/history"): LOOKING,
     ("GET", "/api/completions"): LOOKING,
     ("GET", "/outside"): LOOKING,
@@ -141,7 +146,9 @@ def routes(app: Any) -> set[tuple[str, str]]:
     hidden = {
         (method, route.path)
         for route in (
+            *overview.router.routes,
             *pages.router.routes,
+            *system_page.router.routes,
             *approvals.router.routes,
             *schedule_routes.pages.routes,
             *bulk_routes.pages.routes,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from celeriac.app.bulks import BulkCommand, BulkVerb, look_at, newest_bulks
 from celeriac.app.defining import Definitions
-from celeriac.app.finding import FailureFilter, dump_known, find_runs, handle_of, prepare_purge
+from celeriac.app.finding import ReadFilter, dump_known, find_runs, handle_of, prepare_purge
 from celeriac.app.inputs import looked_up
 from celeriac.app.queue_stats import queue_stats
 from celeriac.app.results import bring_failure, bring_result
@@ -21,7 +21,20 @@ from celeriac.app.schedules import Schedule, ScheduleDefinitions, states_of
 from celeriac.app.sweeping import sweep_once
 from celeriac.engine import Purge, Repair, Ticks, steady
 from celeriac.errors import InputInvalid
-from celeriac.views import LONGEST, StartedRuns, Stats, stats_of, throughput_of
+from celeriac.views import (
+    LONGEST,
+    Durations,
+    QueueStats,
+    ServerState,
+    StartedRuns,
+    Stats,
+    WorkerState,
+    durations_of,
+    servers_of,
+    stats_of,
+    throughput_of,
+    workers_of,
+)
 from celeriac.workers import Runtime
 
 if TYPE_CHECKING:
@@ -73,6 +86,8 @@ class KnownRuns:
         saga: str | Saga[Any, Any] | None = None,
         tags: Mapping[str, str] | None = None,
         awaiting: bool = False,
+        past_deadline: bool = False,
+        idle: Duration | None = None,
         since: datetime | timedelta | None = None,
         until: datetime | timedelta | None = None,
         owed: bool = False,
@@ -84,7 +99,10 @@ class KnownRuns:
     ) -> Page:
         """Return a page of runs, newest first.
 
-        `awaiting` are runs that wait for a signal, such as an approval, whatever else they do.
+        `awaiting` are runs that wait for a signal, such as an approval, whatever else they do,
+        `past_deadline` those that go on though their deadline has passed.  `idle` are runs in which
+        nothing has happened for so long ("15m"): of those that run or are being undone, unless a
+        status is given.
         `since` and `until` limit when runs were started (a time, or how long ago).  `owed` are runs
         that owe something, `asking` those that ask whether a step took effect (both: either);
         `failed_step` ended the run or is owed, `code` is its error code.  `limit` is 1 to 200;
@@ -96,9 +114,10 @@ class KnownRuns:
             saga=saga.name if isinstance(saga, Saga) else saga,
             tags=tags,
             awaiting=awaiting,
+            past_deadline=past_deadline,
             since=since,
             until=until,
-            failed=FailureFilter(owed, asking, failed_step, code),
+            read=ReadFilter(owed, asking, failed_step, code, idle),
             limit=limit,
             cursor=cursor,
             handle=self._handle,
@@ -113,6 +132,8 @@ class KnownRuns:
         saga: str | Saga[Any, Any] | None = None,
         tags: Mapping[str, str] | None = None,
         awaiting: bool = False,
+        past_deadline: bool = False,
+        idle: Duration | None = None,
         since: datetime | timedelta | None = None,
         until: datetime | timedelta | None = None,
         owed: bool = False,
@@ -136,6 +157,8 @@ class KnownRuns:
             "saga": saga.name if isinstance(saga, Saga) else saga,
             "tags": tags,
             "awaiting": awaiting,
+            "past_deadline": past_deadline,
+            "idle": idle,
             "since": since,
             "until": until,
             "owed": owed,
@@ -228,12 +251,18 @@ class KnownRuns:
         engine = self.runtime.engine
         return engine.retry_while_unavailable(engine.store.counts)
 
-    def stats(self) -> Stats:
-        """Return figures about all runs; takes no longer if there are many."""
+    def stats(self, *, queues: bool = True) -> Stats:
+        """Return figures about all runs; takes no longer if there are many.
+
+        Without *queues* the broker is not asked, which takes most of the time.
+        """
         engine = self.runtime.engine
         found = engine.retry_while_unavailable(lambda: stats_of(engine.store))
-        plans = [saga.planned.plan for saga in self.defined.values()]
-        return found.model_copy(update={"queues": queue_stats(self.runtime, plans)})
+        return found.model_copy(update={"queues": self.queues()}) if queues else found
+
+    def queues(self) -> tuple[QueueStats, ...]:
+        """Return how much waits in each queue of the sagas, by name; none without the broker."""
+        return queue_stats(self.runtime, [saga.planned.plan for saga in self.defined.values()])
 
     def throughput(self, hours: int = 24) -> tuple[StartedRuns, ...]:
         """Return how many runs were started in each of the last *hours* (1 to 168), oldest first.
@@ -244,6 +273,38 @@ class KnownRuns:
             raise InputInvalid(f"hours: 1 to {LONGEST}, not {hours!r}")
         engine = self.runtime.engine
         return engine.retry_while_unavailable(lambda: throughput_of(engine.store, hours))
+
+    def durations(
+        self, saga: str | Saga[Any, Any] | None = None, *, steps: bool = False
+    ) -> tuple[Durations, ...]:
+        """Return how long runs take and how they end, by saga: of *saga* alone, or of all.
+
+        Seen in the 200 newest runs of each; with *steps* also how long the steps take, which reads
+        histories.  Nothing is told of a saga without runs.
+        """
+        engine = self.runtime.engine
+        name = saga.name if isinstance(saga, Saga) else saga
+        names = [name] if name is not None else sorted({of for of, _ in self.counts()})
+        found = (
+            engine.retry_while_unavailable(
+                functools.partial(durations_of, engine.store, each, steps=steps)
+            )
+            for each in names
+        )
+        return tuple(each for each in found if each.runs)
+
+    def workers(self) -> tuple[WorkerState, ...]:
+        """Return the workers that live, or were there until a moment ago, by their signs of life.
+
+        The one that is longest there comes first.
+        """
+        engine = self.runtime.engine
+        return engine.retry_while_unavailable(lambda: workers_of(engine.store))
+
+    def servers(self) -> tuple[ServerState, ...]:
+        """Return what the Redis that holds the runs says of itself; of a cluster, each primary."""
+        engine = self.runtime.engine
+        return engine.retry_while_unavailable(lambda: servers_of(engine.store))
 
     def purge(
         self,

@@ -6,7 +6,8 @@ terminal or a browser works.
 Its files, from the ground up::
 
     times | elements | progress | redaction < questions | schedules | bulk_states | gates
-    < state | stats | throughput | bulk_outcome | undo_plan | graph | watching
+    < state | stats | throughput | durations | workers | servers
+    | bulk_outcome | undo_plan | graph | watching
     < wording | drawing < documents | folding
 """
 
@@ -16,6 +17,7 @@ from celeriac.views.bulk_outcome import BulkOutcome
 from celeriac.views.bulk_states import BulkKind, BulkState, BulkTurn, bulk_state
 from celeriac.views.documents import event_document, run_document, stats_document
 from celeriac.views.drawing import Drawing, draw
+from celeriac.views.durations import Durations, StepDurations, durations_of
 from celeriac.views.elements import failing_steps, shown_steps
 from celeriac.views.folding import HistoryLine, history_lines, of_step
 from celeriac.views.gates import GateState, Seen, gate_states
@@ -30,6 +32,7 @@ from celeriac.views.schedules import (
     schedule_state,
     tick_time,
 )
+from celeriac.views.servers import ServerState, servers_of
 from celeriac.views.state import (
     RESULT,
     RunState,
@@ -46,6 +49,7 @@ from celeriac.views.times import span
 from celeriac.views.undo_plan import UndoPlan, undo_fields, undo_plan_of
 from celeriac.views.watching import NOTHING_SAID, Look, tree
 from celeriac.views.wording import deed, signalled
+from celeriac.views.workers import WorkerState, workers_of
 
 __all__ = [
     "HIDDEN",
@@ -57,6 +61,7 @@ __all__ = [
     "BulkState",
     "BulkTurn",
     "Drawing",
+    "Durations",
     "GateState",
     "Graph",
     "HistoryLine",
@@ -70,16 +75,20 @@ __all__ = [
     "ScheduleEvent",
     "ScheduleState",
     "Seen",
+    "ServerState",
     "StartedRuns",
     "Stats",
+    "StepDurations",
     "StepView",
     "SweepStats",
     "UndoPlan",
+    "WorkerState",
     "answer_fields",
     "answer_of",
     "bulk_state",
     "deed",
     "draw",
+    "durations_of",
     "event_document",
     "failing_steps",
     "failure_fields",
@@ -95,6 +104,7 @@ __all__ = [
     "run_document",
     "schedule_event",
     "schedule_state",
+    "servers_of",
     "shown_steps",
     "signalled",
     "span",
@@ -106,4 +116,5 @@ __all__ = [
     "tree",
     "undo_fields",
     "undo_plan_of",
+    "workers_of",
 ]

@@ -31,6 +31,7 @@ def run_document(state: RunState) -> dict[str, Any]:
         "id": state.id,
         "saga": state.saga,
         "version": state.version,
+        "plan": state.plan,
         "run_version": state.run_version,
         "status": state.status.value,
         "started_at": iso(state.started_at),
@@ -105,6 +106,7 @@ def stats_document(stats: Stats) -> dict[str, Any]:
         "at": iso(stats.at),
         "active": stats.active,
         "owed": stats.owed,
+        "past_deadline": stats.past_deadline,
         "overdue": stats.overdue,
         "lag": stats.lag,
         "last_sweep": {"at": iso(sweep.at), "lag": sweep.lag, "took": sweep.took}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
@@ -98,6 +99,7 @@ class RunState(Frozen):
     id: str
     saga: str
     version: int = Field(description="of the saga's definition")
+    plan: str = Field(default="", description="fingerprint of the plan that it follows")
     status: RunStatus
     started_at: datetime
     deadline: datetime | None
@@ -177,6 +179,7 @@ def state_of(
         id=run.id,
         saga=run.saga,
         version=plan.version,
+        plan=run.plan,
         status=run.shown,
         started_at=moment(run.started_at),
         deadline=moment(run.deadline) if run.deadline else None,
@@ -247,6 +250,8 @@ def _told_with(plan: Plan, run: Run, name: str) -> str:
 
 def _view(plan: Plan, run: Run, name: str, fields: Mapping[str, str]) -> StepView:
     plan, step = as_visited(plan, run), run.step(name)
+    if _is_plain(plan, run, name, step) and payloads.error_field(name, "do") not in fields:
+        return _plain_view(name, plan.node(name).task, step.do.state, step.do.attempt)
     confirmed_by = plan.confirmed_by.get(name, "")
     confirm = run.step(confirmed_by)
     failures = [_newest(fields, name, phase, step) for phase in PHASES]
@@ -270,6 +275,28 @@ def _view(plan: Plan, run: Run, name: str, fields: Mapping[str, str]) -> StepVie
         child=id_of_child(run, name, step.do.child) if step.do.child else None,
         **_awaited(plan, run, name),
     )
+
+
+def _is_plain(plan: Plan, run: Run, name: str, step: StepState) -> bool:
+    """True if there is nothing to tell of a step but that it has its turn still, or is done.
+
+    That is so of most steps of most runs, and a list shows some hundred of them.
+    """
+    if run.why or run.ended_by or run.steps.maps or plan.confirmed_by or plan.scope_of:
+        return False
+    own = step.do.state is PhaseStatus.IDLE or step.do.state is PhaseStatus.DONE
+    odd = step.blocked or step.choice or step.inherited or step.do.child
+    if not own or odd or step.undo.state is not PhaseStatus.IDLE or step.undo.attempt:
+        return False
+    node = plan.node(name)
+    return not (node.guards or node.wait or node.child or node.covers)
+
+
+@lru_cache(maxsize=4096)
+def _plain_view(name: str, task: str, state: PhaseStatus, attempts: int) -> StepView:
+    done = state is PhaseStatus.DONE
+    status = StepStatus.COMPLETED if done else StepStatus.PENDING
+    return StepView(name=name, task=task, status=status, attempts=attempts, undo_attempts=0)
 
 
 def _asks(plan: Plan, run: Run, name: str) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from celeriac.machine import Frozen, RunStatus
+from celeriac.machine import AT_REST, Frozen, RunStatus
 from celeriac.store import Query
 from celeriac.views.times import moment
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _HOUR = 3_600_000  # ms
 LONGEST = 168  # hours
+_ACTIVE = frozenset(RunStatus) - AT_REST
 
 
 class StartedRuns(Frozen):
@@ -27,6 +28,7 @@ class StartedRuns(Frozen):
 
     since: datetime
     started: int
+    active: int = Field(default=0, description="of these: not at rest")
     compensated: int = Field(description="of these: undone, or being undone")
     failed: int = Field(description="of these: they owe or ask something, or were terminated")
 
@@ -49,6 +51,7 @@ def _hour(store: Store, since: int) -> StartedRuns:
     return StartedRuns(
         since=moment(since),
         started=started,
+        active=count(*_ACTIVE),
         compensated=count(RunStatus.COMPENSATED, RunStatus.COMPENSATING),
         failed=count(RunStatus.FAILED, RunStatus.TERMINATED),
     )

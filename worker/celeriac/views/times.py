@@ -45,6 +45,12 @@ def due(time: datetime | None) -> str:
     return f"{_clock(time)}Z, in {span((time - datetime.now(UTC)).total_seconds())}"
 
 
+def left(time: datetime) -> str:
+    """In how long a time is; nothing, if it has passed."""
+    seconds = (time - datetime.now(UTC)).total_seconds()
+    return span(seconds) if seconds > 0 else ""
+
+
 def exact(ms: int) -> str:
     """A time as people compare it, in UTC to the millisecond; *ms* is since the epoch."""
     return f"{_clock(moment(ms))}.{ms % 1000:03}Z"

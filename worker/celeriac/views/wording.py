@@ -407,10 +407,15 @@ def stats_facts(stats: Stats) -> list[tuple[str, str]]:
     return [
         ("active", str(stats.active)),
         ("owed", f"{stats.owed} failed: list --status failed" if stats.owed else "0"),
+        ("past deadline", _listed(stats.past_deadline, "--past-deadline")),
         ("due", f"{stats.overdue}{late}"),
         ("last sweep", swept),
         ("to be removed", f"{stats.expired}{gone}"),
     ]
+
+
+def _listed(count: int, option: str) -> str:
+    return f"{count}: list {option}" if count else "0"
 
 
 def stats_queues(stats: Stats) -> tuple[list[str], list[list[str]]]:

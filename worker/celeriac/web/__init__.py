@@ -5,11 +5,13 @@ how runs are found and worded: it gives and shows what `Sagas` and `views` have.
 
 Its files, from the ground up::
 
-    access | problems | forms | guesses | segments | etags | live_looks | run_watch < login < site
+    access | problems | forms | guesses | segments | etags | live_looks | kept_figures
+    | run_watch < login < site
     < guards | csrf | answers
     | reading_routes | acting_routes | completion_routes | breaker_routes | health_routes
-    < stream_routes | attempts < charts < rendering
-    < approvals | outside | bulk_routes | schedule_routes | saga_pages < pages
+    < stream_routes | attempts | marks < charts < rendering | offers
+    < approvals | outside | bulk_routes | schedule_routes | saga_pages | overview | system_page
+    < pages
     < application < server
 """
 

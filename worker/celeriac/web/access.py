@@ -19,6 +19,11 @@ class Permission(StrEnum):
     ADMINISTER = "administer"  # what cannot be undone: terminate
 
 
+def permission_of(verb: str) -> Permission:
+    """Return what whoever gives a run that command needs."""
+    return Permission.ADMINISTER if verb == "terminate" else Permission.ACT
+
+
 class Role(StrEnum):
     """What somebody is here."""
 

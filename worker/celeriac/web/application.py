@@ -26,11 +26,13 @@ from celeriac.web import (
     completion_routes,
     health_routes,
     outside,
+    overview,
     pages,
     reading_routes,
     saga_pages,
     schedule_routes,
     stream_routes,
+    system_page,
 )
 from celeriac.web.etags import Etags
 from celeriac.web.guards import Guard
@@ -61,7 +63,7 @@ if TYPE_CHECKING:
 _WRONG_TOKENS = 30  # of one address that are answered at once, in a minute
 _MODULES: Any = (
     *(acting_routes, completion_routes, reading_routes, stream_routes, health_routes),
-    *(breaker_routes, approvals, outside, saga_pages, pages),
+    *(breaker_routes, approvals, outside, saga_pages, overview, pages, system_page),
 )
 
 

@@ -17,7 +17,7 @@ from starlette.responses import RedirectResponse, Response
 from celeriac.app import BULK_VERBS, BulkVerb
 from celeriac.errors import CommandRefused, InputInvalid
 from celeriac.views import BulkState
-from celeriac.web.access import Permission
+from celeriac.web.access import Permission, permission_of
 from celeriac.web.csrf import check_token
 from celeriac.web.forms import BulkList, BulkRuns, BulkStart, LookRequest
 from celeriac.web.problems import answers
@@ -51,10 +51,6 @@ def bulks(
     return BulkList(bulks=site.sagas.bulks(limit))
 
 
-def _permission(verb: str) -> Permission:
-    return Permission.ADMINISTER if verb == "terminate" else Permission.ACT
-
-
 def _look_of(verb: BulkVerb) -> Any:
     def look(site: Here, caller: Operator, body: LookRequest) -> BulkState:
         """Look which runs the command would be for; nothing is done to them yet.
@@ -74,7 +70,7 @@ for _verb in BULK_VERBS:
         name=f"look: {_verb}",
         status_code=HTTPStatus.CREATED,
         responses=answers(400),
-        dependencies=[Depends(Needs(_permission(_verb)))],
+        dependencies=[Depends(Needs(permission_of(_verb)))],
     )
 
 
@@ -128,7 +124,7 @@ def stop(request: Request, site: Here, caller: Operator, bulk_id: str) -> BulkSt
 def _mine(site: Site, request: Request, bulk_id: str) -> BulkCommand:
     """A command that whoever asks may give."""
     found = site.sagas.bulk_named(bulk_id)
-    allowed(request, _permission(found.state().verb))
+    allowed(request, permission_of(found.state().verb))
     return found
 
 
@@ -168,7 +164,7 @@ def _page(
         first=first,
         cursor=first + _SHOWN if len(runs) > _SHOWN else None,
         refused=refused,
-        acts=caller.may(_permission(state.verb)),
+        acts=caller.may(permission_of(state.verb)),
         notice=notice,
     )
 
@@ -182,7 +178,7 @@ async def ask(site: Here, request: Request) -> Response:
     verb = str(form.get("verb") or "")
     if verb not in BULK_VERBS:
         raise InputInvalid(f"verb must be one of {', '.join(BULK_VERBS)}, not {verb!r}")
-    await run_in_threadpool(allowed, request, _permission(verb))
+    await run_in_threadpool(allowed, request, permission_of(verb))
     asked = _asked(form)
     found = await run_in_threadpool(_look, site, caller, verb, asked)
     return RedirectResponse(path_of(request, "bulk", found.id), HTTPStatus.SEE_OTHER)

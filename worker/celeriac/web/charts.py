@@ -25,7 +25,8 @@ _LINE = 22  # of a row of a timeline
 _NAMES = 190  # how wide their names may be
 _LONGEST_NAME = 26  # characters
 _SPAN = 800  # how wide the time of a run is
-_AGES = 330  # … and the longest of the bars of ages
+_AGES = 330  # … and the longest of the bars of sagas
+_BARS = 10  # of them, at most
 _EXACT = 10_000  # ms; what is shorter is told in them
 _THINNEST = 2.0  # a bar that nobody would see otherwise
 
@@ -72,26 +73,43 @@ def _hour(number: int, each: StartedRuns, most: int) -> Markup:
 
 def ages(found: Sequence[tuple[str, float]]) -> Markup:
     """A bar a saga: how long its oldest run that is not at rest has been there (seconds)."""
-    longest = max((age for _, age in found), default=0.0) or 1.0
+    return _longest("the oldest run of each saga that is not at rest", "waiting", found)
+
+
+def slowest(found: Sequence[tuple[str, float]]) -> Markup:
+    """A bar a saga: what 95 of 100 of its newest runs take at most (seconds)."""
+    return _longest("what 95 of 100 runs of each saga take at most", "completed", found)
+
+
+def lasted(seconds: float) -> str:
+    """How long something took, exactly if it was short."""
+    return _length(round(seconds * 1000))
+
+
+def _longest(told: str, tone: str, found: Sequence[tuple[str, float]]) -> Markup:
+    """The longest first; of many, those."""
+    shown = sorted(found, key=lambda each: -each[1])[:_BARS]
+    longest = max((length for _, length in shown), default=0.0) or 1.0
     rows = Markup("").join(
-        _age(number * _LINE, name, age, age / longest) for number, (name, age) in enumerate(found)
+        _of_saga(number * _LINE, name, tone, length, length / longest)
+        for number, (name, length) in enumerate(shown)
     )
     return Markup(
-        '<svg class="chart" viewBox="0 0 {} {}" role="img" '
-        'aria-label="the oldest run of each saga that is not at rest">{}</svg>'
-    ).format(_NAMES + _AGES + 60, max(1, len(found)) * _LINE, rows)
+        '<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>'
+    ).format(_NAMES + _AGES + 60, max(1, len(shown)) * _LINE, told, rows)
 
 
-def _age(y: int, name: str, age: float, share: float) -> Markup:
+def _of_saga(y: int, name: str, tone: str, length: float, share: float) -> Markup:
     width = max(_THINNEST, share * _AGES)
     return Markup(
         '<g><title>{name}: {told}</title><text x="0" y="{text}">{short}</text>'
-        '<rect class="waiting" x="{x}" y="{y}" width="{width}" height="14" rx="3"/>'
+        '<rect class="{tone}" x="{x}" y="{y}" width="{width}" height="14" rx="3"/>'
         '<text x="{after}" y="{text}">{told}</text></g>'
     ).format(
         name=clean(name),
         short=_short(name),
-        told=span(age),
+        told=lasted(length),
+        tone=tone,
         text=y + 15,
         x=_NAMES,
         y=y + 4,

@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from celeriac.machine import RunStatus
-from celeriac.views import BulkState, BulkTurn, StartedRuns
+from celeriac.views import BulkState, BulkTurn, Durations, ServerState, StartedRuns, WorkerState
 
 _LONGEST_REASON = 2_000  # characters
 
@@ -173,6 +173,15 @@ class RunFilter(_Sent):
     awaiting: bool = Field(default=False, description="only runs that wait for a signal")
     since: Time | None = Field(default=None, description="started at this time or later")
     until: Time | None = Field(default=None, description="started before this time")
+    past_deadline: bool = Field(
+        default=False, description="only runs that go on though their deadline has passed"
+    )
+    idle: str | None = Field(
+        default=None,
+        max_length=40,
+        description="only runs in which nothing has happened for so long: `15m`, `2h`, `1d`; of "
+        "those that run or are being undone, unless a status is given",
+    )
     owed: bool = Field(default=False, description="only runs that owe something; with asking: or")
     asking: bool = Field(default=False, description="only runs that ask what became of a step")
     failed_step: str | None = Field(
@@ -222,6 +231,7 @@ class RunDocument(_Told):
     id: str
     saga: str
     version: int = Field(description="of the saga's definition")
+    plan: str = Field(description="fingerprint of the plan that it follows")
     run_version: int = Field(description="how many events made this state: `if_version`")
     status: str
     started_at: Moment
@@ -371,8 +381,27 @@ class StatsDocument(_Told):
     at: Moment
     active: int
     owed: int
+    past_deadline: int
     overdue: int
     lag: float
+
+
+class DurationsList(BaseModel):
+    """How long runs take, by saga; without those that have no runs."""
+
+    sagas: list[Durations]
+
+
+class WorkerList(BaseModel):
+    """The workers, the one that is longest there first."""
+
+    workers: list[WorkerState]
+
+
+class ServerList(BaseModel):
+    """The servers that hold runs, by name."""
+
+    servers: list[ServerState]
 
 
 class Throughput(BaseModel):

@@ -1,4 +1,4 @@
-"""The pages: what needs a human first, all runs, one run, the system.
+"""The pages of runs: all of them, one, its history, and the forms that steer it.
 
 Owns: what stands on each page, and what its forms do.  Refuses to know: how it looks (`templates`,
 `static`), and what a verb does.  A page shows nothing that the HTTP API does not give.
@@ -7,8 +7,6 @@ Owns: what stands on each page, and what its forms do.  Refuses to know: how it 
 from __future__ import annotations
 
 import json
-import time
-from datetime import datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -18,17 +16,16 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from celeriac.app import BULK_VERBS
-from celeriac.doctor import examine
 from celeriac.errors import ChangedSince, CommandRefused, InputInvalid
 from celeriac.machine import RunStatus
-from celeriac.settings import PREFIX
 from celeriac.views import history_lines, wording
-from celeriac.web.access import Permission
+from celeriac.web.access import Permission, permission_of
 from celeriac.web.acting_routes import VERBS, steer
 from celeriac.web.attempts import rows_of
 from celeriac.web.bulk_routes import first_mistake
 from celeriac.web.csrf import check_token
 from celeriac.web.forms import RunQuery
+from celeriac.web.offers import options_for
 from celeriac.web.problems import Refusal
 from celeriac.web.reading_routes import filters, place
 from celeriac.web.rendering import page
@@ -38,71 +35,25 @@ from celeriac.web.site import Here, Site, Viewer, allowed, path_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from celeriac.views import RunState, StartedRuns, Stats
+    from celeriac.views import RunState
     from celeriac.web.access import Caller
 
 router = APIRouter(route_class=SegmentRoute, include_in_schema=False)
 
-_MINUTE = 60.0  # seconds
-_HOURS = 24
-_FIRST = 6  # runs that need somebody, on the first page
 _EVENTS = 60  # newest lines of the history on the page of a run
 _WHOLE = 1_000  # events that are read for them; of a longer history only the newest are
 _NEWEST = 400
 _PAGE = 200  # events on a page of a history
-_HIDDEN_SETTINGS = ("redis_url",)  # it may hold a password
-_REWINDS = "undo a step and what came after it, then go forward again from there"
-_ADMINISTERS = frozenset({"terminate"})
 #: What people look for most, as filters.
 _VIEWS = (
     ("All", ""),
     ("Needs attention", "?owed=true&asking=true"),
+    ("Past deadline", "?past_deadline=true"),
     ("Awaits an answer", "?awaiting=true"),
     ("Being undone", "?status=compensating"),
+    ("No progress for 15 min", "?idle=15m"),
     ("Paused", "?status=paused"),
 )
-
-
-@router.get("/")
-def overview(site: Here, caller: Viewer, request: Request) -> Response:
-    """Show what needs a human, and how the runs stand."""
-    stats, failed = site.looks.of(request, "overview", lambda: _overview(site))
-    counts: dict[RunStatus, int] = {}
-    for saga in stats.sagas:
-        for status, count in saga.counts.items():
-            counts[status] = counts.get(status, 0) + count
-    return page(
-        request,
-        "overview.html",
-        caller,
-        stats=stats,
-        counts=counts,
-        needy=[(state, _options(state, caller)) for state in failed],
-        statuses=list(RunStatus),
-        facts=wording.stats_facts(stats),
-        queues=wording.stats_queues(stats),
-        hours=_hours(site),
-        ages=[
-            (each.saga, (stats.at - each.oldest_since).total_seconds())
-            for each in stats.sagas
-            if each.oldest_since
-        ],
-    )
-
-
-def _overview(site: Site) -> tuple[Stats, tuple[RunState, ...]]:
-    """How the runs stand, and the first of those that need somebody."""
-    stats = site.sagas.stats()
-    owing = site.sagas.runs(status="failed", limit=_FIRST).states() if stats.owed else ()
-    return stats, owing
-
-
-def _hours(site: Site) -> tuple[StartedRuns, ...]:
-    """The throughput of a day, looked at once a minute however many look."""
-    now = time.monotonic()
-    if site.throughput is None or now - site.throughput[0] > _MINUTE:
-        site.throughput = (now, site.sagas.throughput(_HOURS))
-    return site.throughput[1]
 
 
 @router.get("/runs")
@@ -134,7 +85,7 @@ def runs(site: Here, caller: Viewer, request: Request) -> Response:
         views=_VIEWS,
         here_search=f"?{request.url.query}" if request.url.query else "",
         acts=caller.may(Permission.ACT),
-        verbs=[verb for verb in BULK_VERBS if caller.may(_permission(verb))],
+        verbs=[verb for verb in BULK_VERBS if caller.may(permission_of(verb))],
         statuses=list(RunStatus),
         sagas=sorted({*site.sagas.defined, *({query.saga} if query.saga else ())}),
     )
@@ -197,7 +148,7 @@ def _run_page(
         state=state,
         facts=wording.facts(_told(state, payloads)),
         graph=handle.graph(),
-        options=_options(state, caller),
+        options=options_for(state, caller),
         chosen=chosen,
         payloads=payloads,
         lines=lines[-_EVENTS:],
@@ -221,26 +172,12 @@ def _told(state: RunState, payloads: Mapping[str, Any] | None) -> RunState:
     )
 
 
-def _options(state: RunState, caller: Caller) -> list[wording.Option]:
-    """The verbs that a caller may want, and may give."""
-    found = wording.options(state)
-    if not state.status.at_rest and state.status is not RunStatus.PAUSED:
-        found.append(wording.Option("pause", "", "take up nothing further for now"))
-    if not state.why and state.status is not RunStatus.TERMINATED:
-        found.append(wording.Option("rewind", "", _REWINDS))
-    return [each for each in found if caller.may(_permission(each.verb))]
-
-
-def _permission(verb: str) -> Permission:
-    return Permission.ADMINISTER if verb in _ADMINISTERS else Permission.ACT
-
-
 # --- acting ------------------------------------------------------------------------------------
 
 
 def _form_of(verb: str) -> Any:
     async def act(site: Here, request: Request, run_id: str) -> Response:
-        caller = await run_in_threadpool(allowed, request, _permission(verb))
+        caller = await run_in_threadpool(allowed, request, permission_of(verb))
         form = await request.form()
         check_token(request, form.get("csrf"))
         fields = {name: str(value) for name, value in form.items() if name != "csrf"}
@@ -277,28 +214,3 @@ def _act(
         told = f"Nothing was done: {error}"
         return _run_page(site, caller, request, run_id, HTTPStatus.CONFLICT, told)
     return RedirectResponse(f"{path_of(request, 'runs', run_id)}?done={verb}", HTTPStatus.SEE_OTHER)
-
-
-# --- the system ----------------------------------------------------------------------
-
-
-@router.get("/system")
-def system(site: Here, caller: Viewer, request: Request) -> Response:
-    """Show figures and settings; with `doctor` also what the doctor finds, which takes seconds."""
-    stats = site.sagas.stats()
-    settings = site.sagas.runtime.settings
-    report = examine(site.sagas.runtime) if "doctor" in request.query_params else None
-    return page(
-        request,
-        "system.html",
-        caller,
-        facts=wording.stats_facts(stats),
-        queues=wording.stats_queues(stats),
-        settings=[
-            (PREFIX + name, value)
-            for name, value in settings.model_dump().items()
-            if name not in _HIDDEN_SETTINGS and not callable(value)
-        ],
-        report=report,
-        now=datetime.now().astimezone(),
-    )

@@ -20,6 +20,7 @@ from celeriac.errors import InputInvalid
 from celeriac.views import draw, event_document, run_document, stats_document
 from celeriac.web.etags import is_known
 from celeriac.web.forms import (
+    DurationsList,
     HistoryPage,
     RunDocument,
     RunFilter,
@@ -28,8 +29,10 @@ from celeriac.web.forms import (
     SagaDocument,
     SagaList,
     SagaStep,
+    ServerList,
     StatsDocument,
     Throughput,
+    WorkerList,
 )
 from celeriac.web.problems import Refusal, answers
 from celeriac.web.segments import SegmentRoute
@@ -65,6 +68,8 @@ def filters(query: RunFilter) -> dict[str, Any]:
         "saga": query.saga or None,  # an empty one comes from a form
         "tags": tags,
         "awaiting": query.awaiting,
+        "past_deadline": query.past_deadline,
+        "idle": query.idle or None,
         "since": max(query.since, _EPOCH) if query.since else None,
         "until": max(query.until, _EPOCH) if query.until else None,
         "owed": query.owed,
@@ -218,6 +223,33 @@ def saga_documents(site: Site) -> list[SagaDocument]:
 def stats(site: Here, caller: Viewer) -> StatsDocument:  # noqa: ARG001
     """Return how the runs stand as a whole."""
     return StatsDocument.model_validate(stats_document(site.sagas.stats()))
+
+
+@router.get("/durations", responses=answers())
+def durations(
+    site: Here,
+    caller: Viewer,  # noqa: ARG001
+    saga: Annotated[str | SkipJsonSchema[None], Query(max_length=400)] = None,
+    *,
+    steps: bool = False,
+) -> DurationsList:
+    """Return how long runs take and how they end, by saga, seen in the newest runs of each.
+
+    With `steps` also how long the steps take.
+    """
+    return DurationsList(sagas=list(site.sagas.durations(saga or None, steps=steps)))
+
+
+@router.get("/workers", responses=answers())
+def workers(site: Here, caller: Viewer) -> WorkerList:  # noqa: ARG001
+    """Return the workers that live, or were there until a moment ago."""
+    return WorkerList(workers=list(site.sagas.workers()))
+
+
+@router.get("/servers", responses=answers())
+def servers(site: Here, caller: Viewer) -> ServerList:  # noqa: ARG001
+    """Return what the Redis that holds the runs says of itself."""
+    return ServerList(servers=list(site.sagas.servers()))
 
 
 @router.get("/throughput", responses=answers())

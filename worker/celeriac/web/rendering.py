@@ -6,6 +6,7 @@ what is on a page.  Every string is escaped, whatever it holds.
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 from functools import cache
@@ -17,16 +18,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from starlette.responses import HTMLResponse
 
-from celeriac.machine import RunStatus, StepStatus
 from celeriac.observing import clean
 from celeriac.views import draw, times, wording
-from celeriac.web import charts
+from celeriac.web import charts, marks
 from celeriac.web.csrf import keep_token, token_of
 from celeriac.web.site import path_of, site_of
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from starlette.requests import Request
     from starlette.responses import Response
 
@@ -34,37 +32,8 @@ if TYPE_CHECKING:
     from celeriac.web.access import Caller
     from celeriac.web.problems import Problem
 
+_SMALL = 2_000  # bytes that are not worth it
 STATIC = Path(__file__).parent / "static"
-_SHORT = 60  # characters of a value in a list
-
-#: Each status has a shape beside its colour: a page must be readable without either.
-_SHAPES: dict[str, str] = {
-    RunStatus.RUNNING: "▶",
-    RunStatus.WAITING: "…",
-    RunStatus.PAUSED: "‖",
-    RunStatus.COMPENSATING: "↶",
-    RunStatus.COMPLETED: "✓",
-    RunStatus.COMPENSATED: "⟲",
-    RunStatus.FAILED: "!",
-    RunStatus.TERMINATED: "■",
-}
-_TONES: dict[str, str] = {
-    StepStatus.COMPLETED: "good",
-    StepStatus.RUNNING: "busy",
-    StepStatus.SCHEDULED: "busy",
-    StepStatus.RETRYING: "unsure",
-    StepStatus.UNKNOWN: "unsure",
-    StepStatus.FAILED: "bad",
-    StepStatus.COMPENSATION_FAILED: "bad",
-    StepStatus.CONFIRMING: "busy",
-    StepStatus.CONFIRMED: "good",
-    StepStatus.CONFIRM_FAILED: "bad",
-    StepStatus.COMPENSATING: "back",
-    StepStatus.COMPENSATED: "undone",
-    StepStatus.WAIVED: "undone",
-    StepStatus.SKIPPED: "none",
-    StepStatus.PENDING: "none",
-}
 
 
 def page(
@@ -88,8 +57,25 @@ def page(
         )
     )
     response = HTMLResponse(text, status)
+    pack(request, response)
     keep_token(request, response)
     return response
+
+
+def pack(request: Request, response: Response) -> None:
+    """Compress an answer that one of our own pages, or somebody at the keyboard, has asked for.
+
+    The size of what is compressed tells something of what is in it.  Whoever could make a browser
+    ask us, and see how much comes back, is a page of another site: it gets nothing compressed.
+    """
+    body = bytes(response.body)
+    accepts = "gzip" in request.headers.get("Accept-Encoding", "")
+    ours = request.headers.get("Sec-Fetch-Site") in ("same-origin", "none")
+    response.headers["Vary"] = "Accept-Encoding, Sec-Fetch-Site"
+    if accepts and ours and len(body) > _SMALL:
+        response.body = gzip.compress(body, 1, mtime=0)
+        response.headers["Content-Encoding"] = "gzip"
+        response.headers["Content-Length"] = str(len(response.body))
 
 
 def error_page(request: Request, problem: Problem) -> Response:
@@ -107,39 +93,30 @@ def _templates() -> Environment:
         lstrip_blocks=True,
     )
     made.filters |= {
-        "ago": _ago,
+        "ago": marks.ago,
         "exact": lambda time: times.iso(time) or "",
         "clean": lambda text: clean(str(text)),
-        "shape": lambda status: _SHAPES.get(status, "•"),
-        "tone": lambda status: _TONES.get(status, "none"),
+        "shape": lambda status: marks.SHAPES.get(status, "•"),
+        "tone": lambda status: marks.TONES.get(status, "none"),
         "sentence": lambda text: str(text)[:1].upper() + str(text)[1:],
         "spoken": lambda text: str(text).replace("_", " "),
         "due": times.due,
-        "short": _short,
+        "short": marks.short,
         "pretty": lambda value: json.dumps(value, indent=2, ensure_ascii=False),
         "drawn": _drawn,
         "need": wording.need,
         "whereabouts": wording.whereabouts,
-        "took": _took,
+        "took": marks.took,
         "hours": charts.hours,
         "ages": charts.ages,
+        "slowest": charts.slowest,
+        "lasted": charts.lasted,
         "timeline": charts.timeline,
     }
+    for name in ("chip", "progress", "moment", "run_rows"):
+        made.globals[name] = getattr(marks, name)
     made.globals["asset"] = _asset
     return made
-
-
-def _ago(time: datetime | None) -> str:
-    return f"{times.age(time)} ago" if time else ""
-
-
-def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= _SHORT else f"{text[: _SHORT - 1]}…"
-
-
-def _took(state: Any) -> str:
-    return times.span(((state.ended_at or state.changed_at) - state.started_at).total_seconds())
 
 
 def _drawn(graph: Graph) -> Markup:

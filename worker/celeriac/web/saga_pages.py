@@ -64,6 +64,9 @@ def _page(
         saga=document,
         graph=graph_of(site.sagas.defined[name].planned.plan),
         runs=site.sagas.runs(saga=name, limit=_NEWEST).states(failures=False),
+        took=site.figures.of(
+            f"durations of {name}", lambda: next(iter(site.sagas.durations(name, steps=True)), None)
+        ),
         acts=caller.may(Permission.ACT),
         notice=notice,
         # A form that is sent twice starts one run.

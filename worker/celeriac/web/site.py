@@ -6,9 +6,9 @@ routes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 from urllib.parse import quote
 
 from fastapi import Depends
@@ -17,14 +17,24 @@ from starlette.requests import Request
 from celeriac.views import Redaction
 from celeriac.web.access import Caller, Permission
 from celeriac.web.guesses import Guesses, TooManyGuesses
+from celeriac.web.kept_figures import KeptFigures
 from celeriac.web.login import Login
 from celeriac.web.problems import Refusal
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
+    from celeriac.doctor import Report
     from celeriac.sagas import Sagas
-    from celeriac.views import StartedRuns
     from celeriac.web.live_looks import LiveLooks
     from celeriac.web.run_watch import RunWatch
+
+
+class Examination(NamedTuple):
+    """What the doctor found, and when."""
+
+    at: datetime
+    report: Report
 
 
 @dataclass(slots=True)
@@ -38,7 +48,8 @@ class Site:
     tokens: Guesses  # wrong ones, of those who bring results from outside
     looks: LiveLooks  # what open pages have just read
     command: str  # how its command line is called: `celery -A shop saga`
-    throughput: tuple[float, tuple[StartedRuns, ...]] | None = None  # when it was looked at last
+    figures: KeptFigures = field(default_factory=KeptFigures)
+    examined: Examination | None = None  # what the doctor found, when this server asked last
 
     @property
     def redaction(self) -> Redaction:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from celeriac.observing.metrics.gauges import Sample
 from celeriac.observing.observers import log
+from celeriac.store.answers import said_by
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -83,17 +84,12 @@ def _slow(entries: Any) -> Iterator[Sample]:
 
 
 def _told(said: Any) -> Iterator[Sample]:
-    words = _words(said)
+    words = said_by(said)
     for name, word in _NUMBERS.items():
         if words.get(word, "").isdecimal():
             yield Sample(name, (), float(words[word]))
     if "aof_enabled" in words:
         yield Sample("celeriac_redis_aof_ok", (), float(_aof_is_well(words)))
-
-
-def _words(said: Any) -> dict[str, str]:
-    lines = (line.partition(":") for line in str(said).splitlines() if not line.startswith("#"))
-    return {word: value for word, colon, value in lines if colon}
 
 
 def _aof_is_well(words: Mapping[str, str]) -> bool:

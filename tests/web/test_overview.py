@@ -1,0 +1,163 @@
+"""The first page and that of the system: figures, and the runs behind each of them.
+
+Owns: what is counted, and where it leads.  Refuses to know: how it looks, and how it is counted.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from celeriac.store import Worker
+from celeriac.web import system_page
+from tests.in_memory import do
+from tests.web import shop
+from tests.web.test_pages import seen
+
+if TYPE_CHECKING:
+    import pytest
+    from starlette.testclient import TestClient
+
+    from celeriac.store.memory import MemoryStore
+
+
+def tiles(client: TestClient) -> dict[str, tuple[int, str]]:
+    """What each tile counts, and where it leads."""
+    found: dict[str, tuple[int, str]] = {}
+    tile = (
+        r'<a class="tile [^"]*" href="/runs\?([^"]*)"[^>]*><b>([\d,]+)</b>'
+        r"<span>(?:<span[^>]*>.</span> )?([^<]+)</span></a>"
+    )
+    for search, number, label in re.findall(tile, client.get("/").text):
+        found[label] = (int(number), search.replace("&amp;", "&"))
+    return found
+
+
+def test_each_tile_counts_the_runs_that_it_leads_to(client: TestClient) -> None:
+    """Nothing is counted that nobody could look at."""
+    for make in (shop.running, shop.completed, shop.failed, shop.unsure, shop.asking, shop.late):
+        make(make.__name__)
+    shop.running("back")
+    shop.sagas.run("back").cancel("lost")
+    found = tiles(client)
+    counts = {label: number for label, (number, _) in found.items()}
+    assert counts == {
+        "needs attention": 2,
+        "active": 4,
+        "waiting": 1,
+        "compensating": 1,
+        "past deadline": 1,
+        "ended in 24 h": 3,
+    }
+    for label, (number, search) in found.items():
+        page = client.get(f"/api/runs?{search}").json()
+        assert len(page["runs"]) == number, label
+
+
+def test_an_empty_shop_has_six_tiles_of_nothing(client: TestClient) -> None:
+    """And no figure that nobody can know yet."""
+    assert {number for number, _ in tiles(client).values()} == {0}
+    assert len(tiles(client)) == 6
+    assert "95 of 100" not in client.get("/").text
+
+
+def test_how_long_runs_take_stands_beside_how_many_there_are(client: TestClient) -> None:
+    """Also how many of them end otherwise; on the page of a saga step by step."""
+    shop.completed("o-1")
+    shop.failed("o-2")
+    page = seen(client, "/")
+    assert "95 of 100 runs take at most" in page.text
+    assert "50 %" in page.text
+    page = seen(client, "/sagas/place_order")
+    assert "How long it takes" in page.text
+    for text in ("50.0 %, 1 failed", "reserve", "charge", "(this one)", "newest 2 runs"):
+        assert text in page.text
+    told = client.get("/api/durations", params={"saga": "place_order", "steps": True}).json()
+    (found,) = told["sagas"]
+    assert (found["runs"], found["ended"]) == (2, {"completed": 1, "failed": 1})
+    assert {each["step"] for each in found["steps"]} == {"reserve", "charge"}
+    assert client.get("/api/durations?saga=nobody").json() == {"sagas": []}
+    assert [each["steps"] for each in client.get("/api/durations").json()["sagas"]] == [[]]
+
+
+def test_runs_that_stand_still_are_found(client: TestClient, store: MemoryStore) -> None:
+    """Those that run or are being undone; what waits for people does not stand still."""
+    clock = store._clock
+    store._clock = lambda: clock() - 3_600_000
+    shop.running("still")
+    shop.asking("asking")
+    shop.completed("done")
+    store._clock = clock
+    shop.running("moving")
+    assert [each["id"] for each in client.get("/api/runs?idle=15m").json()["runs"]] == ["still"]
+    page = seen(client, "/runs?idle=15m")
+    assert "idle 15m" in page.text
+    assert any(k.get("name") == "idle" and k["value"] == "15m" for _, k in page.elements)
+    found = client.get("/api/runs?idle=15m&status=waiting").json()["runs"]
+    assert [each["id"] for each in found] == ["asking"]
+    assert client.get("/api/runs?idle=2h").json()["runs"] == []
+    for wrong in ("soon", "0", "-5m"):
+        assert client.get("/api/runs", params={"idle": wrong}).status_code == 422
+
+
+def test_who_is_past_its_deadline_is_found(client: TestClient) -> None:
+    """Until it is at rest."""
+    shop.late("late")
+    shop.running("in time")
+    assert "late" in seen(client, "/runs?past_deadline=true").text
+    found = client.get("/api/runs?past_deadline=true").json()["runs"]
+    assert [each["id"] for each in found] == ["late"]
+    assert client.get("/api/stats").json()["past_deadline"] == 1
+    do(shop.sagas, "late", "reserve")
+    assert client.get("/api/runs?past_deadline=true").json()["runs"] == []
+
+
+def test_a_sweep_that_is_late_is_said_first(client: TestClient, store: MemoryStore) -> None:
+    """With the way to who knows why."""
+    shop.running("o-1")
+    assert "The sweep is" not in client.get("/").text
+    clock = store._clock
+    store._clock = lambda: clock() + 900_000
+    page = seen(client, "/")
+    assert re.search(r"The sweep is \d+ s late", page.text)
+    assert any(known.get("href") == "/system?doctor=1#doctor" for _, known in page.elements)
+
+
+def test_workers_are_shown_and_that_there_are_none(client: TestClient, store: MemoryStore) -> None:
+    """By their signs of life."""
+    assert "No worker gives a sign of life" in seen(client, "/system").text
+    assert client.get("/api/workers").json() == {"workers": []}
+    store.presences.announce(Worker("Anna_1", "here", 4711, 8, 15_000))
+    page = seen(client, "/system")
+    for text in ("Anna_1", "alive", "4711", "15 s"):
+        assert text in page.text
+    (found,) = client.get("/api/workers").json()["workers"]
+    assert (found["id"], found["state"]) == ("Anna_1", "alive")
+    assert client.get("/api/servers").json() == {"servers": []}
+
+
+def test_what_the_doctor_found_is_on_the_first_page(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once somebody has asked; it is asked by nobody who only looks."""
+
+    class Report:
+        summary = "1 error, 2 warnings"
+
+        def shown(self) -> list[None]:
+            return []
+
+    asked: list[None] = []
+
+    def examined(_: object) -> Report:
+        asked.append(None)
+        return Report()
+
+    monkeypatch.setattr(system_page, "examine", examined)
+    assert "The doctor" not in client.get("/").text
+    seen(client, "/system")
+    assert asked == []
+    assert "1 error, 2 warnings" in seen(client, "/system?doctor=1").text
+    for path in ("/", "/system"):
+        assert "1 error, 2 warnings" in seen(client, path).text
+    assert asked == [None]

@@ -1,0 +1,81 @@
+"""Figures that take a moment to gather: nobody waits for them who has seen some a while ago.
+
+Owns: how long figures are shown before they are gathered anew, and that this costs a hundredth of a
+core at most, however many look.  Refuses to know: which figures they are.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from celeriac.errors import SagaError
+from celeriac.observing import log
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+
+SHORTEST = 5.0  # seconds that figures are shown
+_SHARE = 100  # times as long as it took to gather them
+
+
+class _Kept(NamedTuple):
+    value: Any
+    at: float
+    until: float
+
+
+class KeptFigures:
+    """Figures by name, gathered in the background once they are old."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()  # of what is kept
+        self._first = threading.Lock()  # of who gathers what nobody has seen yet
+        self._kept: dict[str, _Kept] = {}
+        self._busy: set[str] = set()
+
+    def of(self, name: str, gather: Callable[[], T]) -> T:
+        """Return the figures called *name*; only the first who asks waits for them."""
+        with self._lock:
+            kept = self._kept.get(name)
+            late = kept is not None and self._clock() >= kept.until and name not in self._busy
+            if late:
+                self._busy.add(name)
+        if kept is None:
+            return self._wait_for(name, gather)
+        if late:
+            told = (name, gather)
+            threading.Thread(
+                target=self._renew, args=told, name=f"celeriac-{name}", daemon=True
+            ).start()
+        found: T = kept.value
+        return found
+
+    def _wait_for(self, name: str, gather: Callable[[], T]) -> T:
+        with self._first:
+            kept = self._kept.get(name)
+            if kept is None:
+                self._gather(name, gather)
+            found: T = self._kept[name].value
+            return found
+
+    def _renew(self, name: str, gather: Callable[[], Any]) -> None:
+        try:
+            self._gather(name, gather)
+        except SagaError as error:
+            log.warning("figures of %s are those of a while ago: %s", name, error)
+        finally:
+            with self._lock:
+                self._busy.discard(name)
+
+    def _gather(self, name: str, gather: Callable[[], Any]) -> None:
+        began = self._clock()
+        value = gather()
+        now = self._clock()
+        pause = max(SHORTEST, _SHARE * (now - began))
+        with self._lock:
+            self._kept[name] = _Kept(value, now, now + pause)

@@ -1,0 +1,156 @@
+"""What stands in every line of a list: a status, a mark a step, a time; and whole lines.
+
+Owns: their HTML.  Refuses to know: colours and sizes (`static/style.css`), and which runs they are.
+Every name is escaped where it is put in.
+
+A page of 200 runs has some thousand of them: put together here they cost a quarter of what macros
+of a template do.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from markupsafe import Markup, escape
+
+from celeriac.machine import RunStatus, StepStatus
+from celeriac.observing import clean
+from celeriac.views import times, wording
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from celeriac.views import RunState
+
+_SHORT = 60  # characters of a value in a list
+_CLAMPED = 40  # characters of an id that are surely to be seen
+_MARKS = 40  # steps that have one
+_DONE = frozenset({StepStatus.COMPLETED, StepStatus.CONFIRMED})
+
+#: Each status has a shape beside its colour: a page must be readable without either.
+SHAPES: dict[str, str] = {
+    RunStatus.RUNNING: "▶",
+    RunStatus.WAITING: "…",
+    RunStatus.PAUSED: "‖",
+    RunStatus.COMPENSATING: "↶",
+    RunStatus.COMPLETED: "✓",
+    RunStatus.COMPENSATED: "⟲",
+    RunStatus.FAILED: "!",
+    RunStatus.TERMINATED: "■",
+}
+TONES: dict[str, str] = {
+    StepStatus.COMPLETED: "good",
+    StepStatus.RUNNING: "busy",
+    StepStatus.SCHEDULED: "busy",
+    StepStatus.RETRYING: "unsure",
+    StepStatus.UNKNOWN: "unsure",
+    StepStatus.FAILED: "bad",
+    StepStatus.COMPENSATION_FAILED: "bad",
+    StepStatus.CONFIRMING: "busy",
+    StepStatus.CONFIRMED: "good",
+    StepStatus.CONFIRM_FAILED: "bad",
+    StepStatus.COMPENSATING: "back",
+    StepStatus.COMPENSATED: "undone",
+    StepStatus.WAIVED: "undone",
+    StepStatus.SKIPPED: "none",
+    StepStatus.PENDING: "none",
+}
+
+
+def _made(html: str) -> Markup:
+    return Markup(html)  # noqa: S704 -- names are escaped where they are put in
+
+
+def ago(time: datetime | None) -> str:
+    """How long ago a time was; nothing of none."""
+    return f"{times.age(time)} ago" if time else ""
+
+
+def short(value: Any) -> str:
+    """A value in a few characters."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _SHORT else f"{text[: _SHORT - 1]}…"
+
+
+def took(state: Any) -> str:
+    """How long a run took; of one that goes on, until its newest event."""
+    return times.span(((state.ended_at or state.changed_at) - state.started_at).total_seconds())
+
+
+@lru_cache(maxsize=32)
+def chip(status: RunStatus) -> Markup:
+    """A status of a run."""
+    shape = SHAPES.get(status, "•")
+    return _made(
+        f'<span class="chip {status.value}"><span aria-hidden="true">{shape}</span> '
+        f"{status.value}</span>"
+    )
+
+
+def progress(state: RunState) -> Markup:
+    """A mark a step."""
+    steps, done = state.steps, sum(step.status in _DONE for step in state.steps)
+    marks = "".join([_mark(step.name, step.status) for step in steps[:_MARKS]])
+    more = f"<b>+{len(steps) - _MARKS}</b>" if len(steps) > _MARKS else ""
+    return _made(
+        f'<span class="progress" role="img" aria-label="{done} of {len(steps)} steps completed">'
+        f"{marks}{more}</span>"
+    )
+
+
+@lru_cache(maxsize=4096)
+def _mark(name: str, status: StepStatus) -> str:
+    told = f"{clean(name)}: {status.value.replace('_', ' ')}"
+    return f'<i class="{TONES.get(status, "none")}" title="{escape(told)}"></i>'
+
+
+def moment(time: datetime | None) -> Markup:
+    """A time: how long ago it was, with the exact one."""
+    if time is None:
+        return _made("")
+    exact = times.iso(time)
+    return _made(f'<time datetime="{exact}" title="{exact}">{ago(time)}</time>')
+
+
+def run_rows(states: Iterable[RunState], root: str, *, picks: bool) -> Markup:
+    """A line a run, for the list of runs; *root* is where we are mounted."""
+    return _made("\n".join([_row(state, root, picks=picks) for state in states]))
+
+
+def _row(state: RunState, root: str, *, picks: bool) -> str:
+    run_id = escape(clean(state.id))
+    value = escape(state.id)
+    pick = (
+        f'<td class="picking"><input type="checkbox" name="run" form="many" value="{value}" '
+        f'aria-label="pick {run_id}"></td>'
+        if picks
+        else ""
+    )
+    title = f' title="{run_id}"' if len(run_id) > _CLAMPED else ""
+    tags = "".join(
+        f' <span class="tag">{escape(clean(key))}={escape(clean(value))}</span>'
+        for key, value in state.tags.items()
+    )
+    due = "" if state.status.at_rest else deadline(state.deadline)
+    return (
+        f"<tr>{pick}<td>{chip(state.status)}</td>"
+        f'<th scope="row"><a class="id clamp"{title} href="{root}/runs/{quote(state.id, safe="")}">'
+        f"<bdi>{run_id}</bdi></a>{tags}</th>"
+        f"<td>{escape(clean(state.saga))}</td><td>{progress(state)}</td>"
+        f"<td>{escape(clean(wording.whereabouts(state)))}</td>"
+        f"<td>{moment(state.started_at)}</td><td>{took(state)}</td><td>{due}</td></tr>"
+    )
+
+
+def deadline(time: datetime | None) -> Markup:
+    """In how long a deadline is, or since when it is over."""
+    if time is None:
+        return _made("")
+    left, exact = times.left(time), times.iso(time)
+    told = f"in {left}" if left else f"{times.age(time)} ago"
+    late = "" if left else ' class="late"'
+    return _made(f'<time{late} datetime="{exact}" title="{exact}">{told}</time>')

@@ -1,0 +1,110 @@
+"""The first page: what needs a human, with the button for it, and how the runs stand.
+
+Owns: what stands on it.  Refuses to know: how it looks (`templates`, `static`), and what a verb
+does (`pages`, to which its forms lead).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from celeriac.machine import AT_REST, RunStatus
+from celeriac.views import times, wording
+from celeriac.web.offers import options_for
+from celeriac.web.rendering import page
+from celeriac.web.segments import SegmentRoute
+from celeriac.web.site import Here, Site, Viewer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from celeriac.views import Durations, RunState, StartedRuns, Stats
+
+router = APIRouter(route_class=SegmentRoute, include_in_schema=False)
+
+_HOURS = 24
+_FIRST = 6  # runs that need somebody
+_ACTIVE = tuple(status for status in RunStatus if status not in AT_REST)
+
+
+class Tile(NamedTuple):
+    """A figure, and the runs that it counts."""
+
+    label: str
+    number: int
+    tone: str
+    search: str
+    told: str = ""
+
+
+@router.get("/")
+def overview(site: Here, caller: Viewer, request: Request) -> Response:
+    """Show what needs a human, and how the runs stand."""
+    stats, needy = site.looks.of(request, "overview", lambda: _look(site))
+    hours = site.figures.of("throughput", lambda: site.sagas.throughput(_HOURS))
+    durations = site.figures.of("durations", site.sagas.durations)
+    return page(
+        request,
+        "overview.html",
+        caller,
+        stats=stats,
+        tiles=_tiles(stats, hours),
+        needy=[(state, options_for(state, caller)) for state in needy],
+        statuses=list(RunStatus),
+        facts=wording.stats_facts(stats),
+        queues=wording.stats_queues(stats),
+        hours=hours,
+        durations={each.saga: each for each in durations},
+        slowest=_slowest(durations),
+        ages=[
+            (each.saga, (stats.at - each.oldest_since).total_seconds())
+            for each in stats.sagas
+            if each.oldest_since
+        ],
+        doctor=site.examined,
+    )
+
+
+def _look(site: Site) -> tuple[Stats, tuple[RunState, ...]]:
+    """How the runs stand, and the first of those that need somebody."""
+    queues = site.figures.of("queues", site.sagas.queues)
+    stats = site.sagas.stats(queues=False).model_copy(update={"queues": queues})
+    owing = site.sagas.runs(status="failed", limit=_FIRST).states() if stats.owed else ()
+    return stats, owing
+
+
+def _tiles(stats: Stats, hours: Sequence[StartedRuns]) -> list[Tile]:
+    counts: dict[RunStatus, int] = {}
+    for saga in stats.sagas:
+        for status, count in saga.counts.items():
+            counts[status] = counts.get(status, 0) + count
+    ended = sum(each.started - each.active for each in hours)
+    late, back = stats.past_deadline, counts.get(RunStatus.COMPENSATING, 0)
+    first = f"since={times.iso(hours[0].since)}&" if hours else ""
+    return [
+        Tile("needs attention", stats.owed, "failed" if stats.owed else "", _of("failed")),
+        Tile("active", stats.active, "running", _of(*_ACTIVE)),
+        Tile("waiting", counts.get(RunStatus.WAITING, 0), "waiting", _of("waiting")),
+        Tile("compensating", back, "compensating", _of("compensating")),
+        Tile("past deadline", late, "failed" if late else "", "past_deadline=true"),
+        Tile(
+            "ended in 24 h",
+            ended,
+            "completed",
+            first + _of(*sorted(AT_REST)),
+            "of the runs that were started in that time",
+        ),
+    ]
+
+
+def _of(*statuses: str) -> str:
+    return "&".join(f"status={each}" for each in statuses)
+
+
+def _slowest(durations: Sequence[Durations]) -> list[tuple[str, float]]:
+    """What 95 of 100 runs of each saga take at most, in seconds."""
+    return [(each.saga, each.p95) for each in durations if each.p95 is not None]
