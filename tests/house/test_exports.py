@@ -15,7 +15,16 @@ from celeriac import errors
 from tests.house.sources import ROOT, modules
 
 # Of the verbs.
-_KINDS = ("inspection", "control", "defining", "schedule", "breaker", "result", "maintenance")
+_KINDS = (
+    "inspection",
+    "control",
+    "defining",
+    "schedule",
+    "breaker",
+    "bulk",
+    "result",
+    "maintenance",
+)
 
 
 def imported_names() -> set[str]:

@@ -33,6 +33,7 @@ LATE = {
     "celeriac.terminal.defining_commands": "the same",
     "celeriac.terminal.schedule_commands": "the same",
     "celeriac.terminal.breaker_commands": "the same",
+    "celeriac.terminal.bulk_commands": "the same",
     "celeriac.terminal.maintenance_commands": "the same",
     "celeriac.terminal.result_commands": "the same",
     "celeriac.terminal.maintenance": "what `ui` serves is an extra, which may not be installed",

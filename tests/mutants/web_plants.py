@@ -80,7 +80,7 @@ PAGES = (
         "web/rendering.py",
         'ours = request.headers.get("Sec-Fetch-Site") in ("same-origin", "none")',
         "ours = True",
-        ("tests/web/test_pages.py -k compressed",),
+        ("tests/web/test_packing.py",),
     ),
     Plant(
         "a run that moved on is told as it was",
@@ -104,6 +104,6 @@ PAGES = (
         "machine/runs.py",
         "return self.overdue and not self.status.at_rest",
         "return self.overdue",
-        ("tests/store/test_listing.py -k past_its_deadline",),
+        ("tests/store/test_past_deadline.py",),
     ),
 )

@@ -125,19 +125,6 @@ def test_filters_hold_together(store: Store) -> None:
         assert ids(store.find(query).runs) == expected[: query.limit]
 
 
-def test_who_is_past_its_deadline_is_counted_until_it_rests(store: Store) -> None:
-    """A run that is told to be late is listed from then on, and no longer once it is at rest."""
-    run = write(store, starting(a_run(started_at=T0)))
-    assert store.figures().past_deadline == 0
-    late = replace(run, version=run.version + 1, overdue=True)
-    run = write(store, moving(run, run=late))
-    assert store.figures().past_deadline == 1
-    assert ids(store.find(Query(past_deadline=True)).runs) == ["order-42"]
-    write(store, ending(run))
-    assert store.figures().past_deadline == 0
-    assert store.find(Query(past_deadline=True)).runs == []
-
-
 def test_since_is_in_and_until_is_out(store: Store) -> None:
     """A run that started at `since` is listed, one that started at `until` is not."""
     write(store, starting(a_run(started_at=T0)))

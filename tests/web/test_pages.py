@@ -330,31 +330,6 @@ def test_no_string_of_a_run_becomes_html(client: TestClient) -> None:
     assert "<script>alert" not in client.get(f"/api/runs/{quoted}/graph.svg").text
 
 
-@pytest.mark.parametrize(
-    ("site", "packed"),
-    [
-        ("same-origin", True),
-        ("none", True),
-        ("cross-site", False),
-        ("same-site", False),
-        ("", False),
-    ],
-)
-def test_a_page_is_compressed_for_our_own_pages_alone(
-    client: TestClient, site: str, packed: bool
-) -> None:
-    """Whoever makes a browser ask from elsewhere would learn from its size what is in it."""
-    shop.failed("o-1")
-    headers = {"Accept-Encoding": "gzip", "Sec-Fetch-Site": site}
-    found = client.get("/runs", headers=headers)
-    assert ("Content-Encoding" in found.headers) is packed
-    assert (int(found.headers["Content-Length"]) < len(found.text.encode()) // 2) is packed
-    assert "o-1" in found.text
-    assert found.headers["Vary"] == "Accept-Encoding, Sec-Fetch-Site"
-    plain = client.get("/runs", headers={**headers, "Accept-Encoding": "br"})
-    assert "Content-Encoding" not in plain.headers
-
-
 def test_no_page_needs_what_the_policy_forbids(client: TestClient) -> None:
     """No inline style or script, and nothing from elsewhere."""
     shop.failed("o-1")

@@ -1,6 +1,7 @@
 """What the HTTP API takes and answers, as models: its OpenAPI is drawn from them.
 
-Owns: names, types and limits of what is sent.  Refuses to know: what is done with it.
+Owns: names, types and limits of what is sent.  Refuses to know: what is done with it.  The file is
+long because a reader of the API finds all of its words in one place.
 """
 
 from __future__ import annotations
