@@ -16,6 +16,7 @@ from celeriac.machine import (
     Plan,
     Run,
     RunStatus,
+    Undo,
     Wait,
     inherited,
     transition,
@@ -74,6 +75,17 @@ def test_a_fork_that_does_nothing_itself_has_nothing_to_undo() -> None:
     origin = done(THREE, begun(THREE), "reserve", "charge", "ship")
     fork = begun(THREE, origin="r", inherits=inherited(THREE, origin, "ship"))
     assert transition(THREE, fork, Cancel(), NOW + 9).run.status is RunStatus.COMPENSATED
+
+
+def test_what_undoes_several_is_no_place_to_fork_at() -> None:
+    """The first of these is named."""
+    undo = Undo(task="shop.call_off", wants=())
+    scope = Node(name="call_off", task=undo.task, undo=undo, covers=("hotel",))
+    plan = saga("pay", scope, Node(name="hotel", task="shop.hotel", after=("pay",)))
+    run = done(plan, begun(plan), "pay", "hotel")
+    with pytest.raises(CommandRefused, match="fork at 'hotel'") as caught:
+        inherited(plan, run, "call_off")
+    assert caught.value.reason == "inside"
 
 
 def test_only_a_run_at_rest_is_forked() -> None:

@@ -255,6 +255,10 @@ def test_into_a_map_or_a_scope_only_as_a_whole() -> None:
     whole.do("hotel", "car")
     with refused("inside", "rewind to 'hotel'"):
         whole.rewind("car")
+    with refused("inside", "no step.*rewind to 'hotel'"):
+        whole.rewind("call_off")
+    with refused("unknown_step", "it has hotel, car$"):
+        whole.rewind("boat")
     whole.rewind("hotel")
     whole.undo("call_off")
     assert whole.status == "running"

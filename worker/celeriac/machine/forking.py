@@ -63,8 +63,12 @@ def check_place(plan: Plan, run: Run, at: str, verb: str) -> None:
         if instance and instance.map in plan.by_name:
             text = f"{at!r} is an element: {verb} {instance.map!r}, all of it"
             raise CommandRefused("inside", about(run, text))
-        text = f"it has no step {at!r}; it has {', '.join(plan.by_name)}"
+        text = f"it has no step {at!r}; it has {', '.join(node.name for node in plan.steps)}"
         raise CommandRefused("unknown_step", about(run, text))
+    covers = plan.by_name[at].covers
+    if covers:
+        text = f"{at!r} is no step, it undoes several as a whole: {verb} {covers[0]!r}"
+        raise CommandRefused("inside", about(run, text))
     if past_pivot(plan, run):
         text = f"it is past {plan.pivot or 'its confirms'!r}, which is not to be done again"
         raise CommandRefused("past_pivot", about(run, text))
