@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from celeriac.machine.commands import Complete
+from celeriac.machine.commands import Complete, Skip
 from celeriac.machine.conditions import past_pivot
 from celeriac.machine.events import EventKind
 from celeriac.machine.shown_status import shown_step
@@ -218,6 +218,14 @@ def test_a_step_before_the_block_is_not_undone_for_a_confirm() -> None:
     story = stuck()
     assert story["check"].undo.state is PhaseStatus.IDLE
     assert shown_step(story.plan, story.run, "check") is StepStatus.COMPLETED
+
+
+def test_a_confirm_that_is_skipped_twice_is_skipped_once() -> None:
+    """Whose answer got lost asks again, by the name of the step, and is refused nothing (I11)."""
+    story = prepared()
+    assert story.give(Skip("debit", "done by hand")).events
+    assert not story.give(Skip("debit", "done by hand")).events
+    assert shown(story, "debit", "credit") == ["completed", "confirming"]
 
 
 def test_a_prepare_that_an_operator_skips_did_not_join() -> None:

@@ -137,11 +137,14 @@ def _is_to_be_counted(draft: Draft, step: str) -> bool:
 
 def _meant(draft: Draft, step: str) -> str:
     """What a verb that names a step is about: once that is being confirmed, its confirm."""
-    confirm = draft.plan.confirmed_by.get(draft.node(step).name)
-    untouched = (PhaseStatus.IDLE, PhaseStatus.SKIPPED)
-    if confirm is None or draft.run.step(confirm).do.state in untouched:
+    name = draft.node(step).name
+    confirm = draft.plan.confirmed_by.get(name)
+    if confirm is None:
         return step
-    return confirm
+    state = draft.run.step(confirm).do.state
+    joined = draft.run.step(name).do.state is PhaseStatus.DONE  # else it is guarded out
+    untouched = state is PhaseStatus.IDLE or (state is PhaseStatus.SKIPPED and not joined)
+    return step if untouched else confirm
 
 
 def _is_tried_anew(draft: Draft, name: str) -> bool:
