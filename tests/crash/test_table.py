@@ -28,6 +28,7 @@ _CLIENTS = (
     "test_clients.test_requests_and_answers_of_clients_lost",
 )
 _LOST = ("test_lost_answers.test_each_request_and_each_answer_lost",)
+_FLOWS = ("test_flows.test_children_killed",)
 _SWEEPS = (
     "test_sweeps.test_a_sweep_crashed",
     "test_lost_answers.test_the_sweep_cut_off",
@@ -69,6 +70,14 @@ ROWS: dict[str, tuple[str, ...]] = {
         "test_ahead.test_a_worker_stopped",
         "test_ahead.test_the_one_commit_cut_off",
     ),
+    "gate: passed, not granted; granted; ended, its place not given back": (
+        *_FLOWS,
+        "test_flows.test_a_worker_killed_at_a_gate",
+        "test_gates.test_a_worker_killed_behind_its_gate",
+    ),
+    "group: left, not on record; on record, nothing sent; visited again": _FLOWS,
+    "rewind: undone, not on record; all is undone, nothing sent; done again": _FLOWS,
+    "expiry: looked at; on record, nothing sent": _FLOWS,
     "Redis: LOADING, OOM, READONLY, NOSCRIPT": ("test_redis_states.test_redis_will_not",),
     "Redis: restarted": (
         "test_matrix.test_redis_restarted",

@@ -123,7 +123,7 @@ class GateWork:
         ways = sorted(self._ways(claim, plan, whole, node, fields, now))
         for way in ways:
             self._pass(passing, way)
-        reached("gate.passed", claim)
+        reached("gate.passed", (whole.id, claim))
         own = tuple(way.gate for way in ways if not way.of_run)
         return replace(claim, gates=own, enters=tuple(way.gate for way in ways if way.of_run))
 
