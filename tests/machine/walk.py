@@ -11,9 +11,22 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from celeriac.errors import CommandRefused, RunConflict, RunExists
-from celeriac.machine import Choice, FromInput, Guard, Map, Node, Plan, RetryRule, Undo, Wait
+from celeriac.machine import (
+    Choice,
+    FromInput,
+    Gate,
+    Guard,
+    Map,
+    Node,
+    Plan,
+    RetryRule,
+    Rule,
+    Undo,
+    Wait,
+)
 from celeriac.machine.commands import (
     Block,
+    Call,
     Cancel,
     CheckAttempt,
     Claim,
@@ -23,12 +36,15 @@ from celeriac.machine.commands import (
     Expire,
     Fail,
     Pause,
+    Queue,
     Redispatch,
     Resume,
     RetryOwed,
+    Rewind,
     Signal,
     Skip,
     Start,
+    Tag,
     Terminate,
     Unblock,
     Waive,
@@ -58,9 +74,16 @@ from tests.machine.world import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from celeriac.machine import Phase
     from tests.machine.world import Action
 
 T = TypeVar("T")
+#: None of them is ever full: whether one is, a walk decides.
+GATES = (
+    Gate(name="room", rule=Rule(kind="limit", most=1_000)),
+    Gate(name="mail", rule=Rule(kind="rate", most=1_000, per=60_000)),
+    Gate(name="bank", rule=Rule(kind="breaker", most=1_000, per=60_000, open_for=1_000)),
+)
 REFUSALS = (CommandRefused, RunConflict, RunExists)
 
 
@@ -241,6 +264,8 @@ def _any_node(choose: Chooser, kind: Participant, name: str) -> Node:
         effect=choose(["keyed", "barrier"]) if closes else "keyed",
         on_unknown=choose(["compensate"] * 4 + ["operator"]),
         undo=choose([undo, undo, undo, None]),
+        gates=choose([()] * 5 + [(gate,) for gate in GATES]),
+        expires=choose([None] * 5 + [30_000]),
     )
 
 
@@ -347,9 +372,16 @@ class Walk:
         run, choose = self.world.run, self.choose
         name = choose([*self._names(), "nothing"])
         phase, attempt = choose(PHASES), choose([1, 2, 0, 3, 99])
-        late = overdue(run, self.world.now)
+        late, now = overdue(run, self.world.now), self.world.now
+        token, gate = (name, phase, attempt), choose(GATES)
         return [
-            Claim(name, phase, attempt, "stranger", run.epoch + choose([0, 1, -1])),
+            Claim(
+                *token, "stranger", run.epoch + choose([0, 1, -1]), gates=self._gates(name, phase)
+            ),
+            Tag(*token, "forger", run.epoch, (("region", "eu"),)),
+            Queue(name, phase, gate.name, "it is full", now, now + 60_000, epoch=run.epoch),
+            Call(name, phase, gate.name, choose([now, now - 1_000]), epoch=run.epoch),
+            Rewind(name, choose(["call-1", "call-2"])),
             CheckAttempt(name, phase, attempt, "forger", run.epoch),
             Expire(name, phase, attempt, epoch=choose([0, 0, run.epoch, max(0, run.epoch - 1)])),
             Expand(name, attempt, choose([0, 1, 5]), choose([run.epoch, run.epoch + 1])),
@@ -370,7 +402,23 @@ class Walk:
             Start(run.id, "input", f"call-{run.version}", GRACE, if_exists="restart"),
             *([Terminate("noise")] if choose([False, False, False, True]) else []),
             *self._forgeries(),
+            *self._told_at_work(),
         ]
+
+    def _told_at_work(self) -> list[Command]:
+        """What those at work say before they report, be they given up or not."""
+        tags = (("region", self.choose(["eu", "us"])), ("a=b", "c:d"))
+        tokens = [(b.step, b.phase, b.attempt, b.holder, b.epoch) for b in self.world.bodies]
+        return [
+            made for token in sorted(tokens) for made in (CheckAttempt(*token), Tag(*token, tags))
+        ]
+
+    def _gates(self, name: str, phase: Phase) -> tuple[str, ...]:
+        """The gates that a claim has to pass, if there is such a step."""
+        if phase == "undo":
+            return self.world.run.step(name).gates
+        node = self.world.plan.find(name)
+        return tuple(gate.name for gate in node.gates) if node else ()
 
     def _names(self) -> list[str]:
         """The steps, those of the first elements of maps too, whether they are there or not."""

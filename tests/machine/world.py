@@ -243,8 +243,11 @@ def _of_messages(world: World) -> Iterator[Action]:
     for dispatch in sorted(due(run), key=lambda d: (d.step, d.phase)):
         about = try_of(run, dispatch.step, dispatch.epoch) or run
         quiet = about.compensate_not_before if dispatch.phase == "undo" else 0
-        if not about.step(dispatch.step).direction(dispatch.phase).state.claimable:
+        direction = about.step(dispatch.step).direction(dispatch.phase)
+        if not direction.state.claimable:
             continue  # what is due is a word to a child
+        if direction.state is PhaseStatus.SCHEDULED and 0 < direction.limit <= world.now:
+            continue  # it has expired, and nobody has looked yet
         if world.now >= max(dispatch.at - SHORT_DELAY, quiet):
             node = world.node(dispatch.step)
             verb = "count" if node.map else "open" if node.wait else "deliver"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from celeriac.engine.answers import Deferred, Ends
+from celeriac.engine.answers import Deferred, Ends, Goes
 from celeriac.engine.tokens import Said, fields_of_result
 from celeriac.failure import Failure
 from celeriac.machine.commands import (
@@ -23,6 +23,7 @@ from celeriac.machine.commands import (
     Signal,
     Skip,
     Start,
+    Tag,
 )
 from celeriac.machine.events import EventKind
 from celeriac.store.payloads import (
@@ -31,15 +32,17 @@ from celeriac.store.payloads import (
     error_field,
     input_field,
     output_field,
+    progress_field,
     signal_field,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from celeriac.engine.answers import Output
     from celeriac.engine.attempts import Attempt
     from celeriac.engine.engine import Engine
+    from celeriac.machine import Phase
     from celeriac.machine.events import Event
 
 INPUT = {"order": '"tea"', "items": "[1,2,3]"}
@@ -47,7 +50,7 @@ INPUT = {"order": '"tea"', "items": "[1,2,3]"}
 
 def token(command: Command) -> tuple[Any, ...]:
     """Whose attempt a command speaks of; empty if of nobody's."""
-    if not isinstance(command, Claim | Complete | Fail | Defer | CheckAttempt):
+    if not isinstance(command, Claim | Complete | Fail | Defer | CheckAttempt | Tag):
         return ()
     if is_outside(command):
         return ()
@@ -68,20 +71,22 @@ def said(command: Complete | Fail, number: int) -> Said:
 
 def report(engine: Engine, attempt: Attempt, command: Command, number: int) -> None:
     """Tell the engine how an attempt fares, as a worker does."""
-    if isinstance(command, Complete):
+    if isinstance(command, Tag):
+        engine.tag(attempt, command.tags)
+    elif isinstance(command, Complete):
         engine.complete(attempt, _output(command, number))
     elif isinstance(command, Defer):
         engine.complete(attempt, Deferred(command.delay))
     elif isinstance(command, Fail):
         engine.fail(attempt, command, _failure(number))
-    else:
-        engine.heartbeat(attempt, json.dumps(number))
+    else:  # as often as it takes: how far it is would be told once, and again when it has gone on
+        engine._say(attempt, _said_at_work(number), json.dumps(number))
 
 
 def fields_told(command: Command, number: int) -> dict[str, str]:
     """What a command that no attempt stands behind brings along."""
-    if isinstance(command, CheckAttempt):  # of somebody who was granted nothing
-        return {beat_field(command.step, command.phase): json.dumps(number)}
+    if isinstance(command, CheckAttempt):
+        return {_said_at_work(number)(command.step, command.phase): json.dumps(number)}
     if isinstance(command, Expire):
         return {error_field(command.step, command.phase): _failure(number).model_dump_json()}
     if isinstance(command, Signal):
@@ -101,7 +106,7 @@ def fields_left(
     # What was said outside before counts, and whatever the body brings is dropped.
     granted = granted and not any("kept" in event.data for event in events)
     if isinstance(command, Complete) and granted:
-        used = command.phase == "do" and EventKind.COMPLETED in happened
+        used = command.phase == "do" and EventKind.COMPLETED in happened and not command.route
         if used and command.ends:
             return {RESULT: json.dumps(number)}
         return {output_field(command.step): json.dumps(command.choice or number)} if used else {}
@@ -113,10 +118,17 @@ def fields_left(
     return told if events or isinstance(command, CheckAttempt) else {}
 
 
+def _said_at_work(number: int) -> Callable[[str, Phase], str]:
+    """The field of what is said at work: one in two says how far it is."""
+    return progress_field if number % 2 else beat_field
+
+
 def _output(command: Complete, number: int) -> Output:
     """What an attempt leaves: its choice, a number, the end of the run, or nothing."""
     if command.ends:
         return Ends(json.dumps(number))
+    if command.route:
+        return Goes(command.route)
     return None if command.skips else json.dumps(command.choice or number)
 
 

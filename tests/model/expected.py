@@ -18,6 +18,7 @@ from celeriac.machine.runs import RunStatus
 from celeriac.machine.steps import PhaseStatus
 from celeriac.machine.timing import wake_at
 from celeriac.machine.tries import epoch_of, first_epoch
+from celeriac.machine.visits import as_visited
 from celeriac.store import Lease
 from celeriac.store.codec import load_run
 from celeriac.store.history import load_events
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 Held = dict[str, Any]
 #: Keys of a shard that are about the workers and the sweep, not about runs.
 _OF_WORKERS = ("pulse", "outages", "sweep", "turns")
+_OF_GATES = ("gate:", "places:", "line:", "gates", "salt")
 
 
 class Expected:
@@ -65,11 +67,12 @@ class Expected:
         del self.history[len(self.history) - (done.events[0].replaces if done.events else 0) :]
         self.history += done.events
         taken = came_before(done.events, before or done.run)
-        known = {**self.fields, **fields}
-        results = {to: known[name] for name, to in taken.items()}
+        known = {**{name: self.fields.get(kept_as(name, before)) for name in taken}, **fields}
+        results = {to: text for name, to in taken.items() if (text := known[name]) is not None}
         brought = {name: text for name, text in fields.items() if name not in taken}
         left = with_failures(self.plan, done.events, {**brought, **results}, before)
-        self.fields.update({kept_as(name, before): text for name, text in left.items()})
+        kept = worth_keeping(left)
+        self.fields.update({kept_as(name, before): text for name, text in kept.items()})
         self.pairs.add(pair(done.run))
         self.newest_start = max(self.newest_start, done.run.started_at)
         self._record_outputs(first_epoch(done.run))
@@ -116,7 +119,7 @@ class Expected:
             return held
         entry = {member(run.started_at, run.id): 0}
         held[shard.run(run.id)] = {"h": run} | {
-            f"f:{name}": text for name, text in worth_keeping(self.fields).items()
+            f"f:{name}": text for name, text in self.fields.items()
         }
         held[shard.log(run.id)] = [event.dump() for event in self.history]
         held[shard.wake] = dict(self.wake)
@@ -134,7 +137,7 @@ class Expected:
     def _awaits(self, name: str) -> bool:
         """True if a step stands open until its signal comes."""
         assert self.run is not None
-        wait = self.plan.node(name).wait
+        wait = as_visited(self.plan, self.run).node(name).wait
         is_open = self.run.step(name).do.state is PhaseStatus.OPEN
         return is_open and wait is not None and wait.signal is not None
 
@@ -168,17 +171,19 @@ def united(parts: list[Held]) -> Held:
 
 
 def stored(client: redis.Redis, keys: Keys) -> Held:
-    """Every key that Redis holds, but those of the workers."""
+    """Every key that Redis holds, but those of the workers and of gates."""
     aside = {shard.prefix + name for shard in keys.shards for name in _OF_WORKERS}
     # Any: what redis-py says of its answers depends on how it is asked.
-    names: list[Any] = sorted(key for key in client.scan_iter(count=1000) if key not in aside)
+    found: list[Any] = sorted(key for key in client.scan_iter(count=1000) if key not in aside)
+    of_gates = tuple(shard.prefix + kind for shard in keys.shards for kind in _OF_GATES)
+    names = [key for key in found if not key.startswith(of_gates)]
     kinds = _pipelined(client, [("TYPE", name) for name in names])
     reads = [_READ[kind] for kind in kinds]
     asked = zip(reads, names, strict=True)
-    found = _pipelined(client, [(verb, name, *args) for (verb, *args), name in asked])
+    values = _pipelined(client, [(verb, name, *args) for (verb, *args), name in asked])
     return {
         name: _shaped(name, kind, value)
-        for name, kind, value in zip(names, kinds, found, strict=True)
+        for name, kind, value in zip(names, kinds, values, strict=True)
     }
 
 

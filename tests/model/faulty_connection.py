@@ -152,6 +152,8 @@ class Line(Connection):
     def _note(self, sent: Words, answer: Any) -> None:
         if sent[0] != "EVALSHA" or isinstance(answer, Exception):
             return
+        if ":gate:" in str(sent[3]):
+            return  # of a gate: its run says who is inside
         if sent[1] in self.commits and answer == 1:
             self.journal.append(self.change or Removed(str(sent[3])))
         if sent[1] in self.moves:
@@ -291,9 +293,13 @@ class LineEngine(Engine):
             self.store.asked = Asked(asked, fields or {}, guard)
             return asked
 
-        return super().command(
-            run_id, resolved, fields=fields, guard=guard, patience=patience, found=found
-        )
+        before = self.store.asked
+        try:
+            return super().command(
+                run_id, resolved, fields=fields, guard=guard, patience=patience, found=found
+            )
+        finally:
+            self.store.asked = before  # it may have been asked for on the way to something else
 
     def _counted(
         self, node: Node, due: Dispatch, run: Run, fields: Mapping[str, str]

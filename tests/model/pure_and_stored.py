@@ -29,9 +29,11 @@ from celeriac.machine.commands import (
     Resume,
     Skip,
     Start,
+    Tag,
 )
+from celeriac.machine.places import places_of
 from celeriac.machine.transitions import Transition, transition
-from celeriac.store import Lease, Query
+from celeriac.store import Lease, Query, place_member
 from celeriac.store.keys import lease_member
 from tests.engine.driver import GRACE, LEASE, QUEUE, Post
 from tests.machine.laws import check
@@ -95,6 +97,7 @@ class ModelAndStore:
         self.seen: dict[str, int] = {}  # arrivals by queue
         self.attempts: dict[tuple[Any, ...], Attempt] = {}
         self.texts = 0
+        self.by_itself = 0  # commands that an engine gave on the way to one that it was given
         self.told: list[str] = []
         self._begin()
 
@@ -123,10 +126,14 @@ class ModelAndStore:
         self.walk.choose = choose
         commands = self.walk.steps_commands()
         self.clock.now = self.walk.world.now
+        self.by_itself = 0
         for command in commands:
             self.give(command)
         run = self.expected[RUN].run
-        assert run == self.walk.world.run, "the engine was asked for something else"
+        if self.by_itself:
+            self._catch_up()
+        else:
+            assert run == self.walk.world.run, "the engine was asked for something else"
 
     def race(self, choose: Chooser) -> None:
         """Two engines are given a command each; the second has decided and not yet committed."""
@@ -229,7 +236,11 @@ class ModelAndStore:
         """Let the pure side decide the same commands, in this order; return its last decision."""
         written = [entry for entry in self.journal if isinstance(entry, Written)]
         done = None
+        commands = [each.command for each in given]
         for each in given:
+            while written and (asked := written[0].asked) and asked.command not in commands:
+                self._follow(written.pop(0))
+                self.by_itself += 1
             done = self._decide(each, written)
         assert written == [], "the engine has written more than the state machine says"
         self._read_journal(done=True)
@@ -266,6 +277,7 @@ class ModelAndStore:
     def _ask(self, engine: int, run_id: str, command: Command) -> Given:
         """Give a command to an engine, with a payload that no other command brings."""
         self.texts = number = self.texts + 1
+        self.stores[engine].asked = None
         try:
             self._ask_as_callers_do(self.engines[engine], run_id, command, number)
         except (*REFUSALS, RunNotFound):
@@ -282,7 +294,7 @@ class ModelAndStore:
         elif isinstance(command, Complete | Fail) and command.outside:
             self._bring(engine, run_id, command, number)
         elif (
-            isinstance(command, Complete | Fail | Defer | CheckAttempt)
+            isinstance(command, Complete | Fail | Defer | CheckAttempt | Tag)
             and token(command) in self.attempts
         ):
             report(engine, self.attempts[token(command)], command, number)
@@ -387,8 +399,18 @@ class ModelAndStore:
             wanted[self.expected[RUN].shard.seen] = self.seen
         held = stored(self.client, self.stores[0]._keys)
         assert held == wanted, f"not as the state machine says: {_difference(held, wanted)}"
+        self._check_places()
         if self.texts % 8 == 0:
             self._check_reading()
+
+    def _check_places(self) -> None:
+        """Whoever is at work behind a limit has a place there; others may still have theirs."""
+        gates = {gate for node in self.plan.all_nodes for gate in node.gates}
+        for name in {gate.name for gate in gates if gate.rule.kind == "limit"}:
+            kept = {place for place, _ in self.stores[0].gates.read(name).places}
+            places = [place for each in self.expected.values() for place in places_of(each.run)]
+            wanted = {place_member(place) for place in places if place.gate == name}
+            assert wanted <= kept, f"no place at {name}: {wanted - kept} (I23)"
 
     def _check_reading(self) -> None:
         store = self.stores[0]
