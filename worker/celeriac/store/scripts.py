@@ -95,6 +95,7 @@ class Scripts:
 
     def _load_and_try(self, script: Script, calls: Sequence[Call], beyond_full: bool) -> list[Any]:
         """Load *script* where each call goes to, and run it there, all in one round trip."""
+        flags = beyond_full and self._flags  # none of several nodes may be able to read them
         text, digest = self._of(script, beyond_full)
         loading = set(self._connection.one_of_each([call.keys[0] for call in calls]))
         commands: list[Command] = []
@@ -105,7 +106,7 @@ class Scripts:
         answers = self._connection.try_all(commands)
         for command, answer in zip(commands, answers, strict=True):
             if command[0] == "SCRIPT" and isinstance(answer, ResponseError):
-                if not (beyond_full and self._flags and _cannot_read_flags(answer)):
+                if not (flags and _cannot_read_flags(answer)):
                     self._connection.check([answer])
                 self._flags = False
         return [
