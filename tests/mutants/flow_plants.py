@@ -168,6 +168,14 @@ FLOWS = (
         (TWO_PHASE,),
     ),
     Plant(
+        "a second skip is about another step",
+        "Whoever lost the answer is told that the step has its result.",
+        "machine/operators.py",
+        "(state is PhaseStatus.SKIPPED and not joined)",
+        "state is PhaseStatus.SKIPPED",
+        ("tests/machine/test_two_phase.py",),
+    ),
+    Plant(
         "a waived confirm stops the run",
         "A run stays at rest though an operator has waived the confirm that it owed.",
         "machine/operator_events.py",

@@ -61,6 +61,14 @@ REWINDS = (
         (IN_THE_MACHINE,),
     ),
     Plant(
+        "a rewind to what undoes several",
+        "It breaks with an error that nobody can make sense of.",
+        "machine/forking.py",
+        "    covers = plan.by_name[at].covers\n",
+        "    covers = ()\n",
+        (IN_THE_MACHINE,),
+    ),
+    Plant(
         "a lost reply is a second rewind",
         "Nobody notes which call it was.",
         "machine/operators.py",
