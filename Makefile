@@ -114,7 +114,7 @@ million: $(READY) ## list, count and sweep beside two million runs, half of them
 	@$(PY) -m bench.million $(ARGS)
 
 .PHONY: versions
-versions: $(READY) ## try the versions of Celery that are allowed, each in an environment of its own
+versions: $(READY) ## try the Celerys, Pythons and servers that are allowed, each by itself
 	@$(PY) -m tests.versions $(ARGS)
 
 .PHONY: lock
