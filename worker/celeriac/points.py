@@ -33,7 +33,7 @@ POINTS = {
     ),
     "message.published": Point("workers.tasks:SagaTask.apply_async", "the broker has the message"),
     "step.arrived": Point("workers.edge:attempt", "a message has arrived, nothing is claimed"),
-    "step.claimed": Point("workers.edge:attempt", "the attempt is claimed, its body has not begun"),
+    "step.claimed": Point("workers.edge:_own", "the attempt is claimed, its body has not begun"),
     "gate.passed": Point(
         "engine.gates:GateWork.pass_all", "a claim has passed its gates, nothing is granted"
     ),
@@ -41,7 +41,10 @@ POINTS = {
         "workers.ahead:RunAhead.take", "an attempt is to be taken up, nothing is recorded of it"
     ),
     "ahead.claimed": Point(
-        "workers.edge:_and_what_follows", "the next attempt is claimed, its body has not begun"
+        "workers.edge:_what_follows", "the next attempt is claimed, its body has not begun"
+    ),
+    "bundle.claimed": Point(
+        "workers.edge:_with_others", "an attempt of another run is claimed, its body has not begun"
     ),
     "step.performed": Point(
         "workers.passage:Passage.body", "the body is over, nothing is recorded of it"

@@ -13,12 +13,13 @@ from celeriac.engine.dispatching import BrokerAway, Dispatcher, reason_unsent
 from celeriac.engine.turns import TurnWork
 from celeriac.errors import CommandRefused, RunNotFound
 from celeriac.failure import class_name
-from celeriac.machine import Block, Dispatch, Unblock, Wake, as_visited, due, try_of
+from celeriac.machine import Block, Dispatch, Unblock, Wake, as_visited, due, epoch_of, try_of
 from celeriac.observing import log, title
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from celeriac.engine.attempts import Delivery
     from celeriac.machine import Plan, Run
 
 
@@ -82,6 +83,18 @@ class Sender(TurnWork):
         plan, decided, now = self.command(run_id, Wake(credit=None))
         run = decided.run
         self.send(dispatcher, plan, run, sorted(due(run), key=lambda d: (d.at, d.step)), now)
+
+    def send_again(self, dispatcher: Dispatcher, deliveries: Sequence[Delivery]) -> None:
+        """Send the message of each attempt, as far as its run waits for that now."""
+        found = self.store.read_all({each.run_id: () for each in deliveries})
+        for each in deliveries:
+            snapshot = found.get(each.run_id)
+            run = snapshot.run if snapshot else None
+            if snapshot is None or run is None or epoch_of(run, each.step) != each.epoch:
+                continue
+            wanted = [d for d in due(run) if (*d[:3], d.epoch) == (*each[2:5], 0)]
+            plan = as_visited(self.store.plan(run.id, run.plan), run)
+            self.send(dispatcher, plan, run, wanted, snapshot.now)
 
     def _begin_turn(self, dispatcher: Dispatcher, run_id: str, dispatch: Dispatch) -> None:
         """Read what it begins with, and send what follows; what fails, the sweep does again."""

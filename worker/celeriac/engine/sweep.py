@@ -45,8 +45,9 @@ if TYPE_CHECKING:
 
 # So many batches of a shard at most: an entry that stays due must not keep a sweep for ever.
 _MOST_BATCHES = 50
-# A sweep does not go on beyond a batch of each shard while so many messages wait where it sends to.
-_ENOUGH = 500
+# A sweep does not go on beyond a batch of each shard while so many messages wait where it sends to:
+# each may bring the attempts of twenty runs.
+_ENOUGH = 40
 # Of two messages to one queue, the one that was sent so many ms before the other is ahead of it.
 _ORDER = 250
 # Entries of the wake index that are read at a time when somebody has died.

@@ -26,6 +26,7 @@ from celeriac.workers.canvas import task_id
 from celeriac.workers.intake import STRATEGY
 from celeriac.workers.leases import REQUEST
 from celeriac.workers.limits import Limits, handed, limits_of
+from celeriac.workers.pace import is_short
 from celeriac.workers.progress import Position
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 _NOBODY = Lease("", "", "do", 0)
 _LONGEST = 1.0  # s that may have passed on a message when it takes up another attempt
+_LONGEST_BUNDLE = 0.5  # s that may have passed on one when it takes up an attempt of another run
 
 
 class Place(NamedTuple):
@@ -79,11 +81,12 @@ class RunAhead:
         request: Mapping[str, Any],
         limits: Limits | None,
     ) -> None:
-        self.left = runtime.engine.terms.run_ahead
+        self.left = self.most = runtime.engine.terms.run_ahead
         self.limits = limits  # of the first attempt; None: the pool sees to limits
         self.told: list[Told] = []
         self._runtime, self._progress = runtime, progress
-        self._until = time.monotonic() + _LONGEST
+        now = time.monotonic()
+        self._until, self._bundle_until = now + _LONGEST, now + _LONGEST_BUNDLE
         self._message = self._uuid = request["id"]
         self._lease, self._saga, self._parent, self._nth = _NOBODY, "", "", 1
         whence = request.get("delivery_info") or {}
@@ -104,7 +107,10 @@ class RunAhead:
         limits = self.limits or Limits()
         if uuid != self._message and self.limits is not None:
             limits = limits_of(timelimit, task, self._progress.pool)
-        if limits.hard or (self._at is not None and self._at.hard):  # else enough was told
+        told = self._at
+        self._uuid = uuid
+        named = told is None or (told.task_id, told.saga) == (uuid, self._saga)
+        if limits.hard or (told is not None and told.hard) or not named:  # else enough was told
             until = time.monotonic() + limits.hard if limits.hard else 0.0
             self._tell(uuid, task.name, None, until, limits.hard or 0.0)
         return limits.soft
@@ -152,6 +158,27 @@ class RunAhead:
         reached("ahead.told", delivery)
         self.left -= 1
         return self._runtime.new_holder()
+
+    def brings_others(self, task: Any) -> bool:
+        """Whether attempts of other runs may be taken up here that the message of *task* brings.
+
+        They wait for one another, so each has to be short; and one that is sent to another place,
+        or with a rate limit, is not for us to take up.
+        """
+        place = place_of(self._runtime, task.name)
+        return self._key in place.keys and is_short(self._runtime.paces, task.name)
+
+    def turn_to(self, delivery: Delivery, task: Any) -> bool:
+        """Turn to an attempt of another run, before it is claimed; False: not here, or not now."""
+        over = time.monotonic() > self._bundle_until
+        if over or self._progress.held or self._too_large() or not self.brings_others(task):
+            return False
+        self.left, self._until = self.most, time.monotonic() + _LONGEST
+        d = delivery
+        self._lease = Lease(d.run_id, d.step, d.phase, d.attempt, d.epoch)
+        self._was, self._parent = None, ""
+        named = f"{d.run_id}:{d.step}:{d.attempt}"  # it has its true name once its run is known
+        return self._tell(named, task.name, None, 0.0, 0.0)
 
     def not_granted(self) -> None:
         """What was to follow is not ours: it may be at work elsewhere, under that very lease."""
@@ -232,7 +259,7 @@ def may_run_ahead(task: Any, request: Mapping[str, Any]) -> RunAhead | None:
     if limits is None and not _is_ours(task):
         return None
     made = RunAhead(runtime, progress, request, limits)
-    made.left = made.left if _is_ours(task) else 0
+    made.left = made.most if _is_ours(task) else 0
     return made
 
 

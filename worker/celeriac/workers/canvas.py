@@ -14,9 +14,10 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from celeriac.engine import BrokerAway, asked_for
-from celeriac.machine import epoch_of, key_of
+from celeriac.machine import key_of
 from celeriac.observing import clean
-from celeriac.workers.headers import HEADER, parse_header
+from celeriac.workers.bundles import ALSO, Hint
+from celeriac.workers.headers import HEADER, parse_header, words_of
 from celeriac.workers.message_text import texts_of
 from celeriac.workers.publishing import Publisher
 from celeriac.workers.queue_name import own_queue
@@ -24,7 +25,7 @@ from celeriac.workers.routes import PLACE, cause_of
 from celeriac.workers.windows import window
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Hashable, Sequence
 
     from celery import Celery
     from celery.canvas import Signature
@@ -58,14 +59,48 @@ class CeleryDispatcher(Publisher):
         """
         for dispatch in dispatches:
             try:
-                self._publish(plan, run, dispatch, now)
+                self._publish_or_keep(Hint(plan, run, dispatch, now))
             except Exception as error:
                 if self.is_away(error):
                     raise BrokerAway(type(error).__name__) from error
                 raise cause_of(error) from None
 
-    def _publish(self, plan: Plan, run: Run, dispatch: Dispatch, now: int) -> None:
+    def _publish_or_keep(self, hint: Hint) -> None:
+        """Publish the message of an attempt, or keep it for one that brings several."""
+        bundles = self.bundles
+        kind = self._kind(hint) if bundles is not None else None
+        if bundles is None or kind is None:
+            self.publish(hint)
+        elif not bundles.keep(kind, hint):
+            self.publish(hint)  # what is in the way of it is so of all of its kind
+            bundles.begin(kind)
+
+    def _kind(self, hint: Hint) -> Hashable | None:
+        """How a message is sent that may bring others as well; None if it may not.
+
+        Each attempt that it brings must be one that a worker could run ahead, and be of one task.
+        """
+        plan, run, dispatch, now = hint
+        node, phase = plan.node(dispatch.step), dispatch.phase
+        name = node.task_of(phase)
+        task = self._app.tasks.get(name)
+        ours = hasattr(task, "saga_runtime") and not task.rate_limit
+        first = dispatch.attempt == 1 and not run.step(dispatch.step).direction(phase).sends
+        alone = first and dispatch.at <= now and ours and node.runs_ahead(phase)
+        if not alone or self._run_ahead() <= 0 or self._app.conf.task_always_eager:
+            return None
+        if len(list(window(plan, run, dispatch, _WINDOW, ahead=True))) > 1:
+            return None
+        options = {**_sent_as(node, run, dispatch), **time_limits(node, phase, run.grace)}
+        return name, *sorted(options.items())
+
+    def publish(self, hint: Hint, others: Sequence[Hint] = ()) -> None:
+        """Publish the message of an attempt, which brings *others* of its kind as well."""
+        plan, run, dispatch, now = hint
         links = self.links(plan, run, dispatch)
+        if others:
+            also = [words_of(each.run, each.dispatch) for each in others]
+            links[0].options["headers"][ALSO] = also
         options: dict[str, Any] = {"retry": False}
         # Said by the first link itself: a chain passes on no parent_id.
         root = task_id(run, plan.steps[0].name, "do", 1)
@@ -114,7 +149,7 @@ class CeleryDispatcher(Publisher):
 
     def links(self, plan: Plan, run: Run, dispatch: Dispatch) -> list[Signature]:
         """The messages that travel in one chain, beginning with that of *dispatch*."""
-        errback, ahead = self._errback(run), self._run_ahead() > 0
+        errback, ahead = self.errback(run), self._run_ahead() > 0
         links = window(plan, run, dispatch, _WINDOW, ahead=ahead)
         return [self.signature(plan, run, link, errback) for link in links]
 
@@ -132,10 +167,11 @@ class CeleryDispatcher(Publisher):
         options.update(_sent_as(node, run, dispatch))
         options.update(time_limits(node, dispatch.phase, run.grace))
         options.update(written(self._app))
-        options["link_error"] = [self._errback(run) if errback is None else errback]
+        options["link_error"] = [self.errback(run) if errback is None else errback]
         return make(*args, kwargs={GUARD: run.id}, immutable=True, options=options)
 
-    def _errback(self, run: Run) -> Signature:
+    def errback(self, run: Run) -> Signature:
+        """What a message of a run calls when its attempt has failed."""
         self._own_queue = self._own_queue or own_queue(self._app)
         return self._app.signature(
             ERRBACK,
@@ -160,16 +196,7 @@ def message_options(run: Run, dispatch: Dispatch) -> dict[str, Any]:
     return {
         "task_id": task_id(run, dispatch.step, dispatch.phase, dispatch.attempt),
         "retries": dispatch.attempt - 1,  # what Flower counts, also where the sweep sends it
-        "headers": {
-            HEADER: [
-                run.id,
-                epoch_of(run, dispatch.step),
-                dispatch.step,
-                dispatch.phase,
-                dispatch.attempt,
-                run.plan,
-            ]
-        },
+        "headers": {HEADER: words_of(run, dispatch)},
         **texts_of(run, dispatch),
     }
 

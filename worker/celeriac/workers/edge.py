@@ -1,7 +1,7 @@
 """The edge: what stands between a saga's message and Celery's own tracer of its task.
 
-Owns: which messages are attempts, and the claim.  Refuses to know: what may be claimed
-(`transitions`), and how an attempt goes on (`passage`).
+Owns: which messages are attempts, the claim, and the order of what one message brings.  Refuses to
+know: what may be claimed (`transitions`), and how an attempt goes on (`passage`).
 
 ::
 
@@ -25,12 +25,14 @@ from celeriac.errors import CommandRefused, RunNotFound, SagaError, StoreError
 from celeriac.observing import log, title
 from celeriac.points import reached
 from celeriac.workers.ahead import ReportedRuntime, may_run_ahead
+from celeriac.workers.bundles import take_others
 from celeriac.workers.headers import header_in, parse_header
 from celeriac.workers.limits import HANDED
-from celeriac.workers.passage import Passage, ignored_message
+from celeriac.workers.pace import note
+from celeriac.workers.passage import Passage, ignored_message, of_another_run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from celeriac.engine import Attempt, Delivery, Engine
     from celeriac.workers.ahead import RunAhead
@@ -57,8 +59,32 @@ def attempt(task: Any, tracer: Tracer, uuid: str, request: dict[str, Any]) -> An
     if delivery is None:
         return ignored_message(task, request, Ignore(f"{task.name}: its saga header is malformed"))
     reached("step.arrived", delivery)
-    ahead = may_run_ahead(task, request)
+    ahead, others = may_run_ahead(task, request), take_others(request)
     request.pop(HANDED, None)  # between the main process and us
+    if ahead is None or (others and not ahead.brings_others(task)):
+        _send_again(task, others)
+        others = []
+    own = partial(_own, task, tracer, uuid, request, delivery, ahead)
+    if ahead is None:
+        return own()
+    try:
+        told = _with_others(own, others, task, request, ahead) if others else own()
+    finally:
+        ahead.over()
+    return (
+        told._replace(runtime=ReportedRuntime.of(told.runtime, ahead.told)) if ahead.told else told
+    )
+
+
+def _own(
+    task: Any,
+    tracer: Tracer,
+    uuid: str,
+    request: dict[str, Any],
+    delivery: Delivery,
+    ahead: RunAhead | None,
+) -> Any:
+    """Let the message's own attempt pass, and what is taken up behind it."""
     try:
         work = _claim(task, delivery, request, ahead)
     except Ignore as ignored:
@@ -71,45 +97,90 @@ def attempt(task: Any, tracer: Tracer, uuid: str, request: dict[str, Any]) -> An
     passage = Passage(task, work, uuid, request, ahead)
     if ahead is None:
         return passage.pass_through(tracer)
-    try:
-        return _and_what_follows(passage, tracer, ahead)
-    finally:
-        ahead.over()
+    told, raised = _passed(passage, tracer)
+    _what_follows(passage, ahead)
+    if raised is not None:
+        raise raised
+    return told
 
 
-def _and_what_follows(first: Passage, tracer: Tracer, ahead: RunAhead) -> Any:
-    """Let an attempt pass, and those that are taken up one after the other; return what is told.
+def _with_others(
+    own: Callable[[], Any],
+    others: Sequence[Delivery],
+    task: Any,
+    request: dict[str, Any],
+    ahead: RunAhead,
+) -> Any:
+    """Let the message's own attempt pass, then those of other runs; return what is told of it."""
+    told, raised = _caught(own)
+    for number, delivery in enumerate(others):
+        if not ahead.turn_to(delivery, task):
+            _send_again(task, others[number:])
+            break
+        try:
+            work = _claim(task, delivery, request, ahead)
+        except Ignore as ignored:
+            log.debug("%s", ignored)
+            continue
+        if work is None:
+            _look(task, delivery.run_id)
+            continue
+        reached("bundle.claimed", delivery)
+        passage = of_another_run(task, work, request, ahead)
+        _pass_and_note(passage, ahead)
+        _what_follows(passage, ahead)
+    if raised is not None:
+        raise raised
+    return told
 
-    What Celery is told is the end of the message's own task.
-    """
-    told, raised = _passed(first, tracer)
-    passage = first
+
+def _what_follows(passage: Passage, ahead: RunAhead) -> None:
+    """Let those pass that are taken up behind an attempt, one after the other."""
+    app, engine = passage.task.app, passage.work.engine
     while passage.following is not None:
         attempt = passage.following
         reached("ahead.claimed", attempt.delivery)
-        task = first.task.app.tasks[attempt.node.task_of(attempt.delivery.phase)]
-        passage = passage.next(task, _work(task, attempt, first.work.engine))
-        began = time.time()
-        found, error = _passed(passage, task.saga_tracer)
-        if found is not None:
-            ahead.note(task, passage.request, began, found)
-        elif error is not None:
-            log.warning("%s: a hook raised %s", passage.work.name, type(error).__name__)
-    if raised is not None:
-        raise raised
-    return (
-        told._replace(runtime=ReportedRuntime.of(told.runtime, ahead.told)) if ahead.told else told
-    )
+        task = app.tasks[attempt.node.task_of(attempt.delivery.phase)]
+        passage = passage.next(task, _work(task, attempt, engine))
+        _pass_and_note(passage, ahead)
+
+
+def _pass_and_note(passage: Passage, ahead: RunAhead) -> None:
+    """Let an attempt pass that has no message of its own, and note what Celery is to be told."""
+    began = time.time()
+    found, error = _passed(passage, passage.task.saga_tracer)
+    if found is not None:
+        ahead.note(passage.task, passage.request, began, found)
+    elif error is not None:
+        log.warning("%s: a hook raised %s", passage.work.name, type(error).__name__)
 
 
 def _passed(passage: Passage, tracer: Tracer) -> tuple[Any, Exception | None]:
-    """Let one attempt pass; what comes out of the tracer must not keep the next from its turn."""
+    """Let one attempt pass, and note how long that took."""
+    began = time.monotonic()
+    found = _caught(partial(passage.pass_through, tracer))
+    note(passage.task.saga_runtime.paces, passage.task.name, time.monotonic() - began)
+    return found
+
+
+def _caught(call: Callable[[], Any]) -> tuple[Any, Exception | None]:
+    """Call something; what comes out of a tracer must not keep the next from its turn."""
     try:
-        return passage.pass_through(tracer), None
+        return call(), None
     except MemoryError:
         raise
     except Exception as error:  # noqa: BLE001 -- raised again, or logged
         return None, error
+
+
+def _send_again(task: Any, others: Sequence[Delivery]) -> None:
+    """Send to others what a message brought besides its own attempt."""
+    runtime = task.saga_runtime
+    try:
+        if others:
+            runtime.engine.send_again(runtime.dispatcher, others)
+    except SagaError as error:
+        log.warning("%d attempts not sent again (%s); the sweep will", len(others), error.code)
 
 
 def _work(task: Any, attempt: Attempt, engine: Engine) -> Work:

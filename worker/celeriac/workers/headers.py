@@ -1,21 +1,31 @@
 """The header of a saga's message: which attempt of which step of which run it hints at.
 
-Owns: reading the header from whatever a message holds.  Refuses to know: how messages are made
-(`canvas`), and whether the attempt may be claimed (`transitions`).
+Owns: writing the header, and reading it from whatever a message holds.  Refuses to know: how
+messages are made (`canvas`), and whether the attempt may be claimed (`transitions`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celeriac.engine import Delivery
+from celeriac.machine import epoch_of
+
+if TYPE_CHECKING:
+    from celeriac.machine import Dispatch, Run
 
 #: The header that makes a task message a saga's.
 HEADER = "celeriac"
 # More than any run id, step or number of ours; what is longer is not worth looking at.
 _LONGEST_WORD = 1_000
 _ENDLESS = 2**53
+
+
+def words_of(run: Run, dispatch: Dispatch) -> list[Any]:
+    """What the message of an attempt says of it; see `Delivery`."""
+    step, phase, attempt = dispatch.step, dispatch.phase, dispatch.attempt
+    return [run.id, epoch_of(run, step), step, phase, attempt, run.plan]
 
 
 def header_of(request: Any) -> Any:

@@ -31,7 +31,7 @@ from celeriac.failure import ends_who_tells
 from celeriac.machine import Dispatch
 from celeriac.observing import log
 from celeriac.points import reached
-from celeriac.workers.canvas import GUARD, carries_on, message_options, time_limits
+from celeriac.workers.canvas import GUARD, carries_on, message_options, task_id, time_limits
 from celeriac.workers.limits import soft_limit
 from celeriac.workers.retries import (
     classify_celery_error,
@@ -281,29 +281,14 @@ class Passage:
         """
         d = work.attempt.delivery
         dispatch = Dispatch(d.step, d.phase, d.attempt, work.attempt.now)
-        options = message_options(work.attempt.run, dispatch)
-        limits = time_limits(work.attempt.node, d.phase, work.attempt.run.grace)
         whole = self.request.get("chain")
         request = {
-            **self.request,
-            **options["headers"],
-            "id": options["task_id"],
-            "task": task.name,
-            "argsrepr": options["argsrepr"],
-            "kwargsrepr": options["kwargsrepr"],
-            "correlation_id": options["task_id"],
+            **_request_of(self.request, task, work.attempt, dispatch),
             "root_id": self.request.get("root_id") or self.uuid,
             "parent_id": self.uuid,
-            "retries": 0,
-            "timelimit": [limits.get("time_limit"), limits.get("soft_time_limit")],
             "chain": whole[:-1] if whole and carries_on(whole, dispatch) else None,
-            "eta": None,
-            "expires": None,
-            "shadow": None,
         }
-        if self.request.get("headers"):
-            request["headers"] = {**self.request["headers"], **options["headers"]}
-        return Passage(task, work, options["task_id"], request, self._ahead)
+        return Passage(task, work, request["id"], request, self._ahead)
 
     def _tale(
         self, failed: AttemptFailure, failure: Failure, done: Transition, request: Any
@@ -368,6 +353,48 @@ class Passage:
             log.warning("%s not sent again (%s)", self.work.name, type(error).__name__)
             return rejected(error)
         return retrying(cause, delay, sig=message)
+
+
+def of_another_run(
+    task: Any, work: Work, request: Mapping[str, Any], ahead: RunAhead | None
+) -> Passage:
+    """An attempt of a task that came in the message of another one, whose *request* this is."""
+    attempt, d = work.attempt, work.attempt.delivery
+    dispatch = Dispatch(d.step, d.phase, d.attempt, attempt.now)
+    own = _request_of(request, task, attempt, dispatch)
+    root = task_id(attempt.run, attempt.plan.steps[0].name, "do", 1)
+    own |= {
+        "root_id": root,
+        "parent_id": None if root == own["id"] else root,
+        "chain": None,
+        "errbacks": [task.saga_runtime.dispatcher.errback(attempt.run)],
+    }
+    return Passage(task, work, own["id"], own, ahead)
+
+
+def _request_of(
+    request: Mapping[str, Any], task: Any, attempt: Attempt, dispatch: Dispatch
+) -> dict[str, Any]:
+    """The request of an attempt that had no message of its own, but for its relatives."""
+    options = message_options(attempt.run, dispatch)
+    limits = time_limits(attempt.node, dispatch.phase, attempt.run.grace)
+    own = {
+        **request,
+        **options["headers"],
+        "id": options["task_id"],
+        "task": task.name,
+        "argsrepr": options["argsrepr"],
+        "kwargsrepr": options["kwargsrepr"],
+        "correlation_id": options["task_id"],
+        "retries": 0,
+        "timelimit": [limits.get("time_limit"), limits.get("soft_time_limit")],
+        "eta": None,
+        "expires": None,
+        "shadow": None,
+    }
+    if request.get("headers"):
+        own["headers"] = {**request["headers"], **options["headers"]}
+    return own
 
 
 def _ignore(why: str) -> Exception:

@@ -1,7 +1,8 @@
 """What messages are published with: a producer of the app, and one round trip for many of them.
 
-Owns: acquiring it, and that a broker which is away is not waited for.  Refuses to know: what is
-sent (`canvas`), and what becomes of a message that was not.
+Owns: acquiring it, that a broker which is away is not waited for, and sending in the end what was
+kept for bundles.  Refuses to know: what is sent (`canvas`), and what becomes of a message that was
+not.
 """
 
 from __future__ import annotations
@@ -13,12 +14,15 @@ from typing import TYPE_CHECKING, Any
 from kombu.exceptions import BatchPublishError
 
 from celeriac.observing import log
+from celeriac.workers.bundles import Bundles
 from celeriac.workers.routes import Routes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from celery import Celery
+
+    from celeriac.workers.bundles import Hint
 
 
 class Publisher(Routes):
@@ -28,6 +32,15 @@ class Publisher(Routes):
         """*app* is asked anew each time; nothing is kept but what `together` is at."""
         super().__init__(app)
         self._here = threading.local()
+
+    def publish(self, hint: Hint, others: Sequence[Hint] = ()) -> None:
+        """Publish the message of an attempt, which brings *others* of its kind as well."""
+        raise NotImplementedError
+
+    @property
+    def bundles(self) -> Bundles | None:
+        """Where this thread collects what may share a message; None while it sends nothing else."""
+        return getattr(self._here, "bundles", None)
 
     @contextmanager
     def producer(self) -> Iterator[Any]:
@@ -56,16 +69,29 @@ class Publisher(Routes):
             if producer is None:
                 yield
                 return
-            self._here.producer = producer
+            self._here.producer, self._here.bundles = producer, Bundles()
             try:
                 with producer.batch() as batch:
                     try:
                         yield
+                        self._send_bundles()
                     except BaseException:
                         with suppress(Exception):
+                            self._send_bundles()
                             batch.flush()  # or what was sent so far would not be
                         raise
             except BatchPublishError as error:
                 log.warning("messages may not have been sent (%s); the sweep will send them", error)
             finally:
-                self._here.producer = None
+                self._here.producer = self._here.bundles = None
+
+    def _send_bundles(self) -> None:
+        """Send what was kept; others of its kind could be sent, so nothing should be in the way."""
+        bundles = self.bundles
+        for first, *others in bundles.take() if bundles else ():
+            try:
+                self.publish(first, others)
+            except Exception as error:  # noqa: BLE001 -- it is logged
+                name, count = first.run.id, len(others)
+                told = "%s and %d more not sent (%s); the sweep will send them"
+                log.warning(told, name, count, type(error).__name__)

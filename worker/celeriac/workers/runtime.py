@@ -59,6 +59,7 @@ class Runtime:
         self.deaths: deque[Lease] = deque()  # attempts whose pool child is gone; the keeper reads
         self.progress: Progress | None = None  # of a worker whose children run ahead
         self.places: dict[str, Any] = {}  # by task, in this process; see `ahead`
+        self.paces: dict[str, float] = {}  # by task, in this process; see `pace`
         self.rules: dict[str, Rule] = {}  # of the gates that this app defines, by name
         self.unfit: dict[str, str] = {}  # tasks that could not be made steps, and why
         self.worker_id = ""  # in a worker; its pool children inherit it

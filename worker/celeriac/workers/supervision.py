@@ -252,7 +252,7 @@ def become(request: Any, at: Position) -> None:
         "parent_id": at.parent,
         "argsrepr": text,
         "kwargsrepr": kwargs,
-        HEADER: [*hint._replace(step=d.step, phase=d.phase, attempt=d.attempt)],
+        HEADER: [*hint._replace(**d._asdict())],
     }
     request._request_dict = {**request.request_dict, **changed}  # noqa: SLF001 -- as it reads it
     request.id, request.name, request._task = at.task_id, at.task, task  # noqa: SLF001
