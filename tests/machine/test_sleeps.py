@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tests.machine.story import NOON, refused, step
-from tests.machine.test_waits import DAY, HOUR, asks, sleeps, waiting
+from tests.machine.test_waits import DAY, HOUR, asks, sleeps, waiting, waits
 
 if TYPE_CHECKING:
     from tests.machine.story import Story
@@ -103,3 +103,34 @@ def test_a_sleep_is_no_step_that_counts() -> None:
     story.open("sleep", NOON)
     story.wake()
     assert story.status == "completed"
+
+
+def test_a_claim_ends_the_sleep_before_it() -> None:
+    """Once its time is over, whoever comes with a message ends it, in the same decision."""
+    story = waiting(sleeps(timeout=HOUR), "ship")
+    story.advance(HOUR)
+    events = story.claim("ship").events
+    assert [(each.kind, each.step) for each in events] == [
+        ("completed", "sleep"),
+        ("claimed", "ship"),
+    ]
+    assert story.wake().events == ()
+    story.complete("ship")
+    assert story.status == "completed"
+    story.check_history()
+
+
+def test_a_claim_wakes_nobody_before_the_time() -> None:
+    """Nor while an operator holds the run, nor one that waits for a signal."""
+    story = waiting(sleeps(timeout=HOUR), "ship")
+    story.advance(HOUR - 1)
+    with refused("not_due"):
+        story.claim("ship")
+    story.pause()
+    story.advance(1)
+    with refused("paused"):
+        story.claim("ship")
+    story = waiting(waits(timeout=HOUR, on_timeout="continue"), "ship")
+    story.advance(HOUR)
+    with refused("not_due"):
+        story.claim("ship")

@@ -33,7 +33,9 @@ POINTS = {
     ),
     "message.published": Point("workers.tasks:SagaTask.apply_async", "the broker has the message"),
     "step.arrived": Point("workers.edge:attempt", "a message has arrived, nothing is claimed"),
-    "step.claimed": Point("workers.edge:_own", "the attempt is claimed, its body has not begun"),
+    "step.claimed": Point(
+        "workers.edge:_granted", "the attempt is claimed, its body has not begun"
+    ),
     "gate.passed": Point(
         "engine.gates:GateWork.pass_all", "a claim has passed its gates, nothing is granted"
     ),
@@ -42,9 +44,6 @@ POINTS = {
     ),
     "ahead.claimed": Point(
         "workers.edge:_what_follows", "the next attempt is claimed, its body has not begun"
-    ),
-    "bundle.claimed": Point(
-        "workers.edge:_with_others", "an attempt of another run is claimed, its body has not begun"
     ),
     "step.performed": Point(
         "workers.passage:Passage.body", "the body is over, nothing is recorded of it"

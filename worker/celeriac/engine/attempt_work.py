@@ -6,7 +6,7 @@ step, and how a command is committed (`committing`).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from celeriac.engine.answers import Deferred, Ends, Goes, Output
 from celeriac.engine.attempts import Attempt, Delivery
@@ -50,6 +50,17 @@ if TYPE_CHECKING:
     from celeriac.machine import Phase
 
 
+class Glance(NamedTuple):
+    """A run as it was read for several claims at once."""
+
+    found: Snapshot
+    at: float  # s, our clock
+
+    def now(self, clock: float) -> Snapshot:
+        """The same at a later time of our clock: what it holds is compared by the commit."""
+        return self.found._replace(now=self.found.now + int((clock - self.at) * 1000))
+
+
 class AttemptWork(Committer):
     """The stages of an attempt."""
 
@@ -63,25 +74,33 @@ class AttemptWork(Committer):
         queue: str | None = None,
         task: str | None = None,
         ahead: Ahead | None = None,
+        glance: Glance | None = None,
     ) -> Attempt:
         """Take the attempt that a message hints at; raise CommandRefused if it is not to be had.
 
         *queue* is where the message came from: noted, so that the sweep can tell a message that
         waits from one that is lost.  *task* is what the message would run: refused if the plan has
         another one for the step, since whoever can write to the broker can edit a message.  *ahead*
-        says what may follow: the payloads for that are read along.
+        says what may follow: the payloads for that are read along.  *glance* is the run as it was
+        read for several claims at once, a moment ago.
         Copies of a message are common (F2, F16): a live lease refuses them.
         """
         command = Claim(delivery.step, delivery.phase, delivery.attempt, holder, delivery.epoch)
         unheard: list[StoreUnavailable] = []  # commits of which nobody knows whether they happened
         passing = Passing()
+        read = [glance] if glance else []  # once: decided anew, it is read anew
 
         def once() -> Attempt:
+            known = read.pop() if read else None
             try:
-                return self._claim(passing, delivery, command, queue, task, ahead, unheard)
+                return self._claim(passing, delivery, command, queue, task, ahead, unheard, known)
             except HasToWait as waits:
                 self.gates.wait_in_line(passing, waits)
                 raise Conflict from None  # the run may go on after all: it is decided anew
+            except (CommandRefused, RunNotFound):
+                if known is None:
+                    raise
+                raise Conflict from None  # it may have moved on since
 
         try:
             try:
@@ -110,16 +129,12 @@ class AttemptWork(Committer):
         task: str | None,
         ahead: Ahead | None,
         unheard: list[StoreUnavailable],
+        known: Glance | None = None,
     ) -> Attempt:
         plan = self.store.plan(delivery.run_id, delivery.plan)
         node = plan.find(delivery.step)
-        fields = payloads.wanted(node, delivery.phase) if node else ()
-        if delivery.attempt > 1:
-            fields += (payloads.again_field(delivery.step, delivery.phase),)
-        fields += self.observers.wants(delivery.step, delivery.phase)
-        if ahead is not None and node is not None:
-            fields = tuple({*fields, *fields_ahead(plan, node, delivery.phase, ahead)})
-        found = self.store.read(delivery.run_id, fields)
+        fields = self._fields_of(plan, node, delivery, ahead)
+        found = known.now(self.clock()) if known else self.store.read(delivery.run_id, fields)
         read_at = self.clock()
         if found.run is None:
             raise RunNotFound(delivery.run_id)
@@ -153,6 +168,29 @@ class AttemptWork(Committer):
             frozenset(fields),
             None if run is whole else decided.run,
         )
+
+    def glance_at(self, deliveries: Sequence[Delivery], ahead: Ahead) -> dict[str, Glance]:
+        """Read the runs of several attempts, by id, in one round trip: each is claimed soon."""
+        wanted: dict[str, tuple[str, ...]] = {}
+        for each in deliveries:
+            plan = self.store.plan(each.run_id, each.plan)
+            fields = self._fields_of(plan, plan.find(each.step), each, ahead)
+            wanted[each.run_id] = (*wanted.get(each.run_id, ()), *fields)
+        found = self.store.read_all(wanted)
+        read_at = self.clock()
+        return {run_id: Glance(each, read_at) for run_id, each in found.items()}
+
+    def _fields_of(
+        self, plan: Plan, node: Node | None, delivery: Delivery, ahead: Ahead | None
+    ) -> tuple[str, ...]:
+        """The payloads that are read for a claim, and for what may follow it."""
+        fields = payloads.wanted(node, delivery.phase) if node else ()
+        if delivery.attempt > 1:
+            fields += (payloads.again_field(delivery.step, delivery.phase),)
+        fields += self.observers.wants(delivery.step, delivery.phase)
+        if ahead is not None and node is not None:
+            fields = tuple({*fields, *fields_ahead(plan, node, delivery.phase, ahead)})
+        return fields
 
     def _read_rest(
         self, found: Snapshot, run: Run, node: Node, delivery: Delivery, fields: tuple[str, ...]

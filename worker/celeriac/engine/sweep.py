@@ -5,6 +5,7 @@ one that waits, and an attempt that died from one that could not be heard.  Refu
 run may do next (`transitions`), and who calls it how often.
 
 A message may vanish without a crash (F3), so nothing but the sweep promises that a run goes on.
+The file is long because all that may be due is seen to in one place.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from celeriac.engine.changes import LeaseGuard
 from celeriac.engine.deaths import MEMORY, Deaths, find_deaths, note_deaths
 from celeriac.engine.dispatching import Backlog, Unreachable, asked_for
+from celeriac.engine.herds import is_herd, look_again_at, told_of, was_told
 from celeriac.engine.retention import Retention
 from celeriac.errors import CommandRefused, RunNotFound, StoreError, StoreUnavailable
 from celeriac.failure import Failure
@@ -25,6 +27,7 @@ from celeriac.machine import (
     Wake,
     as_visited,
     dates,
+    only_sleeps_ended,
     overdue,
     patrol,
     try_of,
@@ -87,6 +90,7 @@ class Sweep:
         self._lag = 0  # ms that the entry longest due had waited
         self._cut_off: list[StoreUnavailable] = []  # shards out of reach, while others are not
         self._whole = True  # whether each of the others could be swept
+        self._told: dict[Due, int] = {}  # of a herd, and when to look again (ms)
         self._deaths = Deaths()
 
     def run(self, seconds: float = 5.0, removing: float = 0.5) -> int:
@@ -191,6 +195,8 @@ class Sweep:
         with self._dispatcher.together():
             for entry in batch.due:
                 self._look_safely(entry, batch, found.get(entry.run_id))
+            told, self._told = self._told, {}
+            self._store.postpone(told)
         return len(batch.due)
 
     def _read(self, run_ids: Iterable[str]) -> Mapping[str, Snapshot]:
@@ -224,20 +230,19 @@ class Sweep:
         if entry.lease is not None:
             self._expire(entry, entry.lease, batch)
             return
+        before = found.run if found else None
+        if before is not None and self._tell_of(entry, before, batch):
+            return
         plan, decided, now = self._engine.command(
-            entry.run_id,
-            lambda run: Wake(
-                _credit(batch, run.started_at, self._terms.lease),
-                self._engine.longest_eta,
-                tuple((begin, over) for begin, over in batch.pulse.outages),
-            ),
-            found=found,
+            entry.run_id, lambda run: self._wake(run, batch), found=found
         )
         run = decided.run
         if decided.events:
-            self._engine.send(self._dispatcher, plan, run, decided.dispatches, now)
-            for sent in [each for each in decided.dispatches if each.step][-1:]:
-                self._sent_to = _address(plan, run, sent)
+            sent = decided.dispatches
+            if before is not None and was_told(before, entry) and only_sleeps_ended(decided.events):
+                told_at = entry.at - before.grace
+                sent = [d for d in sent if self._is_lost(plan, run, d._replace(at=told_at), batch)]
+            self._send(plan, run, sent, now)
             return
         death = self._deaths.newest
         late = overdue(run, now, death)
@@ -252,6 +257,30 @@ class Sweep:
             if not reached_all:
                 next_look = min(next_look, now + run.grace)
             self._store.postpone({entry: next_look})
+
+    def _wake(self, run: Run, batch: DueBatch) -> Wake:
+        return Wake(
+            _credit(batch, run.started_at, self._terms.lease),
+            self._engine.longest_eta,
+            tuple((begin, over) for begin, over in batch.pulse.outages),
+        )
+
+    def _tell_of(self, entry: Due, run: Run, batch: DueBatch) -> bool:
+        """Send what follows the sleep of a run, if that is enough; see `herds`."""
+        if not is_herd(batch):
+            return False
+        plan = as_visited(self._store.plan(run.id, run.plan), run)
+        told = told_of(plan, run, self._wake(run, batch), entry, batch.now)
+        if told is None:
+            return False
+        self._send(as_visited(plan, told.run), told.run, told.dispatches, batch.now)
+        self._told[entry] = look_again_at(run, batch.now)
+        return True
+
+    def _send(self, plan: Plan, run: Run, dispatches: Sequence[Dispatch], now: int) -> None:
+        self._engine.send(self._dispatcher, plan, run, dispatches, now)
+        for sent in [each for each in dispatches if each.step][-1:]:
+            self._sent_to = _address(plan, run, sent)
 
     def _expire(self, entry: Due, lease: Lease, batch: DueBatch) -> None:
         if not _trusted(batch, self._terms.lease):

@@ -10,8 +10,8 @@ Its files, from the ground up::
         < commands | forking | places < rewinding < undoing < next_steps | shown_status
         | step_chains | state_changes < standstill | gate_events < attempt_events | run_events
         | operator_events < moves < draft < late_reports | starting | outside | postponing
-        | blocking | queueing < attempts < tagging | waits | children | operators | expansion
-        < timeouts < transitions < following
+        | blocking | queueing | sleeping < attempts < tagging | waits | children | operators
+        | expansion < timeouts < transitions < following
 """
 
 from __future__ import annotations
@@ -98,6 +98,7 @@ from celeriac.machine.relatives import TO_PARENT, awaited_children, id_of_child,
 from celeriac.machine.rewinding import standing
 from celeriac.machine.runs import AT_REST, Run, RunStatus
 from celeriac.machine.shown_status import shown_step
+from celeriac.machine.sleeping import only_sleeps_ended
 from celeriac.machine.step_chains import (
     leaves_prepared,
     one_by_one,
@@ -255,6 +256,7 @@ __all__ = [
     "next_attempts",
     "numbered",
     "one_by_one",
+    "only_sleeps_ended",
     "others",
     "overdue",
     "past_pivot",

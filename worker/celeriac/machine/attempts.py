@@ -25,6 +25,7 @@ from celeriac.machine.outside import answered, is_kept
 from celeriac.machine.postponing import postponed
 from celeriac.machine.queueing import check_gates
 from celeriac.machine.runs import RunStatus
+from celeriac.machine.sleeping import end_sleeps
 from celeriac.machine.steps import PhaseState, PhaseStatus
 from celeriac.machine.timing import SHORT_DELAY
 from celeriac.machine.tries import epoch_of, is_over
@@ -50,6 +51,9 @@ def claim(draft: Draft, command: Claim) -> None:
         return  # granted already, the reply was lost
     if direction.state is PhaseStatus.DONE and command.attempt <= direction.attempt:
         raise draft.refuse("completed", f"{command.step!r} already has its result")
+    if not direction.state.claimable:
+        end_sleeps(draft)  # the sweep tells of the end of many at once, and records none of them
+        direction = draft.direction(command.step, command.phase)
     _check_turn(draft, command, direction)
     check_gates(draft, command)
     draft.add(

@@ -19,6 +19,7 @@ from celeriac.machine.events import EventKind
 from celeriac.machine.late_reports import check_known
 from celeriac.machine.outside import lose, settle_as_kept, time_out
 from celeriac.machine.runs import RunStatus
+from celeriac.machine.sleeping import TIME_IS_OVER
 from celeriac.machine.steps import WAITS, PhaseState, PhaseStatus
 from celeriac.machine.tables import EXPIRED, VOID
 from celeriac.machine.tries import is_over
@@ -146,7 +147,7 @@ def _end(draft: Draft, command: Wake, name: str, direction: PhaseState) -> None:
     wait = draft.node(name).wait
     assert wait is not None
     if wait.signal is None:
-        draft.add(EventKind.COMPLETED, name, why="time is over")
+        draft.add(EventKind.COMPLETED, name, why=TIME_IS_OVER)
     elif not _has_longer(draft, command, name, direction.at, direction.credited):
         if wait.on_timeout == "continue":
             draft.add(EventKind.COMPLETED, name, why=NO_SIGNAL)

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from celeriac.engine import Attempt, Delivery, Engine
+    from celeriac.engine.attempt_work import Glance
     from celeriac.workers.ahead import RunAhead
 
     #: `(id, args, kwargs, request) -> (result, info, seconds, text)`, as Celery builds it.
@@ -86,14 +87,11 @@ def _own(
 ) -> Any:
     """Let the message's own attempt pass, and what is taken up behind it."""
     try:
-        work = _claim(task, delivery, request, ahead)
+        work = _granted(task, delivery, request, ahead)
     except Ignore as ignored:
         return ignored_message(task, request, ignored)
     if work is None:
-        # It has its result: what follows may have got lost.
-        _look(task, delivery.run_id)
         return trace_ok_t(None, None, 0.0, "None")
-    reached("step.claimed", delivery)
     passage = Passage(task, work, uuid, request, ahead)
     if ahead is None:
         return passage.pass_through(tracer)
@@ -113,22 +111,20 @@ def _with_others(
 ) -> Any:
     """Let the message's own attempt pass, then those of other runs; return what is told of it."""
     told, raised = _caught(own)
+    glances = _glances(task, others, ahead)
     for number, delivery in enumerate(others):
         if not ahead.turn_to(delivery, task):
             _send_again(task, others[number:])
             break
         try:
-            work = _claim(task, delivery, request, ahead)
+            work = _granted(task, delivery, request, ahead, glances.get(delivery.run_id))
         except Ignore as ignored:
             log.debug("%s", ignored)
             continue
-        if work is None:
-            _look(task, delivery.run_id)
-            continue
-        reached("bundle.claimed", delivery)
-        passage = of_another_run(task, work, request, ahead)
-        _pass_and_note(passage, ahead)
-        _what_follows(passage, ahead)
+        if work is not None:
+            passage = of_another_run(task, work, request, ahead)
+            _pass_and_note(passage, ahead)
+            _what_follows(passage, ahead)
     if raised is not None:
         raise raised
     return told
@@ -192,15 +188,45 @@ def _work(task: Any, attempt: Attempt, engine: Engine) -> Work:
     )
 
 
+def _glances(task: Any, others: Sequence[Delivery], ahead: RunAhead) -> Mapping[str, Glance]:
+    """Read the runs of what a message brings, in one round trip, as far as that can be."""
+    try:
+        found: Mapping[str, Glance] = task.saga_runtime.engine.glance_at(others, ahead)
+    except SagaError as error:
+        log.debug("each run is read when it is claimed: %s", error.code)
+        return {}
+    return found
+
+
+def _granted(
+    task: Any,
+    delivery: Delivery,
+    request: Mapping[str, Any],
+    ahead: RunAhead | None,
+    glance: Glance | None = None,
+) -> Work | None:
+    """Claim an attempt; None: it has its result already.  Raises Ignore if it is not to be had."""
+    work = _claim(task, delivery, request, ahead, glance)
+    if work is None:
+        _look(task, delivery.run_id)  # what follows may have got lost
+    else:
+        reached("step.claimed", delivery)
+    return work
+
+
 def _claim(
-    task: Any, delivery: Delivery, request: Mapping[str, Any], ahead: RunAhead | None
+    task: Any,
+    delivery: Delivery,
+    request: Mapping[str, Any],
+    ahead: RunAhead | None,
+    glance: Glance | None,
 ) -> Work | None:
     name = title(delivery.run_id, delivery.step, delivery.phase, delivery.attempt)
     queue = (request.get("delivery_info") or {}).get("routing_key")
     runtime = task.saga_runtime
     try:
         engine = runtime.engine
-        attempt = engine.claim(delivery, runtime.new_holder(), queue, task.name, ahead)
+        attempt = engine.claim(delivery, runtime.new_holder(), queue, task.name, ahead, glance)
     except CommandRefused as refused:
         if refused.reason == "completed":
             return None
