@@ -6,18 +6,27 @@ up.  Refuses to know: how many share a message (`tests/workers/test_bundles.py`)
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from celeriac.engine import herds
+from celeriac.engine.attempts import Delivery
+from celeriac.errors import CommandRefused
 from celeriac.machine.awaited import Wait
+from celeriac.machine.commands import Pause, Resume
 from celeriac.machine.events import EventKind
 from celeriac.machine.plans import Node
 from celeriac.machine.runs import RunStatus
+from celeriac.machine.steps import PhaseStatus
 from celeriac.store import Due
-from tests.engine.driver import GRACE, TERMS, Shop
+from tests.engine.driver import GRACE, QUEUE, TERMS, Shop
 from tests.machine.story import saga, step
+
+if TYPE_CHECKING:
+    from celeriac.machine import Phase
+    from celeriac.machine.events import Dispatch
+    from celeriac.machine.runs import Run
 
 NAP = 60_000
 MANY = 3 * TERMS.batch
@@ -139,3 +148,39 @@ def test_whether_it_was_told_of_is_read_off_its_entry() -> None:
     assert run.steps.open["nap"].do.limit == at.clock.now
     assert not herds.was_told(run, Due("order-0", at.clock.now, None))
     assert herds.was_told(run, Due("order-0", at.clock.now + GRACE, None))
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_what_is_refused_at_a_glance_is_decided_anew(moved: bool) -> None:
+    """Several runs are read at once, a moment before they are claimed; they may move meanwhile."""
+    at = asleep(many=2)
+    at.command(Pause("the bank is down"), "order-0")
+    at.sweep()
+    plan = at.run("order-0").plan
+    hints = [Delivery(f"order-{number}", 1, "reserve", "do", 1, plan) for number in range(2)]
+    glances = at.engine.glance_at(hints, NothingAhead())
+    if moved:
+        at.command(Resume("go on"), "order-0")
+    at.store.calls.clear()
+    fine = at.engine.claim(hints[1], "one", QUEUE, glance=glances["order-1"])
+    assert at.store.calls.count("read") == 0
+    assert fine.run.step("reserve").do.state is PhaseStatus.RUNNING
+    if moved:
+        at.engine.claim(hints[0], "two", QUEUE, glance=glances["order-0"])
+        return
+    with pytest.raises(CommandRefused, match="waits until it is resumed"):
+        at.engine.claim(hints[0], "two", QUEUE, glance=glances["order-0"])
+
+
+class NothingAhead:
+    """Nothing is run ahead."""
+
+    left = 0
+
+    def suits(self, node: Node, phase: Phase) -> bool:
+        """No step does."""
+        raise AssertionError((node, phase))
+
+    def take(self, run: Run, node: Node, dispatch: Dispatch) -> str:
+        """Take up nothing."""
+        raise AssertionError((run, node, dispatch))

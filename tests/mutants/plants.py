@@ -507,7 +507,7 @@ PLANTS = (
         "ahead without hooks",
         "What is run ahead passes through the tracer of another task.",
         "workers/edge.py",
-        "_passed(passage, task.saga_tracer)",
+        "_passed(passage, passage.task.saga_tracer)",
         "_passed(passage, tracer)",
         (f"{AHEAD_WORKERS} -k sees_what",),
     ),

@@ -10,6 +10,8 @@ from tests.mutants.planting import Plant
 WAITING = "tests/machine/test_waits.py"
 SLEEPS = "tests/machine/test_sleeps.py"
 EXPIRING = "tests/machine/test_expiring.py"
+HERDS = "tests/engine/test_herds.py"
+BUNDLES = "tests/workers/test_publishing.py"
 
 WAITS = (
     Plant(
@@ -132,5 +134,77 @@ WAITS = (
         "        return self.reads or self.until is not None\n",
         "        return self.until is not None\n",
         (SLEEPS,),
+    ),
+    Plant(
+        "a claim ends any wait",
+        "Whoever comes with a message ends a wait for a signal, once its time is over.",
+        "machine/sleeping.py",
+        "if wait is not None and wait.signal is None:",
+        "if wait is not None:",
+        (f"{SLEEPS} -k nobody_before",),
+    ),
+    Plant(
+        "a claim ends a sleep early",
+        "Whoever comes with a message wakes a run that is to sleep on.",
+        "machine/sleeping.py",
+        "0 < step.do.limit <= draft.now",
+        "step.do.limit > 0",
+        (f"{SLEEPS} -k nobody_before",),
+    ),
+    Plant(
+        "a herd is told of again and again",
+        "What a sweep has told of is never woken, and sent anew after each grace.",
+        "engine/herds.py",
+        "return at is not None and entry.at > at",
+        "return at is None",
+        (f"{HERDS} -k told_of_once",),
+    ),
+    Plant(
+        "a herd is told of in each sweep",
+        "What a sweep has told of stays due.",
+        "engine/sweep.py",
+        "            self._store.postpone(told)\n",
+        "",
+        (f"{HERDS} -k told_of_once",),
+    ),
+    Plant(
+        "a herd is told of too much",
+        "A step that was to be taken up in time is told of, and its time begins with its claim.",
+        "engine/herds.py",
+        "(read_or_told or node.expires or",
+        "(read_or_told or",
+        (f"{HERDS} -k needs_more",),
+    ),
+    Plant(
+        "what was read for several is believed",
+        "A claim is refused for what its run was a moment ago.",
+        "engine/attempt_work.py",
+        "                if known is None:\n                    raise\n",
+        "                raise\n",
+        (f"{HERDS} -k glance",),
+    ),
+    Plant(
+        "a retry brings others along",
+        "What a message brings stays in the headers of its request.",
+        "workers/bundles.py",
+        "found = request.pop(ALSO, None)",
+        "found = request.get(ALSO)",
+        (f"{BUNDLES} -k taken_out",),
+    ),
+    Plant(
+        "many wait for a long attempt",
+        "A task of which nothing is known here is taken for a short one.",
+        "workers/pace.py",
+        "paces.get(task, _SHORT) < _SHORT",
+        "paces.get(task, 0.0) < _SHORT",
+        (f"{BUNDLES} -k short_attempts",),
+    ),
+    Plant(
+        "a bundle knows no rate limit",
+        "Twenty attempts come in a message of a task that may have one at a time.",
+        "workers/canvas.py",
+        " and not task.rate_limit",
+        "",
+        (f"{BUNDLES} -k by_itself",),
     ),
 )
