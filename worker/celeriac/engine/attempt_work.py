@@ -2,6 +2,7 @@
 
 Owns: what is read and written at each stage of an attempt.  Refuses to know: Celery, who runs the
 step, and how a command is committed (`committing`).
+The file is long because it is one attempt, from its claim to what follows it.
 """
 
 from __future__ import annotations
