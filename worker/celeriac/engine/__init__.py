@@ -5,7 +5,7 @@ Refuses to know: Celery; messages are sent by a dispatcher that it is given.
 
 Its files, from the ground up::
 
-    answers | archive | attempts | dispatching | failures | processes | store_time
+    answers | archive | attempts | dispatching | failures | herds | processes | store_time
     < changes | deaths | onward | retention < gate_book < gates < committing
     < attempt_work | starting | tokens | turns < sending < children < engine < context_calls
     < bodies | ticks | repair < sweep
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from celeriac.engine.answers import Deferred, Ends, Output, as_answer
 from celeriac.engine.archive import Archive, ArchivedRun, JsonLines, find_archive, load_archive
+from celeriac.engine.attempt_work import Glance
 from celeriac.engine.attempts import Attempt, Delivery
 from celeriac.engine.bodies import (
     Again,
@@ -61,6 +62,7 @@ __all__ = [
     "Ended",
     "Ends",
     "Engine",
+    "Glance",
     "JsonLines",
     "Output",
     "Prepared",

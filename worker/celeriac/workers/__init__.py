@@ -5,9 +5,9 @@ defined and steered.
 
 Its files, from the ground up::
 
-    headers | heartbeat | limits | message_text | presence | queue_length | quorum | renewal
+    headers | heartbeat | limits | message_text | pace | presence | queue_length | quorum | renewal
         | retries | sweep_watch | urls | windows
-    < queue_name < routes < publishing < canvas | progress < intake | queues | supervision | tls
+    < bundles | queue_name < routes < publishing < canvas | progress < intake | queues | supervision | tls
     < leases | preflight | state_url < runtime < ahead < passage < edge | report < tasks
     < adoption
 """

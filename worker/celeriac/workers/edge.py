@@ -34,8 +34,7 @@ from celeriac.workers.passage import Passage, ignored_message, of_another_run
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from celeriac.engine import Attempt, Delivery, Engine
-    from celeriac.engine.attempt_work import Glance
+    from celeriac.engine import Attempt, Delivery, Engine, Glance
     from celeriac.workers.ahead import RunAhead
 
     #: `(id, args, kwargs, request) -> (result, info, seconds, text)`, as Celery builds it.
