@@ -7,7 +7,8 @@ Its files, from the ground up::
 
     headers | heartbeat | limits | message_text | pace | presence | queue_length | quorum | renewal
         | retries | sweep_watch | urls | windows
-    < bundles | queue_name < routes < publishing < canvas | progress < intake | queues | supervision | tls
+    < bundles | queue_name < routes < publishing < canvas | progress < intake | queues
+        | supervision | tls
     < leases | preflight | state_url < runtime < ahead < passage < edge | report < tasks
     < adoption
 """
