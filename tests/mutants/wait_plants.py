@@ -163,8 +163,8 @@ WAITS = (
         "a herd is told of in each sweep",
         "What a sweep has told of stays due.",
         "engine/sweep.py",
-        "            self._store.postpone(told)\n",
-        "",
+        "                self._store.postpone(told)\n",
+        "                pass\n",
         (f"{HERDS} -k told_of_once",),
     ),
     Plant(

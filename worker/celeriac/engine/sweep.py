@@ -196,7 +196,8 @@ class Sweep:
             for entry in batch.due:
                 self._look_safely(entry, batch, found.get(entry.run_id))
             told, self._told = self._told, {}
-            self._store.postpone(told)
+            if told:
+                self._store.postpone(told)
         return len(batch.due)
 
     def _read(self, run_ids: Iterable[str]) -> Mapping[str, Snapshot]:
