@@ -21,6 +21,7 @@ from celeriac.store.codec import (
     RUN_FIELDS,
     STEP_FIELDS,
     dump_run,
+    laid_aside,
     load_run,
     stamp,
 )
@@ -148,6 +149,24 @@ def test_a_run_that_was_read_is_written_again(
     assert len(written.steps) == len(moved.steps) == len(expected.steps)
     assert all(exact(written.step(name)) == exact(expected.step(name)) for name in expected.steps)
     assert "never" in expected.steps or written.step("never") == StepState()
+
+
+@BUSY
+@given(RUNS, st.dictionaries(TEXTS, STEPS, max_size=3), st.data())
+def test_what_is_laid_aside_is_the_same_run(
+    run: Run, changes: dict[str, StepState], data: st.DataObject
+) -> None:
+    """A run that goes on without being read again is what it would be if it was."""
+    again = st.sampled_from(sorted(run.steps)) if run.steps else TEXTS
+    changes |= data.draw(st.dictionaries(again, STEPS, max_size=2))
+    aside = laid_aside(run)
+    if data.draw(st.booleans()):
+        dict(aside.steps)  # somebody has looked at all of them
+    moved = laid_aside(changed(aside, steps=aside.steps.put(changes)))
+    expected = changed(run, steps=Steps({**run.steps, **changes}))
+    assert exact(moved) == exact(expected)
+    assert exact(load_run(run.id, dump_run(moved))) == exact(expected)
+    assert not any(step.settled for step in moved.steps.open.values())
 
 
 @BUSY

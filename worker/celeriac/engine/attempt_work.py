@@ -42,7 +42,7 @@ from celeriac.machine import (
     try_of,
 )
 from celeriac.observing import Claiming, Committed, Refused, Settled
-from celeriac.store import Snapshot, payloads
+from celeriac.store import Snapshot, laid_aside, payloads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -373,6 +373,7 @@ class AttemptWork(Committer):
         attempt, claim, read_at = onward.attempt, onward.claim, self.clock()
         assert claim is not None  # or nothing would follow
         fields = self._with_results(found.run, both.events, fields)
+        both = both._replace(run=laid_aside(both.run))
         change = change_of(attempt.plan, found, both, fields, self.terms)
         fields_there = {**attempt.fields, **change.fields}
         known = attempt.known | change.fields.keys()

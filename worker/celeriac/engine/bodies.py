@@ -320,6 +320,7 @@ def report(work: Work, verdict: AttemptFailure) -> Report:
 
 def _context(work: Work) -> StepContext:
     attempt, delivery, run = work.attempt, work.attempt.delivery, work.attempt.run
+    engine, name = work.engine, work.name
     left = attempt.fields.get(payloads.beat_field(delivery.step, delivery.phase))
     return StepContext(
         run_id=run.id,
@@ -333,10 +334,10 @@ def _context(work: Work) -> StepContext:
         generation=run.step(delivery.step).generation,
         undoes=attempt.undoes,
         heartbeat_details=from_json(left) if left else None,
-        on_heartbeat=partial(heartbeat, work.engine, attempt, work.name),
-        on_token=Token(work.engine, attempt, work.name),
-        on_progress=Progress(work.engine, attempt, work.name),
-        on_tags=partial(tag, work.engine, attempt, work.name),
+        on_heartbeat=partial(heartbeat, engine, attempt, name),
+        on_token=Token(engine, attempt, name),
+        on_progress=Progress(engine, attempt, name),
+        on_tags=partial(tag, engine, attempt, name),
     )
 
 

@@ -115,6 +115,7 @@ from celeriac.machine.steps import (
     PhaseStatus,
     StepState,
     StepStatus,
+    changed,
 )
 from celeriac.machine.tables import EXPIRED, NO_RESULT, IllegalMove
 from celeriac.machine.tagging import MOST_TAGS, checked_tags
@@ -229,6 +230,7 @@ __all__ = [
     "awaited_children",
     "began_once",
     "bound",
+    "changed",
     "checked_tags",
     "dates",
     "due",

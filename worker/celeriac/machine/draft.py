@@ -46,13 +46,17 @@ class Draft:
     @property
     def plan(self) -> Plan:
         """The plan of the run as it stands now."""
+        if not self.whole.groups:
+            return self.whole
         there = self.maybe_run.of_epoch(self.epoch) if self.maybe_run else None
         return as_visited(self.whole, there)
 
     @property
     def run(self) -> Run:
         """The run as it stands now; raises CommandRefused if there is none."""
-        found = self.maybe_run.of_epoch(self.epoch) if self.maybe_run else None
+        found = self.maybe_run
+        if self.epoch and found is not None:
+            found = found.of_epoch(self.epoch)
         if found is None:
             raise CommandRefused("not_started", "there is no such run yet")
         return found
@@ -130,14 +134,16 @@ class Draft:
 
     def node(self, name: str) -> Node:
         """The step of that name; raises CommandRefused if the saga, or a map of it, has none."""
-        found = self.plan.find(name)
-        instance = None if name in self.plan.by_name else instance_of(name)
+        plan = self.plan
+        if (single := plan.by_name.get(name)) is not None:
+            return single
+        found, instance = plan.find(name), instance_of(name)
         if found is not None and instance is None:
             return found
         counted = self.run.steps.maps.get(instance.map) if instance else None
         if found is not None and instance and counted and instance.number < counted.count:
             return found
-        known = ", ".join(self.plan.by_name)
+        known = ", ".join(plan.by_name)
         if found is not None and instance:
             known = f"{counted.count} elements" if counted else "no elements yet"
             known = f"{instance.map}, which has {known}"

@@ -39,6 +39,8 @@ def awaited_children(run: Run) -> Iterator[tuple[str, Phase, PhaseState]]:
     abandoned = run.status is RunStatus.TERMINATED
     wanted = {PhaseStatus.RUNNING, *(GAVE_UP if abandoned else ())}
     for name, step in run.steps.open.items():
+        if not (step.do.child or step.undo.child):
+            continue
         for phase in phases:
             direction = step.direction(phase)
             reported = direction.attempt in direction.late

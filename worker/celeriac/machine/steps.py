@@ -166,12 +166,16 @@ class PhaseState:
         return self.attempt - self.attempts_before_budget - self.given_back
 
 
+#: A direction of which nothing was ever asked.
+IDLE = PhaseState()
+
+
 @dataclass(frozen=True)
 class StepState:
     """A step of a run, in both directions."""
 
-    do: PhaseState = PhaseState()
-    undo: PhaseState = PhaseState()
+    do: PhaseState = IDLE
+    undo: PhaseState = IDLE
     order: int = 0  # 1-based start order; 0 if never started
     may_have_effect: bool = False  # an attempt may have taken effect; sticky (I6)
     generation: int = 0  # how often its effect came back after it had been undone
@@ -218,7 +222,7 @@ class StepState:
 
 
 def _resting(direction: PhaseState) -> PhaseState:
-    if direction == PhaseState():
+    if direction == IDLE:
         return direction
     holder = REPORTED if direction.holder else ""
     over = {"sent": False, "sends": 0, "limit": 0, "begun": 0, "via": "", "kept": ()}

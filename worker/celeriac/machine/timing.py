@@ -42,7 +42,8 @@ def due(run: Run) -> set[Dispatch]:
     }
     for earlier in run.still_undone:
         found.update(_of_try(earlier, each) for each in due(earlier))
-    return found.union(told_now(run))
+    found.update(told_now(run))
+    return found
 
 
 def overdue(run: Run, now: int, death: int = 0) -> list[Dispatch]:

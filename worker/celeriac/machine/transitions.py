@@ -86,8 +86,12 @@ def transition(plan: Plan, run: Run | None, command: Command, now: int) -> Trans
     Raises CommandRefused, RunExists or RunConflict; nothing has changed then.
     """
     draft = Draft(plan.whole, run, now)
-    with draft.about(earlier_epoch(run, command)):
-        _DECIDE[type(command)](draft, command)
+    decide = _DECIDE[type(command)]
+    if epoch := earlier_epoch(run, command):
+        with draft.about(epoch):
+            decide(draft, command)
+    else:
+        decide(draft, command)
     draft.finish()
     after = draft.run
     new = due(after)

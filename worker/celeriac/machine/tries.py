@@ -47,9 +47,11 @@ def try_of(run: Run, step: str, epoch: int) -> Run | None:
 
 def earlier_epoch(run: Run | None, command: Any) -> int:
     """The epoch of the earlier try that a command is about; 0: of none."""
+    if run is None or not run.earlier:
+        return 0
     about = getattr(command, "dispatch", command)
     epoch = getattr(about, "epoch", 0)
-    found = try_of(run, about.step, epoch) if run and epoch else None
+    found = try_of(run, about.step, epoch) if epoch else None
     return found.epoch if found and found is not run else 0
 
 

@@ -17,6 +17,7 @@ Its files, from the ground up::
 from __future__ import annotations
 
 from celeriac.store.bulks import BulkRecord, Bulks, Member, Outcome, Turn
+from celeriac.store.codec import laid_aside
 from celeriac.store.gate_members import line_member, place_member, split_line, split_place
 from celeriac.store.gates import GateChange, Gates, GateSnapshot
 from celeriac.store.keys import Keys, shard_of, split_member
@@ -74,6 +75,7 @@ __all__ = [
     "Waiter",
     "Worker",
     "await_rest",
+    "laid_aside",
     "line_member",
     "load_failure",
     "place_member",

@@ -37,10 +37,11 @@ from celeriac.machine import (
     RunStatus,
     Steps,
     StepState,
+    changed,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Container, Iterable, Iterator, Sequence
 
 # The order is the format: what is nearly always there comes first, what is rare comes last.
 RUN_FIELDS = (
@@ -89,8 +90,9 @@ _RUN_DEFAULTS = (*_run_values(_NEW), {}, *_later_values(_NEW))
 _STEP_DEFAULTS: list[Any] = [0, (), False, (), 0, "", "", False, (), ()]
 _DIRECTION_DEFAULTS = _direction_values(PhaseState())
 
-_IDLE = StepState().do
-_UNDISTURBED = _step_values(StepState())[2:]  # of a step that was done once, and no more
+_UNTOUCHED = StepState()
+_IDLE = _UNTOUCHED.do
+_UNDISTURBED = _step_values(_UNTOUCHED)[2:]  # of a step that was done once, and no more
 _DIRECTION_STATES = {state.value: state for state in PhaseStatus}
 _RUN_STATUSES = {status.value: status for status in RunStatus}
 
@@ -128,6 +130,24 @@ def dump_run(run: Run) -> str:
     return _encode(_trimmed(row, _RUN_DEFAULTS, _ALWAYS)) + _settled_lines(
         run.steps, settled, start
     )
+
+
+def laid_aside(run: Run) -> Run:
+    """The same run, with what is settled as it is written: each of its changes carries that along.
+
+    Who changes a run many times without reading it again would write all of it each time.
+    """
+    steps, start = run.steps, run.started_at
+    rows: dict[str, StepState] = {}
+    settled: dict[str, StepState] = {}
+    for name, step in steps.open.items():
+        (settled if step.settled and not steps.is_element(name) else rows)[name] = step
+    if not settled:
+        return run
+    lines = _Lines(run.id, _settled_lines(steps, settled, start), start)
+    if isinstance(steps.settled, _Lines):
+        lines.know(steps.settled, steps.open, settled)
+    return changed(run, steps=Steps(rows, lines, steps.maps))
 
 
 def load_run(run_id: str, text: str) -> Run:
@@ -187,7 +207,7 @@ def _run(run_id: str, row: list[Any], lines: str) -> Run:
         found["signals"] = tuple([Received(*each) for each in found["signals"]])
     if found.get("parent"):
         found["parent"] = Parent(*found["parent"])
-    return Run(id=run_id, **found)
+    return changed(_NEW, id=run_id, **found)
 
 
 def _map_row(run: Run, found: Instances[StepState]) -> list[Any]:
@@ -220,12 +240,17 @@ class _Lines(Mapping[str, StepState]):
         self._all: dict[str, StepState] | None = None  # once somebody has asked for all
 
     def __getitem__(self, name: str) -> StepState:
-        if self._all is None:
-            _, found, rest = self.text.partition(_beginning(name))
-            if found:
-                return self._steps(f"[0,{rest.partition(_NEXT)[0]}]")[0]
+        found: StepState | None = self.get(name)
+        if found is None:
             raise KeyError(name)
-        return self._all[name]
+        return found
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The state of a step; most that are asked for were never touched."""
+        if self._all is not None:
+            return self._all.get(name, default)
+        _, found, rest = self.text.partition(_beginning(name))
+        return self._steps(f"[0,{rest.partition(_NEXT)[0]}]")[0] if found else default
 
     def __contains__(self, name: object) -> bool:
         return _beginning(name) in self.text
@@ -237,6 +262,12 @@ class _Lines(Mapping[str, StepState]):
 
     def __len__(self) -> int:
         return self.text.count(_NEXT)
+
+    def know(self, before: _Lines, moved: Container[str], more: Mapping[str, StepState]) -> None:
+        """These are those of *before* that have not *moved*, and *more*: if they were read, all."""
+        if before._all is not None:
+            left = {name: step for name, step in before._all.items() if name not in moved}
+            self._all = {**left, **more}
 
     def without(self, names: Iterable[str]) -> str:
         """The text without the lines of *names*."""
@@ -258,7 +289,8 @@ class _Lines(Mapping[str, StepState]):
         if at is None:
             return _step(first, self.start)
         at = _until(at, self.start) if at else at
-        return StepState(PhaseState(PhaseStatus.DONE, 1, holder, at), order=first)
+        done = changed(_IDLE, state=PhaseStatus.DONE, attempt=1, holder=holder, at=at)
+        return changed(_UNTOUCHED, do=done, order=first)
 
 
 def _beginning(name: Any) -> str:
@@ -312,6 +344,8 @@ def _direction_row(direction: PhaseState, start: int) -> list[Any] | tuple[()]:
 def _direction(row: list[Any], start: int) -> PhaseState:
     if not row:
         return _IDLE
+    if len(row) > len(DIRECTION_FIELDS):
+        raise ValueError(f"a direction of {len(row)} values")
     for place in _DIRECTION_TIMES:
         if place < len(row) and row[place]:
             row[place] = _until(row[place], start)
@@ -319,7 +353,8 @@ def _direction(row: list[Any], start: int) -> PhaseState:
         row[_LATE] = tuple(row[_LATE])
     if len(row) > _KEPT:
         row[_KEPT] = tuple(row[_KEPT])
-    return PhaseState(_DIRECTION_STATES[row[0]], *row[1:])
+    row[0] = _DIRECTION_STATES[row[0]]
+    return changed(_IDLE, **dict(zip(DIRECTION_FIELDS, row, strict=False)))
 
 
 def _since(time: int, start: int) -> int:
