@@ -432,6 +432,22 @@ PLANTS = (
         (f"{AHEAD} -k not_taken_up", f"{AHEAD_WORKERS} -k refusing"),
     ),
     Plant(
+        "ahead for as long as there is something",
+        "Whoever waits for a worker waits until a long run is over.",
+        "workers/ahead.py",
+        "if self._progress.held or time.monotonic() > self._until or self._too_large():\n",
+        "if self._progress.held or self._too_large():\n",
+        (f"{AHEAD_WORKERS} -k others_get_their_turn",),
+    ),
+    Plant(
+        "laid aside twice",
+        "A step that was settled and has moved is read as it was before.",
+        "store/codec.py",
+        "_settled_lines(steps, settled, start), start)\n",
+        "_settled_lines(Steps({}, steps.settled), settled, start), start)\n",
+        ("tests/store/test_codec.py -k laid_aside",),
+    ),
+    Plant(
         "ahead past a rate limit",
         "A step with a rate limit is run ahead.",
         "workers/ahead.py",

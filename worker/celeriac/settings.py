@@ -95,12 +95,13 @@ class Settings(BaseModel):
         description="Seconds that a run is kept after it has ended; a saga may set its own.",
     )
     run_ahead: int = Field(
-        default=10,
+        default=100,
         ge=0,
         le=1000,
         description=(
             "How many steps a worker may take up at once after the one that a message asked for, "
-            "instead of sending a message for each; 0 is none.  After a second it sends one anyway."
+            "instead of sending a message for each; 0 is none.  After a fifth of a second it sends "
+            "one anyway."
         ),
     )
     archive: str | Callable[..., Any] | None = Field(

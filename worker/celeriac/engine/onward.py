@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from celeriac.engine.attempts import Attempt, Delivery
     from celeriac.machine import Dispatch, Node, Phase, Plan, Run, Transition
 
+_READ_AT_ONCE = 10  # attempts whose payloads are read along: it may come to no more
+
 
 class Ahead(Protocol):
     """Who runs attempts ahead: says what may follow on the message that it is at."""
@@ -47,7 +49,7 @@ class Ended(NamedTuple):
 def fields_ahead(plan: Plan, node: Node, phase: Phase, ahead: Ahead) -> Iterator[str]:
     """The payloads that may be needed by what follows *node*, as far as they are there already."""
     made = {payloads.output_field(node.name)}
-    left = ahead.left
+    left = min(ahead.left, _READ_AT_ONCE)
     for each in _likely(plan, node, phase):
         if left <= 0 or not (each.runs_ahead(phase) and ahead.suits(each, phase)):
             return
@@ -125,7 +127,11 @@ class Onward:
         assert self.claim is not None
         node = as_visited(self.attempt.plan, run).node(self.claim.step)
         names = (*needed(node, self.claim.phase, run), *wanted)
-        return tuple(name for name in names if name not in known)
+        if all(name in known for name in names):
+            return ()
+        # It is asked for them anyway, so for those of the next ones as well.
+        more = fields_ahead(self.attempt.plan, node, self.claim.phase, self.ahead)
+        return tuple({name: None for name in (*names, *more) if name not in known})
 
     def attempt_of(
         self, run: Run, fields: Mapping[str, str], known: frozenset[str], now: int, read_at: float

@@ -4,8 +4,9 @@ Owns: the conditions for that, and what is told of it to the main process.  Refu
 due (`engine` asks here only for that), and how an attempt is run (`edge`, `passage`).
 
 What follows must be what a message would bring to this very place: a task that is known here, from
-the same queue, without a rate limit.  After so many attempts, or a second, a message is sent
-all the same, so that others on the queue get their turn.
+the same queue, without a rate limit.  After so many attempts, or a fifth of a second, a message is
+sent all the same, so that others on the queue get their turn.  It is the time that they wait for:
+of steps that take longer, a message costs next to nothing.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from celeriac.workers.runtime import Runtime
 
 _NOBODY = Lease("", "", "do", 0)
-_LONGEST = 1.0  # s that may have passed on a message when it takes up another attempt
+_LONGEST = 0.2  # s that may have passed on a message when it takes up another attempt
 _LONGEST_BUNDLE = 0.5  # s that may have passed on one when it takes up an attempt of another run
 
 
