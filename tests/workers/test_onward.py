@@ -27,7 +27,7 @@ def test_what_is_due_beside_what_was_taken_up_is_sent() -> None:
     beside = Dispatch("charge", "undo", 1, 7)
     sent: list[Any] = []
     run: Any = SimpleNamespace(id="order-42")
-    ended = Ended(Transition(run, (), None, (beside,)), SimpleNamespace())  # type: ignore[arg-type]
+    ended = Ended(Transition(run, (), (beside,)), SimpleNamespace())  # type: ignore[arg-type]
     engine = SimpleNamespace(
         complete=lambda *_: ended,
         send=lambda _dispatcher, _plan, _run, each, _now: sent.extend(each),

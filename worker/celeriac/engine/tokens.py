@@ -155,7 +155,7 @@ class TokenWork(Committer):
             if before and before != said.digest:
                 raise TokenSettled("another result came with it before, and that one counts")
             if before:
-                return Brought(plan, Transition(found.run, (), None, ()), found.now)
+                return Brought(plan, Transition(found.run, (), ()), found.now)
             return self._brought(plan, found, named, said, f"{kept} {said.digest}")
 
         return self._until_committed(once)

@@ -24,6 +24,4 @@ def followed(plan: Plan, first: Transition, command: Command, now: int) -> Trans
     then = transition(plan, first.run, command, now)
     still = due(then.run)
     sent = tuple(each for each in first.dispatches if each in still)
-    return Transition(
-        then.run, (*first.events, *then.events), then.wake_at, (*sent, *then.dispatches)
-    )
+    return Transition(then.run, (*first.events, *then.events), (*sent, *then.dispatches))

@@ -120,11 +120,8 @@ class Run:
     @property
     def still_undone(self) -> tuple[Run, ...]:
         """Its earlier tries in which something is undone once more."""
-        if not self.earlier:
-            return ()
-        return tuple(
-            changed(each, paused=self.paused) for each in self.earlier if not each.status.at_rest
-        )
+        undone = [each for each in self.earlier if not each.status.at_rest]
+        return tuple([changed(each, paused=self.paused) for each in undone])
 
     @property
     def only_waits(self) -> bool:

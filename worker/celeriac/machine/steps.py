@@ -25,7 +25,7 @@ def changed(value: T, **changes: Any) -> T:
     also why these classes have no slots.
     """
     new = object.__new__(type(value))
-    new.__dict__.update(value.__dict__, **changes)
+    object.__setattr__(new, "__dict__", value.__dict__ | changes)
     return new
 
 

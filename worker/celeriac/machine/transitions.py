@@ -5,7 +5,7 @@ time it is (*now* is an argument), and what the payloads say.
 
 ::
 
-    transition(plan, run, command, now) -> Transition(run, events, wake_at, dispatches)
+    transition(plan, run, command, now) -> Transition(run, events, dispatches)
 
 A command is decided into events, and `moves.apply` makes the new run of them, so that folding a
 history gives the run by construction.  A command that is not possible now raises CommandRefused
@@ -76,8 +76,12 @@ class Transition(NamedTuple):
 
     run: Run
     events: Sequence[Event]  # none: nothing changed
-    wake_at: int | None  # ms; None at rest
     dispatches: Sequence[Dispatch]  # messages that should be sent because of it
+
+    @property
+    def wake_at(self) -> int | None:
+        """When somebody must look at the run again, in ms; None at rest."""
+        return wake_at(self.run)
 
 
 def transition(plan: Plan, run: Run | None, command: Command, now: int) -> Transition:
@@ -85,20 +89,16 @@ def transition(plan: Plan, run: Run | None, command: Command, now: int) -> Trans
 
     Raises CommandRefused, RunExists or RunConflict; nothing has changed then.
     """
-    draft = Draft(plan.whole, run, now)
-    decide = _DECIDE[type(command)]
-    if epoch := earlier_epoch(run, command):
-        with draft.about(epoch):
-            decide(draft, command)
-    else:
-        decide(draft, command)
+    draft = Draft(plan.whole, run, now, epoch=earlier_epoch(run, command))
+    _DECIDE[type(command)](draft, command)
+    draft.epoch = 0
     draft.finish()
     after = draft.run
     new = due(after)
     if new and run is not None:
         new -= due(run)
     sent = sorted(new, key=lambda d: (d.at, d.step)) if len(new) > 1 else new
-    return Transition(after, tuple(draft.events), wake_at(after), tuple(sent))
+    return Transition(after, tuple(draft.events), tuple(sent))
 
 
 _DECIDE: dict[type, Callable[[Draft, Any], None]] = {

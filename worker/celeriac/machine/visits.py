@@ -37,6 +37,8 @@ _MOST_KEPT = 64  # runs whose plans are kept to be found again
 
 def as_visited(plan: Plan, run: Run | None) -> Plan:
     """The plan of a run: its steps are those of the groups that it has visited until now."""
+    if not plan.whole.groups:
+        return plan
     return laid_out(plan, run.routes if run else ())
 
 

@@ -88,6 +88,7 @@ class Passage:
         self._context: StepContext | None = None
         self.begun = False  # its body, or a hook before it, was called
         self._over = False  # its end was recorded, or could not be
+        self._headers: Mapping[str, Any] | None = None  # those that Celery finds in its request
 
     def pass_through(self, tracer: Tracer) -> Any:
         """Call the tracer with what the attempt is given, and see that the attempt ends."""
@@ -148,7 +149,9 @@ class Passage:
         ended, result = carry_out(
             self.work, self._context, call, classify_celery_error, ends_process
         )
-        again = getattr(self.task.request, "saga_again", None)
+        request = self.task.request
+        self._headers = request.headers
+        again = getattr(request, "saga_again", None)
         if again is not None and not isinstance(ended, AttemptFailure):
             ended = taken(self.work, again, classify_celery_error)
         if soft_limit.disarm():
@@ -288,6 +291,9 @@ class Passage:
             "parent_id": self.uuid,
             "chain": whole[:-1] if whole and carries_on(whole, dispatch) else None,
         }
+        if self._headers and not self.request.get("headers"):
+            # Celery finds the same among what it does not know, by looking for that in each.
+            request["headers"] = {name: request.get(name) for name in self._headers}
         return Passage(task, work, request["id"], request, self._ahead)
 
     def _tale(
