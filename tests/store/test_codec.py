@@ -201,6 +201,21 @@ def test_what_moves_again_is_written_once() -> None:
     assert load_run("order-42", head).step("pay") == undoing
 
 
+@pytest.mark.parametrize("looks", [False, True])
+def test_what_was_laid_aside_moves_again(looks: bool) -> None:
+    """It has one line, the newest, whether or not somebody has read them all meanwhile."""
+    done = StepState(PhaseState(PhaseStatus.DONE, 1, "a1b2c3", NOW + 5), order=1)
+    undone = changed(done, undo=PhaseState(PhaseStatus.DONE, 1, "d4e5f6", NOW + 9))
+    aside = laid_aside(a_run(steps=Steps({"pay": done, "ship": done})))
+    if looks:
+        assert dict(aside.steps) == {"pay": done, "ship": done}
+    again = laid_aside(changed(aside, steps=aside.steps.put({"pay": undone})))
+    assert not again.steps.open
+    assert (again.step("pay"), again.step("ship")) == (undone, done)
+    assert dump_run(again).count('"pay"') == 1
+    assert dict(again.steps) == {"pay": undone, "ship": done}
+
+
 @pytest.mark.parametrize(
     ("kind", "known"), [(Run, RUN_FIELDS), (StepState, STEP_FIELDS), (PhaseState, DIRECTION_FIELDS)]
 )
