@@ -15,7 +15,7 @@ from celeriac.machine.conditions import is_chosen, passed, to_confirm
 from celeriac.machine.events import EventKind
 from celeriac.machine.numbering import instance_of
 from celeriac.machine.runs import Run, RunStatus
-from celeriac.machine.steps import ENDED, IDLE, PhaseStatus, changed
+from celeriac.machine.steps import ENDED, PENDING, PhaseStatus, changed
 from celeriac.machine.tables import (
     ALL_ENDED,
     NOT_CHOSEN,
@@ -99,9 +99,8 @@ def _take_turns(plan: Plan, run: Run, candidates: Iterable[Node], event: Event) 
             limit = node.expires_at(event.at) if sent else limit
             over = whose == TOO_MANY
             signal = (node.wait.signal or "") if chosen and node.wait else ""
-            direction = changed(
-                IDLE, state=state, at=event.at, sent=sent, limit=limit, too_many=over, signal=signal
-            )
+            said = {"at": event.at, "sent": sent, "limit": limit, "signal": signal}
+            direction = changed(PENDING.do, state=state, too_many=over, **said)
             run = changed(run, steps=run.steps.put({node.name: changed(step, do=direction)}))
             waiting += () if chosen else _following(plan, run, node.name)
     return run
@@ -119,7 +118,7 @@ def _confirm_next(plan: Plan, run: Run, event: Event) -> Run:
     state = state_in_turn("do", step.do, TURN_COMES) if step else None
     if node is None or step is None or state is None:
         return run
-    direction = changed(IDLE, state=state, at=event.at, sent=True)
+    direction = changed(PENDING.do, state=state, at=event.at, sent=True)
     return changed(run, steps=run.steps.put({node.name: changed(step, do=direction)}))
 
 

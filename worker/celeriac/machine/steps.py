@@ -21,8 +21,7 @@ T = TypeVar("T")
 def changed(value: T, **changes: Any) -> T:
     """Return *value* with some fields changed, as `dataclasses.replace` does, ten times as fast.
 
-    A transition makes a dozen of them, and `replace` sets each of some 20 fields anew; that is
-    also why these classes have no slots.
+    A transition makes a dozen of them; that is also why these classes have no slots.
     """
     new = object.__new__(type(value))
     object.__setattr__(new, "__dict__", value.__dict__ | changes)
@@ -166,16 +165,12 @@ class PhaseState:
         return self.attempt - self.attempts_before_budget - self.given_back
 
 
-#: A direction of which nothing was ever asked.
-IDLE = PhaseState()
-
-
 @dataclass(frozen=True)
 class StepState:
     """A step of a run, in both directions."""
 
-    do: PhaseState = IDLE
-    undo: PhaseState = IDLE
+    do: PhaseState = PhaseState()
+    undo: PhaseState = PhaseState()
     order: int = 0  # 1-based start order; 0 if never started
     may_have_effect: bool = False  # an attempt may have taken effect; sticky (I6)
     generation: int = 0  # how often its effect came back after it had been undone
@@ -222,7 +217,7 @@ class StepState:
 
 
 def _resting(direction: PhaseState) -> PhaseState:
-    if direction == IDLE:
+    if direction == PhaseState():
         return direction
     holder = REPORTED if direction.holder else ""
     over = {"sent": False, "sends": 0, "limit": 0, "begun": 0, "via": "", "kept": ()}

@@ -95,8 +95,7 @@ def transition(plan: Plan, run: Run | None, command: Command, now: int) -> Trans
     draft.finish()
     after = draft.run
     new = due(after)
-    if new and run is not None:
-        new -= due(run)
+    new = new - due(run) if new and run else new
     sent = sorted(new, key=lambda d: (d.at, d.step)) if len(new) > 1 else new
     return Transition(after, tuple(draft.events), tuple(sent))
 
