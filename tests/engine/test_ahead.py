@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from celeriac.engine.answers import Goes
 from celeriac.errors import Abort
 from celeriac.machine.commands import Cancel, Command, Pause, Resume
 from celeriac.machine.events import EventKind
 from celeriac.machine.expressions import FromInput, FromStep
-from celeriac.machine.plans import Undo
+from celeriac.machine.plans import Plan, Undo
 from celeriac.machine.runs import RunStatus
 from celeriac.store import Lease
 from tests.engine.driver import LEASE, Shop
@@ -24,7 +25,7 @@ from tests.machine.story import budget, saga, step
 
 if TYPE_CHECKING:
     from celeriac.engine.attempts import Attempt
-    from celeriac.machine import Node, Phase, Plan
+    from celeriac.machine import Node, Phase
     from celeriac.machine.events import Dispatch
     from celeriac.machine.runs import Run
 
@@ -120,6 +121,22 @@ def test_what_was_not_read_is_read_before_the_commit() -> None:
     assert third is not None
     assert third.arguments() == {"to": '"home"', "bill": '"bill"'}
     assert at.store.calls == ["plan", "read", "commit", "commit", "read", "commit"]
+
+
+def test_what_a_group_needs_is_read_once_the_run_has_come_to_it() -> None:
+    """Its nodes are those of a visit, which the plan at the claim did not have."""
+    given = {"order": FromInput(input="order")}
+    decide = step("decide", group="manual", args=given)
+    tell = step("tell", group="manual", after=("decide",), args={"to": FromInput(input="to")})
+    nodes = (step("ask", group="entry"), decide, tell)
+    at, first = begun(Plan(saga="pay", params=("order", "to"), nodes=nodes), Runner(left=0))
+    second = at.engine.complete(first, Goes("manual"), Runner()).following
+    assert second is not None
+    assert second.arguments() == {"order": "42"}
+    third = at.go_on(second, Runner())
+    assert third is not None
+    assert third.arguments() == {"to": '"home"'}
+    assert at.store.calls == ["plan", "read", "commit", "read", "commit", "commit"]
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

@@ -125,12 +125,13 @@ class Onward:
     def lacks(self, run: Run, known: Collection[str], wanted: Collection[str]) -> tuple[str, ...]:
         """The payloads of what follows, and those *wanted* by observers, that were not read yet."""
         assert self.claim is not None
-        node = as_visited(self.attempt.plan, run).node(self.claim.step)
+        plan = as_visited(self.attempt.plan, run)
+        node = plan.node(self.claim.step)
         names = (*needed(node, self.claim.phase, run), *wanted)
         if all(name in known for name in names):
             return ()
         # It is asked for them anyway, so for those of the next ones as well.
-        more = fields_ahead(self.attempt.plan, node, self.claim.phase, self.ahead)
+        more = fields_ahead(plan, node, self.claim.phase, self.ahead)
         return tuple({name: None for name in (*names, *more) if name not in known})
 
     def attempt_of(
