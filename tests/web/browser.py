@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 
 PATIENCE = 90  # seconds: a browser on a loaded machine
 FOUND = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
-_OPTIONS = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--hide-scrollbars")
+_OPTIONS = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--hide-scrollbars"),
+    # It asks nobody but the pages that are tested.
+    *("--disable-quic", "--disable-background-networking", "--disable-component-update"),
+    "--disable-sync",
+)
 
 
 class Browser:

@@ -51,9 +51,18 @@ def client(as_role: AsRole) -> TestClient:
 
 
 @pytest.fixture
-def address(store: MemoryStore) -> Iterator[str]:  # noqa: ARG001 -- it is the shop that is asked
+def session() -> list[Caller]:
+    """Who is logged in at `address`; nobody, once it is empty."""
+    return [Caller("ada", Role.ADMIN)]
+
+
+@pytest.fixture
+def address(
+    store: MemoryStore,  # noqa: ARG001 -- it is the shop that is asked
+    session: list[Caller],
+) -> Iterator[str]:
     """Where the shop is served."""
-    app = create_app(shop.sagas, identify=lambda _: Caller("ada", Role.ADMIN))
+    app = create_app(shop.sagas, identify=lambda _: session[0] if session else None)
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(app, log_level="error", lifespan="off", timeout_graceful_shutdown=1)
     server = uvicorn.Server(config)

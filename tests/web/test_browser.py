@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.in_memory import ask_outside
+from tests.in_memory import ask_outside, do
 from tests.web import shop
 from tests.web.browser import FOUND, Browser
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from celeriac.web import Caller
 
 pytestmark = pytest.mark.skipif(
     FOUND is None and "CI" not in os.environ, reason="there is no Chromium here"
@@ -32,6 +34,8 @@ PATHS = {
     "sagas": "/sagas",
     "saga": "/sagas/place_order",
     "bulk": "/bulk/{bulk}",
+    "bulks": "/bulk",
+    "schedules": "/schedules",
     "outside": "/outside",
     "history": "/runs/failed/history",
     "system": "/system",
@@ -63,6 +67,7 @@ def test_a_page_fits_each_screen(browser: Browser, address: str, name: str, tmp_
     """Nothing is cut off or scrolls sideways from 360 to 2560 pixels, light and dark."""
     for make in (shop.running, shop.completed, shop.failed, shop.unsure, shop.paused, shop.asking):
         make(make.__name__)
+    shop.late("late")
     shop.running("o" * 200)
     shop.completed("مرحبا-42")
     shop.place_order.start(shop.Order(sku="tea"), id="elsewhere")
@@ -139,6 +144,66 @@ def test_two_people_click_at_once(browser: Browser, address: str) -> None:
     browser.until("document.body.innerText.includes('the run has changed since you looked')")
     assert shop.sagas.run("o-1").history() == before
     browser.complaints.clear()  # that the answer was 409
+
+
+def test_a_run_is_started_answered_and_watched(browser: Browser, address: str) -> None:
+    """By forms and buttons alone; what happens then is seen without loading the page again."""
+    browser.open(f"{address}/sagas/expense")
+    browser.tell("document.querySelector('details.many').open = true")
+    given = '{"who": "eve", "amount": 900}'
+    browser.tell(f"document.querySelector('textarea[name=input]').value = '{given}'")
+    browser.tell("document.querySelector('input[name=id]').value = 'e-1'")
+    browser.tell("document.querySelector('details.many button.main').click()")
+    browser.until("location.pathname == '/runs/e-1' && document.readyState == 'complete'")
+    browser.tell("document.querySelector('a.button.main').click()")
+    browser.until("location.pathname == '/approvals/e-1/verdict'")
+    browser.until("document.querySelector('button[value=true]') !== null")
+    browser.tell("document.querySelector('button[value=true]').click()")
+    browser.until("location.search == '?done=verdict' && document.readyState == 'complete'")
+    browser.open(f"{address}/runs/e-1")
+    browser.tell("window.same = true")
+    do(shop.sagas, "e-1", "move")
+    browser.until("document.querySelector('.chip').innerText.includes('completed')")
+    assert browser.tell("window.same") is True
+
+
+def test_a_session_expires_in_the_middle_of_an_action(
+    browser: Browser, address: str, session: list[Caller]
+) -> None:
+    """The button leads to the login, and nothing was done; back again, it does it."""
+    shop.failed("o-1")
+    before = shop.sagas.run("o-1").history()
+    browser.open(f"{address}/runs/o-1")
+    browser.tell("document.querySelector('details.act').open = true")  # so it is not refreshed
+    who = session.pop()
+    browser.tell("document.querySelector('form[action$=retry] button').click()")
+    browser.until("document.body.innerText.includes('log in first')")
+    assert shop.sagas.run("o-1").history() == before
+    session.append(who)
+    browser.open(f"{address}/runs/o-1")
+    browser.tell("document.querySelector('form[action$=retry] button').click()")
+    browser.until("location.search == '?done=retry' && document.readyState == 'complete'")
+    browser.complaints.clear()  # that an answer was 401
+
+
+def test_all_that_a_filter_finds_are_cancelled(browser: Browser, address: str) -> None:
+    """Thirty of them: the page says how many before anything is done, and then how far it is."""
+    for n in range(30):
+        shop.running(f"r-{n}")
+    shop.completed("done")
+    browser.open(f"{address}/runs?status=running&limit=10")
+    browser.tell("document.querySelector('details.many').open = true")
+    browser.tell("document.querySelector('select[name=verb]').value = 'cancel'")
+    browser.tell("document.querySelector('input[name=rps]').value = '1000'")
+    browser.tell("document.querySelector('button[value=all]').click()")
+    browser.until("document.body.innerText.includes('Cancel 30 runs?')")
+    browser.tell("document.querySelector('form.confirm button').click()")
+    browser.until("document.body.innerText.includes('of 30')")
+    bulk = shop.sagas.bulk_named(shop.sagas.bulks()[0].id)
+    while bulk.state().state == "going":
+        shop.sagas.sweep()
+    browser.until("document.body.innerText.includes('30 of 30')")
+    assert {run.status for run in shop.sagas.runs(limit=50)} == {"compensating", "completed"}
 
 
 def test_pages_work_without_scripts(browser: Browser, address: str) -> None:
