@@ -25,6 +25,7 @@ def test_who_is_past_its_deadline_is_counted_until_it_rests(store: Store) -> Non
     run = write(store, moving(run, run=late))
     assert store.figures().past_deadline == 1
     assert ids(store.find(Query(past_deadline=True)).runs) == ["order-42"]
+    assert store.figures().awaiting == 0
     write(store, ending(run))
     assert store.figures().past_deadline == 0
     assert store.find(Query(past_deadline=True)).runs == []

@@ -17,7 +17,8 @@ from celeriac.machine import RunStatus
 from celeriac.store.memory import MemoryStore
 from celeriac.views import throughput_of
 from celeriac.web import charts
-from celeriac.web.attempts import Bar, Row, rows_of
+from celeriac.web.attempts import Bar, Row, rows_of, tries_of
+from celeriac.web.marks import progress
 from tests.in_memory import ask_outside, do
 from tests.store.runs import a_run, starting, write
 from tests.web import shop
@@ -57,6 +58,35 @@ def test_each_attempt_is_a_bar(store: MemoryStore) -> None:  # noqa: ARG001 -- i
     assert rows("outside") == {"reserve": ["asked", "waits"]}
     shop.sagas.complete(token, "tea")
     assert rows("outside") == {"reserve": ["asked", "waits"]}
+
+
+def test_each_attempt_is_told_with_its_holder(client: TestClient) -> None:
+    """The newest first, with how it ended; one that is at work has no end."""
+    shop.failed("o-1")
+    events = shop.sagas.run("o-1").history()
+    told = [(each.told, each.end, each.holder) for each in tries_of(events, "charge")]
+    assert told == [("undo #1", "failed", "worker"), ("#1", "failed", "worker")]
+    shop.running("o-2")
+    (found,) = tries_of(shop.sagas.run("o-2").history(), "reserve")
+    assert (found.end, found.took) == ("", None)
+    page = client.get("/runs/o-2?step=reserve").text
+    assert "at work" in page
+    assert "<code>worker</code>" in page
+    assert "waits for signal verdict until" in client.get(f"/runs/{shop.asking('e-1')}").text
+
+
+def test_of_many_steps_those_are_marked_at_which_a_run_is(client: TestClient) -> None:
+    """Where it is can be seen, and how many there are before and behind."""
+    shop.completed("o-1")
+    state = shop.sagas.run("o-1").state()
+    done, pending = state.steps[0], state.steps[1].model_copy(update={"status": "pending"})
+    for at, before, behind in ((0, "", "+60"), (50, "30+", "+30"), (99, "60+", "")):
+        steps = (*([done] * at), *([pending] * (100 - at)))
+        marks = str(progress(state.model_copy(update={"steps": steps})))
+        assert marks.count("<i ") == 40
+        assert re.findall(r"<b>(.*?)</b>", marks) == [each for each in (before, behind) if each]
+        assert f'"{at} of 100 steps completed"' in marks
+    assert client.get("/runs").text.count("<b>") == 0
 
 
 def test_a_wait_is_hatched_while_it_waits_and_after(
@@ -134,8 +164,9 @@ def test_the_overview_counts_once_for_all_who_look(
         return throughput(hours)
 
     monkeypatch.setattr(shop.sagas, "throughput", noted)
+    shop.running("r-1")
     for _ in range(3):
-        assert client.get("/").text.count('<svg class="chart"') == 1
+        assert client.get("/").text.count('<svg class="chart"') == 2
     assert counted == [24]
 
 

@@ -112,6 +112,18 @@ def test_who_is_past_its_deadline_is_found(client: TestClient) -> None:
     assert client.get("/api/runs?past_deadline=true").json()["runs"] == []
 
 
+def test_questions_are_something_that_needs_somebody(client: TestClient) -> None:
+    """How many runs ask, and the way to answer."""
+    assert "somebody's answer" not in client.get("/").text
+    shop.asking("e-1")
+    page = seen(client, "/")
+    assert "1 run waits for somebody's answer" in page.text
+    assert any(known.get("href") == "/approvals" for _, known in page.elements)
+    assert client.get("/api/stats").json()["awaiting"] == 1
+    shop.sagas.run("e-1").signal(shop.verdict, shop.Verdict(approve=True, by="ada"))
+    assert client.get("/api/stats").json()["awaiting"] == 0
+
+
 def test_a_sweep_that_is_late_is_said_first(client: TestClient, store: MemoryStore) -> None:
     """With the way to who knows why."""
     shop.running("o-1")

@@ -167,6 +167,7 @@ class Listing:
         places = list(chain(*self._places()))
         active = [place for place in places if place.status not in AT_REST]
         asked: tuple[list[Command], ...] = (
+            [("ZCARD", shard.awaiting) for shard in shards],
             [("ZCARD", shard.past_deadline) for shard in shards],
             [("ZCARD", place.key) for place in places],
             [("ZLEXCOUNT", place.key, from_here, "+") for place in places],
@@ -183,9 +184,8 @@ class Listing:
             ],
         )
         answers = iter(self._connection.ask_all(chain(*asked)))
-        late, sizes, recent, firsts, wake, expire = [
-            [next(answers) for _ in part] for part in asked
-        ]
+        parts = [[next(answers) for _ in part] for part in asked]
+        awaiting, late, sizes, recent, firsts, wake, expire = parts
         return StoreStats(
             max(times),
             _counted(places, sizes),
@@ -193,6 +193,7 @@ class Listing:
             _oldest(active, firsts),
             *_overdue(wake, times),
             *_overdue(expire, times),
+            sum(awaiting),
             sum(late),
         )
 

@@ -301,6 +301,7 @@ class MemoryStore:
                 *(now, self.counts(), recent, oldest),
                 *(len(due), min(due, default=None)),
                 *(len(over), min(over, default=None)),
+                sum(run.awaits for run in runs),
                 sum(run.past_deadline for run in runs),
             )
 

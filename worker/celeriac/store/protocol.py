@@ -161,6 +161,7 @@ class StoreStats(NamedTuple):
     due_since: int | None  # when the oldest of them was due
     expired: int  # runs at rest whose `expire_at` has passed
     expired_since: int | None  # the oldest `expire_at` among them
+    awaiting: int  # runs that wait for a signal, whatever else they do
     past_deadline: int  # runs that go on though their deadline has passed
 
 

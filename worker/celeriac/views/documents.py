@@ -106,6 +106,7 @@ def stats_document(stats: Stats) -> dict[str, Any]:
         "at": iso(stats.at),
         "active": stats.active,
         "owed": stats.owed,
+        "awaiting": stats.awaiting,
         "past_deadline": stats.past_deadline,
         "overdue": stats.overdue,
         "lag": stats.lag,

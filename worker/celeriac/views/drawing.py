@@ -252,6 +252,8 @@ def _went_back(later: Cell, earlier: Cell) -> bool:
 
 _W, _H, _GAP, _LANE = 168, 52, 56, 92  # a box, the space beside it, and how far down the undo is
 _TOP, _LEFT = 56, 24
+_LETTER = 9  # of the title, about
+_LONGEST_TITLE, _LONGEST_NOTE = 70, 26  # characters
 _COLOURS = {
     "plain": ("#ffffff", "#666666"),
     "good": ("#e6f4ea", "#2e7d32"),
@@ -263,8 +265,13 @@ _COLOURS = {
 
 def _svg(graph: Graph) -> Iterator[str]:
     rows = max((cell.row for cell in graph.cells), default=0) + 1
-    width = 2 * _LEFT + len(graph.columns) * (_W + _GAP) - _GAP
-    height = _TOP + rows * 2 * _LANE
+    title = _short(graph.title, _LONGEST_TITLE)
+    steps = len(graph.columns) * (_W + _GAP) - _GAP
+    width = 2 * _LEFT + max(steps, _LETTER * len(title))
+    # Below the last row nothing is drawn, if none of its steps can be undone.
+    last = [cell for cell in graph.cells if cell.row == rows - 1]
+    deep = any(frame.around for frame in graph.frames) or any(cell.undo for cell in last)
+    height = _TOP + rows * 2 * _LANE - (0 if deep else _LANE)
     yield (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
         f'width="{width}" height="{height}" font-family="system-ui, sans-serif" font-size="14" '
@@ -276,7 +283,7 @@ def _svg(graph: Graph) -> Iterator[str]:
         '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" '
         'markerHeight="8" orient="auto"><path d="M0 0 8 4 0 8z" fill="#444444"/></marker></defs>'
     )
-    yield f'<text x="{_LEFT}" y="30" font-size="17" fill="#222222">{_xml(graph.title)}</text>'
+    yield f'<text x="{_LEFT}" y="30" font-size="17" fill="#222222">{_xml(title)}</text>'
     for frame in graph.frames:
         yield from _svg_frame(graph, frame)
     yield from _svg_arrows(graph)
@@ -354,7 +361,7 @@ def _svg_box(cell: Cell, box: Box, lane: int) -> str:
     middle = y + _H / 2 + (5 if not box.note else -3)
     note = (
         f'<text x="{x + _W / 2}" y="{y + _H / 2 + 16}" text-anchor="middle" font-size="11" '
-        f'fill="{stroke}">{_xml(box.note)}</text>'
+        f'fill="{stroke}">{_xml(_short(box.note, _LONGEST_NOTE))}</text>'
         if box.note
         else ""
     )
@@ -367,15 +374,14 @@ def _svg_box(cell: Cell, box: Box, lane: int) -> str:
         behind = f'<rect x="{x + 5}" y="{y - 5}" {size} {look}/>' if box.stack else ""
         shape = f'{behind}<rect x="{x}" y="{y}" {size}'
     return (
-        f"<g><title>{_xml(box.name)}</title>{shape} "
+        f"<g><title>{_xml(f'{box.name}: {box.note}' if box.note else box.name)}</title>{shape} "
         f'fill="{fill if box.solid else "#ffffff"}" stroke="{stroke}" stroke-width="1.6"{dash}/>'
         f'<text x="{x + _W / 2}" y="{middle}" text-anchor="middle" fill="#222222">'
         f"{_xml(_short(box.name))}</text>{note}</g>"
     )
 
 
-def _short(text: str) -> str:
-    most = 20
+def _short(text: str, most: int = 20) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 

@@ -65,6 +65,7 @@ class Stats(Frozen):
     sagas: tuple[SagaStats, ...] = Field(description="by name")
     active: int = Field(description="runs not at rest")
     owed: int = Field(description="runs in `failed`: an operator has to see to them")
+    awaiting: int = Field(description="runs that wait for a signal, such as an approval")
     past_deadline: int = Field(description="runs that go on though their deadline has passed")
     overdue: int = Field(description="entries of the wake index whose time has come")
     lag: float = Field(description="seconds since the oldest of them was due: what sweeps are late")
@@ -85,6 +86,7 @@ def stats_of(store: Store) -> Stats:
         sagas=tuple(_saga(figures, name) for name in sorted({saga for saga, _ in counts})),
         active=sum(count for (_, status), count in counts.items() if not status.at_rest),
         owed=sum(count for (_, status), count in counts.items() if status is RunStatus.FAILED),
+        awaiting=figures.awaiting,
         past_deadline=figures.past_deadline,
         overdue=figures.due,
         lag=_seconds(figures.due_since, figures.now),

@@ -39,6 +39,16 @@ class Bar(NamedTuple):
     told: str
 
 
+class Try(NamedTuple):
+    """An attempt of one step: who had it, and how it ended."""
+
+    told: str
+    claimed: datetime
+    end: str  # empty: it has not
+    took: float | None  # seconds
+    holder: str
+
+
 class Row(NamedTuple):
     """What a step went through."""
 
@@ -59,6 +69,22 @@ def rows_of(
     rows = [Row(name, sorted(bars)) for name, bars in found.items()]
     rows.sort(key=lambda row: row.bars[0].since)
     return rows[:_MOST], max(0, len(rows) - _MOST)
+
+
+def tries_of(events: Sequence[Event], step: str) -> list[Try]:
+    """Return the attempts of a step and of its undo, as far as *events* tell, the newest first."""
+    found: dict[tuple[str, int], Try] = {}
+    for event in events:
+        key = (event.phase, event.attempt)
+        if event.step != step or not event.attempt:
+            continue
+        if event.kind is EventKind.CLAIMED:
+            told = f"{'undo ' if event.phase == 'undo' else ''}#{event.attempt}"
+            found[key] = Try(told, event.time, "", None, str(event.data.get("holder", "")))
+        elif event.kind in _TONES and key in found:
+            took = (event.time - found[key].claimed).total_seconds()
+            found[key] = found[key]._replace(end=event.kind.value, took=took)
+    return list(found.values())[: -_MOST - 1 : -1]
 
 
 def _attempts(state: RunState, events: Sequence[Event], now: int) -> Iterator[tuple[_Key, Bar]]:

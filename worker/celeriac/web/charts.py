@@ -83,7 +83,9 @@ def slowest(found: Sequence[tuple[str, float]]) -> Markup:
 
 def lasted(seconds: float) -> str:
     """How long something took, exactly if it was short."""
-    return _length(round(seconds * 1000))
+    if seconds < 1:
+        return f"{round(seconds * 1000)} ms"
+    return f"{seconds:.1f} s" if seconds < _EXACT / 1000 else span(seconds)
 
 
 def _longest(told: str, tone: str, found: Sequence[tuple[str, float]]) -> Markup:

@@ -382,6 +382,7 @@ class StatsDocument(_Told):
     at: Moment
     active: int
     owed: int
+    awaiting: int
     past_deadline: int
     overdue: int
     lag: float

@@ -56,6 +56,7 @@ TONES: dict[str, str] = {
     StepStatus.COMPENSATING: "back",
     StepStatus.COMPENSATED: "undone",
     StepStatus.WAIVED: "undone",
+    StepStatus.WAITING: "waits",
     StepStatus.SKIPPED: "none",
     StepStatus.PENDING: "none",
 }
@@ -94,12 +95,21 @@ def chip(status: RunStatus) -> Markup:
 def progress(state: RunState) -> Markup:
     """A mark a step."""
     steps, done = state.steps, sum(step.status in _DONE for step in state.steps)
-    marks = "".join([_mark(step.name, step.status) for step in steps[:_MARKS]])
-    more = f"<b>+{len(steps) - _MARKS}</b>" if len(steps) > _MARKS else ""
+    first = _first_mark(state) if len(steps) > _MARKS else 0
+    marks = "".join([_mark(step.name, step.status) for step in steps[first : first + _MARKS]])
+    left = len(steps) - first - _MARKS
+    before = f"<b>{first}+</b>" if first else ""
+    more = f"<b>+{left}</b>" if left > 0 else ""
     return _made(
         f'<span class="progress" role="img" aria-label="{done} of {len(steps)} steps completed">'
-        f"{marks}{more}</span>"
+        f"{before}{marks}{more}</span>"
     )
+
+
+def _first_mark(state: RunState) -> int:
+    """Of many steps: which comes first, so that where the run is can be seen."""
+    at = next((n for n, step in enumerate(state.steps) if step.status not in _DONE), 0)
+    return max(0, min(at - _MARKS // 2, len(state.steps) - _MARKS))
 
 
 @lru_cache(maxsize=4096)

@@ -21,7 +21,7 @@ from celeriac.machine import RunStatus
 from celeriac.views import history_lines, wording
 from celeriac.web.access import Permission, permission_of
 from celeriac.web.acting_routes import VERBS, steer
-from celeriac.web.attempts import rows_of
+from celeriac.web.attempts import rows_of, tries_of
 from celeriac.web.bulk_routes import first_mistake
 from celeriac.web.csrf import check_token
 from celeriac.web.forms import RunQuery
@@ -150,6 +150,7 @@ def _run_page(
         graph=handle.graph(),
         options=options_for(state, caller),
         chosen=chosen,
+        tries=tries_of(events, chosen.name) if chosen else (),
         payloads=payloads,
         lines=lines[-_EVENTS:],
         numbered=whole,
