@@ -72,7 +72,8 @@ def _check_event(plan: Plan, before: Run | None, after: Run, event: Event) -> No
     if event.replaces:
         assert before is not None
         assert event.kind is EventKind.POSTPONED
-        assert 0 < event.replaces < before.version
+        assert list(event.replaces) == sorted({*event.replaces}, reverse=True)
+        assert 0 <= event.replaces[-1] <= event.replaces[0] < before.version
     if before is not None and event.kind is EventKind.BEGAN_ANEW:
         _check_anew(plan, before, after)
     if before is not None and event.kind is EventKind.REWOUND:

@@ -131,9 +131,10 @@ class Story:
         except (CommandRefused, RunConflict, RunExists):
             assert repr(before) == text
             raise
-        replaced = done.events[0].replaces if done.events else 0
-        del self.history[len(self.history) - replaced :]
-        self.dropped += replaced
+        for place in done.events[0].replaces if done.events else ():
+            told = self.history.pop(-place - 1)
+            assert told.step == done.events[0].step, "what another step went through is dropped"
+            self.dropped += 1
         self.history += done.events
         self.maybe_run = done.run
         check(self.plan, before, command, done, self.now)

@@ -6,6 +6,12 @@ bodies and payloads (`tests/testing`), and Skip (`test_choices`).
 
 from __future__ import annotations
 
+from collections import Counter
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from celeriac.machine.guards import Choice, Guard
 from celeriac.machine.plans import Plan
 from celeriac.machine.shown_status import shown_step
@@ -195,6 +201,94 @@ def test_two_that_wait_side_by_side() -> None:
     story.do("left", "right")
     assert story.status == "completed"
     story.check_history()
+
+
+def beside(**values: Any) -> Story:
+    """A run of two steps that poll side by side, and of one that does not."""
+    nodes = [step(name, retry=budget(1), **values) for name in ("left", "right", "other")]
+    story = Story(Plan(saga="trip", nodes=tuple(nodes)))
+    story.start()
+    return story
+
+
+def test_each_of_two_side_by_side_has_one_event() -> None:
+    """Whichever is asked more often: history and state stay small, and each has its own count."""
+    story, heads = beside(), list[int]()
+    for number in range(150):
+        story.postpone("left")
+        if number % 3:
+            story.postpone("right")
+        heads.append(len(dump_run(story.run)))
+        story.advance(30_000).wake()
+    told = {e.step: (e.attempt, e.data["count"]) for e in story.history if e.kind == "postponed"}
+    assert told == {"left": (150, 150), "right": (100, 100)}
+    assert len(story.history) == len(["started", *["claimed", "postponed", "dispatched"] * 2])
+    assert heads[-1] < heads[2] + 60
+    story.check_history()
+    story.do("left", "other", "right")
+    assert story.status == "completed"
+    story.check_history()
+
+
+def test_one_of_two_gives_up_at_its_own_time() -> None:
+    """Counted from its own first claim, whatever the other does."""
+    story = beside(give_up_after=100_000)
+    story.postpone("left")
+    story.advance(30_000).wake()
+    for _ in range(2):
+        story.postpone("left")
+        story.postpone("right")
+        story.advance(30_000).wake()
+    story.postpone("right")
+    story.claim("left")
+    assert story.fail("left", kind="postpone", delay=30_000).events[0].kind == "failed"
+    assert (story.run.why, story.run.failed_step) == ("failed", "left")
+    story.check_history()
+
+
+def test_what_others_go_through_in_between_stays() -> None:
+    """It is told where it happened, and ends no series."""
+    story = beside()
+    for number in range(6):
+        story.postpone("left")
+        if number == 2:
+            story.claim("other")
+        elif number == 4:
+            story.complete("other")
+        story.advance(30_000).wake()
+    kinds = [f"{event.kind} {event.step}" for event in story.history if event.kind != "dispatched"]
+    others = ["claimed other", "completed other"]
+    assert kinds == ["started ", "claimed left", *others, "postponed left"]
+    assert [event.data.get("count") for event in story.history if event.kind == "postponed"] == [6]
+    story.check_history()
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_whatever_happens_beside_it(data: st.DataObject) -> None:
+    """What is left of the history makes the run, and tells how often each was asked (I9)."""
+    story, asked = beside(), Counter[str]()
+    names = ("left", "right", "other")
+    for _ in range(data.draw(st.integers(1, 25))):
+        if story.status != "running":
+            break
+        name = data.draw(st.sampled_from(names))
+        what = data.draw(st.sampled_from(["ask"] * 6 + ["time", "pause", "lose", "do"]))
+        if what == "pause":
+            story.pause()
+            story.advance(500)
+            story.resume()
+        elif what == "time":
+            story.advance(30_000).wake()
+        elif story[name].do.state.claimable and story[name].do.at <= story.now:
+            asked[name] += what == "ask"
+            acts: dict[str, Any] = {"ask": story.postpone, "lose": story.lose, "do": story.do}
+            acts[what](name)
+        story.check_history()
+    told = Counter[str]()
+    for event in story.history:
+        told[event.step] += event.data.get("count", 1) if event.kind == "postponed" else 0
+    assert told == asked
 
 
 def test_a_killed_attempt_still_counts() -> None:

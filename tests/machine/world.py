@@ -194,7 +194,8 @@ def decide(world: World, command: Command) -> tuple[World, Transition]:
 
 def _kept(history: tuple[Event, ...], done: Transition) -> tuple[Event, ...]:
     """The history without the events that are dropped for those that follow."""
-    return history[: len(history) - done.events[0].replaces]
+    gone = {len(history) - 1 - place for place in done.events[0].replaces}
+    return tuple(event for number, event in enumerate(history) if number not in gone)
 
 
 # --- what can happen ---------------------------------------------------------------------------

@@ -64,7 +64,8 @@ class Expected:
         if epoch:
             about = (before and before.of_epoch(epoch)) or done.run
             fields = {field_of(about, name): text for name, text in fields.items()}
-        del self.history[len(self.history) - (done.events[0].replaces if done.events else 0) :]
+        for place in done.events[0].replaces if done.events else ():
+            del self.history[-place - 1]
         self.history += done.events
         taken = came_before(done.events, before or done.run)
         known = {**{name: self.fields.get(kept_as(name, before)) for name in taken}, **fields}

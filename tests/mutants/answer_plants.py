@@ -71,9 +71,25 @@ ANSWERS = (
     Plant(
         "events that others need are dropped",
         "What happened between two that were postponed is dropped from the history.",
-        "machine/moves.py",
-        "    if not (series and again and series[0] == event.step):\n",
-        "    if not (series and event.kind is not EventKind.COMPLETED):\n",
+        "machine/series.py",
+        "tuple(_told(each) if each.step == event.step else each for each in found)",
+        "tuple(_told(each) for each in found)",
+        (IN_THE_MACHINE,),
+    ),
+    Plant(
+        "one takes the place of another",
+        "What is dropped is counted as if nothing had been dropped between it and the end.",
+        "machine/series.py",
+        "place + 1 - sum(each < place for each in gone)",
+        "place + 1 - sum(each > place for each in gone)",
+        (IN_THE_MACHINE,),
+    ),
+    Plant(
+        "what operators do is dropped over",
+        "A pause between two that were postponed is told before both.",
+        "machine/series.py",
+        "if turns or by_operator or not event.step or event.kind not in _OF_STEPS:",
+        "if turns or by_operator:",
         (IN_THE_MACHINE,),
     ),
     Plant(

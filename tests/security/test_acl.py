@@ -19,11 +19,12 @@ from celeriac.app.sweeping import sweep_once
 from celeriac.doctor import users
 from celeriac.doctor.acl import COMMANDS
 from celeriac.engine.engine import Engine
-from celeriac.machine.commands import Start
+from celeriac.machine import Plan
+from celeriac.machine.commands import Claim, Fail, Start, Terminate
 from celeriac.store.redis import RedisStore
 from tests.engine.driver import TERMS
 from tests.house.sources import ROOT
-from tests.machine.story import saga
+from tests.machine.story import saga, step
 from tests.redis_server import RedisServer
 from tests.workers import load
 from tests.workers.kit import Trip, build
@@ -38,6 +39,7 @@ LINE = re.compile(r"^user (\w+) (.+)$", re.MULTILINE)
 ADDED = re.search(r"On Redis (\d+)\.(\d+) and later.* add `([^`]+)`", PAGE)
 PASSWORDS = {"celeriac": "change-me", "broker": "change-me-too"}
 # Said by clients and operators, or by nobody in this test.
+SCRIPTS = [each.read_text() for each in (ROOT / "worker/celeriac/store").glob("*.lua")]
 UNUSED = {"auth", "hello", "ping", "client|setname", "config|get", "select"}
 
 
@@ -122,6 +124,7 @@ def test_two_users_are_enough(world: World, server: RedisServer) -> None:
         trip.start(Trip(script={"pay": ["gate"]}), id="awaited").result(timeout=0.2)
     store = sagas.runtime.engine.store
     store.pulse(1_000, 10)
+    _poll_side_by_side(sagas.runtime.engine)
     assert store.keep_definition("trip", 1, "saga: trip") == store.definitions()["trip", 1]
     assert sagas.stats().sagas
     sweep_once(sagas.runtime)
@@ -132,6 +135,25 @@ def test_two_users_are_enough(world: World, server: RedisServer) -> None:
         assert refusals(server) == []
         used = {name.removeprefix("cmdstat_").lower() for name in client.info("commandstats")}
     assert set(COMMANDS) - used - UNUSED == set()
+
+
+def _poll_side_by_side(engine: Engine) -> None:
+    """Two steps that cannot say yet, in turn: their events are dropped between others."""
+    plan = Plan(saga="polls", nodes=(step("left"), step("right")))
+    engine.start(plan, Start("polling", "{}", "me", 700), {})
+    for number, name in ((1, "left"), (1, "right"), (2, "left"), (3, "left")):
+        engine.command("polling", Claim(name, "do", number, f"{name}-{number}"))
+        later = Fail(name, "do", number, f"{name}-{number}", kind="postpone", delay=1)
+        engine.command("polling", later)
+    engine.command("polling", Terminate("enough"))
+
+
+def test_what_scripts_do_is_permitted() -> None:
+    """Each command of each script, and each write that the commits consist of."""
+    called = {name for text in SCRIPTS for name in re.findall(r"redis\.p?call\('(\w+)'", text)}
+    written = {name for text in SCRIPTS for name in re.findall(r"(\w+) = \{\d", text)}
+    assert {"RPUSH", "LTRIM", "ZSCORE"} <= called | written
+    assert {name.lower() for name in called | written} <= {*COMMANDS}
 
 
 def test_the_page_shows_what_is_printed(server: RedisServer) -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from celeriac.errors import StoreError
 from celeriac.machine.received import Received
 from celeriac.machine.runs import Run, RunStatus
+from celeriac.machine.series import Series
 from celeriac.machine.step_states import Steps
 from celeriac.machine.steps import Parent, PhaseState, PhaseStatus, StepState, changed
 from celeriac.store.codec import (
@@ -52,6 +53,7 @@ DIRECTIONS = st.builds(
     child=NUMBERS,
     kept=st.just(()) | st.tuples(TEXTS, TEXTS, TEXTS, st.none() | st.booleans(), st.booleans()),
 )
+SERIES = st.builds(Series, TEXTS, NUMBERS, NUMBERS, st.lists(NUMBERS, max_size=3).map(tuple))
 STEPS = st.builds(
     StepState,
     do=DIRECTIONS,
@@ -90,7 +92,7 @@ RUNS = st.builds(
     ended_at=NUMBERS,
     paused=NUMBERS,
     ended_by=TEXTS,
-    series=st.just(()) | st.tuples(TEXTS, NUMBERS, NUMBERS, NUMBERS),
+    series=st.lists(SERIES, max_size=2).map(tuple),
     signals=st.lists(st.builds(Received, TEXTS, TEXTS, TEXTS), max_size=3).map(tuple),
     parent=st.none() | st.builds(Parent, TEXTS, NUMBERS, TEXTS),
     untold=st.booleans(),
@@ -232,6 +234,15 @@ def test_every_field_is_tried(kind: type) -> None:
     strategy = {Run: RUNS, StepState: STEPS, PhaseState: DIRECTIONS}[kind]
     names = {field.name for field in dataclasses.fields(kind)}
     assert all(f"{name}=" in repr(strategy) for name in names)
+
+
+def test_what_an_older_version_said_of_one_that_is_asked_again_is_read() -> None:
+    """It had one at a time, whose events were the last ones of the history."""
+    run = Run(
+        "order-42", "trip", "plan", RunStatus.RUNNING, 1, 1, series=(Series("p", 7, 5, (2, 1, 0)),)
+    )
+    text = dump_run(run)
+    assert load_run("order-42", text.replace('[["p",7,5,[2,1,0]]]', '["p",3,7,5]')) == run
 
 
 def test_a_head_stays_small() -> None:

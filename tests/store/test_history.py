@@ -101,3 +101,16 @@ def test_a_part_knows_when_its_events_were(store: Store) -> None:
     usual = Event(run.started_at + 5, EventKind.CLAIMED, "reserve", "do", 1)
     write(store, moving(run, events=(usual,)))
     assert store.history("order-1", 1) == store.history("order-1", -1) == [usual]
+
+
+@pytest.mark.parametrize("places", [(2, 1, 0), (4, 2, 1), (0,), (3,), (9, 4, 0)])
+def test_what_an_event_takes_the_place_of_is_gone(store: Store, places: tuple[int, ...]) -> None:
+    """Wherever it stands; what is no longer there is no reason to write nothing."""
+    run = write(store, starting(a_run("order-1")))
+    for _ in range(5):
+        run = write(store, moving(run))
+    before = store.history("order-1")
+    new = Event(run.started_at + 9, EventKind.POSTPONED, "reserve", "do", 9, replaces=places)
+    write(store, moving(run, events=(new,)))
+    left = [each for number, each in enumerate(before) if len(before) - 1 - number not in places]
+    assert store.history("order-1") == [*left, new]

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 COMMANDS = (
     *("auth", "hello", "ping", "select", "client|setname", "time", "type", "get", "set", "del"),
     *("exists", "hget", "hmget", "hset", "hsetnx", "hgetall", "hdel", "lrange", "rpush", "rpushx"),
+    *("llen", "ltrim", "lset", "lrem"),
     *("sadd", "srem", "smembers", "sismember", "zadd", "zrem", "zcard", "zscore", "zrange"),
     *("zrangebyscore", "zremrangebyrank", "zlexcount", "zcount", "script|load", "evalsha"),
     *("publish", "subscribe", "unsubscribe", "info", "client|id", "client|list", "config|get"),

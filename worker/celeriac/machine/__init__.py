@@ -6,8 +6,8 @@ servers, messages, payloads, and who asks.
 Its files, from the ground up::
 
     numbering < expressions < guards | policy | gates | awaited | received < plans < steps
-        < step_states < runs | events < tries | visits < conditions | relatives | tables < timing
-        < commands | forking | places < rewinding < undoing < next_steps | shown_status
+        < step_states | events < series < runs < tries | visits < conditions | relatives | tables
+        < timing < commands | forking | places < rewinding < undoing < next_steps | shown_status
         | step_chains | state_changes < standstill | gate_events < attempt_events | run_events
         | operator_events < moves < draft < late_reports | starting | outside | postponing
         | blocking | queueing | sleeping < attempts < tagging | waits | children | operators
@@ -97,6 +97,7 @@ from celeriac.machine.received import Received
 from celeriac.machine.relatives import TO_PARENT, awaited_children, id_of_child, others
 from celeriac.machine.rewinding import standing
 from celeriac.machine.runs import AT_REST, Run, RunStatus
+from celeriac.machine.series import Series
 from celeriac.machine.shown_status import shown_step
 from celeriac.machine.sleeping import only_sleeps_ended
 from celeriac.machine.step_chains import (
@@ -213,6 +214,7 @@ __all__ = [
     "Rule",
     "Run",
     "RunStatus",
+    "Series",
     "Start",
     "StepState",
     "StepStatus",

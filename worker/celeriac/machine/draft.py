@@ -79,7 +79,7 @@ class Draft:
         attempt: int = 0,
         *,
         run_id: str | None = None,
-        replaces: int = 0,
+        replaces: tuple[int, ...] = (),
         **data: Any,
     ) -> None:
         """Let something happen to the run; *data* without what says nothing."""

@@ -65,8 +65,9 @@ class Event:
     phase: Phase = "do"
     attempt: int = 0
     data: dict[str, Any] = field(default_factory=dict)  # small, never a payload
-    #: How many events that came just before it are dropped for it, when it is written down.
-    replaces: int = field(default=0, compare=False)
+    #: The events before it that are dropped for it, when it is written down: the oldest first, each
+    #: counted back from the one just before this, which is 0.
+    replaces: tuple[int, ...] = field(default=(), compare=False)
 
     @property
     def time(self) -> datetime:

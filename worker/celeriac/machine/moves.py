@@ -19,6 +19,7 @@ from celeriac.machine.next_steps import schedule
 from celeriac.machine.operator_events import OPERATOR_EVENTS
 from celeriac.machine.run_events import RUN_EVENTS, started
 from celeriac.machine.runs import Run, RunStatus
+from celeriac.machine.series import series_after
 from celeriac.machine.standstill import go_on
 from celeriac.machine.state_changes import move_run
 from celeriac.machine.steps import changed
@@ -52,7 +53,7 @@ def apply(plan: Plan, run_id: str, run: Run | None, event: Event) -> Run:
     plan = as_visited(plan, None if event.kind is EventKind.STARTED else run)
     if run is not None and event.data.get("try"):
         return _in_earlier_try(plan, run, event)
-    rested = run is not None and run.status.at_rest
+    status = run.status if run else None
     version = event.data.get("version", run.version + 1) if run else 1
     if event.kind is EventKind.STARTED:
         run = started(run_id, run, event)
@@ -60,8 +61,9 @@ def apply(plan: Plan, run_id: str, run: Run | None, event: Event) -> Run:
         raise IllegalMove(f"{event.kind} before the run {run_id!r} was started")
     else:
         run = _APPLY[event.kind](plan, run, event)
-    series = _series(run.series, event)
+    series = series_after(run.series, event, turns=run.status is not status)
     run = changed(run, version=version, changed_at=event.at, series=series)
+    rested = status is not None and status.at_rest
     return schedule(as_visited(plan, run), run, event, goes_on=rested and not run.status.at_rest)
 
 
@@ -71,7 +73,8 @@ def _in_earlier_try(plan: Plan, run: Run, event: Event) -> Run:
     data = {name: value for name, value in event.data.items() if name != "try"}
     inside = replace(event, data=data)
     earlier = tuple(
-        apply(plan, run.id, each, inside) if each.epoch == epoch else each for each in run.earlier
+        changed(apply(plan, run.id, each, inside), series=()) if each.epoch == epoch else each
+        for each in run.earlier
     )
     if run.status.at_rest and any(not each.status.at_rest for each in earlier):
         if run.status is RunStatus.FAILED and not turned(run):
@@ -81,16 +84,3 @@ def _in_earlier_try(plan: Plan, run: Run, event: Event) -> Run:
             run = move_run(run, event, goes_back, ended_at=0)
     version, at = run.version + 1, event.at
     return changed(run, earlier=earlier, version=version, changed_at=at, series=())
-
-
-def _series(
-    series: tuple[str, int, int, int] | tuple[()], event: Event
-) -> tuple[str, int, int, int] | tuple[()]:
-    """How the history ends, if it does with a step that was postponed; see `Run.series`."""
-    if event.kind is EventKind.POSTPONED:
-        return (event.step, 1, event.data.get("count", 1), event.data.get("since", event.at))
-    again = event.kind in (EventKind.DISPATCHED, EventKind.CLAIMED) and event.phase == "do"
-    if not (series and again and series[0] == event.step):
-        return ()
-    name, events, count, since = series
-    return (name, events + 1, count, since)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def postponed(draft: Draft, direction: PhaseState, command: Fail) -> bool:
     """Let the step be asked again, if it may; the attempt is given back.
 
-    Postponed again and again, with nothing else in between, it has one event, with a count.
+    Postponed again and again, with nothing else of it in between, it has one event, with a count.
     """
     step, run = command.step, draft.run
     retry = draft.now + (command.delay or 0)
@@ -28,12 +28,10 @@ def postponed(draft: Draft, direction: PhaseState, command: Fail) -> bool:
     if command.phase == "undo" or stops:
         return False
     more: dict[str, Any] = {}
-    replaces = 0
-    if run.series and run.series[0] == step:
-        _, replaces, count, since = run.series
-        given_back, version = direction.given_back + 1, run.version + 1
-        more = {"count": count + 1, "since": since, "given_back": given_back, "version": version}
-        more["holder"] = command.holder
+    series = next((each for each in run.series if each.step == step), None)
+    if series:
+        more = {"count": series.times + 1, "since": series.since, "holder": command.holder}
+        more |= {"given_back": direction.given_back + 1, "version": run.version + 1}
     # Sticky, also where the events that told of it are dropped (I6).
     effect = None if run.step(step).may_have_effect else command.effect
     sent = retry - draft.now <= command.longest_eta or None
@@ -41,7 +39,7 @@ def postponed(draft: Draft, direction: PhaseState, command: Fail) -> bool:
     draft.add(
         EventKind.POSTPONED,
         *token,
-        replaces=replaces,
+        replaces=series.events if series else (),
         retry=retry,
         sent=sent,
         effect=effect,

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from celeriac.machine.numbering import Routes
     from celeriac.machine.received import Received
+    from celeriac.machine.series import Series
 
 
 class RunStatus(StrEnum):
@@ -80,9 +81,7 @@ class Run:
     changed_at: int = 0
     ended_at: int = 0
     paused: int = 0  # ms since the epoch: an operator holds it since then; 0: nobody does
-    # The step that was postponed last, if nothing else happened since: its name, the events at the
-    # end of the history that tell of it, how often in a row, and since when (ms).
-    series: tuple[str, int, int, int] | tuple[()] = ()
+    series: tuple[Series, ...] = ()  # the steps that are asked again and again
     ended_by: str = ""  # the step that said that the run goes no further, if one did
     signals: tuple[Received, ...] = ()  # in the order in which they were accepted
     parent: Parent | None = None  # whose child it is, if it is one

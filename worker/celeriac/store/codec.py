@@ -35,6 +35,7 @@ from celeriac.machine import (
     Received,
     Run,
     RunStatus,
+    Series,
     Steps,
     StepState,
     changed,
@@ -199,8 +200,9 @@ def _run(run_id: str, row: list[Any], lines: str) -> Run:
     found["steps"] = Steps(steps, _Lines(run_id, lines, start) if lines else None, maps)
     for name in ("tags", "stands", "routes"):
         found[name] = tuple([(first, second) for first, second in found.get(name, ())])
-    for name in ("series", "entered"):
-        found[name] = tuple(found.get(name, ()))
+    found["entered"] = tuple(found.get("entered", ()))
+    if "series" in found:
+        found["series"] = _series(found["series"])
     if "earlier" in found:
         found["earlier"] = tuple([load_run(run_id, each) for each in found["earlier"]])
     if "signals" in found:
@@ -208,6 +210,14 @@ def _run(run_id: str, row: list[Any], lines: str) -> Run:
     if found.get("parent"):
         found["parent"] = Parent(*found["parent"])
     return changed(_NEW, id=run_id, **found)
+
+
+def _series(row: list[Any]) -> tuple[Series, ...]:
+    """The steps that are asked again; version 0.1.0 knew of one, at the end of the history."""
+    if row and isinstance(row[0], str):
+        step, events, count, since = row
+        row = [[step, count, since, range(events)[::-1]]]
+    return tuple([Series(step, count, since, tuple(events)) for step, count, since, events in row])
 
 
 def _map_row(run: Run, found: Instances[StepState]) -> list[Any]:

@@ -34,8 +34,11 @@ end
 -- What a write takes after its key: arguments at least, at most, and in groups of how many.
 local forms = {
   HSET = {2, 8000, 2}, ZADD = {2, 8000, 2}, RPUSH = {1, 8000, 1}, SADD = {1, 8000, 1},
-  ZREM = {1, 8000, 1}, LTRIM = {2, 2, 2}, SET = {1, 2, 1}, DEL = {0, 0, 1},
+  ZREM = {1, 8000, 1}, LTRIM = {2, 2, 2}, SET = {1, 2, 1}, DEL = {0, 0, 1}, LSET = {2, 2, 2},
+  LREM = {2, 2, 2},
 }
+-- Which of them are numbers: from the first on, up to how many, and every how many.
+local numbers = {ZADD = {8000, 2}, LTRIM = {2, 1}, LSET = {1, 1}, LREM = {1, 1}}
 
 local function fits(command, first, last)
   if command == 'ZADD' and ARGV[first] == 'GT' then
@@ -45,7 +48,8 @@ local function fits(command, first, last)
   if not form or count < form[1] or count > form[2] or count % form[3] ~= 0 then
     return false
   end
-  for i = first, (command == 'ZADD' or command == 'LTRIM') and last or 0, command == 'ZADD' and 2 or 1 do
+  local most, every = unpack(numbers[command] or {0, 1})
+  for i = first, math.min(last, first + most - 1), every do
     if not ARGV[i]:find('^%-?%d+$') then -- a score or a place that Redis would not take
       return false
     end
@@ -74,8 +78,11 @@ end
 
 at = 6 + #KEYS
 while at <= #ARGV do
-  local last = at + 2 + tonumber(ARGV[at + 2])
-  redis.call(ARGV[at], KEYS[tonumber(ARGV[at + 1])], unpack(ARGV, at + 3, last))
+  local key, last = KEYS[tonumber(ARGV[at + 1])], at + 2 + tonumber(ARGV[at + 2])
+  -- A list that is shorter than it was said to be has lost what was to be overwritten.
+  if ARGV[at] ~= 'LSET' or redis.call('LLEN', key) >= -tonumber(ARGV[at + 3]) then
+    redis.call(ARGV[at], key, unpack(ARGV, at + 3, last))
+  end
   at = last + 1
 end
 return 1

@@ -35,6 +35,8 @@ _TYPES = {
     "HSET": "hash",
     "RPUSH": "list",
     "LTRIM": "list",
+    "LSET": "list",
+    "LREM": "list",
     "SADD": "set",
     "SET": "string",
     "DEL": "",
@@ -63,9 +65,7 @@ def spell_change(keys: ShardKeys, change: Change, dump_plan: Callable[[Plan], st
         state += (FIELD + kept_as(name, own), text)
     writes.add("HSET", keys.run(run.id), *state)
     if change.events:
-        replaced = change.events[0].replaces
-        if replaced:
-            writes.add("LTRIM", keys.log(run.id), 0, -replaced - 1)
+        _drop(writes, keys.log(run.id), change.events[0].replaces)
         writes.add("RPUSH", keys.log(run.id), *dump_events(change.events, run.started_at))
     _wake(writes, keys, change)
     if change.plan is not None:
@@ -207,6 +207,18 @@ def _list(writes: _Writes, keys: ShardKeys, change: Change) -> None:
         writes.add("ZADD", keys.expire, change.expire_at, run.id)
     elif before and before.status.at_rest:
         writes.add("ZREM", keys.expire, run.id)
+
+
+def _drop(writes: _Writes, key: str, places: Sequence[int]) -> None:
+    """Add the writes that take events out of a history: the last ones, or some between others."""
+    if not places:
+        return
+    if places[0] == len(places) - 1:
+        writes.add("LTRIM", key, 0, -len(places) - 1)
+        return
+    for place in places:
+        writes.add("LSET", key, -place - 1, "")
+    writes.add("LREM", key, -len(places), "")
 
 
 def _listed_as(run: Run) -> tuple[Any, ...]:

@@ -153,8 +153,9 @@ class MemoryStore:
         before = None if change.fresh else change.before
         for name, text in payloads.worth_keeping(change.fields).items():
             record.fields[payloads.kept_as(name, before)] = text
-        if change.events and change.events[0].replaces:
-            del record.log[-change.events[0].replaces :]
+        for back in change.events[0].replaces if change.events else ():
+            if back < len(record.log):
+                del record.log[-back - 1]
         record.log.extend(events)
         if change.plan is not None:
             name = change.plan.fingerprint

@@ -149,9 +149,9 @@ class RunWatch:
         """Read what happened to a run since it was last looked at; a long history is read once."""
         known = self._histories.get(run_id)
         if known is not None and known.number:
-            # From the last one on that is known: if it is gone, the history was cut back.
+            # From the last one on that is known: if another is there, some were dropped before it.
             news = store.history(run_id, known.number - 1)
-            if news:
+            if news[:1] == known.newest[-1:]:
                 newest = [*known.newest[:-1], *news][-_MOST:]
                 return _Known(known.number - 1 + len(news), newest)
         events = store.history(run_id)
