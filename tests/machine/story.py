@@ -195,10 +195,12 @@ class Story:
         told = {"error": "BankDown", **values}
         return self.give(Fail(step_, phase, number, holder, epoch, **told))
 
-    def postpone(self, name: str, delay: int = 30_000, **values: Any) -> Transition:
+    def postpone(
+        self, name: str, delay: int = 30_000, phase: Phase = "do", **values: Any
+    ) -> Transition:
         """Take an attempt of a step, which cannot say yet."""
-        self.claim(name)
-        return self.fail(name, kind="postpone", delay=delay, **values)
+        self.claim(name, phase)
+        return self.fail(name, phase, kind="postpone", delay=delay, **values)
 
     def defer(self, name: str, delay: int = 60_000) -> Transition:
         """The body says that its result comes from outside."""

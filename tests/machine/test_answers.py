@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from celeriac.machine.guards import Choice, Guard
-from celeriac.machine.plans import Plan
+from celeriac.machine.plans import Plan, Undo
+from celeriac.machine.postponing import LONGEST_UNDO
 from celeriac.machine.shown_status import shown_step
 from celeriac.machine.step_chains import stands_alone
-from celeriac.machine.steps import StepStatus
+from celeriac.machine.steps import PhaseStatus, StepStatus
 from celeriac.machine.undoing import to_undo
 from celeriac.store.codec import dump_run
 from tests.machine.story import Story, budget, refused, started, step
@@ -322,6 +324,72 @@ def test_nothing_is_asked_again_once_a_run_goes_back() -> None:
     assert [e.kind for e in done.events] == ["failed"]
     story.undo("poll")
     assert story.status == "compensated"
+
+
+def turned(**values: Any) -> Story:
+    """A run on its way back, whose two steps are undone side by side."""
+    story = started(step("left", **values), "right", compensation_order="parallel")
+    story.do("left", "right").cancel()
+    return story
+
+
+def test_an_undo_is_asked_again() -> None:
+    """It uses no attempt up, and leaves one event; a failure in between is one."""
+    undo = Undo(task="shop.undo", wants=(), retry=budget(2))
+    story = turned(undo=undo)
+    for _ in range(50):
+        story.postpone("left", phase="undo")
+        story.postpone("right", phase="undo")
+        story.advance(30_000).wake()
+    told = [(e.step, e.data["count"]) for e in story.history if e.kind == "postponed"]
+    assert told == [("left", 50), ("right", 50)]
+    assert story["left"].status is StepStatus.COMPENSATING
+    story.claim("left", "undo")
+    story.fail("left", "undo")
+    story.advance(1_000).undo("left", "right")
+    assert story.status == "compensated"
+    story.check_history()
+
+
+@pytest.mark.parametrize("named", [None, 100_000])
+def test_an_undo_is_owed_after_a_time(named: int | None) -> None:
+    """Counted from its first claim: the time that it names, or a day."""
+    story = turned(undo=Undo(task="shop.undo", wants=(), give_up_after=named))
+    most = named or LONGEST_UNDO
+    for _ in range(4):
+        story.postpone("left", delay=most // 4, phase="undo")
+        story.check_history()
+        story.advance(most // 4).wake()
+    story.claim("left", "undo")
+    assert story.fail("left", "undo", kind="postpone", delay=1).events[0].kind == "failed"
+    story.undo("right")
+    assert (story.status, story.run.owed) == ("failed", ("left",))
+    story.retry("left")
+    story.postpone("left", delay=most, phase="undo")
+    assert story["left"].undo.state is PhaseStatus.POSTPONED
+    story.check_history()
+
+
+def test_what_comes_to_light_is_undone_once_more_by_an_undo_that_is_asked_again() -> None:
+    """Under a budget of its own: what was given back belongs to the one before."""
+    story = started(step("pay", undo=Undo(task="shop.undo", wants=(), retry=budget(2))))
+    story.lose("pay").claim("pay", attempt=2)
+    story.cancel()
+    story.fail("pay", attempt=2)
+    story.advance(60_000).wake()
+    for _ in range(5):
+        story.postpone("pay", phase="undo")
+        story.advance(30_000).wake()
+    story.complete("pay", attempt=1)
+    assert story["pay"].generation == 1
+    story.postpone("pay", phase="undo")
+    story.advance(30_000).wake()
+    for _ in range(2):
+        story.claim("pay", "undo")
+        story.fail("pay", "undo")
+        story.advance(1_000).wake()
+    assert (story.status, story.run.owed) == ("failed", ("pay",))
+    story.check_history()
 
 
 def test_a_late_one_is_noted() -> None:

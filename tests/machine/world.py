@@ -370,10 +370,10 @@ def _of_body(world: World, body: Body) -> Iterator[Action]:
             yield Action("ask", body)
         yield Action("act", body)
         yield Action("cut", body)
+        yield Action("postpone", body)
         if body.phase == "do":
             yield Action("decline", body)
             yield Action("give up", body)
-            yield Action("postpone", body)
             if world.node(body.step).choice is None:
                 yield Action("find nothing", body)
     else:

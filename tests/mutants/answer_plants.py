@@ -93,6 +93,22 @@ ANSWERS = (
         (IN_THE_MACHINE,),
     ),
     Plant(
+        "an undo is asked for ever",
+        "A compensation that never can say whether it is done is never owed.",
+        "machine/postponing.py",
+        "return named is None and draft.now",
+        "return named is not None and draft.now",
+        (IN_THE_MACHINE,),
+    ),
+    Plant(
+        "given back twice",
+        "An undo that begins anew has more attempts, for each time that the one before was asked.",
+        "machine/run_events.py",
+        "attempts_before_budget=direction.attempt, given_back=0, begun=0",
+        "attempts_before_budget=direction.attempt, begun=0",
+        (IN_THE_MACHINE,),
+    ),
+    Plant(
         "postponed is without effect",
         "A step that cannot say yet is not undone, whatever it has begun.",
         "machine/attempt_events.py",

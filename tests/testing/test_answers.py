@@ -316,12 +316,12 @@ def poll(ctx: StepContext, times: int) -> int:
     return ctx.attempt
 
 
-@poll.compensation
-def unpoll(times: int) -> None:
-    """Undo it."""
-    undone.append(times)
-    if times > 5:
-        raise NotYet(after=1)
+@poll.compensation(retry=Retry(max_attempts=1), give_up_after="1h")
+def unpoll(ctx: StepContext, times: int) -> None:
+    """Undo it: that takes three looks, or for ever."""
+    undone.append(ctx.attempt)
+    if ctx.attempt < 3 or times == 999:
+        raise NotYet(after="10m")
 
 
 @sagas.saga
@@ -342,19 +342,30 @@ def test_a_step_is_asked_until_it_can_say(lab: Lab) -> None:
 
 
 def test_it_gives_up_after_its_time(lab: Lab) -> None:
-    """And what it may have done is undone; a compensation is not asked later."""
+    """And what it may have done is undone, by a compensation that has to be asked, too."""
     asked.clear()
     run = lab.start(polling, 1_000)
     lab.run()
-    assert run.status == "failed"
+    assert run.status == "compensated"
     assert 15 < len(asked) <= 21
-    assert set(undone) == {1_000}
-    failure = run.state().step("poll").undo_failure
-    assert failure is not None
-    assert failure.code == "misplaced_answer"
+    assert undone == [1, 2, 3]
+    assert "undo #2 postponed (2 times)" in run.story
     cause = run.state().failure
     assert cause is not None
     assert cause.code == "not_yet"
+
+
+def test_an_undo_that_never_can_say_is_owed(lab: Lab) -> None:
+    """After the time that it names; whoever tries again gives it as much once more."""
+    run = lab.start(polling, 999)
+    lab.run()
+    assert (run.status, run.state().owed, undone) == ("failed", ("poll",), list(range(1, 7)))
+    failure = run.state().step("poll").undo_failure
+    assert failure is not None
+    assert failure.code == "not_yet"
+    run.retry("poll", reason="they have promised it")
+    lab.run()
+    assert (run.status, len(undone)) == ("failed", 12)
 
 
 def test_a_time_that_is_none_is_a_failure(lab: Lab) -> None:

@@ -484,7 +484,8 @@ class NotYet(SagaError):
 
     That is no failure, and uses no attempt up.  It goes on until the step has a result, gives up
     (`give_up_after`) or the run's deadline passes.  `effect=False` promises that this attempt had
-    no effect, as it does for `Abort`.
+    no effect, as it does for `Abort`.  A compensation may raise it, too: it is owed when its own
+    `give_up_after` is over, a day if it names none.
     """
 
     code = "not_yet"

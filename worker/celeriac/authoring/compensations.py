@@ -46,11 +46,12 @@ class Compensation(Generic[C, R]):
         timeout: int | None,
         wants: tuple[str, ...],
         ahead: bool = True,
+        give_up_after: int | None = None,
         adopted: bool = False,
     ) -> None:
         self.function, self.name, self.task, self.shape = function, name, task, shape
         self.retry, self.timeout, self.wants = retry, timeout, wants
-        self.ahead = ahead
+        self.ahead, self.give_up_after = ahead, give_up_after
         self.adopted = adopted  # an existing Celery task: takes plain JSON
         wear(self, function)
 
@@ -70,6 +71,7 @@ class Compensation(Generic[C, R]):
             retry=self.retry,
             timeout=self.timeout,
             ahead=self.ahead,
+            give_up_after=self.give_up_after,
         )
 
 
@@ -193,4 +195,5 @@ def compensation_by(step: Any, undo: Any) -> Compensation[..., Any]:
         timeout=undo.timeout,
         wants=wants,
         ahead=undo.ahead,
+        give_up_after=undo.give_up_after,
     )

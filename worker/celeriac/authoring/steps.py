@@ -115,6 +115,7 @@ class Step(Generic[P, C, R]):
         timeout: Duration | None = None,
         retry: Retry | None = None,
         ahead: bool = True,
+        give_up_after: Duration | None = None,
         **options: Any,
     ) -> Callable[[Callable[U, S]], Compensation[U, S]]: ...
 
@@ -127,13 +128,15 @@ class Step(Generic[P, C, R]):
         timeout: Duration | None = None,
         retry: Retry | None = None,
         ahead: bool = True,
+        give_up_after: Duration | None = None,
         **options: Any,
     ) -> Compensation[U, S] | Callable[[Callable[U, S]], Compensation[U, S]]:
         """Make a function the compensation of this step.  Its parameter names say what it needs.
 
         It may ask for the step's parameters, `result` (None if the outcome is unknown), `error`
         (`Failure | None`) and, first, the StepContext.  With `ahead=False` it always gets a message
-        of its own.  Raises DefinitionError.
+        of its own.  `give_up_after` is how long all attempts may take together: then it is owed.
+        Raises DefinitionError.
         """
         made = functools.partial(
             self._compensate,
@@ -141,13 +144,18 @@ class Step(Generic[P, C, R]):
             timeout=timeout,
             retry=retry,
             ahead=ahead,
+            give_up_after=give_up_after,
             options=options,
         )
         return made if function is None else made(function)
 
-    def _compensate(self, function: Callable[U, S], **said: Any) -> Compensation[U, S]:
+    def _compensate(
+        self, function: Callable[U, S], give_up_after: Duration | None, **said: Any
+    ) -> Compensation[U, S]:
         self._check_free("compensation", self.undo)
+        all_attempts = optional_ms("give_up_after", give_up_after, self.name)
         made: Compensation[U, S] = self._beside(Compensation, "compensation", function, **said)
+        made.give_up_after = all_attempts
         self.undo = made
         return made
 

@@ -286,7 +286,6 @@ def report(work: Work, verdict: AttemptFailure) -> Report:
     """Return what is recorded of a failed attempt."""
     again = answer = None
     try:
-        _check_postponed(work, verdict)
         again = _again(work, verdict.again)
         answer = _answer(work, verdict.error)
     except SagaError as error:  # its next attempt, or the caller, cannot be given what it asked for
@@ -372,12 +371,6 @@ def _again(work: Work, again: Again | None) -> str | None:
     given = [list(again.args), again.kwargs or {}]
     text = write_carried(given, f"what {work.task} is retried with", OutputInvalid)
     return _checked(work, "the arguments of a retry", text)
-
-
-def _check_postponed(work: Work, verdict: AttemptFailure) -> None:
-    if verdict.kind == "postpone" and work.attempt.delivery.phase == "undo":
-        problem = "a compensation is tried again by its policy: raise another error than NotYet"
-        raise Abort(problem, code="misplaced_answer")
 
 
 def _answer(work: Work, error: BaseException) -> str | None:

@@ -68,6 +68,7 @@ def _claimed(plan: Plan, run: Run, event: Event) -> Run:
         attempts_before_budget=direction.attempt
         if direction.recompensate
         else direction.attempts_before_budget,
+        given_back=0 if direction.recompensate else direction.given_back,
         at=event.at,
         sent=False,
         sends=0,
@@ -100,8 +101,9 @@ def _in_order(run: Run, name: str) -> tuple[Run, int]:
 
 
 def _begun(plan: Plan, direction: PhaseState, event: Event) -> int:
-    limited = event.phase == "do" and plan.node(event.step).give_up_after is not None
-    return direction.begun or (event.at if limited else 0)
+    limited = plan.node(event.step).gives_up_after(event.phase) is not None
+    begun = 0 if direction.recompensate else direction.begun
+    return begun or (event.at if limited else 0)
 
 
 def _completed(plan: Plan, run: Run, event: Event) -> Run:
@@ -115,6 +117,8 @@ def _completed(plan: Plan, run: Run, event: Event) -> Run:
             "once more",
             recompensate=False,
             attempts_before_budget=direction.attempt,
+            given_back=0,
+            begun=0,
             limit=0,
         )
     if run.status is RunStatus.FAILED and turned(run):  # late: perhaps it is not owed any more
@@ -182,15 +186,20 @@ def _failed(plan: Plan, run: Run, event: Event) -> Run:
 
 def _postponed(_plan: Plan, run: Run, event: Event) -> Run:
     """The attempt is given back; what is said of several in a row, is said of the newest."""
-    direction, data = run.step(event.step).do, event.data
+    direction, data = run.step(event.step).direction(event.phase), event.data
+    # How long an undo may be asked has a limit of its own: it counts from its first claim, too.
+    begun = direction.begun or (direction.at if event.phase == "undo" else 0)
     run = move_step(
         run,
         event,
         attempt=event.attempt,
         holder=data.get("holder", direction.holder),
         given_back=data.get("given_back", direction.given_back + 1),
+        begun=begun,
         **_after_attempt(event),
     )
+    if event.phase == "undo":
+        return run
     step = run.steps[event.step]
     had = step.may_have_effect or data.get("effect") is not False
     return put_step(run, event, changed(step, may_have_effect=had))

@@ -104,7 +104,7 @@ def _failed(draft: Draft, command: Report, attempt: int, *, effect: bool | None)
     retry = None
     if worth_it and may_retry(draft, command.step, "do", unknown=False):
         retry = draft.now + retry_delay(draft, command.step, "do")
-        retry = None if out_of_time(draft, command.step, retry) else retry
+        retry = None if out_of_time(draft, command.step, "do", retry) else retry
     sent = (retry is not None and retry - draft.now <= SHORT_DELAY) or None
     _add_failure(draft, command, attempt, effect=effect, retry=retry, sent=sent)
 

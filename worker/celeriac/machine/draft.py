@@ -186,7 +186,7 @@ def end_attempt(
 
     Its message is sent now if it is to be held back for no longer than *longest_eta* (ms).
     """
-    if retry is not None and attempt.phase == "do" and out_of_time(draft, attempt.step, retry):
+    if retry is not None and out_of_time(draft, attempt.step, attempt.phase, retry):
         retry = None
     if retry is None:
         data.pop("via", None)
@@ -197,16 +197,21 @@ def end_attempt(
     see_to_failures(draft, attempt.step)
 
 
-def out_of_time(draft: Draft, step: str, at: int) -> bool:
+def out_of_time(draft: Draft, step: str, phase: Phase, at: int) -> bool:
     """True if a step is to give up before *at* (ms), whatever attempts it has left."""
-    latest = give_up_at(draft, step)
+    latest = give_up_at(draft, step, phase)
     return latest is not None and at > latest
 
 
-def give_up_at(draft: Draft, step: str) -> int | None:
+def give_up_at(draft: Draft, step: str, phase: Phase = "do") -> int | None:
     """Until when (ms) a step may try, if there is a limit to all its attempts together."""
-    limit, begun = draft.node(step).give_up_after, draft.run.step(step).do.begun
-    if limit is None or not begun or past_pivot(draft.plan, draft.run):
+    limit, begun = (
+        draft.node(step).gives_up_after(phase),
+        draft.run.step(step).direction(phase).begun,
+    )
+    if limit is None or not begun:
+        return None
+    if phase == "do" and past_pivot(draft.plan, draft.run):
         return None  # past its pivot, a run only goes forward
     return begun + limit
 

@@ -46,6 +46,9 @@ class Undo(Frozen):
     retry: RetryRule = RetryRule()
     timeout: int | None = Field(default=None, description="milliseconds one attempt may take")
     ahead: bool = Field(default=True, description=_AHEAD)
+    give_up_after: int | None = Field(
+        default=None, description="milliseconds from its first claim for all attempts together"
+    )
 
 
 class Map(Frozen):
@@ -160,6 +163,12 @@ class Node(Frozen):
         if self.child:
             return None
         return self.undo.timeout if phase == "undo" and self.undo else self.timeout
+
+    def gives_up_after(self, phase: Phase) -> int | None:
+        """Milliseconds for all attempts of one direction together; None: no limit was named."""
+        if phase == "undo":
+            return self.undo.give_up_after if self.undo else None
+        return self.give_up_after
 
     def runs_ahead(self, phase: Phase) -> bool:
         """Whether an attempt in one direction may be taken up without a message of its own.

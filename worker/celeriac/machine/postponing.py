@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from celeriac.machine.commands import Fail
     from celeriac.machine.steps import PhaseState
 
+#: How long (ms) a compensation may say that it cannot say yet, unless it names a limit: a run that
+#: goes back has no deadline, and what is owed has to be told to somebody.
+LONGEST_UNDO = 24 * 3_600_000
+
 
 def postponed(draft: Draft, direction: PhaseState, command: Fail) -> bool:
     """Let the step be asked again, if it may; the attempt is given back.
@@ -24,8 +28,10 @@ def postponed(draft: Draft, direction: PhaseState, command: Fail) -> bool:
     """
     step, run = command.step, draft.run
     retry = draft.now + (command.delay or 0)
-    stops = run.status is not RunStatus.RUNNING or out_of_time(draft, step, retry)
-    if command.phase == "undo" or stops:
+    goes = RunStatus.RUNNING if command.phase == "do" else RunStatus.COMPENSATING
+    if run.status is not goes or out_of_time(draft, step, command.phase, retry):
+        return False
+    if command.phase == "undo" and _is_owed(draft, direction, command):
         return False
     more: dict[str, Any] = {}
     series = next((each for each in run.series if each.step == step), None)
@@ -33,7 +39,8 @@ def postponed(draft: Draft, direction: PhaseState, command: Fail) -> bool:
         more = {"count": series.times + 1, "since": series.since, "holder": command.holder}
         more |= {"given_back": direction.given_back + 1, "version": run.version + 1}
     # Sticky, also where the events that told of it are dropped (I6).
-    effect = None if run.step(step).may_have_effect else command.effect
+    known = command.phase == "undo" or run.step(step).may_have_effect
+    effect = None if known else command.effect
     sent = retry - draft.now <= command.longest_eta or None
     token = (step, command.phase, command.attempt)
     draft.add(
@@ -46,3 +53,10 @@ def postponed(draft: Draft, direction: PhaseState, command: Fail) -> bool:
         **more,
     )
     return True
+
+
+def _is_owed(draft: Draft, direction: PhaseState, command: Fail) -> bool:
+    """True if an undo that names no limit has been asked for so long that somebody has to know."""
+    named = draft.node(command.step).gives_up_after("undo")
+    begun = direction.begun or direction.at  # it is at work: since its claim
+    return named is None and draft.now + (command.delay or 0) > begun + LONGEST_UNDO

@@ -122,7 +122,7 @@ def _reopened(_plan: Plan, run: Run, event: Event) -> Run:
     if rests or direction.state in (PhaseStatus.DONE, PhaseStatus.WAIVED):
         run = move_run(run, event, RunStatus.COMPENSATING, ended_at=0)
     # A new budget; and attempts made until now undid an older effect: they settle nothing any more.
-    return move_step(run, event, attempts_before_budget=direction.attempt)
+    return move_step(run, event, attempts_before_budget=direction.attempt, given_back=0, begun=0)
 
 
 def _try_ended(_plan: Plan, run: Run, event: Event) -> Run:

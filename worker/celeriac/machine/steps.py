@@ -110,6 +110,7 @@ _BACKWARD = {
     PhaseStatus.SCHEDULED: StepStatus.COMPENSATING,
     PhaseStatus.RUNNING: StepStatus.COMPENSATING,
     PhaseStatus.RETRYING: StepStatus.COMPENSATING,
+    PhaseStatus.POSTPONED: StepStatus.COMPENSATING,
     PhaseStatus.DONE: StepStatus.COMPENSATED,
     PhaseStatus.FAILED: StepStatus.COMPENSATION_FAILED,
     PhaseStatus.WAIVED: StepStatus.WAIVED,

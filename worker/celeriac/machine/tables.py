@@ -114,13 +114,19 @@ UNDO_MOVES: dict[tuple[PhaseStatus, EventKind, str], PhaseStatus] = {
     (_S.RUNNING, _E.FAILED, "unknown"): _S.FAILED,
     (_S.RUNNING, _E.LOST, "retry"): _S.RETRYING,
     (_S.RUNNING, _E.LOST, ""): _S.FAILED,
+    # It cannot say yet whether it is undone, and is asked again.
+    (_S.RUNNING, _E.POSTPONED, ""): _S.POSTPONED,
+    (_S.POSTPONED, _E.DISPATCHED, ""): _S.SCHEDULED,
+    (_S.POSTPONED, _E.CLAIMED, ""): _S.RUNNING,
     (_S.SCHEDULED, _E.COMPLETED, "late"): _S.DONE,
     (_S.RETRYING, _E.COMPLETED, "late"): _S.DONE,
+    (_S.POSTPONED, _E.COMPLETED, "late"): _S.DONE,
     (_S.FAILED, _E.COMPLETED, "late"): _S.DONE,
     # A late effect arrived: undo it once more, when its turn comes or the present undo has settled.
     (_S.IDLE, _E.REOPENED, ""): _S.IDLE,
     (_S.SCHEDULED, _E.REOPENED, ""): _S.SCHEDULED,
     (_S.RETRYING, _E.REOPENED, ""): _S.RETRYING,
+    (_S.POSTPONED, _E.REOPENED, ""): _S.POSTPONED,
     (_S.RUNNING, _E.REOPENED, ""): _S.RUNNING,
     (_S.DONE, _E.REOPENED, ""): _S.IDLE,
     (_S.WAIVED, _E.REOPENED, ""): _S.IDLE,
@@ -157,6 +163,7 @@ SCHEDULING: dict[tuple[Phase, PhaseStatus, str], PhaseStatus] = {
     ("undo", _S.IDLE, TURN_COMES): _S.SCHEDULED,
     ("undo", _S.SCHEDULED, TURN_GOES): _S.IDLE,
     ("undo", _S.RETRYING, TURN_GOES): _S.IDLE,
+    ("undo", _S.POSTPONED, TURN_GOES): _S.IDLE,
 }
 
 #: (status of the run, event) -> the statuses it may lead to.  Events not listed leave it alone.

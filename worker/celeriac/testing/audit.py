@@ -299,7 +299,7 @@ class _Book:
         if self.at_work.pop(direction, event.attempt + 1) > event.attempt:
             self._breaks("I3", event, "is postponed without having been at work")
         self.claims[direction] -= 1
-        if event.data.get("effect") is not False:
+        if event.phase == "do" and event.data.get("effect") is not False:
             self.maybe.add(event.step)
 
     def deferred(self, event: Event) -> None:
