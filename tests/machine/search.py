@@ -24,6 +24,7 @@ FAULTS = (
     *("cancel", "stall", "crash", "crash in flight", "cut"),
     *("decline", "give up", "fumble", "retry", "waive", "terminate"),
     *("pause", "resume", "skip", "stray", "restart", "find nothing", "end the run", "postpone"),
+    "put off",
     *("signal", "ask", "refuse", "rewind", "told again", "told early", "leave", "block"),
 )
 #: What may go wrong in one world, and how often.  `stall` makes a zombie; `cut` is a step that
@@ -39,6 +40,7 @@ WORLDS: dict[str, dict[str, int]] = {
     "doubled and forged messages": {"stray": 2, "cancel": 1, "fumble": 1, "pause": 1, "resume": 1},
     "a start anew": {"restart": 1, "stall": 2, "cancel": 1},
     "a step that cannot say yet": {"cancel": 1, "stall": 1, "postpone": 2, "fumble": 1},
+    "an undo that cannot say yet": {"cancel": 1, "stall": 1, "put off": 1},
     "a result from outside": {"cancel": 1, "ask": 2, "fumble": 1, "refuse": 1},
     "a result for a worker that is lost": {"cancel": 1, "ask": 1, "stall": 1, "refuse": 1},
     "a step that ends the run": {"cancel": 1, "stall": 1, "end the run": 1, "fumble": 1},

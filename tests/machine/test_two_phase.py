@@ -13,8 +13,10 @@ import pytest
 from celeriac.machine.commands import Complete, Skip
 from celeriac.machine.conditions import past_pivot
 from celeriac.machine.events import EventKind
+from celeriac.machine.plans import Plan
 from celeriac.machine.shown_status import shown_step
 from celeriac.machine.steps import PhaseStatus, StepStatus
+from celeriac.machine.visits import as_visited
 from tests.machine.story import GRACE, Story, budget, refused, started, step
 
 if TYPE_CHECKING:
@@ -202,6 +204,55 @@ def test_a_step_that_skipped_itself_is_not_cancelled() -> None:
     story.do("look").give_up("credit", effect=False)
     story.undo("look", "check")
     assert story.status == "compensated"
+
+
+def skipping(story: Story, *names: str) -> Story:
+    """Steps that skip themselves."""
+    for name in names:
+        story.claim(name)
+        story.complete(name, skips=True)
+    return story
+
+
+def test_if_nobody_joined_there_was_no_decision() -> None:
+    """Nothing was confirmed, so what comes behind may fail, and all is undone."""
+    story = skipping(transfer().do("check"), "debit").do("look")
+    skipping(story, "credit")
+    assert not past_pivot(story.plan, story.run)
+    story.give_up("tell", effect=False)
+    story.undo("look", "check")
+    assert story.status == "compensated"
+    story.check_history()
+
+
+def test_if_nobody_joined_the_run_can_be_cancelled() -> None:
+    """As before the block; one that joined is enough to decide."""
+    story = skipping(transfer().do("check"), "debit").do("look")
+    skipping(story, "credit").do("tell")
+    story.cancel()
+    story.undo("tell", "look", "check")
+    assert story.status == "compensated"
+    story = skipping(transfer().do("check"), "debit").do("look", "credit")
+    with refused("past_pivot"):
+        story.cancel()
+
+
+def test_in_a_second_visit_what_is_prepared_is_not_decided_by_the_first() -> None:
+    """Where nobody joined in the first visit, the second has a decision of its own."""
+    a, b = step("a"), step("b", after=("a",))
+    confirms = confirm("a", "b"), confirm("b", "a.confirm")
+    last = step("last", after=("b.confirm",))
+    nodes = [each.model_copy(update={"group": "pay"}) for each in (a, b, *confirms, last)]
+    story = Story(Plan(saga="trip", nodes=tuple(nodes)))
+    story.start()
+    skipping(story, "a", "b").claim("last")
+    story.complete("last", route="pay")
+    story.do("a~2")
+    assert not past_pivot(as_visited(story.plan, story.run), story.run)
+    story.give_up("b~2", effect=False)
+    story.undo("a~2", "last")
+    assert story.status == "compensated"
+    story.check_history()
 
 
 def test_what_is_behind_the_block_only_goes_forward() -> None:

@@ -370,12 +370,7 @@ def _of_body(world: World, body: Body) -> Iterator[Action]:
             yield Action("ask", body)
         yield Action("act", body)
         yield Action("cut", body)
-        yield Action("postpone", body)
-        if body.phase == "do":
-            yield Action("decline", body)
-            yield Action("give up", body)
-            if world.node(body.step).choice is None:
-                yield Action("find nothing", body)
+        yield from _gives_in(world, body)
     else:
         yield from (Action("report", body, choice=each) for each in _answers(world, body))
     if body.phase == "undo" or body.stage in ("granted", "asked"):
@@ -386,6 +381,18 @@ def _of_body(world: World, body: Body) -> Iterator[Action]:
         yield Action("crash", body)
         if (body.phase, body.stage) == ("do", "claimed"):
             yield Action("crash in flight", body)
+
+
+def _gives_in(world: World, body: Body) -> Iterator[Action]:
+    """What a body may say before it has had an effect."""
+    if body.phase == "undo":
+        yield Action("put off", body)
+        return
+    yield Action("decline", body)
+    yield Action("give up", body)
+    yield Action("postpone", body)
+    if world.node(body.step).choice is None:
+        yield Action("find nothing", body)
 
 
 def _ends(world: World, body: Body) -> Iterator[Action]:
@@ -751,6 +758,7 @@ _VERBS = {
     "end the run": _end_the_run,
     "leave": _leave,
     "postpone": _postpone,
+    "put off": _postpone,
     "child ends": _child_ends,
     "told again": _told_again,
     "told early": _told_early,

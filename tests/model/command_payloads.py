@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from celeriac.engine.answers import Deferred, Ends, Goes
+from celeriac.engine.answers import Deferred, Ends, Goes, Skips
 from celeriac.engine.tokens import Said, fields_of_result
 from celeriac.failure import Failure
 from celeriac.machine.commands import (
@@ -129,7 +129,7 @@ def _output(command: Complete, number: int) -> Output:
         return Ends(json.dumps(number))
     if command.route:
         return Goes(command.route)
-    return None if command.skips else json.dumps(command.choice or number)
+    return Skips() if command.skips else json.dumps(command.choice or number)
 
 
 def _failure(number: int) -> Failure:

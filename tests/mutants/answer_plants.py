@@ -109,6 +109,14 @@ ANSWERS = (
         (IN_THE_MACHINE,),
     ),
     Plant(
+        "words without end",
+        "What a step says when it skips itself is kept whole in the history, however long.",
+        "engine/answers.py",
+        "return Skips(said if len(said) <= _LONGEST_WORDS else",
+        "return Skips(said if said else",
+        ("tests/testing/test_conditions.py",),
+    ),
+    Plant(
         "postponed is without effect",
         "A step that cannot say yet is not undone, whatever it has begun.",
         "machine/attempt_events.py",

@@ -176,6 +176,14 @@ FLOWS = (
         ("tests/machine/test_two_phase.py",),
     ),
     Plant(
+        "a decision about nothing",
+        "Where all that could be prepared skipped itself, a run is past a pivot that nobody passed.",
+        "machine/conditions.py",
+        "    if not _joined(run, pivot.confirms):\n",
+        "    if run.ended_by and not _joined(run, pivot.confirms):\n",
+        (TWO_PHASE,),
+    ),
+    Plant(
         "a waived confirm stops the run",
         "A run stays at rest though an operator has waived the confirm that it owed.",
         "machine/operator_events.py",

@@ -13,6 +13,7 @@ from celery import Celery
 
 from celeriac import CommandRefused, Flow, InputInvalid, RunCompensated, Sagas, Skip
 from celeriac.testing import explore
+from celeriac.views.wording import trouble
 from tests.testing import sagas as storms
 
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ calls: list[str] = []
 def fresh() -> None:
     """Forget what was called."""
     calls.clear()
+
+
+words: list[Skip] = []
 
 
 def wants_paper(wish: str) -> bool:
@@ -44,6 +48,8 @@ def colour_of(wish: str) -> str:
 def wrap(wish: str) -> str | None:
     """Wrap, unless there is no paper left."""
     calls.append("wrap")
+    if words:
+        raise words.pop()
     if wish.endswith("gold"):
         raise Skip("no gold left")
     return f"wrapped in {wish}"
@@ -129,6 +135,45 @@ def test_people_see_what_was_answered_and_what_was_skipped(lab: Lab) -> None:
     assert run.state().step("wants_paper").choice == "false"
     answered = [event.data for event in run.history() if event.step == "wants_paper"]
     assert {"choice": "false"} in answered
+
+
+def test_people_see_what_a_step_said_that_skipped_itself(lab: Lab) -> None:
+    """In its state, in the history and in the story."""
+    run = lab.start(gift, "paper gold")
+    run.result()
+    step = run.state().step("wrap")
+    assert (step.status, step.because, step.failure) == ("skipped", "no gold left", None)
+    assert trouble(step) == "skipped itself: no gold left"
+    assert "wrap · #1 skipped (no gold left)" in run.story
+    assert [e.data for e in run.history() if e.kind == "skipped"] == [{"said": "no gold left"}]
+
+
+class Loud(Skip):
+    """Has no text."""
+
+    def __str__(self) -> str:
+        raise ValueError("no")
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (Skip(), None),
+        (Skip("x" * 10_000), "x" * 200 + " …"),
+        (Skip({"order": 7}), "{'order': 7}"),
+        (Skip("\x1b[2J<b>\ud800"), "\x1b[2J<b>\\ud800"),
+        (Loud("x"), "<no text: str() of Loud raised ValueError>"),
+    ],
+)
+def test_what_it_says_is_kept_short_and_harmless(lab: Lab, answer: Skip, said: str | None) -> None:
+    """Whatever it is; where it is shown, it is a line of text."""
+    words.append(answer)
+    run = lab.start(gift, "paper red")
+    assert run.result() == "tag: nothing"
+    assert run.state().step("wrap").because == said
+    told = next(event for event in run.history() if event.kind == "skipped")
+    assert told.data == ({"said": said} if said else {})
+    assert "\x1b" not in run.story
 
 
 def test_a_step_that_has_to_return_something_may_not_skip_itself(lab: Lab) -> None:

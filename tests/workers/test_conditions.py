@@ -47,6 +47,8 @@ def test_a_step_that_skips_itself_ends_as_a_success(world: World) -> None:
     assert (state.status, state.step("short").status) == ("completed", "skipped")
     assert bodies(world, run) == {"first": 1, "last": 1}
     assert worker.says("[c-2:short:1] succeeded")
+    assert state.step("short").because == "nothing to do"
+    assert [e.data for e in run.history() if e.kind == "skipped"] == [{"said": "nothing to do"}]
 
 
 def test_a_predicate_whose_worker_dies_is_asked_again(world: World) -> None:

@@ -436,6 +436,8 @@ def _abort(message: str, code: str, effect: bool | None, final: bool = False) ->
 class Skip(SagaError):
     """Raised by a step that finds nothing to do: it is skipped, and the run goes on.
 
+    What it says, up to 200 characters, is shown to whoever may look at the run.
+
     Its result is None, so its annotation must allow that; there is nothing to undo, unless an
     attempt before this one may have had an effect.
     """

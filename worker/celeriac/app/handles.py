@@ -42,6 +42,7 @@ from celeriac.views import (
     state_of,
     undo_fields,
     undo_plan_of,
+    words_fields,
 )
 
 if TYPE_CHECKING:
@@ -100,7 +101,8 @@ class RunHandle(Generic[R]):
     def state(self) -> RunState:
         """Return a snapshot: the run, its steps, and what is owed.  Raises RunNotFound."""
         run, plan = self._planned()
-        wanted = (*failure_fields(shown_steps(plan, run)), *answer_fields(run))
+        steps = tuple(shown_steps(plan, run))
+        wanted = (*failure_fields(steps), *words_fields(run, steps), *answer_fields(run))
         run, fields = self._read((*wanted, *progress_fields(run)))
         hold = hold_of(self.history()) if run.paused else None
         return state_of(plan, run, fields, hold, self._answer)

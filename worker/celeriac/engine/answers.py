@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from celeriac.authoring import ANYTHING, accepts_none, write
 from celeriac.errors import Abort, DefinitionError, Done, OutputInvalid, Route, Skip
+from celeriac.failure import safe_text
 from celeriac.machine import duration_ms, leaves_prepared, stands_alone
 
 if TYPE_CHECKING:
@@ -19,7 +20,15 @@ if TYPE_CHECKING:
     from celeriac.machine import Node, Phase, Plan
 
 
+_LONGEST_WORDS = 200  # characters
 _LONGEST_LATER = 100 * 365 * 24 * 3_600_000  # ms
+
+
+@dataclass(frozen=True, slots=True)
+class Skips:
+    """There was nothing to do; what the step says of it, for people."""
+
+    said: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +52,19 @@ class Deferred:
     delay: int
 
 
-#: What an attempt that succeeded leaves: JSON text, nothing if there was nothing to do, the end,
+#: What an attempt that succeeded leaves: JSON text, or that there was nothing to do, the end,
 #: another group, or the word that its result comes later.
-Output = str | Ends | Goes | Deferred | None
+Output = str | Skips | Ends | Goes | Deferred
 #: What a body may raise that is no failure.
 ANSWERS = (Skip, Done, Route)
 #: The code of a step that goes on with a group that its saga does not have.
 UNKNOWN_GROUP = "unknown_group"
+
+
+def skips(answer: Skip) -> Skips:
+    """Return what a step left that skipped itself; its words are shown, so they are few."""
+    said = safe_text(answer) if answer.args else ""
+    return Skips(said if len(said) <= _LONGEST_WORDS else f"{said[:_LONGEST_WORDS]} …")
 
 
 def misplaced(

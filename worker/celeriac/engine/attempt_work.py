@@ -7,9 +7,10 @@ The file is long because it is one attempt, from its claim to what follows it.
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, NamedTuple
 
-from celeriac.engine.answers import Deferred, Ends, Goes, Output
+from celeriac.engine.answers import Deferred, Ends, Goes, Output, Skips
 from celeriac.engine.attempts import Attempt, Delivery
 from celeriac.engine.changes import Arrival, Conflict, change_of
 from celeriac.engine.committing import Committer
@@ -248,7 +249,7 @@ class AttemptWork(Committer):
         return Refused(reason, plan.saga, delivery.step, delivery.phase)
 
     def complete(self, attempt: Attempt, output: Output, ahead: Ahead | None = None) -> Ended:
-        """Record a success, and with it the step's result: JSON text, or None if it was skipped.
+        """Record a success, and with it the step's result, JSON text; it may have skipped itself.
 
         If it ends the run, the result is the run's, and the step has none.  If it leaves its group,
         nobody has a result.  If the result is to come from outside, the attempt is let go.
@@ -258,8 +259,11 @@ class AttemptWork(Committer):
         token = (d.step, d.phase, d.attempt, attempt.holder, d.epoch)
         if isinstance(output, Goes):
             return self._settle(attempt, Complete(*token, route=output.route), {}, ahead)
-        if output is None:
-            return self._settle(attempt, Complete(*token, skips=True), {}, ahead)
+        if isinstance(output, Skips):
+            command = Complete(*token, skips=True, said=output.said)
+            said = {payloads.words_field(d.step): json.dumps(output.said)}
+            fields = said if output.said else {}
+            return self._settle(attempt, command, fields, ahead)
         if isinstance(output, Deferred):
             return self._settle(attempt, Defer(*token, delay=output.delay), {}, ahead)
         if isinstance(output, Ends):
@@ -414,4 +418,6 @@ def _decided_claim(plan: Plan, run: Run, command: Claim, now: int) -> Transition
 def _uses(events: Sequence[Event], command: Complete | Fail | Defer) -> bool:
     """True if the payload of a report belongs on record: a late one's mostly does not."""
     kind = EventKind.COMPLETED if isinstance(command, Complete) else EventKind.FAILED
+    if isinstance(command, Complete) and command.skips:
+        kind = EventKind.SKIPPED
     return any(event.kind is kind and "kept" not in event.data for event in events)

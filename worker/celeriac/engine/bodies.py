@@ -28,6 +28,7 @@ from celeriac.engine.answers import (
     as_anything,
     deferred,
     misplaced,
+    skips,
     unknown_group,
 )
 from celeriac.engine.context_calls import Progress, Token, heartbeat, tag
@@ -225,7 +226,7 @@ def _answered(
     if problem:
         return AttemptFailure(Abort(problem, code="misplaced_answer"), "abort")
     if isinstance(answer, Skip):
-        return None
+        return skips(answer)
     if isinstance(answer, Route):
         problem = unknown_group(answer.group, attempt.plan, attempt.node)
         unknown = Abort(problem or "", code=UNKNOWN_GROUP)

@@ -121,7 +121,8 @@ class Complete:
     """Record that an attempt succeeded.
 
     `choice` is what it answered, of a step whose answer guards others; `skips`: the step said that
-    there was nothing to do, so it has no result, and of this attempt there is nothing to undo;
+    there was nothing to do (`said`: in which words), so it has no result, and of this attempt there
+    is nothing to undo;
     `ends`: it said that the run goes no further; `route`: it said that the run leaves its group for
     this one; `outside`: nobody of ours reports, but whoever has
     the token of the attempt.
@@ -134,6 +135,7 @@ class Complete:
     epoch: int = 1
     choice: str = ""
     skips: bool = False
+    said: str = ""
     ends: bool = False
     outside: bool = False
     route: str = ""

@@ -80,10 +80,12 @@ def past_pivot(plan: Plan, run: Run) -> bool:
 def _has_passed(plan: Plan, run: Run, pivot: Node) -> bool:
     if not _guards_hold(run, pivot):
         return False  # a pivot that was not chosen is no point of no return
-    names = pivot.after if pivot.confirms else (pivot.name,)
-    if run.ended_by and pivot.confirms:  # what had joined until then is confirmed
-        return any(_joined(run, step) for step in plan.confirmed_by)
-    return all(passed(plan, run, name) for name in names)
+    if pivot.confirms is None:
+        return passed(plan, run, pivot.name)
+    if not _joined(run, pivot.confirms):
+        return False  # nor is it one to confirm nothing: then there is no decision
+    # If the run was ended, what had joined until then is confirmed.
+    return bool(run.ended_by) or all(passed(plan, run, name) for name in pivot.after)
 
 
 def turned(run: Run) -> bool:

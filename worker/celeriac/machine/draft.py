@@ -165,7 +165,7 @@ def succeed(draft: Draft, command: Complete, **data: Any) -> None:
     """An attempt has succeeded: the step has its result, or has skipped itself."""
     token = (command.step, command.phase, command.attempt)
     if command.skips:
-        draft.add(EventKind.SKIPPED, *token)
+        draft.add(EventKind.SKIPPED, *token, said=command.said)
     else:
         if command.route and command.route not in draft.whole.groups:
             known = ", ".join(draft.whole.groups)

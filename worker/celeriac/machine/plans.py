@@ -352,9 +352,9 @@ class Plan(Frozen):
 
     @cached_property
     def decides(self) -> Node | None:
-        """The first confirm, if there are any: once its turn has come, the run only goes forward.
+        """The first confirm, if there are any: with its turn, the run begins to confirm.
 
-        That decision is the pivot of a saga with two phases.
+        That decision is the pivot of a saga with two phases, if there is anything to confirm.
         """
         return next((node for node in self.nodes if node.confirms), None)
 

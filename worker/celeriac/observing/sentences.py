@@ -61,7 +61,7 @@ def details(event: Event) -> str:
     limit = data.pop("timeout", None)
     cause = _of_other_runs(event, data) or cause
     cause = _read_first(event, data) or cause
-    cause = _answered(data) or cause
+    cause = _answered(data) or str(data.pop("said", "")) or cause
     if why == "timeout":
         # Such an end of its process counts as one that nobody knows the outcome of.
         left = data.get("error") in ("SystemExit", "KeyboardInterrupt")

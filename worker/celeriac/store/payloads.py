@@ -144,6 +144,11 @@ def error_field(step: str, phase: Phase) -> str:
     return f"err:{step}" if phase == "do" else f"uerr:{step}"
 
 
+def words_field(step: str) -> str:
+    """The field of what a step has said that skipped itself, for people."""
+    return f"said:{step}"
+
+
 def answer_field(step: str) -> str:
     """The field of what a step that aborted has to say to the caller."""
     return f"ans:{step}"

@@ -192,9 +192,9 @@ class _Book:
     def _has_passed(self, pivot: Node) -> bool:
         if not pivot.confirms:
             return pivot.name in self.done | self.skipped
-        if self.over:
-            return any(map(self._joined, self.plan.confirmed_by))
-        return all(map(self._passed, pivot.after)) and self._guards_hold(pivot)
+        if not self._joined(pivot.confirms):
+            return False
+        return bool(self.over) or (all(map(self._passed, pivot.after)) and self._guards_hold(pivot))
 
     def _joined(self, name: str) -> bool:
         """True if a step of two phases is to be confirmed."""

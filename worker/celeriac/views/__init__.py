@@ -42,6 +42,7 @@ from celeriac.views.state import (
     failure_fields,
     hold_of,
     state_of,
+    words_fields,
 )
 from celeriac.views.stats import QueueStats, SagaStats, Stats, SweepStats, stats_of
 from celeriac.views.throughput import LONGEST, StartedRuns, throughput_of
@@ -116,5 +117,6 @@ __all__ = [
     "tree",
     "undo_fields",
     "undo_plan_of",
+    "words_fields",
     "workers_of",
 ]

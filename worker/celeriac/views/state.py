@@ -59,7 +59,10 @@ class StepView(Frozen):
     asks: bool = Field(
         default=False, description="the run waits for an operator to say what became of it"
     )
-    because: str | None = Field(default=None, description="why it is skipped and never started")
+    because: str | None = Field(
+        default=None,
+        description="why it is skipped: why it never started, or what it said itself",
+    )
     choice: str | None = Field(
         default=None, description="what it answered, if others are guarded by that"
     )
@@ -159,6 +162,15 @@ class RunState(Frozen):
 def failure_fields(steps: Iterable[str]) -> tuple[str, ...]:
     """The payload fields that tell how these steps and their run failed."""
     return (*(payloads.error_field(step, p) for step in steps for p in PHASES), payloads.CAUSE)
+
+
+def words_fields(run: Run, steps: Iterable[str]) -> tuple[str, ...]:
+    """The payload fields that tell what these steps said when they skipped themselves."""
+    return tuple(payloads.words_field(name) for name in steps if _skipped(run.step(name)))
+
+
+def _skipped(step: StepState) -> bool:
+    return step.do.state is PhaseStatus.SKIPPED and step.do.attempt > 0
 
 
 def state_of(
@@ -265,7 +277,7 @@ def _view(plan: Plan, run: Run, name: str, fields: Mapping[str, str]) -> StepVie
         undo_failure=failures[1],
         blocked=step.blocked or confirm.blocked or None,
         asks=_asks(plan, run, name),
-        because=_because(plan, run, name),
+        because=_said(run, name, fields) or _because(plan, run, name),
         choice=step.choice or None,
         confirm_attempts=confirm.do.attempt,
         confirm_failure=_newest(fields, confirmed_by, "do", confirm) if confirmed_by else None,
@@ -326,6 +338,12 @@ def _newest(fields: Mapping[str, str], name: str, phase: Phase, step: StepState)
     if step.direction(phase).state is PhaseStatus.DONE:
         return None
     return payloads.load_failure(fields.get(payloads.error_field(name, phase)))
+
+
+def _said(run: Run, name: str, fields: Mapping[str, str]) -> str | None:
+    """What a step said when it skipped itself."""
+    text = fields.get(payloads.words_field(name)) if _skipped(run.step(name)) else None
+    return json.loads(text) if text else None
 
 
 def _because(plan: Plan, run: Run, name: str) -> str | None:

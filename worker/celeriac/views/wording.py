@@ -177,7 +177,9 @@ def trouble(step: StepView) -> str:
         f"run {step.child}" if step.child else "",
         f"progress: {step.progress}" if step.progress else "",
         counts(step.elements) if step.elements is not None else "",
-        f"not started: {step.because}" if step.because else "",
+        f"{'skipped itself' if step.attempts else 'not started'}: {step.because}"
+        if step.because
+        else "",
         f"blocked: {step.blocked}" if step.blocked else "",
         failure(step.failure) if step.failure else "",
         f"confirm: {failure(step.confirm_failure)}" if step.confirm_failure else "",
