@@ -151,6 +151,22 @@ def test_a_route_skips_the_rest_and_goes_on_elsewhere(lab: Lab) -> None:
     assert told == [("decide", None)]
 
 
+@sagas.saga
+def either_way(flow: Flow, way: str) -> str:
+    """The result is that of the group in which the run has ended, or of its list."""
+    with flow.group("entry"):
+        asked = flow.step(ask, way)
+    with flow.group("manual"):
+        decided = flow.step(decide, False, None)
+    return flow.either(asked, decided)
+
+
+@pytest.mark.parametrize(("way", "result"), [("-", "ask asked"), ("m", "decide decided")])
+def test_who_left_a_group_has_no_value(lab: Lab, way: str, result: str) -> None:
+    """So another one's counts, where either would do: the result is none without a reason."""
+    assert lab.start(either_way, way).result(timeout=60) == result
+
+
 def test_a_group_that_is_visited_again_has_other_steps(lab: Lab) -> None:
     """Each visit has keys of its own, and values are those of the latest one."""
     run = lab.start(paying, "m", True, id="p")

@@ -116,8 +116,9 @@ class Blocks:
 
     def group_of(self, name: str) -> str:
         """The group that a step is in; empty if it is in none."""
-        if self._outer is not None and name not in self._homes:
-            return self._outer.group_of(name)
+        if self._outer is not None:  # an element of a map is where the map is
+            mine = name in self._homes
+            return self._outer.here_in if mine else self._outer.group_of(name)
         return next((block.group for block in self._homes[name].around if block.group), "")
 
     @property

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from celeriac.authoring.annotations import described, plain
-from celeriac.authoring.conditions import NO, YES, in_common, label, labels_of
+from celeriac.authoring.conditions import NO, YES, in_common, is_list, kind_of, label, labels_of
 from celeriac.authoring.placeholders import (
     Placeholder,
     annotation_of,
@@ -211,7 +211,9 @@ class Chooser(Scoper):
             expression = express(each, kind, self, as_json=as_json)
             inner = isinstance(expression, FirstOf) and not expression.path
             found += expression.first if inner else [expression]  # type: ignore[union-attr]
-        kinds = [annotation_of(e) if isinstance(e, Placeholder) else type(e) for e in values]
+        kinds = [annotation_of(e) if isinstance(e, Placeholder) else kind_of(e) for e in values]
+        if type(values[-1]) in (list, tuple) and not values[-1] and is_list(kinds[0]):
+            kinds = kinds[:-1]  # a list of nothing is one of whatever the others hold
         as_json = any(isinstance(each, Placeholder) and is_json(each) for each in values)
         source = FirstOf(first=tuple(found))
         self.check_there(source, self.blocks.guards)

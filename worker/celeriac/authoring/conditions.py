@@ -11,7 +11,7 @@ import types
 import typing
 from typing import TYPE_CHECKING, Any, Literal
 
-from celeriac.authoring.annotations import described, plain
+from celeriac.authoring.annotations import described, element_of, plain
 from celeriac.errors import DefinitionError
 from celeriac.machine import Choice, Guard, excludes
 
@@ -84,3 +84,21 @@ def in_common(annotations: Sequence[Any]) -> Any:
     """The type of a value that may be of any of these."""
     found = tuple(dict.fromkeys(types.NoneType if each is None else each for each in annotations))
     return found[0] if len(found) == 1 else typing.Union[found]  # noqa: UP007 -- not known before
+
+
+def kind_of(value: Any) -> Any:
+    """The type of a constant; of a list of texts or numbers, with that of what it holds."""
+    held = {type(each) for each in value} if type(value) in (list, tuple) else set()
+    if held and held <= {str, int, float, bool}:
+        kind = in_common(sorted(held, key=repr))
+        return list[kind] if type(value) is list else tuple[kind, ...]  # type: ignore[valid-type]
+    return type(value)
+
+
+def is_list(annotation: Any) -> bool:
+    """True if a value of this type can be mapped."""
+    try:
+        element_of(annotation)
+    except DefinitionError:
+        return False
+    return plain(annotation) is not Any

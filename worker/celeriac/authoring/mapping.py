@@ -12,11 +12,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
-from celeriac.authoring.annotations import element_of
+from celeriac.authoring.annotations import described, element_of, is_union, plain
 from celeriac.authoring.blocks import Blocks
 from celeriac.authoring.children import ChildAdder
+from celeriac.authoring.conditions import in_common
 from celeriac.authoring.placeholders import (
     Placeholder,
     annotation_of,
@@ -143,7 +144,8 @@ class Mapper(ChildAdder):
         if self._map:
             raise DefinitionError(
                 f"flow.map inside of {self._map}, which is mapped itself: make one list of all in "
-                "a step before, and map that once",
+                "a step before, and map that once, or let each element have a run of its own with "
+                "flow.child(saga, …)",
                 saga=self.saga,
             )
         if self.blocks.within:
@@ -174,10 +176,17 @@ class Mapper(ChildAdder):
                 "known here, write a flow.step for each",
                 parameter="items",
             )
+        kind = plain(annotation_of(items))
+        kinds = get_args(kind) if is_union(kind) else (kind,)
         try:
-            return element_of(annotation_of(items))
-        except DefinitionError as error:
-            raise DefinitionError(f"{items!r} {error.problem}", parameter="items") from None
+            return in_common([element_of(each) for each in kinds])
+        except DefinitionError:
+            there = ", or write flow.either(…, []) if it may be None" if kinds[1:] else ""
+            raise DefinitionError(
+                f"{items!r} is {described(kind)}, and a map is over a list or a tuple: make one in "
+                f"a step{there}",
+                parameter="items",
+            ) from None
 
     def _check_said(self, concurrency: Any, given: StepOptions, *, fragment: bool) -> None:
         whole = isinstance(concurrency, int) and not isinstance(concurrency, bool)

@@ -363,7 +363,7 @@ def _collected(expression: FromMap, fields: Mapping[str, str], run: Run, reader:
 
 
 def _exists(expression: Expression, fields: Mapping[str, str], run: Run) -> bool:
-    """True unless it is the result of a step that has none: it was skipped."""
+    """True unless it is the result of a step that has none: it was skipped, or left its group."""
     if isinstance(expression, FirstOf):
         return any(_exists(each, fields, run) for each in expression.first)
     if isinstance(expression, FromMap):
@@ -372,7 +372,8 @@ def _exists(expression: Expression, fields: Mapping[str, str], run: Run) -> bool
     if not isinstance(expression, FromStep):
         return True
     done = run.step(expression.step).do.state is PhaseStatus.DONE
-    return done or output_field(expression.step) in fields
+    left = done and any(step == expression.step for step, _ in run.routes)
+    return (done and not left) or output_field(expression.step) in fields
 
 
 def _follow(text: str, path: tuple[str | int, ...]) -> str:

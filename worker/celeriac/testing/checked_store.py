@@ -150,6 +150,8 @@ class CheckedStore(MemoryStore):
         stored = load_run(change.run.id, record.head)
         before = None if change.before is None else self._folded.get(change.run.id)
         written = record.log[len(record.log) - len(change.events) :]
+        if change.events and change.events[0].replaces:  # what is left has to make the run, too
+            before, written = None, record.log
         try:
             plan = self._kept_plan(change.run.id, stored.plan)
             for event in load_events(written, stored.started_at):
