@@ -57,9 +57,14 @@ def do(sagas: Sagas, run_id: str, step: str, phase: Phase = "do", output: str = 
 
 def fail(sagas: Sagas, run_id: str, step: str, phase: Phase = "do", text: str = "no") -> None:
     """Let a step fail for good."""
-    attempt = claim(sagas, run_id, step, phase)
+    give_up(sagas, claim(sagas, run_id, step, phase), text)
+
+
+def give_up(sagas: Sagas, attempt: Attempt, text: str = "no") -> None:
+    """Let an attempt be the last."""
     name = attempt.delivery
-    command = Fail(step, phase, name.attempt, "worker", name.epoch, "abort", "BankDown", "declined")
+    token = (name.step, name.phase, name.attempt, "worker", name.epoch)
+    command = Fail(*token, "abort", "BankDown", "declined")
     failure = Failure(
         type="BankDown", message=text, code="declined", traceback=f"bank.py, line 7\n{text}"
     )

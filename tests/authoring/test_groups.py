@@ -202,6 +202,27 @@ def test_either_of_all_groups_exists() -> None:
         planned(too_few, Hold)
 
 
+def test_steps_of_an_element_use_one_another() -> None:
+    """They are in the group of their map: what one gives is there for the next one."""
+
+    def piece(flow: Flow, card: str) -> Any:
+        held = flow.step(hold, card)
+        flow.step(tell, held)
+        return held
+
+    def build(flow: Flow, cards: list[str]) -> Any:
+        with flow.group("entry"):
+            first = flow.map(piece, cards)
+        with flow.group("manual"):
+            second = flow.map(piece, cards)
+        return flow.either(first, second)
+
+    build.__annotations__["return"] = list[Hold]
+    plan = sagas.saga(name="pay-all")(build).planned.plan
+    used = [node.args["hold"] for node in plan.all_nodes if node.task.endswith("tell")]
+    assert used == [FromStep(step="piece[].hold"), FromStep(step="piece-2[].hold")]
+
+
 def test_either_of_a_condition_leaves_its_group() -> None:
     """One of the two exists if the group was visited to its end."""
 

@@ -189,7 +189,7 @@ FLOWS = (
         "authoring/blocks.py",
         "            return self._outer.here_in if mine else self._outer.group_of(name)\n",
         "            return '' if mine else self._outer.group_of(name)\n",
-        ("tests/testing/test_combinations.py -k polls",),
+        ("tests/authoring/test_groups.py -k use_one_another",),
     ),
     Plant(
         "a decision about nothing",

@@ -97,3 +97,108 @@ def test_branches_pass_the_explorer(saga: object) -> None:
     assert report.ok, report
     assert report.missed == 0
     assert report.levels[1].tried > 100
+
+
+# --- operators -----------------------------------------------------------------------------------
+
+
+def act(ctx: StepContext, text: str) -> str:
+    """Have an effect."""
+    ledger.do(ctx.idempotency_key)
+    return f"{ctx.step} {text}"
+
+
+def back(ctx: StepContext) -> None:
+    """Undo it."""
+    ledger.undo(ctx.idempotency_key)
+
+
+@sagas.step
+def sign(ctx: StepContext, text: str) -> str:
+    """Something that can be undone."""
+    return act(ctx, text)
+
+
+sign.compensation(name="branches.unsign")(back)
+
+
+@sagas.step(pivot=True)
+def pay(text: str) -> str:
+    """From here on the run only goes forward."""
+    return text
+
+
+def branches(flow: Flow, text: str) -> list[str]:
+    """A fragment: one branch of two steps, and one of one."""
+    with flow.parallel():
+        with flow.sequence():
+            pack = flow.options(name="pack").step(sign, text)
+            carry = flow.options(name="carry").step(sign, pack)
+        clean = flow.options(name="clean").step(sign, text)
+    return [carry, clean]
+
+
+@sagas.saga(compensation_order="graph")
+def move(flow: Flow, text: str) -> list[str]:
+    """Undone side by side."""
+    return branches(flow, text)
+
+
+@sagas.saga
+def move_for_good(flow: Flow, text: str) -> list[str]:
+    """Behind a pivot."""
+    return branches(flow, flow.step(pay, text))
+
+
+def test_a_step_of_a_branch_is_held_and_skipped_before_its_turn(lab: Lab) -> None:
+    """What it was given by hand is its result; it is not undone with the others."""
+    run = lab.start(move, "x")
+    run.pause("look")
+    run.skip("carry", "carried by hand", reason="by hand")
+    lab.run()
+    assert (run.status, ledger.live) == ("paused", set())
+    run.resume()
+    assert run.result() == ["carried by hand", "clean x"]
+    run.cancel("no")
+    lab.run()
+    assert (run.status, ledger.live) == ("compensated", set())
+    assert sorted(run.undone) == ["clean", "pack"]
+
+
+def test_a_cancel_while_branches_are_at_work_undoes_both(lab: Lab) -> None:
+    """What is at work ends first, and nothing new begins."""
+    lab.at("clean before body", lambda: lab.find("m").cancel("no"))
+    run = lab.start(move, "x", id="m")
+    lab.run()
+    assert (run.status, ledger.live) == ("compensated", set())
+    assert "carry" not in run.done
+
+
+def test_two_branches_that_gave_up_past_the_pivot_are_seen_to_one_by_one(lab: Lab) -> None:
+    """With the first the run rests; it goes on with its result, up to the other one."""
+    lab.fail("carry", Abort("no van"), times=1)
+    lab.fail("clean", Abort("no broom"), times=1)
+    run = lab.start(move_for_good, "x")
+    lab.run()
+    assert (run.status, run.state().owed) == ("failed", ("clean",))
+    run.skip("clean", "it is clean", reason="by hand")
+    lab.run()
+    assert (run.status, run.state().owed) == ("failed", ("carry",))
+    run.retry("carry", reason="there is a van")
+    assert run.result() == ["carry pack x", "it is clean"]
+
+
+def test_two_undos_that_are_owed_are_seen_to_one_by_one(lab: Lab) -> None:
+    """One is waived, the other tried again; what comes before them is undone then."""
+    lab.fail("undo carry", Abort("no van"), times=1)
+    lab.fail("undo clean", Abort("no broom"), times=1)
+    run = lab.start(move, "x")
+    lab.run()
+    run.cancel("no")
+    lab.run()
+    assert (run.status, set(run.state().owed)) == ("failed", {"carry", "clean"})
+    run.waive("clean", reason="leave it")
+    run.retry("carry", reason="there is a van")
+    lab.run()
+    assert run.status == "compensated"
+    assert {key.partition(":")[2] for key in ledger.live} == {"clean"}
