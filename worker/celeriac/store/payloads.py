@@ -200,7 +200,9 @@ def item_field(name: str, number: int) -> str:
 def item_fields(name: str, items: Sequence[Any]) -> dict[str, str]:
     """The list of a map, as it is kept: some elements to a field."""
     starts = range(0, len(items), _CHUNK)
-    return {item_field(name, n): json.dumps(items[n : n + _CHUNK]) for n in starts}
+    # Without a space between them: there are many.
+    dump = json.JSONEncoder(separators=(",", ":")).encode
+    return {item_field(name, n): dump(items[n : n + _CHUNK]) for n in starts}
 
 
 def fields_of(expression: Expression, run: Run | None = None) -> Iterator[str]:
