@@ -8,8 +8,8 @@ from __future__ import annotations
 import pytest
 
 from celeriac.errors import CommandRefused
-from celeriac.machine import Gate, Rule, lines_of, places_of
-from celeriac.machine.commands import Call, Claim, Queue
+from celeriac.machine import Gate, RetryRule, Rule, lines_of, places_of
+from celeriac.machine.commands import Call, Claim, Complete, Expire, Queue
 from celeriac.machine.events import EventKind
 from celeriac.machine.steps import PhaseStatus
 from celeriac.machine.timing import due, wake_at
@@ -165,3 +165,24 @@ def test_the_steps_of_a_run_that_has_passed_wait_no_more() -> None:
     done = story.wake()
     assert [each.step for each in done.dispatches] == ["pack"]
     assert story.happened(EventKind.QUEUED) == ["pack"]
+
+
+def test_what_comes_to_light_takes_no_turn_away() -> None:
+    """An undo that waits in line stays there, whatever is reported late of what it undoes."""
+    story = Story(saga(step("charge", gates=(BANK,), retry=RetryRule(max_attempts=2))))
+    story.start()
+    for attempt in (1, 2):
+        story.advance(10_000).claim("charge", holder=f"w{attempt}")
+        story.give(Expire("charge", "do", attempt))
+    story.advance(10_000).claim("charge", "undo")
+    story.complete("charge", "undo")
+    assert story.status == "compensated"
+    story.give(Complete("charge", "do", 1, "w1"))
+    story.give(Queue("charge", "undo", "bank", "full", story.now, story.now + 3_600_000))
+    (turn,) = lines_of(story.run)
+    story.give(Complete("charge", "do", 2, "w2"))
+    assert story.happened(EventKind.REOPENED, "undo") == ["charge", "charge"]
+    assert lines_of(story.run) == {turn}
+    assert story["charge"].blocked == "full"
+    done = story.give(Call("charge", "undo", "bank", turn.since))
+    assert [(each.phase, each.attempt) for each in done.dispatches] == [("undo", 2)]

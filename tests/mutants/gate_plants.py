@@ -67,4 +67,12 @@ GATES = (
         "            if not isinstance(command, Fail):\n",
         (LAB,),
     ),
+    Plant(
+        "a late report takes a turn away",
+        "An undo that waits in line leaves it when anything more comes to light of its step.",
+        "machine/state_changes.py",
+        "return before.state.claimable and (before.state, before.at) != (now.state, now.at)",
+        "return True or (before, now)",
+        ("tests/machine/test_gates.py",),
+    ),
 )

@@ -27,11 +27,17 @@ if TYPE_CHECKING:
 def move_step(run: Run, event: Event, how: str = "", **changes: Any) -> Run:
     """Move one direction of a step; *how* it went is part of the move."""
     step = run.step(event.step)
-    direction = move_direction(step.direction(event.phase), event, how, **changes)
+    before = step.direction(event.phase)
+    direction = move_direction(before, event, how, **changes)
     step = changed(step, **{event.phase: direction})
-    if step.line and event.kind is not EventKind.DISPATCHED:  # it waits at no gate any more
+    if step.line and event.kind is not EventKind.DISPATCHED and _has_left(before, direction):
         step = changed(step, line=(), blocked="")
     return put_step(run, event, step)
+
+
+def _has_left(before: PhaseState, now: PhaseState) -> bool:
+    """True unless the next attempt still waits at its gate; what else came to light is no turn."""
+    return before.state.claimable and (before.state, before.at) != (now.state, now.at)
 
 
 def move_direction(
