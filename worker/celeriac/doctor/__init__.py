@@ -9,7 +9,7 @@ facts, so it cannot hang, and a fact that nobody may see is a finding and no cra
 Its files, from the ground up::
 
     acl | findings | formatting | store_contents < server < facts
-    < broker | clusters | configured | durability < workers < sweep
+    < broker | clusters | configured | durability < workers < sweep | gates
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import threading
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from celeriac.doctor import broker, clusters, configured, durability, sweep, workers
+from celeriac.doctor import broker, clusters, configured, durability, gates, sweep, workers
 from celeriac.doctor.acl import User, users
 from celeriac.doctor.facts import NOBODY, gather
 from celeriac.doctor.findings import Check, Finding, Severity, all_checks
@@ -47,7 +47,8 @@ __all__ = [
 
 #: Every check by its id: first what would be in the way of all others.
 CHECKS: dict[str, Check[Facts]] = all_checks(
-    durability.TABLE, clusters.TABLE, configured.TABLE, broker.BROKER, workers.WORKERS, sweep.SWEEP
+    *(durability.TABLE, clusters.TABLE, configured.TABLE, broker.BROKER),
+    *(workers.WORKERS, sweep.SWEEP, gates.GATES),
 )
 _ORDER = list(Severity)
 _SERVERS = ("redis", "broker")

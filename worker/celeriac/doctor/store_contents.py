@@ -1,4 +1,4 @@
-"""What is in the store, seen from its indexes: live plans, shards that differ, what is overdue.
+"""What is in the store, seen from its indexes: live plans, shards that differ, gates, what is late.
 
 Owns: reading samples of the indexes, a bounded number of entries from each end.  Refuses to know:
 what follows from them.  Nothing is scanned, so a million runs cost no more than a thousand.
@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from celeriac.errors import StoreError
+from celeriac.gating import Record, call_order, load
 from celeriac.machine import AT_REST, Plan
 from celeriac.store import Keys, shard_of, split_member
+from celeriac.store.answers import scored
 from celeriac.store.codec import load_run
 from celeriac.store.commit import HEAD
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 MOST_SHARDS = 1024  # as the setting allows
 _SAMPLE = 400  # runs looked at, from both ends of the indexes
+_GATES = 100
 
 
 class _Index(NamedTuple):
@@ -35,6 +38,17 @@ class _Index(NamedTuple):
     @property
     def live(self) -> bool:
         return self.pair.rpartition(":")[2] not in AT_REST
+
+
+class GateSeen(NamedTuple):
+    """A gate, for one value if it counts them apart."""
+
+    gate: str
+    record: Record | None  # None: it cannot be read here
+    inside: int  # places that are not over
+    waiting: int
+    first: int  # ms; since when the first in line has waited, 0: nobody does
+    look_at: int  # ms; when somebody has to look at it
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +65,7 @@ class StoreContents:
     misplaced: Sequence[str] = ()  # runs in a shard that is not theirs
     beyond: Mapping[int, int] = field(default_factory=dict)  # shards beyond ours: last pulse, in ms
     stranded: int = 0  # live runs in these
+    gates: Sequence[GateSeen] = ()  # those that have to be looked at first
 
 
 def read_contents(connection: Connection, settings: Settings, now: int) -> StoreContents:
@@ -85,7 +100,32 @@ def read_contents(connection: Connection, settings: Settings, now: int) -> Store
         ],
         beyond=beyond,
         stranded=_stranded(connection, settings, beyond),
+        gates=list(_gates(connection, keys, now)),
     )
+
+
+def _gates(connection: Connection, keys: Keys, now: int) -> Iterator[GateSeen]:
+    """Those that have to be looked at first, and so those that nobody has looked at."""
+    asked = (("ZRANGE", shard.gates, 0, _GATES - 1, "WITHSCORES") for shard in keys.shards)
+    due = [pair for answer in connection.ask_all(asked) for pair in scored(answer)]
+    for gate, look_at in sorted(due, key=lambda pair: float(pair[1]))[:_GATES]:
+        own = keys.of(gate)
+        text, inside, waiting, line = connection.ask_all(
+            (
+                ("HGET", own.gate(gate), HEAD),
+                ("ZCOUNT", own.gate_places(gate), f"({now}", "+inf"),
+                ("ZCARD", own.gate_line(gate)),
+                ("ZRANGE", own.gate_line(gate), 0, 0, "WITHSCORES"),
+            )
+        )
+        try:
+            record = load(gate, text or "")
+        except StoreError:
+            record = None
+        since = [call_order(int(float(order)))[1] for _, order in scored(line)]
+        yield GateSeen(
+            gate, record, int(inside), int(waiting), since[0] if since else 0, int(float(look_at))
+        )
 
 
 def _first_scores(connection: Connection, names: Iterable[str]) -> Iterator[int]:

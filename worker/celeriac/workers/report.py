@@ -61,6 +61,7 @@ class Worker(BaseModel):
     tasks: frozenset[str]
     queues: frozenset[str]
     beats: dict[str, Ticks] = {}
+    gates: dict[str, dict[str, Any]] = {}  # the numbers of each, as its code has them
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +129,10 @@ def report(state: Any, **_: Any) -> dict[str, Any]:
         tasks=frozenset(name for name in app.tasks if not name.startswith("celery.")),
         queues=frozenset(queue.name for queue in state.consumer.task_consumer.queues),
         beats=_ages(clock()),
+        gates={
+            name: rule.model_dump(exclude_defaults=True)
+            for name, rule in sagas.runtime.rules.items()
+        },
     ).model_dump(mode="json")
 
 
