@@ -58,6 +58,8 @@ def test_a_breaker_is_opened_and_closed_by_hand(kit: Kit) -> None:
     assert run.state().steps[0].blocked == "breaker bank is open (by eve)"
     seen = gate(kit, "bank")
     assert (seen.state, seen.by, seen.waiting, seen.until) == ("open", "eve", 1, None)
+    assert seen.since is not None
+    assert [each.run for each in kit.sagas.gate("bank").line] == ["order-1"]
     kit.sagas.close_breaker("bank", by="eve")
     assert gate(kit, "bank").state == "closed"
     assert claim(kit.sagas, kit.guarded, run.id)
@@ -88,6 +90,10 @@ def test_the_verbs_as_they_are_typed(kit: Kit) -> None:
     seen = [(each["name"], each["state"], each["by"]) for each in found]
     assert ("bank", "open", "eve") in seen
     assert typed("close", "bank")[0] == 0
+    code, shown = typed("show", "bank")
+    assert (code, shown.splitlines()[0]) == (0, "bank: breaker, until 3 failures in 60 s")
+    assert json.loads(typed("show", "room", "-o", "json")[1])["holders"] == []
+    assert typed("show", "nobody")[0] == 3
     code, wrong = typed("close", "nobody")
     assert code == 2
     assert "there is no breaker 'nobody'" in wrong

@@ -37,6 +37,7 @@ PATHS = {
     "bulks": "/bulk",
     "schedules": "/schedules",
     "outside": "/outside",
+    "breakers": "/breakers",
     "history": "/runs/failed/history",
     "system": "/system",
 }

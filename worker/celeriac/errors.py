@@ -13,6 +13,7 @@ are raised.  This file is long because it is one tree, to be read at a glance.
     ├── PayloadTooLarge          an input or output is over `saga_max_payload`
     ├── RunNotFound              no run has this id
     ├── ScheduleNotFound         no schedule has this name
+    ├── GateNotFound             no limit, rate or breaker has this name
     ├── BulkNotFound             no command for many runs has this id
     ├── RunExists                the id is taken (`if_exists="fail"`)
     ├── RunConflict              the id is taken by a run with another input, or not yet ended
@@ -151,6 +152,16 @@ class ScheduleNotFound(SagaError):
             f"no schedule {name!r} is defined here: write sagas.schedule({name!r}, …), or look for "
             "its name with `saga schedule list`"
         )
+
+
+class GateNotFound(SagaError):
+    """No limit, rate or breaker has this name, neither in the code here nor in the store."""
+
+    code = "gate_not_found"
+
+    def __init__(self, name: str, known: Sequence[str]) -> None:
+        self.name = name
+        super().__init__(f"there is no gate {name!r}; there are: {', '.join(known) or 'none'}")
 
 
 class BulkNotFound(SagaError):

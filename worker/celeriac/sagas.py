@@ -19,6 +19,7 @@ from celeriac.app import (
     keep,
     kept_definition,
     kept_definitions,
+    look_at_gate,
     look_at_gates,
     read_file,
     set_breaker,
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
         Retry,
     )
     from celeriac.scheduling import Overlap
-    from celeriac.views import GateState
+    from celeriac.views import GateDetails, GateState
 
 __all__ = ["IfExists", "Saga", "Sagas"]
 
@@ -200,6 +201,10 @@ class Sagas(KnownRuns):
     def gates(self) -> list[GateState]:
         """Return how all limits, rates and breakers stand, by name."""
         return look_at_gates(self.runtime)
+
+    def gate(self, name: str) -> GateDetails:
+        """Return how one of them stands, who is inside and who waits; raise GateNotFound."""
+        return look_at_gate(self.runtime, name)
 
     def open_breaker(self, name: str, *, by: str = "") -> None:
         """Let nothing through a breaker until somebody closes it; InputInvalid if it is none."""

@@ -23,7 +23,7 @@ from celeriac.app.finding import (
     handle_of,
     prepare_purge,
 )
-from celeriac.app.gates import look_at_gates, set_breaker
+from celeriac.app.gates import look_at_gate, look_at_gates, set_breaker
 from celeriac.app.handles import RunHandle, dump_plain
 from celeriac.app.hindrances import Hindrance, find_hindrances
 from celeriac.app.inputs import inputs_of, inputs_of_texts, looked_up
@@ -79,6 +79,7 @@ __all__ = [
     "kept_definitions",
     "kinds",
     "look_at",
+    "look_at_gate",
     "look_at_gates",
     "looked_up",
     "matching",

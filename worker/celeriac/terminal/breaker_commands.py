@@ -1,4 +1,4 @@
-"""`celery -A app saga breakers list`, `open`, `close`: verbs for gates.
+"""`celery -A app saga breakers list`, `show`, `open`, `close`: verbs for gates.
 
 Owns: what can be typed after them, and its help.  Refuses to know: what the verbs do (`breakers`).
 Nothing slow is imported before a verb is called (`command`).
@@ -43,6 +43,14 @@ def breakers() -> None:
 def list_(terminal: Breakers) -> None:
     """List all gates: how breakers stand, who is inside, and how many wait."""
     terminal.list()
+
+
+@breakers.command(cls=BreakerVerb)
+@BREAKER
+@OUTPUT
+def show(terminal: Breakers, name: str) -> None:
+    """Show a gate: how it stands, who has a place, and who waits."""
+    terminal.show(name)
 
 
 @breakers.command("open", cls=BreakerVerb)

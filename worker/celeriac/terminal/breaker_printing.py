@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 from celeriac.observing import clean
 from celeriac.terminal.printing import Printer
+from celeriac.views import times
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from celeriac.views import GateState
+    from celeriac.views import AtGate, GateDetails, GateState
 
 
 class BreakerPrinter(Printer):
@@ -33,6 +34,32 @@ class BreakerPrinter(Printer):
                 for each in states
             ]
             self._table(("gate", "kind", "lets through", "state", "inside", "waiting"), rows)
+
+    def gate(self, state: GateDetails) -> None:
+        """One gate, and who is there."""
+        if self.form == "ids":
+            self._echo(*(clean(each.run) for each in (*state.holders, *state.line)))
+        elif self.form != "table":
+            self._document(state.model_dump(mode="json"))
+        else:
+            self._echo(f"{clean(state.name)}: {state.kind}, {_lets(state)}")
+            facts = {
+                "state": _state(state),
+                "since": times.iso(state.since) if state.since else "",
+                "tries again": times.iso(state.until) if state.until else "",
+                "inside": str(state.inside),
+                "waiting": str(state.waiting),
+            }
+            self._pairs([(name, value) for name, value in facts.items() if value])
+            self._echo("")
+            rows = [(*_who(each), "inside") for each in state.holders]
+            rows += [(*_who(each), f"waits since {times.iso(each.since)}") for each in state.line]
+            self._table(("run", "step", ""), rows)
+
+
+def _who(each: AtGate) -> tuple[str, str]:
+    undo = "undo of " if each.phase == "undo" else ""
+    return each.run, f"{undo}{each.step}" if each.step else "the whole run"
 
 
 def _counts(state: GateState) -> tuple[int, int]:

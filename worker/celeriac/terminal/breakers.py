@@ -27,6 +27,10 @@ class Breakers(Invocation):
         """List all that the code or the store knows."""
         self._printer.gates(self._sagas().gates())
 
+    def show(self, name: str) -> None:
+        """Show one."""
+        self._printer.gate(self._sagas().gate(name))
+
     def open(self, name: str, by: str) -> None:
         """Let nothing through."""
         self._sagas().open_breaker(name, by=by)

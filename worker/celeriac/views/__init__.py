@@ -20,7 +20,15 @@ from celeriac.views.drawing import Drawing, draw
 from celeriac.views.durations import Durations, StepDurations, durations_of
 from celeriac.views.elements import failing_steps, shown_steps
 from celeriac.views.folding import HistoryLine, history_lines, of_step
-from celeriac.views.gates import GateState, Seen, gate_states
+from celeriac.views.gates import (
+    MOST_THERE,
+    AtGate,
+    GateDetails,
+    GateState,
+    Seen,
+    gate_details,
+    gate_states,
+)
 from celeriac.views.graph import Graph, graph_of
 from celeriac.views.progress import Progress, progress_fields, progress_of
 from celeriac.views.questions import Question, question_fields, questions_of
@@ -55,14 +63,17 @@ from celeriac.views.workers import WorkerState, workers_of
 __all__ = [
     "HIDDEN",
     "LONGEST",
+    "MOST_THERE",
     "NOTHING_SAID",
     "RESULT",
+    "AtGate",
     "BulkKind",
     "BulkOutcome",
     "BulkState",
     "BulkTurn",
     "Drawing",
     "Durations",
+    "GateDetails",
     "GateState",
     "Graph",
     "HistoryLine",
@@ -93,6 +104,7 @@ __all__ = [
     "event_document",
     "failing_steps",
     "failure_fields",
+    "gate_details",
     "gate_states",
     "graph_of",
     "history_lines",

@@ -8,10 +8,10 @@ Its files, from the ground up::
     access | problems | forms | guesses | segments | etags | live_looks | kept_figures
     | run_watch < login < site
     < guards | csrf | answers
-    | reading_routes | acting_routes | completion_routes | breaker_routes | health_routes
+    | reading_routes | acting_routes | completion_routes | health_routes
     < stream_routes | attempts | marks < charts < rendering | offers
-    < approvals | outside | bulk_routes | schedule_routes | saga_pages | overview | system_page
-    < pages
+    < approvals | outside | bulk_routes | schedule_routes | breaker_routes | saga_pages | overview
+    | system_page < pages
     < application < server
 """
 

@@ -63,7 +63,7 @@ if TYPE_CHECKING:
 _WRONG_TOKENS = 30  # of one address that are answered at once, in a minute
 _MODULES: Any = (
     *(acting_routes, completion_routes, reading_routes, stream_routes, health_routes),
-    *(breaker_routes, approvals, outside, saga_pages, overview, pages, system_page),
+    *(approvals, outside, saga_pages, overview, pages, system_page),
 )
 
 
@@ -101,7 +101,7 @@ def create_app(
     )
     for module in _MODULES:
         app.include_router(module.router)
-    for both in (schedule_routes, bulk_routes):
+    for both in (schedule_routes, bulk_routes, breaker_routes):
         app.include_router(both.router)
         app.include_router(both.pages)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")

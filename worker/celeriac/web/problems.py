@@ -16,6 +16,7 @@ from starlette.responses import Response
 from celeriac.errors import (
     BulkNotFound,
     CommandRefused,
+    GateNotFound,
     InputInvalid,
     PayloadTooLarge,
     RunConflict,
@@ -40,6 +41,7 @@ _OF_ERRORS: dict[type[SagaError], HTTPStatus] = {
     PayloadTooLarge: HTTPStatus.UNPROCESSABLE_ENTITY,
     RunNotFound: HTTPStatus.NOT_FOUND,
     ScheduleNotFound: HTTPStatus.NOT_FOUND,
+    GateNotFound: HTTPStatus.NOT_FOUND,
     BulkNotFound: HTTPStatus.NOT_FOUND,
     RunExists: HTTPStatus.CONFLICT,
     RunConflict: HTTPStatus.CONFLICT,
