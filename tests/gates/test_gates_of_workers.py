@@ -54,9 +54,18 @@ class Place:
         """Wait until all are at rest, as completed."""
 
         def rested() -> bool:
+            self.supervise()
             return all(run.status is RunStatus.COMPLETED for run in runs)
 
         until(rested, "all runs are completed", 60, more=self.processes.logs)
+
+    def supervise(self) -> None:
+        """Replace workers that ended when their Redis did, as whoever runs them does."""
+        for each in [p for p in self.processes.started if p.says("Unrecoverable error")]:
+            if not each.ended:
+                each.kill()
+            self.processes.started.remove(each)
+            self.worker(f"{each.name}-again")
 
     def close(self) -> None:
         """End whatever still runs."""
