@@ -15,8 +15,8 @@ from celeriac import Abort, CommandRefused, RunNotFound, StoreError
 from celeriac.engine.attempts import Delivery
 from celeriac.machine.events import Dispatch
 from celeriac.machine.timing import due
-from celeriac.workers.canvas import carries_on
 from celeriac.workers.headers import parse_header
+from celeriac.workers.message_options import carries_on
 from tests.engine.driver import Shop
 from tests.machine.story import budget, saga, step
 

@@ -13,7 +13,8 @@ from celery import Celery, chain
 from celeriac import Sagas
 from celeriac.machine.events import Dispatch
 from celeriac.machine.runs import Run, RunStatus
-from celeriac.workers.canvas import CeleryDispatcher, task_id
+from celeriac.workers.canvas import CeleryDispatcher
+from celeriac.workers.message_options import task_id
 from tests.machine.story import saga, step
 
 if TYPE_CHECKING:

@@ -7,20 +7,21 @@ Its files, from the ground up::
 
     headers | heartbeat | limits | message_text | pace | presence | queue_length | quorum | renewal
         | retries | sweep_watch | urls | windows
-    < bundles | queue_name < routes < publishing < canvas | progress < intake | queues
-        | supervision | tls
-    < leases | preflight | state_url < runtime < ahead < passage < edge | report < tasks
+    < bundles | queue_name < routes < message_options | publishing < canvas | progress
+    < intake | queues | supervision | tls
+    < leases | preflight | state_url < runtime < ahead < claiming | passage < edge | report < tasks
     < adoption
 """
 
 from __future__ import annotations
 
 from celeriac.workers.adoption import Promised, Recruits
-from celeriac.workers.canvas import ERRBACK, SIGNED, task_id, written
+from celeriac.workers.canvas import ERRBACK
 from celeriac.workers.headers import HEADER, delivery_of, parse_header
 from celeriac.workers.heartbeat import OPTION, HeartbeatFileStep, age
 from celeriac.workers.intake import STRATEGY
 from celeriac.workers.leases import LeaseKeeper, forks
+from celeriac.workers.message_options import SIGNED, task_id, written
 from celeriac.workers.message_text import shown
 from celeriac.workers.preflight import check_messages
 from celeriac.workers.presence import SignOfLife, dies_as_one

@@ -23,10 +23,10 @@ from celeriac.machine import epoch_of
 from celeriac.observing import log
 from celeriac.points import reached
 from celeriac.store import Lease
-from celeriac.workers.canvas import task_id
 from celeriac.workers.intake import STRATEGY
 from celeriac.workers.leases import REQUEST
 from celeriac.workers.limits import Limits, handed, limits_of
+from celeriac.workers.message_options import task_id
 from celeriac.workers.pace import is_short
 from celeriac.workers.progress import Position
 

@@ -1,27 +1,30 @@
 """Plan and run to Celery messages: forward chains, compensation chains, each with `link_error`.
 
-Owns: how a dispatch becomes a signature (task id, headers, time limits, the text that Flower
-shows), and which steps travel in one chain.  Refuses to know: what may be done (`transitions`),
-what a step does, and which queue a message comes to (`routes`).
+Owns: how a dispatch becomes a signature, and which steps travel in one chain.  Refuses to know:
+what a message says (`message_options`), what may be done (`transitions`), and which queue a message
+comes to (`routes`).
 
 Messages are hints and carry no payload: the run's id, the step, the direction and the attempt.
 """
 
 from __future__ import annotations
 
-import time
-from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from celeriac.engine import BrokerAway, asked_for
-from celeriac.machine import key_of
+from celeriac.engine import BrokerAway
 from celeriac.observing import clean
 from celeriac.workers.bundles import ALSO, Hint
-from celeriac.workers.headers import HEADER, parse_header, words_of
-from celeriac.workers.message_text import texts_of
+from celeriac.workers.headers import words_of
+from celeriac.workers.message_options import (
+    message_options,
+    sent_as,
+    task_id,
+    time_limits,
+    written,
+)
 from celeriac.workers.publishing import Publisher
 from celeriac.workers.queue_name import own_queue
-from celeriac.workers.routes import PLACE, cause_of
+from celeriac.workers.routes import cause_of
 from celeriac.workers.windows import window
 
 if TYPE_CHECKING:
@@ -30,15 +33,13 @@ if TYPE_CHECKING:
     from celery import Celery
     from celery.canvas import Signature
 
-    from celeriac.machine import Dispatch, Node, Phase, Plan, Run
+    from celeriac.machine import Dispatch, Plan, Run
 
 #: The errback that sends what is due.
 ERRBACK = "celeriac.compensate"
 #: A keyword that no task knows.  A worker that runs a saga's message without knowing Celeriac
 #: fails for it, instead of running the task with its default arguments.
 GUARD = "celeriac_run"
-#: Celery's signed messages: an application that has them wants ours signed too.
-SIGNED = "auth"
 # A chain's messages grow with the square of its length (F12): longer sagas travel in windows.
 _WINDOW = 10
 
@@ -91,7 +92,7 @@ class CeleryDispatcher(Publisher):
             return None
         if len(list(window(plan, run, dispatch, _WINDOW, ahead=True))) > 1:
             return None
-        options = {**_sent_as(node, run, dispatch), **time_limits(node, phase, run.grace)}
+        options = {**sent_as(node, run, dispatch), **time_limits(node, phase, run.grace)}
         return name, *sorted(options.items())
 
     def publish(self, hint: Hint, others: Sequence[Hint] = ()) -> None:
@@ -110,7 +111,7 @@ class CeleryDispatcher(Publisher):
         if dispatch.at > now:
             options["countdown"] = (dispatch.at - now) / 1000
         if self._app.conf.task_always_eager:
-            self._run_here(links[0], options.get("countdown", 0))
+            self.run_here(links[0], options.get("countdown", 0))
             return
         first, *rest = links
         if rest:
@@ -132,21 +133,6 @@ class CeleryDispatcher(Publisher):
         said |= {"expires": None, "ignore_result": True, "task_type": task}
         self._app.send_task(link.task, (), dict(link.kwargs), **said)
 
-    def _run_here(self, link: Signature, countdown: float) -> None:
-        """Run an attempt in this process, after those that were to be run before."""
-        waiting: deque[tuple[Signature, float]] | None = getattr(self._here, "waiting", None)
-        if waiting is not None:
-            waiting.append((link, countdown))  # whoever is at it below us goes on with this one
-            return
-        self._here.waiting = waiting = deque([(link, countdown)])
-        try:
-            while waiting:
-                each, seconds = waiting.popleft()
-                time.sleep(seconds)  # claims are refused before
-                each.apply()
-        finally:
-            del self._here.waiting
-
     def links(self, plan: Plan, run: Run, dispatch: Dispatch) -> list[Signature]:
         """The messages that travel in one chain, beginning with that of *dispatch*."""
         errback, ahead = self.errback(run), self._run_ahead() > 0
@@ -164,7 +150,7 @@ class CeleryDispatcher(Publisher):
         make = task.signature if task is not None else self._app.signature
         args = () if task is not None else (name,)
         options = message_options(run, dispatch)
-        options.update(_sent_as(node, run, dispatch))
+        options.update(sent_as(node, run, dispatch))
         options.update(time_limits(node, dispatch.phase, run.grace))
         options.update(written(self._app))
         options["link_error"] = [self.errback(run) if errback is None else errback]
@@ -184,67 +170,3 @@ class CeleryDispatcher(Publisher):
                 **written(self._app),
             },
         )
-
-
-def written(app: Celery) -> dict[str, str]:
-    """How our messages are written: as JSON, whatever the application sends otherwise."""
-    return {} if app.conf.task_serializer == SIGNED else {"serializer": "json"}
-
-
-def message_options(run: Run, dispatch: Dispatch) -> dict[str, Any]:
-    """What tells the message of an attempt from any other: id, header, and the text shown."""
-    return {
-        "task_id": task_id(run, dispatch.step, dispatch.phase, dispatch.attempt),
-        "retries": dispatch.attempt - 1,  # what Flower counts, also where the sweep sends it
-        "headers": {HEADER: words_of(run, dispatch)},
-        **texts_of(run, dispatch),
-    }
-
-
-def task_id(run: Run, step: str, phase: Phase, attempt: int) -> str:
-    """The Celery task id of an attempt: `order-42:charge:1`, `order-42:charge:undo:1`.
-
-    Sent again, it has another: `order-42:charge:1.2`.  Whoever has revoked the first, as the red
-    button in Flower does, has workers discard whatever comes under that id (F18).
-    """
-    direction = run.step(step).direction(phase)
-    again = (
-        f".{direction.sends + 1}" if direction.sends and attempt == direction.attempt + 1 else ""
-    )
-    return f"{key_of(run, step)}:{step}:{'' if phase == 'do' else 'undo:'}{attempt}{again}"
-
-
-def carries_on(rest: Any, dispatch: Dispatch) -> bool:
-    """True if *rest*, the chain of a running task, begins with the message of *dispatch*."""
-    if not rest:
-        return False
-    try:
-        following = parse_header(rest[-1]["options"]["headers"][HEADER])
-    except (KeyError, IndexError, TypeError):
-        return False  # whatever it is, it is not ours
-    return following is not None and following[2:5] == (
-        dispatch.step,
-        dispatch.phase,
-        dispatch.attempt,
-    )
-
-
-def _sent_as(node: Node, run: Run, dispatch: Dispatch) -> dict[str, Any]:
-    """What the saga says of the messages of a step, and its task of the attempts after a retry.
-
-    A compensation goes where its task does, unless that asks for something else.
-    """
-    said = {} if dispatch.phase == "undo" else {"queue": node.queue, "priority": node.priority}
-    asked = asked_for(run, dispatch)
-    if any(name in asked for name in PLACE):
-        said["queue"] = None
-    return {name: value for name, value in {**said, **asked}.items() if value is not None}
-
-
-def time_limits(node: Node, phase: Phase, grace: int) -> dict[str, float]:
-    """The time limits of an attempt, in seconds, as Celery calls them."""
-    limit = node.limit(phase)
-    if limit is None:
-        return {}
-    # Soft first, so that the step can tell; hard before the state gives the attempt up.
-    return {"soft_time_limit": limit / 1000, "time_limit": (limit + grace // 2) / 1000}

@@ -1,7 +1,7 @@
 """The edge: what stands between a saga's message and Celery's own tracer of its task.
 
-Owns: which messages are attempts, the claim, and the order of what one message brings.  Refuses to
-know: what may be claimed (`transitions`), and how an attempt goes on (`passage`).
+Owns: which messages are attempts, and the order of what one message brings.  Refuses to know: how
+an attempt is claimed (`claiming`), and how it goes on (`passage`).
 
 ::
 
@@ -20,21 +20,20 @@ from typing import TYPE_CHECKING, Any
 from celery.app.trace import trace_ok_t
 from celery.exceptions import Ignore
 
-from celeriac.engine import Work
-from celeriac.errors import CommandRefused, RunNotFound, SagaError, StoreError
-from celeriac.observing import log, title
+from celeriac.observing import log
 from celeriac.points import reached
 from celeriac.workers.ahead import ReportedRuntime, may_run_ahead
 from celeriac.workers.bundles import take_others
+from celeriac.workers.claiming import glances_at, granted, send_again, work_of
 from celeriac.workers.headers import header_in, parse_header
 from celeriac.workers.limits import HANDED
 from celeriac.workers.pace import note
 from celeriac.workers.passage import Passage, ignored_message, of_another_run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
-    from celeriac.engine import Attempt, Delivery, Engine, Glance
+    from celeriac.engine import Delivery
     from celeriac.workers.ahead import RunAhead
 
     #: `(id, args, kwargs, request) -> (result, info, seconds, text)`, as Celery builds it.
@@ -62,7 +61,7 @@ def attempt(task: Any, tracer: Tracer, uuid: str, request: dict[str, Any]) -> An
     ahead, others = may_run_ahead(task, request), take_others(request)
     request.pop(HANDED, None)  # between the main process and us
     if ahead is None or (others and not ahead.brings_others(task)):
-        _send_again(task, others)
+        send_again(task, others)
         others = []
     own = partial(_own, task, tracer, uuid, request, delivery, ahead)
     if ahead is None:
@@ -86,7 +85,7 @@ def _own(
 ) -> Any:
     """Let the message's own attempt pass, and what is taken up behind it."""
     try:
-        work = _granted(task, delivery, request, ahead)
+        work = granted(task, delivery, request, ahead)
     except Ignore as ignored:
         return ignored_message(task, request, ignored)
     if work is None:
@@ -110,13 +109,13 @@ def _with_others(
 ) -> Any:
     """Let the message's own attempt pass, then those of other runs; return what is told of it."""
     told, raised = _caught(own)
-    glances = _glances(task, others, ahead)
+    glances = glances_at(task, others, ahead)
     for number, delivery in enumerate(others):
         if not ahead.turn_to(delivery, task):
-            _send_again(task, others[number:])
+            send_again(task, others[number:])
             break
         try:
-            work = _granted(task, delivery, request, ahead, glances.get(delivery.run_id))
+            work = granted(task, delivery, request, ahead, glances.get(delivery.run_id))
         except Ignore as ignored:
             log.debug("%s", ignored)
             continue
@@ -136,7 +135,7 @@ def _what_follows(passage: Passage, ahead: RunAhead) -> None:
         attempt = passage.following
         reached("ahead.claimed", attempt.delivery)
         task = app.tasks[attempt.node.task_of(attempt.delivery.phase)]
-        passage = passage.next(task, _work(task, attempt, engine))
+        passage = passage.next(task, work_of(task, attempt, engine))
         _pass_and_note(passage, ahead)
 
 
@@ -166,81 +165,3 @@ def _caught(call: Callable[[], Any]) -> tuple[Any, Exception | None]:
         raise
     except Exception as error:  # noqa: BLE001 -- raised again, or logged
         return None, error
-
-
-def _send_again(task: Any, others: Sequence[Delivery]) -> None:
-    """Send to others what a message brought besides its own attempt."""
-    runtime = task.saga_runtime
-    try:
-        if others:
-            runtime.engine.send_again(runtime.dispatcher, others)
-    except SagaError as error:
-        log.warning("%d attempts not sent again (%s); the sweep will", len(others), error.code)
-
-
-def _work(task: Any, attempt: Attempt, engine: Engine) -> Work:
-    runtime, plan = task.saga_runtime, attempt.plan
-    typed, run_result = partial(runtime.typed, plan), partial(runtime.run_result, plan)
-    answer = partial(runtime.answer, plan)
-    return Work(
-        attempt, engine, task.name, task.saga_shape, task.saga_adopted, typed, run_result, answer
-    )
-
-
-def _glances(task: Any, others: Sequence[Delivery], ahead: RunAhead) -> Mapping[str, Glance]:
-    """Read the runs of what a message brings, in one round trip, as far as that can be."""
-    try:
-        found: Mapping[str, Glance] = task.saga_runtime.engine.glance_at(others, ahead)
-    except SagaError as error:
-        log.debug("each run is read when it is claimed: %s", error.code)
-        return {}
-    return found
-
-
-def _granted(
-    task: Any,
-    delivery: Delivery,
-    request: Mapping[str, Any],
-    ahead: RunAhead | None,
-    glance: Glance | None = None,
-) -> Work | None:
-    """Claim an attempt; None: it has its result already.  Raises Ignore if it is not to be had."""
-    work = _claim(task, delivery, request, ahead, glance)
-    if work is None:
-        _look(task, delivery.run_id)  # what follows may have got lost
-    else:
-        reached("step.claimed", delivery)
-    return work
-
-
-def _claim(
-    task: Any,
-    delivery: Delivery,
-    request: Mapping[str, Any],
-    ahead: RunAhead | None,
-    glance: Glance | None,
-) -> Work | None:
-    name = title(delivery.run_id, delivery.step, delivery.phase, delivery.attempt)
-    queue = (request.get("delivery_info") or {}).get("routing_key")
-    runtime = task.saga_runtime
-    try:
-        engine = runtime.engine
-        attempt = engine.claim(delivery, runtime.new_holder(), queue, task.name, ahead, glance)
-    except CommandRefused as refused:
-        if refused.reason == "completed":
-            return None
-        raise Ignore(f"{name}: {refused.reason}") from None
-    except RunNotFound:
-        raise Ignore(f"{name}: no such run") from None
-    except StoreError as error:
-        log.warning("%s not claimed (%s); the sweep will send it again", name, error)
-        raise Ignore(f"{name}: {error.code}") from None
-    return _work(task, attempt, engine)
-
-
-def _look(task: Any, run_id: str) -> None:
-    """Send what is due of a run."""
-    try:
-        task.saga_runtime.engine.dispatch_due(run_id, task.saga_runtime.dispatcher)
-    except SagaError as error:
-        log.warning("%s: not looked at (%s); the sweep will", run_id, error.code)

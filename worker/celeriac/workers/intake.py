@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from celery.exceptions import InvalidTaskError
 from celery.worker.strategy import default
 
-from celeriac.workers.canvas import SIGNED
 from celeriac.workers.headers import HEADER
+from celeriac.workers.message_options import SIGNED
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -31,8 +31,9 @@ from celeriac.failure import ends_who_tells
 from celeriac.machine import Dispatch
 from celeriac.observing import log
 from celeriac.points import reached
-from celeriac.workers.canvas import GUARD, carries_on, message_options, task_id, time_limits
+from celeriac.workers.canvas import GUARD
 from celeriac.workers.limits import soft_limit
+from celeriac.workers.message_options import carries_on, message_options, task_id, time_limits
 from celeriac.workers.retries import (
     classify_celery_error,
     rejected,

@@ -14,8 +14,9 @@ from kombu.exceptions import KombuError
 
 from celeriac.authoring import misfits_of
 from celeriac.errors import ConfigurationError
-from celeriac.workers.canvas import ERRBACK, GUARD, SIGNED
+from celeriac.workers.canvas import ERRBACK, GUARD
 from celeriac.workers.intake import JSON
+from celeriac.workers.message_options import SIGNED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,6 +8,8 @@ not.
 from __future__ import annotations
 
 import threading
+import time
+from collections import deque
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from celery import Celery
+    from celery.canvas import Signature
 
     from celeriac.workers.bundles import Hint
 
@@ -41,6 +44,21 @@ class Publisher(Routes):
     def bundles(self) -> Bundles | None:
         """Where this thread collects what may share a message; None while it sends nothing else."""
         return getattr(self._here, "bundles", None)
+
+    def run_here(self, link: Signature, countdown: float) -> None:
+        """Run an attempt in this process, after those that were to be run before."""
+        waiting: deque[tuple[Signature, float]] | None = getattr(self._here, "waiting", None)
+        if waiting is not None:
+            waiting.append((link, countdown))  # whoever is at it below us goes on with this one
+            return
+        self._here.waiting = waiting = deque([(link, countdown)])
+        try:
+            while waiting:
+                each, seconds = waiting.popleft()
+                time.sleep(seconds)  # claims are refused before
+                each.apply()
+        finally:
+            del self._here.waiting
 
     @contextmanager
     def producer(self) -> Iterator[Any]:

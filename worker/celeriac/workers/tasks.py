@@ -27,11 +27,11 @@ from kombu.exceptions import KombuError
 from celeriac.errors import DefinitionError, StepFailed
 from celeriac.observing import log
 from celeriac.points import reached
-from celeriac.workers.canvas import written
 from celeriac.workers.edge import around, attempt
 from celeriac.workers.headers import HEADER, delivery_of
 from celeriac.workers.intake import STRATEGY
 from celeriac.workers.leases import REQUEST
+from celeriac.workers.message_options import written
 from celeriac.workers.passage import passing
 from celeriac.workers.retries import ask, asked, is_asking, seconds
 
