@@ -435,9 +435,9 @@ PLANTS = (
         "ahead for as long as there is something",
         "Whoever waits for a worker waits until a long run is over.",
         "workers/ahead.py",
-        "if self._progress.held or time.monotonic() > self._until or self._too_large():\n",
+        "if self._progress.held or late or self._too_large():\n",
         "if self._progress.held or self._too_large():\n",
-        (f"{AHEAD_WORKERS} -k others_get_their_turn",),
+        ("tests/workers/test_places.py -k quick", f"{AHEAD_WORKERS} -k others_get_their_turn"),
     ),
     Plant(
         "laid aside twice",

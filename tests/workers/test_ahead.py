@@ -103,7 +103,7 @@ def test_what_would_come_to_another_place_is_sent(place: Place, odd: str) -> Non
 
 
 def test_others_get_their_turn(place: Place) -> None:
-    """After five steps, or a second (less, where no test runs), the next is sent as a message."""
+    """After five steps, or a second, the next is sent as a message."""
     world = place.world
     run = world.kit.march.start(Trip(), id="march")
     assert world.rest(run).status == "completed"

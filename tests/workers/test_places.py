@@ -6,6 +6,7 @@ what workers make of it (`test_ahead`).
 
 from __future__ import annotations
 
+import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -24,9 +25,11 @@ from tests.machine.story import Story, saga, step
 
 if TYPE_CHECKING:
     from celeriac.engine import Attempt
+    from celeriac.machine import Run
     from celeriac.workers.runtime import Runtime
 
 PLAN = saga("book", "pay")
+PAY = Dispatch("pay", "do", 1, 0)
 
 
 def running_ahead(runtime: Any, whence: dict[str, Any]) -> tuple[RunAhead, Progress]:
@@ -34,6 +37,24 @@ def running_ahead(runtime: Any, whence: dict[str, Any]) -> tuple[RunAhead, Progr
     progress = Progress()
     request = {"id": "order-42:book:1", "delivery_info": whence}
     return RunAhead(cast("Runtime", runtime), progress, request, Limits()), progress
+
+
+def begun() -> tuple[RunAhead, Progress, Run]:
+    """A run whose `book` is at work, and may be followed by many attempts."""
+    engine = SimpleNamespace(terms=SimpleNamespace(run_ahead=100))
+    runtime = SimpleNamespace(engine=engine, new_holder=lambda: "nonce")
+    ahead, progress = running_ahead(runtime, {})
+    story = Story(PLAN)
+    story.start()
+    run = story.run
+    book = SimpleNamespace(
+        delivery=SimpleNamespace(run_id=run.id, step="book", phase="do", attempt=1, epoch=1),
+        plan=PLAN,
+        run=run,
+    )
+    task = SimpleNamespace(name="shop.book")
+    ahead.begin(cast("Attempt", book), "order-42:book:1", task, None)
+    return ahead, progress, run
 
 
 @pytest.mark.parametrize(
@@ -104,22 +125,25 @@ def test_an_exchange_leads_to_the_queue_that_is_bound_to_it(
         queue_of("shop.pay")
 
 
+@pytest.mark.parametrize(("took", "most"), [(0.0, 100), (0.025, 10), (0.05, 10), (0.3, 4)])
+def test_more_than_ten_follow_only_if_they_are_quick(
+    monkeypatch: pytest.MonkeyPatch, took: float, most: int
+) -> None:
+    """A second is for ten; after those, others wait for a fifth of one and no longer."""
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    ahead, _, run = begun()
+    count = 0
+    while ahead.left and ahead.take(run, PLAN.by_name["pay"], PAY):
+        count += 1
+        now[0] += took
+    assert count == most
+
+
 def test_a_lease_that_was_not_granted_is_nobodys_here() -> None:
     """Somebody else may be at that attempt, and must not lose it with our child."""
-    engine = SimpleNamespace(terms=SimpleNamespace(run_ahead=10))
-    runtime = SimpleNamespace(engine=engine, new_holder=lambda: "nonce")
-    ahead, progress = running_ahead(runtime, {})
-    story = Story(PLAN)
-    story.start()
-    run = story.run
-    book = SimpleNamespace(
-        delivery=SimpleNamespace(run_id=run.id, step="book", phase="do", attempt=1, epoch=1),
-        plan=PLAN,
-        run=run,
-    )
-    task = SimpleNamespace(name="shop.book")
-    ahead.begin(cast("Attempt", book), "order-42:book:1", task, None)
-    assert ahead.take(run, PLAN.by_name["pay"], Dispatch("pay", "do", 1, 0)) == "nonce"
+    ahead, progress, run = begun()
+    assert ahead.take(run, PLAN.by_name["pay"], PAY) == "nonce"
     (told,) = progress.positions().values()
     assert told.leases == {Lease(run.id, "book", "do", 1), Lease(run.id, "pay", "do", 1)}
     ahead.not_granted()

@@ -10,7 +10,6 @@ import os
 from pathlib import Path
 
 from celeriac.engine import processes
-from celeriac.workers import ahead
 from tests.workers.kit import build
 
 kit = build(
@@ -21,7 +20,6 @@ kit = build(
     json.loads(os.environ.get("KIT_CONF", "{}")),
 )
 app = kit.app
-ahead._LONGEST = 1.0  # s: on a busy machine even a step that does nothing may take long
 if place := os.environ.get("KIT_PLACE"):
     # As if each worker had a machine of its own: nobody can look at another's process.
     processes._place = lambda: place  # type: ignore[assignment]

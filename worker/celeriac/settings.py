@@ -100,8 +100,8 @@ class Settings(BaseModel):
         le=1000,
         description=(
             "How many steps a worker may take up at once after the one that a message asked for, "
-            "instead of sending a message for each; 0 is none.  After a fifth of a second it sends "
-            "one anyway."
+            "instead of sending a message for each; 0 is none.  After a second it sends one "
+            "anyway, and after ten steps as soon as a fifth of a second has passed."
         ),
     )
     archive: str | Callable[..., Any] | None = Field(

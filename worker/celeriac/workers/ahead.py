@@ -4,9 +4,9 @@ Owns: the conditions for that, and what is told of it to the main process.  Refu
 due (`engine` asks here only for that), and how an attempt is run (`edge`, `passage`).
 
 What follows must be what a message would bring to this very place: a task that is known here, from
-the same queue, without a rate limit.  After so many attempts, or a fifth of a second, a message is
-sent all the same, so that others on the queue get their turn.  It is the time that they wait for:
-of steps that take longer, a message costs next to nothing.
+the same queue, without a rate limit.  After so many attempts, or a second, a message is sent all
+the same, so that others on the queue get their turn; after a few attempts, as soon as they have
+taken a little time.
 """
 
 from __future__ import annotations
@@ -39,8 +39,9 @@ if TYPE_CHECKING:
     from celeriac.workers.runtime import Runtime
 
 _NOBODY = Lease("", "", "do", 0)
-_LONGEST = 0.2  # s that may have passed on a message when it takes up another attempt
+_LONGEST = 1.0  # s that may have passed on a message when it takes up another attempt
 _LONGEST_BUNDLE = 0.5  # s that may have passed on one when it takes up an attempt of another run
+_FEW, _QUICK = 10, 0.2  # after so many: s that may have passed by then
 
 
 class Place(NamedTuple):
@@ -86,8 +87,8 @@ class RunAhead:
         self.limits = limits  # of the first attempt; None: the pool sees to limits
         self.told: list[Told] = []
         self._runtime, self._progress = runtime, progress
-        now = time.monotonic()
-        self._until, self._bundle_until = now + _LONGEST, now + _LONGEST_BUNDLE
+        self._began, self._taken = time.monotonic(), 0
+        self._bundle_until = self._began + _LONGEST_BUNDLE
         self._message = self._uuid = request["id"]
         self._lease, self._saga, self._parent, self._nth = _NOBODY, "", "", 1
         whence = request.get("delivery_info") or {}
@@ -142,7 +143,9 @@ class RunAhead:
         The main process is told before anything is committed: it keeps both leases alive until it
         hears more.
         """
-        if self._progress.held or time.monotonic() > self._until or self._too_large():
+        longest = _LONGEST if self._taken < _FEW else _QUICK
+        late = time.monotonic() > self._began + longest
+        if self._progress.held or late or self._too_large():
             return ""
         self._was = self._at, self._lease, self._uuid, self._parent
         before, self._parent = self._lease, self._uuid
@@ -158,6 +161,7 @@ class RunAhead:
         )
         reached("ahead.told", delivery)
         self.left -= 1
+        self._taken += 1
         return self._runtime.new_holder()
 
     def brings_others(self, task: Any) -> bool:
@@ -174,7 +178,7 @@ class RunAhead:
         over = time.monotonic() > self._bundle_until
         if over or self._progress.held or self._too_large() or not self.brings_others(task):
             return False
-        self.left, self._until = self.most, time.monotonic() + _LONGEST
+        self.left, self._began, self._taken = self.most, time.monotonic(), 0
         d = delivery
         self._lease = Lease(d.run_id, d.step, d.phase, d.attempt, d.epoch)
         self._was, self._parent = None, ""
