@@ -8,6 +8,7 @@ from __future__ import annotations
 from tests.mutants.planting import Plant
 
 IN_THE_MACHINE = "tests/machine/test_answers.py"
+POLLING = "tests/machine/test_polling.py"
 IN_THE_LAB = "tests/testing/test_answers.py"
 
 ANSWERS = (
@@ -66,7 +67,7 @@ ANSWERS = (
         "machine/steps.py",
         "return self.attempt - self.attempts_before_budget - self.given_back",
         "return self.attempt - self.attempts_before_budget - (self.given_back and self.attempt)",
-        (IN_THE_MACHINE,),
+        (POLLING,),
     ),
     Plant(
         "events that others need are dropped",
@@ -74,7 +75,7 @@ ANSWERS = (
         "machine/series.py",
         "tuple(_told(each) if each.step == event.step else each for each in found)",
         "tuple(_told(each) for each in found)",
-        (IN_THE_MACHINE,),
+        (POLLING,),
     ),
     Plant(
         "one takes the place of another",
@@ -82,7 +83,7 @@ ANSWERS = (
         "machine/series.py",
         "place + 1 - sum(each < place for each in gone)",
         "place + 1 - sum(each > place for each in gone)",
-        (IN_THE_MACHINE,),
+        (POLLING,),
     ),
     Plant(
         "what operators do is dropped over",
@@ -90,7 +91,7 @@ ANSWERS = (
         "machine/series.py",
         "if turns or by_operator or not event.step or event.kind not in _OF_STEPS:",
         "if turns or by_operator:",
-        (IN_THE_MACHINE,),
+        (POLLING,),
     ),
     Plant(
         "an undo is asked for ever",
@@ -98,7 +99,7 @@ ANSWERS = (
         "machine/postponing.py",
         "return named is None and draft.now",
         "return named is not None and draft.now",
-        (IN_THE_MACHINE,),
+        (POLLING,),
     ),
     Plant(
         "given back twice",
@@ -106,7 +107,7 @@ ANSWERS = (
         "machine/run_events.py",
         "attempts_before_budget=direction.attempt, given_back=0, begun=0",
         "attempts_before_budget=direction.attempt, begun=0",
-        (IN_THE_MACHINE,),
+        (POLLING,),
     ),
     Plant(
         "words without end",
@@ -122,7 +123,7 @@ ANSWERS = (
         "machine/attempt_events.py",
         '    had = step.may_have_effect or data.get("effect") is not False\n',
         "    had = step.may_have_effect\n",
-        (IN_THE_MACHINE,),
+        (POLLING,),
     ),
     Plant(
         "no limit to steps",

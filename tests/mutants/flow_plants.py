@@ -219,7 +219,7 @@ FLOWS = (
         "a value that is not there exists",
         "The first of several values is taken, whether its step has run or not.",
         "store/payloads.py",
-        "    return done or output_field(expression.step) in fields\n",
+        "    return (done and not left) or output_field(expression.step) in fields\n",
         "    return done or True\n",
         (IN_THE_LAB,),
     ),

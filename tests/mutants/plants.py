@@ -126,9 +126,9 @@ PLANTS = (
         "old undo settles",
         "An undo from before the effect came back counts for the new generation.",
         "machine/run_events.py",
-        "    return move_step(run, event, attempts_before_budget=direction.attempt)\n\n\n"
-        "def _try_ended",
-        "    return move_step(run, event)\n\n\ndef _try_ended",
+        "    return move_step(run, event, attempts_before_budget=direction.attempt, "
+        "given_back=0, begun=0)",
+        "    return move_step(run, event)",
         (EXPLORATION, WALKS),
     ),
     Plant(
