@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+import time
 import timeit
 from typing import TYPE_CHECKING
 
@@ -64,7 +65,9 @@ def test_an_unarmed_point_is_free() -> None:
     """A point that nobody has armed costs a step some ten nanoseconds."""
     assert points._listener is None
     rounds = 100_000
-    fastest = min(timeit.repeat(lambda: points.reached("step.claimed"), number=rounds, repeat=5))
+    # What it costs this thread: on a busy machine the rest is spent on others.
+    used, call = time.thread_time, lambda: points.reached("step.claimed")
+    fastest = min(timeit.repeat(call, timer=used, number=rounds, repeat=5))
     nanoseconds = fastest / rounds * 1e9
     print(f"an unarmed point costs {nanoseconds:.0f} ns")  # noqa: T201 -- the figure, with -s
     assert nanoseconds < _FREE
