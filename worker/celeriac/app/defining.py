@@ -23,10 +23,10 @@ from celeriac.errors import DefinitionError
 from celeriac.workers import Recruits
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from celeriac.authoring import Compensation, Planned, Signal, Step
-    from celeriac.machine import Rule
+    from celeriac.machine import Gate, Rule
     from celeriac.workers import Runtime
 
 
@@ -91,6 +91,10 @@ class Definitions:
             )
         if loaded:
             self._take(planned)
+        for gate, at in _gates_of(planned):
+            # One that is only started knows no other numbers than the code.
+            check = self._take_gate if loaded else self._check_gate
+            check(gate.name, gate.rule, **at)
         return planned
 
     def task_named(self, name: str) -> Any:
@@ -109,11 +113,14 @@ class Definitions:
 
     def _take_gate(self, name: str, rule: Rule, **at: str) -> None:
         """Note a gate; raise DefinitionError if there is another one of its name."""
+        self._check_gate(name, rule, **at)
+        self._runtime.rules[name] = rule
+
+    def _check_gate(self, name: str, rule: Rule, **at: str) -> None:
         try:
             check_same(self._runtime.rules, name, rule)
         except DefinitionError as error:
             raise DefinitionError(error.problem, **at) from None
-        self._runtime.rules[name] = rule
 
     def _check_signals(self, planned: Planned) -> None:
         """Raise DefinitionError for a signal of which another saga knows a namesake."""
@@ -172,3 +179,10 @@ class Definitions:
         task = self._runtime.app.task(function, **made)
         self._recruits.take(task, options["saga_shape"], name=name, own=function)
         return task
+
+
+def _gates_of(planned: Planned) -> Iterator[tuple[Gate, dict[str, str]]]:
+    """All gates of a plan, and where each stands."""
+    yield from ((gate, {"saga": planned.name}) for gate in planned.plan.gates)
+    for node in planned.plan.all_nodes:
+        yield from ((gate, {"saga": planned.name, "step": node.name}) for gate in node.gates)

@@ -20,7 +20,7 @@ from celeriac.authoring.celery_values import lend, read_carried, write_carried
 from celeriac.authoring.codecs import ANYTHING, Codec, adapter_for, complaints, write
 from celeriac.authoring.compensations import Compensation, compensation_by
 from celeriac.authoring.flow import Flow
-from celeriac.authoring.gates import Breaker, Limit, Rate, check_same
+from celeriac.authoring.gates import Breaker, Limit, Rate, check_same, gates_of
 from celeriac.authoring.mapping import Mapper
 from celeriac.authoring.names import checked_name
 from celeriac.authoring.options import SAGA, STEP, StepOptions
@@ -78,6 +78,7 @@ __all__ = [
     "entry_type",
     "express",
     "fields_of",
+    "gates_of",
     "is_celery_task",
     "is_json",
     "lend",

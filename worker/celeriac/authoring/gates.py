@@ -125,11 +125,12 @@ def gates_of_step(
 
 
 def planned_gates(
-    gates: Sequence[tuple[str, Rule, str | None]], value_of: Callable[[str], Expression | None]
+    gates: Sequence[tuple[str, Rule, str | Expression | None]],
+    value_of: Callable[[str], Expression | None],
 ) -> tuple[Gate, ...]:
     """The same, as they are in a plan; *value_of* says where a parameter comes from."""
     return tuple(
-        Gate(name=name, rule=rule, key=None if key is None else _inside(key, value_of))
+        Gate(name=name, rule=rule, key=_inside(key, value_of) if isinstance(key, str) else key)
         for name, rule, key in gates
     )
 

@@ -39,7 +39,7 @@ from celeriac.errors import DefinitionError
 from celeriac.machine import Duration, Effect, OnUnknown, RetryRule
 
 if TYPE_CHECKING:
-    from celeriac.machine import Retry, Rule
+    from celeriac.machine import Expression, Retry, Rule
 
 P = ParamSpec("P")  # what a step asks for, without the context
 U = ParamSpec("U")  # what the function of a compensation asks for
@@ -74,7 +74,7 @@ class Step(Generic[P, C, R]):
         give_up_after: int | None,
         expires: int | None,
         routes: tuple[str, ...],
-        gates: tuple[tuple[str, Rule, str | None], ...] = (),
+        gates: tuple[tuple[str, Rule, str | Expression | None], ...] = (),
         register: Register,
     ) -> None:
         self.function, self.name, self.task, self.shape = function, name, task, shape

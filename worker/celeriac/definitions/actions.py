@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from celeriac.authoring import StepOptions, entry_type
+from celeriac.authoring import UNSAID, Placeholder, StepOptions, entry_type, source_of
 from celeriac.authoring import element_type as type_of_element
 from celeriac.definitions.documents import ACTIONS
 from celeriac.definitions.fields import Fields
@@ -20,9 +20,10 @@ from celeriac.definitions.waits import Waits
 from celeriac.errors import DefinitionError
 
 if TYPE_CHECKING:
-    from celeriac.authoring import Placeholder
     from celeriac.definitions.documents import StepText
+    from celeriac.definitions.gates import GateText
     from celeriac.definitions.trees import Tree
+    from celeriac.machine import Expression
 
 _LATER = 5_000  # ms that an attempt gets behind the time of the action, to tell how it ended
 _USUAL = {"http": 30_000, "poll": 30_000, "shell": 60_000}  # ms
@@ -54,6 +55,7 @@ class Actions(Waits):
         except DefinitionError as error:
             self._problems.add(fields.mark_of(kind), error.problem)
             return None, {}, options
+        task.gates = tuple((each.name, each.rule, self._key(each)) for each in step.gates)
         if kind == "poll" and not (options.give_up_after or self._document.head["deadline"]):
             text = f"{step.name} may ask for ever: say give_up_after, or a deadline of the saga"
             self._problems.add(fields.mark_of(kind), text)
@@ -65,6 +67,18 @@ class Actions(Waits):
         seconds = (length + _LATER) / 1000
         undone_by = self._compensation(step, task)
         return task, kwargs, replace(options, timeout=seconds, undo=undone_by)
+
+    def _key(self, gate: GateText) -> Expression | None:
+        """Whose value a gate counts apart."""
+        if gate.key is None:
+            return None
+        found = self._values.of(gate.key, UNSAID, self)
+        if isinstance(found, Placeholder) and found is not self._values.anything:
+            return source_of(found)
+        if not isinstance(found, Placeholder):
+            text = "key is a value of the run, such as ${vars.card}"
+            self._problems.add(gate.key.mark, text)
+        return None
 
     def _compensation(self, step: StepText, task: Any) -> Any:
         tree = step.fields.tree("compensate")

@@ -16,6 +16,7 @@ from celeriac.authoring import (
     Step,
     StepOptions,
     annotation_of,
+    check_same,
     shape_of,
     source_of,
 )
@@ -26,7 +27,7 @@ from celeriac.definitions.ordering import in_order, unknown_step
 from celeriac.definitions.problems import Problems
 from celeriac.definitions.trees import Scalar, read_tree
 from celeriac.errors import DefinitionError
-from celeriac.machine import EVERY
+from celeriac.machine import EVERY, Gate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from celeriac.authoring import Planned
     from celeriac.definitions.arguments import World
     from celeriac.definitions.documents import Document, StepText
-    from celeriac.machine import Guard
+    from celeriac.machine import Guard, Rule
 
 
 def plan_file(content: bytes | str, file: str, world: World) -> Planned:
@@ -57,8 +58,13 @@ class _Compiler(Actions):
         shape = inputs_of(document.name, document.variables, self._problems, document.mark)
         self._add_all(document.steps)
         result = self._result(document)
+        gates = tuple(
+            Gate(name=each.name, rule=each.rule, key=self._key(each)) for each in document.gates
+        )
+        self._check_numbers()
         self._problems.raise_any()
         head = {"saga": document.name, "params": tuple(document.variables), **document.head}
+        head["gates"] = gates
         try:
             made = self._builder.close(head, shape, result)
         except DefinitionError as error:
@@ -70,6 +76,18 @@ class _Compiler(Actions):
             if isinstance(task, Step):
                 task.planned_in.append(document.name)
         return made
+
+    def _check_numbers(self) -> None:
+        """Tell of gates of one name that have different numbers."""
+        known: dict[str, Rule] = {}
+        outer = self._document.steps.values()
+        steps = (*outer, *(each for step in outer for each in step.inner.values()))
+        for each in (*self._document.gates, *(gate for step in steps for gate in step.gates)):
+            try:
+                check_same(known, each.name, each.rule)
+            except DefinitionError as error:
+                self._problems.add(each.mark, error.problem)
+            known.setdefault(each.name, each.rule)
 
     def _result(self, document: Document) -> Any:
         tree = document.result
@@ -295,7 +313,9 @@ class _Compiler(Actions):
                 if task is None:
                     return (item,), {}
                 if step.work in ACTIONS:
-                    return (), self._action(step, given)[1]
+                    action, kwargs_of_each, _ = self._action(step, given)
+                    task.gates = action.gates  # which may be for each element
+                    return (), kwargs_of_each
                 if not (args or kwargs):
                     found = self._arguments(step, shape_of(task))
                     args.extend(found[0])

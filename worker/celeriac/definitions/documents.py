@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from celeriac.authoring import checked_name
 from celeriac.definitions.fields import Fields
+from celeriac.definitions.gates import read_gates
 from celeriac.definitions.kinds import KINDS, kind_named, kind_of
 from celeriac.definitions.policies import read_retry
 from celeriac.definitions.scalars import is_null, read_scalar
@@ -21,22 +22,14 @@ from celeriac.machine import Choice, CompensationOrder, OnDeadline, Plan, RetryR
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from celeriac.definitions.gates import GateText
     from celeriac.definitions.problems import Mark, Problems
     from celeriac.definitions.trees import Tree
 
 HEAD = (
     *("saga", "version", "description", "deadline", "on_deadline", "compensation_order"),
-    *(
-        "retention",
-        "max_steps",
-        "retries",
-        "retry_delay",
-        "vars",
-        "signals",
-        "steps",
-        "two_phase",
-        "result",
-    ),
+    *("retention", "max_steps", "retries", "retry_delay", "limit"),
+    *("vars", "signals", "steps", "two_phase", "result"),
 )
 _VAR = ("type", "default", "description")
 ACTIONS = ("http", "poll", "shell")
@@ -44,18 +37,8 @@ WORK = ("task", "child", *ACTIONS, "wait", "sleep", "sleep_until", "steps")
 STEP = (
     *WORK,
     *("args", "kwargs", "depends_on", "when", "foreach", "as", "concurrency", "timeout"),
-    *(
-        "give_up_after",
-        "expires",
-        "retry",
-        "queue",
-        "priority",
-        "compensate",
-        "effect",
-        "undoes",
-        "choice",
-    ),
-    *("result", "description"),
+    *("give_up_after", "expires", "retry", "queue", "priority", "compensate", "effect"),
+    *("limit", "breaker", "undoes", "choice", "result", "description"),
 )
 _RESERVED = ("id", "tags", "if_exists")  # keyword arguments of `start`
 
@@ -94,6 +77,7 @@ class StepText:
     undoes: list[Scalar] = field(default_factory=list)
     retry: RetryRule | None = None
     choice: Choice | None = None
+    gates: list[GateText] = field(default_factory=list)
     inner: dict[str, StepText] = field(default_factory=dict)
 
     @property
@@ -107,6 +91,7 @@ class StepText:
         for name in ("args", "kwargs", "foreach", "result", "compensate", "wait", *ACTIONS):
             if (tree := self.fields.tree(name)) is not None:
                 yield tree
+        yield from (gate.key for gate in self.gates if gate.key is not None)
 
     def uses(self) -> Iterator[tuple[str, Mark]]:
         """The steps that it names anywhere, also for those inside of it."""
@@ -139,6 +124,7 @@ class Document:
     two_phase: list[Scalar]
     result: Tree | None
     signals: dict[str, Any]  # the type of each that it declares
+    gates: list[GateText]  # of all its runs
 
 
 def references(tree: Tree) -> Iterator[tuple[Reference, Mark]]:
@@ -184,10 +170,11 @@ def read_document(tree: Tree, problems: Problems) -> Document | None:
         fields=fields,
         head=head,
         variables=_variables(fields, problems),
-        steps=_steps(steps, problems) if steps else {},
+        steps=_steps(steps, problems, name) if steps else {},
         two_phase=fields.names("two_phase"),
         result=fields.tree("result"),
         signals=_signals(fields, problems),
+        gates=read_gates(fields, name, problems),
     )
 
 
@@ -267,7 +254,9 @@ def plain_value(tree: Tree) -> Any:
 # --- steps -------------------------------------------------------------------------------------
 
 
-def _steps(mapped: Mapped, problems: Problems, *, inside: bool = False) -> dict[str, StepText]:
+def _steps(
+    mapped: Mapped, problems: Problems, saga: str, *, inside: bool = False
+) -> dict[str, StepText]:
     found = {}
     for name, tree in mapped.entries.items():
         mark = mapped.marks[name]
@@ -278,7 +267,11 @@ def _steps(mapped: Mapped, problems: Problems, *, inside: bool = False) -> dict[
             problems.add(mark, error.problem)
             continue
         if isinstance(tree, Mapped):
-            found[name] = _step(name, mark, tree, problems, inside=inside)
+            found[name] = step = _step(name, mark, tree, problems, inside=inside)
+            step.gates = read_gates(step.fields, f"{saga}.{name}", problems)
+            inner = step.fields.of_kind("steps", Mapped, "label: {task: shop.label}")
+            if inner is not None:
+                step.inner = _steps(inner, problems, saga, inside=True)
         else:
             problems.add(mark, f"{name}: a step is a mapping, such as {{task: shop.reserve}}")
     return found
@@ -303,8 +296,6 @@ def _step(name: str, mark: Mark, tree: Mapped, problems: Problems, *, inside: bo
         labels = tuple(each.text for each in said.names("labels"))
         found.choice = Choice(labels=labels, default=said.read("default", bool, "true", False))
     _check_step(found, problems, inside=inside)
-    if (steps := fields.of_kind("steps", Mapped, "label: {task: shop.label}")) is not None:
-        found.inner = _steps(steps, problems, inside=True)
     return found
 
 
@@ -313,7 +304,7 @@ _ONLY = {
     **dict.fromkeys(("args", "kwargs"), ("task", "child")),
     **dict.fromkeys(("as", "concurrency"), ("foreach",)),
     "undoes": ("task",),
-    "effect": ACTIONS,
+    **dict.fromkeys(("effect", "limit", "breaker"), ACTIONS),
     "result": ("steps",),
     "steps": ("foreach",),
     **dict.fromkeys(("compensate", "queue", "priority", "expires"), ("task", *ACTIONS)),

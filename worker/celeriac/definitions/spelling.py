@@ -27,9 +27,10 @@ from celeriac.machine import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from celeriac.authoring import Shape
+    from celeriac.machine import Gate, Rule
 
 _UNITS = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1))
 ELEMENT = "item"
@@ -120,3 +121,28 @@ def spelled_constant(value: Any) -> Any:
     if isinstance(value, dict):
         return {escaped(key): spelled_constant(each) for key, each in value.items()}
     return value
+
+
+def spelled_gates(
+    gates: Sequence[Gate], owner: str, spelled: Callable[[Expression], Any]
+) -> dict[str, Any]:
+    """The fields that say these gates; *spelled* writes a key."""
+    found: dict[str, list[dict[str, Any]]] = {"limit": [], "breaker": []}
+    for gate in gates:
+        kind = "breaker" if gate.rule.kind == "breaker" else "limit"
+        said = dict(_numbers(gate.rule))
+        if gate.rule.kind == "breaker" or gate.name != owner:
+            said["name"] = gate.name
+        if gate.key is not None:
+            said["key"] = spelled(gate.key)
+        found[kind].append(said)
+    return {kind: each if each[1:] else each[0] for kind, each in found.items() if each}
+
+
+def _numbers(rule: Rule) -> Iterator[tuple[str, Any]]:
+    yield ("failures" if rule.kind == "breaker" else "most"), rule.most
+    if rule.kind == "rate":
+        yield "per", spelled_duration(rule.per)
+    elif rule.kind == "breaker":
+        yield "within", spelled_duration(rule.per)
+        yield "open_for", spelled_duration(rule.open_for)

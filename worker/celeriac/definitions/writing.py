@@ -22,6 +22,7 @@ from celeriac.definitions.spelling import (
     reference_to,
     spelled_constant,
     spelled_duration,
+    spelled_gates,
     spelled_retry,
     spelled_variable,
 )
@@ -88,6 +89,7 @@ class _Writer:
                 if plan.retry_delay == type(plan).model_fields["retry_delay"].default
                 else spelled_duration(plan.retry_delay)
             ),
+            **spelled_gates(plan.gates, plan.saga, self._value),
             "vars": {name: spelled_variable(name, shape) for name in plan.params} or None,
         }
         signals = [node.wait.signal for node in plan.nodes if node.wait and node.wait.signal]
@@ -182,6 +184,8 @@ class _Writer:
         found: dict[str, Any] = {kind: asked, "timeout": spelled_duration(round(seconds * 1000))}
         if kind == "http" and asked.get("method", "GET") not in ("GET", "HEAD"):
             found |= {"effect": "keyed"} if node.effect == "keyed" else {}
+        owner = f"{self._plan.saga}.{node.name.removeprefix(prefix).removesuffix(EVERY)}"
+        found |= spelled_gates(node.gates, owner, lambda key: self._value(key, prefix))
         once = {"max_attempts": 1} if kind == "shell" else {}
         usual = RetryRule(after_loss=node.effect == "keyed", **once)
         found |= self._policy(node, {"retry": usual})
