@@ -13,7 +13,8 @@ from celery import Celery
 from pydantic import BaseModel
 
 from celeriac import Abort, Breaker, DefinitionError, Flow, Limit, Rate, Retry, Sagas
-from celeriac.machine import EventKind
+from celeriac.machine import EventKind, Rule
+from celeriac.observing import BreakerMoved
 from celeriac.testing import Lab
 
 if TYPE_CHECKING:
@@ -142,7 +143,9 @@ def test_a_breaker_opens_lets_one_try_and_closes() -> None:
     """While it is open nothing is called, and no attempt is used up."""
     bank = Breaker("bank", failures=3, within="1m", open_for="30s")
     shop = Shop(breaker=bank, retry=Retry(max_attempts=9, initial_delay="1s", jitter=False))
+    told: list[Any] = []
     runs = shop.start("visa", "visa")
+    shop.lab.world.engine.observers.add(told.append)
     shop.lab.fail("charge", ConnectionError("the bank is down"), times=4)
     shop.lab.advance("20s")
     assert len(shop.lab.ran) == 3
@@ -152,6 +155,25 @@ def test_a_breaker_opens_lets_one_try_and_closes() -> None:
     shop.lab.run()
     assert sorted(run.result() for run in runs) == ["o0", "o1"]
     assert len(shop.lab.ran) == 6
+    moved = [each.state for each in told if isinstance(each, BreakerMoved)]
+    assert moved == ["open", "half_open", "open", "half_open", "closed"]
+
+
+def test_a_breaker_is_opened_for_each_value() -> None:
+    """By hand, also for those that nobody has come with so far; closed, all go on."""
+    shop = Shop(breaker=Breaker("bank", key="order.card"))
+    runs = shop.start("visa", "amex")
+    book = shop.lab.world.engine.gates
+    book.know(shop.sagas.runtime.rules)
+    book.set_breaker("bank", "eve", to_open=True)
+    shop.lab.advance("5m")
+    assert shop.inside() == []
+    assert {shop.waits(run) for run in runs} == {"breaker bank is open (by eve)"}
+    book.set_breaker("bank", "eve", to_open=False)
+    shop.lab.run()
+    assert sorted(shop.inside()) == ["o0", "o1"]
+    shop.lab.advance("2m")
+    assert shop.lab.world.store.kept_gates.known() == []
 
 
 def test_an_abort_is_an_answer() -> None:
@@ -228,6 +250,22 @@ def test_a_deadline_passes_in_line() -> None:
     assert shop.lab.world.store.kept_gates.known() == []
 
 
+@pytest.mark.parametrize(("before", "after"), [(1, 3), (3, 1)])
+def test_a_deploy_changes_the_number(before: int, after: int) -> None:
+    """For all runs, also those of older plans; who is inside stays, who waits goes by the new."""
+    shop = Shop(limit=Limit(before, name="bank"))
+    shop.start(*["visa"] * 8)
+    shop.lab.slow("charge", "10s", times=8)
+    newer = {"bank": Rule(kind="limit", most=after)}
+    shop.meanwhile(lambda: shop.lab.world.engine.gates.know(newer))
+    shop.lab.run()
+    begun = [at for _, at in shop.began]
+    assert begun[:before] == [0] * before
+    assert len(begun) == 8
+    assert max(begun.count(at) for at in begun[before:]) <= max(after, 1)
+    assert shop.lab.world.store.kept_gates.known() == []
+
+
 def test_all_gates_or_none() -> None:
     """Who waits at one holds no place in another."""
     gates = [Limit(1, key="order.card", name="card"), Limit(2, name="bank")]
@@ -286,6 +324,7 @@ def most_at_a_time(shop: Shop) -> int:
         ({"limit": Rate(5, per="soon")}, "per:"),
         ({"limit": [Limit(5), Limit(3)]}, "two gates called 'charge'"),
         ({"limit": Limit(5, name="a#b")}, "printable text without '#'"),
+        ({"limit": Limit(5, name="x" * 201)}, "200 characters at most, not 201"),
         ({"breaker": Limit(5)}, 'breaker takes Breaker("bank")'),
         ({"breaker": Breaker("bank", open_for=0)}, "open_for:"),
     ],

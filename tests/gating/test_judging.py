@@ -126,6 +126,16 @@ def test_a_breaker_that_is_open_is_not_forgotten() -> None:
     assert look_at(once, inside(), 15_000, 2_000) == 61_000
     opened = set_by_operator(BREAKER, "eve", 1_000, to_open=True)
     assert look_at(opened, inside(), 15_000, 2_000) is not None
+    assert look_at(opened, inside(now=10**12), 15_000, 2_000) is not None
+
+
+def test_a_breaker_that_nobody_comes_to_is_forgotten() -> None:
+    """A day after it would have let one try: there may be one for each value that ever failed."""
+    opened = BREAKER.model_copy(update={"opened": 1_000, "until": 31_000})
+    day = 24 * 3_600_000
+    assert look_at(opened, inside(now=40_000), 15_000, 2_000) == 31_000 + day
+    assert look_at(opened, inside(now=31_000 + day), 15_000, 2_000) is None
+    assert look_at(opened, inside(now=31_000 + day, waiting=1), 15_000, 2_000) is not None
 
 
 def test_an_undo_waits_before_all_forward_work() -> None:

@@ -68,6 +68,14 @@ GATES = (
         (LAB,),
     ),
     Plant(
+        "a breaker is opened for known values only",
+        "Whoever comes with another value passes a breaker that an operator has opened.",
+        "engine/gates.py",
+        'if whole_gate != name and rule.kind == "breaker":',
+        'if whole_gate != name and rule.kind == "none":',
+        (f"{LAB} -k each_value",),
+    ),
+    Plant(
         "a late report takes a turn away",
         "An undo that waits in line leaves it when anything more comes to light of its step.",
         "machine/state_changes.py",

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from celeriac.machine import Duration
 
 _MOST = 1_000_000
+_LONGEST = 200  # characters of a name: it is part of keys and a label of metrics
 _KEY = re.compile(r"[^\W\d]\w*(\.\w+)*")
 
 
@@ -104,6 +105,10 @@ def gates_of(
         if not (isinstance(name, str) and name and name.isprintable() and APART not in name):
             raise DefinitionError(
                 f"a gate is called by printable text without {APART!r}, not {name!r}: give name="
+            )
+        if len(name) > _LONGEST:
+            raise DefinitionError(
+                f"the name of a gate has {_LONGEST} characters at most, not {len(name)}: give name="
             )
         _check_key(each.key, parameters)
         made.append((name, each.rule(), each.key))

@@ -49,9 +49,9 @@ def read_gates(fields: Fields, owner: str, problems: Problems) -> list[GateText]
                 problems.add(each.mark, error.problem)
                 continue
             found.append(GateText(each.mark, name, rule, key))
-    for n, each in enumerate(found):
-        if each.name in [other.name for other in found[:n]]:
-            problems.add(each.mark, f"has two gates called {each.name!r}: give one another name")
+    for n, gate in enumerate(found):
+        if gate.name in [other.name for other in found[:n]]:
+            problems.add(gate.mark, f"has two gates called {gate.name!r}: give one another name")
     return found
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from celeriac.errors import CommandRefused, RunNotFound, StoreUnavailable
 from celeriac.gating import Inside, Record, dump, load, look_at
 from celeriac.machine import SHORT_DELAY, Block, epoch_of, gate_named, next_attempts, places_of
+from celeriac.observing import BreakerMoved
 from celeriac.store import GateChange, split_place
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from celeriac.engine.changes import Decided
     from celeriac.machine import Command, Place, Rule, Run
+    from celeriac.observing import Observers
     from celeriac.settings import Terms
     from celeriac.store import GateSnapshot, Store
 
@@ -35,6 +37,7 @@ class Commander(Protocol):
 
     store: Store
     terms: Terms
+    observers: Observers
 
     def command(self, run_id: str, command: Command) -> Decided:
         """Decide and commit a command."""
@@ -166,16 +169,16 @@ class GateBook:
         at = look_at(record, inside, self.lease, SHORT_DELAY)
         if (give or leave) and waiting:
             at = now  # whoever writes this calls the next; if not, the sweep
-        take = {member: end for member, end in ends.items() if before.get(member) != end}
-        return self._store.gates.commit(
-            GateChange(
-                found.gate,
-                found.snapshot.record,
-                dump(record),
-                take,
-                sorted(gives),
-                join or {},
-                leave,
-                at,
-            )
-        )
+        taken_now = {member: end for member, end in ends.items() if before.get(member) != end}
+        own = (found.gate, found.snapshot.record, dump(record), taken_now)
+        written = self._store.gates.commit(GateChange(*own, sorted(gives), join or {}, leave, at))
+        if written and record.rule.kind == "breaker":
+            self._tell(found, record, tries=bool(take))
+        return written
+
+    def _tell(self, found: Found, record: Record, *, tries: bool) -> None:
+        """Tell how a breaker stands, if that is news; half open it is when somebody tries it."""
+        before, state = found.record.state(found.now), record.state(found.now)
+        if tries if state == "half_open" else state != before:
+            moved = BreakerMoved(gate_named(found.gate), state, record.by)
+            self._commander.observers.tell(moved)

@@ -92,6 +92,7 @@ class _Way(NamedTuple):
     place: Place
     turn: InLine
     of_run: bool
+    looks: bool = False  # nobody has a place there: it may be open for all values
 
 
 class GateWork:
@@ -124,7 +125,7 @@ class GateWork:
         for way in ways:
             self._pass(passing, way)
         reached("gate.passed", (whole.id, claim))
-        own = tuple(way.gate for way in ways if not way.of_run)
+        own = tuple(way.gate for way in ways if not (way.of_run or way.looks))
         return replace(claim, gates=own, enters=tuple(way.gate for way in ways if way.of_run))
 
     def _ways(
@@ -152,7 +153,11 @@ class GateWork:
         for name in names if passed is None or passed else ():
             place = Place(name, run.id, epoch, *token, claim.attempt, claim.holder)
             turn = InLine(name, run.id, epoch, *token, since)
-            yield _Way(name, known[gate_named(name)], place, turn, of_run=False)
+            rule, whole_gate = known[gate_named(name)], gate_named(name)
+            yield _Way(name, rule, place, turn, of_run=False)
+            if whole_gate != name and rule.kind == "breaker":
+                at = place._replace(gate=whole_gate), turn._replace(gate=whole_gate)
+                yield _Way(whole_gate, rule, *at, of_run=False, looks=True)
 
     def _name(self, gate: Gate, fields: Mapping[str, str], run: Run) -> str:
         """The gate for the value that it is counted apart for; the value itself is in no name."""
@@ -179,8 +184,9 @@ class GateWork:
                 return
             name = gate_named(way.gate)
             verdict = judge(name, record, found.inside, found.snapshot.before)
-            if mine is not None or verdict.passes:
-                end = place_ends(record, now, self._book.lease)
+            free = way.looks and not record.set_open  # nobody has opened it for all values
+            if mine is not None or verdict.passes or free:
+                end = None if way.looks else place_ends(record, now, self._book.lease)
                 take = {} if end is None else {member: end}
                 if not (take or found.snapshot.waiting) or self._book.write(
                     found, take=take, leave=[turn]
@@ -347,10 +353,10 @@ class GateWork:
     def set_breaker(self, name: str, by: str, *, to_open: bool) -> None:
         """Open a breaker until somebody closes it, or close it, and call those who wait.
 
-        One that counts values apart is set for all values of which anything is known.
+        One that counts values apart is open for all of them, and closed for each.
         """
-        known = [gate for gate in self._store.gates.known() if gate_named(gate) == name]
-        for gate in known or [name]:
+        gates = [] if to_open else self._store.gates.known()
+        for gate in (name, *(each for each in gates if gate_named(each) == name and each != name)):
             for found in self._book.read(gate, self._book.rules.get(name)):
                 record = set_by_operator(found.record, by, found.now, to_open=to_open)
                 if self._book.write(found, record):

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 #: What is undone waits before what is done: by so much (ms) its turn seems to have come earlier.
 _UNDO_FIRST = 4 * 10**12
 _MOST_FAILURES = 1_000  # that are kept of a breaker
-_MONTH = 30 * 24 * 3_600_000  # ms
+_DAY = 24 * 3_600_000  # ms
+_MONTH = 30 * _DAY
 
 
 class Inside(NamedTuple):
@@ -102,9 +103,12 @@ def look_at(record: Record, inside: Inside, lease: int, horizon: int) -> int | N
     """When somebody has to look at a gate again, in ms; None: there is nothing to keep of it."""
     now, rule = inside.now, record.rule
     live = [end for end in inside.ends if end > now]
-    if not inside.taken and not inside.waiting and not record.opened:
-        fresh = [at for at in record.failures if at + rule.per > now]
-        return max(fresh) + rule.per if fresh else None
+    if not inside.taken and not inside.waiting:
+        fresh = [at + rule.per for at in record.failures if at + rule.per > now]
+        if record.opened:
+            # One of a value that nobody asks for any more must not be kept for ever.
+            fresh = [record.until + _DAY if record.until else now + _MONTH]
+        return max(fresh) if fresh and max(fresh) > now else None
     times = live[:1] if inside.waiting or rule.kind != "rate" else live[-1:]
     if inside.waiting:
         if _capacity(record, now) > inside.live:

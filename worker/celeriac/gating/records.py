@@ -29,6 +29,11 @@ class Record(Frozen):
     until: int = 0  # ms: it lets one attempt try then; 0: when an operator says so
     by: str = ""  # the operator who opened or closed it last
 
+    @property
+    def set_open(self) -> bool:
+        """True of a breaker that an operator has opened."""
+        return bool(self.opened and not self.until)
+
     def state(self, now: int) -> State:
         """How a breaker stands at *now*."""
         if not self.opened:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from celeriac.observing.logs import LINE, AttemptFilter, JsonFormatter, dress, log_context
 from celeriac.observing.observers import (
     Asked,
+    BreakerMoved,
     Claiming,
     Committed,
     Observer,
@@ -40,6 +41,7 @@ __all__ = [
     "LINE",
     "Asked",
     "AttemptFilter",
+    "BreakerMoved",
     "Claiming",
     "Committed",
     "JsonFormatter",

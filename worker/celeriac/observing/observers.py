@@ -25,6 +25,7 @@ from celeriac.scheduling import TickEventKind
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from celeriac.gating import State
     from celeriac.machine import Command, Phase, Run
     from celeriac.scheduling import TickEvent
 
@@ -129,7 +130,26 @@ class Ticked(NamedTuple):
     events: Sequence[TickEvent]  # at least one
 
 
-Notice = Committed | Starting | Claiming | Working | Settled | Refused | Asked | Swept | Ticked
+class BreakerMoved(NamedTuple):
+    """A breaker stands otherwise than before, for one value if it counts them apart."""
+
+    gate: str
+    state: State
+    by: str  # who has set it, if somebody has
+
+
+Notice = (
+    Committed
+    | Starting
+    | Claiming
+    | Working
+    | Settled
+    | Refused
+    | Asked
+    | Swept
+    | Ticked
+    | BreakerMoved
+)
 
 
 # --- observers ---------------------------------------------------------------------------------
@@ -283,7 +303,7 @@ def _escaped(value: object) -> object:
 log.addFilter(escaped)
 
 
-@only(Committed, Ticked)
+@only(Committed, Ticked, BreakerMoved)
 def logged(notice: Notice) -> None:
     """The observer that writes log lines."""
     if isinstance(notice, Committed):
@@ -292,6 +312,10 @@ def logged(notice: Notice) -> None:
         for event in notice.events:
             level = logging.WARNING if event.kind is TickEventKind.SKIPPED else logging.INFO
             log.log(level, "schedule %s %s", notice.schedule, tick_details(event))
+    elif isinstance(notice, BreakerMoved):
+        level = logging.WARNING if notice.state == "open" else logging.INFO
+        by = f" (by {notice.by})" if notice.by else ""
+        log.log(level, "breaker %s is %s%s", notice.gate, notice.state.replace("_", " "), by)
 
 
 def observed(run: Run, events: Sequence[Event]) -> None:

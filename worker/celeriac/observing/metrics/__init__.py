@@ -191,6 +191,19 @@ METRICS = (
         "Times that a gate did not let a step through, so that it began to wait in line.",
     ),
     Metric(
+        "celeriac_gate_granted_total",
+        "counter",
+        ("gate",),
+        "Places that were granted: attempts, or runs, that passed a limit, a rate or a breaker.",
+    ),
+    Metric(
+        "celeriac_breaker_transitions_total",
+        "counter",
+        ("gate", "state"),
+        "Times that a breaker came to be closed, open, or half open (one attempt tries it); each "
+        "value that is counted apart by itself.",
+    ),
+    Metric(
         "celeriac_breaker_state",
         "gauge",
         ("gate",),

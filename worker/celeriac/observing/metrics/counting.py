@@ -8,8 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from celeriac.machine import NOT_SENT, EventKind, Fail, PhaseStatus
-from celeriac.observing.observers import Asked, Committed, Refused, Swept, Ticked
+from celeriac.machine import NOT_SENT, EventKind, Fail, PhaseStatus, gate_named
+from celeriac.observing.observers import (
+    Asked,
+    BreakerMoved,
+    Committed,
+    Refused,
+    Swept,
+    Ticked,
+)
 from celeriac.scheduling import TickEventKind
 
 if TYPE_CHECKING:
@@ -37,6 +44,9 @@ class Counting:
             self._refused(notice)
         elif isinstance(notice, Swept):
             self._sink("celeriac_sweep_seconds", (), notice.seconds)
+        elif isinstance(notice, BreakerMoved):
+            labels = (notice.gate, notice.state)
+            self._sink("celeriac_breaker_transitions_total", labels, 1)
         elif isinstance(notice, Ticked):
             for each in notice.events:
                 self._ticked(notice.schedule, each)
@@ -84,6 +94,8 @@ class Counting:
         self._sink("celeriac_run_seconds", labels, max(0, event.at - run.started_at) / 1000)
 
     def _claimed(self, notice: Committed, event: Event) -> None:
+        for gate in (*notice.run.step(event.step).gates, *event.data.get("enters", ())):
+            self._sink("celeriac_gate_granted_total", (gate_named(gate),), 1)
         if event.phase == "do" and notice.before is not None:
             due = notice.before.step(event.step).do.at
             waited = max(0, event.at - due) / 1000
