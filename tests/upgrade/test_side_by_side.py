@@ -14,19 +14,21 @@ import os
 import subprocess
 import sys
 import tarfile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.house.sources import ROOT
 from tests.redis_server import RedisServer
 from tests.workers import load
+from tests.workers.kit import Trip
 from tests.workers.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from celeriac import RunHandle, Saga
     from tests.processes import Process
 
 #: The version before this one; after a release, the commit of that release.
@@ -79,6 +81,38 @@ def start_older(world: World, name: str, before: Path) -> Process:
     worker = world.processes.start(name, command, env)
     worker.await_text(" ready.", 60)
     return worker
+
+
+def test_what_only_the_new_one_knows_is_left_to_it(world: World, before: Path) -> None:
+    """An old worker, which also sweeps, harms no run that it cannot read, and goes on with others.
+
+    Such a run may stand still until the deploy is over: whose message an old worker takes is lost.
+    """
+    old = start_older(world, "old", before)
+    world.beat()
+    new, kit = world.worker("new", env=AHEAD), world.kit
+    rewound: list[RunHandle[Any]] = [kit.trip.start(Trip(), id=f"rewound-{n}") for n in range(3)]
+    world.until(lambda: all(run.status == "completed" for run in rewound), "they are done", 90)
+    for run in rewound:
+        assert run.rewind(to="pay", reason="the wrong card")
+    script = {"first.goes": ["manual"], "decide.goes": ["entry"]}
+    sagas: list[Saga[Trip, Any]] = [kit.rounds, kit.stamped, kit.bundle]
+    others = [
+        saga.start(Trip(script=script), id=f"other-{number}") for number, saga in enumerate(sagas)
+    ]
+    runs = load.start(world, "beside", range(10))
+    load.all_rest(world, runs, 90)
+    assert load.statuses(runs) == load.expected(runs)
+    assert pids(world) & set(old.children())
+    assert pids(world) & set(new.children())
+    assert not old.ended
+    old.kill()
+    for run in (*rewound, *others):
+        world.until(lambda run=run: run.status == "completed", f"{run.id} is done", 90)  # type: ignore[misc]
+    for run in rewound:
+        assert run.state().rewinds == 1
+        assert world.ledger.live(run.id) == {"book"}
+        assert world.ledger.live(f"{run.id}~2") == {"pay", "send"}
 
 
 def pids(world: World) -> set[int]:
