@@ -612,7 +612,7 @@ PLANTS = (
     Plant(
         "a retry elsewhere goes home",
         "The sweep sends a retry to the task's own queue, whatever the task had asked for.",
-        "workers/canvas.py",
+        "workers/message_options.py",
         "{**said, **asked}.items()",
         "said.items()",
         ("tests/workers/test_adopted.py -k elsewhere",),
