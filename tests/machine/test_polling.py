@@ -18,7 +18,7 @@ from celeriac.machine.postponing import LONGEST_UNDO
 from celeriac.machine.steps import PhaseStatus, StepStatus
 from celeriac.machine.undoing import to_undo
 from celeriac.store.codec import dump_run
-from tests.machine.story import Story, budget, refused, started, step
+from tests.machine.story import GRACE, Story, budget, refused, started, step
 
 
 def test_a_step_is_asked_again() -> None:
@@ -273,6 +273,41 @@ def test_what_comes_to_light_is_undone_once_more_by_an_undo_that_is_asked_again(
         story.fail("pay", "undo")
         story.advance(1_000).wake()
     assert (story.status, story.run.owed) == ("failed", ("pay",))
+    story.check_history()
+
+
+def lost_and_cancelled() -> Story:
+    """A run on its way back; one of its steps may have had an effect that nobody knows of."""
+    story = started("reserve", "charge").lose("reserve").do("reserve").lose("charge").advance(GRACE)
+    story.cancel()
+    return story.undo("charge")
+
+
+def test_what_comes_while_an_undo_waits_to_be_asked() -> None:
+    """Its next attempt, its own late success, or a late effect: of its step, or of a later one."""
+    story = lost_and_cancelled()
+    story.postpone("reserve", 1_000, phase="undo")
+    story.undo("reserve")
+    assert story.status == "compensated"
+
+    story = lost_and_cancelled().lose("reserve", "undo")
+    story.postpone("reserve", phase="undo")
+    story.complete("reserve", "undo", attempt=1)
+    assert story.status == "compensated"
+
+    story = lost_and_cancelled()
+    story.postpone("reserve", 1_000, phase="undo")
+    story.complete("reserve", attempt=1)
+    assert (story["reserve"].undo.state, story["reserve"].generation) == ("postponed", 1)
+    story.undo("reserve")
+    assert story.status == "compensated"
+
+    story = lost_and_cancelled()
+    story.postpone("reserve", 1_000, phase="undo")
+    story.complete("charge", attempt=1)
+    assert story["reserve"].undo.state is PhaseStatus.IDLE
+    story.undo("charge", "reserve")
+    assert story.status == "compensated"
     story.check_history()
 
 

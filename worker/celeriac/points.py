@@ -34,7 +34,7 @@ POINTS = {
     "message.published": Point("workers.tasks:SagaTask.apply_async", "the broker has the message"),
     "step.arrived": Point("workers.edge:attempt", "a message has arrived, nothing is claimed"),
     "step.claimed": Point(
-        "workers.edge:_granted", "the attempt is claimed, its body has not begun"
+        "workers.claiming:granted", "the attempt is claimed, its body has not begun"
     ),
     "gate.passed": Point(
         "engine.gates:GateWork.pass_all", "a claim has passed its gates, nothing is granted"
