@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from celeriac.errors import CommandRefused, RunConflict, RunExists
 from celeriac.machine import (
+    Child,
     Choice,
     FromInput,
     Gate,
@@ -84,6 +85,8 @@ GATES = (
     Gate(name="mail", rule=Rule(kind="rate", most=1_000, per=60_000)),
     Gate(name="bank", rule=Rule(kind="breaker", most=1_000, per=60_000, open_for=1_000)),
 )
+#: The saga of a step that is a run of its own.
+INNER = Plan(saga="label", nodes=(Node(name="print", task="shop.print"),))
 REFUSALS = (CommandRefused, RunConflict, RunExists)
 
 
@@ -109,6 +112,7 @@ def any_plan(choose: Chooser, kind: Participant = Participant.KEYED) -> Plan:
         nodes.append(node.model_copy(update={"after": tuple(after)}))
     nodes = [_perhaps_waits(choose, node) for node in _guarded(choose, nodes)]
     nodes = [_perhaps_maps(choose, kind, node) for node in nodes]
+    nodes = [_perhaps_child(choose, node) for node in nodes]
     plan = Plan(
         saga="place_order",
         nodes=tuple(nodes),
@@ -149,7 +153,7 @@ def _in_two_phases(choose: Chooser, plan: Plan) -> Plan:
     """Let the first steps be prepared, and some of them be confirmed before the others begin."""
     size = choose(range(1, len(plan.nodes) + 1))
     inside, behind = plan.nodes[:size], plan.nodes[size:]
-    able = [node.name for node in inside if not (node.choice or node.map or node.wait)]
+    able = [n.name for n in inside if not (n.choice or n.map or n.wait or n.child)]
     joining = [name for name in able if choose([True, True, False])]
     if not joining:
         return plan
@@ -171,7 +175,7 @@ def _scoped(choose: Chooser, plan: Plan) -> Plan:
     first = choose(range(len(plan.nodes)))
     inside = plan.nodes[first : first + size]
     covers = tuple(node.name for node in inside if not (node.choice or node.confirms))
-    if not covers or any(node.pivot or node.map for node in inside):
+    if not covers or any(node.pivot or node.map or node.child for node in inside):
         return plan
     undo = Undo(task="shop.undo_all", wants=(), retry=_any_rule(choose), timeout=20_000)
     scope = Node(name="undo_all", task=undo.task, undo=undo, covers=covers)
@@ -212,6 +216,16 @@ def _perhaps_maps(choose: Chooser, kind: Participant, node: Node) -> Node:
     return Node(name=node.name, task="", after=node.after, guards=node.guards, map=made)
 
 
+def _perhaps_child(choose: Chooser, node: Node) -> Node:
+    """Let some steps be runs of their own, which are undone by being cancelled."""
+    if node.choice or node.wait or node.map or choose([True] * 6 + [False]):
+        return node
+    once = RetryRule(max_attempts=1)
+    own = {"retry": choose([once, once, node.retry]), "undo": Undo(task="", wants=(), retry=once)}
+    placed = {"after": node.after, "guards": node.guards, "on_unknown": "operator"}
+    return Node(name=node.name, task="", child=Child(plan=INNER), **own, **placed)
+
+
 def _guarded(choose: Chooser, nodes: list[Node]) -> list[Node]:
     """Let some steps choose, and some of those behind them depend on that."""
     if choose([True, True, False]) or len(nodes) == 1:
@@ -248,7 +262,7 @@ def _alone(plan: Plan) -> list[str]:
     return [
         node.name
         for node in plan.nodes
-        if not (node.wait or node.map)
+        if not (node.wait or node.map or node.child)
         if all(a == node.name or a in before[node.name] or node.name in before[a] for a in names)
     ]
 

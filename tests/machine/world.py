@@ -558,8 +558,8 @@ def _open(world: World, action: Action) -> World:
 def granted(world: World, claim: Claim) -> World:
     """Claim an attempt; its body is at work then."""
     world, done = decide(world, claim)
-    if not done.events:
-        return world
+    if not done.events or claim.child:
+        return world  # a run is no body
     about = try_of(world.run, claim.step, claim.epoch) or world.run
     step = about.step(claim.step)
     body = Body(

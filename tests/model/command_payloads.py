@@ -10,6 +10,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from celeriac.engine.answers import Deferred, Ends, Goes, Skips
+from celeriac.engine.children import fields_of_report
 from celeriac.engine.tokens import Said, fields_of_result
 from celeriac.failure import Failure
 from celeriac.machine.commands import (
@@ -20,6 +21,7 @@ from celeriac.machine.commands import (
     Defer,
     Expire,
     Fail,
+    Report,
     Signal,
     Skip,
     Start,
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from celeriac.engine.engine import Engine
     from celeriac.machine import Phase
     from celeriac.machine.events import Event
+    from celeriac.machine.transitions import Transition
 
 INPUT = {"order": '"tea"', "items": "[1,2,3]"}
 
@@ -81,6 +84,11 @@ def report(engine: Engine, attempt: Attempt, command: Command, number: int) -> N
         engine.fail(attempt, command, _failure(number))
     else:  # as often as it takes: how far it is would be told once, and again when it has gone on
         engine._say(attempt, _said_at_work(number), json.dumps(number))
+
+
+def heard(command: Report, number: int, done: Transition) -> dict[str, str]:
+    """What the report of a child brings, given what it leads to."""
+    return fields_of_report(done, command.step, json.dumps(number), _failure(number))
 
 
 def fields_told(command: Command, number: int) -> dict[str, str]:

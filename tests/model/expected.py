@@ -153,6 +153,7 @@ def leases(run: Run | None) -> set[Lease]:
         for name, step in each.steps.items()
         for phase in PHASES
         if step.direction(phase).state is PhaseStatus.RUNNING
+        if not step.direction(phase).child  # a run that is at work has leases of its own
     }
 
 

@@ -33,10 +33,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from celeriac.engine import Decided
-    from celeriac.engine.changes import LeaseGuard
-    from celeriac.machine import Dispatch, Node
+    from celeriac.engine.changes import Arrival, LeaseGuard
+    from celeriac.machine import Dispatch, Node, Plan
     from celeriac.machine.commands import Command, Expand
     from celeriac.machine.runs import Run
+    from celeriac.machine.transitions import Transition
     from celeriac.store import Change, Lease, Snapshot
     from celeriac.store.commit import Call
     from celeriac.store.connection import Command as Words
@@ -300,6 +301,21 @@ class LineEngine(Engine):
             )
         finally:
             self.store.asked = before  # it may have been asked for on the way to something else
+
+    def _commit(
+        self,
+        plan: Plan,
+        found: Snapshot,
+        command: Command,
+        decided: Transition,
+        fields: Mapping[str, str],
+        *,
+        guard: LeaseGuard | None = None,
+        arrival: Arrival | None = None,
+    ) -> None:
+        """Write what was decided, also of what passes between a run and its children."""
+        self.store.asked = Asked(command, fields, guard)
+        super()._commit(plan, found, command, decided, fields, guard=guard, arrival=arrival)
 
     def _counted(
         self, node: Node, due: Dispatch, run: Run, fields: Mapping[str, str]

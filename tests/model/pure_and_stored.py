@@ -26,6 +26,7 @@ from celeriac.machine.commands import (
     Expire,
     Fail,
     Pause,
+    Report,
     Resume,
     Skip,
     Start,
@@ -39,7 +40,7 @@ from tests.engine.driver import GRACE, LEASE, QUEUE, Post
 from tests.machine.laws import check
 from tests.machine.walk import REFUSALS, Chooser, any_rules
 from tests.machine.world import World
-from tests.model.command_payloads import INPUT, fields_left, fields_told, report, said, token
+from tests.model.command_payloads import INPUT, fields_left, fields_told, heard, report, said, token
 from tests.model.expected import Expected, leases, stored, united
 from tests.model.faulty_connection import (
     ExactClock,
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from celeriac.machine.runs import Run
+    from celeriac.store import Change
     from celeriac.store.scripts import Script
     from tests.redis_server import RedisServer
 
@@ -261,13 +263,15 @@ class ModelAndStore:
         if done is None:
             return None
         check(self.plan, each.run, command, done, now)
-        fields = fields_left(command, number, done.events, granted=token(command) in self.attempts)
+        known = token(command) in self.attempts
+        fields = fields_left(command, number, done.events, granted=known)
+        fields = heard(command, number, done) if isinstance(command, Report) else fields
         if not done.events and not fields:
             return done
         assert written, "the engine wrote nothing"
         change = written.pop(0).change
         assert (change.run, tuple(change.events)) == (done.run, tuple(done.events))
-        if isinstance(command, Claim):
+        if isinstance(command, Claim) and not command.child:
             assert each.run is not None
             sent = each.run.step(command.step).direction(command.phase).at
             self.seen[QUEUE] = max(sent, self.seen.get(QUEUE, 0))
@@ -289,8 +293,10 @@ class ModelAndStore:
     ) -> None:
         if isinstance(command, Start):
             engine.start(self.plan, command, INPUT)
-        elif isinstance(command, Claim):
+        elif isinstance(command, Claim) and not command.child:
             self._claim(engine, run_id, command)
+        elif isinstance(command, Report):
+            self._hear(engine, run_id, command, number)
         elif isinstance(command, Complete | Fail) and command.outside:
             self._bring(engine, run_id, command, number)
         elif (
@@ -314,6 +320,18 @@ class ModelAndStore:
             decided = transition(self.plan, found.run, command, found.now)
             fields = fields_of_result(decided.events, command.step, said(command, number))
             engine._commit(self.plan, found, command, decided, fields)
+
+        engine._until_committed(once)
+
+    def _hear(self, engine: LineEngine, run_id: str, command: Report, number: int) -> None:
+        """Do what the engine does with the report of a child, but for what it sends then."""
+
+        def once() -> None:
+            found = engine.store.read(run_id)
+            if found.run is None:
+                raise RunNotFound(run_id)
+            decided = transition(self.plan, found.run, command, found.now)
+            engine._commit(self.plan, found, command, decided, heard(command, number, decided))
 
         engine._until_committed(once)
 
@@ -347,14 +365,24 @@ class ModelAndStore:
 
     def _follow(self, entry: Written) -> None:
         assert entry.asked is not None
-        each = self.expected[entry.change.run.id]
+        each = self._of(entry.change)
         lapsed = entry.asked.lapsed
         if lapsed is not None:
             assert each.wake[lease_member(lapsed[0])] == lapsed[1], "the lease had been renewed"
-        transitioned = transition(self.plan, each.run, entry.asked.command, self.clock.now)
-        check(self.plan, each.run, entry.asked.command, transitioned, self.clock.now)
+        transitioned = transition(each.plan, each.run, entry.asked.command, self.clock.now)
+        check(each.plan, each.run, entry.asked.command, transitioned, self.clock.now)
         assert transitioned.run == entry.change.run
         each.record(transitioned, self.clock.now, entry.asked.fields)
+
+    def _of(self, change: Change) -> Expected:
+        """The run that a change is of: one that is new is a child, which the engine has started."""
+        run_id = change.run.id
+        if run_id not in self.expected:
+            assert change.plan is not None
+            assert change.run.parent is not None, "nobody has started this run"
+            keys = self.stores[0]._keys.of(run_id)
+            self.expected[run_id] = Expected(change.plan, run_id, keys)
+        return self.expected[run_id]
 
     def _remove_from_books(self, entry: Removed) -> None:
         [each] = [e for e in self.expected.values() if e.shard.run(e.run_id) == entry.key]
@@ -365,7 +393,8 @@ class ModelAndStore:
         answers = []
         for at in range(0, len(moves.args), 3):
             entry, found, to = moves.args[at : at + 3]
-            [each] = [e for name, e in self.expected.items() if str(entry).startswith(name)]
+            name = max(filter(str(entry).startswith, self.expected), key=len)  # or its parent's
+            each = self.expected[name]
             held = each.wake.get(str(entry))
             moved = held is not None and found in ("", held)
             if moved:

@@ -74,4 +74,12 @@ CHILDREN = (
         "            kept.discard(run_id)\n",
         (LAB,),
     ),
+    Plant(
+        "a child has a lease",
+        "An attempt that is another run is given up unless somebody renews what nobody holds.",
+        "engine/changes.py",
+        "if step.do.state is PhaseStatus.RUNNING and not step.do.child:",
+        "if step.do.state is PhaseStatus.RUNNING:",
+        ("tests/model/test_children.py",),
+    ),
 )

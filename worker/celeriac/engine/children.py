@@ -284,7 +284,7 @@ class ChildWork(Sender, Starter):
                 raise RunNotFound(run_id)
             plan = self.store.plan(run_id, found.run.plan)
             decided = transition(plan, found.run, report, found.now)
-            fields = _fields(decided, report.step, output, failure)
+            fields = fields_of_report(decided, report.step, output, failure)
             self._commit(plan, found, report, decided, fields)
             return plan, decided, found.now
 
@@ -301,9 +301,10 @@ def _link(run: Run, node: Node) -> Parent:
     return Parent(run.id, epoch_of(run, node.name), node.name)
 
 
-def _fields(
+def fields_of_report(
     decided: Transition, step: str, output: str | None, failure: Failure | None
 ) -> dict[str, str]:
+    """The payload of a report that belongs on record, given what it has led to."""
     fields: dict[str, str] = {}
     for event in decided.events:
         if event.step != step:
