@@ -51,7 +51,7 @@ def test_no_worker(examined: Examine, clean: RedisServer) -> None:
     found = examined(build(clean.url, clean.url), *CREW)
     assert found.bad == {"workers": "error: no worker answered"}
     left = {each.check for each in found.report.findings if each.severity is Severity.UNCHECKED}
-    assert left == {"tasks", "queues", "versions", "pools", "worker-rejects"}
+    assert left == {"tasks", "queues", "versions", "pools", "worker-rejects", "gate-numbers"}
 
 
 def test_a_worker_that_cannot_answer(examined: Examine, clean: RedisServer) -> None:

@@ -359,7 +359,7 @@ def test_a_replica(server: RedisServer, name: str) -> None:
 
 # --- killed in the middle ----------------------------------------------------------------------
 
-_FIRST_WRITE = "  redis.call(ARGV[at], KEYS[tonumber(ARGV[at + 1])], unpack(ARGV, at + 3, last))\n"
+_FIRST_WRITE = "    redis.call(ARGV[at], key, unpack(ARGV, at + 3, last))\n"
 _FOR_EVER = "while true do end\n"
 _STUCK = "-- Publishing comes first"
 
