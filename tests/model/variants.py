@@ -69,8 +69,11 @@ _PUBLISH = "  redis.call('PUBLISH', ARGV[2], '')\n"
 _LOOP = """
 at = 6 + #KEYS
 while at <= #ARGV do
-  local last = at + 2 + tonumber(ARGV[at + 2])
-  redis.call(ARGV[at], KEYS[tonumber(ARGV[at + 1])], unpack(ARGV, at + 3, last))
+  local key, last = KEYS[tonumber(ARGV[at + 1])], at + 2 + tonumber(ARGV[at + 2])
+  -- A list that is shorter than it was said to be has lost what was to be overwritten.
+  if ARGV[at] ~= 'LSET' or redis.call('LLEN', key) >= -tonumber(ARGV[at + 3]) then
+    redis.call(ARGV[at], key, unpack(ARGV, at + 3, last))
+  end
   at = last + 1
 end
 """
@@ -111,9 +114,8 @@ SEEN_BY_THE_MODEL = (
     Variant(
         "half of a commit is written",
         _COMMIT,
-        "redis.call(ARGV[at], KEYS[tonumber(ARGV[at + 1])], unpack(ARGV, at + 3, last))",
-        "if at < #ARGV / 2 then redis.call(\n"
-        "    ARGV[at], KEYS[tonumber(ARGV[at + 1])], unpack(ARGV, at + 3, last)) end",
+        "redis.call(ARGV[at], key, unpack(ARGV, at + 3, last))",
+        "if at < #ARGV / 2 then redis.call(ARGV[at], key, unpack(ARGV, at + 3, last)) end",
     ),
     Variant(
         "a moved entry is moved again",

@@ -17,7 +17,7 @@ from tests.house.sources import ROOT, modules
 
 PAGE = (ROOT / "docs" / "observability.md").read_text(encoding="utf-8")
 ALLOWED = {"saga", "step", "phase", "outcome", "status", "reason", "result", "op", "kind", "queue"}
-ALLOWED |= {"schedule", "gate"}
+ALLOWED |= {"schedule", "gate", "state"}
 
 each_metric = pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
 

@@ -40,6 +40,7 @@ TEMPLATES = {"Template", "Formatter", "Environment", "Markup"}
 EXCUSED = {
     "celeriac.web.rendering": {"jinja2", "Environment", "Markup"},
     "celeriac.web.charts": {"Markup"},  # of constants, filled in escaped
+    "celeriac.web.marks": {"Markup"},  # the same
     "celeriac.failure": {"pickle"},
     "celeriac.definitions.trees": {"yaml"},
 }

@@ -37,7 +37,12 @@ def test_workers_that_take_from_other_queues(world: World) -> None:
     run = world.kit.trip.start(Trip(), id="alone")
     assert told(world, run) == ("queue celery; nobody takes from it", "worker -Q celery")
     findings = examine(world.kit.sagas.runtime, only=("queues",)).findings
-    unserved = ("celery", "elsewhere", "slow")  # these two are what sagas say of a step
+    unserved = (
+        "celery",
+        "elsewhere",
+        "nowhere",
+        "slow",
+    )  # these three are what sagas say of a step
     for found, queue in zip(findings, unserved, strict=True):
         assert found.text == f"nobody takes messages from the queue {queue!r}"
         assert f"celery -A app worker -Q {queue}" in found.advice
@@ -62,12 +67,13 @@ def test_how_much_waits_and_for_how_long(world: World) -> None:
         ("celeriac", 0, 0.0),
         ("celery", 0, 0.0),
         ("elsewhere", 0, 0.0),
+        ("nowhere", 0, 0.0),
         ("slow", 0, 0.0),
     ]
     run = world.kit.trip.start(Trip(), id="one")
     world.kit.trip.start(Trip(), id="two")
     begun = run.history()[0].at
-    own, steps, other, _ = world.kit.sagas.stats().queues
+    own, steps, other, *_ = world.kit.sagas.stats().queues
     now = world.kit.sagas.runtime.engine.store.read("one").now
     assert (own.messages, steps.messages, other.messages) == (0, 2, 0)
     assert steps.wait is not None

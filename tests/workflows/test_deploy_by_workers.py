@@ -104,6 +104,7 @@ def held_by(redis: RedisServer) -> dict[str, str]:
             "set": client.smembers,
             "zset": lambda key: client.zrange(key, 0, -1),
             "string": client.get,
+            "none": str,  # it is gone since: some are kept for seconds only
         }
         return {key: str(read[client.type(key)](key)) for key in client.scan_iter()}
 

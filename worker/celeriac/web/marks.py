@@ -128,7 +128,8 @@ def moment(time: datetime | None) -> Markup:
 
 def run_rows(states: Iterable[RunState], root: str, *, picks: bool) -> Markup:
     """A line a run, for the list of runs; *root* is where we are mounted."""
-    return _made("\n".join([_row(state, root, picks=picks) for state in states]))
+    base = escape(root)
+    return _made("\n".join([_row(state, base, picks=picks) for state in states]))
 
 
 def _row(state: RunState, root: str, *, picks: bool) -> str:

@@ -110,6 +110,7 @@ class Publisher(Routes):
             try:
                 self.publish(first, others)
             except Exception as error:  # noqa: BLE001 -- it is logged
-                name, count = first.run.id, len(others)
-                told = "%s and %d more not sent (%s); the sweep will send them"
-                log.warning(told, name, count, type(error).__name__)
+                log.warning(
+                    "%s and %d more not sent (%s); the sweep will send them",
+                    *(first.run.id, len(others), type(error).__name__),
+                )
