@@ -6,7 +6,6 @@ store's way to keep it, and pages.
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,6 +13,7 @@ import pytest
 from celeriac import BulkNotFound, CommandRefused, InputInvalid, RunHandle
 from celeriac.app import bulks
 from tests.in_memory import do, keep_in_memory
+from tests.processes import until
 from tests.web import shop
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def test_a_run_that_moves_after_all_is_not_idle() -> None:
     """Whoever cancels what has stood still for an hour does not mean what goes on."""
     for n in range(2):
         shop.place_order.start(shop.Order(sku="pen"), id=f"r-{n}")
-    time.sleep(0.002)
+    until(lambda: len(shop.sagas.runs(idle=0.001)) == 2, "both have stood still for so long")
     bulk = shop.sagas.bulk("cancel", idle=0.001, rps=1000)
     do(shop.sagas, "r-0", "reserve", output='"pen"')
     bulk.start(2)
