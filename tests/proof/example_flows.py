@@ -81,11 +81,23 @@ def routed() -> Story:
 
 def undone_as_one() -> Story:
     """A run two steps of which are undone by one task."""
+    story = _scoped().do("pay", "hotel", "car").give_up("confirm")
+    return story.undo("confirm", "call_off", "pay")
+
+
+def undone_as_one_and_late() -> Story:
+    """A step that was undone with another reports when all is undone: both are, once more."""
+    story = _scoped().do("pay", "hotel").lose("car").advance(1_000).lose("car").advance(GRACE)
+    story.undo("call_off", "pay")
+    story.complete("car", attempt=1)
+    return story.undo("call_off")
+
+
+def _scoped() -> Story:
     undo = Undo(task="shop.call_off", wants=(), retry=budget())
     scope = Node(name="call_off", task=undo.task, undo=undo, covers=("hotel", "car"))
     bare = [step("hotel", undo=None, after=("pay",)), step("car", undo=None, after=("hotel",))]
-    story = started("pay", scope, *bare, step("confirm")).do("pay", "hotel", "car")
-    return story.give_up("confirm").undo("confirm", "call_off", "pay")
+    return started("pay", scope, *bare, step("confirm"))
 
 
 STORIES = (
@@ -96,6 +108,7 @@ STORIES = (
     expired,
     routed,
     undone_as_one,
+    undone_as_one_and_late,
 )
 
 
@@ -153,6 +166,13 @@ def _i25_rewound_and_stands() -> Record:
     return _without(rewound(), "undo", "order-42:charge")
 
 
+def _i4_reopened_by_a_stranger() -> Record:
+    story = undone_as_one_and_late()
+    late = next(event for event in story.history if event.data.get("late") is True)
+    of_pay = [replace(event, step="pay") if event is late else event for event in story.history]
+    return record(story, history=of_pay)
+
+
 def _i6_rewound_and_never_undone() -> Record:
     story = rewound()
     first = next(e for e in story.history if (e.kind, e.step, e.phase) == _UNDO)
@@ -201,6 +221,7 @@ DOCTORED: tuple[tuple[str, Callable[[], Record]], ...] = (
     ("I1", _i1_visit_stands),
     ("I25", _i25_earlier_try_stands),
     ("I25", _i25_rewound_and_stands),
+    ("I4", _i4_reopened_by_a_stranger),
     ("I6", _i6_rewound_and_never_undone),
     ("I8", _i8_what_stands_is_undone),
     ("I8", _i8_scope_out_of_turn),

@@ -28,7 +28,6 @@ from tests.proof.records import EFFECTS, step_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
-    from celeriac.machine.events import Event
     from celeriac.machine.runs import Run
     from tests.proof.records import Frame, Life, Record
 
@@ -123,7 +122,7 @@ def stale_reports(record: Record) -> Iterator[Finding]:
             )
         if event.kind is _E.LATE and _outcome(frame.was) != _outcome(frame.became):
             yield found_at(frame, "I4", f"the late report of {attempt(frame)} changed an outcome")
-        if event.kind is _E.REOPENED and not _explains(previous, event):
+        if event.kind is _E.REOPENED and not _explains(record, previous, frame):
             yield found_at(frame, "I4", f"{event.step!r} was reopened without a late report")
         previous = frame
 
@@ -140,13 +139,14 @@ def _outcome(run: Run | None) -> object:
     return run and (run.status, {name: (s.do.state, s.undo.state) for name, s in steps.items()})
 
 
-def _explains(previous: Frame | None, event: Event) -> bool:
-    """True if the event before says that an attempt of this step reported late."""
-    told = previous and previous.event
+def _explains(record: Record, previous: Frame | None, frame: Frame) -> bool:
+    """True if the event before is a late report of what the reopened compensation undoes."""
+    told, event = previous and previous.event, frame.event
     return bool(
         told
-        and (told.step, told.phase, told.attempt) == (event.step, "do", event.attempt)
+        and (told.phase, told.attempt) == ("do", event.attempt)
         and (told.kind is _E.LATE or told.data.get("late"))
+        and event.step in (told.step, record.plan_of(frame).undoer_of(told.step))
     )
 
 
