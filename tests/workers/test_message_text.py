@@ -1,12 +1,15 @@
 """What a message says of itself to people, and what Flower makes of it.
 
-Owns: the two texts, also of a run that began anew.  Refuses to know: Flower (`test_flower`).
+Owns: the two texts, also of a run that began anew, and how far an attempt says that it
+is.  Refuses to know: Flower (`test_flower`).
 """
 
 from __future__ import annotations
 
+import threading
+from contextlib import contextmanager
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,8 +17,11 @@ from celeriac.flower import format_task
 from celeriac.machine.events import Dispatch
 from celeriac.machine.runs import Run, RunStatus
 from celeriac.workers.message_text import shown, texts_of
+from celeriac.workers.telling import Teller
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from celeriac.machine import Phase
 
 
@@ -49,6 +55,79 @@ def test_flower_shows_what_the_message_says(tries: int, phase: Phase) -> None:
     found = texts(tries, phase)
     task = SimpleNamespace(name="shop.charge", args="()", kwargs=found["kwargsrepr"])
     assert format_task(task).args == found["argsrepr"]
+
+
+@pytest.mark.parametrize(
+    ("progress", "state", "shown_as"),
+    [
+        ([1, 3, 10, "labels printed"], "PROGRESS", " · 3 of 10 labels printed"),
+        ([1, 3, None, ""], "PROGRESS", " · 3"),
+        ([1, 3, 10, "labels printed"], "SUCCESS", ""),
+        ([2, 3, 10, "of another attempt"], "PROGRESS", ""),
+        ([1, "many", 10, "forged"], "PROGRESS", ""),
+        ([1, 3], "PROGRESS", ""),
+        ("1234", "PROGRESS", ""),
+        (None, "PROGRESS", ""),
+    ],
+)
+def test_flower_shows_how_far_an_attempt_is(progress: object, state: str, shown_as: str) -> None:
+    """While it is at work; whatever came over the broker, its page is shown."""
+    found = texts(1)
+    task = SimpleNamespace(name="shop.charge", kwargs=found["kwargsrepr"], state=state)
+    task.progress = progress
+    assert format_task(task).args == found["argsrepr"] + shown_as
+
+
+class Stuck:
+    """A task whose broker answers when it is let go."""
+
+    send_events = True
+
+    def __init__(self) -> None:
+        self.asked, self.go, self.over = (threading.Event() for _ in range(3))
+        self.sent: list[Any] = []
+        self.app, self.events = self, self
+        self.saga_runtime = SimpleNamespace(progress=SimpleNamespace(events_wanted=True))
+
+    @contextmanager
+    def default_dispatcher(self, hostname: str) -> Iterator[Stuck]:
+        """Keep whoever sends until it is let go."""
+        assert hostname == "w1@here"
+        self.asked.set()
+        assert self.go.wait(10)
+        yield self
+
+    def send(self, kind: str, **fields: Any) -> None:
+        """Note what was sent; the first time, the broker is away."""
+        self.sent.append((kind, fields["uuid"], fields["progress"]))
+        if len(self.sent) == 1:
+            raise ConnectionError
+        self.over.set()
+
+
+def test_a_body_does_not_wait_for_the_broker() -> None:
+    """What comes meanwhile is left out, but for the newest."""
+    task = Stuck()
+    tell = Teller(task, "order-42:print:1", {"hostname": "w1@here"})
+    tell("[1, 1, 3, null]")
+    assert task.asked.wait(10)
+    tell("[1, 2, 3, null]")
+    tell("[1, 3, 3, null]")
+    task.go.set()
+    assert task.over.wait(10)
+    about = ("task-progress", "order-42:print:1")
+    assert task.sent == [(*about, [1, 1, 3, None]), (*about, [1, 3, 3, None])]
+
+
+def test_nothing_is_told_if_nobody_listens() -> None:
+    """Or if the task is to tell nothing, as Celery has it."""
+    quiet, silent = Stuck(), Stuck()
+    quiet.saga_runtime.progress.events_wanted = False
+    silent.send_events = False
+    for task in (quiet, silent):
+        task.go.set()
+        Teller(task, "order-42:print:1", {"hostname": "w1@here"})("[1, 1, 3, null]")
+        assert not task.asked.is_set()
 
 
 def test_a_forged_text_is_left_as_it_came() -> None:

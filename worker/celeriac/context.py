@@ -85,7 +85,8 @@ class StepContext:
         """Say how far the attempt is: `ctx.progress(3, 10, "labels printed")`.
 
         The newest is shown while the attempt is at work, within a second, to whoever may look at
-        the run: put nothing secret into *text*, of which 200 characters are kept.  Call it as often
+        the run or at Celery's events: put nothing secret into *text*, of which 200 characters are
+        kept.  Call it as often
         as you like: it writes a few times a second at most, and leaves no event.  Raises LeaseLost
         and Stopping, as `heartbeat` does, and OutputInvalid for what is no number.
         """

@@ -2,7 +2,8 @@
 
 Owns: how a step's message reads in Flower's task list and on its task page, and the columns in
 which that can be seen.  Refuses to know: Flower itself, which is not needed to import this, and
-runs: all that is shown came with the message, which holds no payload.
+runs: all that is shown came with the message, which holds no payload, and with what a step told of
+itself while it was at work.
 
 Flower searches in what the message says, not in what is shown here: a run's id finds all of its
 tasks, and so does `kwargs:run=order-42`, `kwargs:saga=place_order` or `kwargs:phase=compensation`.
@@ -14,7 +15,8 @@ import ast
 from typing import TYPE_CHECKING, Any
 
 from celeriac.observing import title
-from celeriac.workers import ERRBACK, shown
+from celeriac.views import as_told
+from celeriac.workers import ERRBACK, EVENT, shown
 
 if TYPE_CHECKING:
     from celeriac.machine import Phase
@@ -34,7 +36,8 @@ def format_task(task: Any) -> Any:
     """Return a task as Flower is to show it: run, step, direction and attempt.
 
     In the words of logs and histories: `order-42 · charge · #2`, `order-42 · charge · undo #1`; in
-    the second try of a run that began anew, `order-42 · try 2 · charge · #1`.
+    the second try of a run that began anew, `order-42 · try 2 · charge · #1`.  While its attempt is
+    at work it says how far that is, once it has told: `order-42 · print · #1 · 3 of 10 labels`.
 
     *task* is Flower's own copy of it (`celery.events.state.Task`).  What is not a saga's is
     returned as it came, and nothing in it can make this fail: whoever can write to the broker can
@@ -47,8 +50,16 @@ def format_task(task: Any) -> Any:
     if told is not None:
         phase: Phase = "undo" if told["phase"] == "compensation" else "do"
         attempt, nth = int(told["attempt"]), int(told.get("try", 1))
-        task.args = title(_short(str(told["run"])), str(told["step"]), phase, attempt, nth)
+        text = title(_short(str(told["run"])), str(told["step"]), phase, attempt, nth)
+        task.args = f"{text}{_how_far(task, attempt)}"
     return task
+
+
+def _how_far(task: Any, attempt: int) -> str:
+    """How far the newest attempt of a task is, if that is at work and has told."""
+    at_work = getattr(task, "state", "") == EVENT.removeprefix("task-").upper()
+    found = as_told(getattr(task, "progress", None), attempt) if at_work else None
+    return "" if found is None else f" · {found}"
 
 
 def _short(run_id: str) -> str:

@@ -31,7 +31,7 @@ from celeriac.engine.answers import (
     skips,
     unknown_group,
 )
-from celeriac.engine.context_calls import Progress, Token, heartbeat, tag
+from celeriac.engine.context_calls import Progress, Token, heartbeat, tag, unheard
 from celeriac.engine.failures import failure_of, is_final, worth_retrying
 from celeriac.errors import (
     Abort,
@@ -77,6 +77,7 @@ class Work(NamedTuple):
     typed: Callable[[str, str], str] = as_recorded
     run_result: Callable[[Any], str] = as_anything  # of the run, if this ends it
     answer: Callable[[Any], str] = as_answer  # for the caller, if this fails it
+    tell: Callable[[str], None] = unheard  # how far it is (JSON), beside what the run keeps
 
     @property
     def name(self) -> str:
@@ -336,7 +337,7 @@ def _context(work: Work) -> StepContext:
         heartbeat_details=from_json(left) if left else None,
         on_heartbeat=partial(heartbeat, engine, attempt, name),
         on_token=Token(engine, attempt, name),
-        on_progress=Progress(engine, attempt, name),
+        on_progress=Progress(engine, attempt, name, work.tell),
         on_tags=partial(tag, engine, attempt, name),
     )
 

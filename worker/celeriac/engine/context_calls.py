@@ -27,7 +27,7 @@ from celeriac.observing import log
 from celeriac.store import payloads
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from celeriac.engine.attempts import Attempt
     from celeriac.engine.engine import Engine
@@ -53,6 +53,10 @@ def tag(engine: Engine, attempt: Attempt, name: str, tags: Mapping[str, str]) ->
         engine.tag(attempt, given)
 
 
+def unheard(_told: str) -> None:
+    """Do nothing: nobody but the run keeps how far an attempt is."""
+
+
 class Progress:
     """Keeps how far an attempt says it is: the newest value, at most a few times a second.
 
@@ -60,8 +64,15 @@ class Progress:
     that also the last value is seen.  While the store is away nothing is, and nobody waits for it.
     """
 
-    def __init__(self, engine: Engine, attempt: Attempt, name: str) -> None:
-        self._engine, self._attempt, self._name = engine, attempt, name
+    def __init__(
+        self,
+        engine: Engine,
+        attempt: Attempt,
+        name: str,
+        tell: Callable[[str], None] = unheard,
+    ) -> None:
+        """*tell* is called with each value (JSON) that was kept; it must take no time."""
+        self._engine, self._attempt, self._name, self._tell = engine, attempt, name, tell
         self._lock = threading.Lock()
         self._newest = ""  # what is yet to be written
         self._free_at = float("-inf")  # when the next may be written, by the engine's clock
@@ -92,6 +103,8 @@ class Progress:
             self._engine.note_progress(self._attempt, told)
         except StoreError as error:  # no step fails because nobody could look at it
             log.debug("%s: its progress could not be kept: %s", self._name, error)
+        else:
+            self._tell(told)
 
     def _write_later(self) -> None:
         with self._lock:

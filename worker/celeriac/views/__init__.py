@@ -30,7 +30,7 @@ from celeriac.views.gates import (
     gate_states,
 )
 from celeriac.views.graph import Graph, graph_of
-from celeriac.views.progress import Progress, progress_fields, progress_of
+from celeriac.views.progress import Progress, as_told, progress_fields, progress_of
 from celeriac.views.questions import Question, question_fields, questions_of
 from celeriac.views.redaction import HIDDEN, Redaction
 from celeriac.views.schedules import (
@@ -97,6 +97,7 @@ __all__ = [
     "WorkerState",
     "answer_fields",
     "answer_of",
+    "as_told",
     "bulk_state",
     "deed",
     "draw",

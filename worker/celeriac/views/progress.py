@@ -9,7 +9,7 @@ that has ended, its end is told.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
@@ -57,7 +57,19 @@ def progress_of(run: Run, name: str, fields: Mapping[str, str]) -> Progress | No
         if direction.state not in _SHOWN:
             continue
         text = fields.get(payloads.progress_field(name, phase))
-        attempt, done, total, told = json.loads(text) if text else (0, 0, None, "")
-        if attempt == direction.attempt:
-            return Progress(done=done, total=total, text=told)
+        found = as_told(json.loads(text), direction.attempt) if text else None
+        if found is not None:
+            return found
     return None
+
+
+def as_told(told: Any, attempt: int) -> Progress | None:
+    """What an attempt has told of itself (number, done, total, text); None if another one did.
+
+    What is of no such form counts as told by nobody.
+    """
+    try:
+        number, done, total, text = told
+        return Progress(done=done, total=total, text=text) if number == attempt else None
+    except (TypeError, ValueError):  # pydantic's are among them
+        return None

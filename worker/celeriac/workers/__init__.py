@@ -7,7 +7,7 @@ Its files, from the ground up::
 
     headers | heartbeat | limits | message_text | pace | presence | queue_length | quorum | renewal
         | retries | sweep_watch | urls | windows
-    < bundles | queue_name < routes < message_options | publishing < canvas | progress
+    < bundles | queue_name | telling < routes < message_options | publishing < canvas | progress
     < intake | queues | supervision | tls
     < leases | preflight | state_url < runtime < ahead < claiming | passage < edge | report < tasks
     < adoption
@@ -36,11 +36,13 @@ from celeriac.workers.state_url import OF_TESTS, completed, redis_url
 from celeriac.workers.supervision import Supervision, shared_progress
 from celeriac.workers.sweep_watch import SweepWatch, sweep_is_down
 from celeriac.workers.tasks import SagaTask, adopt
+from celeriac.workers.telling import EVENT
 from celeriac.workers.urls import all_broker_urls, broker_url, masked, place, secrets_of
 
 __all__ = [
     "CALL_SECONDS",
     "ERRBACK",
+    "EVENT",
     "HEADER",
     "OF_TESTS",
     "OPTION",

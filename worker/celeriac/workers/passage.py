@@ -41,6 +41,7 @@ from celeriac.workers.retries import (
     tell_unheeded,
     timed_out,
 )
+from celeriac.workers.telling import Teller
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -83,7 +84,8 @@ class Passage:
         ahead: RunAhead | None = None,
     ) -> None:
         """*ahead*: what may be taken up on the same message, as far as anything may."""
-        self.task, self.work, self.uuid, self.request = task, work, uuid, request
+        self.task, self.uuid, self.request = task, uuid, request
+        self.work = work._replace(tell=Teller(task, uuid, request))
         self.following: Attempt | None = None  # taken up along with the end of this one
         self._ahead = ahead
         self._context: StepContext | None = None
