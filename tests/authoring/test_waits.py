@@ -231,6 +231,10 @@ def _wrong_duration(flow: Flow) -> None:
     flow.sleep("an hour")
 
 
+def _endless_sleep(flow: Flow) -> None:
+    flow.sleep(None)  # type: ignore[arg-type]  # that is the mistake
+
+
 def _naive(flow: Flow) -> None:
     flow.sleep_until(datetime(2030, 1, 1))  # noqa: DTZ001 -- on purpose
 
@@ -261,6 +265,7 @@ def _may_be_nothing(flow: Flow) -> Approval:
         (_wrong_default, "a payload of 'approved'"),
         (_a_worker_for_a_wait, "no worker runs a wait, so it has no queue"),
         (_wrong_duration, "is not a duration"),
+        (_endless_sleep, "flow.sleep: None is not a duration"),
         (_naive, "give it a time zone"),
         (_no_moment, "takes an aware datetime"),
         (_until_a_day, "takes an aware datetime, and <input day> is date"),

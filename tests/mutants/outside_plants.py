@@ -66,4 +66,29 @@ OUTSIDE_RESULTS = (
         "            if before and len(before) > 99:\n",
         (LATER,),
     ),
+    Plant(
+        "somebody outside has longer than all attempts",
+        "A step waits for its result past the time that its saga allows it.",
+        "machine/waits.py",
+        "    until = until if latest is None else min(until, latest)\n",
+        "    until = until if latest is None else max(until, latest)\n",
+        (OUTSIDE,),
+    ),
+    Plant(
+        "an outage is no excuse for a result",
+        "A step is given up although nobody could bring what it waits for.",
+        "machine/waits.py",
+        "        elif not _has_longer(draft, command, name, direction.at, direction.credited):\n"
+        "            time_out",
+        "        else:\n            time_out",
+        (OUTSIDE,),
+    ),
+    Plant(
+        "a token can break whoever reads it",
+        "What a number in it is too large for comes out as an error of another kind.",
+        "engine/tokens.py",
+        "TypeError, OverflowError, binascii",
+        "TypeError, binascii",
+        (LATER,),
+    ),
 )

@@ -10,6 +10,7 @@ from tests.mutants.planting import Plant
 WAITING = "tests/machine/test_waits.py"
 SLEEPS = "tests/machine/test_sleeps.py"
 EXPIRING = "tests/machine/test_expiring.py"
+POLLING = "tests/machine/test_polling.py"
 HERDS = "tests/engine/test_herds.py"
 BUNDLES = "tests/workers/test_publishing.py"
 
@@ -86,6 +87,30 @@ WAITS = (
         "        if wait",
         "    elif direction.limit:\n        if wait",
         (WAITING,),
+    ),
+    Plant(
+        "a namesake says what a signal may bring",
+        "A payload is checked by the signal at hand, whatever the saga of the run waits for.",
+        "app/handles.py",
+        "known = self._signals.get(name, signal if isinstance(signal, Signal) else None)",
+        "known = signal if isinstance(signal, Signal) else self._signals.get(name)",
+        ("tests/testing/test_waits.py -k namesake",),
+    ),
+    Plant(
+        "nobody gives up",
+        "A step goes on trying past the time that all its attempts may take.",
+        "machine/draft.py",
+        "    return latest is not None and at > latest\n",
+        "    return latest is not None and at > latest + latest\n",
+        (POLLING,),
+    ),
+    Plant(
+        "each attempt has all of the time",
+        "How long all attempts may take together is counted from the newest of them.",
+        "machine/attempt_events.py",
+        "    return begun or (event.at if limited else 0)\n",
+        "    return event.at if limited else 0\n",
+        (POLLING,),
     ),
     Plant(
         "an early payload is lost",

@@ -6,6 +6,7 @@ long because each way in which a result can come is a story of its own.
 
 from __future__ import annotations
 
+import base64
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -181,6 +182,16 @@ def test_a_failure_from_outside_is_an_abort(lab: Lab, effect: bool | None) -> No
     assert (raised.value.failure.code, raised.value.failure.message) == ("declined", "no money")
     assert undone == ([] if effect is False else [(None, 0)])
     assert len(tokens) == 1
+    checked(run)
+
+
+def test_any_text_says_what_went_wrong(lab: Lab) -> None:
+    """Also half of a letter, which a program outside may well send, and JSON can spell."""
+    run = lab.start(buy, 7)
+    lab.run()
+    lab.fail(tokens[0], "no caf\udce9")
+    with pytest.raises(RunCompensated, match=r"no caf\\udce9"):
+        run.result()
     checked(run)
 
 
@@ -413,6 +424,11 @@ def test_made_up_tokens_and_those_of_runs_that_are_gone(lab: Lab) -> None:
         assert secret not in str(raised.value)
     with pytest.raises(TokenUnknown):
         lab.complete(7, Paid(payment="p-1"))  # type: ignore[arg-type]
+    for odd in ("1e999", "-1", "NaN", "9" * 3_000, "{}", '"one"'):
+        text = f'["run-1", {odd}, "pay", 1]'.encode()
+        name = base64.urlsafe_b64encode(text).decode().rstrip("=")
+        with pytest.raises(TokenUnknown):
+            lab.complete(f"{name}.{secret}", Paid(payment="p-1"))
 
 
 def test_a_paused_run_has_as_much_time_as_any(lab: Lab) -> None:

@@ -15,6 +15,7 @@ from celeriac import (
     Abort,
     CommandRefused,
     Flow,
+    InputInvalid,
     Retry,
     RunCompensated,
     Sagas,
@@ -276,6 +277,8 @@ def test_what_cannot_be_rewound_says_why(lab: Lab) -> None:
     assert "no step 'pay'" in (run.undo_plan(to="pay").refused or "")
     with pytest.raises(CommandRefused, match="no step 'pay'"):
         run.rewind(to="pay")
+    with pytest.raises(InputInvalid, match="name of a step"):
+        run.rewind(to=None)  # type: ignore[arg-type]
     run.cancel()
     lab.run()
     with pytest.raises(CommandRefused, match="start it anew"):

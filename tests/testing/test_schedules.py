@@ -178,6 +178,7 @@ def test_a_trigger_is_refused_beside_a_run(shop: Sagas) -> None:
         ({"every": 60}, "every is a crontab or a timedelta"),
         ({"every": timedelta(0)}, "no whole number of seconds"),
         ({"every": timedelta(seconds=1.5)}, "no whole number of seconds"),
+        ({"every": timedelta(days=365_001)}, "at most 365000 days"),
         ({"timezone": "Mars/Olympus"}, "timezone 'Mars/Olympus' is not known"),
         ({"overlap": "maybe"}, "overlap is 'skip'"),
         ({"catch_up": "soon"}, "'soon' is not a duration"),

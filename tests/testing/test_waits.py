@@ -233,6 +233,38 @@ def test_a_payload_that_does_not_fit_is_refused(lab: Lab, payload: Any, problem:
     assert caught.value.reason == "unknown_signal"
 
 
+def test_a_namesake_of_a_signal_checks_nothing(lab: Lab) -> None:
+    """What fits counts is said by the signal that its saga waits for."""
+    run = lab.start(expense, 5)
+    lab.run()
+    namesake = SignalOf("approved", int)
+    with pytest.raises(InputInvalid, match="payload of signal 'approved'"):
+        run.signal(namesake, 3)
+    assert run.status == "waiting"
+    assert not [event for event in run.history() if event.kind == "signalled"]
+
+
+@pytest.mark.parametrize("given", ["", 5, "x" * 201, "half a letter \udcff"])
+def test_an_id_that_nobody_could_tell_is_refused(lab: Lab, given: Any) -> None:
+    """With nothing written, and shortly."""
+    run = lab.start(expense, 5)
+    before = run.history()
+    with pytest.raises(InputInvalid, match="id: 1 to 200 characters") as caught:
+        run.signal(approved, Approval(by="eve"), id=given)
+    assert len(str(caught.value)) < 100
+    assert run.history() == before
+
+
+def test_what_is_no_name_is_the_name_of_no_signal(lab: Lab) -> None:
+    """Whatever it is."""
+    run = lab.start(expense, 5)
+    with pytest.raises(CommandRefused, match="does not wait for"):
+        run.signal("half a letter \udcff", 3)
+    for odd in (None, 5, ["approved"]):
+        with pytest.raises(InputInvalid, match="give a Signal, or the name of one"):
+            run.signal(odd, 3)  # type: ignore[call-overload]
+
+
 def test_an_operator_may_take_the_place_of_a_signal(lab: Lab) -> None:
     """With a payload that the signal could have brought."""
     run = lab.start(expense, 5)

@@ -251,7 +251,7 @@ class RunHandle(Generic[R]):
         past the pivot, in a run that is undone, for a step that was not reached yet, and inside of
         a block, naming the step to use instead.
         """
-        command = commands.Rewind(to, os.urandom(4).hex(), reason, by)
+        command = commands.Rewind(checked_step(to), os.urandom(4).hex(), reason, by)
         return self._do(command, if_version=if_version)
 
     def terminate(self, reason: str, *, by: str = "", if_version: int | None = None) -> bool:
@@ -397,8 +397,11 @@ class RunHandle(Generic[R]):
         InputInvalid or PayloadTooLarge with nothing written, RunNotFound, and CommandRefused if the
         run has no wait that can still take it.
         """
-        known = signal if isinstance(signal, Signal) else self._signals.get(signal)
         name = signal.name if isinstance(signal, Signal) else signal
+        if not isinstance(name, str):
+            raise InputInvalid(f"signal: give a Signal, or the name of one, not {name!r}")
+        # The one that its saga waits for, where this process knows that: a namesake checks nothing.
+        known = self._signals.get(name, signal if isinstance(signal, Signal) else None)
         fields: dict[str, str] = {}
         given = uuid7() if id is None else checked_text("id", id)
         key = payloads.signal_key(name, given)

@@ -71,8 +71,8 @@ def inputs_of_texts(shape: Shape, given: Mapping[str, str]) -> dict[str, Any]:
 
 def checked_text(name: str, value: object) -> str:
     """Return the id of something that is sent, as it is; raise InputInvalid otherwise."""
-    if not isinstance(value, str) or not 0 < len(value) <= _LONGEST_ID:
-        raise InputInvalid(f"{name}: 1 to {_LONGEST_ID} characters, not {value!r}")
+    if not isinstance(value, str) or not 0 < len(value) <= _LONGEST_ID or not _is_text(value):
+        raise InputInvalid(f"{name}: 1 to {_LONGEST_ID} characters, not {_shown(value)}")
     return value
 
 
@@ -87,8 +87,9 @@ def check_words(command: object) -> None:
     for name in ("reason", "by"):
         words = getattr(command, name, "")
         if not isinstance(words, str) or len(words) > _LONGEST_REASON or not _is_text(words):
-            shown = ascii(words[:40] if isinstance(words, str) else words)
-            raise InputInvalid(f"{name}: text of at most {_LONGEST_REASON} characters, not {shown}")
+            raise InputInvalid(
+                f"{name}: text of at most {_LONGEST_REASON} characters, not {_shown(words)}"
+            )
 
 
 def checked_step(step: object) -> str:
@@ -96,6 +97,11 @@ def checked_step(step: object) -> str:
     if not isinstance(step, str):
         raise InputInvalid(f"step: give the name of a step as text, not {step!r}")
     return step
+
+
+def _shown(value: object) -> str:
+    """The beginning of what was given in the place of a text."""
+    return ascii(value[:40] if isinstance(value, str) else value)
 
 
 def _is_text(words: str) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from celeriac.engine import Said
 from celeriac.errors import InputInvalid
-from celeriac.failure import Failure
+from celeriac.failure import Failure, safe_text
 from celeriac.store import payloads
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def bring_failure(
     for name, value in (("effect", effect), ("retry", retry)):
         if value is not None and not isinstance(value, bool):
             raise InputInvalid(f"{name}: True or False, not {value!r}")
-    failure = Failure(type=_KIND, message=message, code=code, effect=effect)
+    failure = Failure(type=_KIND, message=safe_text(message), code=code, effect=effect)
     text = failure.model_dump_json(exclude_none=True)
 
     def say(node: Node) -> Said:

@@ -250,6 +250,10 @@ def _checked_every(name: str, every: object, anchor: object) -> None:
     if isinstance(every, timedelta):
         if every < _SECOND or every % _SECOND:
             raise _wrong(name, f"every={every!r} is no whole number of seconds, 1 at least")
+        try:
+            duration_ms(every)  # or there were ticks in years that no calendar has
+        except DefinitionError as error:
+            raise _wrong(name, f"every: {error.problem}") from None
         if anchor is not None and (not isinstance(anchor, datetime) or anchor.tzinfo is None):
             raise _wrong(
                 name, f"anchor is one of its ticks, a datetime with tzinfo, not {anchor!r}"

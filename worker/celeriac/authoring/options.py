@@ -188,8 +188,11 @@ def retry_rule(retry: Any, step: str) -> RetryRule:
 
 def optional_ms(option: str, value: Duration | None, step: str | None = None) -> int | None:
     """Return a duration that may be left out as milliseconds; DefinitionError names *option*."""
-    if value is None:
-        return None
+    return None if value is None else required_ms(option, value, step)
+
+
+def required_ms(option: str, value: Duration, step: str | None = None) -> int:
+    """Return a duration as milliseconds; DefinitionError names *option*, also where it is None."""
     try:
         return duration_ms(value)
     except DefinitionError as error:

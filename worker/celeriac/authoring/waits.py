@@ -15,7 +15,7 @@ from pydantic import AwareDatetime
 
 from celeriac.authoring.annotations import described, plain
 from celeriac.authoring.choosing import Chooser
-from celeriac.authoring.options import StepOptions, optional_ms
+from celeriac.authoring.options import StepOptions, optional_ms, required_ms
 from celeriac.authoring.placeholders import Placeholder, annotation_of, express, is_json
 from celeriac.authoring.signal import Signal
 from celeriac.errors import DefinitionError, InputInvalid
@@ -122,7 +122,7 @@ class Waiter(Chooser):
                 saga=self.saga,
                 step=name,
             )
-        length = optional_ms("flow.sleep", duration, name)
+        length = required_ms("flow.sleep", duration, name)
         return self._add_wait(name, Wait(timeout=length, on_timeout="continue"), given, None)
 
     def sleep_until(

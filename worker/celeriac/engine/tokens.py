@@ -106,7 +106,7 @@ def read(token: object) -> tuple[Named, str]:
         run_id, epoch, step, attempt = json.loads(base64.urlsafe_b64decode(padded))
         named = Named(str(run_id), int(epoch), str(step), int(attempt))
         f"{named.run_id}{named.step}".encode()  # or no store could be asked for it
-    except (ValueError, TypeError, binascii.Error, RecursionError):
+    except (ValueError, TypeError, OverflowError, binascii.Error, RecursionError):
         return Named(*_NOBODY), secret
     return named, secret
 

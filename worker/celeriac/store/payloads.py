@@ -179,7 +179,8 @@ def signal_key(name: str, given: str) -> str:
 
     Ids are those of the sender, who may well call two signals about one order by its number.
     """
-    return hashlib.blake2b(f"{name}\0{given}".encode(), digest_size=8).hexdigest()
+    text = f"{name}\0{given}".encode("utf-8", "backslashreplace")  # no run waits for half a letter
+    return hashlib.blake2b(text, digest_size=8).hexdigest()
 
 
 def token_field(step: str, attempt: int) -> str:
