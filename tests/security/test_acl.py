@@ -79,11 +79,25 @@ def world(server: RedisServer, tmp_path: Path) -> Iterator[World]:
         made.close()
 
 
-def refusals(server: RedisServer) -> list[str]:
+def refusals(server: RedisServer) -> set[str]:
     """What the server has refused to anybody."""
     with server.client() as client:
         log = client.acl_log()
-    return [f"{entry['username']}: {entry['reason']} {entry['object']}" for entry in log]
+    found = {f"{entry['username']}: {entry['reason']} {entry['object']}" for entry in log}
+    # Redis 6.2 refuses what it does not know, as the page says; clients do without.
+    unknown = (
+        set() if server.version >= (7, 0) else {f"{user}: command client" for user in PASSWORDS}
+    )
+    return found - unknown
+
+
+def used_commands(server: RedisServer) -> set[str]:
+    """The commands of the rights, as they are spelled there, that somebody has sent."""
+    with server.client() as client:
+        used = {name.removeprefix("cmdstat_").lower() for name in client.info("commandstats")}
+    # Redis 6.2 counts `client` only.
+    counted = str if server.version >= (7, 0) else lambda command: command.partition("|")[0]
+    return {command for command in COMMANDS if counted(command) in used}
 
 
 def test_two_users_are_enough(world: World, server: RedisServer) -> None:
@@ -128,13 +142,12 @@ def test_two_users_are_enough(world: World, server: RedisServer) -> None:
     assert store.keep_definition("trip", 1, "saga: trip") == store.definitions()["trip", 1]
     assert sagas.stats().sagas
     sweep_once(sagas.runtime)
-    assert refusals(server) == []
+    assert refusals(server) == set()
     with server.client() as client:
         client.execute_command("ACL", "SETUSER", "celeriac", "+scan", "+zscan")
         assert not sagas.repair(dry_run=True).left
-        assert refusals(server) == []
-        used = {name.removeprefix("cmdstat_").lower() for name in client.info("commandstats")}
-    assert set(COMMANDS) - used - UNUSED == set()
+        assert refusals(server) == set()
+    assert set(COMMANDS) - used_commands(server) - UNUSED == set()
 
 
 def _poll_side_by_side(engine: Engine) -> None:

@@ -307,7 +307,7 @@ def test_no_connection_left_is_said(narrow_server: RedisServer) -> None:
 def test_a_forbidden_subscription_is_told(server: RedisServer) -> None:
     """A user that may read but not subscribe is told so, instead of waiting in vain."""
     with server.client() as client:
-        rules = "on >secret ~celeriac:* &celeriac:* +@all -subscribe"
+        rules = "on >secret ~celeriac:* resetchannels &celeriac:* +@all -subscribe"
         client.execute_command("ACL", "SETUSER", "deaf", *rules.split())
     store = RedisStore(server.url.replace("redis://", "redis://deaf:secret@"))
     [run] = the_runs(store, 1)
