@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 _PARTS = ("worker", "bench", "tests", "workflows", "docs", "pyproject.toml", "README.md")
 _LONGEST = 600  # seconds for one attempt to catch a bug
+#: Plug-ins that take a second to load, and that only tests of the web use.
+_DEAR = ("schemathesis",)
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,9 @@ def _copy(source: Path, target: Path) -> None:
 
 def _catches(copy: Path, words: str) -> bool:
     """True if these tests fail in the copy, for a test's reason."""
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *words.split()]
+    without = ("cacheprovider", *(() if "tests/web" in words else _DEAR))
+    options = [word for name in without for word in ("-p", f"no:{name}")]
+    command = [sys.executable, "-m", "pytest", "-x", "-q", *options, *words.split()]
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "PROVE": ""}
     try:
         ended = subprocess.run(
