@@ -6,12 +6,22 @@ Owns: what a user sees of schedules in tests.  Refuses to know: real time, and R
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from celery import Celery
 from celery.schedules import crontab
 
-from celeriac import Abort, CommandRefused, DefinitionError, Flow, RunStatus, Sagas, Schedule
+from celeriac import (
+    Abort,
+    CommandRefused,
+    DefinitionError,
+    Flow,
+    InputInvalid,
+    RunStatus,
+    Sagas,
+    Schedule,
+)
 from celeriac.testing import Lab
 
 HOUR = timedelta(hours=1)
@@ -151,6 +161,22 @@ def test_an_operator_has_the_last_word(shop: Sagas) -> None:
         *("paused audit", "skipped paused", "skipped paused", "triggered", "resumed", "started"),
         "deleted moved",
     ]
+
+
+@pytest.mark.parametrize("words", ["x" * 2_001, "half a letter \udcff", 5])
+def test_words_that_no_history_could_show_are_refused(shop: Sagas, words: Any) -> None:
+    """Of all that an operator does, and with nothing done."""
+    lab = Lab()
+    kept = lab.schedule(hourly(shop))
+    for act in (kept.pause, kept.resume, kept.delete):
+        with pytest.raises(InputInvalid, match="reason: text of at most 2000"):
+            act(words)
+        with pytest.raises(InputInvalid, match="by: text of at most 2000"):
+            act(by=words)
+    with pytest.raises(InputInvalid, match="by: text of at most 2000"):
+        kept.trigger(by=words)
+    assert kinds(kept) == ["created"]
+    assert ids(lab) == []
 
 
 def test_a_trigger_is_refused_beside_a_run(shop: Sagas) -> None:

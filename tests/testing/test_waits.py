@@ -255,6 +255,14 @@ def test_an_id_that_nobody_could_tell_is_refused(lab: Lab, given: Any) -> None:
     assert run.history() == before
 
 
+def test_an_answer_to_nothing_is_no_signal_for_any_wait(lab: Lab) -> None:
+    """An empty field of a form, say: whoever left the step out has said so."""
+    run = lab.start(expense, 5)
+    with pytest.raises(InputInvalid, match="step: give the name of the wait"):
+        run.signal(approved, Approval(by="eve"), step="")
+    assert not [event for event in run.history() if event.kind == "signalled"]
+
+
 def test_what_is_no_name_is_the_name_of_no_signal(lab: Lab) -> None:
     """Whatever it is."""
     run = lab.start(expense, 5)

@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from celeriac import CommandRefused, RunNotFound, TokenSettled, TokenUnknown, TokenVoid
+from celeriac import (
+    CommandRefused,
+    InputInvalid,
+    PayloadTooLarge,
+    RunNotFound,
+    TokenSettled,
+    TokenUnknown,
+    TokenVoid,
+)
 from celeriac.engine.tokens import read, written
 from celeriac.machine import EventKind
 from celeriac.store.keys import shard_of
@@ -24,6 +32,7 @@ from tests.chaos import clock
 from tests.redis_server import RedisServer
 from tests.workers.histories import bodies, claims, events
 from tests.workers.kit import Ticket, Trip
+from tests.workers.monitors import Events, Wire
 from tests.workers.world import World
 
 if TYPE_CHECKING:
@@ -169,6 +178,32 @@ def test_a_token_that_nobody_gave_out(world: World) -> None:
         sagas.complete(tokens[mine], Ticket(number="7"))
     sagas.complete(tokens[other], Ticket(number="7"))
     assert world.rest(other).status == "completed"
+
+
+def test_what_is_brought_shows_nowhere(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """Neither what a signal brings, nor a result, nor why it failed: it is a payload."""
+    secret, sagas = "canary4929x1234x5678", world.kit.sagas
+    caplog.set_level("DEBUG")
+    asking = [world.kit.outside.start(Trip(), id=f"secret-{n}") for n in (1, 2)]
+    signalled = world.kit.approving.start(Trip(), id="secret-3")
+    for run in (*asking, signalled):
+        waiting(world, run)
+    with Events(world.kit.app) as stream, Wire(world) as wire:
+        assert signalled.signal("approved", {"number": secret}) == "taken"
+        for wrong in ({"numbers": secret}, [secret], "x" * 20_000 + secret):
+            with pytest.raises((InputInvalid, PayloadTooLarge)) as refused:
+                sagas.complete(token_of(world, asking[0]), wrong)
+            assert secret not in str(refused.value)
+        sagas.complete(token_of(world, asking[0]), Ticket(number=secret))
+        sagas.fail(token_of(world, asking[1]), secret, code="no")
+        ended = [world.rest(run).status for run in (*asking, signalled)]
+        world.until(lambda: len(stream.of_run("secret-3")) >= 3, "its last step has told of itself")
+    assert ended == ["completed", "compensated", "completed"]
+    seen = [*map(str, stream.seen), *wire.to_broker(), caplog.text]
+    seen += [process.text() for process in world.processes.started]
+    seen += [str((run.history(), run.export())) for run in (*asking, signalled)]
+    assert not [text for text in seen if secret in text]
+    assert any(secret in text for text in wire.to_store()), "it was there to be seen"
 
 
 # --- parents and children ----------------------------------------------------------------------

@@ -400,6 +400,8 @@ class RunHandle(Generic[R]):
         name = signal.name if isinstance(signal, Signal) else signal
         if not isinstance(name, str):
             raise InputInvalid(f"signal: give a Signal, or the name of one, not {name!r}")
+        if step == "":  # it would be kept for any wait
+            raise InputInvalid("step: give the name of the wait that this answers, or leave it out")
         # The one that its saga waits for, where this process knows that: a namesake checks nothing.
         known = self._signals.get(name, signal if isinstance(signal, Signal) else None)
         fields: dict[str, str] = {}

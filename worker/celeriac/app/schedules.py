@@ -15,14 +15,14 @@ from zoneinfo import ZoneInfo
 
 from celery.schedules import crontab
 
-from celeriac.app.inputs import checked_id
+from celeriac.app.inputs import check_words, checked_id
 from celeriac.engine import Scheduled, Ticks
 from celeriac.errors import (
     DefinitionError,
     InputInvalid,
     ScheduleNotFound,
 )
-from celeriac.machine import checked_tags, duration_ms
+from celeriac.machine import checked_tags, commands, duration_ms
 from celeriac.scheduling import (
     Calendar,
     Definition,
@@ -157,14 +157,17 @@ class Schedule:
 
     def pause(self, reason: str = "", *, by: str = "") -> None:
         """Let its ticks start no runs until `resume`, whatever the code says; a deploy included."""
+        check_words(commands.Pause(reason, by))
         self._do(lambda record, now: pause(record, reason, by, now))
 
     def resume(self, reason: str = "", *, by: str = "") -> None:
         """Let its ticks start runs again; those that have passed are not filled in."""
+        check_words(commands.Resume(reason, by))
         self._do(lambda record, now: resume(record, reason, by, now))
 
     def delete(self, reason: str = "", *, by: str = "") -> None:
         """Let it be gone, though the code still has it, until `resume`; runs under way go on."""
+        check_words(commands.Pause(reason, by))
         self._do(lambda record, now: delete(record, reason, by, now))
 
     def trigger(self, *, id: str | None = None, by: str = "") -> str:  # noqa: A002
@@ -174,6 +177,7 @@ class Schedule:
         yet to come.  The same *id* again is the same run.  Raises CommandRefused where `overlap`
         forbids it.
         """
+        check_words(commands.Resume("", by))
         run_id, _ = self._ticks().trigger(self.name, None if id is None else checked_id(id), by)
         return run_id
 
