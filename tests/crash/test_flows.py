@@ -1,4 +1,4 @@
-"""Crashes in what flows have: visits of groups, gates, rewinds, and what expires.
+"""Crashes in what flows have: visits of groups, gates, rewinds, children, waits, what expires.
 
 Owns: a process that dies at each point where one of these has an instant of its own, all at once,
 and that nobody is left in a gate.  Refuses to know: what else may be crashed (`test_matrix`), and
@@ -79,11 +79,48 @@ REWINDS = (
     Case("goes-on", "trip", "message.publishing", "{}:2:pay:do:1:", {"pay": [1, 1]}),
     Case("again", "trip", "step.performed", "{}:2:send:do:1:", {"send": [1, 1, 2]}),
 )
-_FEW = ("leaving", "left", "undoing", "passed", "granted", "leaves", "ends", "expired", "turned")
+_PARENT, _CHILD = "run:{}\r\n", "run:{}.trip\r\n"  # whose commit it is
+FAMILIES = (
+    # It is on record that there is a child, and there is none yet.
+    Case("has-child", "family", ANSWERED, (_PARENT, '"claimed","trip","d"'), {"trip": [1]}),
+    # It is there, and nobody has been told.
+    Case("child", "family", ANSWERED, (_CHILD, '"started"'), {"trip": [1]}),
+    # It is at rest, and its parent does not know.
+    Case("child-ends", "family", ANSWERED, (_CHILD, '"d","send"'), {"trip": [1], "last": [1]}),
+    # Its parent knows, and has not gone on; nor does the child know that it knows.
+    Case("knows", "family", ANSWERED, (_PARENT, '"d","trip"'), {"trip": [1], "last": [1]}),
+    Case("reported", "family", ANSWERED, (_CHILD, '"reported"'), {"trip": [1], "last": [1]}),
+    _undone("wants", "family", ANSWERED, (_PARENT, '"claimed","trip","u"'), "trip", [1]),
+    _undone("turned", "family", ANSWERED, (_CHILD, '"compensation_started"'), "trip", [1]),
+    _undone("gone", "family", ANSWERED, (_CHILD, '"ud","book"'), "trip", [1]),
+)
+ONCE = {"later": ["1"]}  # seconds, after which nobody has brought the result
+WAITS = (
+    # It is to sleep; it has slept, and nobody has been told.
+    Case("sleeps", "asleep", ANSWERED, (_PARENT, '"d","book"'), {"send": [1]}),
+    Case("slept", "asleep", ANSWERED, (_PARENT, '"completed","sleep"'), {"send": [1]}),
+    # Its result is to come from outside; it has not come.
+    Case(
+        *("asked", "outside", ANSWERED, (_PARENT, '"deferred","ask"')),
+        *({"ask": [1, 2, 3]}, ONCE, UNDONE),
+    ),
+    Case(
+        *("in-vain", "outside", ANSWERED, (_PARENT, '"lost","ask"')),
+        *({"ask": [1, 2, 3]}, ONCE, UNDONE),
+    ),
+)
+_FEW = (
+    *("leaving", "left", "undoing", "passed", "granted", "leaves", "ends", "expired", "turned"),
+    *("has-child", "child-ends", "wants", "slept", "asked"),
+)
 
 
 #: How much longer a run may stand still: those before it in line are dead, and hold a place each.
 IN_LINE = 3 * LEASE
+
+
+#: How much longer a parent may stand still: its child takes three steps meanwhile.
+OF_A_CHILD = 3 * LEASE
 
 
 def _set(crash_world: CrashWorld, case: Case, act: Act) -> Failpoint:
@@ -134,6 +171,15 @@ def test_children_killed(crash_world: CrashWorld) -> None:
     for _, run in rewound:
         assert run.state().rewinds == 1
     _nobody_is_left(crash_world)
+
+
+def test_children_killed_where_runs_wait(crash_world: CrashWorld) -> None:
+    """For their child, for their parent, for a time or for somebody outside: nobody waits on."""
+    hit = []
+    for case in _cases((*FAMILIES, *WAITS)):
+        failpoint = _set(crash_world, case, "kill")
+        hit.append((case, _start(crash_world, case, "kill"), failpoint))
+    _judge(crash_world, hit, OF_A_CHILD)
 
 
 @pytest.mark.parametrize("case", [GATES[3]] if not everything() else GATES, ids=lambda c: c.name)

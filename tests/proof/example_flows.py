@@ -1,4 +1,4 @@
-"""Runs with all that flows have: gates, groups, several tries, rewinds, scopes, and what expires.
+"""Runs with all that flows have: gates, groups, several tries, rewinds, scopes, waits, expiring.
 
 Owns: a story for each that keeps every law, and those that were doctored to break one.  Refuses to
 know: the laws, and runs that are a plain sequence (`example_runs`, `test_checker`).
@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from celeriac.machine import Gate, Node, Rule, Undo
-from celeriac.machine.commands import Claim, Complete
+from celeriac.machine import Gate, Node, Rule, Undo, Wait
+from celeriac.machine.commands import Claim, Complete, Signal
 from celeriac.machine.events import Event, EventKind
 from tests.machine.story import GRACE, Story, budget, saga, started, step
 from tests.proof.example_runs import record, rows_of
@@ -100,7 +100,54 @@ def _scoped() -> Story:
     return started("pay", scope, *bare, step("confirm"))
 
 
+def asked_in_vain() -> Story:
+    """A run one step of which asked somebody outside, who never answered; undone at once."""
+    story = started("reserve", step("charge", retry=budget(1))).do("reserve")
+    story.claim("charge")
+    story.defer("charge", 60_000)
+    story.advance(60_000).wake()
+    return story.undo("charge", "reserve")
+
+
+def brought() -> Story:
+    """A run two steps of which asked somebody outside: one is told in time, one is cancelled."""
+    story = started("reserve", "charge")
+    story.claim("reserve")
+    story.defer("reserve", 60_000)
+    story.say("reserve")
+    story.claim("charge")
+    story.defer("charge", 60_000)
+    story.cancel()
+    return story.undo("charge", "reserve")
+
+
+def waited() -> Story:
+    """A run that waited for a signal, which came early, and for one that never came."""
+    waits = [
+        Node(name=name, task="", after=after, wait=Wait(signal="approved", timeout=60_000))
+        for name, after in (("first", ("reserve",)), ("last", ("first",)))
+    ]
+    plan = saga("reserve", *waits, "ship").model_copy(update={"signals": {"approved": {}}})
+    story = Story(plan)
+    story.start()
+    story.give(Signal("approved", "a"))
+    story.do("reserve").advance(60_000).wake()
+    return story.undo("reserve")
+
+
+def slept() -> Story:
+    """A run that slept for a minute."""
+    nap = Node(name="nap", task="", after=("reserve",), wait=Wait(timeout=60_000))
+    story = started("reserve", nap, "ship").do("reserve").advance(60_000)
+    story.wake()
+    return story.do("ship")
+
+
 STORIES = (
+    asked_in_vain,
+    brought,
+    waited,
+    slept,
     gated,
     rewound,
     rewound_and_late,

@@ -19,6 +19,7 @@ from celeriac.machine.conditions import past_pivot
 from celeriac.machine.events import EventKind
 from celeriac.machine.runs import RunStatus
 from celeriac.machine.steps import PhaseStatus
+from celeriac.machine.tables import NO_RESULT, VOID
 from celeriac.machine.tries import epoch_of
 from tests.proof.effects import net_effects, one_effect, outputs_stay
 from tests.proof.findings import Finding, attempt, found_at
@@ -261,18 +262,26 @@ def _is_undone(run: Run) -> bool:
 
 
 def no_undo_beside_a_step(record: Record) -> Iterator[Finding]:
-    """I7: nothing is undone while a step is at work, or a request of it may still land."""
+    """I7: nothing is undone while a step is at work, or a request of it may still land.
+
+    Nobody is at work for one whose result is to come from outside: its body has ended.
+    """
     quiet: Counter[int] = Counter()  # until when, by try
+    outside: dict[Direction, int] = {}  # the attempts whose results are to come
     for frame, held, _ in _claims(record):
         event, run = frame.event, frame.became
         if event.kind is _E.STARTED:
             quiet.clear()
-        cut_off = event.kind is _E.LOST or event.data.get("why") == "timeout"
+        if event.kind is _E.DEFERRED:
+            outside[_direction(frame)] = event.attempt
+        why = event.data.get("why")
+        cut_off = why == "timeout" or (event.kind is _E.LOST and why not in (NO_RESULT, VOID))
         if cut_off and event.phase == "do" and not _has_barrier(record, frame):
             quiet[run.epoch] = max(quiet[run.epoch], event.at + run.grace)
         if event.kind is not _E.CLAIMED or event.phase != "undo":
             continue
-        busy = [name for name, phase, at in held if phase == "do" and at == epoch_of(run, name)]
+        live = (each for each, number in held.items() if outside.get(each) != number)
+        busy = [name for name, phase, at in live if phase == "do" and at == epoch_of(run, name)]
         if busy:
             what = f"{attempt(frame)} was claimed while {busy[0]!r} was at work"
             yield found_at(frame, "I7", what, event.step, *busy)
