@@ -1,9 +1,9 @@
 """A client process: `python -m tests.chaos.client NAME RATE MOST`.
 
 Owns: starting runs at a steady rate, asking again under the same id for what has no answer, also
-what a client before it left, rewinding those that are to be, and waiting while too many runs are
-under way.  Refuses to know: what
-happens to it: it may be killed at any instruction, or be cut off.
+what a client before it left, signals, results from outside, rewinding those that are to be, and
+waiting while too many runs are under way.  Refuses to know: what happens to it: it may be killed at
+any instruction, or be cut off.
 """
 
 from __future__ import annotations
@@ -11,11 +11,22 @@ from __future__ import annotations
 import sys
 import time
 from collections import deque
+from contextlib import suppress
 from itertools import chain, count
 from typing import TYPE_CHECKING
 
 from celeriac import CommandRefused, RunConflict, RunStatus, SagaError, StoreError
-from tests.chaos.journal import ACCEPTED, AGAIN, BROKEN, REFUSED, REWOUND, TRIED, Journal
+from celeriac.errors import TokenRefused
+from tests.chaos.journal import (
+    ACCEPTED,
+    AGAIN,
+    BROKEN,
+    REFUSED,
+    REWOUND,
+    SIGNALLED,
+    TRIED,
+    Journal,
+)
 from tests.chaos.load import shape_of
 from tests.workers.kit import Trip
 from tests.workers.worker_app import kit
@@ -39,6 +50,8 @@ def main(name: str, rate: float, most: int) -> None:
             time.sleep(1 / rate)
         journal.note(TRIED, run_id)
         under_way.append(_insist(journal, run_id))
+        if shape_of(run_id).saga == "approving":
+            _signal(journal, under_way[-1])
         journal.note(ACCEPTED, run_id)
         if int(run_id.rpartition("-")[2]) % _REPEATED == 0:
             _start_again(journal, run_id)
@@ -75,6 +88,29 @@ def _start_again(journal: Journal, run_id: str) -> None:
     journal.note(BROKEN, f"{run_id} was started with another input, and not refused")
 
 
+def _signal(journal: Journal, run: RunHandle[Any]) -> None:
+    """Send a run its signal, again and again until that has an answer; the same click each time."""
+    while True:
+        try:
+            run.signal("approved", {"number": run.id}, id="click")
+        except StoreError as error:
+            journal.note(REFUSED, f"{run.id} {error.code}")
+            time.sleep(0.1)
+        except CommandRefused:
+            return  # it is being undone, or was
+        else:
+            journal.note(SIGNALLED, run.id)
+            return
+
+
+def _brings(run: RunHandle[Any]) -> None:
+    """Bring the result that the newest attempt of a run has asked for; once more does no harm."""
+    tokens = sorted(kit.folder.glob(f"{run.id}.token.*"), key=lambda path: int(path.suffix[1:]))
+    with suppress(TokenRefused, StoreError):
+        for token in tokens[-1:]:
+            kit.sagas.complete(token.read_text(), {"number": run.id})
+
+
 def _goes_back(journal: Journal, run: RunHandle[Any]) -> bool:
     """Rewind a run that has completed, if it is one of those, once; True if it goes on so."""
     to = shape_of(run.id).rewinds_to
@@ -97,6 +133,8 @@ def _too_many(journal: Journal, under_way: deque[RunHandle[Any]], most: int) -> 
     for _ in range(min(_LOOKS, len(under_way))):
         run = under_way.popleft()
         try:
+            if shape_of(run.id).saga == "outside":
+                _brings(run)
             over = run.status.at_rest and not _goes_back(journal, run)
         except SagaError:
             over = False  # nobody knows just now

@@ -11,8 +11,17 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from celeriac.machine import NO_SIGNAL
 from celeriac.machine.events import EventKind
-from tests.chaos.journal import ACCEPTED, AGAIN, BROKEN, REFUSED, REFUSED_CLAIMS, journals
+from tests.chaos.journal import (
+    ACCEPTED,
+    AGAIN,
+    BROKEN,
+    REFUSED,
+    REFUSED_CLAIMS,
+    SIGNALLED,
+    journals,
+)
 from tests.chaos.load import SHAPES, shape_of
 from tests.chaos.recovery import Recovery, recoveries
 from tests.chaos.settle import started
@@ -20,7 +29,7 @@ from tests.proof.checker import asked, check_runs
 from tests.workers.kit import Trip
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from celeriac.machine.events import Event
@@ -90,6 +99,7 @@ def judge(
     figures = StoreStats(seed, seconds, layout, settled=end)
     histories = {run_id: store.history(run_id) for run_id in started(installation)}
     histories = {run_id: history for run_id, history in histories.items() if history}
+    signalled = {name for each in journals(installation.folder) for name in each.noted(SIGNALLED)}
     for run_id in histories:
         run = store.read(run_id).run
         assert run is not None
@@ -97,6 +107,7 @@ def judge(
         told = [*histories[run_id], *_of_children(store, histories[run_id])]
         figures.problems += _unexpected(run_id, run.status.value, told)
         figures.problems += _untagged(run_id, run, histories[run_id])
+        figures.problems += _unheard(run_id, histories[run_id], signalled)
     _count_starts(figures, installation.folder, histories)
     _count_faults(figures, nemesis.struck, histories)
     _count_bodies(figures, installation)
@@ -146,11 +157,18 @@ def _untagged(run_id: str, run: Run, history: Iterable[Event]) -> Iterator[str]:
             yield f"{run_id} has lost the tag that {event.step!r} has given it"
 
 
+def _unheard(run_id: str, history: Iterable[Event], signalled: Container[str]) -> Iterator[str]:
+    """No wait ends in vain for which a signal was accepted."""
+    if run_id in signalled and any(event.data.get("why") == NO_SIGNAL for event in history):
+        yield f"{run_id} has lost its signal:\n{_story(run_id, history)}"
+
+
 def _meddled(run_id: str, event: Event) -> bool:
     """True for an event that only a fault can have led to."""
     if event.kind in _MEDDLED or event.data.get("late"):
         return True
-    if event.data.get("why") == "expired":  # whoever should have taken it up was away
+    # Whoever should have taken it up, or sent its signal, was away.
+    if event.data.get("why") in ("expired", NO_SIGNAL):
         return True
     # A body that was stopped for longer than its time limit is told so once it goes on.
     words = shape_of(run_id).script.get(event.step, [])

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 REFUSED_CLAIMS = "refused-claims"  # a file of workers' notes: reason, run and step
 TRIED, ACCEPTED, REFUSED, AGAIN, BROKEN = "tried", "accepted", "refused", "again", "broken"
-REWOUND = "rewound"
+REWOUND, SIGNALLED = "rewound", "signalled"
 
 
 class Journal:

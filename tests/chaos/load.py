@@ -69,6 +69,11 @@ MIXED = (
     Shape("failure", "bundle", {"right": ["slow"], "last": ["abort"]}, _UNDONE),
     Shape("ok", "guarded", {}, _DONE),
     Shape("ok", "transfer", {}, _DONE),
+    # Its client signals, soon after the start; or brings what it has asked for, if it is in time.
+    Shape("ok", "approving", {}, _DONE),
+    Shape("ok", "outside", {"later": ["3"]}, _DONE),
+    Shape("failure", "outside", {"later": ["3"], "send": ["abort"]}, _UNDONE),
+    Shape("slow", "approving", {"book": ["slow", "abort-clean"]}, _DONE),
     Shape("flaky", "trip", {"send": ["raise", "raise-after", "raise"]}, _UNDONE),
     Shape("slow", "asleep", {"book": ["slow", "abort-clean"]}, _DONE),
 )
