@@ -362,9 +362,47 @@ def not_entered(flow: Flow, card: str) -> None:
     flow.group("entry")
 
 
+def waits_for_another(flow: Flow, card: str) -> None:
+    """A step that waits for one of another group."""
+    with flow.group("entry"):
+        held = flow.step(hold, card)
+    with flow.group("manual"):
+        flow.options(after=[held]).step(hold, card)
+
+
+def kind_of(card: str) -> str:
+    """What kind it is."""
+    return card
+
+
+def asked_elsewhere(flow: Flow, card: str) -> None:
+    """A case in another group than the one that it asks in, where the run may not have been."""
+    with flow.group("entry"):
+        flow.step(to_manual, card)
+    with flow.group("other"):
+        route = flow.choose(kind_of, card)
+        with route.case("a"):
+            flow.step(hold, card)
+    with flow.group("manual"), route.case("b"):
+        flow.step(hold, card)
+
+
+def default_elsewhere(flow: Flow, card: str) -> None:
+    """The same, for all other answers."""
+    with flow.group("entry"):
+        route = flow.choose(kind_of, card)
+        with route.case("a"):
+            flow.step(hold, card)
+    with flow.group("manual"), route.default():
+        flow.step(hold, card)
+
+
 @pytest.mark.parametrize(
     ("build", "problem"),
     [
+        (waits_for_another, "hold is of group 'entry', and no step waits for one of another group"),
+        (asked_elsewhere, "step 'kind_of': answers in group 'other', where the run may never have"),
+        (default_elsewhere, "step 'kind_of': answers in group 'entry'"),
         (outside, "has groups, and hold outside of them: .* write each step inside of a group"),
         (empty, "group 'entry' has no steps"),
         (twice, "group 'entry': stands in the saga twice"),

@@ -280,6 +280,16 @@ pay: {{task: {HERE}.charge, kwargs: {{amount: 1.10, note: "${{steps.reserve.outp
     assert run.result() == {"paid": "1.10 o1@run-1", "for": "NO"}
 
 
+def test_a_result_may_be_put_together(read: Read) -> None:
+    """Of anything: it is plain JSON then, since nothing in a file says its type."""
+    steps = f"reserve: {{task: {HERE}.reserve, kwargs: {{order: {{id: o1}}}}}}"
+    saga = read(steps, result="{hold: '${steps.reserve.output}', all: ['${steps.reserve.output}']}")
+    lab = Lab()
+    run = lab.start(saga, id="run-1")
+    held = {"hold_id": "o1@run-1", "items": ["DE"]}
+    assert run.result(timeout=60) == {"hold": held, "all": [held]}
+
+
 def test_a_file_is_loaded_once(tmp_path: Path) -> None:
     """A saga that is loaded is one of the app's, and its name is taken."""
     file = tmp_path / "loaded.yaml"

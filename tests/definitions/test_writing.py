@@ -11,7 +11,7 @@ from celery import Celery
 from hypothesis import given
 from hypothesis import strategies as st
 
-from celeriac import DefinitionError, Flow, Saga, Sagas
+from celeriac import Flow, Saga, Sagas
 from celeriac.app.named import Named
 from celeriac.definitions import plan_file
 from celeriac.definitions.emitting import emitted
@@ -21,7 +21,6 @@ from celeriac.definitions.templates import Reference, parts_of, written
 from celeriac.definitions.trees import read_tree
 from celeriac.definitions.values import Values
 from tests.definitions.shop import Order, charge, is_big, reserve, sagas
-from workflows.payment import pay
 
 if TYPE_CHECKING:
     from celeriac.authoring import Planned
@@ -35,10 +34,12 @@ HOMES = (
         "tests.testing.test_branches",
         "tests.testing.test_children",
         "tests.testing.test_conditions",
+        "tests.testing.test_combinations",
+        "tests.testing.test_groups",
         "tests.testing.test_maps",
     ),
     *("tests.testing.test_two_phase", "tests.testing.test_waits", "workflows.fulfilment"),
-    *("workflows.order", "workflows.trip", "bench.app"),
+    *("workflows.order", "workflows.payment", "workflows.trip", "bench.app"),
 )
 
 
@@ -59,16 +60,10 @@ def test_every_plan_comes_back(home: str) -> None:
     for each in list(vars(found).values()):
         several |= set(each.defined.values()) if isinstance(each, Sagas) else set()
     assert several
-    for saga in (each for each in several if not each.planned.plan.groups):
+    for saga in several:
         plan, read = saga.planned.plan, again(saga).plan
         assert read == plan, saga.as_yaml()
         assert read.fingerprint == plan.fingerprint
-
-
-def test_groups_stay_in_python() -> None:
-    """A file cannot say them, and says so."""
-    with pytest.raises(DefinitionError, match="which no file can say: keep it in Python"):
-        pay.as_yaml()
 
 
 def test_a_file_comes_back(read: Read) -> None:

@@ -192,6 +192,22 @@ FLOWS = (
         ("tests/authoring/test_groups.py -k use_one_another",),
     ),
     Plant(
+        "a case asks in another group",
+        "Where a run has not been in the group that answers, nobody can go on with it.",
+        "authoring/grouping.py",
+        "        if home != self.blocks.here_in:\n",
+        "        if not home:\n",
+        ("tests/authoring/test_groups.py -k what_can_be_no_group",),
+    ),
+    Plant(
+        "a step of a file waits for another group",
+        "What a file asks for is left out without a word.",
+        "authoring/grouping.py",
+        "            if self.blocks.group_of(step) != self.blocks.here_in:\n",
+        "            if not step:\n",
+        ("tests/definitions/test_groups.py -k what_is_wrong",),
+    ),
+    Plant(
         "a decision about nothing",
         "Where all that was to be prepared skipped itself, the run is past a pivot all the same.",
         "machine/conditions.py",

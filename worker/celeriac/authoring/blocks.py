@@ -129,7 +129,8 @@ class Blocks:
     @property
     def is_branch(self) -> bool:
         """True if the next step is in a block in which steps are side by side."""
-        return any(block.kind != "sequence" for block in self._here.around if block.parent)
+        around = self._here.around
+        return any(each.kind != "sequence" for each in around if each.parent and not each.group)
 
     @property
     def within(self) -> Scope | None:

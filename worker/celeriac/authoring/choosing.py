@@ -70,6 +70,7 @@ class Chooser(Scoper):
         """Return the block of what is done if a router answers one of these labels."""
         try:
             choice, labels = self.choices[router], tuple(label(each) for each in given)
+            self.check_asked(router)
             self._check_case(router, choice, labels)
         except DefinitionError as error:
             raise self.at(router, None, error) from None
@@ -100,6 +101,7 @@ class Chooser(Scoper):
             problem = "has a case for each answer, so there is nothing left for a default"
         if problem:
             raise DefinitionError(problem, saga=self.saga, step=router)
+        self.check_asked(router)
         self.choices[router] = choice.model_copy(update={"default": True})
         guard = Guard(step=router, among=choice.labels, but=True)
         return self._reached(f"{router}.default", guard)
@@ -164,6 +166,7 @@ class Chooser(Scoper):
         other answer than these.  Raises DefinitionError.
         """
         try:
+            self.check_asked(name)
             self._check_only_looks(name)
             if labels is None:
                 _check_bool(returns)

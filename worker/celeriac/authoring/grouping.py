@@ -7,7 +7,7 @@ made of that (`machine/visits.py`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from celeriac.authoring.building import Builder
@@ -123,6 +123,27 @@ class Grouper(Builder):
         if any(not isinstance(each, FromStep | FromMap) for each in parts):
             return set()  # the input, or what is written in the saga
         return {self.blocks.group_of(step) for each in parts for step in steps_used(each)}
+
+    def check_asked(self, chooser: str) -> None:
+        """Raise DefinitionError unless a condition may ask this step here."""
+        home = self.blocks.group_of(chooser)
+        if home != self.blocks.here_in:
+            raise DefinitionError(
+                f"answers in group {home!r}, where the run may never have been: ask in the group "
+                "whose steps depend on it",
+                saga=self.saga,
+                step=chooser,
+            )
+
+    def _named_steps(self, each: Any) -> Iterator[str]:
+        """The steps that *each* of `after` stands for, all of this group."""
+        for step in super()._named_steps(each):
+            if self.blocks.group_of(step) != self.blocks.here_in:
+                raise DefinitionError(
+                    f"{step} is of group {self.blocks.group_of(step)!r}, and no step waits for one "
+                    "of another group: when a group begins, whatever ran before has ended"
+                )
+            yield step
 
     def check_there(self, value: Expression, given: Guards) -> None:
         """Raise DefinitionError unless a value exists wherever all that is *given* holds."""

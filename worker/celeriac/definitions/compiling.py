@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from celeriac.authoring import Planned
     from celeriac.definitions.arguments import World
     from celeriac.definitions.documents import Document, StepText
+    from celeriac.definitions.problems import Mark
     from celeriac.machine import Guard, Rule
 
 
@@ -56,7 +57,8 @@ class _Compiler(Actions):
         """The plan; raises FileInvalid."""
         document = self._document
         shape = inputs_of(document.name, document.variables, self._problems, document.mark)
-        self._add_all(document.steps)
+        self._check_two_phase(document)
+        self._add_groups(document) if document.groups else self._add_all(document.steps)
         result = self._result(document)
         gates = tuple(
             Gate(name=each.name, rule=each.rule, key=self._key(each)) for each in document.gates
@@ -102,31 +104,54 @@ class _Compiler(Actions):
                 self._builder.check_there(source_of(found), ())
         except DefinitionError as error:
             self._tell(error, tree.mark)
-        return found
+        # What is put together here has no type: nothing in a file says one.
+        return found if isinstance(found, Placeholder) else self._values.as_json(found)
 
     # --- steps ---------------------------------------------------------------------------------
 
-    def _add_all(self, steps: Mapping[str, StepText]) -> None:
-        two_phase = self._known_names(self._document.two_phase, steps)
+    def _add_groups(self, document: Document) -> None:
+        """Add the groups, each of which may use what those before it gave."""
+        behind = {step: name for name, group in document.groups.items() for step in group.steps}
+        for name, group in document.groups.items():
+            behind = {step: home for step, home in behind.items() if home != name}
+            try:
+                with self._builder.group(name):
+                    self._add_all(group.steps, behind)
+            except DefinitionError as error:  # also that it has no steps, if all of them are wrong
+                self._tell(error, group.mark) if not len(self._problems) else None
+
+    def _add_all(
+        self, steps: Mapping[str, StepText], behind: Mapping[str, str] | None = None
+    ) -> None:
+        """Add steps; *behind* them are those of later groups."""
+        two_phase = [each.text for each in self._document.two_phase if each.text in steps]
         together = [
             [step.name, *self._known_names(step.undoes, steps)]
             for step in steps.values()
             if step.undoes
         ]
         both = [*together, two_phase] if two_phase else together
-        for unit in in_order(steps, both, self._problems):
+        for unit in in_order(steps, both, self._problems, self._made, behind):
             with ExitStack() as scope:
                 if unit[0].name in two_phase:
                     self._enter_cases(scope, self._in_common(unit))
-                    self._enter(scope, self._builder.two_phase, unit[0])
+                    self._enter(scope, self._builder.two_phase, unit[0].mark)
                 for step in sorted(unit, key=lambda each: not each.undoes):
                     self._undone_by(scope, step) if step.undoes else self._add(step)
 
-    def _enter(self, scope: ExitStack, open_: Callable[[], Any], step: StepText) -> None:
+    def _enter(self, scope: ExitStack, open_: Callable[[], Any], mark: Mark) -> None:
         try:
             scope.enter_context(open_())
         except DefinitionError as error:
-            self._tell(error, step.mark)
+            self._tell(error, mark)
+
+    def _check_two_phase(self, document: Document) -> None:
+        """Tell of steps of two phases that are not there, or are in several groups."""
+        names = self._known_names(document.two_phase, document.steps)
+        homes = [name for name, each in document.groups.items() if set(names) & each.steps.keys()]
+        if homes[1:]:
+            text = f"two_phase is one block, and its steps are in groups {' and '.join(homes)}"
+            self._problems.add(document.fields.mark_of("two_phase"), text)
 
     def _known_names(self, names: list[Scalar], steps: Mapping[str, StepText]) -> list[str]:
         for each in names:
@@ -349,7 +374,7 @@ class _Compiler(Actions):
         """Add the steps of one element, and return what it gives."""
         before, self._prefix = self._prefix, f"{name}{EVERY}."
         try:
-            for unit in in_order(step.inner, (), self._problems, tuple(self._made)):
+            for unit in in_order(step.inner, (), self._problems, self._made):
                 for each in unit:
                     self._add(each)
             tree = step.fields.tree("result")

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 HEAD = (
     *("saga", "version", "description", "deadline", "on_deadline", "compensation_order"),
     *("retention", "max_steps", "retries", "retry_delay", "limit"),
-    *("vars", "signals", "steps", "two_phase", "result"),
+    *("vars", "signals", "steps", "groups", "two_phase", "result"),
 )
 _VAR = ("type", "default", "description")
 ACTIONS = ("http", "poll", "shell")
@@ -111,6 +111,14 @@ class StepText:
                     yield name, mark
 
 
+@dataclass(frozen=True)
+class GroupText:
+    """A group of a saga, as it stands in the file."""
+
+    mark: Mark
+    steps: dict[str, StepText]
+
+
 @dataclass
 class Document:
     """A definition, as it stands in its file."""
@@ -120,7 +128,8 @@ class Document:
     fields: Fields
     head: dict[str, Any]
     variables: dict[str, Variable]
-    steps: dict[str, StepText]
+    steps: dict[str, StepText]  # also those of groups
+    groups: dict[str, GroupText]  # in order; none: the saga has none
     two_phase: list[Scalar]
     result: Tree | None
     signals: dict[str, Any]  # the type of each that it declares
@@ -161,16 +170,15 @@ def read_document(tree: Tree, problems: Problems) -> Document | None:
         "retries": fields.whole("retries", least=0) or 0,
         "retry_delay": fields.delay("retry_delay", Plan.model_fields["retry_delay"].default),
     }
-    steps = fields.of_kind("steps", Mapped, "reserve: {task: shop.reserve}")
-    if steps is None or not steps.entries:
-        problems.add(fields.mark_of("steps"), "has no steps: write steps:, and each by its name")
+    groups = _groups(fields, problems, name)
     return Document(
         mark=tree.mark,
         name=name,
         fields=fields,
         head=head,
         variables=_variables(fields, problems),
-        steps=_steps(steps, problems, name) if steps else {},
+        steps=_all_steps(fields, groups, problems, name),
+        groups=groups,
         two_phase=fields.names("two_phase"),
         result=fields.tree("result"),
         signals=_signals(fields, problems),
@@ -252,6 +260,47 @@ def plain_value(tree: Tree) -> Any:
 
 
 # --- steps -------------------------------------------------------------------------------------
+
+
+def _groups(fields: Fields, problems: Problems, saga: str) -> dict[str, GroupText]:
+    """The groups of a saga; all their steps have names of their own."""
+    mapped = fields.of_kind("groups", Mapped, "entry: {ask: {task: shop.ask}}")
+    if mapped and not mapped.entries:
+        problems.add(mapped.mark, "groups: has no groups, each of which is a mapping of its steps")
+    found: dict[str, GroupText] = {}
+    homes: dict[str, str] = {}  # the group of each step
+    for group, tree in mapped.entries.items() if mapped else ():
+        mark = mapped.marks[group] if mapped else fields.mark
+        try:
+            checked_name(group)
+        except DefinitionError as error:
+            problems.add(mark, f"group {error.problem}")
+        if not isinstance(tree, Mapped) or not tree.entries:
+            problems.add(mark, f"group {group!r} has no steps: write each by its name")
+            continue
+        steps = _steps(tree, problems, saga)
+        for name in [each for each in steps if each in homes]:
+            twice = f"{name!r} is a step of group {homes[name]!r} already: give it another name"
+            problems.add(tree.marks[name], twice)
+            del steps[name]
+        homes |= dict.fromkeys(steps, group)
+        found[group] = GroupText(mark, steps)
+    return found
+
+
+def _all_steps(
+    fields: Fields, groups: dict[str, GroupText], problems: Problems, saga: str
+) -> dict[str, StepText]:
+    """The steps of a saga, or of its groups."""
+    mapped = fields.of_kind("steps", Mapped, "reserve: {task: shop.reserve}")
+    if "groups" in fields and "steps" in fields:
+        text = "a saga has steps or groups: a run begins with the first group and ends in one"
+        problems.add(fields.mark_of("steps"), text)
+    elif not ("groups" in fields or (mapped and mapped.entries)):
+        text = "has no steps: write steps:, and each by its name"
+        problems.add(fields.mark_of("steps"), text)
+    found = _steps(mapped, problems, saga) if mapped else {}
+    return {name: step for group in groups.values() for name, step in group.steps.items()} | found
 
 
 def _steps(

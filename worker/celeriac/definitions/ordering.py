@@ -10,7 +10,7 @@ import difflib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from celeriac.definitions.documents import StepText
     from celeriac.definitions.problems import Problems
@@ -22,11 +22,12 @@ def in_order(
     steps: Mapping[str, StepText],
     together: Sequence[Sequence[str]],
     problems: Problems,
-    around: Sequence[str] = (),
+    around: Collection[str] = (),
+    behind: Mapping[str, str] | None = None,
 ) -> list[list[StepText]]:
     """The steps in the order of their planning; those that are planned *together* in one list.
 
-    *around* are steps outside, which are planned already.
+    *around* are steps outside, which are planned already; *behind*, those of later groups.
     """
     unit_of = {name: name for name in steps}
     for names in together:
@@ -39,12 +40,21 @@ def in_order(
                 needs[unit_of[name]][unit_of[known]] = None
                 if known == name:
                     problems.add(mark, f"{name} waits for itself")
+            elif used in (behind or ()):
+                problems.add(mark, _too_early(used, (behind or {})[used]))
             elif used not in around:
                 problems.add(mark, unknown_step(used, steps))
     members: dict[str, list[StepText]] = {}
     for name, unit in unit_of.items():
         members.setdefault(unit, []).append(steps[name])
     return [_inside(members[unit]) for unit in _sorted(needs, steps, problems)]
+
+
+def _too_early(name: str, group: str) -> str:
+    return (
+        f"{name} is a step of group {group!r}, which is written behind this one: a group may use "
+        "what those before it gave"
+    )
 
 
 def unknown_step(name: str, steps: Iterable[str]) -> str:

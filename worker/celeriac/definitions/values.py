@@ -17,6 +17,7 @@ from celeriac.authoring import (
     fields_of,
     is_json,
     plain,
+    source_of,
 )
 from celeriac.definitions.scalars import read_scalar
 from celeriac.definitions.templates import Reference, parts_of, read_path
@@ -77,6 +78,18 @@ class Values:
         if len(found) == 1 or any(each is self.anything for each in found):
             return found[0] if len(found) == 1 else self.anything
         return self.text(found)
+
+    def as_json(self, value: Any) -> Any:
+        """The same value, whose parts are the plain JSON that is kept of them."""
+        if isinstance(value, Placeholder) and value is not self.anything:
+            return Placeholder(source_of(value), annotation_of(value), self._builder, as_json=True)
+        if isinstance(value, list):
+            return [self.as_json(each) for each in value]
+        return (
+            {key: self.as_json(each) for key, each in value.items()}
+            if isinstance(value, dict)
+            else value
+        )
 
     def text(self, parts: list[Any]) -> Placeholder:
         """A text that is put together of constants and placeholders."""

@@ -28,7 +28,6 @@ from celeriac.definitions.spelling import (
 )
 from celeriac.definitions.templates import Reference, written, written_path
 from celeriac.definitions.values import EITHER, escaped
-from celeriac.errors import DefinitionError
 from celeriac.machine import (
     EVERY,
     UNTIL,
@@ -58,11 +57,6 @@ def write_plan(
     plan: Plan, look: Callable[[str], Any] = lambda _: None, shape: Shape | None = None
 ) -> str:
     """A plan as YAML; *look* gives the task of a name, if there is one, *shape* the inputs."""
-    if plan.groups:
-        raise DefinitionError(
-            f"has groups ({', '.join(plan.groups)}), which no file can say: keep it in Python",
-            saga=plan.saga,
-        )
     return emitted(_Writer(plan, look).document(shape))
 
 
@@ -94,7 +88,14 @@ class _Writer:
         }
         signals = [node.wait.signal for node in plan.nodes if node.wait and node.wait.signal]
         head["signals"] = dict.fromkeys(signals, "any") or None
-        head["steps"] = {node.name: self._step(node) for node in plan.nodes if not node.confirms}
+        steps = [node for node in plan.nodes if not node.confirms]
+        if plan.groups:
+            head["groups"] = {
+                group: {node.name: self._step(node) for node in steps if node.group == group}
+                for group in plan.groups
+            }
+        else:
+            head["steps"] = {node.name: self._step(node) for node in steps}
         head["two_phase"] = self._two_phase() or None
         found = {key: each for key, each in head.items() if each is not None}
         if plan.result != Constant(value=None):
