@@ -20,7 +20,19 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bench import flows, gates, latency, memory, mixed, profiling, recovery, throughput, waking, web
+from bench import (
+    flows,
+    gates,
+    latency,
+    lines,
+    memory,
+    mixed,
+    profiling,
+    recovery,
+    throughput,
+    waking,
+    web,
+)
 from bench.app import LENGTHS
 from bench.round_trips import trips_per_step
 from bench.rows import rows_of, table
@@ -42,9 +54,10 @@ PARTS = {
     "flows": 75,
     "mixed": 80,
     "waking": 45,
-    "gates": 140,
+    "gates": 160,
     "web": 50,
 }
+_LINE = 1_000  # that wait where round trips are counted: `bench.lines` takes any number
 _AHEAD: dict[str, str] = {}
 _OFF = {"BENCH_AHEAD": "0"}
 
@@ -191,6 +204,7 @@ def _of_crowds(site: Site, options: Options) -> dict[str, Any]:
         _say("gates")
         with site.worker():
             found["gates"] = gates.long_line(site, options.line)
+        found["lines"] = lines.measured(min(_LINE, options.line))._asdict()
     return found
 
 

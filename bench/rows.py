@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from bench.costs import Cost
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
@@ -59,6 +61,7 @@ def rows_of(figures: Mapping[str, Any]) -> list[Row]:
         *_other_rows(figures),
         *_waking_rows(figures.get("waking")),
         *_gate_rows(figures.get("gates")),
+        *_line_rows(figures.get("lines")),
         *_web_rows(figures.get("web")),
     ]
 
@@ -191,6 +194,28 @@ def _gate_rows(found: Mapping[str, Any] | None) -> Iterator[Row]:
         yield Row("gates", name, beside, "s", before, beside, bound)
     value, name = found["out_of_turn"], "served before or after their turn, by so many places"
     yield Row("gates", name, value, "", saga=value, bound=Bound(MOST, 2 * found["places"]))
+
+
+#: How many round trips each run in line makes, however many wait there.
+_TRIPS = {"joining": 7, "passing": 11}
+
+
+def _line_rows(found: Mapping[str, Any] | None) -> Iterator[Row]:
+    """What a line before a gate costs the Redis it stands in, counted there."""
+    if not found:
+        return
+    count = f"{found['waiting']:,} in line"
+    for what, most in _TRIPS.items():
+        value = Cost(*found[what]).trips
+        bound = Bound(MOST, most)
+        yield Row(
+            "gates", f"round trips a run, {what}, {count}", value, "", saga=value, bound=bound
+        )
+    nobody, standing = (Cost(*found[when]).trips for when in ("nobody", "standing"))
+    name = f"round trips of a sweep: no line; {count}, nobody passes"
+    yield Row("gates", name, standing, "", nobody, standing, Bound(MOST, nobody + 1))
+    value = found["overtaken"]
+    yield Row("gates", f"overtaken, {count}", value, "", saga=value, bound=Bound(MOST, 0))
 
 
 _PAGES = {

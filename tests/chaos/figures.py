@@ -23,9 +23,12 @@ from tests.chaos.journal import (
     journals,
 )
 from tests.chaos.load import SHAPES, shape_of
+from tests.chaos.passes import passed
 from tests.chaos.recovery import Recovery, recoveries
 from tests.chaos.settle import started
-from tests.proof.checker import asked, check_runs
+from tests.proof.checker import Violation, asked, check_runs
+from tests.proof.places import hurries
+from tests.workers.gated_steps import BANK, RATE_NAME
 from tests.workers.kit import Trip
 
 if TYPE_CHECKING:
@@ -39,15 +42,17 @@ if TYPE_CHECKING:
     from tests.chaos.nemesis import Nemesis, Struck
     from tests.chaos.schedule import Planned
     from tests.chaos.settle import Settled
-    from tests.proof.checker import Asked, Violation
+    from tests.proof.checker import Asked
 
 #: The least that a second of chaos must bring to an end; a dead system must not pass.
 COMPLETED, COMPENSATED = 0.25, 0.08
 _MEDDLED = (EventKind.LOST, EventKind.LATE, EventKind.RETRIED, EventKind.REOPENED)
 REWINDS, EXPIRED, ROUTES = "rewound", "steps that expired", "groups left for another"
 THROUGH_LIMIT = "waited before a limit, and passed"
+THROUGH_RATE = "waited before a rate, and passed"
 THROUGH_BREAKER = "waited before an open breaker, and passed when it let one try"
-MUST_HAPPEN = (REWINDS, EXPIRED, ROUTES, THROUGH_LIMIT, THROUGH_BREAKER)
+MUST_HAPPEN = (REWINDS, EXPIRED, ROUTES, THROUGH_LIMIT, THROUGH_RATE, THROUGH_BREAKER)
+_THROUGH = {RATE_NAME: THROUGH_RATE, BANK.name: THROUGH_BREAKER}  # others are limits
 _STALE = ("stale", "not_due", "superseded", "completed")
 
 
@@ -121,6 +126,9 @@ def judge(
         starts=list(_asked(installation)),
         at_rest=not end.stuck and end.well_after is not None,
     )
+    figures.violations += [
+        Violation("", each.law, each.what) for each in hurries(passed(installation.folder))
+    ]
     figures.problems += [*nemesis.trouble, *installation.fleet.trouble, *_too_little(figures, plan)]
     return figures
 
@@ -250,14 +258,13 @@ def _about(event: Event) -> Iterator[str]:
 
 def _at_gates(history: Iterable[Event]) -> Iterator[str]:
     """What a run met at gates, and whether it was let in when its turn had come."""
-    waits: set[tuple[str, str]] = set()
+    waits: dict[tuple[str, str], str] = {}
     for event in history:
         at = (event.step, event.phase)
         if event.kind is EventKind.QUEUED:
-            waits.add(at)
+            waits[at] = event.data["gate"]
         elif event.kind is EventKind.CLAIMED and at in waits:
-            waits.remove(at)
-            yield THROUGH_BREAKER if event.step == "inquire" else THROUGH_LIMIT
+            yield _THROUGH.get(waits.pop(at), THROUGH_LIMIT)
 
 
 def _story(run_id: str, history: Iterable[Event]) -> str:

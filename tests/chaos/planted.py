@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import uuid
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from celeriac.engine import engine, gates
@@ -57,14 +58,14 @@ def _key_per_attempt() -> None:
     Attempt.key = key  # type: ignore[method-assign]  # on purpose
 
 
-def _limit_lets_all_in() -> None:
-    """Whoever comes to a limit passes."""
+def _lets_all_in(kind: str) -> None:
+    """Whoever comes to a gate of this kind passes."""
     at_gates: Any = gates
     judge = at_gates.judge
 
     def wrong(gate: str, record: Record, *rest: Any) -> Verdict:
         found: Verdict = judge(gate, record, *rest)
-        return Verdict(True) if record.rule.kind == "limit" else found
+        return Verdict(True) if record.rule.kind == kind else found
 
     at_gates.judge = wrong  # on purpose
 
@@ -73,5 +74,6 @@ BUGS: dict[str, Callable[[], None]] = {
     "no-token": _no_token,
     "timeout-is-not-done": _timeout_is_not_done,
     "key-per-attempt": _key_per_attempt,
-    "limit-lets-all-in": _limit_lets_all_in,
+    "limit-lets-all-in": partial(_lets_all_in, "limit"),
+    "rate-lets-all-in": partial(_lets_all_in, "rate"),
 }

@@ -7,19 +7,35 @@ Refuses to know: the laws of runs.
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from celeriac.engine.gates import GateWork, Passing
+from celeriac.gating import Record, dump
+from celeriac.machine import Place, Rule
 from celeriac.machine.events import Event, EventKind
-from tests.chaos.figures import MUST_HAPPEN, StoreStats, _at_gates, _too_little, _unexpected
+from celeriac.store import GateChange, place_member
+from celeriac.store.redis_gates import RedisGates
+from tests.chaos.figures import (
+    MUST_HAPPEN,
+    THROUGH_BREAKER,
+    THROUGH_LIMIT,
+    THROUGH_RATE,
+    StoreStats,
+    _at_gates,
+    _too_little,
+    _unexpected,
+)
 from tests.chaos.journal import ACCEPTED, TRIED, Journal, journals
 from tests.chaos.load import MIXED, SHAPES
 from tests.chaos.nemesis import Struck
+from tests.chaos.passes import note_in, passed
 from tests.chaos.recovery import CLOCK, Recovery, recoveries
 from tests.chaos.report import as_json, text
 from tests.chaos.schedule import schedule
 from tests.chaos.settle import Settled
+from tests.proof.places import Passed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,11 +81,36 @@ def test_what_never_happened_does_not_pass(what: str) -> None:
 
 
 def test_who_waited_at_a_gate_and_passed_is_counted() -> None:
-    """Only once it was claimed after it had waited."""
-    queued, claimed = EventKind.QUEUED, EventKind.CLAIMED
-    waited = [Event(1, queued, "left"), Event(2, queued, "inquire"), Event(3, claimed, "left")]
-    assert list(_at_gates(waited)) == ["waited before a limit, and passed"]
-    assert list(_at_gates([Event(1, claimed, "left"), Event(2, queued, "left", "undo")])) == []
+    """Only once it was claimed after it had waited; by the gate that it came to last."""
+
+    def queued(step: str, gate: str) -> Event:
+        return Event(1, EventKind.QUEUED, step, data={"gate": gate})
+
+    claimed = EventKind.CLAIMED
+    several = [queued("left", "stamps"), queued("inquire", "bank"), Event(3, claimed, "left")]
+    assert list(_at_gates(several)) == [THROUGH_LIMIT]
+    assert list(_at_gates([*several[1:2], Event(3, claimed, "inquire")])) == [THROUGH_BREAKER]
+    again = [*several[:1], queued("left", "prints"), Event(3, claimed, "left")]
+    assert list(_at_gates(again)) == [THROUGH_RATE]
+    assert list(_at_gates([Event(1, claimed, "left"), *several[1:2]])) == []
+
+
+def test_who_passes_a_rate_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once the place is taken; a place that is given back is none."""
+    for kind, name in ((RedisGates, "commit"), (GateWork, "give_back")):
+        monkeypatch.setattr(kind, name, lambda *_: True)
+    note_in(tmp_path)
+    rule = Rule(kind="rate", most=2, per=300)
+    places = [Place("prints", run, 0, "left", "do", 1, "one") for run in ("a", "b")]
+    record = dump(Record(version=1_001, rule=rule))
+    gates: Any = RedisGates
+    for place in places:
+        gates.commit(None, GateChange("prints", "", record, {place_member(place): 1_300}))
+    limit = dump(Record(version=1, rule=Rule(kind="limit", most=2)))
+    gates.commit(None, GateChange("stamps", "", limit, {"c": 5}))
+    work: Any = GateWork
+    work.give_back(None, Passing([places[1]]))
+    assert passed(tmp_path) == [Passed("prints", 2, 300, 1_000, 1_001)]
 
 
 def test_a_lost_start_does_not_pass() -> None:

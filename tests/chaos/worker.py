@@ -1,7 +1,8 @@
 """What chaos adds to a worker: `celery -A tests.workers.worker_app worker -I tests.chaos.worker`.
 
 Owns: a task by which whoever supervises workers sees that one still works, telling where one
-hangs, notes of the claims that were refused, and planting a bug if the environment names one.
+hangs, notes of the claims that were refused and of who passes a rate, and planting a bug if the
+environment names one.
 Refuses to know: the load.
 """
 
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from celeriac import CommandRefused
 from celeriac.engine.engine import Engine
-from tests.chaos import planted
+from tests.chaos import passes, planted
 from tests.chaos.fleet import PROBE
 from tests.chaos.journal import REFUSED_CLAIMS
 from tests.workers.worker_app import kit
@@ -44,5 +45,6 @@ def _noting_claim(self: Engine, delivery: Delivery, *args: Any, **options: Any) 
 
 faulthandler.register(signal.SIGUSR2)  # before it is replaced, a worker that hangs tells where
 Engine.claim = _noting_claim  # type: ignore[assignment,method-assign]  # it notes, and does the same
+passes.note_in(kit.folder)
 if bug := os.environ.get(planted.VARIABLE):
     planted.plant(bug)

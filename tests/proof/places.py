@@ -1,7 +1,8 @@
 """What must hold of gates, over all runs: never too many inside, and nothing left behind.
 
-Owns: the law I23, by what bodies have noted and by what is kept of gates.  Refuses to know: how a
-single claim passes (`ordering`), and rates: what has passed one is nowhere on record.
+Owns: the law I23, by what bodies have noted, by who has passed a rate, and by what is kept of
+gates.  Refuses to know: how a single claim passes (`ordering`), and who notes what passes a rate:
+it is nowhere on record.
 
 Who is inside is worked out from the order of the ledger, which no clock can upset.  A body whose
 attempt was given up does not count: its worker may still be at it, and has no place any more.
@@ -27,8 +28,19 @@ if TYPE_CHECKING:
     from tests.workers.ledger import Row
 
 _E = EventKind
+_BURST = 50  # changes of one gate in a millisecond, at most
 #: A run, or an attempt of one: its id, its step and direction, and its number.
 _Attempt = tuple[str, str, "Phase", int]
+
+
+class Passed(NamedTuple):
+    """Who has passed a rate."""
+
+    gate: str
+    most: int
+    per: int  # ms
+    at: int  # ms, by the clock of the Redis
+    version: int  # of the gate, which is the newest time that it has seen, or somewhat more
 
 
 class _Stay(NamedTuple):
@@ -102,6 +114,25 @@ def _most_inside(stays: Iterable[_Stay]) -> Counter[str]:
         inside[stay.gate] += move
         most[stay.gate] = max(most[stay.gate], inside[stay.gate])
     return most
+
+
+def hurries(passed: Iterable[Passed]) -> Iterator[Finding]:
+    """The rates that more have passed in some span of time than may.
+
+    Not judged is who passed after the clock of the Redis had been set back: some of what passed
+    before is forgotten then, since it seemed to be over.
+    """
+    by_gate: dict[str, list[Passed]] = defaultdict(list)
+    for each in passed:
+        if each.version - each.at <= _BURST:
+            by_gate[each.gate].append(each)
+    for gate, several in sorted(by_gate.items()):
+        several.sort(key=lambda each: each.at)
+        for first, last in zip(several, several[several[0].most :], strict=False):
+            if last.at - first.at < first.per:
+                what = f"{first.most + 1} passed {gate!r} in {last.at - first.at} ms, and "
+                yield Finding("I23", f"{what}{first.most} may in {first.per} ms")
+                break
 
 
 def left_behind(store: Store) -> Iterator[Finding]:
