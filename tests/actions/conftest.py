@@ -34,7 +34,7 @@ def sagas() -> Sagas:
     app = Celery("acting", broker="memory://", set_as_current=False)
     app.conf.update(
         saga_actions=("http", "poll", "shell"),
-        saga_http_allow=("127.0.0.1",),
+        saga_http_allow=("127.0.0.1", "ci.example.com", "x.org"),
         saga_secrets=SECRETS.__getitem__,
     )
     return Sagas(app)

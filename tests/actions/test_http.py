@@ -164,6 +164,10 @@ def test_the_whole_request_has_a_time(server: Server) -> None:
         ("http://169.254.169.254/latest/meta-data", ("*.example.com", "example.com")),
         ("http://example.com.evil.org/", ("example.com", "*.example.com")),
         ("http://user@127.0.0.1:1/", ("127.0.0.1",)),
+        ("http://example.com\\@127.0.0.1:1/", ("example.com",)),
+        ("http://example\u3002com/", ("example.com",)),
+        ("http://example.com:99999/", ("example.com",)),
+        ("http://[example.com/", ("example.com",)),
         ("file:///etc/passwd", ("127.0.0.1",)),
         ("ftp://127.0.0.1/", ("127.0.0.1",)),
         ("http:///x", ("127.0.0.1",)),
@@ -182,6 +186,7 @@ def test_who_may_not_be_asked(url: str, hosts: tuple[str, ...]) -> None:
 
 PRIVATE = (
     *("10.0.0.1", "169.254.169.254", "127.0.0.1", "::1", "fe80::1%eth0", "::ffff:10.0.0.1"),
+    *("64:ff9b::7f00:1", "64:ff9b:1::a9fe:a9fe", "::7f00:1", "::ffff:0:7f00:1", "fec0::1"),
     *("100.64.0.1", "fd00::1", "224.0.0.1", "2002:0a00:0001::", "0.0.0.0"),  # noqa: S104 -- refused
 )
 
@@ -199,6 +204,8 @@ def test_the_address_is_checked_where_it_is_connected(monkeypatch: pytest.Monkey
         found("93.184.216.34", address)
         with pytest.raises(Abort, match="no public address"):
             allowed_addresses("example.com", 80, ("example.com",))
+    found("64:ff9b::5db8:d822", "2606:4700::1111")  # a public address behind a translator
+    assert len(allowed_addresses("example.com", 80, ("example.com",))) == 2
     found("10.1.2.3")
     assert allowed_addresses("ci.internal", 80, ("ci.internal", "10.1.0.0/16")) == ["10.1.2.3"]
 

@@ -115,11 +115,16 @@ def test_a_program_that_is_not_there(run: Run) -> None:
     assert (failure.code, failure.effect) == ("not_started", False)
 
 
+UNTIL = "url: 'http://127.0.0.1', until: [b]"
+
+
 @pytest.mark.parametrize(
     ("steps", "words"),
     [
         ("it: {shell: git push}", "shell is such as [git, push]"),
         ('it: {shell: [echo, "${secrets.TOKEN}"]}', "put secrets into env"),
+        ('it: {shell: {command: [ls], cwd: "${secrets.TOKEN}"}}', "put secrets into env"),
+        ("it: {shell: [ls], timeout: 2h}", "an attempt at shell takes 60 minutes at most"),
         ("it: {http: {urll: 'http://x'}}", "'urll' is no field of http: did you mean url?"),
         ("it: {http: {method: GET}}", "http has no url"),
         ("it: {http: {url: 'http://x', method: FETCH}}", "should be"),
@@ -128,6 +133,16 @@ def test_a_program_that_is_not_there(run: Run) -> None:
         ("it: {poll: {url: 'http://x', field: a, until: b}}", "may ask for ever"),
         ("it: {http: {url: 'http://x'}, compensate: {shell: [ls]}}", "it is {http: …}"),
         ("it: {http: {url: 'http://x', json: '${secrets.A.b}'}}", "is no expression"),
+        ("it: {http: {url: 'http://x/${secrets.A}'}}", "'x' is no host of saga_http_allow"),
+        ("it: {http: {url: 'ftp://127.0.0.1'}}", "a URL begins with https:// or http://"),
+        ("it: {http: {url: ''}}", "a URL begins with https:// or http://"),
+        ("it: {http: {url: 'http://u:p@127.0.0.1'}}", "a URL holds no user"),
+        ("it: {http: {url: 'http://127.0.0.1', text: x, json: x}}", "json or text, and not both"),
+        ("it: {http: {url: 'http://127.0.0.1', headers: {a b: x}}}", "headers.a b"),
+        ("it: {http: {url: 'http://127.0.0.1', key_header: a b}}", "key_header"),
+        (f"it: {{poll: {{{UNTIL}, field: a, every: soon}}}}", "every: Value error, 'soon' is not"),
+        (f"it: {{poll: {{{UNTIL}, field: a, every: 0s}}}}", "a duration must be positive"),
+        (f"it: {{poll: {{{UNTIL}, field: ''}}}}", "field: String should have at least 1"),
     ],
 )
 def test_mistakes_in_actions(sagas: Sagas, tmp_path: Path, steps: str, words: str) -> None:

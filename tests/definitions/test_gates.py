@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from celery import Celery
 
-from celeriac import Breaker, DefinitionError, FileInvalid, Flow, Limit, Rate, Sagas
+from celeriac import Breaker, FileInvalid, Flow, Limit, Rate, Sagas
 from celeriac.machine import FromInput, FromItem, Gate, Rule
 
 if TYPE_CHECKING:
@@ -100,6 +100,8 @@ def test_a_saga_in_python_keeps_its_limit(sagas: Sagas, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
+        ('key: "${vars.order.card}"', 'key: "${steps.build.output}"', "before its steps: key by"),
+        ("failures: 3,", "failures: 5000,", "failures takes a whole number from 1 to 1,000"),
         ("limit: 5", "limit: 0", "8:12: most is a whole number from 1"),
         ("limit: 5", "limit: many", "most should be int"),
         ("limit: 5", "limit: -3", "most is a whole number from 1"),
@@ -140,5 +142,5 @@ def test_a_task_brings_its_own(sagas: Sagas, tmp_path: Path) -> None:
     text = "saga: a\nsteps:\n  it: {task: charge, limit: 5}\n"
     with pytest.raises(FileInvalid, match="limit belongs to http or poll or shell"):
         sagas.from_file(file(tmp_path, text))
-    with pytest.raises(DefinitionError, match="another gate called 'ci' with other numbers"):
+    with pytest.raises(FileInvalid, match=r"a\.yaml:11:14: there is another gate called 'ci' with"):
         sagas.from_file(file(tmp_path, TEXT))

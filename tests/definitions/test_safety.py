@@ -25,6 +25,13 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
 )
 
 
+def test_nothing_is_told_at_length(tmp_path: Path) -> None:
+    """What is wrong is named, and not repeated: a file may be large."""
+    assert len(told(tmp_path / "a.yaml", f"saga: a\nsteps: {{}}\n{'x' * 190}: {'y' * 9_000}")) < 900
+    kinds = f"vars: {{b: {{type: {'list[' * 2_000}any}}}}"
+    assert len(told(tmp_path / "b.yaml", f"saga: b\nsteps: {{a: 1}}\n{kinds}")) < 1_500
+
+
 def told(path: Path, content: str | bytes) -> str:
     """What is said of a file that is refused."""
     path.write_bytes(content.encode() if isinstance(content, str) else content)
@@ -50,7 +57,19 @@ def told(path: Path, content: str | bytes) -> str:
         ("steps: [" + "x, " * 30_000 + "]", "values at most"),
         ("#" * 300_000, "bytes long"),
         (b"saga: \xff\xfe", "not UTF-8"),
-        ("saga: \x07", "a character that YAML does not allow"),
+        ("saga: a\nsteps: {b: \x07}", "2:12: holds a character that YAML does not allow"),
+        ("saga: a # b\u2028steps: {}", "1:12: holds '\\u2028', a line break that editors do not"),
+        ("saga: a # b\x85steps: {}", "1:12: holds '\\x85', a line break"),
+        ("saga: a\r\n# b\rsteps: {}", "2:4: holds '\\r', a line break"),
+        (f"saga: a\nvars: {{b: {'9' * 5_000}}}", "2:11: the default of b is a number of 5000"),
+        (f"saga: a\nvars: {{b: {{type: any, default: {'9' * 500}}}}}", "is a number of 500"),
+        ("saga: a\nvars: {b: [1e999]}", "is 1e999, which is more than a number can be"),
+        ("saga: a\ndeadline: 1_000", "2:11: deadline is a duration"),
+        ("saga: a\ndeadline: \u0663", "2:11: deadline is a duration"),
+        (f"saga: a\nversion: {2**53 + 1}", "version is a whole number up to"),
+        (f'saga: a\nvars: {{b: {{type: "{"list[" * 999}any{"]" * 999}"}}}}', "is no type"),
+        ("saga: a\nvars: {self: {type: any}}", "already means something else"),
+        ("saga: a\nsteps: {}\n" + "".join(f"x{n}: 1\n" for n in range(999)), "900 more are wrong"),
         ("saga: [a", "trip.yaml:1:9: is not valid YAML"),
         ("saga: {a: 1", "is not valid YAML"),
         ("", "is empty"),
@@ -96,6 +115,30 @@ pay:
     else:
         node = read(steps, vars="{a: x}").planned.plan.nodes[0]
         assert node.args["note"].value == text  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("'${vars.a}': 1", "7:12: '${vars.a}': a key holds no value of a run"),
+        ("b: {'x ${vars.a}': 1}", "7:16: 'x ${vars.a}': a key holds no value of a run"),
+        ("'${vars.a': 1", "7:12: '${vars.a' has no end"),
+        (f"b: '${{vars.a{'.x' * 41}}}'", "a place is 40 deep inside of a value at most"),
+    ],
+)
+def test_a_key_is_a_constant(read: Read, given: str, told: str) -> None:
+    """What looks like a value there would stay as it is, without a word."""
+    steps = f"pay:\n  task: post.mail\n  args:\n  - {{{given}}}"
+    found = [f"{each[0]}:{each[1]}: {each[2]}" for each in problems(read, steps, vars="{a: x}")]
+    assert told.partition(": ")[2] in "\n".join(found), found
+
+
+def test_a_key_can_be_meant_as_a_text(read: Read) -> None:
+    """As a value can, and it is written so."""
+    saga = read("pay: {task: post.mail, args: [{'$${a}': 1, '$$either': 2, '$a': 3}]}")
+    value = {"${a}": 1, "$either": 2, "$a": 3}
+    assert saga.planned.plan.nodes[0].args["to"].value == value  # type: ignore[union-attr]
+    assert "$${a}" in saga.as_yaml()
 
 
 def test_an_expression_can_be_meant_as_a_text(read: Read) -> None:

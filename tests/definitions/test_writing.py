@@ -47,8 +47,9 @@ def again(saga: Saga[Any, Any]) -> Planned:
     """What is read of the file that a saga is written as."""
     owner = saga._sagas
     its = owner._definitions
-    known = (its._steps, its._adopted_undos, its.signals, its._acting, its._planned)
-    world = Named(its._recruits, *known, adopts=True)
+    known = (its._steps, its._adopted_undos, its.signals, its._acting)
+    others = {name: each for name, each in its._planned.items() if name != saga.name}
+    world = Named(its._recruits, *known, others, owner.runtime.rules, adopts=True)
     return plan_file(saga.as_yaml(), f"{saga.name}.yaml", world)
 
 

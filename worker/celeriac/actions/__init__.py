@@ -11,7 +11,7 @@ Its files, from the ground up::
 from __future__ import annotations
 
 from celeriac.actions.filling import Hole
-from celeriac.actions.http import do_http, undo_http
+from celeriac.actions.http import check_url, do_http, undo_http
 from celeriac.actions.poll import do_poll
 from celeriac.actions.requests import (
     Allowance,
@@ -32,6 +32,7 @@ __all__ = [
     "PollRequest",
     "ShellRequest",
     "ShellResult",
+    "check_url",
     "do_http",
     "do_poll",
     "do_shell",

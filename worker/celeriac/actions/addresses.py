@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+_GIVEN_OUT = ipaddress.ip_network("2000::/3")
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
 def check_host(host: str, allowed: Sequence[str]) -> None:
@@ -56,12 +58,26 @@ def allowed_addresses(host: str, port: int, allowed: Sequence[str]) -> list[str]
 
 
 def _may_connect(address: Address, networks: Iterable[Network]) -> bool:
-    inner = getattr(address, "ipv4_mapped", None) or getattr(address, "sixtofour", None)
-    inner = inner or getattr(address, "teredo", None)
-    address = inner[1] if isinstance(inner, tuple) else inner or address
+    address = _behind(address)
     if any(address in network for network in networks):
         return True
-    return address.is_global and not address.is_multicast
+    # Of IPv6, only what is given out: among the rest are forms in which an IPv4 address hides.
+    public = address.version == 4 or address in _GIVEN_OUT  # noqa: PLR2004 -- of the protocol
+    return public and address.is_global and not address.is_multicast
+
+
+def _behind(address: Address) -> Address:
+    """The IPv4 address that an IPv6 one leads to, if it does."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return address
+    if address in _NAT64:
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return (
+        address.ipv4_mapped
+        or address.sixtofour
+        or (address.teredo[1] if address.teredo else None)
+        or address
+    )
 
 
 def _networks(allowed: Iterable[str]) -> Iterable[Network]:

@@ -69,10 +69,12 @@ def send(request: HttpRequest, key: str, allowed: Allowance) -> HttpResult:
     headers = {"Accept-Encoding": "identity", **request.headers}
     if not safe and request.key_header:
         headers.setdefault(request.key_header, key)
-    _check_url(request.url, allowed)
+    check_url(request.url, allowed)
     made = transport.made(request.seconds)
     content = None if request.text is None else request.text.encode()
     try:
+        # As the library reads it, which connects: two readers may find two hosts in one text.
+        check_host(httpx.URL(request.url).host, allowed.hosts)
         with (
             unlogged(),
             httpx.Client(
@@ -101,8 +103,13 @@ def send(request: HttpRequest, key: str, allowed: Allowance) -> HttpResult:
         raise _failed(error, sent=transport.sent, safe=safe) from None
 
 
-def _check_url(url: str, allowed: Allowance) -> None:
-    parts = urlsplit(url)
+def check_url(url: str, allowed: Allowance) -> None:
+    """Raise Abort, without effect, unless a URL may be asked."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError as error:
+        raise Abort(f"the URL is refused: {error}", code="host_refused", effect=False) from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise Abort(
             "a URL begins with https:// or http:// and a host", code="host_refused", effect=False

@@ -7,9 +7,12 @@ results.  Refuses to know: how it is done.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from celeriac.errors import DefinitionError
+from celeriac.machine import duration_ms
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +25,10 @@ Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 SAFE: tuple[Method, ...] = ("GET", "HEAD")
 
 
+_NAME = "[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # what the name of a header is made of
+_Header = Annotated[str, Field(pattern=f"^{_NAME}$")]
+
+
 class _Asked(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -31,11 +38,11 @@ class HttpRequest(_Asked):
 
     url: str
     method: Method = "GET"
-    headers: dict[str, str] = Field(default_factory=dict)
+    headers: dict[_Header, str] = Field(default_factory=dict)
     params: dict[str, str] = Field(default_factory=dict)
     json_: Any = Field(default=None, alias="json")
     text: str | None = None
-    key_header: str = "Idempotency-Key"
+    key_header: Annotated[str, Field(pattern=f"^({_NAME})?$")] = "Idempotency-Key"
     seconds: float = Field(default=30.0, gt=0, le=_LONGEST)
     max_bytes: int = Field(default=128 * 1024, ge=1, le=_MOST)
 
@@ -43,10 +50,19 @@ class HttpRequest(_Asked):
 class PollRequest(HttpRequest):
     """A request that is repeated until a field of its answer is so."""
 
-    field: str
+    field: str = Field(min_length=1)
     until: list[Any] = Field(min_length=1)
     fail: list[Any] = Field(default_factory=list)
     every: str = "10s"
+
+    @field_validator("every")
+    @classmethod
+    def _check_every(cls, every: str) -> str:
+        try:
+            duration_ms(every)
+        except DefinitionError as error:
+            raise ValueError(error.problem) from None
+        return every
 
 
 class ShellRequest(_Asked):

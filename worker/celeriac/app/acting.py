@@ -18,6 +18,7 @@ from celeriac.actions import (  # the signatures of steps are read when they are
     PollRequest,
     ShellRequest,
     ShellResult,
+    check_url,
     do_http,
     do_poll,
     do_shell,
@@ -27,7 +28,7 @@ from celeriac.actions import (  # the signatures of steps are read when they are
 )
 from celeriac.authoring import Step, define_step
 from celeriac.context import StepContext  # noqa: TC001 -- as above
-from celeriac.errors import DefinitionError
+from celeriac.errors import Abort, DefinitionError
 from celeriac.machine import Retry
 
 if TYPE_CHECKING:
@@ -73,6 +74,13 @@ class Acting:
             found.undo.retry = found.undo.retry.model_copy(update={"after_loss": keyed})
         found.planned_in = []
         return found
+
+    def check_url(self, url: str) -> None:
+        """Raise DefinitionError for a URL that no action may ask, as far as it says."""
+        try:
+            check_url(url, self._allowance)
+        except Abort as refused:
+            raise DefinitionError(str(refused)) from None
 
     def named(self, task: str) -> Step[Any, Any, Any] | None:
         """The action of this task, if it was made."""

@@ -81,14 +81,11 @@ class Definitions:
         """
         undos, signals = self._adopted_undos, self.signals
         world = Named(
-            self._recruits, self._steps, undos, signals, self._acting, self._planned, adopts=loaded
+            *(self._recruits, self._steps, undos, signals, self._acting, self._planned),
+            self._runtime.rules,
+            adopts=loaded,
         )
         planned = plan_file(content, file, world)
-        if planned.name in self._planned:
-            raise DefinitionError(
-                "the name is taken by a saga of the app's code: give the one in the file another",
-                saga=planned.name,
-            )
         if loaded:
             self._take(planned)
         for gate, at in _gates_of(planned):

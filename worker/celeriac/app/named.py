@@ -10,7 +10,7 @@ import difflib
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from celeriac.authoring import Step, compensation_by, define_adopted_compensation
+from celeriac.authoring import Step, check_same, compensation_by, define_adopted_compensation
 from celeriac.errors import DefinitionError
 from celeriac.workers import SagaTask
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from celeriac.app.acting import Acting
     from celeriac.authoring import Compensation, Planned, Signal
+    from celeriac.machine import Rule
     from celeriac.workers import Recruits
 
 
@@ -33,13 +34,17 @@ class Named:
         signals: Mapping[str, Signal[Any]],
         acting: Acting,
         sagas: Mapping[str, Planned],
+        rules: Mapping[str, Rule],
         *,
         adopts: bool,
     ) -> None:
-        """*adopts*: the workers read the same file, and so adopt the Celery tasks that it names."""
+        """*rules* are the gates of the app's code.
+
+        *adopts*: the workers read the same file, and so adopt the Celery tasks that it names.
+        """
         self._recruits, self._steps, self._adopts = recruits, steps, adopts
         self.undos, self.signals = undos, signals
-        self._acting, self._sagas = acting, sagas
+        self._acting, self._sagas, self._rules = acting, sagas, rules
 
     def task(self, name: str) -> Any:
         """The step or Celery task of this name; DefinitionError if there is none."""
@@ -72,6 +77,21 @@ class Named:
     def action(self, kind: str, *, keyed: bool, undone: bool) -> Step[Any, Any, Any]:
         """A built-in action as a step; DefinitionError if it is off."""
         return self._acting.step(kind, keyed=keyed, undone=undone)
+
+    def check_name(self, saga: str) -> None:
+        """Raise DefinitionError if the name of a saga is taken."""
+        if saga in self._sagas:
+            raise DefinitionError(
+                "the name is taken by a saga of the app's code: give the one in the file another"
+            )
+
+    def check_gate(self, name: str, rule: Rule) -> None:
+        """Raise DefinitionError if a gate of the app's code has other numbers."""
+        check_same(self._rules, name, rule)
+
+    def check_url(self, url: str) -> None:
+        """Raise DefinitionError for a URL that no action may ask."""
+        self._acting.check_url(url)
 
     def compensation(self, task: Any, name: str) -> Compensation[..., Any] | None:
         """What undoes a task, by its name; None: its own already does.  DefinitionError."""

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from celeriac.machine import Duration
 
 _MOST = 1_000_000
+_MOST_FAILURES = 1_000  # of a breaker: each is kept while it counts
 _LONGEST = 200  # characters of a name: it is part of keys and a label of metrics
 _KEY = re.compile(r"[^\W\d]\w*(\.\w+)*")
 
@@ -85,7 +86,7 @@ class Breaker:
         """The numbers of it; raise DefinitionError for what cannot be."""
         return Rule(
             kind="breaker",
-            most=_whole("failures", self.failures),
+            most=_whole("failures", self.failures, _MOST_FAILURES),
             per=_ms("within", self.within),
             open_for=_ms("open_for", self.open_for),
         )
@@ -187,9 +188,9 @@ def _several(option: str, given: Any, kind: Any) -> list[Any]:
     return found
 
 
-def _whole(what: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _MOST:
-        raise DefinitionError(f"{what} takes a whole number from 1 to {_MOST:,}, not {value!r}")
+def _whole(what: str, value: Any, most: int = _MOST) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+        raise DefinitionError(f"{what} takes a whole number from 1 to {most:,}, not {value!r}")
     return value
 
 

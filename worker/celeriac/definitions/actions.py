@@ -6,6 +6,7 @@ the step itself gave, or in a URL, only where they are used.  Refuses to know: w
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from celeriac.definitions.documents import ACTIONS
 from celeriac.definitions.fields import Fields
 from celeriac.definitions.templates import Reference, parts_of
 from celeriac.definitions.trees import Listed, Mapped, Scalar
-from celeriac.definitions.values import inside
+from celeriac.definitions.values import inside, plain_keys
 from celeriac.definitions.waits import Waits
 from celeriac.errors import DefinitionError
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 _LATER = 5_000  # ms that an attempt gets behind the time of the action, to tell how it ended
 _USUAL = {"http": 30_000, "poll": 30_000, "shell": 60_000}  # ms
+_LONGEST = 3_600_000  # ms
+_HOST = re.compile(r"[^/?#]*//[^/?#]*[/?#]")  # and something behind it
 _SAFE = ("GET", "HEAD")
 _NOT_SAID = ("seconds",)  # fields of a request that the step says
 
@@ -40,7 +43,11 @@ class Actions(Waits):
         """The action of a step, what it is given, and its options."""
         fields, kind = step.fields, step.work
         asked = self._request(step, kind, fields.tree(kind))
-        method = asked.entries.get("method") if asked else None
+        if asked is None:
+            return None, {}, options
+        if {"json", "text"} <= asked.entries.keys():
+            self._problems.add(asked.marks["text"], "a request has json or text, and not both")
+        method = asked.entries.get("method")
         safe = kind == "poll" or (
             kind == "http" and (not isinstance(method, Scalar) or method.text in _SAFE)
         )
@@ -60,6 +67,10 @@ class Actions(Waits):
             text = f"{step.name} may ask for ever: say give_up_after, or a deadline of the saga"
             self._problems.add(fields.mark_of(kind), text)
         length = fields.duration("timeout") or _USUAL[kind]
+        if length > _LONGEST:
+            text = f"an attempt at {kind} takes {_LONGEST // 60_000} minutes at most"
+            self._problems.add(fields.mark_of("timeout"), text)
+            length = _LONGEST
         kwargs: dict[str, Any] = {}
         for name, tree in (("request", asked), ("undo", undo)):
             if tree is not None:
@@ -132,6 +143,7 @@ class Actions(Waits):
         found = {
             key: walk.of(_as_list(key, each), entry_type(model, key), (key,))
             for key, each in tree.entries.items()
+            if key in known
         }
         kwargs[name] = {**found, "seconds": length / 1000}
         if walk.holes:
@@ -162,7 +174,7 @@ class _Walk:
         if isinstance(tree, Mapped):
             return {
                 key: self.of(each, entry_type(annotation, key), (*at, key))
-                for key, each in tree.entries.items()
+                for key, each in plain_keys(tree, self._plan._problems).items()  # noqa: SLF001
             }
         try:
             return self._text(tree, annotation, at)
@@ -172,12 +184,21 @@ class _Walk:
 
     def _text(self, scalar: Scalar, annotation: Any, at: tuple[str | int, ...]) -> Any:
         parts = parts_of(scalar.text)
+        if at == ("url",):
+            self._check_url(parts)
         if not self._comes_later(parts, at):
             return self._plan._values.of(scalar, annotation, self._plan)  # noqa: SLF001
-        if at[0] == "command" and any(self._is(each, "secrets") for each in parts):
-            raise DefinitionError("arguments of a command can be seen: put secrets into env")
+        if at[0] in ("command", "cwd") and any(self._is(each, "secrets") for each in parts):
+            text = "arguments and the folder of a command can be seen: put secrets into env"
+            raise DefinitionError(text)
         self.holes.append({"at": list(at), "parts": [self._part(each, scalar) for each in parts]})
         return None if len(parts) == 1 and at[0] == "json" else ""
+
+    def _check_url(self, parts: list[Any]) -> None:
+        """Raise DefinitionError for a URL that is refused, as far as the file says where it is."""
+        begins = parts[0] if parts else ""
+        if isinstance(begins, str) and (not parts[1:] or _HOST.match(begins)):
+            self._plan._world.check_url(begins)  # noqa: SLF001
 
     def _comes_later(self, parts: list[Any], at: tuple[str | int, ...]) -> bool:
         in_url = at == ("url",) and len(parts) > 1

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from celeriac.definitions.documents import Document, StepText, Variable
     from celeriac.definitions.problems import Mark, Problems
     from celeriac.definitions.templates import Reference
+    from celeriac.machine import Rule
 
 _TRIES = 50  # mistakes in the arguments of one step that are told
 
@@ -56,6 +57,15 @@ class World(Protocol):
 
     def action(self, kind: str, *, keyed: bool, undone: bool) -> Any:
         """A built-in action as a step, which can be sent again if it is *keyed*."""
+
+    def check_name(self, saga: str) -> None:
+        """Raise DefinitionError if the name of a saga is taken."""
+
+    def check_gate(self, name: str, rule: Rule) -> None:
+        """Raise DefinitionError if a gate of the app's code has other numbers."""
+
+    def check_url(self, url: str) -> None:
+        """Raise DefinitionError for a URL that no action may ask."""
 
     def compensation(self, task: Any, name: str) -> Compensation[..., Any] | None:
         """What undoes a task, by its name; None: its own already does.  DefinitionError."""

@@ -35,8 +35,9 @@ if TYPE_CHECKING:
     from celeriac.authoring import Planned
     from celeriac.definitions.arguments import World
     from celeriac.definitions.documents import Document, StepText
+    from celeriac.definitions.gates import GateText
     from celeriac.definitions.problems import Mark
-    from celeriac.machine import Guard, Rule
+    from celeriac.machine import Expression, Guard, Rule
 
 
 def plan_file(content: bytes | str, file: str, world: World) -> Planned:
@@ -57,11 +58,16 @@ class _Compiler(Actions):
         """The plan; raises FileInvalid."""
         document = self._document
         shape = inputs_of(document.name, document.variables, self._problems, document.mark)
+        try:
+            self._world.check_name(document.name)
+        except DefinitionError as error:
+            self._problems.add(document.fields.mark_of("saga"), error.problem)
         self._check_two_phase(document)
         self._add_groups(document) if document.groups else self._add_all(document.steps)
         result = self._result(document)
         gates = tuple(
-            Gate(name=each.name, rule=each.rule, key=self._key(each)) for each in document.gates
+            Gate(name=each.name, rule=each.rule, key=self._key_of_run(each))
+            for each in document.gates
         )
         self._check_numbers()
         self._problems.raise_any()
@@ -79,13 +85,23 @@ class _Compiler(Actions):
                 task.planned_in.append(document.name)
         return made
 
+    def _key_of_run(self, gate: GateText) -> Expression | None:
+        """Whose value a gate of the whole saga counts apart: before its first step."""
+        for reference, mark in references(gate.key) if gate.key else ():
+            if reference.kind == "steps":
+                text = f"{reference}: a run passes its own gates before its steps: key by vars"
+                self._problems.add(mark, text)
+                return None
+        return self._key(gate)
+
     def _check_numbers(self) -> None:
-        """Tell of gates of one name that have different numbers."""
+        """Tell of gates of one name that have different numbers, here or in the code."""
         known: dict[str, Rule] = {}
         outer = self._document.steps.values()
         steps = (*outer, *(each for step in outer for each in step.inner.values()))
         for each in (*self._document.gates, *(gate for step in steps for gate in step.gates)):
             try:
+                self._world.check_gate(each.name, each.rule)
                 check_same(known, each.name, each.rule)
             except DefinitionError as error:
                 self._problems.add(each.mark, error.problem)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, get_args
 
-from celeriac.authoring import checked_name
+from celeriac.authoring import UNSAID, checked_name
 from celeriac.definitions.fields import Fields
 from celeriac.definitions.gates import read_gates
 from celeriac.definitions.kinds import KINDS, kind_named, kind_of
@@ -40,7 +40,7 @@ STEP = (
     *("give_up_after", "expires", "retry", "queue", "priority", "compensate", "effect"),
     *("limit", "breaker", "undoes", "choice", "result", "description"),
 )
-_RESERVED = ("id", "tags", "if_exists")  # keyword arguments of `start`
+_RESERVED = ("self", "id", "tags", "if_exists")  # keyword arguments of `start`
 
 
 @dataclass(frozen=True)
@@ -207,7 +207,7 @@ def _variable(name: str, tree: Tree, problems: Problems) -> Variable:
     if not isinstance(tree, Mapped):
         if isinstance(tree, Scalar) and is_null(tree):
             return Variable(name, Any, required=True)
-        default = plain_value(tree)
+        default = _default(name, tree, UNSAID, problems)
         return Variable(name, kind_of(default), required=False, default=default)
     fields = Fields(tree, problems, _VAR, f"the variable {name}: a mapping says its type, and")
     kind = fields.of_kind("type", Scalar, "string")
@@ -217,22 +217,25 @@ def _variable(name: str, tree: Tree, problems: Problems) -> Variable:
             annotation = kind_named(kind.text)
         except KeyError:
             known = ", ".join(KINDS)
-            problems.add(kind.mark, f"{kind.text!r} is no type: there are {known}, list[string]")
+            problems.add(
+                kind.mark, f"{kind.text[:40]!r} is no type: there are {known}, list[string]"
+            )
     default = fields.tree("default")
     if default is None:
         return Variable(name, annotation, required=True)
+    value = _default(name, default, UNSAID if kind is None else annotation, problems)
     if kind is None:
-        annotation = kind_of(plain_value(default))
-    try:
-        value = (
-            read_scalar(default, annotation)
-            if isinstance(default, Scalar)
-            else plain_value(default)
-        )
-    except DefinitionError as error:
-        problems.add(default.mark, f"the default of {name} {error.problem}")
-        value = None
+        annotation = kind_of(value)
     return Variable(name, annotation, required=False, default=value)
+
+
+def _default(name: str, tree: Tree, annotation: Any, problems: Problems) -> Any:
+    """The default of a variable, as a value of JSON; None if it is wrong, which is told."""
+    try:
+        return read_scalar(tree, annotation) if isinstance(tree, Scalar) else plain_value(tree)
+    except DefinitionError as error:
+        problems.add(tree.mark, f"the default of {name} {error.problem}")
+        return None
 
 
 def _signals(fields: Fields, problems: Problems) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from celeriac.definitions.scalars import is_null, read_scalar
+from celeriac.definitions.scalars import is_null, number_of, read_scalar
 from celeriac.definitions.trees import KINDS, Listed, Mapped, Scalar
 from celeriac.errors import DefinitionError
 from celeriac.machine import duration_ms
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from celeriac.definitions.problems import Mark, Problems
     from celeriac.definitions.trees import Tree
 
+_LARGEST = 2**53  # which JSON can carry everywhere
 K = TypeVar("K", Scalar, Listed, Mapped)
 
 
@@ -71,10 +72,7 @@ class Fields:
         if scalar is None:
             return None
         try:
-            number = float(scalar.text) if scalar.plain else None
-        except ValueError:
-            number = None
-        try:
+            number = number_of(scalar)
             return duration_ms(scalar.text if number is None else number)
         except DefinitionError:
             self._problems.add(
@@ -115,6 +113,9 @@ class Fields:
         found: int | None = self.read(name, int, "3")
         if found is not None and found < least:
             self._problems.add(self.mark_of(name), f"{name} is a whole number from {least}")
+            return None
+        if found is not None and found > _LARGEST:
+            self._problems.add(self.mark_of(name), f"{name} is a whole number up to {_LARGEST}")
             return None
         return found
 

@@ -26,12 +26,15 @@ KINDS: dict[str, Any] = {
     "list": list,
     "object": dict[str, Any],
 }
+_DEEPEST = 10  # lists of lists
 _LIST = re.compile(r"list\[(.+)\]\Z")
 
 
 def kind_named(name: str) -> Any:
     """The type of this name; KeyError if there is none."""
     inner = _LIST.match(name)
+    if inner and name.count("[") > _DEEPEST:
+        raise KeyError(name)
     return types.GenericAlias(list, (kind_named(inner[1]),)) if inner else KINDS[name]
 
 

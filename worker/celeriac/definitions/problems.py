@@ -10,6 +10,7 @@ from typing import NamedTuple
 from celeriac.errors import FileInvalid, Problem
 
 _MOST = 100  # that are told
+_LONGEST = 1_000  # characters of one
 
 
 class Mark(NamedTuple):
@@ -28,7 +29,8 @@ class Problems:
 
     def add(self, mark: Mark, text: str) -> None:
         """Note that something is wrong; the same at the same place counts once."""
-        self._found[Problem(self.file, mark.line, mark.column, text)] = None
+        short = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+        self._found[Problem(self.file, mark.line, mark.column, short)] = None
 
     def __len__(self) -> int:
         return len(self._found)
@@ -36,4 +38,9 @@ class Problems:
     def raise_any(self) -> None:
         """Raise FileInvalid if anything was found."""
         if self._found:
-            raise FileInvalid(sorted(self._found)[:_MOST])
+            found = sorted(self._found)
+            left = len(found) - _MOST
+            if left > 0:
+                more = f"and {left} more are wrong behind this"
+                found[_MOST:] = [found[_MOST]._replace(text=more)]
+            raise FileInvalid(found)

@@ -10,6 +10,7 @@ that; whatever the field takes is what it is.  Nothing else is guessed.
 from __future__ import annotations
 
 import json
+import math
 import re
 import typing
 from decimal import Decimal
@@ -24,6 +25,7 @@ from celeriac.errors import DefinitionError
 
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?\Z")
 _LONGEST = 40  # characters of a value, in a message
+_MOST_DIGITS = 400  # of a number
 _WORDS = {"true", "false", "null"}
 
 
@@ -65,13 +67,29 @@ def is_null(scalar: Scalar) -> bool:
     return scalar.plain and scalar.text in ("null", "")
 
 
+def number_of(scalar: Scalar) -> int | float | None:
+    """The number that a text is to JSON; None if it is none.  DefinitionError: nobody counts so."""
+    if not (scalar.plain and _NUMBER.match(scalar.text)):
+        return None
+    if len(scalar.text) > _MOST_DIGITS:
+        raise DefinitionError(
+            f"is a number of {len(scalar.text)} characters, and {_MOST_DIGITS} are the most: write "
+            "it in quotes, as text"
+        )
+    found: int | float = json.loads(scalar.text)
+    if found in (math.inf, -math.inf):
+        raise DefinitionError(f"is {_shown(scalar)}, which is more than a number can be")
+    return found
+
+
 def _as_json(scalar: Scalar) -> Any:
     """What a text is where nobody said what should be there."""
     if is_null(scalar):
         return None
-    if scalar.plain and (scalar.text in _WORDS or _NUMBER.match(scalar.text)):
+    if scalar.plain and scalar.text in _WORDS:
         return json.loads(scalar.text)
-    return scalar.text
+    found = number_of(scalar)
+    return scalar.text if found is None else found
 
 
 def _candidates(scalar: Scalar, annotation: Any) -> list[str]:

@@ -19,6 +19,7 @@ _VARS = re.compile(r"vars\.(?P<name>\w+)(?P<path>.*)\Z")
 _STEPS = re.compile(r"steps\.(?P<name>[^\s~/\\\[\]]+?)\.output(?P<path>(?:[.\[].*)?)\Z")
 _SECRETS = re.compile(r"secrets\.(?P<name>\w+)\Z")
 _PART = re.compile(r'\.(?P<key>[^\s.\[\]"]+)|\[(?P<index>-?\d+)\]|\[(?P<text>"(?:[^"\\]|\\.)*")\]')
+_DEEPEST = 40  # parts of a place
 _FORMS = {"vars": _VARS, "steps": _STEPS, "secrets": _SECRETS}
 Kind = Literal["vars", "steps", "secrets"]
 
@@ -89,6 +90,8 @@ def read_path(text: str) -> tuple[str | int, ...]:
     for part in _PART.finditer(text):
         if part.start() != end:
             break
+        if len(found) == _DEEPEST:
+            raise ValueError(f"a place is {_DEEPEST} deep inside of a value at most")
         end = part.end()
         if part["index"] is not None:
             found.append(int(part["index"]))

@@ -9,6 +9,7 @@ and each has been used to make a small file large or to run code.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,8 @@ LARGEST = 256 * 1024  # bytes of a file
 _DEEPEST = 40
 _MOST_NODES = 20_000
 _LONGEST_KEY = 200
+#: What YAML takes for the end of a line, and of a comment, while people see none.
+_HIDDEN_BREAK = re.compile("[\x85\u2028\u2029]|\r(?!\n)")
 
 
 @dataclass(frozen=True)
@@ -81,14 +84,19 @@ def read_tree(content: bytes | str, problems: Problems) -> Tree | None:
         problems.add(start, f"is not UTF-8 (byte {error.start}): save it as UTF-8")
         return None
     yaml = yaml_module()
+    hidden = _HIDDEN_BREAK.search(text)
+    if hidden:
+        told = f"holds {hidden[0]!r}, a line break that editors do not show: leave it out"
+        problems.add(_place_of(text, hidden.start()), told)
+        return None
     try:
         return _Reader(yaml, text, problems).document()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         problems.add(_mark(mark) if mark else start, _told(error))
     except yaml.YAMLError as error:
-        line = text.count("\n", 0, getattr(error, "position", 0)) + 1
-        problems.add(Mark(line, 1), f"holds a character that YAML does not allow: {error.reason}")
+        told = f"holds a character that YAML does not allow: {error.reason}"
+        problems.add(_place_of(text, getattr(error, "position", 0)), told)
     except _TooMuch as error:
         problems.add(error.mark, error.problem)
     return None
@@ -97,6 +105,12 @@ def read_tree(content: bytes | str, problems: Problems) -> Tree | None:
 class _TooMuch(Exception):
     def __init__(self, mark: Mark, problem: str) -> None:
         self.mark, self.problem = mark, problem
+
+
+def _place_of(text: str, position: int) -> Mark:
+    """The line and column of a character."""
+    before = text.rfind("\n", 0, position) + 1
+    return Mark(text.count("\n", 0, position) + 1, position - before + 1)
 
 
 def _told(error: Any) -> str:

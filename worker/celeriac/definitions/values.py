@@ -20,7 +20,7 @@ from celeriac.authoring import (
     source_of,
 )
 from celeriac.definitions.scalars import read_scalar
-from celeriac.definitions.templates import Reference, parts_of, read_path
+from celeriac.definitions.templates import Reference, parts_of, read_path, written
 from celeriac.definitions.trees import Listed, Mapped, Scalar
 from celeriac.errors import DefinitionError
 from celeriac.machine import TextOf
@@ -62,8 +62,8 @@ class Values:
             if EITHER in tree.entries:
                 return self._either(tree, annotation, sources)
             return {
-                unescaped(key): self.of(each, entry_type(annotation, unescaped(key)), sources)
-                for key, each in tree.entries.items()
+                key: self.of(each, entry_type(annotation, key), sources)
+                for key, each in plain_keys(tree, self._problems).items()
             }
         except (DefinitionError, ValueError) as error:
             self._problems.add(tree.mark, getattr(error, "problem", str(error)))
@@ -144,11 +144,30 @@ def _one_deeper(value: Placeholder, key: str | int) -> Any:
             raise error from None
 
 
-def unescaped(key: str) -> str:
-    """A key of a mapping; `$$either` is a key that is called `$either`."""
-    return key[1:] if key.startswith("$") and key.lstrip("$") == "either" and key != EITHER else key
+def plain_keys(tree: Mapped, problems: Problems) -> dict[str, Tree]:
+    """A mapping by its keys, which are constants; what is none is told, and left out."""
+    found = {}
+    for key, each in tree.entries.items():
+        try:
+            found[_unescaped(key)] = each
+        except ValueError as error:
+            problems.add(tree.marks[key], str(error))
+    return found
+
+
+def _unescaped(key: str) -> str:
+    """A key of a mapping; `$$either` is a key that is called `$either`, as `$${` is `${`."""
+    parts = parts_of(key)
+    if any(isinstance(each, Reference) for each in parts):
+        raise ValueError(f"{key!r}: a key holds no value of a run, only what is behind it may")
+    text = str(parts[0]) if parts else ""
+    return text[1:] if _is_either(text) and text != EITHER else text
 
 
 def escaped(key: str) -> str:
     """How a key of a mapping is written."""
-    return f"${key}" if key.startswith("$") and key.lstrip("$") == "either" else key
+    return written([f"${key}" if _is_either(key) else key])
+
+
+def _is_either(key: str) -> bool:
+    return key.startswith("$") and key.lstrip("$") == "either"

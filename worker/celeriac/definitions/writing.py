@@ -213,9 +213,10 @@ class _Writer:
         later = node.args.get(holes)
         for hole in self._value(later, prefix) if later is not None else ():
             place: Any = found
-            for key in hole["at"][:-1]:
+            *outer, last = [escaped(key) if isinstance(key, str) else key for key in hole["at"]]
+            for key in outer:
                 place = place[key]
-            place[hole["at"][-1]] = "".join(filler_text(each, node.name) for each in hole["parts"])
+            place[last] = "".join(filler_text(each, node.name) for each in hole["parts"])
         return found
 
     def _arguments(self, node: Node, task: Any, prefix: str) -> dict[str, Any]:

@@ -23,7 +23,7 @@ Backoff = Literal["none", "linear", "exponential"]
 _UNITS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 # Far beyond any wait, and every time that comes of it can still be shown.
 _LONGEST_DAYS = 365_000
-_PART = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|[smhdw])\s*")
+_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|[smhdw])\s*")
 
 
 def duration_ms(value: Duration) -> int:
