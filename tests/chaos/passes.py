@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from typing import TYPE_CHECKING, Any
 
 from celeriac.engine.gates import GateWork
@@ -23,22 +24,27 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from celeriac.engine.gates import Passing
-    from celeriac.store import GateChange
+    from celeriac.store import GateChange, GateSnapshot
 
 _NOTES = "rate-places"  # a file in the folder of the kit
 
 
 def note_in(folder: Path) -> None:
     """Let this process note which places it takes at rates, and which it gives back unused."""
-    commit, give_back = RedisGates.commit, GateWork.give_back
+    read, commit, give_back = RedisGates.read, RedisGates.commit, GateWork.give_back
+    newest = threading.local()  # when a gate was read last, by the clock of the Redis, in ms
+
+    def noting_read(self: RedisGates, gate: str, *rest: Any, **more: Any) -> GateSnapshot:
+        found = read(self, gate, *rest, **more)
+        newest.at = found.now
+        return found
 
     def noting_commit(self: RedisGates, change: GateChange) -> bool:
         written = commit(self, change)
         record = load(change.gate, change.record)
         if written and record.rule.kind == "rate":
-            for member, end in change.take.items():
-                at = end - record.rule.per
-                about = [record.rule.most, record.rule.per, at, record.version]
+            for member in change.take:
+                about = [record.rule.most, record.rule.per, newest.at, record.version]
                 _note(folder, [change.gate, member, about])
         return written
 
@@ -48,7 +54,7 @@ def note_in(folder: Path) -> None:
         give_back(self, passing)
 
     patched: Any = RedisGates
-    patched.commit = noting_commit
+    patched.read, patched.commit = noting_read, noting_commit
     patched = GateWork
     patched.give_back = noting_give_back
 

@@ -15,7 +15,7 @@ from celeriac.engine.gates import GateWork, Passing
 from celeriac.gating import Record, dump
 from celeriac.machine import Place, Rule
 from celeriac.machine.events import Event, EventKind
-from celeriac.store import GateChange, place_member
+from celeriac.store import GateChange, GateSnapshot, place_member
 from celeriac.store.redis_gates import RedisGates
 from tests.chaos.figures import (
     MUST_HAPPEN,
@@ -97,6 +97,8 @@ def test_who_waited_at_a_gate_and_passed_is_counted() -> None:
 
 def test_who_passes_a_rate_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Once the place is taken; a place that is given back is none."""
+    read = GateSnapshot(1_000, "", [], 0, [], 0, 0, None)
+    monkeypatch.setattr(RedisGates, "read", lambda *_: read)
     for kind, name in ((RedisGates, "commit"), (GateWork, "give_back")):
         monkeypatch.setattr(kind, name, lambda *_: True)
     note_in(tmp_path)
@@ -104,6 +106,7 @@ def test_who_passes_a_rate_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     places = [Place("prints", run, 0, "left", "do", 1, "one") for run in ("a", "b")]
     record = dump(Record(version=1_001, rule=rule))
     gates: Any = RedisGates
+    gates.read(None, "prints")
     for place in places:
         gates.commit(None, GateChange("prints", "", record, {place_member(place): 1_300}))
     limit = dump(Record(version=1, rule=Rule(kind="limit", most=2)))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from celeriac.definitions import read_given
 from tests.definitions.conftest import problems
 
 if TYPE_CHECKING:
@@ -98,3 +99,23 @@ def test_a_variable_is_read_by_its_type(read: Read) -> None:
     assert [each.annotation for each in shape.values()] == [str, int, float, Decimal, time, Any]
     assert [each.default for each in shape.values()] == ["eu", 3, 1.5, Decimal("1.10"), None, None]
     assert [name for name, each in shape.items() if each.required] == ["e", "f"]
+
+
+@pytest.mark.parametrize(
+    ("text", "annotation", "value"),
+    [
+        ("", str, ""),
+        ("", str | None, ""),
+        ("", Any, None),
+        ("[1]", str, "[1]"),
+        ('{"a": 1}', str, '{"a": 1}'),
+        ("[1]", list[int], [1]),
+        ("[draft] x", Any, "[draft] x"),
+        ("true", str, "true"),
+        ("true", bool, True),
+        ("null", int | None, None),
+    ],
+)
+def test_what_is_typed(text: str, annotation: Any, value: Any) -> None:
+    """A text is that text, also an empty one, and one that looks like JSON."""
+    assert read_given(text, annotation) == value

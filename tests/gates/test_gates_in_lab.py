@@ -13,12 +13,16 @@ from celery import Celery
 from pydantic import BaseModel
 
 from celeriac import Abort, Breaker, DefinitionError, Flow, Limit, Rate, Retry, Sagas
+from celeriac.gating import load
 from celeriac.machine import EventKind, Rule
 from celeriac.observing import BreakerMoved
 from celeriac.testing import Lab
+from tests.proof.places import Passed, hurries
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from celeriac.store import GateChange
 
 
 class Order(BaseModel):
@@ -293,12 +297,35 @@ def test_whatever_goes_wrong_no_more_are_inside(seed: int) -> None:
     """In a storm too: never more live attempts than places, and all runs come to rest."""
     shop = Shop(limit=[Limit(2, name="bank"), Rate(3, per="5s", name="mail")])
     runs = shop.start(*["visa"] * 6)
+    passed = noted_at_rates(shop)
     shop.lab.storm(seed, lasts="1m")
     shop.lab.run()
     assert all(run.state().status.at_rest for run in runs)
     assert most_at_a_time(shop) <= 2
+    assert len(passed) >= 6
+    assert list(hurries(passed.values())) == []
     shop.lab.advance("2m")
     assert shop.lab.world.store.kept_gates.known() == []
+
+
+def noted_at_rates(shop: Shop) -> dict[str, Passed]:
+    """Who will have passed a rate, and not have given the place back unused; by the place."""
+    kept, found = shop.lab.world.store.kept_gates, dict[str, Passed]()
+    commit = kept.commit
+
+    def noting(change: GateChange) -> bool:
+        rule, now = load(change.gate, change.record).rule, kept.read(change.gate).now
+        written = commit(change)
+        if written and rule.kind == "rate":
+            for member in change.give:
+                if member in found and found[member].at + rule.per > now:
+                    del found[member]
+            for member in change.take:
+                found[member] = Passed(change.gate, rule.most, rule.per, now, now)
+        return written
+
+    kept.commit = noting  # type: ignore[method-assign]  # it notes, and does the same
+    return found
 
 
 def most_at_a_time(shop: Shop) -> int:
@@ -321,6 +348,11 @@ def most_at_a_time(shop: Shop) -> int:
         ({"limit": Limit(0)}, "a whole number from 1"),
         ({"limit": Limit(5, key="card")}, "names no parameter; there are: order"),
         ({"limit": Limit(5, key="order..card")}, "a path inside of one"),
+        ({"limit": Limit(5, key="order.cart")}, "what stands before .cart is Order and has no"),
+        ({"limit": Limit(5, key="order.card.x")}, "what stands before .x is str and has no"),
+        ({"breaker": Breaker("bank", key="order.cart")}, "before .cart is Order and has no field"),
+        ({"breaker": Breaker("bank", failures=1_001)}, "from 1 to 1,000, not 1001"),
+        ({"breaker": Breaker(None)}, "not None: give name="),  # type: ignore[arg-type]
         ({"limit": Rate(5, per="soon")}, "per:"),
         ({"limit": [Limit(5), Limit(3)]}, "two gates called 'charge'"),
         ({"limit": Limit(5, name="a#b")}, "printable text without '#'"),

@@ -34,4 +34,28 @@ ACTIONS = (
         "for each in (secret,)}",
         (f"{SECRETS} -k spell",),
     ),
+    Plant(
+        "an address behind a translator is public",
+        "A name leads inside by an IPv6 address that NAT64 turns into one of this network.",
+        "actions/addresses.py",
+        "    if address in _NAT64:\n",
+        "    if not address:\n",
+        ("tests/actions/test_http.py -k checked_where",),
+    ),
+    Plant(
+        "all of IPv6 is public",
+        "What is not given out counts as public, and old forms hold addresses of this machine.",
+        "actions/addresses.py",
+        "public = address.version == 4 or address in _GIVEN_OUT",
+        "public = address.version in (4, 6)",
+        ("tests/actions/test_http.py -k checked_where",),
+    ),
+    Plant(
+        "a comment hides a step",
+        "Behind a line break that editors do not show, a comment goes on as YAML.",
+        "definitions/trees.py",
+        "    if hidden:\n",
+        "    if hidden and not text:\n",
+        ("tests/definitions/test_safety.py -k not_read",),
+    ),
 )

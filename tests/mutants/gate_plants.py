@@ -60,6 +60,22 @@ GATES = (
         ("tests/machine/test_gates.py",),
     ),
     Plant(
+        "a key may be nowhere",
+        "A gate is counted apart by what no value has, so that all count as one.",
+        "authoring/gates.py",
+        "    path = _path(key, kinds[parameter], names)\n",
+        "    path = names\n",
+        ("tests/authoring/test_gate_keys.py",),
+    ),
+    Plant(
+        "a rate ends its spans together",
+        "Places of a rate end by the clock, so that twice as many pass where two spans meet.",
+        "gating/judging.py",
+        "        return now + record.rule.per\n",
+        "        return now - now % record.rule.per + record.rule.per\n",
+        (f"{LAB} -k whatever_goes_wrong",),
+    ),
+    Plant(
         "an Abort counts as a failure",
         "A breaker opens although the bank has answered.",
         "engine/gates.py",

@@ -22,7 +22,7 @@ PLACES, RUNS = 2, 4
 BANK = Breaker("bank", failures=3, within="10s", open_for="1s")
 RATE_NAME = "prints"
 # Two of a run's three steps may pass at once; all runs of chaos together need some three a second.
-_STAMPS = (Limit(PLACES, name="stamps"), Rate(2, per=0.3, name=RATE_NAME))
+_STAMPS = (Limit(PLACES, name="stamps"), Rate(2, per=0.5, name=RATE_NAME))
 _PATIENT = Retry(max_attempts=9, initial_delay=0.1, max_delay=0.5, jitter=False)
 _A_WHILE = 0.05  # seconds inside of a gate
 

@@ -132,7 +132,10 @@ class Builder:
     def _gates(self, name: str, task: Any, values: Mapping[str, Expression]) -> tuple[Gate, ...]:
         """What each attempt of a step has to pass."""
         try:
-            return planned_gates(task.gates, values.get) if isinstance(task, Step) else ()
+            if not isinstance(task, Step):
+                return ()
+            kinds = {key: each.annotation for key, each in task.shape.parameters.items()}
+            return planned_gates(task.gates, kinds, values.get)
         except DefinitionError as error:
             raise self.at(name, error.parameter, error) from None
 

@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from celeriac.authoring.annotations import attribute_of, item_of, without_none
 from celeriac.authoring.options import optional_ms
 from celeriac.errors import DefinitionError
 from celeriac.machine import (
@@ -102,7 +103,7 @@ def gates_of(
     found = [*_several("limit", limit, Limit | Rate), *_several("breaker", breaker, Breaker)]
     made = []
     for each in found:
-        name = owner if each.name is None else each.name
+        name = owner if each.name is None and not isinstance(each, Breaker) else each.name
         if not (isinstance(name, str) and name and name.isprintable() and APART not in name):
             raise DefinitionError(
                 f"a gate is called by printable text without {APART!r}, not {name!r}: give name="
@@ -132,13 +133,18 @@ def gates_of_step(
 
 def planned_gates(
     gates: Sequence[tuple[str, Rule, str | Expression | None]],
+    kinds: Mapping[str, Any],
     value_of: Callable[[str], Expression | None],
 ) -> tuple[Gate, ...]:
-    """The same, as they are in a plan; *value_of* says where a parameter comes from."""
-    return tuple(
-        Gate(name=name, rule=rule, key=_inside(key, value_of) if isinstance(key, str) else key)
-        for name, rule, key in gates
-    )
+    """The same, as they are in a plan.
+
+    *kinds* are the types of parameters, and *value_of* says where one comes from.
+    """
+    found = []
+    for name, rule, key in gates:
+        value = _inside(key, kinds, value_of) if isinstance(key, str) else key
+        found.append(Gate(name=name, rule=rule, key=value))
+    return tuple(found)
 
 
 def check_same(known: Mapping[str, Rule], name: str, rule: Rule) -> None:
@@ -150,8 +156,11 @@ def check_same(known: Mapping[str, Rule], name: str, rule: Rule) -> None:
         )
 
 
-def _inside(key: str, value_of: Callable[[str], Expression | None]) -> Expression:
-    parameter, *path = key.split(".")
+def _inside(
+    key: str, kinds: Mapping[str, Any], value_of: Callable[[str], Expression | None]
+) -> Expression:
+    parameter, *names = key.split(".")
+    path = _path(key, kinds[parameter], names)
     value = value_of(parameter)
     if value is None:
         return Constant(value=None)
@@ -164,6 +173,28 @@ def _inside(key: str, value_of: Callable[[str], Expression | None]) -> Expressio
             parameter=parameter,
         )
     return value.model_copy(update={"path": (*value.path, *path)})
+
+
+def _path(key: str, kind: Any, names: Iterable[str]) -> list[str | int]:
+    """Where in the JSON of a value of this type a key is; raise DefinitionError if nowhere.
+
+    What may be None on the way is no mistake: those without a value count as one.
+    """
+    found: list[str | int] = []
+    for name in names:
+        kind = without_none(kind)
+        try:
+            path, kind = attribute_of(kind, name)
+        except DefinitionError as error:
+            try:
+                path, kind = item_of(kind, int(name) if name.isdecimal() else name)
+            except DefinitionError:
+                raise DefinitionError(
+                    f"key {key!r}: what stands before .{name} {error.problem}",
+                    parameter=key.partition(".")[0],
+                ) from None
+        found += path
+    return found
 
 
 def _check_key(key: Any, parameters: Sequence[str]) -> None:

@@ -107,7 +107,8 @@ def plan_saga(  # noqa: PLR0913 -- all that can be said of a saga
 
 def _gates(limit: Any, name: str, shape: Shape) -> tuple[Gate, ...]:
     gates = gates_of(limit, None, name, [*shape.parameters])
-    return planned_gates(gates, lambda key: FromInput(input=key))
+    kinds = {key: each.annotation for key, each in shape.parameters.items()}
+    return planned_gates(gates, kinds, lambda key: FromInput(input=key))
 
 
 # --- the saga's function -----------------------------------------------------------------------

@@ -51,15 +51,19 @@ def read_scalar(scalar: Scalar, annotation: Any) -> Any:
 def read_given(text: str, annotation: Any) -> Any:
     """The value of a text that was typed for a field of this type; DefinitionError if it is none.
 
-    A list or an object is JSON.
+    A list or an object is JSON; what is for a text is that text, whatever it looks like.
     """
-    scalar = Scalar(Mark(1, 1), text, plain=True)
+    wanted = plain(annotation)
+    if wanted is str:
+        return text
     if text.lstrip()[:1] in ("{", "["):
         try:
             return json.loads(text)
         except (ValueError, RecursionError):
             pass  # a text that begins so, perhaps
-    return read_scalar(scalar, annotation)
+    if not text and str in typing.get_args(wanted):
+        return text
+    return read_scalar(Scalar(Mark(1, 1), text, plain=True), annotation)
 
 
 def is_null(scalar: Scalar) -> bool:
