@@ -182,6 +182,8 @@ class GateWork:
                 0 if record.rule.kind == "rate" else self._book.lease // 2
             ):
                 return
+            if record.rule.kind == "rate":
+                mine = None  # it is over, though there were too many to read it among them
             name = gate_named(way.gate)
             verdict = judge(name, record, found.inside, found.snapshot.before)
             free = way.looks and not record.set_open  # nobody has opened it for all values
