@@ -28,7 +28,7 @@ from tests.chaos.recovery import Recovery, recoveries
 from tests.chaos.settle import started
 from tests.proof.checker import Violation, asked, check_runs
 from tests.proof.places import hurries
-from tests.workers.gated_steps import BANK, RATE_NAME
+from tests.workers.gated_steps import BANK, SEAL
 from tests.workers.kit import Trip
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ THROUGH_LIMIT = "waited before a limit, and passed"
 THROUGH_RATE = "waited before a rate, and passed"
 THROUGH_BREAKER = "waited before an open breaker, and passed when it let one try"
 MUST_HAPPEN = (REWINDS, EXPIRED, ROUTES, THROUGH_LIMIT, THROUGH_RATE, THROUGH_BREAKER)
-_THROUGH = {RATE_NAME: THROUGH_RATE, BANK.name: THROUGH_BREAKER}  # others are limits
+_THROUGH = {SEAL.name: THROUGH_RATE, BANK.name: THROUGH_BREAKER}  # others are limits
 _STALE = ("stale", "not_due", "superseded", "completed")
 
 

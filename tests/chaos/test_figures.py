@@ -90,7 +90,7 @@ def test_who_waited_at_a_gate_and_passed_is_counted() -> None:
     several = [queued("left", "stamps"), queued("inquire", "bank"), Event(3, claimed, "left")]
     assert list(_at_gates(several)) == [THROUGH_LIMIT]
     assert list(_at_gates([*several[1:2], Event(3, claimed, "inquire")])) == [THROUGH_BREAKER]
-    again = [*several[:1], queued("left", "prints"), Event(3, claimed, "left")]
+    again = [*several[:1], queued("left", "seals"), Event(3, claimed, "left")]
     assert list(_at_gates(again)) == [THROUGH_RATE]
     assert list(_at_gates([Event(1, claimed, "left"), *several[1:2]])) == []
 

@@ -79,7 +79,7 @@ class Kit(NamedTuple):
     timely: Saga[Trip, Ticket]  # book; send, within 2 s, from a queue of its own
     dated: Saga[Any, Ticket]  # book, sleep until a moment that is given, send within a minute
     outside: Saga[Trip, Ticket]  # book, ask somebody outside, send
-    stamped: Saga[Trip, Ticket]  # first; left, middle, right, two at a time; last; four such runs
+    stamped: Saga[Trip, Ticket]  # first; left, middle, right, two at a time; last at a rate
     guarded: Saga[Trip, Ticket]  # first; inquire, behind a breaker
     lapsed: Saga[Trip, Ticket]  # first; never, which nobody takes up within a second
     fleet: Saga[list[Trip], Ticket]  # hop for each of several trips, three at a time, then gather
