@@ -9,7 +9,7 @@ Nothing in a file is evaluated: it is parsed, then values are put into the tree,
 Its files, from the ground up::
 
     problems < trees < scalars | templates | kinds | emitting < fields < policies | gates
-    < documents < values | ordering < arguments < waits < actions < compiling | spelling
+    | variables < documents < values | ordering < arguments < waits < actions < compiling | spelling
     < writing
 """
 

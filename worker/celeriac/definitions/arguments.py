@@ -30,9 +30,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from celeriac.authoring import Compensation, Signal
-    from celeriac.definitions.documents import Document, StepText, Variable
+    from celeriac.definitions.documents import Document, StepText
     from celeriac.definitions.problems import Mark, Problems
     from celeriac.definitions.templates import Reference
+    from celeriac.definitions.variables import Variable
     from celeriac.machine import Rule
 
 _TRIES = 50  # mistakes in the arguments of one step that are told
