@@ -57,6 +57,10 @@ class Cluster:
         with node.client() as client:
             return client.execute_command(*command)
 
+    def id_of(self, node: RedisServer) -> str:
+        """What the nodes call this one."""
+        return str(self.ask(node, "CLUSTER", "MYID"))
+
     def flush(self) -> None:
         """Forget all keys."""
         for node in self.primaries():
@@ -109,8 +113,8 @@ class Cluster:
     def begin_move(self, slot: int, to: RedisServer) -> RedisServer:
         """Begin to move a slot; return the node that has it."""
         owner = self._owner_of(slot)
-        self.ask(to, "CLUSTER", "SETSLOT", slot, "IMPORTING", self._id(owner))
-        self.ask(owner, "CLUSTER", "SETSLOT", slot, "MIGRATING", self._id(to))
+        self.ask(to, "CLUSTER", "SETSLOT", slot, "IMPORTING", self.id_of(owner))
+        self.ask(owner, "CLUSTER", "SETSLOT", slot, "MIGRATING", self.id_of(to))
         return owner
 
     def move_keys(self, slot: int, owner: RedisServer, to: RedisServer, most: int = 1000) -> int:
@@ -124,7 +128,7 @@ class Cluster:
     def end_move(self, slot: int, to: RedisServer) -> None:
         """Let everybody know who has a slot now."""
         for node in [to, *self.primaries()]:
-            self.ask(node, "CLUSTER", "SETSLOT", slot, "NODE", self._id(to))
+            self.ask(node, "CLUSTER", "SETSLOT", slot, "NODE", self.id_of(to))
 
     def move(self, slot: int, to: RedisServer) -> None:
         """Move a slot with all its keys."""
@@ -163,7 +167,7 @@ class Cluster:
 
     def _replicates(self, node: RedisServer, primary: RedisServer) -> bool:
         with suppress(redis.ResponseError):  # it may not have heard of it yet
-            self.ask(node, "CLUSTER", "REPLICATE", self._id(primary))
+            self.ask(node, "CLUSTER", "REPLICATE", self.id_of(primary))
             with node.client() as client:
                 until(lambda: client.info("replication").get("master_link_status") == "up")
             return True
@@ -175,9 +179,6 @@ class Cluster:
 
     def _knows(self, node: RedisServer) -> int:
         return int(_says(self.ask(node, "CLUSTER", "INFO"), "cluster_known_nodes"))
-
-    def _id(self, node: RedisServer) -> str:
-        return str(self.ask(node, "CLUSTER", "MYID"))
 
     def _follows(self, primary: RedisServer) -> list[Any]:
         return ["slave", "127.0.0.1", primary.port]

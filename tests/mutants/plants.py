@@ -604,6 +604,14 @@ PLANTS = (
         ("tests/store/test_cluster.py -k empty_slot",),
     ),
     Plant(
+        "nodes at odds are a wrong setting",
+        "While nodes send a slot to each other, what is asked about it fails for good.",
+        "store/cluster.py",
+        "        for at in whither:  # nodes that",
+        "        for at in ():  # nodes that",
+        ("tests/store/test_cluster.py -k do_not_agree",),
+    ),
+    Plant(
         "a silent node is asked each time",
         "Whoever asks several shards waits for a silent node, again and again.",
         "store/cluster.py",

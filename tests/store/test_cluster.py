@@ -151,6 +151,19 @@ def test_an_empty_slot_is_asked_where_it_goes(cluster: Cluster, cluster_store: R
     cluster.move(slot, owner)
 
 
+def test_nodes_that_do_not_agree_on_a_slot(cluster: Cluster, cluster_store: RedisStore) -> None:
+    """One has given it away, the other has not heard of that: a moment's outage of that shard."""
+    slot, owner = slot_of(WAKES[3]), cluster.owner(WAKES[3])
+    there = next(node for node in cluster.primaries() if node is not owner)
+    cluster.ask(owner, "CLUSTER", "SETSLOT", slot, "NODE", cluster.id_of(there))
+    with pytest.raises(StoreUnavailable, match="is moving keys to another node"):
+        cluster_store.due(3, 10)
+    assert cluster_store.due(1, 10).now
+    cluster.end_move(slot, there)
+    assert cluster_store.due(3, 10).now
+    cluster.move(slot, owner)
+
+
 def test_scripts_that_a_node_forgot_are_loaded_there(
     cluster: Cluster, cluster_store: RedisStore
 ) -> None:

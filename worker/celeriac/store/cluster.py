@@ -18,7 +18,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import redis
-from redis.exceptions import AskError, ClusterDownError, MovedError
+from redis.exceptions import AskError, ClusterDownError, MovedError, TryAgainError
 
 from celeriac.errors import StoreError, StoreUnavailable
 from celeriac.store.addresses import Address, Kind, Node
@@ -118,6 +118,8 @@ class ClusterConnection(Connection):
             whither = self._redirected(whither, guides, answers)
             if not whither:
                 break
+        for at in whither:  # nodes that send it to each other: nobody has done it
+            answers[at] = TryAgainError("its nodes do not agree yet on who has it")
         return answers
 
     def _redirected(
