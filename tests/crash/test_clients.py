@@ -26,6 +26,7 @@ from tests.crash.environment import (
     now,
     wait,
 )
+from tests.processes import environment
 from tests.proof.checker import asked
 from tests.workers.histories import claims
 from tests.workers.kit import LEASE
@@ -43,7 +44,7 @@ POINTS = (
     "message.published",
     "start.published",
 )
-REPRESENTATIVE = ("start.asked", "message.publishing")
+REPRESENTATIVE = ("start.asked", "message.publishing", "message.published")
 
 
 class Client(NamedTuple):
@@ -74,7 +75,6 @@ def _start(
     crash_world: CrashWorld, run_id: str, point: str, text: str | tuple[str, ...], act: Act
 ) -> Client:
     failpoint = crash_world.failpoint(point, text, act)
-    paths = os.pathsep.join([str(_ROOT / "worker"), str(_ROOT)])
     process = subprocess.Popen(
         [
             sys.executable,
@@ -85,7 +85,7 @@ def _start(
             run_id,
         ],
         cwd=_ROOT,
-        env={**os.environ, "PYTHONPATH": paths},
+        env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from celeriac import RunHandle
     from celeriac.machine.events import Event
     from celeriac.views.state import StepView
-    from tests.processes import Process
     from tests.workers.world import World
 
 
@@ -52,9 +51,3 @@ def claimed_after(run: RunHandle[Any], step: str, moment: float, phase: str = "d
         min(e.at for e in events(run, "claimed", step, phase) if e.at > moment * 1000) / 1000
         - moment
     )
-
-
-def working_on(world: World, run: RunHandle[Any], step: str, *workers: Process) -> Process:
-    """The worker whose pool child began the newest body of a step."""
-    pid = world.ledger.rows(f"{run.id}:{step}", "begin")[-1].pid
-    return next(worker for worker in workers if pid in worker.children())

@@ -1,21 +1,16 @@
 """Processes die, and every accepted run still ends as it must.
 
-Owns: kills of pool children, workers, beat and clients.  Refuses to know: lost messages and
-outages of Redis, which have files of their own.
+Owns: kills of pool children, workers and beat.  Refuses to know: lost messages and outages of
+Redis, which have files of their own, and clients that die (`tests/crash/test_clients`).
 """
 
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
-from celeriac import RunConflict, RunNotFound
 from tests.workers.histories import (
     bodies,
     claimed_after,
@@ -23,7 +18,6 @@ from tests.workers.histories import (
     effects,
     events,
     step_of,
-    working_on,
 )
 from tests.workers.kit import RECOVERY, Trip
 
@@ -33,16 +27,6 @@ if TYPE_CHECKING:
 
 STEPS = ("book", "pay", "send")
 ONCE = dict.fromkeys(STEPS, 1)
-
-
-def test_an_ordinary_run_completes(world: World) -> None:
-    """Without any fault a run completes, each step once."""
-    world.worker()
-    world.beat()
-    run = world.kit.trip.start(Trip(), id="plain")
-    assert run.result(timeout=20).number == "send-plain"
-    world.check(run)
-    assert bodies(world, run) == ONCE
 
 
 # --- a pool child ------------------------------------------------------------------------------
@@ -212,24 +196,6 @@ def test_a_worker_killed_in_a_compensation(world: World) -> None:
     assert effects(world, run) == ["do book", "do pay", "undo pay", "undone pay", "undo book"]
 
 
-def test_the_worker_of_each_step_killed_in_turn(world: World) -> None:
-    """A run survives the loss of a worker in each of its steps."""
-    world.beat()
-    run = world.kit.trip.start(Trip(script={step: ["gate-after"] for step in STEPS}), id="hunted")
-    workers = [world.worker("w1"), world.worker("w2")]
-    for number, step in enumerate(STEPS, start=3):
-        world.reached(run, step)
-        victim = working_on(world, run, step, *workers)
-        victim.kill()
-        workers = [
-            *(worker for worker in workers if worker is not victim),
-            world.worker(f"w{number}"),
-        ]
-    assert world.rest(run).status == "completed"
-    assert bodies(world, run) == dict.fromkeys(STEPS, 2)
-    assert effects(world, run) == [f"{how} {step}" for step in STEPS for how in ("do", "again")]
-
-
 # --- beat --------------------------------------------------------------------------------------
 
 
@@ -278,61 +244,3 @@ def test_two_beats_and_two_workers_do_no_harm(world: World) -> None:
         assert world.rest(run).status == ("compensated" if kind == "refused" else "completed")
         assert bodies(world, run) == expected[kind]
         assert len(events(run, "claimed")) == sum(expected[kind].values())
-
-
-# --- a client ----------------------------------------------------------------------------------
-
-
-def _die(world: World, point: str, run_id: str) -> None:
-    """Start a run in a process of its own that is killed at *point*."""
-    client = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "tests.workers.dying_client",
-            world.redis.url,
-            world.folder,
-            point,
-            run_id,
-        ],
-        cwd=Path(__file__).parents[2],
-        env={"PYTHONPATH": "worker:."},
-        timeout=60,
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    assert client.returncode == -signal.SIGKILL, client.stderr
-
-
-def test_a_client_killed_before_the_commit(world: World) -> None:
-    """A client that dies before its run is committed leaves nothing; its retry is a first start."""
-    world.worker()
-    world.beat()
-    _die(world, "before-commit", "early")
-    with pytest.raises(RunNotFound):
-        world.kit.sagas.run("early")
-    run = world.kit.trip.start(Trip(), id="early")
-    assert world.rest(run).status == "completed"
-    assert bodies(world, run) == ONCE
-
-
-@pytest.mark.parametrize("point", ["before-publish", "after-publish"])
-def test_a_client_killed_after_the_commit(world: World, point: str) -> None:
-    """A run whose client died after the commit is accepted: it is sent, and joined by a retry."""
-    _die(world, point, "orphan")
-    joined = world.kit.trip.start(Trip(), id="orphan")
-    assert (joined.status, bodies(world, joined)) == ("running", {})
-    with pytest.raises(RunConflict):
-        world.kit.trip.start(Trip(script={"pay": ["raise"]}), id="orphan")
-    world.worker()
-    if point == "after-publish":
-        # Its message is in the queue: nobody has to send it again.
-        world.until(lambda: claims(joined, "book"), "the first step was claimed")
-        assert events(joined, "dispatched") == []
-    world.beat()
-    assert world.rest(joined).status == "completed"
-    assert bodies(world, joined) == ONCE
-    swept = {event.data["why"] for event in events(joined, "dispatched", "book")}
-    assert swept == ({"unclaimed"} if point == "before-publish" else set())
-    assert len(events(joined, "started")) == 1
