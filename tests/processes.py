@@ -42,7 +42,10 @@ def until(
 def environment(**more: str) -> dict[str, str]:
     """Return this process's environment with *more*, in which the package and tests are found."""
     path = os.pathsep.join([str(ROOT / "worker"), str(ROOT)])
-    return {**os.environ, "PYTHONPATH": path, **more}
+    found = {**os.environ, "PYTHONPATH": path, **more}
+    # Under it each worker would compile the whole library anew, longer than some tests take.
+    found.pop("PYTHONDONTWRITEBYTECODE", None)
+    return found
 
 
 class Process(Child):
