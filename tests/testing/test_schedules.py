@@ -211,6 +211,7 @@ def test_a_trigger_is_refused_beside_a_run(shop: Sagas) -> None:
         ({"anchor": "noon"}, "anchor is one of its ticks"),
         ({"every": crontab(hour=3), "anchor": 3}, "anchor belongs to a timedelta"),
         ({"tags": {"": "x"}}, "a name is not empty"),
+        ({"tags": {"schedule": "daily"}}, "the tag 'schedule' of its runs is its name"),
         ({"color": "red"}, "color"),
     ],
 )

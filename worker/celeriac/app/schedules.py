@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 _SECOND = timedelta(seconds=1)
+_TAG = "schedule"  # by which the runs of a schedule are found
 _MANUAL = "-manual"  # no name ends so: its runs would be taken for those of another schedule
 
 
@@ -85,7 +86,7 @@ class ScheduleDefinitions:
             raise _wrong(name, f"overlap is 'skip', 'queue', 'cancel' or 'allow', not {overlap!r}")
         try:
             texts = planned.shape.encode(inputs, named)
-            given = {**dict(checked_tags(tags)), "schedule": name}
+            given = dict(checked_tags(tags))
             catch_up_ms = duration_ms(catch_up)
         except (InputInvalid, DefinitionError) as error:
             raise _wrong(name, str(error)) from None
@@ -98,7 +99,9 @@ class ScheduleDefinitions:
             )
         _checked_every(name, every, anchor)
         _checked_zone(name, timezone)
-        given_tags = tuple(sorted(given.items()))
+        if given.get(_TAG, name) != name:
+            raise _wrong(name, f"the tag {_TAG!r} of its runs is its name, not {given[_TAG]!r}")
+        given_tags = tuple(sorted({**given, _TAG: name}.items()))
         written = _Written(
             planned, texts, given_tags, every, timezone, anchor, overlap, catch_up_ms
         )
