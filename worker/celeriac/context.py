@@ -86,9 +86,9 @@ class StepContext:
 
         The newest is shown while the attempt is at work, within a second, to whoever may look at
         the run or at Celery's events: put nothing secret into *text*, of which 200 characters are
-        kept.  Call it as often
-        as you like: it writes a few times a second at most, and leaves no event.  Raises LeaseLost
-        and Stopping, as `heartbeat` does, and OutputInvalid for what is no number.
+        kept.  Call it as often as you like: it writes a few times a second at most, and leaves no
+        event.  Raises LeaseLost and Stopping, as `heartbeat` does, and OutputInvalid for what is no
+        number.
         """
         self.on_progress(done, total, text)
 

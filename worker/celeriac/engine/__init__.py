@@ -33,6 +33,7 @@ from celeriac.engine.changes import Decided
 from celeriac.engine.deaths import RENEWAL, has_ended
 from celeriac.engine.dispatching import Backlog, BrokerAway, Dispatcher, Unreachable, asked_for
 from celeriac.engine.engine import Engine
+from celeriac.engine.herds import HERD
 from celeriac.engine.onward import Ahead, Ended
 from celeriac.engine.processes import this_process
 from celeriac.engine.repair import FAULTS, Repair, Repaired
@@ -44,6 +45,7 @@ from celeriac.engine.tokens import Brought, Said
 
 __all__ = [
     "FAULTS",
+    "HERD",
     "RENEWAL",
     "Again",
     "Ahead",

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from celeriac.engine import HERD
 from celeriac.workers.headers import parse_header
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ ALSO = "celeriac_also"
 #: Attempts in one message.
 MOST = 20
 #: Fewer of one kind go each by itself: that way they reach all who are idle.
-FEWEST = 40
+FEWEST = HERD
 
 
 class Hint(NamedTuple):
