@@ -11,8 +11,8 @@ from celery import Celery
 from celery.schedules import crontab
 from pydantic import BaseModel, Field, PositiveInt
 
-from celeriac import Flow, Sagas, Signal
-from celeriac.machine.commands import Expire, Wake
+from celeriac import Failure, Flow, Sagas, Signal
+from celeriac.machine.commands import Expire, Fail, Wake
 from tests.in_memory import claim, do, fail
 
 app = Celery("shop", broker="memory://", set_as_current=False)
@@ -151,6 +151,17 @@ def failed(run_id: str) -> str:
     fail(sagas, run_id, "charge", text=f"card {SECRET} was declined")
     fail(sagas, run_id, "charge", "undo", text=f"card {SECRET} is unknown")
     do(sagas, run_id, "reserve", "undo")
+    return run_id
+
+
+def retrying(run_id: str) -> str:
+    """A run whose first step failed, and waits for its second attempt."""
+    place_order.start(Order(sku="pen"), id=run_id)
+    attempt = claim(sagas, run_id, "reserve")
+    name = attempt.delivery
+    token = (name.step, name.phase, name.attempt, "worker", name.epoch)
+    command = Fail(*token, "error", "BankDown", "away", delay=100_000)
+    sagas.runtime.engine.fail(attempt, command, Failure(type="BankDown", message="no answer"))
     return run_id
 
 

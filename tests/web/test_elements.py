@@ -100,6 +100,19 @@ def test_elements_are_skipped_undone_and_waived(client: TestClient) -> None:
     assert post(client, "d-1", "waive", step="send[0]")["status"] == "compensated"
 
 
+def test_a_map_is_one_mark_and_a_count_in_the_list(client: TestClient) -> None:
+    """Its elements are many, and would be taken for steps."""
+    begin(deliver, "d-1")
+    do(sagas, "d-1", "send[0]")
+    page = client.get("/runs").text
+    assert "send running (1 of 3 completed)" in page
+    assert "send[1]" not in page
+    assert 'aria-label="0 of 1 steps completed"' in page
+    attempt = claim(sagas, "d-1", "send[1]")
+    give_up(sagas, attempt)
+    assert "send[1] [declined]" in client.get("/runs").text
+
+
 def test_all_that_gave_up_past_the_pivot_is_owed(client: TestClient) -> None:
     """Two branches and an element: each is retried or skipped by itself."""
     begin(announce, "p-1", "commit")

@@ -6,10 +6,10 @@ Owns: what is counted, and where it leads.  Refuses to know: how it looks, and h
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from celeriac.store import Worker
-from celeriac.web import system_page
+from celeriac.web import Role, system_page
 from tests.in_memory import do
 from tests.web import shop
 from tests.web.test_pages import seen
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from starlette.testclient import TestClient
 
     from celeriac.store.memory import MemoryStore
+    from tests.web.conftest import AsRole
 
 
 def tiles(client: TestClient) -> dict[str, tuple[int, str]]:
@@ -47,7 +48,7 @@ def test_each_tile_counts_the_runs_that_it_leads_to(client: TestClient) -> None:
         "waiting": 1,
         "compensating": 1,
         "past deadline": 1,
-        "ended in 24 h": 3,
+        "started in 24 h and ended": 3,
     }
     for label, (number, search) in found.items():
         page = client.get(f"/api/runs?{search}").json()
@@ -100,6 +101,33 @@ def test_runs_that_stand_still_are_found(client: TestClient, store: MemoryStore)
         assert client.get("/api/runs", params={"idle": wrong}).status_code == 422
 
 
+def test_a_run_between_two_attempts_says_when_it_goes_on(
+    client: TestClient, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the list as well, and without one more look at the store than for any other run."""
+    shop.retrying("o-1")
+    asked: list[object] = []
+    read_all = store.read_all
+
+    def counted(*args: Any) -> Any:
+        asked.append(args)
+        return read_all(*args)
+
+    monkeypatch.setattr(store, "read_all", counted)
+    told = "(attempt 2 of 3 in 9"
+    assert told in seen(client, "/runs").text
+    assert len(asked) == 1  # how its step failed, as of each that did
+    assert "attempt 2 of 3 in 9" in seen(client, "/runs/o-1").text
+    (found,) = client.get("/api/runs").json()["runs"]
+    attempt, nothing = (step["next_attempt"] for step in found["steps"])
+    assert (attempt["number"], attempt["of"], nothing) == (2, 3, None)
+    assert (
+        attempt["at"] == client.get("/api/runs/o-1/history").json()["events"][-1]["data"]["retry"]
+    )
+    shop.sagas.run("o-1").pause()
+    assert client.get("/api/runs/o-1").json()["steps"][0]["next_attempt"] is None
+
+
 def test_who_is_past_its_deadline_is_found(client: TestClient) -> None:
     """Until it is at rest."""
     shop.late("late")
@@ -112,13 +140,20 @@ def test_who_is_past_its_deadline_is_found(client: TestClient) -> None:
     assert client.get("/api/runs?past_deadline=true").json()["runs"] == []
 
 
-def test_questions_are_something_that_needs_somebody(client: TestClient) -> None:
-    """How many runs ask, and the way to answer."""
+def test_questions_are_something_that_needs_somebody(client: TestClient, as_role: AsRole) -> None:
+    """How many runs ask, and the way to answer; who may not answer sees no more than that."""
     assert "somebody's answer" not in client.get("/").text
     shop.asking("e-1")
     page = seen(client, "/")
-    assert "1 run waits for somebody's answer" in page.text
-    assert any(known.get("href") == "/approvals" for _, known in page.elements)
+    assert "1 run waits for somebody's answer" in " ".join(page.text.split())
+    assert "Pay this expense" in page.text
+    assert "Nothing needs you" not in page.text
+    answer = "/approvals/e-1/verdict"
+    assert any(known.get("href") == answer for _, known in page.elements)
+    page = seen(as_role(Role.VIEWER), "/")
+    assert "1 run waits for somebody's answer" in " ".join(page.text.split())
+    assert "A viewer answers nothing here." in page.text
+    assert all(known.get("href") != answer for _, known in page.elements)
     assert client.get("/api/stats").json()["awaiting"] == 1
     shop.sagas.run("e-1").signal(shop.verdict, shop.Verdict(approve=True, by="ada"))
     assert client.get("/api/stats").json()["awaiting"] == 0
@@ -131,7 +166,8 @@ def test_a_sweep_that_is_late_is_said_first(client: TestClient, store: MemorySto
     clock = store._clock
     store._clock = lambda: clock() + 900_000
     page = seen(client, "/")
-    assert re.search(r"The sweep is \d+ s late", page.text)
+    assert re.search(r"The sweep is 1\d min late", page.text)
+    assert page.text.index("The sweep is") < page.text.index("Nothing needs you")
     assert any(known.get("href") == "/system?doctor=1#doctor" for _, known in page.elements)
 
 

@@ -5,8 +5,8 @@ terminal or a browser works.
 
 Its files, from the ground up::
 
-    times | elements | progress | redaction < questions | schedules | bulk_states | gates
-    < state | stats | throughput | durations | workers | servers
+    times | elements | progress | redaction < questions | next_attempts | schedules | bulk_states
+    | gates < state | stats | throughput | durations | workers | servers
     | bulk_outcome | undo_plan | graph | watching
     < wording | drawing < documents | folding
 """
@@ -30,6 +30,7 @@ from celeriac.views.gates import (
     gate_states,
 )
 from celeriac.views.graph import Graph, graph_of
+from celeriac.views.next_attempts import NextAttempt
 from celeriac.views.progress import Progress, as_told, progress_fields, progress_of
 from celeriac.views.questions import Question, question_fields, questions_of
 from celeriac.views.redaction import HIDDEN, Redaction
@@ -78,6 +79,7 @@ __all__ = [
     "Graph",
     "HistoryLine",
     "Look",
+    "NextAttempt",
     "Progress",
     "Question",
     "QueueStats",

@@ -15,6 +15,7 @@ from celeriac.views.times import iso, moment
 if TYPE_CHECKING:
     from celeriac.failure import Failure
     from celeriac.machine import Event
+    from celeriac.views.next_attempts import NextAttempt
     from celeriac.views.state import RunState, StepView
     from celeriac.views.stats import Stats
 
@@ -73,7 +74,12 @@ def _step_document(step: StepView) -> dict[str, Any]:
         "undone_by": step.undone_by,
         "child": step.child,
         "progress": step.progress.model_dump(mode="json") if step.progress else None,
+        "next_attempt": _next_document(step.next_attempt),
     }
+
+
+def _next_document(found: NextAttempt | None) -> dict[str, Any] | None:
+    return None if found is None else {**found.model_dump(), "at": iso(found.at)}
 
 
 def _failure_document(failure: Failure | None) -> dict[str, Any] | None:

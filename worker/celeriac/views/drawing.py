@@ -382,7 +382,11 @@ def _svg_box(cell: Cell, box: Box, lane: int) -> str:
 
 
 def _short(text: str, most: int = 20) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+    """A text with its beginning and its end: names of many steps differ in their numbers."""
+    if len(text) <= most:
+        return text
+    end = (most - 1) // 2
+    return f"{text[: most - 1 - end]}…{text[-end:]}"
 
 
 def _xml(text: str) -> str:

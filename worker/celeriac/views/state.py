@@ -30,6 +30,7 @@ from celeriac.machine import (
 )
 from celeriac.store import payloads
 from celeriac.views.elements import elements, shown_status, shown_steps
+from celeriac.views.next_attempts import NextAttempt, next_attempt_of
 from celeriac.views.progress import Progress, progress_of
 from celeriac.views.times import moment
 
@@ -85,6 +86,9 @@ class StepView(Frozen):
     )
     elements: dict[str, int] | None = Field(
         default=None, description="of a map: how many elements are in which status"
+    )
+    next_attempt: NextAttempt | None = Field(
+        default=None, description="the attempt that it waits for, between two"
     )
 
 
@@ -285,6 +289,7 @@ def _view(plan: Plan, run: Run, name: str, fields: Mapping[str, str]) -> StepVie
         elements=_elements(run, name),
         progress=progress_of(run, name, fields),
         child=id_of_child(run, name, step.do.child) if step.do.child else None,
+        next_attempt=next_attempt_of(plan, run, name),
         **_awaited(plan, run, name),
     )
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic_core import to_json
 
-from celeriac.machine import Event, EventKind, RunStatus, StepStatus
+from celeriac.machine import Event, EventKind, RunStatus, StepStatus, instance_of
 from celeriac.observing import clean, details
 from celeriac.views.state import RESULT
-from celeriac.views.times import age, due, exact, span, when
+from celeriac.views.times import age, due, exact, left, span, when
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,12 +29,14 @@ if TYPE_CHECKING:
 _WRONG = (EventKind.FAILED, EventKind.LOST, EventKind.OVERDUE)
 _LONGEST_ANSWER = 500  # characters
 _ALONE = {"time": "", RESULT: "for its result from outside"}  # what is waited for, and no signal
+_ELEMENTS = 3  # of a run, that are named in a line of a list; a map is told by its counts
 _REFUSED = 10  # so many runs that refused a command are named
 _AT_EASE = (
     *(StepStatus.PENDING, StepStatus.COMPLETED, StepStatus.SKIPPED),
     StepStatus.COMPENSATED,
     StepStatus.CONFIRMED,
 )
+_COUNTED = (StepStatus.SCHEDULED, StepStatus.RUNNING)  # elements that a line of a list counts only
 
 
 # --- runs --------------------------------------------------------------------------------------
@@ -150,17 +152,42 @@ def _doing(state: RunState) -> str:
     """The steps that something is going on with."""
     if state.status.at_rest:
         return ""
-    return ", ".join(
-        f"{step.name} {step.status}"
-        + (_code(_newest(step)) if step.status is StepStatus.RETRYING else "")
-        + (f" blocked: {step.blocked}" if step.blocked else "")
-        + (f" {awaited(step)}" if step.waits_for else "")
-        + (f" ({step.progress})" if step.progress else "")
-        + (f" as {step.child}" if step.child and step.status is StepStatus.RUNNING else "")
+    busy = [
+        step
         for step in state.steps
         if step.status not in _AT_EASE
         and (step.name != state.failed_step or step.status is not StepStatus.FAILED)
-    )
+    ]
+    maps = {step.name for step in state.steps if step.elements is not None}
+    elements = [step for step in busy if maps and _is_element(step.name, maps)]
+    named = [step for step in elements if step.status not in _COUNTED]
+    left_out = {step.name for step in elements} - {step.name for step in named[:_ELEMENTS]}
+    told = [_at(step) for step in busy if step.name not in left_out]
+    return ", ".join([*told, "…"] if len(named) > _ELEMENTS else told)
+
+
+def _is_element(name: str, maps: set[str]) -> bool:
+    found = instance_of(name)
+    return found is not None and found.map in maps
+
+
+def _at(step: StepView) -> str:
+    """What is going on with a step."""
+    parts = [
+        _code(_newest(step)) if step.status is StepStatus.RETRYING else "",
+        f" {_done_of(step.elements)}" if step.elements else "",
+        f" blocked: {step.blocked}" if step.blocked else "",
+        f" {_awaited_for(step)}" if step.waits_for else "",
+        f" ({step.next_attempt})" if step.next_attempt else "",
+        f" ({step.progress})" if step.progress else "",
+        f" as {step.child}" if step.child and step.status is StepStatus.RUNNING else "",
+    ]
+    return f"{step.name} {step.status}{''.join(parts)}"
+
+
+def _done_of(elements: Mapping[str, int]) -> str:
+    """How many elements of a map are done: `(5 of 1000 completed)`."""
+    return f"({elements.get(StepStatus.COMPLETED, 0)} of {sum(elements.values())} completed)"
 
 
 def attempts(step: StepView) -> str:
@@ -174,6 +201,7 @@ def trouble(step: StepView) -> str:
     found = [
         f"answered {step.choice}" if step.choice else "",
         awaited(step),
+        str(step.next_attempt or ""),
         f"run {step.child}" if step.child else "",
         f"progress: {step.progress}" if step.progress else "",
         counts(step.elements) if step.elements is not None else "",
@@ -194,6 +222,13 @@ def awaited(step: StepView) -> str:
     what = _ALONE.get(step.waits_for or "time", f"for signal {step.waits_for}")
     until = f"until {due(step.waits_until)}" if step.waits_until else ""
     return f"{what} {until}".strip()
+
+
+def _awaited_for(step: StepView) -> str:
+    """The same in a line of a list, where an exact time has no room."""
+    what = _ALONE.get(step.waits_for or "time", f"for signal {step.waits_for}")
+    soon = left(step.waits_until) if step.waits_until else ""
+    return f"{what} ({soon} left)".strip() if soon else what
 
 
 def counts(elements: Mapping[str, int]) -> str:

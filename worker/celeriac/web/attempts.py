@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _Key = tuple[str, str]  # a step, and in which direction
 
-_MOST = 40  # rows; of more steps, those that began first
+_MOST = 40  # rows; of more steps, those that began last
 _TONES = {
     EventKind.COMPLETED: "done",
     EventKind.FAILED: "failed",
@@ -59,7 +59,7 @@ class Row(NamedTuple):
 def rows_of(
     state: RunState, plan: Plan, events: Sequence[Event], now: int
 ) -> tuple[list[Row], int]:
-    """Return a row for each step that was begun, and how many rows there are not room for.
+    """Return a row for each step that was begun, and how many there were before these.
 
     Elements of a map share one row.  What goes on ends *now* (ms), or with the run.
     """
@@ -68,7 +68,7 @@ def rows_of(
         _put(found, key, bar)
     rows = [Row(name, sorted(bars)) for name, bars in found.items()]
     rows.sort(key=lambda row: row.bars[0].since)
-    return rows[:_MOST], max(0, len(rows) - _MOST)
+    return rows[-_MOST:], max(0, len(rows) - _MOST)
 
 
 def tries_of(events: Sequence[Event], step: str) -> list[Try]:

@@ -12,6 +12,7 @@ from markupsafe import Markup, escape
 
 from celeriac.observing import clean
 from celeriac.views import span, times
+from celeriac.web.marks import lasted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -79,13 +80,6 @@ def ages(found: Sequence[tuple[str, float]]) -> Markup:
 def slowest(found: Sequence[tuple[str, float]]) -> Markup:
     """A bar a saga: what 95 of 100 of its newest runs take at most (seconds)."""
     return _longest("what 95 of 100 runs of each saga take at most", "completed", found)
-
-
-def lasted(seconds: float) -> str:
-    """How long something took, exactly if it was short."""
-    if seconds < 1:
-        return f"{round(seconds * 1000)} ms"
-    return f"{seconds:.1f} s" if seconds < _EXACT / 1000 else span(seconds)
 
 
 def _longest(told: str, tone: str, found: Sequence[tuple[str, float]]) -> Markup:
@@ -180,4 +174,7 @@ def _length(ms: int) -> str:
 
 def _short(name: str) -> Markup:
     text = clean(name)
-    return escape(text if len(text) <= _LONGEST_NAME else f"{text[: _LONGEST_NAME - 1]}…")
+    if len(text) <= _LONGEST_NAME:
+        return escape(text)
+    end = (_LONGEST_NAME - 1) // 2  # names of many steps differ in their numbers
+    return escape(f"{text[: _LONGEST_NAME - 1 - end]}…{text[-end:]}")

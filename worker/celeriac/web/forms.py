@@ -216,6 +216,17 @@ class BulkStart(_Sent):
 # --- what is answered --------------------------------------------------------------------------
 
 
+class AttemptDocument(BaseModel):
+    """The attempt that a step waits for, between two."""
+
+    at: Moment = Field(description="not before")
+    number: int | None = Field(
+        description="which it is of those that its policy allows; null: it was asked to come "
+        "again, which uses no attempt up"
+    )
+    of: int | None = Field(description="how many its policy allows; null: as many as it takes")
+
+
 class StepDocument(_Told):
     """A step of a run."""
 
@@ -224,6 +235,7 @@ class StepDocument(_Told):
     status: str
     attempts: int
     undo_attempts: int
+    next_attempt: AttemptDocument | None = None
 
 
 class RunDocument(_Told):

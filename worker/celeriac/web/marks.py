@@ -16,19 +16,21 @@ from urllib.parse import quote
 
 from markupsafe import Markup, escape
 
-from celeriac.machine import RunStatus, StepStatus
+from celeriac.machine import RunStatus, StepStatus, instance_of
 from celeriac.observing import clean
 from celeriac.views import times, wording
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
-    from celeriac.views import RunState
+    from celeriac.views import RunState, StepView
 
+_EXACT = 10.0  # seconds; what is shorter is told with tenths
 _SHORT = 60  # characters of a value in a list
 _CLAMPED = 40  # characters of an id that are surely to be seen
 _MARKS = 40  # steps that have one
+_ROW = 12  # of them, that surely stand in one row
 _DONE = frozenset({StepStatus.COMPLETED, StepStatus.CONFIRMED})
 
 #: Each status has a shape beside its colour: a page must be readable without either.
@@ -77,9 +79,16 @@ def short(value: Any) -> str:
     return text if len(text) <= _SHORT else f"{text[: _SHORT - 1]}…"
 
 
+def lasted(seconds: float) -> str:
+    """How long something took, exactly if it was short."""
+    if seconds < 1:
+        return f"{round(seconds * 1000)} ms"
+    return f"{seconds:.1f} s" if seconds < _EXACT else times.span(seconds)
+
+
 def took(state: Any) -> str:
-    """How long a run took; of one that goes on, until its newest event."""
-    return times.span(((state.ended_at or state.changed_at) - state.started_at).total_seconds())
+    """How long a run took; nothing of one that goes on: since when it does stands beside it."""
+    return lasted((state.ended_at - state.started_at).total_seconds()) if state.ended_at else ""
 
 
 @lru_cache(maxsize=32)
@@ -93,23 +102,32 @@ def chip(status: RunStatus) -> Markup:
 
 
 def progress(state: RunState) -> Markup:
-    """A mark a step."""
-    steps, done = state.steps, sum(step.status in _DONE for step in state.steps)
-    first = _first_mark(state) if len(steps) > _MARKS else 0
+    """A mark a step; a map is one, however many of its elements are named."""
+    steps: Sequence[StepView] = state.steps
+    if maps := {step.name for step in steps if step.elements is not None}:
+        steps = [step for step in steps if not _is_element(step.name, maps)]
+    done = sum(step.status in _DONE for step in steps)
+    first = _first_mark(steps) if len(steps) > _MARKS else 0
+    many = " many" if len(steps) > _ROW else ""
     marks = "".join([_mark(step.name, step.status) for step in steps[first : first + _MARKS]])
     left = len(steps) - first - _MARKS
     before = f"<b>{first}+</b>" if first else ""
     more = f"<b>+{left}</b>" if left > 0 else ""
+    told = f"{done} of {len(steps)} steps completed"
     return _made(
-        f'<span class="progress" role="img" aria-label="{done} of {len(steps)} steps completed">'
-        f"{before}{marks}{more}</span>"
+        f'<span class="progress{many}" role="img" aria-label="{told}">{before}{marks}{more}</span>'
     )
 
 
-def _first_mark(state: RunState) -> int:
+def _is_element(name: str, maps: set[str]) -> bool:
+    found = instance_of(name)
+    return found is not None and found.map in maps
+
+
+def _first_mark(steps: Sequence[StepView]) -> int:
     """Of many steps: which comes first, so that where the run is can be seen."""
-    at = next((n for n, step in enumerate(state.steps) if step.status not in _DONE), 0)
-    return max(0, min(at - _MARKS // 2, len(state.steps) - _MARKS))
+    at = next((n for n, step in enumerate(steps) if step.status not in _DONE), 0)
+    return max(0, min(at - _MARKS // 2, len(steps) - _MARKS))
 
 
 @lru_cache(maxsize=4096)
@@ -124,6 +142,13 @@ def moment(time: datetime | None) -> Markup:
         return _made("")
     exact = times.iso(time)
     return _made(f'<time datetime="{exact}" title="{exact}">{ago(time)}</time>')
+
+
+def until(time: datetime) -> Markup:
+    """How long somebody still has for something, with the exact time."""
+    left, exact = times.left(time), times.iso(time)
+    told = f"{left} left" if left else f"{times.age(time)} late"
+    return _made(f'<time datetime="{exact}" title="{exact}">{told}</time>')
 
 
 def run_rows(states: Iterable[RunState], root: str, *, picks: bool) -> Markup:

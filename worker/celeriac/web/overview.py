@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from celeriac.machine import AT_REST, RunStatus
 from celeriac.views import times, wording
+from celeriac.web.access import Permission
 from celeriac.web.offers import options_for
 from celeriac.web.rendering import page
 from celeriac.web.segments import SegmentRoute
@@ -22,12 +23,13 @@ from celeriac.web.site import Here, Site, Viewer
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from celeriac.views import Durations, RunState, StartedRuns, Stats
+    from celeriac.views import Durations, Question, RunState, StartedRuns, Stats
 
 router = APIRouter(route_class=SegmentRoute, include_in_schema=False)
 
 _HOURS = 24
 _FIRST = 6  # runs that need somebody
+_ASKED = 4  # runs that ask people
 _ACTIVE = tuple(status for status in RunStatus if status not in AT_REST)
 
 
@@ -44,7 +46,7 @@ class Tile(NamedTuple):
 @router.get("/")
 def overview(site: Here, caller: Viewer, request: Request) -> Response:
     """Show what needs a human, and how the runs stand."""
-    stats, needy = site.looks.of(request, "overview", lambda: _look(site))
+    stats, needy, asked = site.looks.of(request, "overview", lambda: _look(site))
     hours = site.figures.of("throughput", lambda: site.sagas.throughput(_HOURS))
     durations = site.figures.of("durations", site.sagas.durations)
     return page(
@@ -54,6 +56,7 @@ def overview(site: Here, caller: Viewer, request: Request) -> Response:
         stats=stats,
         tiles=_tiles(stats, hours),
         needy=[(state, options_for(state, caller)) for state in needy],
+        asked=asked if caller.may(Permission.ANSWER) else (),
         statuses=list(RunStatus),
         facts=wording.stats_facts(stats),
         queues=wording.stats_queues(stats),
@@ -69,12 +72,13 @@ def overview(site: Here, caller: Viewer, request: Request) -> Response:
     )
 
 
-def _look(site: Site) -> tuple[Stats, tuple[RunState, ...]]:
-    """How the runs stand, and the first of those that need somebody."""
+def _look(site: Site) -> tuple[Stats, tuple[RunState, ...], tuple[Question, ...]]:
+    """How the runs stand, the first of those that need somebody, and the first questions."""
     queues = site.figures.of("queues", site.sagas.queues)
     stats = site.sagas.stats(queues=False).model_copy(update={"queues": queues})
     owing = site.sagas.runs(status="failed", limit=_FIRST).states() if stats.owed else ()
-    return stats, owing
+    asking = site.sagas.runs(awaiting=True, limit=_ASKED).questions() if stats.awaiting else ()
+    return stats, owing, asking
 
 
 def _tiles(stats: Stats, hours: Sequence[StartedRuns]) -> list[Tile]:
@@ -84,7 +88,8 @@ def _tiles(stats: Stats, hours: Sequence[StartedRuns]) -> list[Tile]:
             counts[status] = counts.get(status, 0) + count
     ended = sum(each.started - each.active for each in hours)
     late, back = stats.past_deadline, counts.get(RunStatus.COMPENSATING, 0)
-    first = f"since={times.iso(hours[0].since)}&" if hours else ""
+    since = hours[0].since if hours else None
+    first = f"since={times.iso(since)}&" if since else ""
     return [
         Tile("needs attention", stats.owed, "failed" if stats.owed else "", _of("failed")),
         Tile("active", stats.active, "running", _of(*_ACTIVE)),
@@ -92,11 +97,11 @@ def _tiles(stats: Stats, hours: Sequence[StartedRuns]) -> list[Tile]:
         Tile("compensating", back, "compensating", _of("compensating")),
         Tile("past deadline", late, "failed" if late else "", "past_deadline=true"),
         Tile(
-            "ended in 24 h",
+            "started in 24 h and ended",
             ended,
             "completed",
             first + _of(*sorted(AT_REST)),
-            "of the runs that were started in that time",
+            f"of the runs that were started since {since:%Y-%m-%d %H:%M} UTC" if since else "",
         ),
     ]
 

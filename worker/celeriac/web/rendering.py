@@ -111,10 +111,10 @@ def _templates() -> Environment:
         "hours": charts.hours,
         "ages": charts.ages,
         "slowest": charts.slowest,
-        "lasted": charts.lasted,
+        "lasted": marks.lasted,
         "timeline": charts.timeline,
     }
-    for name in ("chip", "progress", "moment", "run_rows"):
+    for name in ("chip", "progress", "moment", "until", "run_rows"):
         made.globals[name] = getattr(marks, name)
     made.globals["asset"] = _asset
     return made
