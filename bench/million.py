@@ -1,8 +1,9 @@
 """`python -m bench.million`: that a million runs at rest, and a million asleep, make nothing slow.
 
-Owns: a Redis for the length of the benchmark, filling it, timing what operators and the sweep do
-then, and the bound: who lists, filters, counts or sweeps waits no longer than 50 ms, in 99 of 100
-cases.  Refuses to know: what is in a run (`synthetic_runs`).
+Owns: a Redis for the length of the benchmark, timing what operators and the sweep do then, and the
+bound: who lists, filters, counts or sweeps waits no longer than 50 ms, in 99 of 100 cases.  Pages
+of the dashboard, which a server puts together beside it, have bounds of their own.  Refuses to
+know: how it is filled (`filling`), and how a page is asked for (`web`).
 
 Each thing is timed in several rounds, and the best of them counts: what disturbs a machine only
 ever makes it slower.  Beside the time stands the work it takes, here and in Redis together, which
@@ -18,20 +19,20 @@ import argparse
 import itertools
 import logging
 import os
-import random
 import signal
-import socket
 import statistics
 import sys
 import tempfile
 import time
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from redis import Redis
 
-from bench.synthetic_runs import NAP, SHARDS, TERMS, RunTemplate, SyntheticRun, plan_of
+from bench.filling import SAGAS, SPAN, fill
+from bench.synthetic_runs import SHARDS, TERMS, plan_of
+from bench.web import BOUNDS, pages_beside
 from celeriac.app.pages import states_of
 from celeriac.engine.attempts import Delivery
 from celeriac.engine.engine import Engine
@@ -47,14 +48,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 
-SAGAS = ("place_order", "refund", "restock", "onboard", "payout", "subscribe")
-OUTCOMES = {"completed": 950, "compensated": 48, "failed": 2}  # of a thousand
-TENANTS = 1000
 BOUND = 50.0  # ms
 _BYTES_A_RUN = 2400  # more than it takes, for the look whether there is enough memory
-_SPAN = 6 * 86_400_000  # ms over which the runs were started
-_CHUNK = 2000  # runs sent in one go
-assert NAP > _SPAN + 86_400_000, "none of those that sleep comes due in between"
 
 
 def main() -> None:
@@ -90,59 +85,8 @@ def measure(url: str, options: argparse.Namespace) -> bool:
         print(f"Redis {client.info('server')['redis_version']}, {os.cpu_count()} cores, ", end="")
         print(f"{client.info('memory')['used_memory_human']} used: {each:.0f} bytes a run\n")
     with closing(Shop(url)) as shop:
-        return _table(shop, options.repeat, options.rounds)
-
-
-# --- filling -----------------------------------------------------------------------------------
-
-
-def fill(url: str, client: Any, runs: int, sleeping: int, live: int) -> None:
-    """Write so many runs at rest, of the last days, so many that sleep, and so many live ones."""
-    templates = {
-        (saga, outcome): RunTemplate(url, client, plan_of(saga, outcome), outcome)
-        for saga in SAGAS
-        for outcome in (*OUTCOMES, "sleeping", "running")
-    }
-    total = runs + sleeping + live
-    client.flushall()
-    now = int(time.time() * 1000)
-    by_chance = random.Random(4711)  # noqa: S311 -- the same runs each time
-    with _unanswered(client) as send:
-        for template in templates.values():
-            send(template.shared(now))
-        for first in range(0, total, _CHUNK):
-            numbers = range(first, min(first + _CHUNK, total))
-            text = [_copied(templates, n, (runs, runs + sleeping), now, by_chance) for n in numbers]
-            send("".join(text))
-    assert client.dbsize() > 2 * total, "something was not written"
-
-
-def _copied(
-    templates: dict[tuple[str, str], RunTemplate],
-    number: int,
-    ends: tuple[int, int],
-    now: int,
-    by_chance: random.Random,
-) -> str:
-    [outcome] = by_chance.choices(list(OUTCOMES), list(OUTCOMES.values()))
-    ago = by_chance.randrange(60_000, _SPAN)
-    if number >= ends[1]:
-        outcome, ago = "running", by_chance.randrange(60_000, 3_600_000)
-    elif number >= ends[0]:
-        outcome = "sleeping"
-    template = templates[by_chance.choice(SAGAS), outcome]
-    return template.filled(SyntheticRun(number, now - ago, by_chance.randrange(TENANTS)))
-
-
-@contextmanager
-def _unanswered(client: Any) -> Iterator[Callable[[str], None]]:
-    """A line to Redis on which it answers nothing: the quickest way in."""
-    place = client.connection_pool.connection_kwargs
-    with socket.create_connection((place["host"], place["port"])) as line:
-        line.sendall(b"CLIENT REPLY OFF\r\n")
-        yield lambda text: line.sendall(text.encode())
-        line.sendall(b"CLIENT REPLY ON\r\n")
-        assert line.recv(5) == b"+OK\r\n", "Redis did not take what it was sent"
+        kept = _table(shop, options.repeat, options.rounds)
+    return _pages(url) and kept
 
 
 def _client(url: str) -> Any:
@@ -199,7 +143,7 @@ class Shop:
     def deeds(self) -> Iterator[_Deed]:
         """Everything that is timed; the list in the way `celery -A app saga list` makes it."""
         failed = frozenset({RunStatus.FAILED})
-        middle = (int(time.time() * 1000) - _SPAN // 2, "")
+        middle = (int(time.time() * 1000) - SPAN // 2, "")
         waiting = frozenset({RunStatus.WAITING})
         europe, tenant = ("region", "europe"), ("tenant", "tenant-0042")
         yield _Deed("list, first page", self._list(Query()))
@@ -258,6 +202,19 @@ def _table(shop: Shop, repeat: int, rounds: int) -> bool:
             f"  {deed.name:40} {middle:8.2f} {late:8.2f} {work:8.2f}{'   MISSED' if missed else ''}"
         )
     print(f"\n99 of 100 within {BOUND:g} ms: {'yes' if kept else 'no'}")
+    return kept
+
+
+def _pages(url: str) -> bool:
+    """Ask a dashboard for its pages, and print; return whether their bounds are kept."""
+    print(f"\n{'pages, ms':42} {'p50':>8} {'p95':>8} {'server':>8}   (over HTTP, one by one)")
+    kept = True
+    for name, found in pages_beside(url).items():
+        title, bound = BOUNDS[name]
+        missed = found["p50"] > bound
+        kept = kept and not missed
+        print(f"  {title:40} {found['p50']:8.2f} {found['p95']:8.2f} {found['cpu']:8.2f}", end="")
+        print(f"   {'MISSED: ' if missed else ''}{bound} ms at most, {found['bytes'] // 1024} KB")
     return kept
 
 

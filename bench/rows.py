@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench.costs import Cost
+from bench.web import BOUNDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -218,17 +219,12 @@ def _line_rows(found: Mapping[str, Any] | None) -> Iterator[Row]:
     yield Row("gates", f"overtaken, {count}", value, "", saga=value, bound=Bound(MOST, 0))
 
 
-_PAGES = {
-    "listed": ("a page of 200 runs", Bound(MOST, 100)),
-    "overview": ("the overview", Bound(MOST, 60)),
-}
-
-
 def _web_rows(found: Mapping[str, Any] | None) -> Iterator[Row]:
     """What pages cost the server, each by itself, and many that stay open."""
     if not found:
         return
-    for page, (title, bound) in _PAGES.items():
+    for page, (title, most) in BOUNDS.items():
+        bound = Bound(MOST, most)
         value, name = found[page]["p50"], f"{title} beside {found['runs']:,} at rest, ms"
         yield Row("web", name, value, "ms", saga=value, bound=bound)
         value = found[page]["cpu"]

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from redis import Redis
 
-from bench.million import fill
+from bench.filling import fill
 from bench.site import ROOT, cpu_seconds
 from celeriac.testing.servers import Child, LocalRedis, free_port
 from celeriac.web.live_looks import LIVE
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 LISTED = "/runs?limit=200"
 OVERVIEW = "/"
+#: The pages that have a bound: what they are called, and ms that one may take, from click to end.
+BOUNDS = {"listed": ("a page of 200 runs", 100), "overview": ("the overview", 60)}
+_PATHS = {"listed": LISTED, "overview": OVERVIEW}
 _BROWSER = {"Accept-Encoding": "gzip", "Sec-Fetch-Site": "same-origin"}
 _STARTED = 60.0  # seconds that the server may take to start
 _TIMES = 50
@@ -45,12 +48,23 @@ _LIVE_RUNS = 300
 
 def pages(runs: int, seconds: float) -> dict[str, Any]:
     """Measure pages beside *runs* at rest: milliseconds, and what open pages cost for *seconds*."""
-    with _served(runs) as server:
-        found: dict[str, Any] = {"runs": runs, "open": sum(_OPEN.values())}
-        for name, path in (("listed", LISTED), ("overview", OVERVIEW)):
-            found[name] = server.timed(path)
-        found["share"] = server.share_of_open_pages(runs, seconds)
-        return found
+    with (
+        TemporaryDirectory(prefix="celeriac-bench-") as name,
+        LocalRedis(Path(name) / "redis", options={"appendonly": "no"}) as redis,
+    ):
+        with Redis.from_url(redis.url, decode_responses=True) as client:
+            fill(redis.url, client, runs, 0, _LIVE_RUNS)
+        with _served(redis.url) as server:
+            found: dict[str, Any] = {"runs": runs, "open": sum(_OPEN.values())}
+            found |= {page: server.timed(path) for page, path in _PATHS.items()}
+            found["share"] = server.share_of_open_pages(runs, seconds)
+            return found
+
+
+def pages_beside(url: str) -> dict[str, dict[str, float]]:
+    """Measure the pages that have a bound, by name, beside whatever the Redis at *url* holds."""
+    with _served(url) as server:
+        return {page: server.timed(path) for page, path in _PATHS.items()}
 
 
 class _Server:
@@ -128,20 +142,15 @@ class _Server:
 
 
 @contextmanager
-def _served(runs: int) -> Iterator[_Server]:
-    with (
-        TemporaryDirectory(prefix="celeriac-bench-") as name,
-        LocalRedis(Path(name) / "redis", options={"appendonly": "no"}) as redis,
-    ):
-        with Redis.from_url(redis.url, decode_responses=True) as client:
-            fill(redis.url, client, runs, 0, _LIVE_RUNS)
+def _served(url: str) -> Iterator[_Server]:
+    with TemporaryDirectory(prefix="celeriac-bench-") as name:
         port = free_port()
         path = os.pathsep.join([str(ROOT / "worker"), str(ROOT)])
         command = [sys.executable, "-m", "celery", "-A", "bench.app", "saga", "ui"]
         child = Child(
             [*command, f"--port={port}"],
             log=Path(name) / "server.log",
-            env={**os.environ, "CELERY_BROKER_URL": redis.url, "PYTHONPATH": path},
+            env={**os.environ, "CELERY_BROKER_URL": url, "PYTHONPATH": path},
             cwd=ROOT,
         )
         try:

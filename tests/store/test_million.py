@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bench.million import OUTCOMES, TENANTS, Shop, fill
+from bench.filling import OUTCOMES, TENANTS, fill
+from bench.million import Shop
 from bench.round_trips import counted
 from bench.synthetic_runs import RunFactory, RunTemplate, SyntheticRun, plan_of
 
