@@ -175,8 +175,15 @@ def test_a_session_expires_in_the_middle_of_an_action(
     shop.failed("o-1")
     before = shop.sagas.run("o-1").history()
     browser.open(f"{address}/runs/o-1")
-    browser.tell("document.querySelector('details.act').open = true")  # so it is not refreshed
     who = session.pop()
+    look = "document.dispatchEvent(new Event('visibilitychange'))"
+    browser.tell(look)
+    browser.until("!document.getElementById('stale').hidden")  # what is old is not taken for new
+    session.append(who)
+    browser.tell(look)
+    browser.until("document.getElementById('stale').hidden")
+    browser.tell("document.querySelector('details.act').open = true")  # so it is not refreshed
+    session.pop()
     browser.tell("document.querySelector('form[action$=retry] button').click()")
     browser.until("document.body.innerText.includes('log in first')")
     assert shop.sagas.run("o-1").history() == before

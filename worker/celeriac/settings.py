@@ -200,6 +200,14 @@ class Settings(BaseModel):
             "with their values wherever an error quotes them."
         ),
     )
+    flower_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^\s/?#]+(/[^\s?#]*)?$",
+        description=(
+            "Address of Flower, such as `https://flower.example.org`: the page of a run leads from "
+            "each attempt to its task there."
+        ),
+    )
     web_payloads: bool = Field(
         default=False,
         description=(
@@ -323,6 +331,7 @@ _WORDS = {
     "heartbeat_file": "the path of a file, for example '/tmp/celeriac-%n'",
     "redact": "a tuple of names, for example ('card', 'iban')",
     "metrics_host": "an address, for example '127.0.0.1'",
+    "flower_url": "an address, for example 'https://flower.example.org'",
 }
 
 

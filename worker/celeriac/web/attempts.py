@@ -5,6 +5,7 @@ Owns: which events begin a bar and which end it.  Refuses to know: how it is dra
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from celeriac.machine import EventKind, instance_of
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
 
-    from celeriac.machine import Event, Plan
+    from celeriac.machine import Event, Phase, Plan
     from celeriac.views import RunState
 
 _Key = tuple[str, str]  # a step, and in which direction
@@ -47,6 +48,9 @@ class Try(NamedTuple):
     end: str  # empty: it has not
     took: float | None  # seconds
     holder: str
+    phase: Phase
+    attempt: int
+    sends: int  # how often its message was sent again
 
 
 class Row(NamedTuple):
@@ -74,13 +78,17 @@ def rows_of(
 def tries_of(events: Sequence[Event], step: str) -> list[Try]:
     """Return the attempts of a step and of its undo, as far as *events* tell, the newest first."""
     found: dict[tuple[str, int], Try] = {}
+    sends: Counter[tuple[str, int]] = Counter()
     for event in events:
         key = (event.phase, event.attempt)
         if event.step != step or not event.attempt:
             continue
-        if event.kind is EventKind.CLAIMED:
+        if event.kind is EventKind.DISPATCHED:
+            sends[key] += 1
+        elif event.kind is EventKind.CLAIMED:
             told = f"{'undo ' if event.phase == 'undo' else ''}#{event.attempt}"
-            found[key] = Try(told, event.time, "", None, str(event.data.get("holder", "")))
+            holder, which = str(event.data.get("holder", "")), (event.phase, event.attempt)
+            found[key] = Try(told, event.time, "", None, holder, *which, sends[key])
         elif event.kind in _TONES and key in found:
             took = (event.time - found[key].claimed).total_seconds()
             found[key] = found[key]._replace(end=event.kind.value, took=took)

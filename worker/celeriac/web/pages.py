@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from fastapi import APIRouter
 from starlette.concurrency import run_in_threadpool
@@ -31,12 +32,15 @@ from celeriac.web.reading_routes import filters, place
 from celeriac.web.rendering import page
 from celeriac.web.segments import SegmentRoute
 from celeriac.web.site import Here, Site, Viewer, allowed, path_of
+from celeriac.workers import task_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from celeriac.views import RunState
+    from celeriac.machine import Run
+    from celeriac.views import RunState, StepView
     from celeriac.web.access import Caller
+    from celeriac.web.attempts import Try
 
 router = APIRouter(route_class=SegmentRoute, include_in_schema=False)
 
@@ -131,7 +135,7 @@ def _run_page(
     whole = state.run_version <= _WHOLE
     maps = [step.name for step in state.steps if step.elements]
     events = handle.history(0 if whole else -_NEWEST)
-    plan, _, now = handle.look()
+    plan, found, now = handle.look()
     rows, more = rows_of(state, plan, events, now)
     lines = history_lines(events, known=maps)
     steps = {step.name: step for step in state.steps}
@@ -150,7 +154,10 @@ def _run_page(
         graph=handle.graph(),
         options=options_for(state, caller),
         chosen=chosen,
-        tries=tries_of(events, chosen.name) if chosen else (),
+        tries=chosen
+        and [
+            (each, _in_flower(site, found, chosen, each)) for each in tries_of(events, chosen.name)
+        ],
         payloads=payloads,
         lines=lines[-_EVENTS:],
         numbered=whole,
@@ -160,6 +167,16 @@ def _run_page(
         notice=notice,
         done=done if done in VERBS else "",
     )
+
+
+def _in_flower(site: Site, run: Run, step: StepView, found: Try) -> str:
+    """Where Flower shows the task of an attempt; empty if that is not known, or it is none."""
+    flower = site.sagas.runtime.settings.flower_url
+    if flower is None or step.child or not step.task:
+        return ""
+    sent = f".{found.sends + 1}" if found.sends else ""
+    task = f"{task_id(run, step.name, found.phase, found.attempt)}{sent}"
+    return f"{flower.rstrip('/')}/task/{quote(task, safe='')}"
 
 
 def _told(state: RunState, payloads: Mapping[str, Any] | None) -> RunState:

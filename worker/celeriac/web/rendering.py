@@ -22,7 +22,8 @@ from celeriac.observing import clean
 from celeriac.views import draw, times, wording
 from celeriac.web import charts, marks
 from celeriac.web.csrf import keep_token, token_of
-from celeriac.web.site import path_of, site_of
+from celeriac.web.problems import Refusal
+from celeriac.web.site import caller_of, path_of, site_of
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -79,8 +80,12 @@ def pack(request: Request, response: Response) -> None:
 
 
 def error_page(request: Request, problem: Problem) -> Response:
-    """Return what went wrong as a page."""
-    return page(request, "error.html", None, problem.status, problem=problem)
+    """Return what went wrong as a page; it leads to what whoever asks may see, if that is known."""
+    try:
+        caller = caller_of(request)
+    except Refusal:
+        caller = None
+    return page(request, "error.html", caller, problem.status, problem=problem)
 
 
 @cache
