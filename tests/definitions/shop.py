@@ -112,5 +112,11 @@ def mails(flow: Flow) -> None:
 @sagas.saga
 def waits(flow: Flow, order: Order) -> str:
     """Use the signal, so that files may."""
-    flow.wait(approved, timeout="1d", title="Buy?", about={"country": order.country, "for": "NO"})
+    flow.wait(
+        approved,
+        timeout="1d",
+        title="Buy?",
+        about={"country": order.country, "for": "NO"},
+        not_by_starter=True,
+    )
     return flow.step(charge, Decimal(5))

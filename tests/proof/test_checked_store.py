@@ -209,7 +209,7 @@ def test_asked_tells_inputs_apart_as_a_start_does() -> None:
         return order["n"]
 
     made: Saga[Any, Any] = sagas.saga(shop)
-    start, _ = made._prepare(({"n": 1},), {}, "id", None, "join")
+    start, _ = made._prepare(({"n": 1},), {}, "id", None, "join", "")
     assert asked(made, {"n": 1}, "id") == Asked("id", start.digest)
     assert asked(made, {"n": 2}, "id").digest != start.digest
 

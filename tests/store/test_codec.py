@@ -100,6 +100,7 @@ RUNS = st.builds(
     begins_at=NUMBERS,
     final=st.booleans(),
     earlier=st.just(()),  # each is a run again: see `test_earlier_tries_are_runs_too`
+    started_by=TEXTS,
     origin=TEXTS,
     rewinds=NUMBERS,
     rewinds_to=TEXTS,

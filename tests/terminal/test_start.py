@@ -40,6 +40,14 @@ def test_several_inputs_are_given_by_name(cli: Cli) -> None:
     assert inputs("t-1") == {"in:source": '"a"', "in:amount": "5", "in:note": '"none"'}
 
 
+def test_who_started_it_is_kept(cli: Cli) -> None:
+    """As with each command: whoever is logged in, or is named."""
+    assert cli("start", "ping", "--id", "p-1", "--by", "ada").code == 0
+    assert cli("start", "ping", "--id", "p-1", "--by", "eve").code == 0  # joined
+    shown = cli("show", "p-1")
+    assert ", by ada" in shown.out
+
+
 @pytest.mark.parametrize("words", [(), ("--input", "{}")])
 def test_a_saga_without_inputs_needs_none(cli: Cli, words: tuple[str, ...]) -> None:
     """Nothing has to be given to a saga that takes nothing."""

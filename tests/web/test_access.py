@@ -37,6 +37,7 @@ from celeriac.web import (
 from celeriac.web.login import Login
 from celeriac.web.server import serve
 from tests.web import shop
+from tests.web.test_pages import Page
 
 if TYPE_CHECKING:
     from celeriac.store.memory import MemoryStore
@@ -429,3 +430,11 @@ def test_a_login_asks_if_there_is_one_way_in() -> None:
     assert not Login().asks
     assert Login(proxy=TrustedProxy(("10.0.0.1",))).asks
     assert not Login(proxy=TrustedProxy(("10.0.0.1",))).takes_passwords
+
+
+def test_who_may_do_little_is_led_to_what_they_may(as_role: AsRole) -> None:
+    """Also by the page that says so."""
+    found = as_role(Role.APPROVER).get("/runs")
+    assert found.status_code == 403
+    leads = {k["href"] for tag, k in Page(found.text).elements if tag == "a"} - {"#main", ""}
+    assert leads == {"/approvals"}

@@ -22,6 +22,7 @@ from celeriac.web.marks import progress
 from tests.in_memory import ask_outside, do
 from tests.store.runs import a_run, starting, write
 from tests.web import shop
+from tests.web.test_pages import seen
 
 if TYPE_CHECKING:
     from starlette.testclient import TestClient
@@ -175,3 +176,21 @@ def test_the_page_of_a_run_has_its_timeline(client: TestClient) -> None:
     shop.failed("o-1")
     text = client.get("/runs/o-1").text
     assert len(re.findall(r"<title>(?:undo of )?(?:reserve|charge), attempt 1, ", text)) == 4
+
+
+def test_an_attempt_leads_to_its_task_in_flower(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where that is said to be; what has no task leads nowhere."""
+    shop.failed("o 1")
+    shop.asking("e-1")
+
+    def tasks(path: str) -> list[str]:
+        found = (known.get("href", "") for _, known in seen(client, path).elements)
+        return [href.partition("/task/")[2] for href in found if "/task/" in href]
+
+    assert tasks("/runs/o%201?step=charge") == []
+    monkeypatch.setitem(shop.app.conf, "saga_flower_url", "https://ops.example.org/flower/")
+    assert tasks("/runs/o%201?step=charge") == ["o%201%3Acharge%3Aundo%3A1", "o%201%3Acharge%3A1"]
+    assert tasks("/runs/e-1?step=verdict") == []
+    assert "https://ops.example.org/flower/task/o%201" in client.get("/runs/o%201").text

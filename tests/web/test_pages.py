@@ -154,32 +154,6 @@ def test_a_run_has_its_page(client: TestClient) -> None:
     assert '"done"' in seen(client, "/runs/o-1?step=reserve").text
 
 
-def test_an_attempt_leads_to_its_task_in_flower(
-    client: TestClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Where that is said to be; what has no task leads nowhere."""
-    shop.failed("o 1")
-    shop.asking("e-1")
-
-    def tasks(path: str) -> list[str]:
-        found = (known.get("href", "") for _, known in seen(client, path).elements)
-        return [href.partition("/task/")[2] for href in found if "/task/" in href]
-
-    assert tasks("/runs/o%201?step=charge") == []
-    monkeypatch.setitem(shop.app.conf, "saga_flower_url", "https://ops.example.org/flower/")
-    assert tasks("/runs/o%201?step=charge") == ["o%201%3Acharge%3Aundo%3A1", "o%201%3Acharge%3A1"]
-    assert tasks("/runs/e-1?step=verdict") == []
-    assert "https://ops.example.org/flower/task/o%201" in client.get("/runs/o%201").text
-
-
-def test_who_may_do_little_is_led_to_what_they_may(as_role: AsRole) -> None:
-    """Also by the page that says so."""
-    found = as_role(Role.APPROVER).get("/runs")
-    assert found.status_code == 403
-    leads = {k["href"] for tag, k in Page(found.text).elements if tag == "a"} - {"#main", ""}
-    assert leads == {"/approvals"}
-
-
 def test_a_run_of_many_events_shows_the_newest(client: TestClient) -> None:
     """20,000 events must not freeze a browser; the others are in the API."""
     shop.ping.start(id="o-1")

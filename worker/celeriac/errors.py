@@ -213,7 +213,8 @@ class CommandRefused(SagaError):
 
     Asked by whoever sends a signal: `unknown_signal` (the saga never waits for it), `no_wait` (no
     wait can take it any more), `not_waiting` (the wait that it answers is not open),
-    `too_many_signals` (so many have not been taken), `at_rest`, `turned`, `paused`.
+    `by_starter` (it must come from somebody else than started the run), `too_many_signals` (so
+    many have not been taken), `at_rest`, `turned`, `paused`.
 
     Asked by a worker: `stale` (the attempt, the plan or the task is another one by now),
     `not_due` (it is not its turn yet, or no longer), `expired` (it is too late to take it up),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from celeriac.app.inputs import checked_id, uuid7
+from celeriac.app.inputs import check_words, checked_id, uuid7
 from celeriac.app.joining import accept
 from celeriac.errors import DefinitionError, InputInvalid
 from celeriac.machine import Start, checked_tags
@@ -54,6 +54,7 @@ def prepare_start(
     run_id: str | None,
     tags: Mapping[str, str] | None,
     if_exists: IfExists,
+    by: str,
 ) -> tuple[Start, dict[str, str]]:
     """Return the command and the input as JSON by parameter; raise InputInvalid otherwise."""
     if if_exists not in ("join", "fail", "restart"):
@@ -71,7 +72,9 @@ def prepare_start(
         grace=settings.grace_ms,
         tags=checked_tags(tags),
         if_exists=if_exists,
+        by=by,
     )
+    check_words(start)
     return start, texts
 
 

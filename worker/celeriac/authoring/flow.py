@@ -73,6 +73,7 @@ class _Adding:
         title: str = "",
         summary: str = "",
         about: Mapping[str, object] | None = None,
+        not_by_starter: bool = False,
     ) -> A: ...
 
     @overload
@@ -86,6 +87,7 @@ class _Adding:
         title: str = "",
         summary: str = "",
         about: Mapping[str, object] | None = None,
+        not_by_starter: bool = False,
     ) -> A | None: ...
 
     @overload
@@ -99,6 +101,7 @@ class _Adding:
         title: str = "",
         summary: str = "",
         about: Mapping[str, object] | None = None,
+        not_by_starter: bool = False,
     ) -> A: ...
 
     def wait(
@@ -111,6 +114,7 @@ class _Adding:
         title: str = "",
         summary: str = "",
         about: Mapping[str, object] | None = None,
+        not_by_starter: bool = False,
     ) -> Any:
         """Wait for a signal; return a placeholder for its payload.
 
@@ -119,10 +123,11 @@ class _Adding:
         "abort" fails the run, which is undone; with "continue" the result is None; anything else
         is the result in place of the payload.  Meanwhile the run is `waiting`, and costs nothing.
         Where people answer, *title* and *summary* are the question in words, and *about* is what
-        they are shown beside it, by its label: whoever may answer sees that.  Raises
+        they are shown beside it, by its label: whoever may answer sees that.  With
+        *not_by_starter*, whoever started the run (`start(…, by=)`) may not answer.  Raises
         DefinitionError.
         """
-        question = Question(title, summary, about)
+        question = Question(title, summary, about, not_by_starter)
         return self._builder.wait(signal, timeout, on_timeout, question, self._options)
 
     def sleep(self, duration: Duration, /) -> None:

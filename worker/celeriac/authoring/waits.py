@@ -36,9 +36,12 @@ class Question(NamedTuple):
     title: Any
     summary: Any
     about: Any  # what they are shown beside it: values by their labels
+    not_by_starter: Any = False
 
-    def words(self) -> dict[str, str]:
-        """The texts; raise DefinitionError if they are none."""
+    def words(self) -> dict[str, Any]:
+        """The texts, and who may answer; raise DefinitionError if they are none."""
+        if not isinstance(self.not_by_starter, bool):
+            raise DefinitionError(f"not_by_starter is True or False, not {self.not_by_starter!r}")
         found = {"title": self.title, "summary": self.summary}
         for name, text in found.items():
             if not isinstance(text, str):
@@ -46,7 +49,7 @@ class Question(NamedTuple):
                     f"{name} is a text that is written in the saga, not {text!r}: show what is "
                     "known only in a run with about={'label': value}"
                 )
-        return found
+        return {**found, "not_by_starter": self.not_by_starter}
 
     def entries(self) -> Mapping[str, Any]:
         """What is shown, by its label; raise DefinitionError if it is no mapping."""

@@ -17,7 +17,16 @@ from celeriac.errors import DefinitionError
 if TYPE_CHECKING:
     from celeriac.definitions.documents import StepText
 
-_WAIT = ("signal", "timeout", "on_timeout", "default", "title", "summary", "about")
+_WAIT = (
+    "signal",
+    "timeout",
+    "on_timeout",
+    "default",
+    "title",
+    "summary",
+    "about",
+    "not_by_starter",
+)
 
 
 class Waits(Arguments):
@@ -67,6 +76,7 @@ class Waits(Arguments):
             said.read("title", str, "Approve the expense", ""),
             said.read("summary", str, "Is it within the budget?", ""),
             None if about is None else self._values.of(about, UNSAID, self),
+            said.read("not_by_starter", bool, "true", False),
         )
         default = said.tree("default")
         if default is not None:

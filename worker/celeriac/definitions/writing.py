@@ -275,10 +275,8 @@ class _Writer:
             found["timeout"] = spelled_duration(wait.timeout)
         if wait.on_timeout == "continue":
             found["on_timeout"] = "continue"
-        if wait.title:
-            found["title"] = spelled_constant(wait.title)
-        if wait.summary:
-            found["summary"] = spelled_constant(wait.summary)
+        said = {name: getattr(wait, name) for name in ("title", "summary", "not_by_starter")}
+        found |= {name: spelled_constant(each) for name, each in said.items() if each}
         if node.args:
             found["about"] = {key: self._value(each) for key, each in node.args.items()}
         if wait.default is not None:

@@ -271,6 +271,7 @@ class Ticks:
                 nonce=os.urandom(4).hex(),
                 grace=engine.terms.grace,
                 tags=scheduled.tags,
+                by=launch.by,
             )
             _, decided, now = engine.start(plan, start, inputs)
         except RunConflict:

@@ -30,6 +30,10 @@ class Wait(Frozen):
     title: str = Field(default="", description="what people are asked, in a few words")
     summary: str = Field(default="", description="the question, in a sentence or two")
 
+    not_by_starter: bool = Field(
+        default=False, description="the signal must come from somebody else than started the run"
+    )
+
     @property
     def is_dated(self) -> bool:
         """True if it lasts until a date: time for which its run stands still counts."""

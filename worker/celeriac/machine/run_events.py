@@ -38,8 +38,8 @@ _GONE = "~"
 def started(run_id: str, old: Run | None, event: Event) -> Run:
     """Return the run as it is when it starts, also anew under the id of *old*."""
     check_run(old.status if old else None, event, RunStatus.RUNNING)
-    # Why and by whom a run was forked is for people.
-    data = {name: each for name, each in event.data.items() if name not in ("reason", "by")}
+    # Why a run was forked is for people.
+    data = {name: each for name, each in event.data.items() if name != "reason"}
     tags = tuple((str(k), str(v)) for k, v in data.pop("tags", ()))
     parent = data.pop("parent", None)
     version = old.version if old else 0
@@ -51,6 +51,7 @@ def started(run_id: str, old: Run | None, event: Event) -> Run:
         version=version,
         tags=tags,
         parent=Parent(*parent) if parent else None,
+        started_by=data.pop("by", ""),
         # An id counts once, also over a new start; what nobody took is gone with its payload.
         signals=tuple(each._replace(taken_by=each.taken_by or _GONE) for each in known),
         **data,

@@ -93,6 +93,7 @@ class Run:
     # Its earlier tries of which a report may still come, each as a run of its own: what such a
     # report leads to is what it leads to in any run that was undone.
     earlier: tuple[Run, ...] = ()
+    started_by: str = ""  # who asked for it, as far as that was said
     origin: str = ""  # of a fork: the run whose results it has taken over
     rewinds: int = 0  # how often it went forward again from a step, since it was started
     rewinds_to: str = ""  # on its way back: the step from which it goes forward again, if one

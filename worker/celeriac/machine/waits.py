@@ -49,6 +49,7 @@ def signal(draft: Draft, command: Signal) -> None:
         raise draft.refuse(
             "unknown_signal", f"it does not wait for {command.name!r}; its saga waits for {known}"
         )
+    _check_sender(draft, command)
     if command.step:
         _answer(draft, command)
         return
@@ -67,6 +68,20 @@ def signal(draft: Draft, command: Signal) -> None:
             "too_many_signals", f"{MOST_UNTAKEN} signals wait to be taken, which is the most"
         )
     draft.add(EventKind.SIGNALLED, signal=command.name, key=command.key, by=command.by)
+
+
+def _check_sender(draft: Draft, command: Signal) -> None:
+    """Refuse whoever started the run, or is not named, if a wait is for the eyes of another."""
+    if not any(
+        node.wait.not_by_starter for node in _waits_for(draft.whole, command.name) if node.wait
+    ):
+        return
+    if not command.by:
+        text = f"{command.name!r} must not come from who started it, so say who sends it"
+        raise draft.refuse("by_starter", text)
+    if command.by == draft.run.started_by:
+        text = f"{command.by} started it, so somebody else has to send {command.name!r}"
+        raise draft.refuse("by_starter", text)
 
 
 def _waits_for(plan: Plan, signal: str) -> list[Node]:

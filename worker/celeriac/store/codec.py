@@ -52,7 +52,7 @@ RUN_FIELDS = (
     *("paused", "ended_by", "series", "signals", "maps", "parent", "untold"),
     *("tries", "begins_at", "final", "earlier", "origin"),
     *("rewinds", "rewinds_to", "rewound_by", "stands"),
-    *("routes", "entered"),
+    *("routes", "entered", "started_by"),
 )
 STEP_FIELDS = (
     *("order", "do", "may_have_effect", "undo", "generation", "blocked", "choice", "inherited"),

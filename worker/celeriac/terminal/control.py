@@ -46,6 +46,7 @@ class Control(Invocation):
         run_id: str | None,
         tags: Mapping[str, str],
         if_exists: IfExists,
+        by: str,
         **waiting: Any,
     ) -> None:
         """Start a run of the saga *name*, or of that in *file*.
@@ -54,12 +55,13 @@ class Control(Invocation):
         """
         sagas = self._sagas()
         saga = sagas.from_file(file) if file else find_saga(sagas, name or "")
+        options: Any = {"id": run_id, "tags": tags, "if_exists": if_exists, "by": by}
         if variables:
-            run = saga.start_vars(variables, id=run_id, tags=tags, if_exists=if_exists)
+            run = saga.start_vars(variables, **options)
         elif text is None:
-            run = saga.start(id=run_id, tags=tags, if_exists=if_exists)
+            run = saga.start(**options)
         else:
-            run = saga.start_json(text, id=run_id, tags=tags, if_exists=if_exists)
+            run = saga.start_json(text, **options)
         self._print.deed(run.id, "joined, since it was there" if run.joined else "accepted")
         self._see_off(run, None, **waiting)
 

@@ -12,6 +12,7 @@ import click
 
 from celeriac.terminal.command import Verb
 from celeriac.terminal.options import (
+    BY,
     OUTPUT,
     RUN,
     STEERING,
@@ -72,6 +73,7 @@ class ControlVerb(Verb):
     show_default=True,
     help="What to do if the id is taken.",
 )
+@BY
 @WAIT
 @OUTPUT
 def start(terminal: Control, name: str | None, text: str | None, **options: Any) -> None:

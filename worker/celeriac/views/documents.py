@@ -36,6 +36,7 @@ def run_document(state: RunState) -> dict[str, Any]:
         "run_version": state.run_version,
         "status": state.status.value,
         "started_at": iso(state.started_at),
+        "started_by": state.started_by,
         "changed_at": iso(state.changed_at),
         "ended_at": iso(state.ended_at),
         "deadline": iso(state.deadline),

@@ -33,6 +33,8 @@ class Question(Frozen):
     summary: str = Field(description="in a sentence or two; empty if the saga gives none")
     about: dict[str, Any] = Field(description="what the saga shows beside it, by its label")
     payload: dict[str, Any] = Field(description="the JSON schema of an answer")
+    not_by_starter: bool = Field(default=False, description="who started the run may not answer")
+    started_by: str | None = Field(default=None, description="who started it, if that was said")
     since: datetime
     until: datetime | None = Field(description="when nobody need answer any more")
 
@@ -76,6 +78,8 @@ def _question(
         summary=wait.summary,
         about={label: json.loads(text) for label, text in shown.items()},
         payload=plan.signals.get(wait.signal, {}),
+        not_by_starter=wait.not_by_starter,
+        started_by=run.started_by or None,
         since=moment(state.at),
         until=moment(state.limit) if state.limit else None,
     )

@@ -126,6 +126,7 @@ class RunState(Frozen):
         default=0, description="how many events made this state; a command's `if_version`"
     )
     answer: Any = Field(default=None, description="what the step that failed says to the caller")
+    started_by: str | None = Field(default=None, description="who asked for it, if that was said")
     parent: str | None = Field(default=None, description="the run that it is a child of")
     parent_step: str | None = Field(default=None, description="the step of that which it is")
     tries: int = Field(default=1, description="how often it began, this time included")
@@ -209,6 +210,7 @@ def state_of(
         why=run.why or None,
         reason=run.reason or None,
         origin=run.origin or None,
+        started_by=run.started_by or None,
         # What an operator has seen to is no failure of the run any more.
         failure=payloads.load_failure(fields.get(payloads.CAUSE)) if _failed(run) else None,
         failed_step=run.failed_step or None,

@@ -45,7 +45,8 @@ _COUNTED = (StepStatus.SCHEDULED, StepStatus.RUNNING)  # elements that a line of
 def facts(state: RunState) -> list[tuple[str, str]]:
     """What is known of a run as a whole, each with its name; what is not known is left out."""
     found = {
-        "started": when(state.started_at),
+        "started": when(state.started_at)
+        + (f", by {state.started_by}" if state.started_by else ""),
         "deadline": due(state.deadline),
         "try": f"{state.tries} of {state.most_tries}" if state.most_tries > 1 else "",
         "begins anew": due(state.begins_at),

@@ -77,7 +77,7 @@ def start(
     202: it was started.  200: a run with this id and the same input was there; if it has
     completed, its result comes with it.
     """
-    run = _started(site, body, _one_id(body.id, idempotency_key))
+    run = _started(site, caller, body, _one_id(body.id, idempotency_key))
     if run.joined:
         response.status_code = HTTPStatus.OK
     state = run.state()
@@ -97,12 +97,12 @@ def _one_id(in_body: str | None, in_header: str | None) -> str | None:
     return in_body if in_header is None else in_header
 
 
-def _started(site: Site, body: StartRequest, run_id: str | None) -> RunHandle[Any]:
+def _started(site: Site, caller: Caller, body: StartRequest, run_id: str | None) -> RunHandle[Any]:
     saga = site.sagas.defined.get(body.saga)
     if saga is None:
         known = ", ".join(sorted(site.sagas.defined)) or "none"
         raise InputInvalid(f"no saga {body.saga!r}: this application has {known}")
-    options: Any = {"id": run_id, "tags": body.tags, "if_exists": body.if_exists}
+    options: Any = {"id": run_id, "tags": body.tags, "if_exists": body.if_exists, "by": caller.name}
     if "input" not in body.model_fields_set:
         return saga.start(**options)
     return saga.start_json(json.dumps(body.input), **options)

@@ -169,6 +169,9 @@ def _give_answer(
     except InputInvalid as error:
         return _form(site, caller, request, question, str(error), filled_in)
     except CommandRefused as refused:
+        if refused.reason == "by_starter":
+            told = "Nothing was sent: somebody else than started the run has to answer."
+            return _form(site, caller, request, question, told, filled_in)
         if refused.reason == "paused":
             told = "The run is paused: answer once somebody has resumed it."
             return _form(site, caller, request, question, told, filled_in)

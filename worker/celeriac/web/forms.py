@@ -248,6 +248,7 @@ class RunDocument(_Told):
     run_version: int = Field(description="how many events made this state: `if_version`")
     status: str
     started_at: Moment
+    started_by: str | None = Field(description="who asked for it, if that was said")
     changed_at: Moment
     ended_at: Moment | None
     deadline: Moment | None
@@ -288,6 +289,8 @@ class QuestionDocument(_Told):
     summary: str
     about: dict[str, Any] = Field(description="what the saga shows beside it, by its label")
     payload: dict[str, Any] = Field(description="the JSON schema of an answer")
+    not_by_starter: bool = Field(description="whoever started the run may not answer")
+    started_by: str | None
     since: Moment
     until: Moment | None
 
