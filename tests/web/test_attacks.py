@@ -191,3 +191,25 @@ def test_no_token_or_password_is_logged(served: int, caplog: pytest.LogCaptureFi
     assert statuses == [404, 404, 200, 401]
     told = [record.getMessage() for record in caplog.records]
     assert not any(secret in each for each in told for secret in secrets)
+
+
+@pytest.mark.parametrize("origin", ["http://[::1", "http://", "null", "["])
+def test_an_origin_that_is_no_address_is_another(client: TestClient, origin: str) -> None:
+    """It is refused as any other, before anything reads it."""
+    found = client.post("/api/runs", json={"saga": "ping"}, headers={"Origin": origin})
+    assert (found.status_code, found.json()["code"]) == (403, "other_origin")
+
+
+@pytest.mark.parametrize("field", ["saga", "failed_step", "code", "tag"])
+def test_half_of_a_character_finds_no_runs(client: TestClient, field: str) -> None:
+    """JSON may hold it, and no store: it is refused before anybody is asked."""
+    half = '"x:\\ud800"'
+    body = f'{{"filter": {{"{field}": {f"[{half}]" if field == "tag" else half}}}}}'
+    sent = {"Content-Type": "application/json"}
+    assert client.post("/api/bulk/cancel", content=body, headers=sent).status_code == 422
+
+
+def test_a_plan_to_no_step_is_refused(client: TestClient) -> None:
+    """An empty name is none."""
+    shop.failed("o-1")
+    assert client.get("/api/runs/o-1/undo-plan?to=").status_code == 422

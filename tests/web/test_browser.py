@@ -77,10 +77,10 @@ def test_a_page_fits_each_screen(browser: Browser, address: str, name: str, tmp_
         "retry", status="failed", asking=True, owed=True, reason="the bank is back", by="ada"
     )
     folder = Path(os.environ.get("CELERIAC_PICTURES", tmp_path))
+    browser.open(address + PATHS[name].format(bulk=look.id))
     for width in (360, 1280, 2560):
         for dark in (False, True):
             browser.size(width, 1000, dark=dark)
-            browser.open(address + PATHS[name].format(bulk=look.id))
             assert browser.tell("document.documentElement.scrollWidth") <= width
             path = folder / f"{name}-{width}-{'dark' if dark else 'light'}.png"
             browser.picture(path)

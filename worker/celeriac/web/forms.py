@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     AwareDatetime,
     BaseModel,
     BeforeValidator,
@@ -31,6 +32,14 @@ def _no_number(value: Any) -> Any:
     return value
 
 
+def _whole(text: str) -> str:
+    """Refuse half of a character, which JSON may hold, and no store."""
+    if any("\ud800" <= each <= "\udfff" for each in text):
+        raise ValueError("it holds half of a character")
+    return text
+
+
+Whole = Annotated[str, AfterValidator(_whole)]
 Reason = Annotated[str, StringConstraints(max_length=_LONGEST_REASON)]
 GivenReason = Annotated[str, StringConstraints(max_length=_LONGEST_REASON, pattern=r"\S")]
 #: A time as `views` spells it for programs: RFC 3339 in UTC, to the millisecond.
@@ -169,8 +178,8 @@ class RunFilter(_Sent):
     """Which runs are meant: all given conditions hold."""
 
     status: list[RunStatus] = Field(default_factory=list, description="one or several")
-    saga: str | None = None
-    tag: list[str] = Field(default_factory=list, description="`name:value`; all of them hold")
+    saga: Whole | None = None
+    tag: list[Whole] = Field(default_factory=list, description="`name:value`; all of them hold")
     awaiting: bool = Field(default=False, description="only runs that wait for a signal")
     since: Time | None = Field(default=None, description="started at this time or later")
     until: Time | None = Field(default=None, description="started before this time")
@@ -185,10 +194,10 @@ class RunFilter(_Sent):
     )
     owed: bool = Field(default=False, description="only runs that owe something; with asking: or")
     asking: bool = Field(default=False, description="only runs that ask what became of a step")
-    failed_step: str | None = Field(
+    failed_step: Whole | None = Field(
         default=None, max_length=400, description="the step that ended the run, or is owed"
     )
-    code: str | None = Field(default=None, max_length=100, description="its error code")
+    code: Whole | None = Field(default=None, max_length=100, description="its error code")
 
 
 class RunQuery(RunFilter):

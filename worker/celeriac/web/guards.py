@@ -124,7 +124,10 @@ def _same_origin(headers: Headers, host: str, others: frozenset[str]) -> bool:
     site = headers.get("Sec-Fetch-Site", "none")  # no page can forge it, but not all servers get it
     if site != "none":
         return site == "same-origin"
-    return origin is None or urlsplit(origin).netloc.lower() == host.lower()
+    try:
+        return origin is None or urlsplit(origin).netloc.lower() == host.lower()
+    except ValueError:  # no browser sends what is no address
+        return False
 
 
 def _too_large(limit: int) -> Refusal:

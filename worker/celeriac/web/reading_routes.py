@@ -151,7 +151,7 @@ def graph(site: Here, caller: Viewer, run_id: str) -> Response:  # noqa: ARG001
     return Response(draw(site.sagas.run(run_id).graph(), "svg"), media_type="image/svg+xml")
 
 
-StepAsked = Annotated[str | SkipJsonSchema[None], Query(max_length=400)]
+StepAsked = Annotated[str | SkipJsonSchema[None], Query(min_length=1, max_length=400)]
 
 
 @router.get("/runs/{run_id}/undo-plan", responses=answers(404))
