@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from bench.site import Site
     from celeriac import RunHandle
 
+_SLOWEST = 20  # runs that come to the gate in a second
 _WATCHED = 5.0  # seconds of nobody coming or going, without a line and beside one
 
 
@@ -80,10 +81,11 @@ def _give_places_back() -> None:
 
 
 def _await_waiting(count: int) -> None:
-    give_up = time.monotonic() + PATIENCE
+    patience = PATIENCE + count / _SLOWEST
+    give_up = time.monotonic() + patience
     while (waiting := _waiting()) < count:
         if time.monotonic() > give_up:
-            raise SystemExit(f"of {count} runs, {waiting} stood in line after {PATIENCE} s")
+            raise SystemExit(f"of {count} runs, {waiting} stood in line after {patience:.0f} s")
         time.sleep(0.1)
 
 

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[1]
 QUEUES = "celery,celeriac"
-PATIENCE = 300  # seconds that a batch may take
+PATIENCE = 300  # seconds that a batch may take, and the longer the more runs it has
+_SLOWEST = 50  # of them in a second
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -145,11 +146,12 @@ class Site:
 
     def await_end(self, count: int) -> float:
         """Wait until the last body was called, and return when that was."""
-        told = redis().blpop([ENDED], timeout=PATIENCE)
+        patience = PATIENCE + count // _SLOWEST
+        told = redis().blpop([ENDED], timeout=patience)
         if told is None:
             words = self._worker.last_words(30) if self._worker else ""
             left = redis().get(LEFT)
-            raise SystemExit(f"of {count}, {left!r} did not end within {PATIENCE} s\n{words}")
+            raise SystemExit(f"of {count}, {left!r} did not end within {patience} s\n{words}")
         return float(told[1])
 
     def cpu(self) -> Cpu:
