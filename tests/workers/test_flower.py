@@ -95,11 +95,21 @@ def seen(world: World, flower: Window, run_id: str, count: int) -> dict[str, dic
     return {row["uuid"]: row for row in world.until(all_ended, f"Flower shows {run_id}", 30)}
 
 
+def shown_now(flower: Window, run_id: str) -> dict[str, str]:
+    """What stands for the arguments of a run's tasks, and the states of these."""
+    return {row["args"]: row["state"] for row in flower.tasks(f"kwargs:run={run_id}")}
+
+
 def test_a_run_is_found_with_all_its_tasks(world: World, flower: Window) -> None:
-    """Under their own names, in the words of logs; the saga is on the page."""
-    script = {"pay": ["raise"], "send": ["abort"], CANARY: [CANARY]}
+    """Under their own names, in the words of logs, with how far they are; the page has the saga."""
+    script = {"book": ["tell"], "pay": ["raise"], "send": ["abort"], CANARY: [CANARY]}
     run = world.kit.trip.start(Trip(script=script), id="order-42")
     world.kit.trip.start(Trip(), id="order-43")
+    world.reached(run, "book")
+    far = {"order-42 · book · #1 · 100 of 100 labels printed": "PROGRESS"}
+    world.until(lambda: shown_now(flower, "order-42") == far, "it is seen how far it is")
+    assert "100 of 100 labels printed" in unescape(flower.page("order-42:book:1").text)
+    world.open(run, "book")
     assert world.rest(run).status == "compensated"
     rows = seen(world, flower, "order-42", 6)
     told = {task_id: (row["name"].rpartition(".")[2], row["args"]) for task_id, row in rows.items()}

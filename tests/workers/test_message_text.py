@@ -58,24 +58,23 @@ def test_flower_shows_what_the_message_says(tries: int, phase: Phase) -> None:
 
 
 @pytest.mark.parametrize(
-    ("progress", "state", "shown_as"),
+    ("told", "state", "more"),
     [
-        ([1, 3, 10, "labels printed"], "PROGRESS", " · 3 of 10 labels printed"),
-        ([1, 3, None, ""], "PROGRESS", " · 3"),
-        ([1, 3, 10, "labels printed"], "SUCCESS", ""),
-        ([2, 3, 10, "of another attempt"], "PROGRESS", ""),
-        ([1, "many", 10, "forged"], "PROGRESS", ""),
-        ([1, 3], "PROGRESS", ""),
-        ("1234", "PROGRESS", ""),
+        ("{} · 3 of 10 labels printed", "PROGRESS", " · 3 of 10 labels printed"),
+        ("{} · 3 of 10 labels printed", "SUCCESS", ""),
+        ("{} · 3 of 10 labels printed", "STARTED", ""),
+        ("order-42 · charge · #2 · 3 of 10", "PROGRESS", ""),
+        ("{}0 · 3 of 10", "PROGRESS", ""),
         (None, "PROGRESS", ""),
+        (("order-42",), "PROGRESS", ""),
     ],
 )
-def test_flower_shows_how_far_an_attempt_is(progress: object, state: str, shown_as: str) -> None:
+def test_flower_shows_how_far_an_attempt_is(told: Any, state: str, more: str) -> None:
     """While it is at work; whatever came over the broker, its page is shown."""
     found = texts(1)
-    task = SimpleNamespace(name="shop.charge", kwargs=found["kwargsrepr"], state=state)
-    task.progress = progress
-    assert format_task(task).args == found["argsrepr"] + shown_as
+    args = told.format(found["argsrepr"]) if isinstance(told, str) else told
+    task = SimpleNamespace(name="shop.charge", kwargs=found["kwargsrepr"], state=state, args=args)
+    assert format_task(task).args == found["argsrepr"] + more
 
 
 class Stuck:
@@ -99,7 +98,7 @@ class Stuck:
 
     def send(self, kind: str, **fields: Any) -> None:
         """Note what was sent; the first time, the broker is away."""
-        self.sent.append((kind, fields["uuid"], fields["progress"]))
+        self.sent.append((kind, fields["uuid"], fields["args"]))
         if len(self.sent) == 1:
             raise ConnectionError
         self.over.set()
@@ -108,15 +107,16 @@ class Stuck:
 def test_a_body_does_not_wait_for_the_broker() -> None:
     """What comes meanwhile is left out, but for the newest."""
     task = Stuck()
-    tell = Teller(task, "order-42:print:1", {"hostname": "w1@here"})
-    tell("[1, 1, 3, null]")
+    tell = Teller(task, "order-42:print:1", {"hostname": "w1@here"}, "order-42 · print · #1")
+    tell("1 of 3")
     assert task.asked.wait(10)
-    tell("[1, 2, 3, null]")
-    tell("[1, 3, 3, null]")
+    tell("2 of 3")
+    tell("3 of 3")
     task.go.set()
     assert task.over.wait(10)
     about = ("task-progress", "order-42:print:1")
-    assert task.sent == [(*about, [1, 1, 3, None]), (*about, [1, 3, 3, None])]
+    first, last = (f"order-42 · print · #1 · {n} of 3" for n in (1, 3))
+    assert task.sent == [(*about, first), (*about, last)]
 
 
 def test_nothing_is_told_if_nobody_listens() -> None:
@@ -126,7 +126,7 @@ def test_nothing_is_told_if_nobody_listens() -> None:
     silent.send_events = False
     for task in (quiet, silent):
         task.go.set()
-        Teller(task, "order-42:print:1", {"hostname": "w1@here"})("[1, 1, 3, null]")
+        Teller(task, "order-42:print:1", {"hostname": "w1@here"}, "order-42 · print · #1")("1 of 3")
         assert not task.asked.is_set()
 
 

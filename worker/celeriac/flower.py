@@ -15,8 +15,7 @@ import ast
 from typing import TYPE_CHECKING, Any
 
 from celeriac.observing import title
-from celeriac.views import as_told
-from celeriac.workers import ERRBACK, EVENT, shown
+from celeriac.workers import ERRBACK, EVENT, JOINT, shown
 
 if TYPE_CHECKING:
     from celeriac.machine import Phase
@@ -50,16 +49,17 @@ def format_task(task: Any) -> Any:
     if told is not None:
         phase: Phase = "undo" if told["phase"] == "compensation" else "do"
         attempt, nth = int(told["attempt"]), int(told.get("try", 1))
-        text = title(_short(str(told["run"])), str(told["step"]), phase, attempt, nth)
-        task.args = f"{text}{_how_far(task, attempt)}"
+        step, whole = str(told["step"]), str(told["run"])
+        far = _how_far(task, title(whole, step, phase, attempt, nth))
+        task.args = f"{title(_short(whole), step, phase, attempt, nth)}{far}"
     return task
 
 
-def _how_far(task: Any, attempt: int) -> str:
-    """How far the newest attempt of a task is, if that is at work and has told."""
+def _how_far(task: Any, called: str) -> str:
+    """How far an attempt is, if it is at work and was the one that has told."""
     at_work = getattr(task, "state", "") == EVENT.removeprefix("task-").upper()
-    found = as_told(getattr(task, "progress", None), attempt) if at_work else None
-    return "" if found is None else f" · {found}"
+    told = task.args if at_work and isinstance(task.args, str) else ""
+    return told[len(called) :] if told.startswith(called + JOINT) else ""
 
 
 def _short(run_id: str) -> str:

@@ -77,7 +77,7 @@ class Work(NamedTuple):
     typed: Callable[[str, str], str] = as_recorded
     run_result: Callable[[Any], str] = as_anything  # of the run, if this ends it
     answer: Callable[[Any], str] = as_answer  # for the caller, if this fails it
-    tell: Callable[[str], None] = unheard  # how far it is (JSON), beside what the run keeps
+    tell: Callable[[str], None] = unheard  # how far it is, beside what the run keeps
 
     @property
     def name(self) -> str:

@@ -23,8 +23,9 @@ from celeriac.errors import (
     StoreError,
 )
 from celeriac.machine import checked_tags
-from celeriac.observing import log
+from celeriac.observing import clean, log
 from celeriac.store import payloads
+from celeriac.views import as_told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -53,7 +54,7 @@ def tag(engine: Engine, attempt: Attempt, name: str, tags: Mapping[str, str]) ->
         engine.tag(attempt, given)
 
 
-def unheard(_told: str) -> None:
+def unheard(_words: str) -> None:
     """Do nothing: nobody but the run keeps how far an attempt is."""
 
 
@@ -71,7 +72,7 @@ class Progress:
         name: str,
         tell: Callable[[str], None] = unheard,
     ) -> None:
-        """*tell* is called with each value (JSON) that was kept; it must take no time."""
+        """*tell* is called with each value that was kept, in words; it must take no time."""
         self._engine, self._attempt, self._name, self._tell = engine, attempt, name, tell
         self._lock = threading.Lock()
         self._newest = ""  # what is yet to be written
@@ -104,7 +105,7 @@ class Progress:
         except StoreError as error:  # no step fails because nobody could look at it
             log.debug("%s: its progress could not be kept: %s", self._name, error)
         else:
-            self._tell(told)
+            self._tell(clean(str(as_told(json.loads(told), self._attempt.delivery.attempt))))
 
     def _write_later(self) -> None:
         with self._lock:

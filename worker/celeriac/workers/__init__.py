@@ -36,7 +36,7 @@ from celeriac.workers.state_url import OF_TESTS, completed, redis_url
 from celeriac.workers.supervision import Supervision, shared_progress
 from celeriac.workers.sweep_watch import SweepWatch, sweep_is_down
 from celeriac.workers.tasks import SagaTask, adopt
-from celeriac.workers.telling import EVENT
+from celeriac.workers.telling import EVENT, JOINT
 from celeriac.workers.urls import all_broker_urls, broker_url, masked, place, secrets_of
 
 __all__ = [
@@ -44,6 +44,7 @@ __all__ = [
     "ERRBACK",
     "EVENT",
     "HEADER",
+    "JOINT",
     "OF_TESTS",
     "OPTION",
     "QUEUE",

@@ -6,7 +6,6 @@ body may say, and how often (`engine/context_calls.py`), and how it is shown (`c
 
 from __future__ import annotations
 
-import json
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 EVENT = "task-progress"
+#: What stands between the title of an attempt and how far it is.
+JOINT = " · "
 
 
 class Teller:
@@ -25,15 +26,16 @@ class Teller:
     is slow or away is left out, and the body goes on.
     """
 
-    def __init__(self, task: Any, uuid: str, request: Mapping[str, Any]) -> None:
-        """*uuid* is the attempt's id in that stream, *request* its message."""
+    def __init__(self, task: Any, uuid: str, request: Mapping[str, Any], called: str) -> None:
+        """*uuid* is the attempt's id in that stream, *request* its message, *called* its title."""
         self._task, self._uuid, self._hostname = task, uuid, request.get("hostname")
+        self._called = called
         self._lock = threading.Lock()
         self._newest = ""
         self._at_work = False
 
     def __call__(self, told: str) -> None:
-        """Tell the newest value: JSON, as it is kept with the run."""
+        """Tell the newest value, in words."""
         if not self._wanted():
             return
         with self._lock:
@@ -66,4 +68,6 @@ class Teller:
 
     def _send(self, told: str) -> None:
         with self._task.app.events.default_dispatcher(hostname=self._hostname) as dispatcher:
-            dispatcher.send(EVENT, uuid=self._uuid, progress=json.loads(told), retry=False)
+            # In the place of its arguments, since Flower keeps nothing that Celery does not know.
+            args = f"{self._called}{JOINT}{told}"
+            dispatcher.send(EVENT, uuid=self._uuid, args=args, retry=False)
