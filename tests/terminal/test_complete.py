@@ -21,7 +21,7 @@ def test_a_result_is_brought_by_whoever_has_the_token(cli: Cli) -> None:
     token = ask_outside("o-1", "reserve")
     shown = [cli(*words).out for words in (("show", "o-1"), ("list",), ("history", "o-1"))]
     assert "for its result from outside until" in shown[0]
-    assert "reserve waiting for its result from outside until" in shown[1]
+    assert "reserve waiting for its result from outside (" in shown[1]
     assert "deferred (a result is to come from outside within 3600 s)" in shown[2]
     assert not [text for text in shown if token.partition(".")[2] in text]
     for _ in range(2):

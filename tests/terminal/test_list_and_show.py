@@ -35,6 +35,7 @@ RUN = {
     "run_version",
     "status",
     "started_at",
+    "started_by",
     "changed_at",
     "ended_at",
     "deadline",
