@@ -77,7 +77,7 @@ class Saga(Generic[I, R]):
         id: str | None = None,  # noqa: A002 -- the word of the interface
         tags: Mapping[str, str] | None = None,
         if_exists: IfExists = "join",
-        by: str = "",
+        started_by: str = "",
         **named: Any,
     ) -> RunHandle[R]:
         """Accept a run and return its handle; once this returns, the run will come to rest.
@@ -85,11 +85,11 @@ class Saga(Generic[I, R]):
         *id* makes it idempotent; the default is a new UUID (version 7).  *if_exists* says what
         happens if the id is taken: `join` returns that run if its input is equal, and raises
         RunConflict if not; `fail` raises RunExists; `restart` starts again if the run has ended.
-        *by* says who asks for it; it is kept with the run.
+        *started_by* says who asks for it; it is kept with the run.
 
         Raises InputInvalid or PayloadTooLarge with nothing written, StoreUnavailable, StoreFull.
         """
-        start, texts = self._prepare(inputs, named, id, tags, if_exists, by)
+        start, texts = self._prepare(inputs, named, id, tags, if_exists, started_by)
         return self._start(start, texts)
 
     async def astart(
@@ -98,7 +98,7 @@ class Saga(Generic[I, R]):
         id: str | None = None,  # noqa: A002 -- the word of the interface
         tags: Mapping[str, str] | None = None,
         if_exists: IfExists = "join",
-        by: str = "",
+        started_by: str = "",
         **named: Any,
     ) -> RunHandle[R]:
         """Do what `start` does in a coroutine, without blocking its event loop.
@@ -106,7 +106,7 @@ class Saga(Generic[I, R]):
         If the caller is cancelled meanwhile, the run may have been started: give an *id*, and you
         can start it again safely.
         """
-        options: Any = {"id": id, "tags": tags, "if_exists": if_exists, "by": by}
+        options: Any = {"id": id, "tags": tags, "if_exists": if_exists, "started_by": started_by}
         return await offload(self.start, *inputs, **options, **named)
 
     def start_json(
@@ -116,14 +116,14 @@ class Saga(Generic[I, R]):
         id: str | None = None,  # noqa: A002
         tags: Mapping[str, str] | None = None,
         if_exists: IfExists = "join",
-        by: str = "",
+        started_by: str = "",
     ) -> RunHandle[R]:
         """Accept a run whose input is JSON text; otherwise the same as `start`.
 
         With one parameter, *text* is its value; with several, an object by parameter name.
         """
         named = inputs_of(self.planned.shape, text)
-        start, texts = self._prepare((), named, id, tags, if_exists, by)
+        start, texts = self._prepare((), named, id, tags, if_exists, started_by)
         return self._start(start, texts)
 
     def start_vars(
@@ -133,7 +133,7 @@ class Saga(Generic[I, R]):
         id: str | None = None,  # noqa: A002
         tags: Mapping[str, str] | None = None,
         if_exists: IfExists = "join",
-        by: str = "",
+        started_by: str = "",
     ) -> RunHandle[R]:
         """Accept a run whose inputs are texts, each read by the type that it is for.
 
@@ -141,7 +141,7 @@ class Saga(Generic[I, R]):
         `start`.
         """
         named = inputs_of_texts(self.planned.shape, variables)
-        start, texts = self._prepare((), named, id, tags, if_exists, by)
+        start, texts = self._prepare((), named, id, tags, if_exists, started_by)
         return self._start(start, texts)
 
     def start_on_commit(
@@ -151,13 +151,13 @@ class Saga(Generic[I, R]):
         tags: Mapping[str, str] | None = None,
         if_exists: IfExists = "join",
         using: str | None = None,
-        by: str = "",
+        started_by: str = "",
         **named: Any,
     ) -> str:
         """Start when Django's transaction commits; return the run's id.  Checks the input now."""
         from django.db import transaction  # noqa: PLC0415 -- only where Django is in use
 
-        start, texts = self._prepare(inputs, named, id, tags, if_exists, by)
+        start, texts = self._prepare(inputs, named, id, tags, if_exists, started_by)
         transaction.on_commit(lambda: self._start(start, texts), using=using)
         return start.run_id
 

@@ -124,7 +124,7 @@ class _Adding:
         is the result in place of the payload.  Meanwhile the run is `waiting`, and costs nothing.
         Where people answer, *title* and *summary* are the question in words, and *about* is what
         they are shown beside it, by its label: whoever may answer sees that.  With
-        *not_by_starter*, whoever started the run (`start(…, by=)`) may not answer.  Raises
+        *not_by_starter*, whoever started the run (`start(…, started_by=)`) may not answer.  Raises
         DefinitionError.
         """
         question = Question(title, summary, about, not_by_starter)

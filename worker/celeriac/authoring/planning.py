@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from celeriac.authoring.planned import Planned
     from celeriac.machine import Duration, Gate
 
-RESERVED_INPUTS = ("id", "tags", "if_exists", "by")  # keyword arguments of `start`
+RESERVED_INPUTS = ("id", "tags", "if_exists", "started_by")  # keyword arguments of `start`
 
 
 def plan_saga(  # noqa: PLR0913 -- all that can be said of a saga

@@ -55,7 +55,7 @@ class Control(Invocation):
         """
         sagas = self._sagas()
         saga = sagas.from_file(file) if file else find_saga(sagas, name or "")
-        options: Any = {"id": run_id, "tags": tags, "if_exists": if_exists, "by": by}
+        options: Any = {"id": run_id, "tags": tags, "if_exists": if_exists, "started_by": by}
         if variables:
             run = saga.start_vars(variables, **options)
         elif text is None:

@@ -67,7 +67,7 @@ class Lab:
         id: str | None = None,  # noqa: A002 -- the word of the interface
         tags: Mapping[str, str] | None = None,
         if_exists: IfExists = "join",
-        by: str = "",
+        started_by: str = "",
         **named: Any,
     ) -> LabRun[R]:
         """Start a run, as `saga.start` does; nothing of it happens before `run` or `advance`.
@@ -78,7 +78,7 @@ class Lab:
         self._tasks.add_saga(saga)
         world, family = self._open()
         run_id = id if id is not None else f"run-{len(world.store.runs()) + 1}"
-        options = {"tags": tags, "if_exists": if_exists, "by": by, **named}
+        options = {"tags": tags, "if_exists": if_exists, "started_by": started_by, **named}
         return family.start(saga, inputs, run_id, options)
 
     def schedule(self, schedule: Schedule) -> Schedule:

@@ -102,7 +102,8 @@ def _started(site: Site, caller: Caller, body: StartRequest, run_id: str | None)
     if saga is None:
         known = ", ".join(sorted(site.sagas.defined)) or "none"
         raise InputInvalid(f"no saga {body.saga!r}: this application has {known}")
-    options: Any = {"id": run_id, "tags": body.tags, "if_exists": body.if_exists, "by": caller.name}
+    options: Any = {"id": run_id, "tags": body.tags, "if_exists": body.if_exists}
+    options["started_by"] = caller.name
     if "input" not in body.model_fields_set:
         return saga.start(**options)
     return saga.start_json(json.dumps(body.input), **options)

@@ -98,7 +98,7 @@ def _start(
     saga_document(site, name)  # or it is not found
     try:
         options: Any = {"id": fields.get("id") or None, "tags": _tags(fields.get("tags", ""))}
-        options["by"] = caller.name
+        options["started_by"] = caller.name
         text, defined = fields.get("input", "").strip(), site.sagas.defined[name]
         run = defined.start_json(text, **options) if text else defined.start(**options)
     except (InputInvalid, PayloadTooLarge, RunConflict, RunExists) as error:
