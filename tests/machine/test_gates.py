@@ -50,7 +50,7 @@ def test_who_waits_uses_nothing_up() -> None:
     assert (story["charge"].blocked, story["charge"].do.attempt) == ("the bank is full", 0)
     assert [turn.since for turn in lines_of(story.run)] == [since]
     assert places_of(story.run) == set()
-    done = story.give(Call("charge", "do", "bank", since))
+    done = story.give(Call("charge", "do", "bank"))
     assert [(each.step, each.attempt) for each in done.dispatches] == [("charge", 1)]
     story.claim("charge")
     assert (story["charge"].blocked, story["charge"].line) == ("", ())
@@ -58,16 +58,16 @@ def test_who_waits_uses_nothing_up() -> None:
 
 
 def test_a_call_is_for_who_waits() -> None:
-    """At that gate, and since then; twice is once."""
+    """At that gate, whenever it came there; twice is once."""
     story = Story(PLAN)
     story.start()
     with pytest.raises(CommandRefused, match="does not wait"):
-        story.give(Call("charge", "do", "bank", story.now))
-    since = queued(story)
+        story.give(Call("charge", "do", "bank"))
+    queued(story)
     with pytest.raises(CommandRefused, match="does not wait"):
-        story.give(Call("charge", "do", "bank", since + 1))
-    story.give(Call("charge", "do", "bank", since))
-    assert story.give(Call("charge", "do", "bank", since)).events == ()
+        story.give(Call("charge", "do", "till"))
+    story.give(Call("charge", "do", "bank"))
+    assert story.give(Call("charge", "do", "bank")).events == ()
 
 
 def test_a_turn_that_is_near_is_sent_at_once() -> None:
@@ -88,7 +88,7 @@ def test_a_pause_steps_out_of_the_line() -> None:
     story.pause()
     assert lines_of(story.run) == set()
     with pytest.raises(CommandRefused):
-        story.give(Call("charge", "do", "bank", since))
+        story.give(Call("charge", "do", "bank"))
     story.resume()
     assert [turn.since for turn in lines_of(story.run)] == [since]
 
@@ -126,7 +126,7 @@ def test_an_undo_passes_the_same_gates() -> None:
     assert [turn.phase for turn in lines_of(story.run)] == ["undo"]
     with pytest.raises(CommandRefused, match="not due yet"):
         story.claim("charge", "undo")
-    story.give(Call("charge", "undo", "bank", story.now))
+    story.give(Call("charge", "undo", "bank"))
     story.claim("charge", "undo")
     assert [place.phase for place in places_of(story.run)] == ["undo"]
 
@@ -184,5 +184,5 @@ def test_what_comes_to_light_takes_no_turn_away() -> None:
     assert story.happened(EventKind.REOPENED, "undo") == ["charge", "charge"]
     assert lines_of(story.run) == {turn}
     assert story["charge"].blocked == "full"
-    done = story.give(Call("charge", "undo", "bank", turn.since))
+    done = story.give(Call("charge", "undo", "bank"))
     assert [(each.phase, each.attempt) for each in done.dispatches] == [("undo", 2)]

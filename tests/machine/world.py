@@ -537,8 +537,8 @@ def _block(world: World, action: Action) -> World:
 def _call(world: World, action: Action) -> World:
     """A place is free: it is the turn of a step that waits."""
     run = try_of(world.run, action.step, action.epoch) or world.run
-    gate, since = run.step(action.step).line or ("", 0)
-    call = Call(action.step, action.phase, gate, since, epoch=epoch_of(run, action.step))
+    gate, _ = run.step(action.step).line or ("", 0)
+    call = Call(action.step, action.phase, gate, epoch=epoch_of(run, action.step))
     return decide(world, call)[0]
 
 

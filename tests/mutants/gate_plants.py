@@ -20,6 +20,22 @@ GATES = (
         ("tests/machine/test_gates.py",),
     ),
     Plant(
+        "who came twice in a moment is never called",
+        "A step that waits since another moment has left the line, where it stands once.",
+        "engine/gates.py",
+        "            if (turn.step, turn.phase) not in claimed and known not in still:\n",
+        "            if (turn.step, turn.phase) not in claimed and known:\n",
+        ("tests/engine/test_busy_gates.py",),
+    ),
+    Plant(
+        "a turn is known by its moment",
+        "A step is called only if line and run say the same time, and two messages wrote them.",
+        "machine/queueing.py",
+        "    if not _waits(draft, command) or line[:1] != (command.gate,):\n",
+        "    if not _waits(draft, command) or line != (command.gate, draft.now):\n",
+        ("tests/engine/test_busy_gates.py",),
+    ),
+    Plant(
         "a lost attempt keeps its place",
         "A place that is over counts as taken, whatever its run says.",
         "engine/gate_book.py",

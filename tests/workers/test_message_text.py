@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from celeriac.engine import Delivery
 from celeriac.flower import format_task
 from celeriac.machine.events import Dispatch
 from celeriac.machine.runs import Run, RunStatus
@@ -104,10 +105,15 @@ class Stuck:
         self.over.set()
 
 
+PRINTING: Any = SimpleNamespace(
+    delivery=Delivery("order-42", 0, "print", "do", 1, ""), run=SimpleNamespace(tries=1)
+)
+
+
 def test_a_body_does_not_wait_for_the_broker() -> None:
     """What comes meanwhile is left out, but for the newest."""
     task = Stuck()
-    tell = Teller(task, "order-42:print:1", {"hostname": "w1@here"}, "order-42 · print · #1")
+    tell = Teller(task, "order-42:print:1", {"hostname": "w1@here"}, PRINTING)
     tell("1 of 3")
     assert task.asked.wait(10)
     tell("2 of 3")
@@ -126,7 +132,7 @@ def test_nothing_is_told_if_nobody_listens() -> None:
     silent.send_events = False
     for task in (quiet, silent):
         task.go.set()
-        Teller(task, "order-42:print:1", {"hostname": "w1@here"}, "order-42 · print · #1")("1 of 3")
+        Teller(task, "order-42:print:1", {"hostname": "w1@here"}, PRINTING)("1 of 3")
         assert not task.asked.is_set()
 
 

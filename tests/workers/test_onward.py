@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from celery.worker import state
 
+from celeriac.engine import Work
 from celeriac.engine.onward import Ended
 from celeriac.machine import Dispatch
 from celeriac.machine.transitions import Transition
@@ -32,9 +33,9 @@ def test_what_is_due_beside_what_was_taken_up_is_sent() -> None:
         complete=lambda *_: ended,
         send=lambda _dispatcher, _plan, _run, each, _now: sent.extend(each),
     )
-    attempt = SimpleNamespace(delivery=None, plan=None, now=7)
+    attempt: Any = SimpleNamespace(delivery=None, plan=None, now=7)
     task = SimpleNamespace(saga_runtime=SimpleNamespace(dispatcher=None))
-    work: Any = SimpleNamespace(attempt=attempt, engine=engine)
+    work = Work(attempt, engine, "shop.charge", None)  # type: ignore[arg-type]
     request = SimpleNamespace(chain=["link"], errbacks=["errback"])
     passage = Passage(task, work, "id", {})
     passage._complete("null", request)

@@ -274,8 +274,11 @@ class GateWork:
                 if (place.step, place.attempt) == asked:
                     moved[place.gate]["asked"].append(place_member(place))
         claimed = {(each.step, each.phase) for each in events if each.kind is EventKind.CLAIMED}
+        # By another message of the same step, which came a moment later, it may wait since then.
+        still = {(turn.gate, line_member(turn)) for turn in lines_of(run)}
         for turn in lines_of(before) - lines_of(run):
-            if (turn.step, turn.phase) not in claimed:
+            known = (turn.gate, line_member(turn))
+            if (turn.step, turn.phase) not in claimed and known not in still:
                 moved[turn.gate]["leave"].append(line_member(turn))
         joined = {}
         if any(each.kind is EventKind.RESUMED for each in events):
@@ -341,7 +344,7 @@ class GateWork:
         turn = split_line(gate, member, call_order(order)[1])
         if turn is None:
             return False
-        call = Call(turn.step, turn.phase, gate, turn.since, at, turn.epoch)
+        call = Call(turn.step, turn.phase, gate, at, turn.epoch)
         try:
             plan, decided, now = self._commander.command(turn.run, call)
         except (CommandRefused, RunNotFound):

@@ -106,12 +106,15 @@ class Queue:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """It is the turn of a step that waits in line, or will be `at` a time (ms) that is near."""
+    """It is the turn of a step that waits in line, or will be `at` a time (ms) that is near.
+
+    Since when it waits is not compared: of two messages of one step that come to a gate in the same
+    moment, one may be the last to write the line, and the other the run.
+    """
 
     step: str
     phase: Phase
     gate: str
-    since: int
     at: int = 0
     epoch: int = 0  # as in `Expire`
 

@@ -60,7 +60,7 @@ def call(draft: Draft, command: Call) -> None:
     """Send the message of a step whose turn it is, or will be at a time that is near."""
     direction = draft.direction(command.step, command.phase)
     line = draft.run.step(command.step).line
-    if not _waits(draft, command) or line != (command.gate, command.since):
+    if not _waits(draft, command) or line[:1] != (command.gate,):
         raise draft.refuse("not_in_line", f"{command.step!r} does not wait at {command.gate}")
     if not direction.sent:
         token = (command.step, command.phase, direction.attempt + 1)

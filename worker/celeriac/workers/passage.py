@@ -29,7 +29,7 @@ from celeriac.engine import AttemptFailure, Deferred, Work, carry_out, prepare, 
 from celeriac.errors import CommandRefused, RunNotFound, StepFailed, StoreError
 from celeriac.failure import ends_who_tells
 from celeriac.machine import Dispatch
-from celeriac.observing import log, title
+from celeriac.observing import log
 from celeriac.points import reached
 from celeriac.workers.canvas import GUARD
 from celeriac.workers.limits import soft_limit
@@ -85,9 +85,7 @@ class Passage:
     ) -> None:
         """*ahead*: what may be taken up on the same message, as far as anything may."""
         self.task, self.uuid, self.request = task, uuid, request
-        d, nth = work.attempt.delivery, work.attempt.run.tries
-        called = title(d.run_id, d.step, d.phase, d.attempt, nth)
-        self.work = work._replace(tell=Teller(task, uuid, request, called))
+        self.work = work._replace(tell=Teller(task, uuid, request, work.attempt))
         self.following: Attempt | None = None  # taken up along with the end of this one
         self._ahead = ahead
         self._context: StepContext | None = None

@@ -9,10 +9,12 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-from celeriac.observing import log
+from celeriac.observing import log, title
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from celeriac.engine import Attempt
 
 EVENT = "task-progress"
 #: What stands between the title of an attempt and how far it is.
@@ -26,10 +28,10 @@ class Teller:
     is slow or away is left out, and the body goes on.
     """
 
-    def __init__(self, task: Any, uuid: str, request: Mapping[str, Any], called: str) -> None:
-        """*uuid* is the attempt's id in that stream, *request* its message, *called* its title."""
+    def __init__(self, task: Any, uuid: str, request: Mapping[str, Any], attempt: Attempt) -> None:
+        """*uuid* is the attempt's id in that stream, *request* its message."""
         self._task, self._uuid, self._hostname = task, uuid, request.get("hostname")
-        self._called = called
+        self._attempt = attempt
         self._lock = threading.Lock()
         self._newest = ""
         self._at_work = False
@@ -69,5 +71,6 @@ class Teller:
     def _send(self, told: str) -> None:
         with self._task.app.events.default_dispatcher(hostname=self._hostname) as dispatcher:
             # In the place of its arguments, since Flower keeps nothing that Celery does not know.
-            args = f"{self._called}{JOINT}{told}"
+            d, nth = self._attempt.delivery, self._attempt.run.tries
+            args = f"{title(d.run_id, d.step, d.phase, d.attempt, nth)}{JOINT}{told}"
             dispatcher.send(EVENT, uuid=self._uuid, args=args, retry=False)
