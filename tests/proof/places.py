@@ -11,6 +11,7 @@ attempt was given up does not count: its worker may still be at it, and has no p
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from celeriac.gating import load
@@ -119,20 +120,28 @@ def _most_inside(stays: Iterable[_Stay]) -> Counter[str]:
 def hurries(passed: Iterable[Passed]) -> Iterator[Finding]:
     """The rates that more have passed in some span of time than may.
 
-    Not judged is who passed after the clock of the Redis had been set back: some of what passed
-    before is forgotten then, since it seemed to be over.
+    *passed* is in the order in which it was noted.  Nobody is judged by who passed before the clock
+    of the Redis was set back: some of that is forgotten then, since it seemed to be over.
     """
-    by_gate: dict[str, list[Passed]] = defaultdict(list)
+    spans: dict[str, list[list[Passed]]] = defaultdict(lambda: [[]])  # of each gate, between such
     for each in passed:
-        if each.version - each.at <= _BURST:
-            by_gate[each.gate].append(each)
-    for gate, several in sorted(by_gate.items()):
-        several.sort(key=lambda each: each.at)
-        for first, last in zip(several, several[several[0].most :], strict=False):
+        if each.version - each.at > _BURST:
+            continue  # the clock was set back, and has not come as far again
+        newest = max((one.at for one in spans[each.gate][-1]), default=each.at)
+        if each.at < newest - _BURST:
+            spans[each.gate].append([])
+        spans[each.gate][-1].append(each)
+    for gate, several in sorted(spans.items()):
+        yield from islice(_too_fast(gate, several), 1)
+
+
+def _too_fast(gate: str, spans: Iterable[list[Passed]]) -> Iterator[Finding]:
+    for span in spans:
+        span.sort(key=lambda each: each.at)
+        for first, last in zip(span, span[span[0].most if span else 0 :], strict=False):
             if last.at - first.at < first.per:
                 what = f"{first.most + 1} passed {gate!r} in {last.at - first.at} ms, and "
                 yield Finding("I23", f"{what}{first.most} may in {first.per} ms")
-                break
 
 
 def left_behind(store: Store) -> Iterator[Finding]:
