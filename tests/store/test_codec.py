@@ -225,8 +225,18 @@ def test_what_was_laid_aside_moves_again(looks: bool) -> None:
 def test_every_field_is_written(kind: type, known: tuple[str, ...]) -> None:
     """A field that is added to the models must be added to the format."""
     names = {field.name for field in dataclasses.fields(kind)}
-    beside = {"maps"} if kind is Run else set()  # of its steps, in a place of its own
-    assert set(known) - beside == names - {"id"}
+    of_run = kind is Run
+    beside = {"maps"} if of_run else set()  # of its steps, in a place of its own
+    shared = {"started_by"} if of_run else set()  # it stands where `starter` does
+    assert set(known) - beside == names - {"id"} - shared
+
+
+def test_who_started_a_run_makes_its_head_no_longer() -> None:
+    """A version that knows of no such thing reads as many values as ever."""
+    run = a_run(starter="a1b2c3d4")
+    told, plain = (json.loads(dump_run(each)) for each in (changed(run, started_by="ada"), run))
+    assert len(told) == len(plain)
+    assert load_run(run.id, dump_run(changed(run, started_by="ada"))).started_by == "ada"
 
 
 @pytest.mark.parametrize("kind", [Run, StepState, PhaseState])

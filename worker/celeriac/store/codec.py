@@ -52,7 +52,7 @@ RUN_FIELDS = (
     *("paused", "ended_by", "series", "signals", "maps", "parent", "untold"),
     *("tries", "begins_at", "final", "earlier", "origin"),
     *("rewinds", "rewinds_to", "rewound_by", "stands"),
-    *("routes", "entered", "started_by"),
+    *("routes", "entered"),
 )
 STEP_FIELDS = (
     *("order", "do", "may_have_effect", "undo", "generation", "blocked", "choice", "inherited"),
@@ -78,6 +78,9 @@ _TIMES = [
 _DIRECTION_TIMES = [DIRECTION_FIELDS.index(name) for name in ("at", "limit", "begun")]
 _LATE, _KEPT = DIRECTION_FIELDS.index("late"), DIRECTION_FIELDS.index("kept")
 _LINE = STEP_FIELDS.index("line")
+# Who started a run stands there too, if that was said: a value of its own would make a head that
+# an older version cannot read, and what stands there it carries along.
+_STARTER = RUN_FIELDS.index("starter")
 
 _MAPS = RUN_FIELDS.index("maps")
 
@@ -117,6 +120,8 @@ def dump_run(run: Run) -> str:
     maps = {name: _map_row(run, each) for name, each in run.steps.maps.items()}
     row = [*_run_values(run), maps, *_later_values(run)]
     row[_EARLIER] = [dump_run(each) for each in run.earlier] or ()
+    if run.started_by:
+        row[_STARTER] = [run.starter, run.started_by]
     rows: dict[str, list[Any]] = {}
     settled: dict[str, StepState] = {}
     for name, step in run.steps.open.items():
@@ -201,6 +206,8 @@ def _run(run_id: str, row: list[Any], lines: str) -> Run:
     for name in ("tags", "stands", "routes"):
         found[name] = tuple([(first, second) for first, second in found.get(name, ())])
     found["entered"] = tuple(found.get("entered", ()))
+    if isinstance(found.get("starter"), list):
+        found["starter"], found["started_by"] = found["starter"]
     if "series" in found:
         found["series"] = _series(found["series"])
     if "earlier" in found:
