@@ -107,7 +107,10 @@ def test_a_parent_and_its_child_at_different_nodes(world: World, cluster: Cluste
         assert world.rest(run).status == wanted
         assert world.rest(children[name]).status == wanted
         claims = [e for e in run.history() if e.step == "trip" and e.kind is EventKind.CLAIMED]
-        assert len(claims) == 1, "one run, whoever has looked for it"
+        # A child that ended before its parent's word came is taken back by an undo of its own.
+        phases = [event.phase for event in claims]
+        assert phases in (["do"], ["do", "undo"]), "one run, whoever has looked for it"
+        assert name in turned or phases == ["do"]
 
 
 def _owners(cluster: Cluster, parent: str) -> int:
