@@ -6,20 +6,24 @@ condition.  Refuses to know: what the app does, and what is tested.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
 import os
 import sys
 import time
 from pathlib import Path
 from signal import SIGKILL
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from celeriac.testing.servers import Child
+from tests.fork_server import ForkServer
 from tests.house.sources import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from signal import Signals
+    from subprocess import Popen
 
 T = TypeVar("T")
 
@@ -48,8 +52,31 @@ def environment(**more: str) -> dict[str, str]:
     return found
 
 
+@functools.cache
+def _fork_server() -> ForkServer:
+    """One for all tests of this process; it ends with it."""
+    server = ForkServer(ROOT, environment())
+    atexit.register(server.close)
+    return server
+
+
 class Process(Child):
     """A program, its log, and the signals a test sends it."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        log: Path,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+    ) -> None:
+        """Start *command*: a module of Python's is forked from what has imported most of it."""
+        if env is not None and (server := _fork_server()).can_fork(command, env, cwd):
+            self.log = log
+            self.process = cast("Popen[bytes]", server.start(command, log=log, env=env))
+        else:
+            super().__init__(command, log=log, env=env, cwd=cwd)
 
     @property
     def name(self) -> str:

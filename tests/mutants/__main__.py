@@ -18,10 +18,14 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
+from signal import SIGKILL
 from typing import TYPE_CHECKING
 
+from tests.fork_server import ForkServer
 from tests.mutants.planting import Plant, planted
 from tests.mutants.plants import PLANTS
 
@@ -31,6 +35,22 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 _PARTS = ("worker", "bench", "tests", "workflows", "docs", "pyproject.toml", "README.md")
 _LONGEST = 600  # seconds for one attempt to catch a bug
+_ENVIRONMENT = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "PROVE": ""}
+#: Other people's modules that every attempt imports; ours are the copy's own.
+_IMPORTS = (
+    *(
+        "pytest",
+        "hypothesis",
+        "hypothesis.stateful",
+        "pygments.lexers",
+        "valkey",
+        "multiprocessing",
+    ),
+    *("celery.canvas", "celery.worker.worker", "celery.app.trace", "celery.utils.timer2"),
+    *("kombu.asynchronous.hub", "kombu.transport.redis", "redis.cluster", "redis.asyncio"),
+    *("pydantic", "pydantic.dataclasses", "yaml", "click.testing", "dateutil.rrule"),
+    *("opentelemetry.trace", "opentelemetry.sdk.trace", "opentelemetry.metrics", "sqlite3"),
+)
 #: Plug-ins that take a second to load, and that only tests of the web use.
 _DEAR = ("schemathesis",)
 
@@ -56,8 +76,8 @@ def main(words: Sequence[str] | None = None) -> int:
     if unknown:
         parser.error(f"no planted bug is called {unknown[0]!r}: tests/mutants/plants.py names them")
     chosen = [plant for plant in PLANTS if not given.names or plant.name in given.names]
-    with ThreadPoolExecutor(given.jobs) as pool:
-        outcomes = list(pool.map(_tried, chosen))
+    with closing(fork_server()) as server, ThreadPoolExecutor(given.jobs) as pool:
+        outcomes = list(pool.map(partial(_tried, server), chosen))
     survived = [each.name for each in outcomes if not each.caught_by]
     if given.json:
         given.json.write_text(json.dumps({"mutants": [asdict(each) for each in outcomes]}))
@@ -67,14 +87,19 @@ def main(words: Sequence[str] | None = None) -> int:
     return 1 if survived else 0
 
 
-def _tried(plant: Plant) -> Outcome:
-    outcome = trial(plant)
+def fork_server() -> ForkServer:
+    """Return what starts pytest without its imports; it ends with this process."""
+    return ForkServer(ROOT, _ENVIRONMENT, _IMPORTS)
+
+
+def _tried(server: ForkServer, plant: Plant) -> Outcome:
+    outcome = trial(server, plant)
     fate = f"caught by {outcome.caught_by}" if outcome.caught_by else "SURVIVED"
     _say(f"{plant.name:32} {fate} ({outcome.seconds:.0f} s)")
     return outcome
 
 
-def trial(plant: Plant) -> Outcome:
+def trial(server: ForkServer, plant: Plant) -> Outcome:
     """Plant a bug in a copy of the repository and see what catches it."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
@@ -83,7 +108,7 @@ def trial(plant: Plant) -> Outcome:
             _copy(ROOT / part, copy / part)
         file = copy / "worker" / "celeriac" / plant.file
         file.write_text(planted(plant, file.read_text()))
-        caught = next((words for words in plant.caught_by if _catches(copy, words)), "")
+        caught = next((words for words in plant.caught_by if _catches(server, copy, words)), "")
     return Outcome(plant.name, plant.meaning, caught, time.monotonic() - began)
 
 
@@ -95,20 +120,23 @@ def _copy(source: Path, target: Path) -> None:
         shutil.copy2(source, target)
 
 
-def _catches(copy: Path, words: str) -> bool:
+def _catches(server: ForkServer, copy: Path, words: str) -> bool:
     """True if these tests fail in the copy, for a test's reason."""
     without = ("cacheprovider", *(() if "tests/web" in words else _DEAR))
     options = [word for name in without for word in ("-p", f"no:{name}")]
+    options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # it comes of our `_IMPORTS`
     command = [sys.executable, "-m", "pytest", "-x", "-q", *options, *words.split()]
-    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "PROVE": ""}
+    said = copy / "said"
+    running = server.start(command, log=said, env=_ENVIRONMENT, cwd=copy)
     try:
-        ended = subprocess.run(
-            command, cwd=copy, env=environment, capture_output=True, timeout=_LONGEST, check=False
-        )
+        status = running.wait(_LONGEST)
     except subprocess.TimeoutExpired:
+        with suppress(ProcessLookupError):
+            os.killpg(running.pid, SIGKILL)
         return False
-    # 1: tests failed.  Whatever else (no test found, an error in a command line) catches nothing.
-    return ended.returncode == 1
+    # 1: tests failed, or pytest did.  Whatever else (no test found, an error in its words) catches
+    # nothing.
+    return status == 1 and "short test summary info" in said.read_text(errors="replace")
 
 
 def _say(text: str) -> None:

@@ -6,12 +6,13 @@ Owns: that the table is true; one bug is tried here, all of them by `python -m t
 from __future__ import annotations
 
 import ast
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 import celeriac
-from tests.mutants.__main__ import trial
+from tests.mutants.__main__ import fork_server, trial
 from tests.mutants.planting import Plant, planted
 from tests.mutants.plants import PLANTS
 
@@ -38,9 +39,10 @@ def test_a_bug_is_caught_and_no_bug_is_not() -> None:
     """By tests that pass without it; a few seconds of them, so that a busy machine is in time."""
     bug = next(plant for plant in PLANTS if plant.name == "no grace")
     bug = bug._replace(caught_by=("tests/machine/test_compensation.py",))
-    assert trial(bug).caught_by == bug.caught_by[0]
-    harmless = bug._replace(new=f"{bug.old}    # no bug at all\n")
-    assert trial(harmless).caught_by == ""
+    with closing(fork_server()) as server:
+        assert trial(server, bug).caught_by == bug.caught_by[0]
+        harmless = bug._replace(new=f"{bug.old}    # no bug at all\n")
+        assert trial(server, harmless).caught_by == ""
 
 
 def test_what_has_no_place_is_an_error() -> None:

@@ -510,8 +510,8 @@ def _wait_for_gate(folder: Path, name: str) -> None:
 def _install_faults(app: Celery, folder: Path) -> None:
     """Let files in *folder* say what happens to messages: `drop`, `double`, `reorder`, `refuse`.
 
-    A file that holds text is about the messages that have it in their task's name or id.  What
-    is sent (+) and what is dropped (-) is kept in `published`, in the order of sending.
+    A file that holds text is about the messages that have a line of it in their task's name or id.
+    What is sent (+) and what is dropped (-) is kept in `published`, in the order of sending.
     """
     publish = app.amqp.send_task_message
     held: list[tuple[Any, ...]] = []
@@ -544,6 +544,6 @@ def _install_faults(app: Celery, folder: Path) -> None:
 
 def _faulty(fault: Path, called: str) -> bool:
     try:
-        return fault.read_text() in called
+        return any(line in called for line in fault.read_text().splitlines() or [""])
     except FileNotFoundError:
         return False

@@ -222,12 +222,15 @@ def test_messages_of_a_family_that_are_lost_or_doubled(world: World, fault: str)
     # The first of the child, the last of it, and the one that follows its end in the parent.
     about = [f"{name}.trip:book:1", f"{name}.trip:send:1", f"{name}:last:1"]
     sign, times = ("-", 1) if fault == "drop" else ("+", 2)
-    with world.fault(fault, about[0]):
-        run = world.kit.family.start(Trip(script={}), id=name)
-        world.until(lambda: len(world.published(about[0], sign)) >= times, f"{fault} of the first")
-    for each in about[1:]:
-        with world.fault(fault, each):
-            world.until(lambda each=each: len(world.published(each, sign)) >= times, each)  # type: ignore[misc]
+    # What is dropped is sent again by a sweep until it gets through; all is doubled at once.
+    parts = about if fault == "drop" else ["\n".join(about)]
+    run = None
+    for part in parts:
+        with world.fault(fault, part):
+            run = run or world.kit.family.start(Trip(script={}), id=name)
+            for each in part.splitlines():
+                world.until(lambda each=each: len(world.published(each, sign)) >= times, each)  # type: ignore[misc]
+    assert run is not None
     child = world.kit.sagas._handle(f"{name}.trip")
     assert [world.rest(each).status for each in (run, child)] == ["completed", "completed"]
     assert bodies(world, run) == {"first": 1, "last": 1}
