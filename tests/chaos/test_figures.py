@@ -97,7 +97,7 @@ def test_who_waited_at_a_gate_and_passed_is_counted() -> None:
 
 def test_who_passes_a_rate_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Once the place is taken; a place that is given back is none."""
-    read = GateSnapshot(1_000, "", [], 0, [], 0, 0, None)
+    read = GateSnapshot(1_000, "", [], 0, [], 0, 0, None, None)
     monkeypatch.setattr(RedisGates, "read", lambda *_: read)
     for kind, name in ((RedisGates, "commit"), (GateWork, "give_back")):
         monkeypatch.setattr(kind, name, lambda *_: True)

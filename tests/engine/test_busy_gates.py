@@ -6,15 +6,21 @@ may pass (`tests/gating`).
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from celeriac.errors import CommandRefused, StoreUnavailable
-from celeriac.machine import Gate, Rule
-from tests.engine.driver import Shop
+from celeriac.machine import Claim, Gate, Rule
+from celeriac.machine.places import lines_of
+from celeriac.store import line_member
+from tests.engine.driver import LEASE, Shop
 from tests.machine.story import saga, step
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @pytest.fixture
@@ -70,3 +76,84 @@ def test_two_copies_come_to_it_in_one_moment(monkeypatch: pytest.MonkeyPatch, or
     shop.finish(inside)
     assert [each.run_id for each in shop.post.waiting] == ["order-2"]
     assert shop.work() == 1
+
+
+@pytest.mark.parametrize("first", ["let out", "waits"])
+def test_one_copy_is_let_out_while_the_other_waits(
+    monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    """A copy that is refused lets its step out of the line in which it waits by the other copy.
+
+    The run may know by then that it waits, or not yet.
+    """
+    room = Gate(name="room", rule=Rule(kind="limit", most=1))
+    shop = Shop(saga(step("charge", gates=(room,))))
+    gates, held = shop.engine.gates, list[Any]()
+    gates.send = partial(shop.engine.send, shop.post)
+    shop.start("order-1")
+    inside = shop.claim()
+    assert inside is not None
+    shop.start("order-2")
+    message = shop.post.waiting.pop()
+
+    def hold(*about: Any) -> None:
+        held.append(about)
+        raise CommandRefused("blocked", "it has joined the line, and the run does not know yet")
+
+    def refuse(*_: object) -> None:
+        raise CommandRefused("not_due", "its run was held in this moment")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(gates, "wait_in_line", hold)
+        for _ in range(2):
+            assert shop.claim(message) is None
+    for what in sorted(["let out", "waits"], key=lambda each: each != first):
+        with monkeypatch.context() as patch:
+            if what == "let out":
+                patch.setattr(gates._commander, "command", refuse)
+            with pytest.raises(CommandRefused) as told:
+                gates.wait_in_line(*held.pop())
+        assert told.value.reason == ("not_due" if what == "let out" else "blocked")
+    (turn,) = lines_of(shop.run("order-2"))
+    assert shop.store.gates.read("room", turn=line_member(turn)).queued == turn.since
+    shop.finish(inside)
+    assert [each.run_id for each in shop.post.waiting] == ["order-2"]
+
+
+@pytest.mark.parametrize("fate", ["is refused", "dies"])
+def test_whoever_passes_in_vain_is_in_line_again(
+    monkeypatch: pytest.MonkeyPatch, fate: str
+) -> None:
+    """One message has left the line and taken a place; its step waits, by another one meanwhile."""
+    room = Gate(name="room", rule=Rule(kind="limit", most=1))
+    shop = Shop(saga(step("charge", gates=(room,))))
+    gates, passed = shop.engine.gates, list[Claim]()
+    gates.send = partial(shop.engine.send, shop.post)
+    shop.start("order-1")
+    inside = shop.claim()
+    shop.start("order-2")
+    assert shop.claim() is None
+    assert inside is not None
+    shop.finish(inside)
+
+    def stop(pass_all: Callable[..., Claim]) -> Callable[..., Claim]:
+        def told(*words: Any) -> Claim:
+            passed.append(pass_all(*words))
+            assert shop.store.gates.read("room").waiting == 0
+            if fate == "dies":
+                raise KeyboardInterrupt
+            raise CommandRefused("not_due", "its run was held in this moment")
+
+        return told
+
+    with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
+        patch.setattr(gates, "pass_all", stop(gates.pass_all))
+        assert shop.claim() is None
+    assert len(passed) == 1
+    (turn,) = lines_of(shop.run("order-2"))
+    if fate == "dies":
+        assert shop.store.gates.read("room", turn=line_member(turn)).queued is None
+        shop.clock.now += LEASE + 1
+        gates.look("room")
+    found = shop.store.gates.read("room", turn=line_member(turn))
+    assert (found.queued, found.taken) == (turn.since, 0)

@@ -55,6 +55,8 @@ def test_a_place_and_an_order_are_asked_for(store: Store) -> None:
     assert gates.commit(GateChange("bank", "", "1 {}", take={"a": 10}, join=line, look_at=10**14))
     assert gates.read("bank", "a", 7).mine == 10
     assert gates.read("bank", "b").mine is None
+    orders = [gates.read("bank", turn=turn).queued for turn in ("x", "z", "a", "")]
+    assert orders == [5, -4, None, None]
     assert [gates.read("bank", "", order).before for order in (-4, 5, 7, 9)] == [0, 1, 2, 3]
     assert gates.read("bank", first=2).line == [("z", -4), ("x", 5)]
     assert gates.read("bank").line == []

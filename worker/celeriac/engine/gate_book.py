@@ -1,8 +1,8 @@
 """The book of a gate: read as it stands, and written if nobody was faster.
 
-Owns: finding out whether somebody still is in a place that is over, and keeping out whoever took
-one and was not heard of again.  Refuses to know: who may pass (`gating`), and what follows
-(`gates`).
+Owns: finding out whether somebody still is in a place that is over, keeping out whoever took one
+and was not heard of again, and that nobody is missing in line.  Refuses to know: who may pass
+(`gating`), and what follows (`gates`).
 
 The run has the last word on who is inside.  A place that is over, and that its run does not know
 of, may be that of a worker that is about to claim with it: the run is changed, so that such a
@@ -15,16 +15,24 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from celeriac.errors import CommandRefused, RunNotFound, StoreUnavailable
-from celeriac.gating import Inside, Record, dump, load, look_at
-from celeriac.machine import SHORT_DELAY, Block, epoch_of, gate_named, next_attempts, places_of
+from celeriac.gating import Inside, Record, dump, load, look_at, order_in_line
+from celeriac.machine import (
+    SHORT_DELAY,
+    Block,
+    epoch_of,
+    gate_named,
+    lines_of,
+    next_attempts,
+    places_of,
+)
 from celeriac.observing import BreakerMoved
-from celeriac.store import GateChange, split_place
+from celeriac.store import GateChange, line_member, split_line, split_place
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from celeriac.engine.changes import Decided
-    from celeriac.machine import Command, Place, Rule, Run
+    from celeriac.machine import Command, Place, Plan, Rule, Run
     from celeriac.observing import Observers
     from celeriac.settings import Terms
     from celeriac.store import GateSnapshot, Store
@@ -81,6 +89,7 @@ class GateBook:
         place: str = "",
         order: int | None = None,
         first: int = 0,
+        turn: str = "",
     ) -> Iterator[Found]:
         """Read a gate, again and again, until whoever asked has written; not if there is none.
 
@@ -88,7 +97,7 @@ class GateBook:
         StoreUnavailable if others were faster each time.
         """
         for tries in range(1, _MOST_TRIES):
-            snapshot = self._store.gates.read(gate, place, order, first)
+            snapshot = self._store.gates.read(gate, place, order, first, turn)
             if snapshot.record:
                 record = load(gate, snapshot.record)
                 newest = self.rules.get(gate_named(gate), record.rule)
@@ -154,8 +163,12 @@ class GateBook:
         give: Sequence[str] = (),
         join: Mapping[str, int] | None = None,
         leave: Sequence[str] = (),
+        passed: str = "",
     ) -> bool:
-        """Write a gate as it was read, with what has changed; False if somebody was faster."""
+        """Write a gate as it was read, with what has changed; False if somebody was faster.
+
+        *passed* is the turn of whoever is about to claim, *leave* those of steps that wait no more.
+        """
         now, waiting = found.now, found.snapshot.waiting
         record = record or found.record
         record = record.model_copy(update={"version": max(record.version + 1, now)})
@@ -167,14 +180,35 @@ class GateBook:
         # Whoever leaves may not have been in line, so nobody is left out of the count.
         inside = Inside(now, sorted(ends.values()), taken, waiting + len(join or ()))
         at = look_at(record, inside, self.lease, SHORT_DELAY)
-        if (give or leave) and waiting:
+        left = [*leave, passed] if passed else leave
+        if (give or left) and waiting:
             at = now  # whoever writes this calls the next; if not, the sweep
         taken_now = {member: end for member, end in ends.items() if before.get(member) != end}
         own = (found.gate, found.snapshot.record, dump(record), taken_now)
-        written = self._store.gates.commit(GateChange(*own, sorted(gives), join or {}, leave, at))
+        written = self._store.gates.commit(GateChange(*own, sorted(gives), join or {}, left, at))
         if written and record.rule.kind == "breaker":
             self._tell(found, record, tries=bool(take))
+        for run_id in _left_in_vain(found, leave, passed) if written else ():
+            self.come_back(found.gate, run_id)
         return written
+
+    def come_back(self, gate: str, run_id: str) -> None:
+        """Let the steps of a run into line again that wait there, though they are not in it.
+
+        A step is one member of a line, whichever of its messages speaks for it.  The run is written
+        between two writes of the line, so another message may have let the step out meanwhile, or
+        have passed in vain: it was refused, or its worker died.  So both look here: whoever has
+        noted in the run that it waits, and whoever has let it out.  The later one of the two sees
+        what the other has done.  A sweep calls whoever came back.
+        """
+        run = self._store.read(run_id).run
+        waiting = [turn for turn in lines_of(run) if turn.gate == gate]
+        rule = rule_of(self._store.plan(run.id, run.plan), gate) if run and waiting else None
+        for turn in waiting:
+            join = {line_member(turn): order_in_line(turn.phase, turn.since)}
+            for found in self.read(gate, rule, turn=line_member(turn)):
+                if found.snapshot.queued is not None or self.write(found, join=join):
+                    break
 
     def _tell(self, found: Found, record: Record, *, tries: bool) -> None:
         """Tell how a breaker stands, if that is news; half open it is when somebody tries it."""
@@ -182,3 +216,16 @@ class GateBook:
         if tries if state == "half_open" else state != before:
             moved = BreakerMoved(gate_named(found.gate), state, record.by)
             self._commander.observers.tell(moved)
+
+
+def rule_of(plan: Plan, gate: str) -> Rule | None:
+    """The numbers of a gate, as a plan has them."""
+    gates = (*plan.gates, *(each for node in plan.all_nodes for each in node.gates))
+    return next((each.rule for each in gates if each.name == gate_named(gate)), None)
+
+
+def _left_in_vain(found: Found, leave: Sequence[str], passed: str) -> set[str]:
+    """The runs of those who were let out of a line, or are in a place no more that they had."""
+    places = [split_place(found.gate, member) for member in found.gone]
+    *turns, own = [split_line(found.gate, member, 0) for member in (*leave, passed)]
+    return {each.run for each in (*turns, *places) if each} - {own.run if own else ""}

@@ -18,7 +18,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from celeriac.engine.gate_book import GateBook
+from celeriac.engine.gate_book import GateBook, rule_of
 from celeriac.errors import CommandRefused, RunNotFound, SagaError, StoreUnavailable
 from celeriac.gating import (
     Outcome,
@@ -79,9 +79,10 @@ class HasToWait(Exception):
 
 @dataclass(slots=True)
 class Passing:
-    """One claim at its gates: the places that it has taken."""
+    """One claim at its gates: the places it has taken, and the lines that its step has left."""
 
     taken: list[Place] = field(default_factory=list)
+    left: list[InLine] = field(default_factory=list)
 
 
 class _Way(NamedTuple):
@@ -175,7 +176,7 @@ class GateWork:
         """Take a place, or one in line."""
         member, turn = place_member(way.place), line_member(way.turn)
         order = order_in_line(way.turn.phase, way.turn.since)
-        for found in self._book.read(way.gate, way.rule, member, order):
+        for found in self._book.read(way.gate, way.rule, member, order, turn=turn):
             now, record = found.now, found.record
             mine = None if member in found.gone else found.snapshot.mine
             if mine is not None and mine > now + (
@@ -191,9 +192,10 @@ class GateWork:
                 end = None if way.looks else place_ends(record, now, self._book.lease)
                 take = {} if end is None else {member: end}
                 if not (take or found.snapshot.waiting) or self._book.write(
-                    found, take=take, leave=[turn]
+                    found, take=take, passed=turn
                 ):
                     passing.taken += [way.place] if take else []
+                    passing.left += [way.turn] if found.snapshot.queued is not None else []
                     return
             elif self._book.write(found, join={turn: order}):
                 near = verdict.turn is not None and verdict.turn <= now + SHORT_DELAY
@@ -205,7 +207,7 @@ class GateWork:
 
         Raises CommandRefused, with `blocked`; returns if the run may go on after all.
         """
-        self.give_back(passing)
+        self._give(passing)
         turn = waits.turn
         queue = Queue(
             *(turn.step, turn.phase, turn.gate, waits.why, turn.since, waits.until),
@@ -223,15 +225,23 @@ class GateWork:
         if decided.dispatches and self.send:
             self.send(plan, decided.run, decided.dispatches, now)
         # A place may have been given back before the run knew that it waits.
-        order = order_in_line(turn.phase, turn.since)
-        for found in self._book.read(turn.gate, None, "", order):
-            if judge("", found.record, found.inside, found.snapshot.before).passes:
+        order, member = order_in_line(turn.phase, turn.since), line_member(turn)
+        for found in self._book.read(turn.gate, None, "", order, turn=member):
+            if found.snapshot.queued is None:
+                self._book.come_back(turn.gate, turn.run)
+            elif judge("", found.record, found.inside, found.snapshot.before).passes:
                 self.look(turn.gate)
             break
         raise CommandRefused("blocked", waits.why)
 
     def give_back(self, passing: Passing) -> None:
-        """Give back what was taken for a claim that was not granted."""
+        """Give back what was taken for a claim that was not granted, also the turns in line."""
+        self._give(passing)
+        while passing.left:
+            turn = passing.left.pop()
+            self._book.come_back(turn.gate, turn.run)
+
+    def _give(self, passing: Passing) -> None:
         while passing.taken:
             place = passing.taken.pop()
             self._change(place.gate, give=[place_member(place)])
@@ -274,11 +284,8 @@ class GateWork:
                 if (place.step, place.attempt) == asked:
                     moved[place.gate]["asked"].append(place_member(place))
         claimed = {(each.step, each.phase) for each in events if each.kind is EventKind.CLAIMED}
-        # By another message of the same step, which came a moment later, it may wait since then.
-        still = {(turn.gate, line_member(turn)) for turn in lines_of(run)}
         for turn in lines_of(before) - lines_of(run):
-            known = (turn.gate, line_member(turn))
-            if (turn.step, turn.phase) not in claimed and known not in still:
+            if (turn.step, turn.phase) not in claimed:
                 moved[turn.gate]["leave"].append(line_member(turn))
         joined = {}
         if any(each.kind is EventKind.RESUMED for each in events):
@@ -289,7 +296,7 @@ class GateWork:
             join = {member: joined[member] for member in what["join"]}
             outcomes = {member: ended[member] for member in what["give"]}
             outcomes |= dict.fromkeys(what["asked"], "answer")
-            self._change(gate, what["give"], what["leave"], join, outcomes, _rule(plan, gate))
+            self._change(gate, what["give"], what["leave"], join, outcomes, rule_of(plan, gate))
 
     def _change(
         self,
@@ -374,12 +381,6 @@ class GateWork:
         for gate in gates:
             self.look(gate, CALLED_BY_SWEEP)
         return len(gates)
-
-
-def _rule(plan: Plan, gate: str) -> Rule | None:
-    """The numbers of a gate, as a plan has them."""
-    gates = (*plan.gates, *(each for node in plan.all_nodes for each in node.gates))
-    return next((each.rule for each in gates if each.name == gate_named(gate)), None)
 
 
 def _outcome(place: Place, command: Command, events: Sequence[Event]) -> Outcome:

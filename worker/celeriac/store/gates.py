@@ -33,6 +33,7 @@ class GateSnapshot(NamedTuple):
     waiting: int
     before: int  # how many wait before the order that was asked for
     mine: int | None  # when the place ends that was asked for, in ms; None: there is none
+    queued: int | None  # the order of the turn that was asked for; None: it is not in line
 
 
 class GateChange(NamedTuple):
@@ -52,9 +53,9 @@ class Gates(Protocol):
     """Which gates there are.  Raises what a `Store` raises; a method is a round trip."""
 
     def read(
-        self, gate: str, place: str = "", order: int | None = None, first: int = 0
+        self, gate: str, place: str = "", order: int | None = None, first: int = 0, turn: str = ""
     ) -> GateSnapshot:
-        """Return what is known of a gate: about one place and one order in line, among others."""
+        """Return what is known of a gate: about one place, order in line and turn, among others."""
         ...
 
     def commit(self, change: GateChange) -> bool:
@@ -94,16 +95,17 @@ class MemoryGates:
         self._kept: dict[str, _Kept] = {}
 
     def read(
-        self, gate: str, place: str = "", order: int | None = None, first: int = 0
+        self, gate: str, place: str = "", order: int | None = None, first: int = 0, turn: str = ""
     ) -> GateSnapshot:
-        """Return what is known of a gate: about one place and one order in line, among others."""
+        """Return what is known of a gate: about one place, order in line and turn, among others."""
         with self._lock:
             kept = self._kept.get(gate) or _Kept("")
             places, line = _sorted(kept.places), _sorted(kept.line)
             before = sum(1 for _, at in line if order is not None and at < order)
             return GateSnapshot(
                 *(self._clock(), kept.record, places[:PLACES_READ], len(places)),
-                *(line[:first], len(line), before, kept.places.get(place)),
+                *(line[:first], len(line), before),
+                *(kept.places.get(place), kept.line.get(turn)),
             )
 
     def commit(self, change: GateChange) -> bool:

@@ -30,9 +30,9 @@ class RedisGates:
         self._salt = ""
 
     def read(
-        self, gate: str, place: str = "", order: int | None = None, first: int = 0
+        self, gate: str, place: str = "", order: int | None = None, first: int = 0, turn: str = ""
     ) -> GateSnapshot:
-        """Return what is known of a gate: about one place and one order in line, among others.
+        """Return what is known of a gate: about one place, order in line and turn, among others.
 
         The record is read first: whatever changes after that makes a commit fail.
         """
@@ -46,14 +46,17 @@ class RedisGates:
             ("ZCARD", line),
             ("ZCOUNT", line, "-inf", f"({order}" if order is not None else "(-inf"),
             ("ZSCORE", places, place),
+            ("ZSCORE", line, turn),
         ]
         if first:
             asked.append(("ZRANGE", line, 0, first - 1, "WITHSCORES"))
-        record, time, found, taken, waiting, before, mine, *rest = self._redis.ask_all(asked)
+        record, time, found, taken, waiting, before, *mine = self._redis.ask_all(asked)
+        ends, queued, *rest = mine
         return GateSnapshot(
             *(ms(time), record or "", _pairs(found), int(taken)),
             *(_pairs(rest[0]) if rest else [], int(waiting), int(before)),
-            int(float(mine)) if mine is not None else None,
+            int(float(ends)) if ends is not None else None,
+            int(float(queued)) if queued is not None else None,
         )
 
     def commit(self, change: GateChange) -> bool:

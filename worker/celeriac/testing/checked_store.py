@@ -205,11 +205,11 @@ class _CheckedGates:
         self.due, self.known, self.salt = kept.due, kept.known, kept.salt
 
     def read(
-        self, gate: str, place: str = "", order: int | None = None, first: int = 0
+        self, gate: str, place: str = "", order: int | None = None, first: int = 0, turn: str = ""
     ) -> GateSnapshot:
         """Return what is known of a gate."""
         found: GateSnapshot
-        found = self._over("read", lambda: self._kept.read(gate, place, order, first))
+        found = self._over("read", lambda: self._kept.read(gate, place, order, first, turn))
         return found
 
     def commit(self, change: GateChange) -> bool:
