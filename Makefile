@@ -20,8 +20,9 @@ VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-# Tests that are run at the same time; each brings its own Redis and workers.
-JOBS ?= 2
+# Tests that are run at the same time; each brings its own Redis and workers.  One more than the
+# processors of a small machine: many tests wait most of their time.
+JOBS ?= 3
 # More words for the command at hand: make test ARGS="-k lease"
 ARGS ?=
 
