@@ -76,8 +76,11 @@ def test_a_herd_is_told_of_once() -> None:
     at.sweep()
     at.sweep()
     assert len(at.post.waiting) == MANY
-    at.pass_time(4 * GRACE)
+    at.pass_time(3 * GRACE)
     assert len(at.post.waiting) == MANY, "they wait in their queue, and none is lost"
+    assert "commit" not in at.store.calls
+    at.pass_time(3 * GRACE)
+    assert len(at.post.waiting) == MANY
     assert {at.run(name).shown for name in names()} == {RunStatus.RUNNING}, "each was woken"
     at.settle_down_all()
     assert at.tasks == ["reserve"] * MANY

@@ -193,6 +193,22 @@ WAITS = (
         (f"{HERDS} -k told_of_once",),
     ),
     Plant(
+        "a herd that waits is woken one by one",
+        "What was told of costs a commit after a grace, though its message waits in its queue.",
+        "engine/sweep.py",
+        "        elif self._lost_of_told(visited, told.run, told.dispatches, entry, batch):\n",
+        "        else:\n",
+        (f"{HERDS} -k told_of_once",),
+    ),
+    Plant(
+        "a herd that waits sleeps for ever",
+        "What was told of is left alone as long as its message waits in its queue.",
+        "engine/herds.py",
+        "+ _PATIENCE * run.grace < now:",
+        "+ _PATIENCE * run.grace < 0:",
+        (f"{HERDS} -k told_of_once",),
+    ),
+    Plant(
         "a herd is told of too much",
         "A step that was to be taken up in time is told of, and its time begins with its claim.",
         "engine/herds.py",

@@ -6,7 +6,9 @@ along with that; and when to look at those again.  Refuses to know: how they are
 
 A message is a hint, so telling of a run that still sleeps on record is safe; a commit less for each
 is a good part of what a run costs when thousands come due in one second.  What was told of stays in
-the wake index: if nobody takes it up within a grace, the sweep wakes it as it does any other.
+the wake index.  If nobody has taken it up after a grace, and its message does not wait in its
+queue, the sweep wakes it as it does any other; and after a few more graces in any case, so that its
+history says that its sleep has ended.
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 #: So many in one batch of a shard are a herd.
 HERD = 40
+# After so many graces a run is woken, though its message waits to be taken up.
+_PATIENCE = 4
 
 
 def is_herd(batch: DueBatch) -> bool:
@@ -28,9 +32,9 @@ def is_herd(batch: DueBatch) -> bool:
     return len(batch.due) >= HERD
 
 
-def told_of(plan: Plan, run: Run, wake: Wake, entry: Due, now: int) -> Transition | None:
+def told_of(plan: Plan, run: Run, wake: Wake, now: int) -> Transition | None:
     """What waking a run would lead to, if it is enough to tell of that; None: it is to be woken."""
-    if was_told(run, entry):
+    if (wake_at(run) or now) + _PATIENCE * run.grace < now:
         return None
     decided = transition(plan, run, wake, now)
     if not (decided.dispatches and only_sleeps_ended(decided.events)):

@@ -241,8 +241,7 @@ class Sweep:
         if decided.events:
             sent = decided.dispatches
             if before is not None and was_told(before, entry) and only_sleeps_ended(decided.events):
-                told_at = entry.at - before.grace
-                sent = [d for d in sent if self._is_lost(plan, run, d._replace(at=told_at), batch)]
+                sent = self._lost_of_told(plan, run, sent, entry, batch)
             self._send(plan, run, sent, now)
             return
         death = self._deaths.newest
@@ -268,15 +267,27 @@ class Sweep:
 
     def _tell_of(self, entry: Due, run: Run, batch: DueBatch) -> bool:
         """Send what follows the sleep of a run, if that is enough; see `herds`."""
-        if not is_herd(batch):
+        again = was_told(run, entry)
+        if not (again or is_herd(batch)):
             return False
         plan = as_visited(self._store.plan(run.id, run.plan), run)
-        told = told_of(plan, run, self._wake(run, batch), entry, batch.now)
+        told = told_of(plan, run, self._wake(run, batch), batch.now)
         if told is None:
             return False
-        self._send(as_visited(plan, told.run), told.run, told.dispatches, batch.now)
+        visited = as_visited(plan, told.run)
+        if not again:
+            self._send(visited, told.run, told.dispatches, batch.now)
+        elif self._lost_of_told(visited, told.run, told.dispatches, entry, batch):
+            return False
         self._told[entry] = look_again_at(run, batch.now)
         return True
+
+    def _lost_of_told(
+        self, plan: Plan, run: Run, told: Sequence[Dispatch], entry: Due, batch: DueBatch
+    ) -> list[Dispatch]:
+        """Those of what was told of a grace before an entry that have been lost since."""
+        at = entry.at - run.grace
+        return [each for each in told if self._is_lost(plan, run, each._replace(at=at), batch)]
 
     def _send(self, plan: Plan, run: Run, dispatches: Sequence[Dispatch], now: int) -> None:
         self._engine.send(self._dispatcher, plan, run, dispatches, now)
