@@ -215,11 +215,12 @@ def serve(line: socket.socket) -> _Asked | None:
                     os.dup2(output, 1)
                     os.dup2(output, 2)
                     os.close(output)
+                    # Not before: whoever asked may end the whole session at once.
+                    line.sendall(str(os.getpid()).encode())
                     line.close()
                     return asked
                 os.close(output)
                 selector.register(os.pidfd_open(pid), selectors.EVENT_READ, (pid, status))
-                line.sendall(str(pid).encode())
 
 
 def main() -> None:

@@ -29,7 +29,7 @@ from celeriac.observing import BreakerMoved
 from celeriac.store import GateChange, line_member, split_line, split_place
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from celeriac.engine.changes import Decided
     from celeriac.machine import Command, Place, Plan, Rule, Run
@@ -188,12 +188,12 @@ class GateBook:
         written = self._store.gates.commit(GateChange(*own, sorted(gives), join or {}, left, at))
         if written and record.rule.kind == "breaker":
             self._tell(found, record, tries=bool(take))
-        for run_id in _left_in_vain(found, leave, passed) if written else ():
-            self.come_back(found.gate, run_id)
+        if written:
+            self.come_back(found.gate, _left_in_vain(found, leave, passed))
         return written
 
-    def come_back(self, gate: str, run_id: str) -> None:
-        """Let the steps of a run into line again that wait there, though they are not in it.
+    def come_back(self, gate: str, run_ids: Collection[str]) -> None:
+        """Let the steps of some runs into line again that wait there, though they are not in it.
 
         A step is one member of a line, whichever of its messages speaks for it.  The run is written
         between two writes of the line, so another message may have let the step out meanwhile, or
@@ -201,14 +201,15 @@ class GateBook:
         noted in the run that it waits, and whoever has let it out.  The later one of the two sees
         what the other has done.  A sweep calls whoever came back.
         """
-        run = self._store.read(run_id).run
-        waiting = [turn for turn in lines_of(run) if turn.gate == gate]
-        rule = rule_of(self._store.plan(run.id, run.plan), gate) if run and waiting else None
-        for turn in waiting:
-            join = {line_member(turn): order_in_line(turn.phase, turn.since)}
-            for found in self.read(gate, rule, turn=line_member(turn)):
-                if found.snapshot.queued is not None or self.write(found, join=join):
-                    break
+        seen = self._store.read_all(dict.fromkeys(run_ids, ())) if run_ids else {}
+        for run in (each.run for each in seen.values()):
+            waiting = [turn for turn in lines_of(run) if turn.gate == gate]
+            rule = rule_of(self._store.plan(run.id, run.plan), gate) if run and waiting else None
+            for turn in waiting:
+                join = {line_member(turn): order_in_line(turn.phase, turn.since)}
+                for found in self.read(gate, rule, turn=line_member(turn)):
+                    if found.snapshot.queued is not None or self.write(found, join=join):
+                        break
 
     def _tell(self, found: Found, record: Record, *, tries: bool) -> None:
         """Tell how a breaker stands, if that is news; half open it is when somebody tries it."""

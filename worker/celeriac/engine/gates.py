@@ -228,7 +228,7 @@ class GateWork:
         order, member = order_in_line(turn.phase, turn.since), line_member(turn)
         for found in self._book.read(turn.gate, None, "", order, turn=member):
             if found.snapshot.queued is None:
-                self._book.come_back(turn.gate, turn.run)
+                self._book.come_back(turn.gate, [turn.run])
             elif judge("", found.record, found.inside, found.snapshot.before).passes:
                 self.look(turn.gate)
             break
@@ -239,7 +239,7 @@ class GateWork:
         self._give(passing)
         while passing.left:
             turn = passing.left.pop()
-            self._book.come_back(turn.gate, turn.run)
+            self._book.come_back(turn.gate, [turn.run])
 
     def _give(self, passing: Passing) -> None:
         while passing.taken:
