@@ -53,6 +53,9 @@ def run_document(state: RunState) -> dict[str, Any]:
         "rewinds_to": state.rewinds_to,
         "hold": state.hold.model_dump(mode="json") if state.hold else None,
         "parent": {"id": state.parent, "step": state.parent_step} if state.parent else None,
+        "origin": state.origin,
+        "begins_anew": state.begins_anew,
+        "only_forward": state.only_forward,
         "steps": [_step_document(step) for step in state.steps],
     }
 
@@ -73,6 +76,9 @@ def _step_document(step: StepView) -> dict[str, Any]:
         "confirm_attempts": step.confirm_attempts,
         "confirm_failure": _failure_document(step.confirm_failure),
         "undone_by": step.undone_by,
+        "waits_for": step.waits_for,
+        "waits_until": iso(step.waits_until),
+        "elements": step.elements,
         "child": step.child,
         "progress": step.progress.model_dump(mode="json") if step.progress else None,
         "next_attempt": _next_document(step.next_attempt),

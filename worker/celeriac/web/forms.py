@@ -244,6 +244,13 @@ class StepDocument(_Told):
     status: str
     attempts: int
     undo_attempts: int
+    waits_for: str | None = Field(
+        default=None, description="a signal, `time`, or `a result` that comes from outside"
+    )
+    waits_until: Moment | None = Field(default=None, description="when that is over")
+    elements: dict[str, int] | None = Field(
+        default=None, description="of a map: how many of its elements are in which status"
+    )
     next_attempt: AttemptDocument | None = None
 
 
@@ -265,6 +272,9 @@ class RunDocument(_Told):
     why: str | None
     reason: str | None
     owed: list[str]
+    origin: str | None = Field(description="of a fork: the run whose results it has taken over")
+    begins_anew: bool = Field(description="it will, once what it did is undone")
+    only_forward: bool = Field(description="it is past its pivot, so a cancel is refused")
     steps: list[StepDocument]
 
 
