@@ -119,6 +119,32 @@ def test_a_run_is_settled_with_the_keyboard_alone(browser: Browser, address: str
     assert "Done: waive." in browser.tell("document.body.innerText")
 
 
+def test_the_keyboard_stays_where_it_is_while_the_page_goes_on(
+    browser: Browser, address: str
+) -> None:
+    """At the same button of the same run; once that is gone at a link, never at another command."""
+    shop.failed("o-1")
+    shop.failed("o-2")
+    browser.open(f"{address}/")
+    place = "document.activeElement.closest('.card')?.querySelector('a').innerText || ''"
+    label = "document.activeElement.innerText || ''"
+    for _ in range(40):
+        browser.press("Tab")
+        told = (browser.tell(place), browser.tell(label))
+        if told[0] == "o-1" and told[1].startswith("Waive"):
+            break
+    look = "document.dispatchEvent(new Event('visibilitychange'))"
+    shop.unsure("o-3")
+    browser.tell(look)
+    browser.until("document.querySelectorAll('.card').length === 3")
+    assert (browser.tell(place), browser.tell(label)) == told == ("o-1", "Waive charge…")
+    shop.sagas.run("o-1").waive("charge", "paid back", by="eve")
+    browser.tell(look)
+    browser.until("document.querySelectorAll('.card').length === 2")
+    assert browser.tell("document.activeElement.localName") == "a"
+    assert browser.tell("document.querySelector('main').contains(document.activeElement)") is True
+
+
 def test_a_question_is_answered_by_its_button_alone(browser: Browser, address: str) -> None:
     """Enter in a field decides nothing; the button does, and the run goes on."""
     shop.asking("e-1")
@@ -144,6 +170,30 @@ def test_two_people_click_at_once(browser: Browser, address: str) -> None:
     browser.tell("document.querySelector('form[action$=retry] button').click()")
     browser.until("document.body.innerText.includes('the run has changed since you looked')")
     assert shop.sagas.run("o-1").history() == before
+    browser.complaints.clear()  # that the answer was 409
+
+
+def test_what_was_refused_goes_on_as_the_page_that_it_shows(browser: Browser, address: str) -> None:
+    """It is brought up to date, the reason stands, and loading it again sends nothing again."""
+    shop.running("o-1")
+    browser.open(f"{address}/runs/o-1?step=reserve")
+    browser.tell("document.querySelector('details.act').open = true")  # so it is not refreshed
+    run = shop.sagas.run("o-1")
+    run.pause("lunch", by="ada")
+    browser.tell("document.querySelector('form[action$=cancel] button').click()")
+    refused = "document.body.innerText.includes('the run has changed since you looked')"
+    browser.until(refused)
+    assert browser.tell("location.pathname") == "/runs/o-1"
+    run.resume(by="ada")
+    browser.until("document.querySelector('.chip').innerText.includes('running')")
+    assert browser.tell(refused) is True
+    assert browser.tell("document.getElementById('stale').hidden") is True
+    before = run.history()
+    browser.tell("window.same = true")
+    browser.tell("location.reload()")
+    browser.until("window.same !== true && document.readyState == 'complete'")
+    assert browser.tell(refused) is False
+    assert run.history() == before
     browser.complaints.clear()  # that the answer was 409
 
 

@@ -106,7 +106,8 @@ def _list(
     site: Site, caller: Caller, request: Request, status: int = HTTPStatus.OK, notice: str = ""
 ) -> Response:
     found = site.looks.of(request, ("breakers",), site.sagas.gates)
-    return page(request, "breakers.html", caller, status, gates=found, notice=notice)
+    own = path_of(request, "breakers")
+    return page(request, "breakers.html", caller, status, own, gates=found, notice=notice)
 
 
 @pages.get("/breakers/{name}")

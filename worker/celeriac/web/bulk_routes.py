@@ -159,6 +159,7 @@ def _page(
         "bulk.html",
         caller,
         status,
+        path_of(request, "bulk", bulk_id),
         bulk=state,
         runs=runs[:_SHOWN],
         first=first,

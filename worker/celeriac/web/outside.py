@@ -96,6 +96,7 @@ def _page(
         "outside.html",
         caller,
         status,
+        path_of(request, "outside"),
         found=found,
         cursor=cursor,
         acts=caller.may(Permission.ACT),

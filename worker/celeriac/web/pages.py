@@ -149,6 +149,7 @@ def _run_page(
         "run.html",
         caller,
         status,
+        path_of(request, "runs", run_id),
         state=state,
         facts=wording.facts(_told(state, payloads)),
         graph=handle.graph(),

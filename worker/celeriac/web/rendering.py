@@ -42,9 +42,14 @@ def page(
     template: str,
     caller: Caller | None,
     status: int = HTTPStatus.OK,
+    own: str = "",
     **content: Any,
 ) -> Response:
-    """Return a page of *template*, for *caller*."""
+    """Return a page of *template*, for *caller*.
+
+    *own* is where the page itself is, for one that may also be the answer to a form: the address
+    of that takes no look, and loading it again would send the form again.
+    """
     text = (
         _templates()
         .get_template(template)
@@ -55,6 +60,7 @@ def page(
             csrf=token_of(request),
             at=lambda *parts: path_of(request, *parts),
             here=request.url.path,
+            own=own if request.method == "POST" else "",
         )
     )
     response = HTMLResponse(text, status)

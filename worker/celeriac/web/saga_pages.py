@@ -61,6 +61,7 @@ def _page(
         "saga.html",
         caller,
         status,
+        path_of(request, "sagas", name),
         saga=document,
         graph=graph_of(site.sagas.defined[name].planned.plan),
         runs=site.sagas.runs(saga=name, limit=_NEWEST).states(failures=False),

@@ -148,6 +148,7 @@ def _page(
         "schedules.html",
         caller,
         status,
+        path_of(request, "schedules"),
         schedules=found,
         told=told,
         acts=acts,

@@ -2,8 +2,14 @@
 // Without this file every page works as well; one loads it again by hand.
 (() => {
   "use strict";
-  const main = document.querySelector("main[data-live]");
-  if (!main) return;
+  const main = document.querySelector("main");
+  // The answer to a form that was refused: from now on it is the page that it shows, for each look
+  // and for whoever loads it again, which must not send the form again.
+  if (main.dataset.from) history.replaceState(null, "", main.dataset.from);
+  if (!main.dataset.live) return;
+  // Why it was refused stands until somebody goes elsewhere.
+  const refused = main.dataset.from ? main.querySelector(":scope > .notice.bad") : null;
+  let shown = main.innerHTML;
   let busy = false;
   let stream = null;
 
@@ -21,6 +27,32 @@
     stale.querySelector("time").textContent = seen.toLocaleTimeString();
   };
 
+  // Whoever goes through the page with the keyboard stays where they are: at the same link, or at
+  // what gives the same command in the same words.  If that is gone, at the link before it: never
+  // at another command.
+  const sort = "a[href], button, summary";
+  const commands = (each) => each.closest("form") || each.parentElement.querySelector("form");
+  const known = (each) =>
+    each.matches("a")
+      ? each.getAttribute("href")
+      : [each.localName, each.textContent, commands(each)?.getAttribute("action")].join(" ");
+  const alike = (key) => [...main.querySelectorAll(sort)].filter((each) => known(each) === key);
+  const focused = () => {
+    const found = document.activeElement;
+    if (found === null || !main.contains(found) || !found.matches(sort)) return () => {};
+    const key = known(found);
+    const place = alike(key).indexOf(found);
+    const before = [...main.querySelectorAll("a[href]")]
+      .filter((each) => each.compareDocumentPosition(found) & Node.DOCUMENT_POSITION_FOLLOWING)
+      .map(known)
+      .reverse();
+    return () => {
+      const link = before.find((each) => alike(each).length > 0);
+      const there = alike(key)[place] || alike(key)[0] || alike(link)[0];
+      if (there) there.focus({ preventScroll: true });
+    };
+  };
+
   // What was scrolled sideways stays where it was.
   const scrolled = () => [...main.querySelectorAll(".scroll")];
 
@@ -32,16 +64,14 @@
       say(answer.ok);
       if (!answer.ok) return;
       const next = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("main");
-      if (next === null || typing() || next.innerHTML === main.innerHTML) return;
-      const focused = document.activeElement;
-      const href = focused !== null && main.contains(focused) ? focused.getAttribute("href") : null;
+      if (next === null || typing() || next.innerHTML === shown) return;
+      shown = next.innerHTML;
+      const back = focused();
       const places = scrolled().map((each) => [each.scrollLeft, each.scrollTop]);
-      main.replaceChildren(...next.childNodes);
+      if (refused !== null) refused.removeAttribute("role"); // it is read out once
+      main.replaceChildren(...(refused !== null ? [refused] : []), ...next.childNodes);
       scrolled().forEach((each, n) => places[n] && each.scrollTo(...places[n]));
-      if (href !== null) {
-        const same = [...main.querySelectorAll("a")].find((each) => each.getAttribute("href") === href);
-        if (same) same.focus();
-      }
+      back();
     } catch {
       say(false); // the server is away: the next turn asks again
     } finally {
