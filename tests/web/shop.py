@@ -5,6 +5,7 @@ Owns: the sagas, and runs brought to where a test wants them.  Refuses to know: 
 
 from __future__ import annotations
 
+import json
 from typing import Literal
 
 from celery import Celery
@@ -123,6 +124,28 @@ def expense(flow: Flow, who: str, amount: int, card: str = SECRET) -> str:
     return flow.step(move, said.by, amount)
 
 
+@sagas.step
+def pay(number: str) -> str:
+    """Take money from a card, which is called otherwise here."""
+    return f"paid with {number}"
+
+
+@pay.compensation
+def pay_back(number: str) -> None:
+    """Give it back."""
+
+
+allowed = Signal("allowed", bool)
+
+
+@sagas.saga
+def purchase(flow: Flow, card: str = SECRET) -> str:
+    """Pay, then ask somebody, who sees the card under another name."""
+    paid = flow.step(pay, card)
+    flow.wait(allowed, timeout="1d", about={"paid with": card, "told": paid})
+    return paid
+
+
 def asking(run_id: str) -> str:
     """A run that waits for a verdict."""
     expense.start("ada", 700, id=run_id)
@@ -151,6 +174,26 @@ def failed(run_id: str) -> str:
     fail(sagas, run_id, "charge", text=f"card {SECRET} was declined")
     fail(sagas, run_id, "charge", "undo", text=f"card {SECRET} is unknown")
     do(sagas, run_id, "reserve", "undo")
+    return run_id
+
+
+def declined(run_id: str) -> str:
+    """A run that was undone, and whose step had an answer for the caller."""
+    purchase.start(id=run_id)
+    attempt = claim(sagas, run_id, "pay")
+    name = attempt.delivery
+    token = (name.step, name.phase, name.attempt, "worker", name.epoch)
+    command = Fail(*token, "abort", "Abort", "declined", effect=False)
+    answer = json.dumps({"card": SECRET, "told": f"ask the bank about {SECRET}", "tries": 0})
+    told = Failure(type="Abort", message="declined", code="declined", effect=False)
+    sagas.runtime.engine.fail(attempt, command, told, answer=answer)
+    return run_id
+
+
+def paid(run_id: str) -> str:
+    """A run that has paid, and asks somebody."""
+    purchase.start(id=run_id)
+    do(sagas, run_id, "pay", output=json.dumps(f"paid with {SECRET}"))
     return run_id
 
 

@@ -20,11 +20,19 @@ class Redaction:
     def __init__(self, names: Collection[str]) -> None:
         self._names = frozenset(name.casefold() for name in names)
 
-    def of(self, value: Any) -> Any:
-        """Return a JSON value with what is not to be seen hidden, also where a text quotes it."""
+    def __bool__(self) -> bool:
+        """True if anything is hidden."""
+        return bool(self._names)
+
+    def of(self, value: Any, within: Any = None) -> Any:
+        """Return a JSON value with what is not to be seen hidden, also where a text quotes it.
+
+        Where *value* was cut out of another, or has names of its own, that is *within*: what is
+        hidden there is hidden here, whatever it is called.
+        """
         if not self._names:
             return value
-        quoted = sorted(set(self._values(value)), key=len, reverse=True)
+        quoted = sorted({*self._values(value), *self._values(within)}, key=len, reverse=True)
         return self._hide(value, quoted)
 
     def _values(self, value: Any) -> Iterator[str]:
@@ -47,7 +55,9 @@ class Redaction:
         if isinstance(value, str):
             for text in quoted:
                 value = value.replace(text, HIDDEN)
-        return value
+            return value
+        # A number is no text, and may be the same one.
+        return HIDDEN if any(text in quoted for text in _texts(value)) else value
 
     def _hides(self, key: object) -> bool:
         # A parameter of a saga is kept as `in:card`: what it is called counts.

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from celeriac.app import RunHandle
+    from celeriac.views import RunState
     from celeriac.web.access import Caller
 
 router = APIRouter(route_class=SegmentRoute, prefix="/api/runs", tags=["acting"])
@@ -75,7 +76,7 @@ def start(
     """Start a run; the same start again joins it.
 
     202: it was started.  200: a run with this id and the same input was there; if it has
-    completed, its result comes with it.
+    completed, its result comes with it, and if it was undone, what the step that failed answered.
     """
     run = _started(site, caller, body, _one_id(body.id, idempotency_key))
     if run.joined:
@@ -83,10 +84,18 @@ def start(
     state = run.state()
     response.headers["ETag"] = f'"{state.run_version}"'
     document = {**run_document(state), "joined": run.joined}
-    ended = run.joined and state.status is RunStatus.COMPLETED
-    if ended and caller.sees_payloads(opened=site.opened):
-        document["result"] = site.redaction.of(to_jsonable_python(run.result(timeout=0)))
+    if run.joined and caller.sees_payloads(opened=site.opened):
+        document |= _outcome(site, run, state)
     return StartedRun.model_validate(document)
+
+
+def _outcome(site: Site, run: RunHandle[Any], state: RunState) -> dict[str, Any]:
+    """What a run that has ended has for whoever waits for it; nothing of one that has not."""
+    if state.status is RunStatus.COMPLETED:
+        return {"result": site.shown(run.id, to_jsonable_python(run.result(timeout=0)))}
+    if state.status is RunStatus.COMPENSATED:
+        return {"answer": site.shown(run.id, to_jsonable_python(state.answer))}
+    return {}
 
 
 def _one_id(in_body: str | None, in_header: str | None) -> str | None:

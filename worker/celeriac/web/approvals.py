@@ -7,6 +7,7 @@ mail scanners follow links.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +16,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from celeriac.errors import CommandRefused, InputInvalid
+from celeriac.errors import CommandRefused, InputInvalid, RunNotFound
 from celeriac.machine import EventKind
 from celeriac.views import times
 from celeriac.web.access import Permission
@@ -28,6 +29,8 @@ from celeriac.web.segments import SegmentRoute
 from celeriac.web.site import Approver, Here, Site, allowed, path_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from celeriac.views import Question
     from celeriac.web.access import Caller
 
@@ -46,16 +49,25 @@ def approvals(
 ) -> QuestionList:
     """Return what runs ask people now; answer with `POST /api/runs/{run_id}/signal`."""
     found = site.sagas.runs(awaiting=True, limit=limit, cursor=cursor)
-    documents = [document(site, each) for each in found.questions()]
+    shown = _with_about(site, found.questions())
+    documents = [_document(question, about) for question, about in shown]
     return QuestionList(approvals=documents, cursor=found.cursor)
 
 
-def document(site: Site, question: Question) -> QuestionDocument:
-    """Return a question as programs get it."""
+def _with_about(
+    site: Site, questions: Iterable[Question]
+) -> Iterator[tuple[Question, dict[str, Any]]]:
+    """Each question, with what is shown beside it; without those of runs that are gone by now."""
+    for question in questions:
+        with suppress(RunNotFound):
+            yield question, site.shown(question.run_id, question.about)
+
+
+def _document(question: Question, about: dict[str, Any]) -> QuestionDocument:
     return QuestionDocument.model_validate(
         {
             **question.model_dump(),
-            "about": site.redaction.of(question.about),
+            "about": about,
             "since": times.iso(question.since),
             "until": times.iso(question.until),
         }
@@ -72,7 +84,7 @@ def all_questions(
         request,
         "approvals.html",
         caller,
-        questions=[(each, site.redaction.of(each.about)) for each in found.questions()],
+        questions=list(_with_about(site, found.questions())),
         cursor=found.cursor,
         done=request.query_params.get("done", ""),
     )
@@ -109,7 +121,7 @@ def _form(
         caller,
         status,
         question=question,
-        about=site.redaction.of(question.about),
+        about=site.shown(question.run_id, question.about),
         sheet=sheet(question.payload, caller.name),
         filled_in=filled_in or {},
         notice=notice,

@@ -283,6 +283,9 @@ class StartedRun(RunDocument):
 
     joined: bool = Field(description="it was there, and the input is the same")
     result: Any = Field(default=None, description="of a run that has completed")
+    answer: Any = Field(
+        default=None, description="of a run that was undone: what the step that failed answered"
+    )
 
 
 class SteeredRun(RunDocument):

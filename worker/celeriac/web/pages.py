@@ -181,14 +181,13 @@ def _in_flower(site: Site, run: Run, step: StepView, found: Try) -> str:
 
 
 def _told(state: RunState, payloads: Mapping[str, Any] | None) -> RunState:
-    """The state with the text of its failure as the payloads tell it: it may quote any of them."""
-    if state.failure is None:
-        return state
-    told = (payloads or {}).get("cause") or {}
+    """The state with what may quote a payload as these tell it: its answer, and why it failed."""
+    known = payloads or {}
+    answer = None if state.answer is None else known.get(f"ans:{state.failed_step}")
+    told = known.get("cause") or {}
     message = str(told.get("message", "")) if isinstance(told, dict) else ""
-    return state.model_copy(
-        update={"failure": state.failure.model_copy(update={"message": message})}
-    )
+    failure = state.failure and state.failure.model_copy(update={"message": message})
+    return state.model_copy(update={"answer": answer, "failure": failure})
 
 
 # --- acting ------------------------------------------------------------------------------------

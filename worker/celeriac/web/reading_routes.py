@@ -161,10 +161,11 @@ def undo_plan(site: Here, caller: Viewer, run_id: str, to: StepAsked = None) -> 
     With `to`: what a rewind to that step would.
     """
     plan = site.sagas.run(run_id).undo_plan(to)
-    found: dict[str, Any] = site.redaction.of(to_jsonable_python(plan))
-    if not caller.sees_payloads(opened=site.opened):
-        for step in found["steps"]:
-            del step["inputs"]
+    found: dict[str, Any] = to_jsonable_python(plan)
+    inputs = [step.pop("inputs") for step in found["steps"]]
+    if caller.sees_payloads(opened=site.opened):
+        for step, shown in zip(found["steps"], site.shown(run_id, inputs), strict=True):
+            step["inputs"] = shown
     return found
 
 

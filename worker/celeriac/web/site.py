@@ -61,6 +61,16 @@ class Site:
         """True if viewers see payloads, and people see tracebacks."""
         return self.sagas.runtime.settings.web_payloads
 
+    def shown(self, run_id: str, part: Any) -> Any:
+        """Return a part of a run's payloads as it may be shown; raise RunNotFound.
+
+        A label, a parameter or a result may well have another name than the field that it shows.
+        """
+        redaction = self.redaction
+        if not redaction:
+            return part
+        return redaction.of(part, self.sagas.run(run_id).export(payloads=True)["payloads"])
+
     def payloads_of(self, document: dict[str, Any]) -> dict[str, Any]:
         """Return the payloads of an exported run as they may be shown."""
         found: dict[str, Any] = self.redaction.of(document["payloads"])
@@ -68,10 +78,16 @@ class Site:
             return found
         return {
             name: {key: each for key, each in value.items() if key != "traceback"}
-            if name.partition(":")[0] in ("err", "uerr", "cause") and isinstance(value, dict)
+            if _is_failure(name) and isinstance(value, dict)
             else value
             for name, value in found.items()
         }
+
+
+def _is_failure(field: str) -> bool:
+    """True if a payload tells how something failed, in this try or (`~1:err:…`) in one before."""
+    plain = field.partition(":")[2] if field.startswith("~") else field
+    return plain.partition(":")[0] in ("err", "uerr", "cause")
 
 
 def site_of(request: Request) -> Site:
