@@ -7,12 +7,14 @@ Refuses to know: what stands on them.
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from celeriac.web import marks as marks_of
 from tests.in_memory import ask_outside, do
 from tests.web import shop
 from tests.web.browser import FOUND, Browser
@@ -128,6 +130,7 @@ def test_the_keyboard_stays_where_it_is_while_the_page_goes_on(
     browser.open(f"{address}/")
     place = "document.activeElement.closest('.card')?.querySelector('a').innerText || ''"
     label = "document.activeElement.innerText || ''"
+    told = ("", "")
     for _ in range(40):
         browser.press("Tab")
         told = (browser.tell(place), browser.tell(label))
@@ -293,3 +296,36 @@ def test_many_are_retried_from_the_list(browser: Browser, address: str) -> None:
     browser.until("document.body.innerText.includes('2 of 2')")
     assert browser.tell("window.same") is True
     assert {each.run_id for each in bulk.runs()} == {"o-0", "o-2"}
+
+
+def test_what_is_told_by_colour_is_told_by_shape_too(browser: Browser, address: str) -> None:
+    """The marks of steps, and the bars in time, differ for whoever sees no colours."""
+    shop.failed("o-1")
+    browser.open(f"{address}/runs/o-1")
+    marks = [*dict.fromkeys(marks_of.TONES.values())]
+    looks = "'clipPath borderRadius transform backgroundImage'.split(' ')"
+    shapes = browser.tell(
+        f"""{json.dumps(marks)}.map((tone) => {{
+          const mark = document.querySelector('.progress').appendChild(document.createElement('i'));
+          mark.className = tone;
+          const style = getComputedStyle(mark);
+          const empty = style.backgroundColor === 'rgba(0, 0, 0, 0)';
+          return [...{looks}.map((each) => style[each]), empty].join(';');
+        }})"""
+    )
+    assert len(set(shapes)) == len(marks) == 8
+    bars = ["done", "failed", "lost", "running", "waits"]
+    bars += [f"undo {each}" for each in bars]
+    fills = browser.tell(
+        f"""{json.dumps(bars)}.map((tone) => {{
+          const made = document.createElementNS('http://www.w3.org/2000/svg', 'rect');
+          const bar = document.querySelector('.chart').appendChild(made);
+          bar.setAttribute('class', tone);
+          const style = getComputedStyle(bar);
+          return [style.fill, style.stroke];
+        }})"""
+    )
+    patterns = [fill if "url" in fill else stroke != "none" for fill, stroke in fills]
+    assert len({str(each) for each in patterns[:5]}) == 5
+    (undo,) = {stroke for _, stroke in fills[5:]}
+    assert undo not in [stroke for _, stroke in fills[:5]]

@@ -121,7 +121,7 @@ def test_a_picture_is_well_formed_whatever_it_names() -> None:
         root = ET.fromstring(str(picture))  # noqa: S314 -- our own
         _, _, width, height = map(float, root.attrib["viewBox"].split())
         tags = {each.tag for each in root.iter()}
-        assert tags <= {"svg", "g", "title", "rect", "text", "line", "defs", "pattern"}
+        assert tags <= {"svg", "g", "title", "rect", "text", "line", "defs", "circle", "pattern"}
         for each in root.iter("rect"):
             if "x" in each.attrib:
                 assert 0 <= float(each.attrib["x"]) <= width - float(each.attrib["width"])

@@ -32,6 +32,26 @@ _EXACT = 10_000  # ms; what is shorter is told in them
 _THINNEST = 2.0  # a bar that nobody would see otherwise
 
 
+#: What stands beside the colours of bars, for whoever tells few of them apart.
+_PATTERNS = Markup("<defs>{}</defs>").format(
+    Markup("").join(
+        Markup(
+            '<pattern id="{}" class="{}" width="6" height="6" patternUnits="userSpaceOnUse" '
+            'patternTransform="rotate({})"><rect width="6" height="6"/>{}</pattern>'
+        ).format(name, tone, turned, Markup(drawn))  # noqa: S704 -- as it stands here
+        for name, tone, turned, drawn in (
+            ("hatch", "", 45, '<line x1="0" y1="0" x2="0" y2="6"/>'),
+            ("undone", "back", 0, '<line x1="0" y1="2" x2="6" y2="2"/>'),
+            ("lost", "unsure", 0, '<circle cx="3" cy="3" r="1.7"/>'),
+            (
+                *("failed", "bad", 45),
+                '<line x1="3" y1="0" x2="3" y2="6"/><line x1="0" y1="3" x2="6" y2="3"/>',
+            ),
+        )
+    )
+)
+
+
 def hours(found: Sequence[StartedRuns]) -> Markup:
     """A bar an hour: what was started, with what was undone and what failed of it at the bottom."""
     most = max((each.started for each in found), default=0)
@@ -41,9 +61,9 @@ def hours(found: Sequence[StartedRuns]) -> Markup:
         f"{total:,} runs started in {len(found)} hours, at most {most:,} in one; {failed:,} failed"
     )
     return Markup(
-        '<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}">{}'
+        '<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}">{}{}'
         '<line x1="0" x2="100%" y1="{}" y2="{}"/></svg>'
-    ).format(len(found) * _STEP, _HEIGHT + 18, told, bars, _HEIGHT, _HEIGHT)
+    ).format(len(found) * _STEP, _HEIGHT + 18, told, _PATTERNS, bars, _HEIGHT, _HEIGHT)
 
 
 def _hour(number: int, each: StartedRuns, most: int) -> Markup:
@@ -115,34 +135,27 @@ def _of_saga(y: int, name: str, tone: str, length: float, share: float) -> Marku
 
 
 def timeline(rows: Sequence[Row]) -> Markup:
-    """A row a step, a bar an attempt; waits are hatched, what is undone has a colour of its own."""
+    """A row a step, a bar an attempt; each kind has its pattern and colour."""
     began = min((bar.since for row in rows for bar in row.bars), default=0)
     ended = max((bar.until for row in rows for bar in row.bars), default=1)
     length = max(1, ended - began)
     drawn = Markup("").join(_row(n, row, began, length) for n, row in enumerate(rows))
     return Markup(
         '<svg class="chart wide" viewBox="0 0 {width} {height}" role="img" aria-label="{told}">'
-        "<defs>{hatch}</defs>{rows}"
+        "{patterns}{rows}"
         '<text x="{names}" y="{y}">{first}</text>'
         '<text class="last" x="{width}" y="{y}">{last}</text></svg>'
     ).format(
         width=_NAMES + _SPAN,
         height=len(rows) * _LINE + 20,
         told=f"{len(rows)} rows in {_length(length)}",
-        hatch=_HATCH,
+        patterns=_PATTERNS,
         rows=drawn,
         names=_NAMES,
         y=len(rows) * _LINE + 16,
         first=times.exact(began)[11:19],
         last=f"{times.exact(ended)[11:19]}, {_length(length)} later",
     )
-
-
-_HATCH = Markup(
-    '<pattern id="hatch" width="6" height="6" patternUnits="userSpaceOnUse" '
-    'patternTransform="rotate(45)"><rect class="back" width="6" height="6"/>'
-    '<line x1="0" y1="0" x2="0" y2="6"/></pattern>'
-)
 
 
 def _row(number: int, row: Row, began: int, length: int) -> Markup:
