@@ -144,6 +144,23 @@ def test_the_api_tells_what_a_form_needs(
     assert approver.get("/api/approvals").json() == {"approvals": [], "cursor": None}
 
 
+def test_an_approver_answers_only_what_is_asked(approver: TestClient, as_role: AsRole) -> None:
+    """Nothing is kept for a wait that is to come, with its name or without."""
+    shop.purchase.start(id="p-1")
+    answer = {"name": "allowed", "payload": True}
+    early = approver.post("/api/runs/p-1/signal", json=answer)
+    assert (early.status_code, early.json()["code"]) == (403, "forbidden")
+    named = approver.post("/api/runs/p-1/signal", json={**answer, "step": "allowed"})
+    assert (named.status_code, named.json()["reason"]) == (409, "not_waiting")
+    assert all(each.kind != "signalled" for each in shop.sagas.run("p-1").history())
+    shop.paid("p-2")
+    taken = approver.post("/api/runs/p-2/signal", json=answer)
+    assert (taken.status_code, taken.json()) == (200, {"answer": "taken"})
+    assert approver.post("/api/runs/p-2/signal", json=answer).status_code == 403
+    operator = as_role(Role.OPERATOR)
+    assert operator.post("/api/runs/p-1/signal", json=answer).json() == {"answer": "kept"}
+
+
 def test_nothing_on_it_is_taken_for_html(approver: TestClient) -> None:
     """An input may hold anything."""
     shop.expense.start(HOSTILE, 7, id="e-1")

@@ -14,8 +14,11 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 import uvicorn
+from starlette.applications import Starlette
+from starlette.routing import Mount
+from starlette.testclient import TestClient
 
-from celeriac.web import Account, Role, create_app, serve
+from celeriac.web import Account, Caller, Role, create_app, serve
 from celeriac.web.guards import HEADERS
 from tests.in_memory import ask_outside, fail
 from tests.web import shop
@@ -24,8 +27,6 @@ from tests.web.test_pages import HOSTILE, Page
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from starlette.testclient import TestClient
 
     from celeriac.store.memory import MemoryStore
 
@@ -91,6 +92,67 @@ def test_no_answer_can_be_framed_sniffed_or_kept(
         assert headers[name] == expected
     assert headers["Cache-Control"] == "no-store"
     assert "Server" not in headers
+
+
+@pytest.mark.parametrize("path", ["/runs/o-1", "/api/runs/o-1"])
+def test_an_error_that_nobody_foresaw_is_guarded_too(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    """Its headers are those of every answer, its text is told nobody, and people get a page."""
+
+    def broken(*_: Any) -> None:
+        raise RuntimeError(shop.SECRET)
+
+    monkeypatch.setattr(shop.sagas, "run", broken)
+    found = client.get(path)
+    assert found.status_code == 500
+    assert {name: found.headers[name] for name in HEADERS} == HEADERS
+    assert found.headers["Cache-Control"] == "no-store"
+    assert shop.SECRET not in found.text
+    kind = "application/problem+json" if path.startswith("/api/") else "text/html; charset=utf-8"
+    assert found.headers["Content-Type"] == kind
+    with pytest.raises(RuntimeError):  # whoever serves us hears of it
+        TestClient(client.app).get(path)
+
+
+def test_a_login_that_breaks_is_guarded_too(store: MemoryStore) -> None:  # noqa: ARG001
+    """Nobody can say who would see the page, so there is none."""
+
+    def broken(_: Any) -> None:
+        raise RuntimeError(shop.SECRET)
+
+    app = create_app(shop.sagas, identify=broken)
+    found = TestClient(app, raise_server_exceptions=False).get("/runs")
+    assert (found.status_code, found.json()["code"]) == (500, "unforeseen")
+    assert {name: found.headers[name] for name in HEADERS} == HEADERS
+
+
+def test_a_form_that_is_too_large_is_told_so(client: TestClient) -> None:
+    """Also one that does not say how large it is."""
+    parts = (b"x" * 1_000_000 for _ in range(20))
+    sent = {"Content-Type": "application/x-www-form-urlencoded"}
+    found = client.post("/outside", content=parts, headers=sent)
+    assert (found.status_code, found.headers["Cache-Control"]) == (413, "no-store")
+
+
+@pytest.mark.parametrize("root", ["", "/static", "/health"])
+def test_the_name_of_a_run_is_no_folder(store: MemoryStore, root: str) -> None:  # noqa: ARG001
+    """A run may be called `static`, and all of it be mounted there: only our files are kept."""
+    inner = create_app(shop.sagas, identify=lambda _: Caller("ada", Role.ADMIN))
+    app = Starlette(routes=[Mount(root, inner)]) if root else inner
+    client = TestClient(app, raise_server_exceptions=False)
+    shop.running("static")
+    for path in ("/runs/static/history", "/api/runs/static/history", "/api/runs/static"):
+        found = client.get(root + path)
+        assert (found.status_code, found.headers["Cache-Control"]) == (200, "no-store")
+    assert client.get(f"{root}/static/style.css").headers["Cache-Control"] == "max-age=86400"
+
+
+def test_only_probes_are_let_in_under_any_name(store: MemoryStore) -> None:  # noqa: ARG001
+    """A run that is called `health` is no probe."""
+    client = TestClient(create_app(shop.sagas), base_url="http://evil.example", client=("::1", 1))
+    assert client.get("/health/live").status_code == 200
+    assert client.get("/api/runs/health/history").json()["code"] == "local_only"
 
 
 @pytest.mark.parametrize("path", FORMS)

@@ -15,7 +15,7 @@ class Permission(StrEnum):
 
     LOOK = "look"  # see runs, sagas and figures
     ACT = "act"  # start runs and steer them
-    ANSWER = "answer"  # send a signal, such as an approval
+    ANSWER = "answer"  # what a run asks people now; other signals are for those who act
     ADMINISTER = "administer"  # what cannot be undone: terminate
 
 

@@ -18,6 +18,7 @@ from starlette.responses import Response
 from celeriac.errors import ChangedSince, InputInvalid
 from celeriac.machine import RunStatus
 from celeriac.views import run_document
+from celeriac.web.access import Permission
 from celeriac.web.forms import (
     CancelRequest,
     ForkRequest,
@@ -34,7 +35,7 @@ from celeriac.web.forms import (
     TerminateRequest,
     WaiveRequest,
 )
-from celeriac.web.problems import answer, answers, problem_of
+from celeriac.web.problems import Refusal, answer, answers, problem_of
 from celeriac.web.segments import SegmentRoute
 from celeriac.web.site import Admin, Approver, Here, Operator, Site
 
@@ -247,10 +248,24 @@ def fork(site: Here, caller: Operator, run_id: str, body: ForkRequest) -> Starte
 
 @router.post("/{run_id}/signal", responses=answers(400, 404, 409))
 def signal(site: Here, caller: Approver, run_id: str, body: SignalRequest) -> SignalAnswer:
-    """Send a signal to a run, such as an approval that it waits for."""
-    run = site.sagas.run(run_id)
-    told = run.signal(body.name, body.payload, id=body.id, step=body.step, by=caller.name)
+    """Send a signal to a run, such as an approval that it waits for.
+
+    An approver answers what is asked now; nothing of theirs is kept for a wait that is to come.
+    """
+    run, step = site.sagas.run(run_id), body.step
+    if step is None and not caller.may(Permission.ACT):
+        step = _asked_now(run, caller, body.name)
+    told = run.signal(body.name, body.payload, id=body.id, step=step, by=caller.name)
     return SignalAnswer(answer=str(told))
+
+
+def _asked_now(run: RunHandle[Any], caller: Caller, name: str) -> str:
+    """Return the wait that is open for a signal; raise Refusal if none is."""
+    found = next((each.step for each in run.questions() if each.signal == name), None)
+    if found is None:
+        text = f"{caller.name} is {caller.role.value} here, and only answers what is asked now"
+        raise Refusal(HTTPStatus.FORBIDDEN, "forbidden", text)
+    return found
 
 
 #: What each verb takes, by the name of the handle's method, the route and the command.

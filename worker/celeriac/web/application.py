@@ -51,6 +51,7 @@ from celeriac.web.problems import (
 from celeriac.web.reading_routes import NotModified
 from celeriac.web.rendering import STATIC, error_page
 from celeriac.web.run_watch import RunWatch
+from celeriac.web.segments import below_root
 from celeriac.web.site import Site
 
 if TYPE_CHECKING:
@@ -108,14 +109,13 @@ def create_app(
     for kind, told in _TOLD.items():
         app.add_exception_handler(kind, told)
     app.add_middleware(Etags)
-    app.add_middleware(Guard, site=lambda: app.state.site)
+    app.add_middleware(Guard, site=lambda: app.state.site, unforeseen=_unforeseen)
     return app
 
 
 def _tell(request: Request, problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
     """Return a problem as a page to whoever asked for one, and as JSON to programs."""
-    path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
-    if path.startswith(_FOR_PROGRAMS):
+    if below_root(request.scope).startswith(_FOR_PROGRAMS):
         return answer(problem, headers)
     response = error_page(request, problem)
     response.headers.update(headers or {})
@@ -146,7 +146,7 @@ def _http(request: Request, error: Any) -> Response:
 
 def _methods(request: Request) -> list[str]:
     """Return every method of a path: the router tells only those of the first route there."""
-    path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+    path = below_root(request.scope)
     paths = request.app.openapi()["paths"]
     meant = [path] if path in paths else [each for each in paths if _leads(each, path)]
     return sorted({method.upper() for each in meant for method in paths[each]})
@@ -160,10 +160,14 @@ def _not_modified(_: Request, error: Any) -> Response:
     return Response(status_code=304, headers={"ETag": error.etag})
 
 
-def _unforeseen(_: Request, __: Any) -> Response:
+def _unforeseen(request: Request) -> Response:
     """Tell nothing of an error that nobody foresaw: its text may quote anything."""
     text = "the server's log says what went wrong"
-    return answer(refusal_problem(Refusal(500, "unforeseen", text)))
+    problem = refusal_problem(Refusal(500, "unforeseen", text))
+    try:
+        return _tell(request, problem)
+    except Exception:  # noqa: BLE001 -- what a page needs is what went wrong; the first is logged
+        return answer(problem)
 
 
 _FOR_PROGRAMS = ("/api/", "/health/", "/openapi.json")
@@ -174,5 +178,4 @@ _TOLD: dict[type[Exception], Callable[[Request, Any], Response]] = {
     RequestValidationError: _mistakes,
     HTTPException: _http,
     NotModified: _not_modified,
-    Exception: _unforeseen,
 }

@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
 
 from celeriac.web.login import is_loopback_host
 from celeriac.web.problems import Refusal, answer, refusal_problem
-from celeriac.web.segments import by_segments
+from celeriac.web.segments import below_root, by_segments
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from starlette.responses import Response
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from celeriac.web.site import Site
@@ -46,8 +48,11 @@ _BODY_SPACE = 64 * 1024  # bytes beside the largest payload: tags, reasons, and 
 class Guard:
     """Refuses what must not get through, and puts headers on every answer."""
 
-    def __init__(self, app: ASGIApp, site: Callable[[], Site]) -> None:
-        self.app, self._site = app, site
+    def __init__(
+        self, app: ASGIApp, site: Callable[[], Site], unforeseen: Callable[[Request], Response]
+    ) -> None:
+        """*unforeseen* is what a request is told whose error nobody has foreseen."""
+        self.app, self._site, self._unforeseen = app, site, unforeseen
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a request."""
@@ -55,19 +60,8 @@ class Guard:
             await self.app(scope, receive, send)
             return
 
-        # The name of a static file changes with what is in it.
-        kept = "max-age=86400" if "/static/" in scope["path"] else "no-store"
-
-        async def dressed(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
-                    headers[name] = value
-                headers.setdefault("Cache-Control", kept)
-                if "/api/completions" in scope["path"]:  # the path may hold a token
-                    headers["Referrer-Policy"] = "no-referrer"
-            await send(message)
-
+        scope["path"] = by_segments(scope)
+        dressed = _Dressed(send, below_root(scope))
         limit = 4 * self._site().sagas.runtime.settings.max_payload + _BODY_SPACE
         counted = _Counted(receive, limit)
 
@@ -76,19 +70,27 @@ class Guard:
             if not counted.over:
                 await dressed(message)
 
-        scope["path"] = by_segments(scope)
+        response = None
         try:
             self._check(scope, limit)
             await self.app(scope, counted, told)
-            if counted.over:
-                raise _too_large(limit)
         except Refusal as refusal:
-            await answer(refusal_problem(refusal))(scope, receive, dressed)
+            response = answer(refusal_problem(refusal))
+        except Exception:
+            # Whoever else would answer it stands outside, and knows nothing of our headers.
+            if not counted.over:
+                if not dressed.begun:
+                    await self._unforeseen(Request(scope))(scope, receive, dressed)
+                raise  # for the log of the server
+        if counted.over:
+            response = answer(refusal_problem(_too_large(limit)))
+        if response is not None:
+            await response(scope, receive, dressed)
 
     def _check(self, scope: Scope, limit: int) -> None:
         headers, site = Headers(scope=scope), self._site()
         host = headers.get("Host", "")
-        probe = "/health/" in scope["path"]
+        probe = below_root(scope).startswith("/health/")
         if not site.login.asks and not probe and not is_loopback_host(_hostname(host)):
             raise Refusal(
                 HTTPStatus.FORBIDDEN,
@@ -133,6 +135,27 @@ def _same_origin(headers: Headers, host: str, others: frozenset[str]) -> bool:
 def _too_large(limit: int) -> Refusal:
     status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
     return Refusal(status, "body_too_large", f"the body is over {limit} bytes")
+
+
+class _Dressed:
+    """Sends an answer with the headers of every answer; *path* is what was asked for."""
+
+    def __init__(self, send: Send, path: str) -> None:
+        self._send, self._path = send, path
+        self.begun = False
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.begun = True
+            headers = MutableHeaders(scope=message)
+            for name, value in HEADERS.items():
+                headers[name] = value
+            # The name of a static file changes with what is in it.
+            kept = "max-age=86400" if self._path.startswith("/static/") else "no-store"
+            headers.setdefault("Cache-Control", kept)
+            if self._path.startswith("/api/completions"):  # it may hold a token
+                headers["Referrer-Policy"] = "no-referrer"
+        await self._send(message)
 
 
 class _Counted:

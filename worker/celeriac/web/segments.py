@@ -33,6 +33,11 @@ def by_segments(scope: Scope) -> str:
     return "/".join(unquote(each).replace("/", _SLASH) for each in sent.split("/"))
 
 
+def below_root(scope: Scope) -> str:
+    """Return the path of a request as the routes know it, wherever we are mounted."""
+    return str(scope["path"]).removeprefix(str(scope.get("root_path", "")).rstrip("/"))
+
+
 class SegmentRoute(APIRoute):
     """A route whose parameters are whole segments."""
 
