@@ -138,7 +138,11 @@ class Printer:
 
     def _tracebacks(self, state: RunState) -> None:
         for step in state.steps:
-            found = ((step.name, step.failure), (f"undo of {step.name}", step.undo_failure))
+            found = (
+                (step.name, step.failure),
+                (f"confirm of {step.name}", step.confirm_failure),
+                (f"undo of {step.name}", step.undo_failure),
+            )
             for what, failure in found:
                 if failure and failure.traceback:
                     lines = failure.traceback.splitlines()

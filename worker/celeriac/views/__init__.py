@@ -7,7 +7,7 @@ Its files, from the ground up::
 
     times | elements | progress | redaction < questions | next_attempts | schedules | bulk_states
     | gates < state | stats | throughput | durations | workers | servers
-    | bulk_outcome | undo_plan | graph | watching
+    | bulk_outcome | undo_plan | step_values | graph | watching
     < wording | drawing < documents | folding
 """
 
@@ -54,6 +54,7 @@ from celeriac.views.state import (
     words_fields,
 )
 from celeriac.views.stats import QueueStats, SagaStats, Stats, SweepStats, stats_of
+from celeriac.views.step_values import inputs_of, result_of_step, results_of_map
 from celeriac.views.throughput import LONGEST, StartedRuns, throughput_of
 from celeriac.views.times import span
 from celeriac.views.undo_plan import UndoPlan, undo_fields, undo_plan_of
@@ -112,11 +113,14 @@ __all__ = [
     "graph_of",
     "history_lines",
     "hold_of",
+    "inputs_of",
     "of_step",
     "progress_fields",
     "progress_of",
     "question_fields",
     "questions_of",
+    "result_of_step",
+    "results_of_map",
     "run_document",
     "schedule_event",
     "schedule_state",

@@ -9,7 +9,7 @@ Its files, from the ground up::
     | run_watch < login < site
     < guards | csrf | answers
     | reading_routes | acting_routes | completion_routes | health_routes
-    < stream_routes | attempts | marks < charts < rendering | offers
+    < stream_routes | attempts | chosen_step | marks < charts < rendering | offers
     < approvals | outside | bulk_routes | schedule_routes | breaker_routes | saga_pages | overview
     | system_page < pages
     < application < server

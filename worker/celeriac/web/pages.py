@@ -24,6 +24,7 @@ from celeriac.web.access import Permission, permission_of
 from celeriac.web.acting_routes import VERBS, steer
 from celeriac.web.attempts import rows_of, tries_of
 from celeriac.web.bulk_routes import first_mistake
+from celeriac.web.chosen_step import parts_of
 from celeriac.web.csrf import check_token
 from celeriac.web.forms import RunQuery
 from celeriac.web.offers import options_for
@@ -160,6 +161,7 @@ def _run_page(
             (each, _in_flower(site, found, chosen, each)) for each in tries_of(events, chosen.name)
         ],
         payloads=payloads,
+        parts=chosen and payloads and parts_of(plan, found, chosen, payloads, site.redaction),
         lines=lines[-_EVENTS:],
         numbered=whole,
         rows=rows,
