@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from celeriac.store import Worker
 from celeriac.web import Role, system_page
-from tests.in_memory import do
+from tests.in_memory import claim, do
 from tests.web import shop
 from tests.web.test_pages import seen
 
@@ -124,8 +124,21 @@ def test_a_run_between_two_attempts_says_when_it_goes_on(
     assert (
         attempt["at"] == client.get("/api/runs/o-1/history").json()["events"][-1]["data"]["retry"]
     )
+    for path in ("/runs", "/runs/o-1"):  # the exact time on hover
+        titles = [known.get("title", "") for _, known in seen(client, path).elements]
+        assert any(attempt["at"] in each for each in titles)
     shop.sagas.run("o-1").pause()
     assert client.get("/api/runs/o-1").json()["steps"][0]["next_attempt"] is None
+
+
+def test_an_attempt_that_is_at_work_tells_its_number(client: TestClient) -> None:
+    """Unless it is the first."""
+    shop.failed("o-1")
+    shop.sagas.run("o-1").retry()
+    claim(shop.sagas, "o-1", "charge", "undo")
+    assert "charge compensating (attempt 2)" in seen(client, "/runs").text
+    shop.running("o-2")
+    assert "reserve running (attempt 1)" not in seen(client, "/runs").text
 
 
 def test_who_is_past_its_deadline_is_found(client: TestClient) -> None:

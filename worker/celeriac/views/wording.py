@@ -16,7 +16,7 @@ from pydantic_core import to_json
 from celeriac.machine import Event, EventKind, RunStatus, StepStatus, instance_of
 from celeriac.observing import clean, details
 from celeriac.views.state import RESULT
-from celeriac.views.times import age, due, exact, left, span, when
+from celeriac.views.times import age, due, exact, iso, left, span, when
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _WRONG = (EventKind.FAILED, EventKind.LOST, EventKind.OVERDUE)
 _LONGEST_ANSWER = 500  # characters
 _ALONE = {"time": "", RESULT: "for its result from outside"}  # what is waited for, and no signal
+_TIMES = 10  # exact ones of a line of a list, that are shown with it
 _ELEMENTS = 3  # of a run, that are named in a line of a list; a map is told by its counts
 _REFUSED = 10  # so many runs that refused a command are named
 _AT_EASE = (
@@ -179,11 +180,35 @@ def _at(step: StepView) -> str:
         f" {_done_of(step.elements)}" if step.elements else "",
         f" blocked: {step.blocked}" if step.blocked else "",
         f" {_awaited_for(step)}" if step.waits_for else "",
-        f" ({step.next_attempt})" if step.next_attempt else "",
+        f" ({tried})" if (tried := step.next_attempt or _attempt_at_work(step)) else "",
         f" ({step.progress})" if step.progress else "",
         f" as {step.child}" if step.child and step.status is StepStatus.RUNNING else "",
     ]
     return f"{step.name} {step.status}{''.join(parts)}"
+
+
+def _attempt_at_work(step: StepView) -> str:
+    """Which attempt is at work, if there was one before it."""
+    several = {
+        StepStatus.RUNNING: step.attempts,
+        StepStatus.CONFIRMING: step.confirm_attempts,
+        StepStatus.COMPENSATING: step.undo_attempts,
+    }
+    number = several.get(step.status, 0)
+    return f"attempt {number}" if number > 1 else ""
+
+
+def exact_times(state: RunState) -> str:
+    """The exact times of what `whereabouts` tells in how long; empty if it tells of none."""
+    if state.status.at_rest:
+        return ""
+    several = ((step.name, step.next_attempt, step.waits_until) for step in state.steps)
+    told = [
+        f"{name}: {iso(attempt.at if attempt else until)}"
+        for name, attempt, until in several
+        if attempt or until
+    ]
+    return "\n".join(told[:_TIMES])
 
 
 def _done_of(elements: Mapping[str, int]) -> str:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
 
-    from celeriac.views import RunState, StepView
+    from celeriac.views import NextAttempt, RunState, StepView
 
 _EXACT = 10.0  # seconds; what is shorter is told with tenths
 _SHORT = 60  # characters of a value in a list
@@ -144,6 +144,12 @@ def moment(time: datetime | None) -> Markup:
     return _made(f'<time datetime="{exact}" title="{exact}">{ago(time)}</time>')
 
 
+def coming(attempt: NextAttempt) -> Markup:
+    """The attempt that comes next, with the exact time."""
+    exact = times.iso(attempt.at)
+    return _made(f'<time datetime="{exact}" title="{exact}">{escape(str(attempt))}</time>')
+
+
 def until(time: datetime) -> Markup:
     """How long somebody still has for something, with the exact time."""
     left, exact = times.left(time), times.iso(time)
@@ -172,12 +178,14 @@ def _row(state: RunState, root: str, *, picks: bool) -> str:
         for key, value in state.tags.items()
     )
     due = "" if state.status.at_rest else deadline(state.deadline)
+    exact = "&#10;".join(escape(clean(each)) for each in wording.exact_times(state).splitlines())
+    times_told = f' title="{exact}"' if exact else ""
     return (
         f"<tr>{pick}<td>{chip(state.status)}</td>"
         f'<th scope="row"><a class="id clamp"{title} href="{root}/runs/{quote(state.id, safe="")}">'
         f"<bdi>{run_id}</bdi></a>{tags}</th>"
         f"<td>{escape(clean(state.saga))}</td><td>{progress(state)}</td>"
-        f"<td>{escape(clean(wording.whereabouts(state)))}</td>"
+        f"<td{times_told}>{escape(clean(wording.whereabouts(state)))}</td>"
         f"<td>{moment(state.started_at)}</td><td>{took(state)}</td><td>{due}</td></tr>"
     )
 

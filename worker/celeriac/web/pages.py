@@ -87,6 +87,7 @@ def runs(site: Here, caller: Viewer, request: Request) -> Response:
         cursor=cursor,
         query=query,
         asked=[(k, v) for k in asked if k not in ("cursor", "limit") for v in asked[k]],
+        paging=[("limit", str(query.limit))] if "limit" in query.model_fields_set else [],
         views=_VIEWS,
         here_search=f"?{request.url.query}" if request.url.query else "",
         acts=caller.may(Permission.ACT),

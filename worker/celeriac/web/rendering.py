@@ -125,7 +125,7 @@ def _templates() -> Environment:
         "lasted": marks.lasted,
         "timeline": charts.timeline,
     }
-    for name in ("chip", "progress", "moment", "until", "run_rows"):
+    for name in ("chip", "progress", "moment", "until", "coming", "run_rows"):
         made.globals[name] = getattr(marks, name)
     made.globals["asset"] = _asset
     return made
