@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from celeriac.web import Role
+from celeriac.web.marks import grid
 from tests.web import shop
 from tests.web.test_pages import Page
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from httpx2 import Response
     from starlette.testclient import TestClient
 
+    from celeriac.store.memory import MemoryStore
     from tests.web.conftest import AsRole
 
 
@@ -79,3 +81,33 @@ def test_viewers_see_no_form(as_role: AsRole) -> None:
     client = as_role(Role.VIEWER)
     assert "<form" not in client.get("/sagas/ping").text
     assert client.get("/sagas/none").status_code == 404
+
+
+def test_the_newest_runs_stand_in_a_grid(client: TestClient) -> None:
+    """A column a step, which says how often it failed; a mark a run in each, told by words too."""
+    for make in (shop.running, shop.completed, shop.failed):
+        make(make.__name__)
+    page = Page(client.get("/sagas/place_order").text)
+    heads = [known["title"] for tag, known in page.elements if known.get("class") == "step"]
+    assert heads == ["reserve", "charge: failed in 1 of 3"]
+    marks = [known for _, known in page.elements if known.get("class", "").startswith("dot ")]
+    assert [known["aria-label"] for known in marks] == [
+        *("reserve: compensated", "charge: compensation failed"),
+        *("reserve: completed", "charge: completed"),
+        *("reserve: running", "charge: pending"),
+    ]
+
+
+def test_a_run_of_an_older_plan_has_no_mark_for_what_it_lacks(store: MemoryStore) -> None:  # noqa: ARG001
+    """Its own steps come behind those of the plan that is in use."""
+    shop.completed("new")
+    new = shop.sagas.run("new").state()
+    first, second = new.steps
+    old = new.model_copy(
+        update={"id": "old", "plan": "x", "steps": (first.model_copy(update={"name": "a"}), second)}
+    )
+    found = grid([old, new], new.plan)
+    assert [each.name for each in found.columns] == ["reserve", "charge", "a"]
+    assert [str(marks).count("<td></td>") for _, marks in found.rows] == [1, 1]
+    wide = [first.model_copy(update={"name": f"s{n}"}) for n in range(70)]
+    assert grid([new.model_copy(update={"steps": tuple(wide)})], new.plan).more == 10

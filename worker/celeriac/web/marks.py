@@ -1,4 +1,4 @@
-"""What stands in every line of a list: a status, a mark a step, a time; and whole lines.
+"""What stands in every line of a list: a status, a mark a step, a time; lines, and a grid of them.
 
 Owns: their HTML.  Refuses to know: colours and sizes (`static/style.css`), and which runs they are.
 Every name is escaped where it is put in.
@@ -10,8 +10,9 @@ of a template do.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
 from markupsafe import Markup, escape
@@ -30,6 +31,7 @@ _EXACT = 10.0  # seconds; what is shorter is told with tenths
 _SHORT = 60  # characters of a value in a list
 _CLAMPED = 40  # characters of an id that are surely to be seen
 _MARKS = 40  # steps that have one
+_COLUMNS = 60  # steps that have one, in the grid of a saga
 _ROW = 12  # of them, that surely stand in one row
 _DONE = frozenset({StepStatus.COMPLETED, StepStatus.CONFIRMED})
 
@@ -103,9 +105,7 @@ def chip(status: RunStatus) -> Markup:
 
 def progress(state: RunState) -> Markup:
     """A mark a step; a map is one, however many of its elements are named."""
-    steps: Sequence[StepView] = state.steps
-    if maps := {step.name for step in steps if step.elements is not None}:
-        steps = [step for step in steps if not _is_element(step.name, maps)]
+    steps = _whole_steps(state)
     done = sum(step.status in _DONE for step in steps)
     first = _first_mark(steps) if len(steps) > _MARKS else 0
     many = " many" if len(steps) > _ROW else ""
@@ -116,6 +116,58 @@ def progress(state: RunState) -> Markup:
     told = f"{done} of {len(steps)} steps completed"
     return _made(
         f'<span class="progress{many}" role="img" aria-label="{told}">{before}{marks}{more}</span>'
+    )
+
+
+class Column(NamedTuple):
+    """A step of the newest runs of a saga, and in how many of them it failed."""
+
+    name: str
+    failed: int
+
+
+class Grid(NamedTuple):
+    """Runs by steps: a column a step, and for each run a mark in each column."""
+
+    columns: list[Column]
+    rows: list[tuple[RunState, Markup]]
+    more: int  # columns that are left out
+
+
+def grid(states: Sequence[RunState], plan: str) -> Grid:
+    """Lay runs out by their steps: first those of the *plan* that is in use, then older ones."""
+    several = sorted(states, key=lambda state: state.plan != plan)
+    steps = {state.id: _whole_steps(state) for state in states}
+    names = list(dict.fromkeys(step.name for state in several for step in steps[state.id]))
+    failed = Counter(
+        step.name
+        for state in states
+        for step in steps[state.id]
+        if TONES.get(step.status) == "bad" or step.name == state.failed_step
+    )
+    shown = names[:_COLUMNS]
+    rows = []
+    for state in states:
+        own = {step.name: step.status for step in steps[state.id]}
+        marks = "".join([_cell(name, own.get(name)) for name in shown])
+        rows.append((state, _made(marks)))
+    return Grid([Column(name, failed[name]) for name in shown], rows, len(names) - len(shown))
+
+
+@lru_cache(maxsize=4096)
+def _cell(name: str, status: StepStatus | None) -> str:
+    if status is None:
+        return "<td></td>"  # a run of another plan, which has no such step
+    told = escape(f"{clean(name)}: {status.value.replace('_', ' ')}")
+    tone = TONES.get(status, "none")
+    return f'<td><i class="dot {tone}" role="img" aria-label="{told}" title="{told}"></i></td>'
+
+
+def _whole_steps(state: RunState) -> Sequence[StepView]:
+    """The steps of a run; a map is one, however many of its elements are named."""
+    maps = {step.name for step in state.steps if step.elements is not None}
+    return (
+        [step for step in state.steps if not _is_element(step.name, maps)] if maps else state.steps
     )
 
 

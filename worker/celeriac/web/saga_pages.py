@@ -18,6 +18,7 @@ from celeriac.errors import InputInvalid, PayloadTooLarge, RunConflict, RunExist
 from celeriac.views import graph_of
 from celeriac.web.access import Permission
 from celeriac.web.csrf import check_token
+from celeriac.web.marks import grid
 from celeriac.web.problems import problem_of
 from celeriac.web.reading_routes import saga_document, saga_documents
 from celeriac.web.rendering import page
@@ -64,7 +65,7 @@ def _page(
         path_of(request, "sagas", name),
         saga=document,
         graph=graph_of(site.sagas.defined[name].planned.plan),
-        runs=site.sagas.runs(saga=name, limit=_NEWEST).states(failures=False),
+        grid=grid(site.sagas.runs(saga=name, limit=_NEWEST).states(failures=False), document.plan),
         took=site.figures.of(
             f"durations of {name}", lambda: next(iter(site.sagas.durations(name, steps=True)), None)
         ),
