@@ -108,3 +108,35 @@ def test_while_the_store_is_away_old_figures_are_shown() -> None:
     assert figures.of("a", away) == 1
     assert tried.wait(30)
     until(lambda: figures.of("a", gather) == 2)
+
+
+def test_nobody_waits_for_what_takes_seconds() -> None:
+    """It is there a while later, gathered seldom; whoever asks for it gets it anew."""
+    figures = KeptFigures(clock := Clock())
+    gather = counting(clock)
+    assert figures.seen("a", gather, 300.0) is None
+    until(lambda: figures.seen("a", gather, 300.0) == 1)
+    clock.now += 299.0
+    assert figures.seen("a", gather, 300.0) == 1
+    assert figures.anew("a", gather, 300.0) == 2
+    clock.now += 299.0
+    assert figures.seen("a", gather, 300.0) == 2
+    clock.now += 1.0
+    until(lambda: figures.seen("a", gather, 300.0) == 3)
+
+
+def test_what_nobody_waits_for_is_not_tried_at_each_look() -> None:
+    """Where it fails, it is tried again as seldom as it is gathered."""
+    figures = KeptFigures(clock := Clock())
+    gather, tried = counting(clock), list[None]()
+
+    def away() -> int:
+        tried.append(None)
+        raise StoreUnavailable("away")
+
+    assert figures.seen("a", away, 300.0) is None
+    until(lambda: "a" in figures._kept and "a" not in figures._busy)
+    assert [figures.seen("a", away, 300.0) for _ in range(5)] == [None] * 5
+    assert len(tried) == 1
+    clock.now += 300.0
+    until(lambda: figures.seen("a", gather, 300.0) == 1)

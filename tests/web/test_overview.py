@@ -8,9 +8,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from celeriac.doctor import Finding, Report, Severity
 from celeriac.store import Worker
-from celeriac.web import Role, system_page
+from celeriac.web import Role, site
 from tests.in_memory import claim, do
+from tests.processes import until
 from tests.web import shop
 from tests.web.test_pages import seen
 
@@ -197,28 +199,28 @@ def test_workers_are_shown_and_that_there_are_none(client: TestClient, store: Me
     assert client.get("/api/servers").json() == {"servers": []}
 
 
-def test_what_the_doctor_found_is_on_the_first_page(
+def test_what_the_doctor_warns_of_is_on_the_first_page(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Once somebody has asked; it is asked by nobody who only looks."""
-
-    class Report:
-        summary = "1 error, 2 warnings"
-
-        def shown(self) -> list[None]:
-            return []
-
+    """It is asked behind whoever looks, once for many looks, and at once for who asks for it."""
     asked: list[None] = []
 
     def examined(_: object) -> Report:
         asked.append(None)
-        return Report()
+        several = [
+            Finding("persistence", Severity.ERROR, f"<b> is off: {len(asked)}", "turn it on"),
+            Finding("memory", Severity.WARNING, "it may be full"),
+            Finding("clock", Severity.INFO, "it is early"),
+        ]
+        return Report(several)
 
-    monkeypatch.setattr(system_page, "examine", examined)
-    assert "The doctor" not in client.get("/").text
-    seen(client, "/system")
-    assert asked == []
-    assert "1 error, 2 warnings" in seen(client, "/system?doctor=1").text
-    for path in ("/", "/system"):
-        assert "1 error, 2 warnings" in seen(client, path).text
+    monkeypatch.setattr(site, "examine", examined)
+    client.get("/")
+    until(lambda: "The doctor finds an error: <b> is off: 1" in seen(client, "/").text)
+    text = seen(client, "/").text
+    assert all(each in text for each in ("turn it on", "it may be full", "1 error, 1 warning"))
+    assert "it is early" not in text
+    assert "it is early" in seen(client, "/system").text
     assert asked == [None]
+    assert "is off: 2" in seen(client, "/system?doctor=1").text
+    assert "is off: 2" in seen(client, "/").text

@@ -48,12 +48,36 @@ class KeptFigures:
         if kept is None:
             return self._wait_for(name, gather)
         if late:
-            told = (name, gather)
-            threading.Thread(
-                target=self._renew, args=told, name=f"celeriac-{name}", daemon=True
-            ).start()
+            self._behind(name, gather)
         found: T = kept.value
         return found
+
+    def seen(self, name: str, gather: Callable[[], T], seconds: float) -> T | None:
+        """Return the figures called *name*, if there are some yet: nobody waits for them.
+
+        They are gathered behind whoever looks, at most once in so many *seconds*, also if that
+        fails.
+        """
+        with self._lock:
+            kept = self._kept.get(name)
+            late = (kept is None or self._clock() >= kept.until) and name not in self._busy
+            if late:
+                self._busy.add(name)
+        if late:
+            self._behind(name, gather, seconds)
+        return kept.value if kept else None
+
+    def anew(self, name: str, gather: Callable[[], T], seconds: float) -> T:
+        """Gather the figures called *name* now, and keep them for so many *seconds*."""
+        self._gather(name, gather, seconds)
+        found: T = self._kept[name].value
+        return found
+
+    def _behind(self, name: str, gather: Callable[[], Any], seconds: float = 0.0) -> None:
+        told = (name, gather, seconds)
+        threading.Thread(
+            target=self._renew, args=told, name=f"celeriac-{name}", daemon=True
+        ).start()
 
     def _wait_for(self, name: str, gather: Callable[[], T]) -> T:
         with self._first:
@@ -63,19 +87,23 @@ class KeptFigures:
             found: T = self._kept[name].value
             return found
 
-    def _renew(self, name: str, gather: Callable[[], Any]) -> None:
+    def _renew(self, name: str, gather: Callable[[], Any], seconds: float) -> None:
         try:
-            self._gather(name, gather)
+            self._gather(name, gather, seconds)
         except SagaError as error:
             log.warning("figures of %s are those of a while ago: %s", name, error)
+            if seconds:
+                with self._lock:
+                    kept, now = self._kept.get(name), self._clock()
+                    self._kept[name] = _Kept(kept.value if kept else None, now, now + seconds)
         finally:
             with self._lock:
                 self._busy.discard(name)
 
-    def _gather(self, name: str, gather: Callable[[], Any]) -> None:
+    def _gather(self, name: str, gather: Callable[[], Any], seconds: float = SHORTEST) -> None:
         began = self._clock()
         value = gather()
         now = self._clock()
-        pause = max(SHORTEST, _SHARE * (now - began))
+        pause = max(SHORTEST, seconds, _SHARE * (now - began))
         with self._lock:
             self._kept[name] = _Kept(value, now, now + pause)

@@ -12,6 +12,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from celeriac.doctor import Severity
 from celeriac.machine import AT_REST, RunStatus
 from celeriac.views import times, wording
 from celeriac.web.access import Permission
@@ -23,7 +24,9 @@ from celeriac.web.site import Here, Site, Viewer
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from celeriac.doctor import Finding
     from celeriac.views import Durations, Question, RunState, StartedRuns, Stats
+    from celeriac.web.site import Examination
 
 router = APIRouter(route_class=SegmentRoute, include_in_schema=False)
 
@@ -68,7 +71,8 @@ def overview(site: Here, caller: Viewer, request: Request) -> Response:
             for each in stats.sagas
             if each.oldest_since
         ],
-        doctor=site.examined,
+        doctor=(doctor := site.examined()),
+        findings=_findings(doctor),
     )
 
 
@@ -79,6 +83,12 @@ def _look(site: Site) -> tuple[Stats, tuple[RunState, ...], tuple[Question, ...]
     owing = site.sagas.runs(status="failed", limit=_FIRST).states() if stats.owed else ()
     asking = site.sagas.runs(awaiting=True, limit=_ASKED).questions() if stats.awaiting else ()
     return stats, owing, asking
+
+
+def _findings(doctor: Examination | None) -> list[Finding]:
+    """What the doctor warns of, the worst first."""
+    shown = doctor.report.shown() if doctor else ()
+    return [each for each in shown if each.severity in (Severity.ERROR, Severity.WARNING)]
 
 
 def _tiles(stats: Stats, hours: Sequence[StartedRuns]) -> list[Tile]:

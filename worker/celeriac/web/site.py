@@ -7,6 +7,7 @@ routes.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 from urllib.parse import quote
@@ -14,6 +15,7 @@ from urllib.parse import quote
 from fastapi import Depends
 from starlette.requests import Request
 
+from celeriac.doctor import examine
 from celeriac.views import Redaction
 from celeriac.web.access import Caller, Permission
 from celeriac.web.guesses import Guesses, TooManyGuesses
@@ -22,12 +24,13 @@ from celeriac.web.login import Login
 from celeriac.web.problems import Refusal
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from celeriac.doctor import Report
     from celeriac.sagas import Sagas
     from celeriac.web.live_looks import LiveLooks
     from celeriac.web.run_watch import RunWatch
+
+
+DOCTOR_SECONDS = 300.0  # between two examinations that nobody has asked for
 
 
 class Examination(NamedTuple):
@@ -49,7 +52,17 @@ class Site:
     looks: LiveLooks  # what open pages have just read
     command: str  # how its command line is called: `celery -A shop saga`
     figures: KeptFigures = field(default_factory=KeptFigures)
-    examined: Examination | None = None  # what the doctor found, when this server asked last
+
+    def examined(self) -> Examination | None:
+        """What the doctor found a while ago; none yet for whoever is the first to look."""
+        return self.figures.seen("doctor", self._examine, DOCTOR_SECONDS)
+
+    def examine(self) -> Examination:
+        """What the doctor finds now, which takes seconds."""
+        return self.figures.anew("doctor", self._examine, DOCTOR_SECONDS)
+
+    def _examine(self) -> Examination:
+        return Examination(datetime.now(UTC), examine(self.sagas.runtime))
 
     @property
     def redaction(self) -> Redaction:

@@ -1,24 +1,21 @@
 """The page of the system: sweep and queues, workers, the Redis, the doctor, the settings.
 
-Owns: what stands on it, and keeping what the doctor found last.  Refuses to know: what is good of
-it (`doctor`), and how it looks.
+Owns: what stands on it.  Refuses to know: what is good of it (`doctor`), and how it looks.
 """
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from celeriac.doctor import examine
 from celeriac.settings import PREFIX
 from celeriac.views import wording
 from celeriac.web.rendering import page
 from celeriac.web.segments import SegmentRoute
-from celeriac.web.site import Examination, Here, Viewer
+from celeriac.web.site import Here, Viewer
 
 if TYPE_CHECKING:
     from celeriac.web.site import Site
@@ -31,8 +28,6 @@ _HIDDEN_SETTINGS = ("redis_url",)  # it may hold a password
 @router.get("/system")
 def system(site: Here, caller: Viewer, request: Request) -> Response:
     """Show figures and settings; with `doctor` also what the doctor finds, which takes seconds."""
-    if "doctor" in request.query_params:
-        site.examined = Examination(datetime.now(UTC), examine(site.sagas.runtime))
     stats = site.sagas.stats()
     return page(
         request,
@@ -43,7 +38,7 @@ def system(site: Here, caller: Viewer, request: Request) -> Response:
         workers=site.sagas.workers(),
         servers=site.sagas.servers(),
         settings=_settings(site),
-        doctor=site.examined,
+        doctor=site.examine() if "doctor" in request.query_params else site.examined(),
     )
 
 
