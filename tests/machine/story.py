@@ -206,13 +206,13 @@ class Story:
         """The body says that its result comes from outside."""
         return self.give(Defer(*self._token(name, "do", None), delay=delay))
 
-    def say(self, name: str, attempt: int | None = None, **values: Any) -> Transition:
+    def say(self, name: str, attempt: int | None = None, by: str = "", **values: Any) -> Transition:
         """Somebody outside says that a step has succeeded; with *values*, how it failed."""
         number, holder = attempt or self[name].do.attempt, self[name].do.holder
         epoch = epoch_of(self.run, name)
         if not values:
-            return self.give(Complete(name, "do", number, holder, epoch, outside=True))
-        told: Any = {"kind": "abort", "error": "No", "outside": True, **values}
+            return self.give(Complete(name, "do", number, holder, epoch, outside=True, by=by))
+        told: Any = {"kind": "abort", "error": "No", "outside": True, "by": by, **values}
         return self.give(Fail(name, "do", number, holder, epoch, **told))
 
     def heartbeat(self, name: str, phase: Phase = "do", attempt: int | None = None) -> Transition:

@@ -67,6 +67,30 @@ def test_a_failure_counts_as_an_abort() -> None:
     assert again.history[-1].kind is EventKind.LATE
 
 
+def test_who_brought_it_is_on_record() -> None:
+    """However it comes: in time, as a failure, before its step has ended, or too late."""
+    in_time, failed, early = asked(), asked(), started(step("pay"), "ship")
+    in_time.say("pay", by="ada")
+    failed.say("pay", by="ada", effect=False)
+    early.claim("pay")
+    early.say("pay", by="ada")
+    late = asked()
+    late.advance(MINUTE).wake()
+    late.advance(1_000)
+    late.claim("pay")
+    late.say("pay", attempt=1, by="ada")
+    for story, kind in (
+        (in_time, EventKind.COMPLETED),
+        (failed, EventKind.FAILED),
+        (early, EventKind.KEPT),
+        (late, EventKind.LATE),
+    ):
+        assert [each.data.get("by") for each in story.history if each.kind is kind] == ["ada"]
+    nobody = asked()
+    nobody.say("pay")
+    assert "by" not in nobody.history[-1].data
+
+
 def test_when_its_time_is_over_it_is_tried_again_or_undone() -> None:
     """Its outcome is unknown; nothing of ours is on its way, so nothing is waited for."""
     story = asked()

@@ -24,10 +24,10 @@ def test_a_result_is_brought_by_whoever_has_the_token(cli: Cli) -> None:
     assert "reserve waiting for its result from outside (" in shown[1]
     assert "deferred (a result is to come from outside within 3600 s)" in shown[2]
     assert not [text for text in shown if token.partition(".")[2] in text]
-    for _ in range(2):
-        ended = cli("complete", "-", "--result", '"tea"', stdin=token + "\n")
+    for who in ("ada", "bob"):  # the same from another is the same
+        ended = cli("complete", "-", "--result", '"tea"', "--by", who, stdin=token + "\n")
         assert (ended.code, ended.lines) == (0, ["result taken"]), ended.err
-    assert "completed (said outside)" in cli("history", "o-1").out
+    assert "completed (said outside): by ada" in cli("history", "o-1").out
     other = cli("complete", token, "--result", '"coffee"')
     assert (other.code, "another result came with it" in other.err) == (4, True)
     assert token not in other.err

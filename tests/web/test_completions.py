@@ -10,6 +10,7 @@ from starlette.testclient import TestClient
 from celeriac.web import Account, Role, create_app
 from tests.in_memory import ask_outside
 from tests.web import shop
+from tests.web.test_access import basic
 
 if TYPE_CHECKING:
     from celeriac.store.memory import MemoryStore
@@ -49,6 +50,22 @@ def test_a_result_is_taken_once(outside: TestClient, by_path: bool) -> None:
     assert (other.status_code, other.json()["code"]) == (409, "token_settled")
     assert token not in other.text
     assert shop.sagas.run("o-1").state().step("reserve").status == "completed"
+
+
+@pytest.mark.parametrize(
+    ("login", "by"), [(("ada", "x"), "ada"), (("ada", "wrong"), None), (None, None)]
+)
+def test_whoever_is_known_is_named(
+    outside: TestClient, login: tuple[str, str] | None, by: str | None
+) -> None:
+    """In the history of the run; nobody has to be, and nobody can say that they are another."""
+    body = {"result": "tea"}
+    headers = basic(*login) if login else {}
+    assert outside.post(f"{PATH}/{asked()}", json=body, headers=headers).status_code == 200
+    (told,) = [each.data for each in shop.sagas.run("o-1").history() if "outside" in each.data]
+    assert told.get("by") == by
+    claimed = outside.post(f"{PATH}/{asked('o-2')}", json={**body, "by": "ada"})
+    assert claimed.status_code == 422
 
 
 def test_a_failure_is_taken(outside: TestClient) -> None:

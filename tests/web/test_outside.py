@@ -79,6 +79,9 @@ def test_whoever_has_the_token_brings_a_result(client: TestClient) -> None:
     failure = shop.sagas.run("o-2").state().failure
     assert failure is not None
     assert failure.message == "no"
+    for run_id in ("o-1", "o-2"):
+        told = [each.data for each in shop.sagas.run(run_id).history() if "outside" in each.data]
+        assert [each["by"] for each in told] == ["admin"]
 
 
 def test_an_operator_goes_on_without_a_token(client: TestClient) -> None:

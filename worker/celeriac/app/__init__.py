@@ -5,8 +5,8 @@ know: how anything is decided, stored or sent.
 
 Its files, from the ground up::
 
-    inputs | offload | instruments | joining | hindrances | queue_stats | results
-    | tick_logs | acting | kept | gates < named
+    inputs | offload | instruments | joining | hindrances | queue_stats
+    | tick_logs | acting | kept | gates < results | named
     < forking | schedules < handles < defining | pages | starting < bulk | finding
     < bulks < sweeping < wiring | saga < known_runs
 """

@@ -85,11 +85,15 @@ def check_words(command: object) -> None:
     if step is not None:
         checked_step(step)
     for name in ("reason", "by"):
-        words = getattr(command, name, "")
-        if not isinstance(words, str) or len(words) > _LONGEST_REASON or not _is_text(words):
-            raise InputInvalid(
-                f"{name}: text of at most {_LONGEST_REASON} characters, not {_shown(words)}"
-            )
+        checked_words(name, getattr(command, name, ""))
+
+
+def checked_words(name: str, words: object) -> None:
+    """Raise InputInvalid for what no history could hold or show."""
+    if not isinstance(words, str) or len(words) > _LONGEST_REASON or not _is_text(words):
+        raise InputInvalid(
+            f"{name}: text of at most {_LONGEST_REASON} characters, not {_shown(words)}"
+        )
 
 
 def checked_step(step: object) -> str:

@@ -216,17 +216,17 @@ class KnownRuns:
         """Return the handle of a schedule, to steer it; whether there is one is not asked yet."""
         return Schedule(name, self._ticks, self._schedules)
 
-    def complete(self, token: str, result: Any = None) -> None:
+    def complete(self, token: str, result: Any = None, *, by: str = "") -> None:
         """Bring the result of a step from outside: *token* is that of its attempt (`ctx.token`).
 
         The result is checked against what the step declares to return.  It may come before the step
         has returned `ctx.later(…)`: it is kept then, and counts whatever the step does.  The same
-        result again is accepted.  Raises InputInvalid or PayloadTooLarge with nothing written;
-        TokenUnknown, TokenVoid if the attempt no longer counts, TokenSettled if it has ended in
-        another way.
+        result again is accepted.  *by* says who brings it, for the run's history.  Raises
+        InputInvalid or PayloadTooLarge with nothing written; TokenUnknown, TokenVoid if the attempt
+        no longer counts, TokenSettled if it has ended in another way.
         """
         client, dump = self.runtime, functools.partial(dump_known, self.app)
-        bring_result(client.engine, client.dispatcher, dump, token, result)
+        bring_result(client.engine, client.dispatcher, dump, token, result, by=by)
 
     def fail(
         self,
@@ -236,14 +236,16 @@ class KnownRuns:
         code: str | None = None,
         effect: bool | None = None,
         retry: bool = False,
+        by: str = "",
     ) -> None:
         """Say from outside that a step has failed: what `Abort` with these arguments says.
 
         *effect* is False if it is proven to have had none: then it is not undone.  With *retry* the
-        step may be tried again, by its policy.  Raises what `complete` raises.
+        step may be tried again, by its policy.  *by* says who tells it.  Raises what `complete`
+        raises.
         """
         client = self.runtime
-        options: Any = {"code": code, "effect": effect, "retry": retry}
+        options: Any = {"code": code, "effect": effect, "retry": retry, "by": by}
         bring_failure(client.engine, client.dispatcher, token, message, **options)
 
     def counts(self) -> dict[tuple[str, RunStatus], int]:

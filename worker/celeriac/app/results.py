@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from celeriac.app.inputs import checked_words
 from celeriac.engine import Said
 from celeriac.errors import InputInvalid
 from celeriac.failure import Failure, safe_text
@@ -30,13 +31,16 @@ def bring_result(
     dump: Callable[[str, Any], str],
     token: str,
     result: Any,
+    *,
+    by: str,
 ) -> None:
     """Settle the attempt of a token with *result*; *dump* makes JSON of it, as its task would."""
+    checked_words("by", by)
 
     def say(node: Node) -> Said:
         text = dump(node.task, result)
         what = f"the result of {node.name}"
-        return Said(payloads.checked(what, text, engine.terms.max_payload))
+        return Said(payloads.checked(what, text, engine.terms.max_payload), by=by)
 
     _bring(engine, dispatcher, token, say)
 
@@ -50,8 +54,10 @@ def bring_failure(
     code: str | None,
     effect: bool | None,
     retry: bool,
+    by: str,
 ) -> None:
     """Settle the attempt of a token as failed."""
+    checked_words("by", by)
     if not isinstance(message, str):
         raise InputInvalid(f"message: text that says what went wrong, not {message!r}")
     if code is not None and not _is_code(code):
@@ -67,7 +73,7 @@ def bring_failure(
     def say(node: Node) -> Said:
         what = f"the failure of {node.name}"
         checked = payloads.checked(what, text, engine.terms.max_payload)
-        return Said(checked, _KIND, code, effect, retry)
+        return Said(checked, _KIND, code, effect, retry, by)
 
     _bring(engine, dispatcher, token, say)
 

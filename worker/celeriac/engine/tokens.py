@@ -70,6 +70,7 @@ class Said(NamedTuple):
     code: str | None = None
     effect: bool | None = None
     again: bool = False  # the step may be tried again
+    by: str = ""  # who says so; the same from another is the same
 
     @property
     def digest(self) -> str:
@@ -196,7 +197,7 @@ def _command(run: Run, named: Named, said: Said) -> Complete | Fail:
     holder = (try_of(run, named.step, named.epoch) or run).step(named.step).do.holder
     token = (named.step, "do", named.attempt, holder, named.epoch)
     if not said.error:
-        return Complete(*token, outside=True)  # type: ignore[arg-type]  # a literal in a tuple
+        return Complete(*token, outside=True, by=said.by)  # type: ignore[arg-type]  # a literal
     return Fail(
         *token,  # type: ignore[arg-type]
         kind="error" if said.again else "abort",
@@ -204,6 +205,7 @@ def _command(run: Run, named: Named, said: Said) -> Complete | Fail:
         code=said.code,
         effect=said.effect,
         outside=True,
+        by=said.by,
     )
 
 

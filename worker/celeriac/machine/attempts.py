@@ -117,7 +117,7 @@ def complete(draft: Draft, command: Complete) -> None:
         draft.add(EventKind.FAILED, step, phase, attempt, error="Skip", code=MAY_HAVE_JOINED)
         see_to_failures(draft, step)
     else:
-        succeed(draft, command, outside=command.outside or None)
+        succeed(draft, command, outside=command.outside or None, by=command.by)
 
 
 def fail(draft: Draft, command: Fail) -> None:
@@ -144,6 +144,7 @@ def fail(draft: Draft, command: Fail) -> None:
             via=command.via or None,
             final=(command.final and draft.plan.retries > 0) or None,
             outside=command.outside or None,
+            by=command.by,
         )
     else:
         late_failure(draft, direction, command)

@@ -128,7 +128,7 @@ class Complete:
     is nothing to undo;
     `ends`: it said that the run goes no further; `route`: it said that the run leaves its group for
     this one; `outside`: nobody of ours reports, but whoever has
-    the token of the attempt.
+    the token of the attempt (`by`: who that is, if it was said).
     """
 
     step: str
@@ -142,6 +142,7 @@ class Complete:
     ends: bool = False
     outside: bool = False
     route: str = ""
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +156,7 @@ class Fail:
     the broker's queues may hold a message back: an attempt that is due later is sent by the sweep.
     `answers`: it comes with an answer for the caller.  `via` is how the task wants the message of
     the next attempt to be sent (JSON): kept, and not understood here.  `final`: the saga is not to
-    begin anew; `outside` as of `Complete`.
+    begin anew; `outside` and `by` as of `Complete`.
     """
 
     step: str
@@ -174,6 +175,7 @@ class Fail:
     via: str = ""
     final: bool = False
     outside: bool = False
+    by: str = ""
 
     @property
     def why(self) -> str | None:

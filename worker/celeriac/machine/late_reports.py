@@ -73,7 +73,7 @@ def _late_success(draft: Draft, direction: PhaseState, command: Complete) -> Non
     asked = command.step in run.owed_now  # it is the answer that an operator was asked for
     in_time = run.status is RunStatus.RUNNING and direction.state.claimable
     if in_time or (given_up and (_goes_back(run) or asked)):
-        succeed(draft, command, late=True, outside=command.outside or None)
+        succeed(draft, command, late=True, outside=command.outside or None, by=command.by)
     else:
         _note(draft, command, "completed")
     _undo_again(draft, command)
@@ -106,4 +106,5 @@ def _goes_back(run: Run) -> bool:
 
 def _note(draft: Draft, command: Complete | Fail, how: str, **data: Any) -> None:
     token = (command.step, command.phase, command.attempt)
-    draft.add(EventKind.LATE, *token, outcome=how, outside=command.outside or None, **data)
+    data |= {"outside": command.outside or None, "by": command.by}
+    draft.add(EventKind.LATE, *token, outcome=how, **data)

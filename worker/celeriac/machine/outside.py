@@ -42,7 +42,7 @@ def _keep(draft: Draft, command: Complete | Fail) -> None:
     """Keep a result that comes before its step has returned: it counts when the attempt ends."""
     token = (command.step, command.phase, command.attempt)
     if isinstance(command, Complete):
-        draft.add(EventKind.KEPT, *token, outcome="completed")
+        draft.add(EventKind.KEPT, *token, outcome="completed", by=command.by)
         return
     draft.add(
         EventKind.KEPT,
@@ -52,6 +52,7 @@ def _keep(draft: Draft, command: Complete | Fail) -> None:
         code=command.code,
         effect=command.effect,
         retryable=command.kind == "error" or None,
+        by=command.by,
     )
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from celeriac.terminal.command import Verb
-from celeriac.terminal.options import document, output
+from celeriac.terminal.options import BY, document, output
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -47,6 +47,7 @@ class ResultVerb(Verb):
     help="With --fail: it is proven to have had no effect, so it is not undone.",
 )
 @click.option("--retry", is_flag=True, help="With --fail: the step may be tried again.")
+@BY
 @output("table", "json")
 def complete(terminal: Results, token: str, text: str | None, **options: Any) -> None:
     """Bring the result of a step that waits for one from outside.

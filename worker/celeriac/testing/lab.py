@@ -138,14 +138,14 @@ class Lab:
         """Send a signal to a run, as `run.signal` does; what follows happens with `run`."""
         return self.find(run if isinstance(run, str) else run.id).signal(signal, payload, id=id)
 
-    def complete(self, token: str, result: Any = None) -> None:
+    def complete(self, token: str, result: Any = None, *, by: str = "") -> None:
         """Bring a result from outside, as `sagas.complete` does; what follows happens with `run`.
 
         *token* is what a step got as `ctx.token`.
         """
         world, stage = self._open()
         with world.process(Process("operator")):
-            bring_result(world.engine, world.broker, stage.dump, token, result)
+            bring_result(world.engine, world.broker, stage.dump, token, result, by=by)
 
     # --- looking -------------------------------------------------------------------------------
 
@@ -248,9 +248,10 @@ class Lab:
         code: str | None = None,
         effect: bool | None = None,
         retry: bool = False,
+        by: str = "",
     ) -> None:
         world, _ = self._open()
-        options: Any = {"code": code, "effect": effect, "retry": retry}
+        options: Any = {"code": code, "effect": effect, "retry": retry, "by": by}
         with world.process(Process("operator")):
             bring_failure(world.engine, world.broker, token, message, **options)
 

@@ -3,8 +3,8 @@
 Owns: where the token stands in a request, and who is slowed down.  Refuses to know: what a token
 is, and what follows from a result.
 
-Nobody logs in here: the token is the right.  A path lands in the logs of servers and proxies, so
-the token may come in a header instead.
+Nobody needs to log in here: the token is the right.  Who has, is named in the history.  A path
+lands in the logs of servers and proxies, so the token may come in a header instead.
 """
 
 from __future__ import annotations
@@ -55,12 +55,24 @@ def _taken(request: Request, site: Site, token: str, body: CompletionRequest) ->
         site.tokens.refuse(address)
     except TooManyGuesses as error:
         raise too_many(error) from None
+    by = _known(request, site)
     try:
         if body.error is None:
-            site.sagas.complete(token, body.result)
+            site.sagas.complete(token, body.result, by=by)
         else:
-            site.sagas.fail(token, **body.error.model_dump())
+            site.sagas.fail(token, **body.error.model_dump(), by=by)
     except TokenUnknown:
         site.tokens.was_wrong(address)
         raise
     return CompletionAnswer()
+
+
+def _known(request: Request, site: Site) -> str:
+    """Who brings a result, if anybody says so who is known here; nobody is refused for it."""
+    if not site.login.asks:
+        return ""
+    try:
+        caller = site.login.caller(request)
+    except TooManyGuesses:
+        return ""
+    return caller.name if caller else ""

@@ -124,9 +124,10 @@ def _bring(site: Site, caller: Caller, request: Request, fields: dict[str, Any])
     token = fields.get("token", "").strip()
     try:
         if fields.get("how") == "fail":
-            site.sagas.fail(token, fields.get("message") or f"as {caller.name} says")
+            told = fields.get("message") or f"as {caller.name} says"
+            site.sagas.fail(token, told, by=caller.name)
         else:
-            site.sagas.complete(token, _result(fields.get("result", "")))
+            site.sagas.complete(token, _result(fields.get("result", "")), by=caller.name)
     except (InputInvalid, TokenRefused) as error:
         if isinstance(error, TokenUnknown):
             site.tokens.was_wrong(address)
