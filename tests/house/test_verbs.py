@@ -29,6 +29,11 @@ FORK = {"fork"}
 # A cancel is told by what it begins, a fork in the run that it makes, a rewind irregularly.
 TOLD = {"cancel": "compensation_started", "fork": "inherited", "rewind": "rewound"}
 
+# Lists whose method is called otherwise; questions are asked of a page of runs.
+LISTS = {"sagas": "defined", "approvals": "runs", "breakers": "gates", "bulk": "bulks"}
+# The doctor examines an installation, also one in which nothing can be asked: `doctor.examine`.
+APART = {"doctor"}
+
 
 def client(handle: type = RunHandle) -> dict[str, inspect.Signature]:
     """The methods of a handle that steer: each says who asks."""
@@ -87,6 +92,19 @@ def test_a_route_takes_what_the_method_takes() -> None:
         if verb in SIGNAL | FORK:
             continue
         assert set(VERBS[verb].model_fields) == set(signature.parameters) - {"self", "by"}, verb
+
+
+def test_what_is_looked_at_over_http_can_be_looked_at_in_python() -> None:
+    """Each list of the API is a method of `Sagas` of the same name."""
+    paths = create_app(Sagas(Celery("lists", broker="memory://", set_as_current=False))).openapi()
+    found = {
+        name
+        for path, each in paths["paths"].items()
+        if "get" in each and "/" not in (name := path.removeprefix("/api/"))
+    }
+    assert "runs" in found
+    assert {name for name in found - set(LISTS) - APART if not hasattr(Sagas, name)} == set()
+    assert {name for name, method in LISTS.items() if not hasattr(Sagas, method)} == set()
 
 
 def test_a_verb_is_told_in_the_past_tense() -> None:

@@ -17,6 +17,7 @@ from starlette.routing import Mount
 from starlette.testclient import TestClient
 
 from celeriac import ConfigurationError
+from celeriac.doctor import Report
 from celeriac.web import (
     Account,
     Caller,
@@ -32,6 +33,7 @@ from celeriac.web import (
     read_accounts,
     saga_pages,
     schedule_routes,
+    site,
     system_page,
 )
 from celeriac.web.login import Login
@@ -71,6 +73,7 @@ TABLE = {
     ("GET", "/api/durations"): LOOKING,
     ("GET", "/api/workers"): LOOKING,
     ("GET", "/api/servers"): LOOKING,
+    ("GET", "/api/doctor"): LOOKING,
     ("GET", "/runs/{run_id}/history"): LOOKING,
     ("GET", "/api/completions"): LOOKING,
     ("GET", "/outside"): LOOKING,
@@ -145,6 +148,12 @@ NOTHING = {
     **dict.fromkeys(("run_id", "name", "step", "bulk_id"), "none"),
     "token": "x.y",
 }
+
+
+@pytest.fixture(autouse=True)
+def _nothing_to_find(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The doctor is not kept waiting by workers that are not there."""
+    monkeypatch.setattr(site, "examine", lambda _: Report(()))
 
 
 def routes(app: Any) -> set[tuple[str, str]]:

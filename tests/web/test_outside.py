@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from celeriac.web import Role, outside
+from celeriac.app import completions
+from celeriac.views import times
+from celeriac.web import Role
 from tests.in_memory import ask_outside
 from tests.web import shop
 from tests.web.test_bulk import token as csrf_of
@@ -42,6 +44,8 @@ def test_what_is_waited_for_is_listed_without_a_token(as_role: AsRole) -> None:
     [told] = found.json()["completions"]
     assert (told["run_id"], told["saga"], told["step"]) == ("o-1", "place_order", "reserve")
     assert told["until"]
+    [known] = shop.sagas.completions()
+    assert told == {**known.model_dump(), "until": times.iso(known.until)}
     page = client.get("/outside").text
     assert 'href="/runs/o-1"' in page
     assert "/runs/r-1" not in page
@@ -112,8 +116,8 @@ def test_few_are_found_among_many(client: TestClient, monkeypatch: pytest.Monkey
     asked("o-1")
     for n in range(5):
         shop.running(f"r-{n}")
-    monkeypatch.setattr(outside, "_AT_ONCE", 2)
-    monkeypatch.setattr(outside, "_ROUNDS", 1)
+    monkeypatch.setattr(completions, "_AT_ONCE", 2)
+    monkeypatch.setattr(completions, "_ROUNDS", 1)
     found, cursor = [], None
     for _ in range(10):
         told = client.get("/api/completions", params={"cursor": cursor} if cursor else {}).json()

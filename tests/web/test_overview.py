@@ -224,3 +224,8 @@ def test_what_the_doctor_warns_of_is_on_the_first_page(
     assert asked == [None]
     assert "is off: 2" in seen(client, "/system?doctor=1").text
     assert "is off: 2" in seen(client, "/").text
+    told = client.get("/api/doctor").json()
+    assert told.pop("at")
+    assert told["summary"] == "1 error, 1 warning, 1 info"
+    found = {"check": "memory", "severity": "warning", "found": "it may be full", "advice": None}
+    assert told["findings"][1] == found

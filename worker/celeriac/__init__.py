@@ -29,7 +29,7 @@ if __name__ != "celeriac":
     )
 
 if TYPE_CHECKING:
-    from celeriac.app import BulkCommand, Page, RunHandle, Schedule
+    from celeriac.app import BulkCommand, Completions, Page, RunHandle, Schedule
     from celeriac.authoring import Breaker, Compensation, Flow, Limit, Rate, Signal, Step
     from celeriac.context import StepContext, current
     from celeriac.engine import ArchivedRun, Purge
@@ -88,6 +88,7 @@ if TYPE_CHECKING:
         BulkKind,
         BulkState,
         BulkTurn,
+        Completion,
         Durations,
         GateDetails,
         GateState,
@@ -121,6 +122,8 @@ __all__ = [
     "ChangedSince",
     "CommandRefused",
     "Compensation",
+    "Completion",
+    "Completions",
     "ConfigurationError",
     "DefinitionConflict",
     "DefinitionError",
@@ -197,7 +200,7 @@ __all__ = [
 
 # Where each name is at home.
 _HOMES = {
-    "celeriac.app": ("BulkCommand", "Page", "RunHandle", "Schedule"),
+    "celeriac.app": ("BulkCommand", "Completions", "Page", "RunHandle", "Schedule"),
     "celeriac.authoring": ("Breaker", "Compensation", "Flow", "Limit", "Rate", "Signal", "Step"),
     "celeriac.context": ("StepContext", "current"),
     "celeriac.engine": ("ArchivedRun", "Purge"),
@@ -256,6 +259,7 @@ _HOMES = {
         "BulkState",
         "BulkTurn",
         "AtGate",
+        "Completion",
         "Durations",
         "GateDetails",
         "GateState",

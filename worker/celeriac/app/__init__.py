@@ -7,7 +7,8 @@ Its files, from the ground up::
 
     inputs | offload | instruments | joining | hindrances | queue_stats
     | tick_logs | acting | kept | gates < results | named
-    < forking | schedules < handles < defining | pages | starting < bulk | finding
+    < forking | schedules < handles < defining | pages | starting < bulk | completions
+    | finding
     < bulks < sweeping < wiring | saga < known_runs
 """
 
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 from celeriac.app.bulk import give, kinds, matching, that_do_not_ask
 from celeriac.app.bulks import BULK_VERBS, BulkCommand, BulkVerb, look_at, newest_bulks
+from celeriac.app.completions import Completions, find_completions
 from celeriac.app.defining import Definitions
 from celeriac.app.finding import (
     ReadFilter,
@@ -50,6 +52,7 @@ __all__ = [
     "BULK_VERBS",
     "BulkCommand",
     "BulkVerb",
+    "Completions",
     "Definitions",
     "Family",
     "Hindrance",
@@ -68,6 +71,7 @@ __all__ = [
     "count_into",
     "dump_known",
     "dump_plain",
+    "find_completions",
     "find_hindrances",
     "find_runs",
     "give",

@@ -11,6 +11,7 @@ import json
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from celeriac.app.bulks import BulkCommand, BulkVerb, look_at, newest_bulks
+from celeriac.app.completions import Completions, find_completions
 from celeriac.app.defining import Definitions
 from celeriac.app.finding import ReadFilter, dump_known, find_runs, handle_of, prepare_purge
 from celeriac.app.inputs import looked_up
@@ -247,6 +248,14 @@ class KnownRuns:
         client = self.runtime
         options: Any = {"code": code, "effect": effect, "retry": retry, "by": by}
         bring_failure(client.engine, client.dispatcher, token, message, **options)
+
+    def completions(self, *, cursor: str | None = None) -> Completions:
+        """Return the steps that wait for a result from outside, those of the newest runs first.
+
+        Runs are read for it, so that what is returned may be empty and have a cursor: give it to
+        look further.
+        """
+        return find_completions(self.runs, cursor)
 
     def counts(self) -> dict[tuple[str, RunStatus], int]:
         """Return how many runs there are, by saga and status."""

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from celeriac.doctor import broker, clusters, configured, durability, gates, sweep, workers
 from celeriac.doctor.acl import User, users
 from celeriac.doctor.facts import NOBODY, gather
-from celeriac.doctor.findings import Check, Finding, Severity, all_checks
+from celeriac.doctor.findings import Check, Finding, Severity, all_checks, finding_document
 from celeriac.observing import clean, log
 from celeriac.workers import masked, secrets_of
 
@@ -40,6 +40,7 @@ __all__ = [
     "Severity",
     "User",
     "examine",
+    "finding_document",
     "judge",
     "start_checkup",
     "users",

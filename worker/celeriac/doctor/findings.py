@@ -71,6 +71,16 @@ class Finding:
     told_by: str | None = None  # unchecked: another finding says why
 
 
+def finding_document(finding: Finding) -> dict[str, Any]:
+    """A finding as programs get it."""
+    return {
+        "check": finding.check,
+        "severity": finding.severity.value,
+        "found": finding.text,
+        "advice": finding.advice or None,
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class Check(Generic[F]):
     """A row of the table: one question, and what to do if the answer is bad."""

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from celeriac.doctor import finding_document
 from celeriac.engine import FAULTS
 from celeriac.observing import clean
 from celeriac.terminal.screen import COLOURS, Live, aligned, draw_table, fitted, lined, live
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from celeriac.app import Hindrance
-    from celeriac.doctor import Finding, Report
+    from celeriac.doctor import Report
     from celeriac.engine import Repaired
     from celeriac.machine import Event, RunStatus
     from celeriac.views import (
@@ -395,16 +396,6 @@ def tally_document(verb: str, tally: BulkOutcome) -> dict[str, Any]:
         "refused": tally.refused,
         "gone": tally.gone,
         "left": tally.left,
-    }
-
-
-def finding_document(finding: Finding) -> dict[str, Any]:
-    """A finding of the doctor as programs get it."""
-    return {
-        "check": finding.check,
-        "severity": finding.severity.value,
-        "found": finding.text,
-        "advice": finding.advice or None,
     }
 
 

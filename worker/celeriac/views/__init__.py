@@ -8,13 +8,14 @@ Its files, from the ground up::
     times | elements | progress | redaction < questions | next_attempts | schedules | bulk_states
     | gates < state | stats | throughput | durations | workers | servers
     | bulk_outcome | undo_plan | step_values | graph | watching
-    < wording | drawing < documents | folding
+    < wording | drawing | completions < documents | folding
 """
 
 from __future__ import annotations
 
 from celeriac.views.bulk_outcome import BulkOutcome
 from celeriac.views.bulk_states import BulkKind, BulkState, BulkTurn, bulk_state
+from celeriac.views.completions import Completion, completions_of
 from celeriac.views.documents import event_document, run_document, stats_document
 from celeriac.views.drawing import Drawing, draw
 from celeriac.views.durations import Durations, StepDurations, durations_of
@@ -73,6 +74,7 @@ __all__ = [
     "BulkOutcome",
     "BulkState",
     "BulkTurn",
+    "Completion",
     "Drawing",
     "Durations",
     "GateDetails",
@@ -102,6 +104,7 @@ __all__ = [
     "answer_of",
     "as_told",
     "bulk_state",
+    "completions_of",
     "deed",
     "draw",
     "durations_of",

@@ -329,6 +329,8 @@ class OutsideDocument(_Told):
 
     run_id: str
     saga: str
+    status: str
+    run_version: int = Field(description="of the run: a skip's `if_version`")
     step: str
     attempt: int
     until: Moment | None
@@ -441,6 +443,23 @@ class ServerList(BaseModel):
     """The servers that hold runs, by name."""
 
     servers: list[ServerState]
+
+
+class FindingDocument(_Told):
+    """What one check of the doctor came to."""
+
+    check: str
+    severity: str = Field(description="error, warning, info, unchecked or ok")
+    found: str
+    advice: str | None = Field(description="what to do")
+
+
+class DoctorReport(BaseModel):
+    """What an examination came to, the worst first."""
+
+    at: Moment
+    summary: str
+    findings: list[FindingDocument]
 
 
 class Throughput(BaseModel):

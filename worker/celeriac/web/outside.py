@@ -1,7 +1,8 @@
 """Results from outside that are waited for: which, and answering in place of whoever was asked.
 
-Owns: finding them, and the page.  Refuses to know: tokens: none is kept or shown, and whoever has
-one types it in.  Without a token an operator skips the step, with the result that was wanted.
+Owns: the route that lists them, and the page.  Refuses to know: tokens: none is kept or shown, and
+whoever has one types it in.  Without a token an operator skips the step, with the result that was
+wanted.
 """
 
 from __future__ import annotations
@@ -16,11 +17,10 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from celeriac.errors import InputInvalid, TokenRefused, TokenUnknown
-from celeriac.machine import RunStatus
-from celeriac.views import RESULT, times
+from celeriac.views import times
 from celeriac.web.access import Permission
 from celeriac.web.csrf import check_token
-from celeriac.web.forms import OutsideDocument, OutsideList
+from celeriac.web.forms import OutsideList
 from celeriac.web.guesses import TooManyGuesses
 from celeriac.web.problems import answers, problem_of
 from celeriac.web.rendering import page
@@ -29,35 +29,9 @@ from celeriac.web.site import Here, Site, Viewer, allowed, path_of, too_many
 
 if TYPE_CHECKING:
     from celeriac.errors import SagaError
-    from celeriac.views import RunState, StepView
     from celeriac.web.access import Caller
 
 router = APIRouter(route_class=SegmentRoute)
-
-#: A run may do something else beside.
-_STATUSES = (RunStatus.WAITING.value, RunStatus.RUNNING.value, RunStatus.PAUSED.value)
-_AT_ONCE = 200  # runs that are read in one go
-_ROUNDS = 3  # … for one page
-_MOST = 50  # steps on a page, and those of one round more
-
-
-Found = list[tuple["RunState", "StepView"]]
-
-
-def waiting_outside(site: Site, cursor: str | None) -> tuple[Found, str | None]:
-    """Return steps that wait for a result from outside, and where to look further.
-
-    No index knows them, so runs are read: so many for a page that it may hold few, or none.
-    """
-    found: Found = []
-    for _ in range(_ROUNDS):
-        runs = site.sagas.runs(status=_STATUSES, limit=_AT_ONCE, cursor=cursor)
-        for state in runs.states(failures=False):
-            found += [(state, step) for step in state.steps if step.waits_for == RESULT]
-        cursor = runs.cursor
-        if cursor is None or len(found) >= _MOST:
-            break
-    return found, cursor
 
 
 @router.get("/api/completions", tags=["results from outside"], responses=answers())
@@ -67,18 +41,9 @@ def completions(
     cursor: Annotated[str | None, Query(description="of the page before")] = None,
 ) -> OutsideList:
     """Return the steps that wait for a result from outside, those of the newest runs first."""
-    found, after = waiting_outside(site, cursor)
-    told = [
-        OutsideDocument(
-            run_id=state.id,
-            saga=state.saga,
-            step=step.name,
-            attempt=step.attempts,
-            until=times.iso(step.waits_until),
-        )
-        for state, step in found
-    ]
-    return OutsideList(completions=told, cursor=after)
+    found = site.sagas.completions(cursor=cursor)
+    told = [{**each.model_dump(), "until": times.iso(each.until)} for each in found]
+    return OutsideList.model_validate({"completions": told, "cursor": found.cursor})
 
 
 @router.get("/outside", include_in_schema=False)
@@ -90,7 +55,7 @@ def overview(site: Here, caller: Viewer, request: Request) -> Response:
 def _page(
     site: Site, caller: Caller, request: Request, status: int = 200, notice: str = ""
 ) -> Response:
-    found, cursor = waiting_outside(site, request.query_params.get("cursor") or None)
+    found = site.sagas.completions(cursor=request.query_params.get("cursor") or None)
     return page(
         request,
         "outside.html",
@@ -98,7 +63,7 @@ def _page(
         status,
         path_of(request, "outside"),
         found=found,
-        cursor=cursor,
+        cursor=found.cursor,
         acts=caller.may(Permission.ACT),
         notice=notice,
         done=request.query_params.get("done") == "true",
