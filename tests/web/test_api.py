@@ -330,36 +330,6 @@ def test_what_a_verb_needs_is_asked_for(client: TestClient, verb: str, sent: Any
     assert (found.status_code, found.json()["code"]) == (422, "input_invalid")
 
 
-@pytest.mark.parametrize("header", [True, False])
-def test_a_verb_for_an_older_state_is_refused_with_the_new_one(
-    client: TestClient, *, header: bool
-) -> None:
-    """409 `changed_since`, whether the version came in the body or as If-Match."""
-    shop.running("o-1")
-    etag = client.get("/api/runs/o-1").headers["ETag"]
-    version = int(etag.strip('"'))
-    shop.sagas.run("o-1").pause(by="ada")
-    found = client.post(
-        "/api/runs/o-1/cancel",
-        json={} if header else {"if_version": version},
-        headers={"If-Match": etag} if header else {},
-    )
-    assert (found.status_code, found.json()["code"]) == (409, "changed_since")
-    assert found.json()["run"]["status"] == "paused"
-    now = found.json()["run"]["run_version"]
-    again = client.post("/api/runs/o-1/cancel", json={"if_version": now})
-    assert again.status_code == 200
-
-
-@pytest.mark.parametrize("given", ["here", '"1"'])
-def test_an_if_match_that_makes_no_sense_is_refused(client: TestClient, given: str) -> None:
-    """No ETag of ours, or another version than in the body."""
-    shop.running("o-1")
-    found = client.post("/api/runs/o-1/cancel", json={"if_version": 2}, headers={"If-Match": given})
-    assert found.status_code == 422
-    assert shop.sagas.run("o-1").status == "running"
-
-
 def test_an_answer_repeats_no_value_that_was_sent(client: TestClient) -> None:
     """What does not validate may be a secret, or no text at all."""
     found = client.post(

@@ -141,9 +141,14 @@ def _steered(
     try:
         run, changed = steer(site, caller, run_id, verb, asked)
     except ChangedSince as error:
-        now = run_document(site.sagas.run(run_id).state())
-        return answer(problem_of(error).model_copy(update={"run": now}))
+        return _moved_on(site, run_id, error)
     return SteeredRun.model_validate({**run_document(run.state()), "changed": changed})
+
+
+def _moved_on(site: Site, run_id: str, error: ChangedSince) -> Response:
+    """Refuse a command for a run as it was, with the run as it is now."""
+    now = run_document(site.sagas.run(run_id).state())
+    return answer(problem_of(error).model_copy(update={"run": now}))
 
 
 def _one_version(in_body: int | None, if_match: str | None) -> int | None:
@@ -239,10 +244,22 @@ def skip(
     return _steered(site, caller, run_id, "skip", body, if_match)
 
 
-@router.post("/{run_id}/fork", status_code=HTTPStatus.ACCEPTED, responses=answers(400, 404, 409))
-def fork(site: Here, caller: Operator, run_id: str, body: ForkRequest) -> StartedRun:
+@router.post(
+    "/{run_id}/fork",
+    status_code=HTTPStatus.ACCEPTED,
+    response_model=StartedRun,
+    responses=answers(400, 404, 409),
+)
+def fork(
+    site: Here, caller: Operator, run_id: str, body: ForkRequest, if_match: IfMatch = None
+) -> Any:
     """Start a new run that takes over what this one did before a step."""
-    run = site.sagas.run(run_id).fork(**body.model_dump(), by=caller.name)
+    version = _one_version(body.if_version, if_match)
+    asked = body.model_copy(update={"if_version": version})
+    try:
+        run = site.sagas.run(run_id).fork(**asked.model_dump(), by=caller.name)
+    except ChangedSince as error:
+        return _moved_on(site, run_id, error)
     return StartedRun.model_validate({**run_document(run.state()), "joined": run.joined})
 
 
