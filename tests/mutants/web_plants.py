@@ -51,6 +51,14 @@ PAGES = (
         ("tests/web/test_starters.py",),
     ),
     Plant(
+        "an old answer counts for a new question",
+        "When a wait was opened is not compared with when the question was asked.",
+        "machine/waits.py",
+        "if command.asked not in (0, direction.at):",
+        "if False:",
+        ("tests/web/test_approvals.py -k mail",),
+    ),
+    Plant(
         "what is old looks like new",
         "A page that is refused when it asks for itself again says nothing of that.",
         "web/static/live.js",

@@ -89,6 +89,34 @@ def test_a_page_of_a_visit_before_does_not_count(approver: TestClient) -> None:
     assert shop.sagas.run("e-1").status == "waiting"
 
 
+def test_a_mail_is_about_what_it_was_sent_for(
+    approver: TestClient, as_role: AsRole, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a rewind the link says that it is asked anew, and an answer to before is refused."""
+    shop.asking("e-1")
+    (before,) = approver.get("/api/approvals").json()["approvals"]
+    assert approver.get(before["page"]).status_code == 200
+    answered(approver, seen(approver, before["page"]), approve="true")
+    store = shop.sagas.runtime.engine.store
+    now = store._clock  # type: ignore[attr-defined]
+    monkeypatch.setattr(store, "_clock", lambda: now() + 5_000)
+    shop.sagas.run("e-1").rewind("verdict", by="ada")
+    (after,) = approver.get("/api/approvals").json()["approvals"]
+    gone = approver.get(before["page"])
+    assert (gone.status_code, "asked anew" in gone.text) == (410, True)
+    assert 'href="/approvals/e-1/verdict"' in gone.text
+    assert approver.get(after["page"]).status_code == 200
+    for path, client in (("/approvals", approver), ("/", as_role(Role.OPERATOR))):
+        assert f'href="{after["page"]}"' in client.get(path).text
+    answer = {"name": "verdict", "step": "verdict", "payload": {"approve": True, "by": "eve"}}
+    late = approver.post("/api/runs/e-1/signal", json={**answer, "asked": before["since"]})
+    assert (late.status_code, late.json()["reason"]) == (409, "asked_anew")
+    nowhere = {**answer, "step": None, "asked": after["since"]}
+    assert approver.post("/api/runs/e-1/signal", json=nowhere).status_code == 422
+    taken = approver.post("/api/runs/e-1/signal", json={**answer, "asked": after["since"]})
+    assert taken.json() == {"answer": "taken"}
+
+
 def test_what_cannot_be_is_told_and_kept(approver: TestClient) -> None:
     """A mistake leaves the form filled in, and the run as it is."""
     shop.asking("e-1")

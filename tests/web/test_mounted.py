@@ -65,8 +65,8 @@ def test_each_link_and_form_of_each_page_leads_to_something(
     assert _unvisited("POST", forms) == NOT_HERE["POST"]
 
 
-#: What is led to only in a state that nothing is in here: this shop has no gate, its schedule is not
-#: paused, and its command for many runs was not begun.
+#: What is led to only in a state that nothing is in here: this shop has no gate, its schedule is
+#: not paused, and its command for many runs was not begun.
 NOT_HERE = {
     "GET": {"/breakers/{name}"},
     "POST": {

@@ -213,6 +213,7 @@ class CommandRefused(SagaError):
 
     Asked by whoever sends a signal: `unknown_signal` (the saga never waits for it), `no_wait` (no
     wait can take it any more), `not_waiting` (the wait that it answers is not open),
+    `asked_anew` (it was closed and opened again since the question that it answers),
     `by_starter` (it must come from somebody else than started the run), `too_many_signals` (so
     many have not been taken), `at_rest`, `turned`, `paused`.
 

@@ -12,7 +12,7 @@ import os
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 
 from celeriac.app.forking import fork
-from celeriac.app.inputs import check_words, checked_step, checked_text, uuid7
+from celeriac.app.inputs import asked_ms, check_words, checked_step, checked_text, uuid7
 from celeriac.app.offload import offload
 from celeriac.authoring import ANYTHING, Signal
 from celeriac.engine import Archivist
@@ -47,6 +47,7 @@ from celeriac.views import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from datetime import datetime
 
     from celeriac.authoring import Answer
     from celeriac.engine import Decided, Dispatcher, Engine
@@ -367,6 +368,7 @@ class RunHandle(Generic[R]):
         *,
         id: str | None = None,
         step: str | None = None,
+        asked: datetime | None = None,
         by: str = "",
     ) -> Answer: ...
 
@@ -378,6 +380,7 @@ class RunHandle(Generic[R]):
         *,
         id: str | None = None,
         step: str | None = None,
+        asked: datetime | None = None,
         by: str = "",
     ) -> Answer: ...
 
@@ -388,20 +391,23 @@ class RunHandle(Generic[R]):
         *,
         id: str | None = None,  # noqa: A002
         step: str | None = None,
+        asked: datetime | None = None,
         by: str = "",
     ) -> Answer:
         """Send a signal to the run; return `taken` if a wait took it, `kept` if one has to come.
 
         The same *id* counts once, whatever the run has done since; left out, each call is a signal
-        of its own.  With a *step* it is the answer to that wait, which must be open.  Raises
-        InputInvalid or PayloadTooLarge with nothing written, RunNotFound, and CommandRefused if the
-        run has no wait that can still take it.
+        of its own.  With a *step* it is the answer to that wait, which must be open, and with
+        *asked* too, a question's `since`, to that question and none that the wait asks later.
+        Raises InputInvalid or PayloadTooLarge with nothing written, RunNotFound, and CommandRefused
+        if the run has no wait that can still take it.
         """
         name = signal.name if isinstance(signal, Signal) else signal
         if not isinstance(name, str):
             raise InputInvalid(f"signal: give a Signal, or the name of one, not {name!r}")
         if step == "":  # it would be kept for any wait
             raise InputInvalid("step: give the name of the wait that this answers, or leave it out")
+        seen = asked_ms(asked, step)
         # The one that its saga waits for, where this process knows that: a namesake checks nothing.
         known = self._signals.get(name, signal if isinstance(signal, Signal) else None)
         fields: dict[str, str] = {}
@@ -417,7 +423,7 @@ class RunHandle(Generic[R]):
                 f"signal {name!r}: this process does not know the type of its payload, so it "
                 "cannot check it: import the module that defines the signal and its saga"
             )
-        decided = self._decide(commands.Signal(name, key, by, step or ""), fields)
+        decided = self._decide(commands.Signal(name, key, by, step or "", seen), fields)
         received = () if decided is None else decided.transition.run.signals
         return "taken" if any(s.taken_by for s in received if s.key == key) else "kept"
 

@@ -186,6 +186,17 @@ def moment_ms(value: datetime | timedelta | None) -> int | None:
     return int(value.timestamp() * 1000)
 
 
+def asked_ms(asked: datetime | None, step: str | None) -> int:
+    """Return when a question was asked, in ms since the epoch; 0: that was not said."""
+    if asked is None:
+        return 0
+    if step is None:
+        raise InputInvalid("asked: name the wait too, as step")
+    if not isinstance(asked, datetime) or asked.tzinfo is None:
+        raise InputInvalid(f"asked: give the `since` of the question, not {asked!r}")
+    return round(asked.timestamp() * 1000)
+
+
 def dump_cursor(started_at: int, run_id: str) -> str:
     """Return where a page ended, as text that says nothing to people."""
     return base64.urlsafe_b64encode(json.dumps([started_at, run_id]).encode()).decode().rstrip("=")

@@ -278,12 +278,14 @@ class Signal:
     """Accept a signal, whose payload comes with the command; `key` stands for its id.
 
     With a `step` it is for that wait alone, which must be open: an answer to what somebody saw.
+    `asked` is since when it was (ms), so that what a later visit asks is not answered; 0: any.
     """
 
     name: str
     key: str
     by: str = ""
     step: str = ""
+    asked: int = 0
 
 
 @dataclass(frozen=True, slots=True)

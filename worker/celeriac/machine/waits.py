@@ -93,9 +93,12 @@ def _answer(draft: Draft, command: Signal) -> None:
     run, node = draft.run, draft.plan.find(command.step)
     if node is None or node.wait is None or node.wait.signal != command.name:
         raise draft.refuse("no_wait", f"{command.step!r} does not wait for {command.name!r}")
-    is_open = run.step(command.step).do.state is PhaseStatus.OPEN
-    if not is_open or run.status is not RunStatus.RUNNING:
+    direction = run.step(command.step).do
+    if direction.state is not PhaseStatus.OPEN or run.status is not RunStatus.RUNNING:
         raise draft.refuse("not_waiting", f"{command.step!r} is not waiting for {command.name!r}")
+    if command.asked not in (0, direction.at):
+        text = f"{command.step!r} has been asked anew: look at what it asks now"
+        raise draft.refuse("asked_anew", text)
     if run.paused:
         raise draft.refuse("paused", f"{command.step!r} takes no answer until the run is resumed")
     draft.add(EventKind.SIGNALLED, signal=command.name, key=command.key, by=command.by)

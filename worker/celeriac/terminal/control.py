@@ -18,7 +18,7 @@ from celeriac.terminal.exit_codes import Exit, exit_of_outcome
 from celeriac.terminal.interrupts import interrupts
 from celeriac.terminal.invocation import Invocation, find_saga, tell_unknown
 from celeriac.terminal.prompts import ask, progress
-from celeriac.terminal.times import bounded
+from celeriac.terminal.times import bounded, moment
 from celeriac.views import BulkOutcome, deed, signalled
 
 if TYPE_CHECKING:
@@ -118,13 +118,15 @@ class Control(Invocation):
         *,
         given: str | None,
         step: str | None,
+        asked: str | None,
         by: str,
         **waiting: Any,
     ) -> None:
         """Send the signal *name* to a run, and say what became of it."""
         run = self._sagas().run(run_id)
         version = run.look()[1].version
-        answer = run.signal(name, payload, id=given, step=step, by=by)
+        options: Any = {"id": given, "step": step, "asked": moment("--asked", asked), "by": by}
+        answer = run.signal(name, payload, **options)
         changed = run.look()[1].version > version
         self._print.deed(run_id, signalled(name, answer))
         self._see_off(run, changed=changed, **waiting)

@@ -227,6 +227,7 @@ def fork(terminal: Control, run_id: str, **options: Any) -> None:
 )
 @click.option("--id", "given", help="The same id counts once.  [default: a new UUID]")
 @click.option("--step", help="The wait that this answers, which must be open.")
+@click.option("--asked", metavar="TIME", help="Since when: not what that wait asks later.")
 @STEERING
 def signal(terminal: Control, run_id: str, name: str, text: str, **options: Any) -> None:
     """Send a SIGNAL to a run, such as an approval that it waits for."""

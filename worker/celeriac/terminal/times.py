@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def bounded(filters: Mapping[str, Any]) -> dict[str, Any]:
     """The filters with times for what was typed as times."""
-    times = {name: _moment(f"--{name}", filters[name]) for name in ("since", "until")}
+    times = {name: moment(f"--{name}", filters[name]) for name in ("since", "until")}
     return {**filters, **times}
 
 
@@ -33,7 +33,7 @@ def age(option: str, text: str) -> timedelta:
         ) from None
 
 
-def _moment(option: str, text: str | None) -> datetime | None:
+def moment(option: str, text: str | None) -> datetime | None:
     """The time that *text* means: so long ago, or an ISO time."""
     if text is None:
         return None

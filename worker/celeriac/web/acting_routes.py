@@ -270,9 +270,10 @@ def signal(site: Here, caller: Approver, run_id: str, body: SignalRequest) -> Si
     An approver answers what is asked now; nothing of theirs is kept for a wait that is to come.
     """
     run, step = site.sagas.run(run_id), body.step
-    if step is None and not caller.may(Permission.ACT):
+    if step is None and body.asked is None and not caller.may(Permission.ACT):
         step = _asked_now(run, caller, body.name)
-    told = run.signal(body.name, body.payload, id=body.id, step=step, by=caller.name)
+    options: Any = {"id": body.id, "step": step, "asked": body.asked, "by": caller.name}
+    told = run.signal(body.name, body.payload, **options)
     return SignalAnswer(answer=str(told))
 
 

@@ -44,13 +44,14 @@ router = APIRouter(route_class=SegmentRoute)
 def approvals(
     site: Here,
     caller: Approver,  # noqa: ARG001
+    request: Request,
     limit: Annotated[int, Query(ge=1, le=200, description="runs whose questions to return")] = 50,
     cursor: Annotated[str | None, Query(description="of the page before")] = None,
 ) -> QuestionList:
     """Return what runs ask people now; answer with `POST /api/runs/{run_id}/signal`."""
     found = site.sagas.runs(awaiting=True, limit=limit, cursor=cursor)
     shown = _with_about(site, found.questions())
-    documents = [_document(question, about) for question, about in shown]
+    documents = [_document(request, question, about) for question, about in shown]
     return QuestionList(approvals=documents, cursor=found.cursor)
 
 
@@ -63,13 +64,15 @@ def _with_about(
             yield question, site.shown(question.run_id, question.about)
 
 
-def _document(question: Question, about: dict[str, Any]) -> QuestionDocument:
+def _document(request: Request, question: Question, about: dict[str, Any]) -> QuestionDocument:
     return QuestionDocument.model_validate(
         {
             **question.model_dump(),
             "about": about,
             "since": times.iso(question.since),
             "until": times.iso(question.until),
+            "page": path_of(request, "approvals", question.run_id, question.step)
+            + f"?asked={times.iso(question.since)}",
         }
     )
 
@@ -92,13 +95,16 @@ def all_questions(
 
 @router.get("/approvals/{run_id}/{step}", include_in_schema=False)
 def one_question(
-    site: Here, caller: Approver, request: Request, run_id: str, step: str
+    site: Here, caller: Approver, request: Request, run_id: str, step: str, asked: str | None = None
 ) -> Response:
-    """Show one question, to be answered; 410 once it has its answer, or its time is over."""
+    """Show one question, to be answered; 410 once it has its answer, or its time is over.
+
+    With `asked`, since when it is, also once the step asks anew: a mail is about what it was for.
+    """
     found = _question(site, run_id, step)
-    return (
-        _form(site, caller, request, found) if found else _gone(site, caller, request, run_id, step)
-    )
+    if found is None or asked not in (None, times.iso(found.since)):
+        return _gone(site, caller, request, run_id, step)
+    return _form(site, caller, request, found)
 
 
 def _question(site: Site, run_id: str, step: str) -> Question | None:
@@ -177,7 +183,8 @@ def _give_answer(
         return _gone(site, caller, request, run_id, step)
     try:
         given = payload(question.payload, filled_in)
-        site.sagas.run(run_id).signal(question.signal, given, step=step, by=caller.name)
+        options: Any = {"step": step, "asked": question.since, "by": caller.name}
+        site.sagas.run(run_id).signal(question.signal, given, **options)
     except InputInvalid as error:
         return _form(site, caller, request, question, str(error), filled_in)
     except CommandRefused as refused:

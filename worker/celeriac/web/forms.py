@@ -154,6 +154,11 @@ class SignalRequest(_Sent):
     step: StepName | None = Field(
         default=None, description="the wait that this answers, which must be open"
     )
+    asked: Time | None = Field(
+        default=None,
+        description="the `since` of the question that this answers: refused (`asked_anew`) if the "
+        "wait asks another one by now",
+    )
 
 
 class CompletionError(_Sent):
@@ -313,8 +318,9 @@ class QuestionDocument(_Told):
     payload: dict[str, Any] = Field(description="the JSON schema of an answer")
     not_by_starter: bool = Field(description="whoever started the run may not answer")
     started_by: str | None
-    since: Moment
+    since: Moment = Field(description="send it along in the answer, as `asked`")
     until: Moment | None
+    page: str = Field(description="of this question and no later one: a path, for a mail")
 
 
 class QuestionList(BaseModel):
