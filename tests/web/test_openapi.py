@@ -6,6 +6,7 @@ Owns: running it, and with which requests.  Refuses to know: what the routes do.
 from __future__ import annotations
 
 import os
+import re
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from celeriac.doctor import Report
 from celeriac.web import Caller, Role, create_app, site
+from tests.house.sources import ROOT
 from tests.in_memory import keep_in_memory
 from tests.web import shop
 
@@ -53,6 +55,17 @@ def test_every_route_is_described() -> None:
     ]
     assert app.openapi()["paths"]
     assert silent == []
+
+
+def test_every_route_is_in_the_table_for_people() -> None:
+    """Each word of each path stands among the routes of docs/dashboard.md."""
+    text = (ROOT / "docs" / "dashboard.md").read_text(encoding="utf-8")
+    routes = text.partition("## Routes")[2].partition("\n## ")[0]
+    known = set(re.findall(r"[a-z][a-z.-]*", routes))
+    words = {
+        word for path in app.openapi()["paths"] for word in re.sub(r"{\w+}", "", path).split("/")
+    }
+    assert words - {""} - known == set()
 
 
 @pytest.mark.parametrize("run_id", ["running", "completed", "failed", "unsure", "paused"])
