@@ -8,6 +8,7 @@ from __future__ import annotations
 from tests.mutants.planting import Plant
 
 LAB = "tests/gates/test_gates_in_lab.py"
+ACCIDENTS = "tests/engine/test_gate_accidents.py"
 JUDGING = "tests/gating/test_judging.py"
 
 GATES = (
@@ -31,25 +32,89 @@ GATES = (
         "whoever lets out does not look back",
         "A refused message lets its step out of the line in which it waits by another one.",
         "engine/gate_book.py",
-        "for member in (*leave, passed)]\n",
-        "for member in (passed,)]\n",
+        "        if written and leave:\n",
+        "        if written and passed:\n",
         ("tests/engine/test_busy_gates.py",),
     ),
     Plant(
         "who passes in vain is in line no more",
         "A claim that took a place is refused, and its step has left the line for good.",
         "engine/gates.py",
-        "        while passing.left:\n            turn",
-        "        while not passing.left and passing.taken:\n            turn",
+        "missing(place.gate, place.run) if back else {}\n",
+        "missing(place.gate, place.run) if not left else {}\n",
         ("tests/engine/test_busy_gates.py",),
     ),
     Plant(
         "who dies behind a gate is in line no more",
         "A worker that took a place dies before it claims, and its step has left the line.",
         "engine/gate_book.py",
-        "for member in found.gone]\n",
-        "for member in found.gone if found.snapshot.waiting]\n",
+        "        back.update(_turns_of(run, gate))\n",
+        "",
         ("tests/engine/test_busy_gates.py",),
+    ),
+    Plant(
+        "each newcomer puts off the next look",
+        "Whoever joins a line says when somebody is to look next, however soon that was to be.",
+        "engine/gate_book.py",
+        "at_the_latest=not looked)",
+        "at_the_latest=False)",
+        (ACCIDENTS,),
+    ),
+    Plant(
+        "who claims in the last moment is not seen",
+        "A place is free though its run has claimed while it was being kept out.",
+        "engine/gate_book.py",
+        "                run = self._store.read(place.run).run\n        except",
+        "                return False\n        except",
+        (ACCIDENTS,),
+    ),
+    Plant(
+        "who is about to wait is let out",
+        "A step is let out of the line while its worker notes that it waits.",
+        "machine/places.py",
+        "            return bool(direction.sent) and direction.at <= now\n",
+        "            return not direction.sent\n",
+        (ACCIDENTS,),
+    ),
+    Plant(
+        "who is resumed waits for the patrol",
+        "A run that is resumed joins its lines again, unless whoever resumed it died just then.",
+        "machine/operator_events.py",
+        "    return come_to_gates(run, event)\n",
+        "    return run\n",
+        (ACCIDENTS,),
+    ),
+    Plant(
+        "a place for each first step",
+        "Steps that come side by side each take a place for their run.",
+        "engine/gates.py",
+        "[place for place in passing.taken if place not in there]",
+        "[place for place in passing.taken if not there]",
+        (ACCIDENTS,),
+    ),
+    Plant(
+        "who passes a closed breaker leaves at once",
+        "A step leaves the line where it takes no place, and nobody misses it if its worker dies.",
+        "engine/gates.py",
+        'at_once = bool(take) and record.rule.kind != "rate"',
+        'at_once = record.rule.kind != "rate"',
+        (ACCIDENTS,),
+    ),
+    Plant(
+        "a broken run closes the gate",
+        "A run whose plan is gone keeps all others in the line behind it.",
+        "engine/gates.py",
+        "gate_named(gate), error)\n            return False\n",
+        "gate_named(gate), error)\n            return True\n",
+        (ACCIDENTS,),
+    ),
+    Plant(
+        "a child comes past the gates of its run",
+        "A run that begins with a child is not counted until a step of its own is claimed.",
+        "machine/queueing.py",
+        "    if len(command.gates) != len(needed) or len(command.enters) != len(enters):\n",
+        "    if not command.child and len(command.enters) + len(command.gates) < len(enters):\n",
+        ("tests/gates/test_gates_in_lab.py -k begin_with_a_child",),
     ),
     Plant(
         "a turn is known by its moment",

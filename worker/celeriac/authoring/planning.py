@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from celeriac.authoring.planned import Planned
-    from celeriac.machine import Duration, Gate
+    from celeriac.machine import Duration, Gate, Plan
 
 RESERVED_INPUTS = ("id", "tags", "if_exists", "started_by")  # keyword arguments of `start`
 
@@ -91,6 +91,7 @@ def plan_saga(  # noqa: PLR0913 -- all that can be said of a saga
         }
         builder = Mapper(name, adopted_undos, look, define)
         planned = builder.close(head, shape, _run_once(function, builder, shape, name))
+        _check_gates(planned.draft)
         if answers is not None:
             planned = replace(planned, answers=Codec(answers, "answers"))
     except DefinitionError as error:
@@ -109,6 +110,19 @@ def _gates(limit: Any, name: str, shape: Shape) -> tuple[Gate, ...]:
     gates = gates_of(limit, None, name, [*shape.parameters])
     kinds = {key: each.annotation for key, each in shape.parameters.items()}
     return planned_gates(gates, kinds, lambda key: FromInput(input=key))
+
+
+def _check_gates(plan: Plan) -> None:
+    """Refuse what would wait for itself, and what nobody would ask."""
+    limits = {gate.name for gate in plan.gates if gate.rule.kind == "limit"}
+    for node in plan.all_nodes:
+        for gate in node.gates:
+            if gate.name in limits:
+                raise DefinitionError(
+                    f"waits at limit {gate.name!r} for a place that its own run has taken there: "
+                    "give one of the two limits another name=",
+                    step=node.name,
+                )
 
 
 # --- the saga's function -----------------------------------------------------------------------

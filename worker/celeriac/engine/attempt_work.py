@@ -106,16 +106,19 @@ class AttemptWork(Committer):
 
         try:
             try:
-                return self._until_committed(once, self.terms.lease / 1000)
+                attempt = self._until_committed(once, self.terms.lease / 1000)
             except StoreUnavailable:
                 if not unheard:
                     raise
                 # It may be on record as ours: left alone, it would count as lost while it ran.
-                return self._until_committed(once, self._insistence)
+                attempt = self._until_committed(once, self._insistence)
         except (CommandRefused, RunNotFound) as refused:
             self.gates.give_back(passing)
             self.observers.tell(self._refused(refused, delivery))
             raise
+        if passing.taken or passing.still_in:
+            self.gates.granted(passing, attempt.whole or attempt.run)
+        return attempt
 
     @property
     def _insistence(self) -> float:

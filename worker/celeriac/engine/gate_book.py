@@ -12,9 +12,9 @@ commit fails, before the place is free.
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
-from celeriac.errors import CommandRefused, RunNotFound, StoreUnavailable
+from celeriac.errors import CommandRefused, RunNotFound, StoreError, StoreUnavailable
 from celeriac.gating import Inside, Record, dump, load, look_at, order_in_line
 from celeriac.machine import (
     SHORT_DELAY,
@@ -25,11 +25,11 @@ from celeriac.machine import (
     next_attempts,
     places_of,
 )
-from celeriac.observing import BreakerMoved
+from celeriac.observing import BreakerMoved, log
 from celeriac.store import GateChange, line_member, split_line, split_place
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from celeriac.engine.changes import Decided
     from celeriac.machine import Command, Place, Plan, Rule, Run
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from celeriac.settings import Terms
     from celeriac.store import GateSnapshot, Store
 
+T = TypeVar("T")
 _MOST_TRIES = 1_000
 
 
@@ -53,6 +54,12 @@ class Commander(Protocol):
     def wait(self, seconds: float) -> None:
         """Let others go on."""
 
+    def clock(self) -> float:
+        """Seconds, from some moment on."""
+
+    def retry_while_unavailable(self, once: Callable[[], T], patience: float | None = None) -> T:
+        """Return what *once* returns; while the store is away, try again for *patience* seconds."""
+
 
 class Found(NamedTuple):
     """A gate as it was read, without the places that nobody is in."""
@@ -63,6 +70,7 @@ class Found(NamedTuple):
     inside: Inside
     stay: Mapping[str, int]  # places that were over, and that somebody is in: with their new ends
     gone: Sequence[str]  # the others that were over
+    back: Mapping[str, int]  # the turns of those who were in these, and wait: with their orders
 
     @property
     def now(self) -> int:
@@ -116,33 +124,37 @@ class GateBook:
     def _settled(self, gate: str, record: Record, snapshot: GateSnapshot) -> Found:
         """What was read, without the places that nobody is in."""
         over = [member for member, end in snapshot.places if end <= snapshot.now]
-        stay = {} if record.rule.kind == "rate" else dict(self._inside(gate, over, snapshot.now))
+        stay, back = dict[str, int](), dict[str, int]()
+        for member in over if record.rule.kind != "rate" else ():
+            if self._is_held(gate, member, snapshot.now, back):
+                stay[member] = snapshot.now + self.lease
         gone = [member for member in over if member not in stay]
         ends = sorted(
             stay.get(member, end) for member, end in snapshot.places if member not in gone
         )
         inside = Inside(snapshot.now, ends, snapshot.taken - len(gone), snapshot.waiting)
-        return Found(gate, record, snapshot, inside, stay, gone)
+        return Found(gate, record, snapshot, inside, stay, gone, back)
 
-    def _inside(self, gate: str, members: Iterable[str], now: int) -> Iterator[tuple[str, int]]:
-        """Those places among *members* that somebody is in, and their new ends."""
-        for member in members:
-            place = split_place(gate, member)
-            try:
-                held = place is not None and self._holds(place, now)
-            except StoreUnavailable:
-                held = True  # nobody knows
-            if held:
-                yield member, now + self.lease
-
-    def _holds(self, place: Place, now: int) -> bool:
-        run = self._store.read(place.run).run
-        if run is None:
+    def _is_held(self, gate: str, member: str, now: int, back: dict[str, int]) -> bool:
+        """Whether somebody is in a place that is over; if not, *back* gets who waits instead."""
+        place = split_place(gate, member)
+        if place is None:
             return False
-        if place in places_of(run):
+        try:
+            run = self._store.read(place.run).run
+            if run is None:
+                return False
+            if place not in places_of(run):
+                self._keep_out(run, place, now)
+                # Whoever came through may have claimed since it was read: then it is too late.
+                run = self._store.read(place.run).run
+        except StoreUnavailable:
+            return True  # nobody knows
+        except StoreError as error:
+            log.error("%s: nobody knows whether it is in gate %s: %s", place.run, gate, error)
             return True
-        self._keep_out(run, place, now)
-        return False
+        back.update(_turns_of(run, gate))
+        return place in places_of(run)
 
     def _keep_out(self, run: Run, place: Place, now: int) -> None:
         """Let no claim be granted any more that was decided with this place, some time ago."""
@@ -164,11 +176,16 @@ class GateBook:
         join: Mapping[str, int] | None = None,
         leave: Sequence[str] = (),
         passed: str = "",
+        looked: bool = False,
     ) -> bool:
         """Write a gate as it was read, with what has changed; False if somebody was faster.
 
         *passed* is the turn of whoever is about to claim, *leave* those of steps that wait no more.
+        Only whoever has *looked* whose turn it is may put off when somebody looks next: with each
+        newcomer, those who could pass would wait longer.
         """
+        join = {**found.back, **(join or {})}
+        join.pop(passed, None)
         now, waiting = found.now, found.snapshot.waiting
         record = record or found.record
         record = record.model_copy(update={"version": max(record.version + 1, now)})
@@ -178,18 +195,20 @@ class GateBook:
         ends = {member: end for member, end in ends.items() if member not in gives}
         taken = found.snapshot.taken - len(before) + len(ends)
         # Whoever leaves may not have been in line, so nobody is left out of the count.
-        inside = Inside(now, sorted(ends.values()), taken, waiting + len(join or ()))
+        inside = Inside(now, sorted(ends.values()), taken, waiting + len(join))
         at = look_at(record, inside, self.lease, SHORT_DELAY)
         left = [*leave, passed] if passed else leave
         if (give or left) and waiting:
             at = now  # whoever writes this calls the next; if not, the sweep
         taken_now = {member: end for member, end in ends.items() if before.get(member) != end}
         own = (found.gate, found.snapshot.record, dump(record), taken_now)
-        written = self._store.gates.commit(GateChange(*own, sorted(gives), join or {}, left, at))
+        change = GateChange(*own, sorted(gives), join, left, at, at_the_latest=not looked)
+        written = self._store.gates.commit(change)
         if written and record.rule.kind == "breaker":
             self._tell(found, record, tries=bool(take))
-        if written:
-            self.come_back(found.gate, _left_in_vain(found, leave, passed))
+        if written and leave:
+            turns = [split_line(found.gate, member, 0) for member in leave]
+            self.come_back(found.gate, {turn.run for turn in turns if turn})
         return written
 
     def come_back(self, gate: str, run_ids: Collection[str]) -> None:
@@ -197,19 +216,28 @@ class GateBook:
 
         A step is one member of a line, whichever of its messages speaks for it.  The run is written
         between two writes of the line, so another message may have let the step out meanwhile, or
-        have passed in vain: it was refused, or its worker died.  So both look here: whoever has
-        noted in the run that it waits, and whoever has let it out.  The later one of the two sees
-        what the other has done.  A sweep calls whoever came back.
+        have passed in vain.  So both look here: whoever has noted in the run that it waits, and
+        whoever has let it out.  The later one of the two sees what the other has done.  A sweep
+        calls whoever came back.
         """
-        seen = self._store.read_all(dict.fromkeys(run_ids, ())) if run_ids else {}
-        for run in (each.run for each in seen.values()):
-            waiting = [turn for turn in lines_of(run) if turn.gate == gate]
-            rule = rule_of(self._store.plan(run.id, run.plan), gate) if run and waiting else None
-            for turn in waiting:
-                join = {line_member(turn): order_in_line(turn.phase, turn.since)}
-                for found in self.read(gate, rule, turn=line_member(turn)):
-                    if found.snapshot.queued is not None or self.write(found, join=join):
-                        break
+        for run_id in run_ids:
+            try:
+                for member, order in self.missing(gate, run_id).items():
+                    run = self._store.read(run_id).run
+                    rule = rule_of(self._store.plan(run_id, run.plan), gate) if run else None
+                    for found in self.read(gate, rule, turn=member):
+                        if found.snapshot.queued is not None or self.write(
+                            found, join={member: order}
+                        ):
+                            break
+            except StoreUnavailable:
+                raise
+            except StoreError as error:
+                log.error("%s: it cannot wait at gate %s: %s", run_id, gate, error)
+
+    def missing(self, gate: str, run_id: str) -> Mapping[str, int]:
+        """The turns that a run says it waits for at a gate, with their orders."""
+        return _turns_of(self._store.read(run_id).run, gate)
 
     def _tell(self, found: Found, record: Record, *, tries: bool) -> None:
         """Tell how a breaker stands, if that is news; half open it is when somebody tries it."""
@@ -225,8 +253,7 @@ def rule_of(plan: Plan, gate: str) -> Rule | None:
     return next((each.rule for each in gates if each.name == gate_named(gate)), None)
 
 
-def _left_in_vain(found: Found, leave: Sequence[str], passed: str) -> set[str]:
-    """The runs of those who were let out of a line, or are in a place no more that they had."""
-    places = [split_place(found.gate, member) for member in found.gone]
-    *turns, own = [split_line(found.gate, member, 0) for member in (*leave, passed)]
-    return {each.run for each in (*turns, *places) if each} - {own.run if own else ""}
+def _turns_of(run: Run | None, gate: str) -> dict[str, int]:
+    """The turns that a run waits for at a gate, with their orders."""
+    turns = [turn for turn in lines_of(run) if turn.gate == gate]
+    return {line_member(turn): order_in_line(turn.phase, turn.since) for turn in turns}

@@ -16,10 +16,17 @@ import hashlib
 import json
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
+from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
 from celeriac.engine.gate_book import GateBook, rule_of
-from celeriac.errors import CommandRefused, RunNotFound, SagaError, StoreUnavailable
+from celeriac.errors import (
+    CommandRefused,
+    RunNotFound,
+    SagaError,
+    StoreError,
+    StoreUnavailable,
+)
 from celeriac.gating import (
     Outcome,
     call_order,
@@ -45,6 +52,7 @@ from celeriac.machine import (
     first_epoch,
     gate_named,
     lines_of,
+    may_join,
     places_of,
     try_of,
 )
@@ -67,22 +75,31 @@ if TYPE_CHECKING:
 
 # How many are called at a time: by whoever gives a place back, and by a sweep.
 _CALLED, CALLED_BY_SWEEP = 10, 500
+# So often whoever looks goes on to the next, when those who were called were there no more.
+_ROUNDS = 10
 
 
 class HasToWait(Exception):
     """A gate does not let a claim through: its step waits in line there."""
 
-    def __init__(self, turn: InLine, why: str, until: int, *, near: bool, of_run: bool) -> None:
+    def __init__(self, way: _Way, why: str, until: int, *, near: bool) -> None:
         super().__init__(why)
-        self.turn, self.why, self.until, self.near, self.of_run = turn, why, until, near, of_run
+        self.turn, self.rule, self.of_run = way.turn, way.rule, way.of_run
+        self.why, self.until, self.near = why, until, near
 
 
 @dataclass(slots=True)
 class Passing:
-    """One claim at its gates: the places it has taken, and the lines that its step has left."""
+    """One claim at its gates: the places it has taken, and the turns that brought it there.
+
+    Where a place is taken that its run is asked about once it is over, the step leaves the line
+    along with that; elsewhere nobody would miss it if its worker died, so it leaves when the claim
+    is granted.
+    """
 
     taken: list[Place] = field(default_factory=list)
     left: list[InLine] = field(default_factory=list)
+    still_in: list[InLine] = field(default_factory=list)
 
 
 class _Way(NamedTuple):
@@ -182,7 +199,9 @@ class GateWork:
             if mine is not None and mine > now + (
                 0 if record.rule.kind == "rate" else self._book.lease // 2
             ):
-                return
+                if not found.gone or self._book.write(found):
+                    return
+                continue
             if record.rule.kind == "rate":
                 mine = None  # it is over, though there were too many to read it among them
             name = gate_named(way.gate)
@@ -191,23 +210,23 @@ class GateWork:
             if mine is not None or verdict.passes or free:
                 end = None if way.looks else place_ends(record, now, self._book.lease)
                 take = {} if end is None else {member: end}
-                if not (take or found.snapshot.waiting) or self._book.write(
-                    found, take=take, passed=turn
-                ):
+                at_once = bool(take) and record.rule.kind != "rate"
+                if not take or self._book.write(found, take=take, passed=turn if at_once else ""):
                     passing.taken += [way.place] if take else []
-                    passing.left += [way.turn] if found.snapshot.queued is not None else []
+                    if found.snapshot.queued is not None:
+                        (passing.left if at_once else passing.still_in).append(way.turn)
                     return
             elif self._book.write(found, join={turn: order}):
                 near = verdict.turn is not None and verdict.turn <= now + SHORT_DELAY
                 until = verdict.turn if near and verdict.turn else now + PATROL
-                raise HasToWait(way.turn, verdict.why, until, near=near, of_run=way.of_run)
+                raise HasToWait(way, verdict.why, until, near=near)
 
     def wait_in_line(self, passing: Passing, waits: HasToWait) -> None:
         """Note in the run that its step waits; whoever waits holds nothing.
 
         Raises CommandRefused, with `blocked`; returns if the run may go on after all.
         """
-        self._give(passing)
+        self.give_back(passing)
         turn = waits.turn
         queue = Queue(
             *(turn.step, turn.phase, turn.gate, waits.why, turn.since, waits.until),
@@ -224,27 +243,52 @@ class GateWork:
             raise
         if decided.dispatches and self.send:
             self.send(plan, decided.run, decided.dispatches, now)
-        # A place may have been given back before the run knew that it waits.
-        order, member = order_in_line(turn.phase, turn.since), line_member(turn)
-        for found in self._book.read(turn.gate, None, "", order, turn=member):
+        lease = self._commander.terms.lease / 1000
+        self._commander.retry_while_unavailable(lambda: self._look_once_more(waits), lease)
+        raise CommandRefused("blocked", waits.why)
+
+    def _look_once_more(self, waits: HasToWait) -> None:
+        """A place may have been given back before the run knew that it waits, or its turn lost."""
+        turn, member = waits.turn, line_member(waits.turn)
+        order = order_in_line(turn.phase, turn.since)
+        for found in self._book.read(turn.gate, waits.rule, "", order, turn=member):
             if found.snapshot.queued is None:
                 self._book.come_back(turn.gate, [turn.run])
-            elif judge("", found.record, found.inside, found.snapshot.before).passes:
+            if judge("", found.record, found.inside, found.snapshot.before).passes:
                 self.look(turn.gate)
-            break
-        raise CommandRefused("blocked", waits.why)
+            return
+
+    def granted(self, passing: Passing, run: Run) -> None:
+        """A claim was granted: what it has taken too much goes back, and its step leaves the line.
+
+        Raises nothing: what fails here, others find out.
+        """
+        try:
+            there = places_of(run)
+            passing.taken = [place for place in passing.taken if place not in there]
+            self._give(passing, {})
+            while passing.still_in:
+                turn = passing.still_in.pop()
+                for found in self._book.read(turn.gate, None):
+                    if self._book.write(found, passed=line_member(turn)):
+                        break
+        except Exception as error:  # noqa: BLE001 -- the claim is committed: it is logged
+            log.warning("%s: its gates were not told (%s); a sweep will", run.id, error)
 
     def give_back(self, passing: Passing) -> None:
         """Give back what was taken for a claim that was not granted, also the turns in line."""
-        self._give(passing)
-        while passing.left:
-            turn = passing.left.pop()
-            self._book.come_back(turn.gate, [turn.run])
+        left = {(turn.gate, turn.run): line_member(turn) for turn in passing.left}
+        passing.left.clear()
+        passing.still_in.clear()
+        self._give(passing, left)
 
-    def _give(self, passing: Passing) -> None:
+    def _give(self, passing: Passing, left: Mapping[tuple[str, str], str]) -> None:
         while passing.taken:
             place = passing.taken.pop()
-            self._change(place.gate, give=[place_member(place)])
+            back = left.get((place.gate, place.run))
+            waiting = self._book.missing(place.gate, place.run) if back else {}
+            join = {member: order for member, order in waiting.items() if member == back}
+            self._change(place.gate, give=[place_member(place)], join=join)
 
     # --- when a run has changed ----------------------------------------------------------------
 
@@ -284,14 +328,19 @@ class GateWork:
                 if (place.step, place.attempt) == asked:
                     moved[place.gate]["asked"].append(place_member(place))
         claimed = {(each.step, each.phase) for each in events if each.kind is EventKind.CLAIMED}
-        for turn in lines_of(before) - lines_of(run):
+        # Two messages of a step may say that it waits since different moments: it is one turn.
+        were = {(turn.gate, line_member(turn)): turn for turn in lines_of(before)}
+        are = {(turn.gate, line_member(turn)): turn for turn in lines_of(run)}
+        for gate, member in were.keys() - are.keys():
+            turn = were[gate, member]
             if (turn.step, turn.phase) not in claimed:
-                moved[turn.gate]["leave"].append(line_member(turn))
+                moved[gate]["leave"].append(member)
         joined = {}
-        if any(each.kind is EventKind.RESUMED for each in events):
-            for turn in lines_of(run) - lines_of(before):
-                joined[line_member(turn)] = order_in_line(turn.phase, turn.since)
-                moved[turn.gate]["join"].append(line_member(turn))
+        # Whoever queues has joined before; whoever was held or at rest joins again.
+        for gate, member in are.keys() - were.keys() if not isinstance(command, Queue) else ():
+            turn = are[gate, member]
+            joined[member] = order_in_line(turn.phase, turn.since)
+            moved[gate]["join"].append(member)
         for gate, what in moved.items():
             join = {member: joined[member] for member in what["join"]}
             outcomes = {member: ended[member] for member in what["give"]}
@@ -334,19 +383,38 @@ class GateWork:
 
     def look(self, gate: str, most: int = _CALLED) -> None:
         """Give back what nobody is in any more, and call those whose turn it is."""
-        most = most if self.send else 0
+        for _ in range(_ROUNDS):
+            if not self._call_some(gate, most if self.send else 0):
+                return
+        # Whoever is let out makes the gate due at once: a sweep goes on.
+
+    def _call_some(self, gate: str, most: int) -> bool:
+        """Call those whose turn it is; True if some of them were there no more."""
         for found in self._book.read(gate, None, first=most):
-            if not self._book.write(found):
+            if not self._book.write(found, looked=True):
                 continue
-            horizon = found.snapshot.now + SHORT_DELAY
+            horizon = found.now + SHORT_DELAY
             times = turns(found.record, found.inside, horizon, most)
             called = zip(found.snapshot.line, times, strict=False)
-            gone = [turn for (turn, order), at in called if not self._call(gate, turn, order, at)]
+            gone = {
+                member: order
+                for (member, order), at in called
+                if not self._call(gate, member, order, at, found.now)
+            }
             if gone:
-                self._change(gate, leave=gone)
-            return
+                self._let_out(gate, gone, most)
+            return bool(gone)
+        return False
 
-    def _call(self, gate: str, member: str, order: int, at: int) -> bool:
+    def _let_out(self, gate: str, gone: Mapping[str, int], most: int) -> None:
+        """Let those out of the line who wait no more, unless they have joined it anew since."""
+        for found in self._book.read(gate, None, first=most):
+            line = dict(found.snapshot.line)
+            leave = [member for member, order in gone.items() if line.get(member) == order]
+            if not leave or self._book.write(found, leave=leave):
+                return
+
+    def _call(self, gate: str, member: str, order: int, at: int, now: int) -> bool:
         """Let a step come to its gate; False if it does not wait there."""
         turn = split_line(gate, member, call_order(order)[1])
         if turn is None:
@@ -355,12 +423,24 @@ class GateWork:
         try:
             plan, decided, now = self._commander.command(turn.run, call)
         except (CommandRefused, RunNotFound):
-            return False
+            return self._may_join(turn, now)
         except StoreUnavailable:
             return True  # the shard of its run is out of reach: later
+        except StoreError as error:
+            log.error("%s: it cannot be called to gate %s: %s", turn.run, gate_named(gate), error)
+            return False
         if decided.dispatches and self.send:
             self.send(plan, decided.run, decided.dispatches, now)
         return True
+
+    def _may_join(self, turn: InLine, now: int) -> bool:
+        """Whether a step that has joined is about to note that it waits; its worker may be slow."""
+        try:
+            return may_join(self._store.read(turn.run).run, turn, now)
+        except StoreUnavailable:
+            return True
+        except StoreError:
+            return False
 
     def set_breaker(self, name: str, by: str, *, to_open: bool) -> None:
         """Open a breaker until somebody closes it, or close it, and call those who wait.
@@ -375,11 +455,22 @@ class GateWork:
                     break
             self.look(gate)
 
-    def sweep(self, shard: int) -> int:
-        """Look at the gates of a shard that have to be looked at; return how many there were."""
+    def sweep(self, shard: int, until: float = inf) -> int:
+        """Look at the gates of a shard that have to be looked at; return how many there were.
+
+        Ends at *until*, by the clock of the engine.  What is wrong with one gate does not keep the
+        others from being looked at.
+        """
         gates = self._store.gates.due(shard, self._commander.terms.batch)
-        for gate in gates:
-            self.look(gate, CALLED_BY_SWEEP)
+        for number, gate in enumerate(gates):
+            if number and self._commander.clock() >= until:
+                return number
+            try:
+                self.look(gate, CALLED_BY_SWEEP)
+            except StoreUnavailable:
+                raise
+            except StoreError as error:
+                log.error("gate %s cannot be looked at: %s", gate_named(gate), error)
         return len(gates)
 
 

@@ -10,6 +10,7 @@ The file is long because all that may be due is seen to in one place.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from celeriac.engine.changes import LeaseGuard
@@ -112,7 +113,8 @@ class Sweep:
             shards = [shard for shard, count in found.items() if count >= self._terms.batch]
             if not shards or self._engine.clock() >= until or self._is_enough():
                 break
-        looked += sum(self._safely(n, self._engine.gates.sweep) for n in range(self._store.shards))
+        gates = partial(self._engine.gates.sweep, until=max(until, self._engine.clock() + 1))
+        looked += sum(self._safely(n, gates) for n in range(self._store.shards))
         away = [*self._cut_off, *self._see_to_schedules()]
         self._note_deaths()
         took = self._engine.clock() - began

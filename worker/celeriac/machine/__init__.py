@@ -77,7 +77,14 @@ from celeriac.machine.numbering import (
     numbered,
     visit_of,
 )
-from celeriac.machine.places import InLine, Place, lines_of, next_attempts, places_of
+from celeriac.machine.places import (
+    InLine,
+    Place,
+    lines_of,
+    may_join,
+    next_attempts,
+    places_of,
+)
 from celeriac.machine.plans import (
     MAX_STEPS,
     PHASES,
@@ -256,6 +263,7 @@ __all__ = [
     "lines_of",
     "map_of",
     "may_begin_anew",
+    "may_join",
     "may_stand",
     "next_attempts",
     "numbered",

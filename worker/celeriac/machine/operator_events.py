@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from celeriac.machine.events import Event, EventKind
 from celeriac.machine.runs import Run, RunStatus
-from celeriac.machine.standstill import extend_waits, go_on, later_deadline
+from celeriac.machine.standstill import come_to_gates, extend_waits, go_on, later_deadline
 from celeriac.machine.state_changes import (
     give_away,
     move_run,
@@ -82,7 +82,7 @@ def _resumed(plan: Plan, run: Run, event: Event) -> Run:
         if direction.sent:
             anew = changed(direction, at=max(direction.at, event.at), sends=0)
             run = put_direction(run, replace(event, step=name, phase=phase), anew)
-    return run
+    return come_to_gates(run, event)
 
 
 def _extended(_plan: Plan, run: Run, event: Event) -> Run:

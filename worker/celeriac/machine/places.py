@@ -82,3 +82,13 @@ def lines_of(run: Run | None) -> set[InLine]:
         for name, phase, _ in waiting_directions(one)
         if (step := one.step(name)).line
     }
+
+
+def may_join(run: Run | None, turn: InLine, now: int) -> bool:
+    """Whether a message of a step may be at a gate just now, and note in a moment that it waits."""
+    for one in (run, *run.still_undone) if run is not None else ():
+        for name, phase, direction in waiting_directions(one):
+            named = (turn.step, turn.phase, turn.epoch)
+            if named == (name, phase, epoch_of(one, name)) and not one.step(name).line:
+                return bool(direction.sent) and direction.at <= now
+    return False

@@ -1,7 +1,7 @@
 """Time that does not count: a run stood still, and waited for an operator.
 
-Owns: how deadline and waits move on when a run goes on.  Refuses to know: why it stood
-still.
+Owns: how deadline and waits move on when a run goes on, and that what waited in line comes to its
+gate again.  Refuses to know: why it stood still.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from celeriac.machine.runs import RunStatus
 from celeriac.machine.state_changes import move_run, put_direction
 from celeriac.machine.steps import WAITS, PhaseStatus, changed
+from celeriac.machine.timing import waiting_directions
 
 if TYPE_CHECKING:
     from celeriac.machine.events import Event
@@ -23,7 +24,20 @@ def go_on(plan: Plan, run: Run, event: Event) -> Run:
     """The run goes on where it stopped for an operator; the wait does not count as time."""
     deadline = later_deadline(run.deadline, event.at - run.ended_at)
     run = extend_waits(plan, run, event, event.at - run.ended_at)
-    return move_run(run, event, RunStatus.RUNNING, ended_at=0, failed_step="", deadline=deadline)
+    run = move_run(run, event, RunStatus.RUNNING, ended_at=0, failed_step="", deadline=deadline)
+    return come_to_gates(run, event)
+
+
+def come_to_gates(run: Run, event: Event) -> Run:
+    """What waited in line has stepped out meanwhile, so a message takes it there again, soon.
+
+    Whoever lets the run go on joins the line for it at once; this is for when they die before.
+    """
+    for name, phase, direction in waiting_directions(run):
+        if run.step(name).line and not direction.sent:
+            soon = changed(direction, at=min(direction.at, event.at))
+            run = put_direction(run, replace(event, step=name, phase=phase), soon)
+    return run
 
 
 def later_deadline(deadline: int | None, waited: int) -> int | None:

@@ -41,7 +41,7 @@ local forms = {
 local numbers = {ZADD = {8000, 2}, LTRIM = {2, 1}, LSET = {1, 1}, LREM = {1, 1}}
 
 local function fits(command, first, last)
-  if command == 'ZADD' and ARGV[first] == 'GT' then
+  if command == 'ZADD' and (ARGV[first] == 'GT' or ARGV[first] == 'LT') then
     first = first + 1
   end
   local form, count = forms[command], last - first + 1

@@ -162,7 +162,8 @@ def spell_gate(keys: ShardKeys, change: GateChange) -> Call:
             writes.add("DEL", key)
         writes.add("ZREM", keys.gates, gate)
     else:
-        writes.add("ZADD", keys.gates, change.look_at, gate)
+        soonest = ("LT",) if change.at_the_latest else ()
+        writes.add("ZADD", keys.gates, *soonest, change.look_at, gate)
         writes.add("HSET", own, HEAD, change.record)
         for key, gone, new in (
             (inside, change.give, change.take),

@@ -47,6 +47,7 @@ class GateChange(NamedTuple):
     join: Mapping[str, int] = _NOTHING  # turns, with their order
     leave: Sequence[str] = ()
     look_at: int | None = None  # ms; None: nothing is kept of it any more
+    at_the_latest: bool = False  # somebody looks at it then, unless that is to be sooner already
 
 
 class Gates(Protocol):
@@ -118,7 +119,9 @@ class MemoryGates:
                 self._kept.pop(change.gate, None)
                 return True
             kept = self._kept.setdefault(change.gate, _Kept(""))
-            kept.record, kept.look_at = change.record, change.look_at
+            sooner = change.at_the_latest and bool(kept.record)
+            kept.look_at = min(kept.look_at, change.look_at) if sooner else change.look_at
+            kept.record = change.record
             for member in change.give:
                 kept.places.pop(member, None)
             for member in change.leave:
