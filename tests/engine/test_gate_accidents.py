@@ -279,6 +279,24 @@ def test_a_copy_passes_a_closed_breaker_and_dies() -> None:
     assert at.store.gates.read("room").waiting == 0
 
 
+def test_a_message_that_comes_a_little_early_is_called_by_the_clock_of_the_store() -> None:
+    """The clock of a worker is ahead; its turn is sent for again, at once when it has come."""
+    at = at_gate(RATE)
+    at.start("order-0")
+    first = at.claim()
+    assert first is not None
+    at.finish(first)
+    waits(at, "order-1")
+    while not at.post.waiting:
+        at.pass_time(1_000)
+    message, turn = at.post.waiting.pop(), at.run("order-1").step("charge").do.at
+    at.clock.now = turn - 5
+    assert at.claim(message) is None
+    assert at.post.waiting == [], "it would come early again, and again"
+    at.pass_time(1_500)
+    assert at.claim() is not None
+
+
 # --- one that is broken --------------------------------------------------------------------------
 
 

@@ -109,6 +109,14 @@ GATES = (
         (ACCIDENTS,),
     ),
     Plant(
+        "a message that comes early is lost",
+        "A worker whose clock is ahead brings a step to its gate before its turn.",
+        "engine/gates.py",
+        "            if waits.near and not decided.events:\n",
+        "            if waits.near and not decided.run:\n",
+        (ACCIDENTS,),
+    ),
+    Plant(
         "a child comes past the gates of its run",
         "A run that begins with a child is not counted until a step of its own is claimed.",
         "machine/queueing.py",

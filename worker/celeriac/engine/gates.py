@@ -236,6 +236,11 @@ class GateWork:
         )
         try:
             plan, decided, now = self._commander.command(turn.run, queue)
+            if waits.near and not decided.events:
+                # The message for its turn came a little early: the clock of a worker is ahead, and
+                # another message would be early, too.  It is called by the clock of the store.
+                later = replace(queue, sent=False, until=now + PATROL)
+                plan, decided, now = self._commander.command(turn.run, later)
         except (CommandRefused, RunNotFound) as refused:
             self._change(turn.gate, leave=[line_member(turn)])
             if getattr(refused, "reason", "") == "entered":
