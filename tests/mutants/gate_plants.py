@@ -122,7 +122,7 @@ GATES = (
         "machine/queueing.py",
         "    if len(command.gates) != len(needed) or len(command.enters) != len(enters):\n",
         "    if not command.child and len(command.enters) + len(command.gates) < len(enters):\n",
-        ("tests/gates/test_gates_in_lab.py -k begin_with_a_child",),
+        ("tests/gates/test_limits_of_runs.py",),
     ),
     Plant(
         "a turn is known by its moment",

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from celeriac.authoring.planned import Planned
-    from celeriac.machine import Duration, Gate, Plan
+    from celeriac.machine import Duration, Gate
 
 RESERVED_INPUTS = ("id", "tags", "if_exists", "started_by")  # keyword arguments of `start`
 
@@ -90,8 +90,7 @@ def plan_saga(  # noqa: PLR0913 -- all that can be said of a saga
             "gates": _gates(limit, name, shape),
         }
         builder = Mapper(name, adopted_undos, look, define)
-        planned = builder.close(head, shape, _run_once(function, builder, shape, name))
-        _check_gates(planned.draft)
+        planned = _passable(builder.close(head, shape, _run_once(function, builder, shape, name)))
         if answers is not None:
             planned = replace(planned, answers=Codec(answers, "answers"))
     except DefinitionError as error:
@@ -112,10 +111,10 @@ def _gates(limit: Any, name: str, shape: Shape) -> tuple[Gate, ...]:
     return planned_gates(gates, kinds, lambda key: FromInput(input=key))
 
 
-def _check_gates(plan: Plan) -> None:
-    """Refuse what would wait for itself, and what nobody would ask."""
-    limits = {gate.name for gate in plan.gates if gate.rule.kind == "limit"}
-    for node in plan.all_nodes:
+def _passable(planned: Planned) -> Planned:
+    """What was planned; raises DefinitionError if a step would wait for its own run."""
+    limits = {gate.name for gate in planned.draft.gates if gate.rule.kind == "limit"}
+    for node in planned.draft.all_nodes:
         for gate in node.gates:
             if gate.name in limits:
                 raise DefinitionError(
@@ -123,6 +122,7 @@ def _check_gates(plan: Plan) -> None:
                     "give one of the two limits another name=",
                     step=node.name,
                 )
+    return planned
 
 
 # --- the saga's function -----------------------------------------------------------------------

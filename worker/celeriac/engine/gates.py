@@ -8,6 +8,9 @@ A gate and a run are in two slots, so passing is two commits: a place with an en
 The run has the last word on who is inside: a place that is over is looked up there.  Whoever took
 one and was not heard of again is kept from claiming with it first (`_keep_out`), by a change of the
 run that makes its commit fail; then the place is free.  So there are never too many inside.
+
+The file is long because all of it is one protocol: who takes, gives back or calls has to know what
+the others leave behind when they die.
 """
 
 from __future__ import annotations
