@@ -22,8 +22,11 @@ if TYPE_CHECKING:
 TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"  # as people read it
 ISO = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 RUN = {
+    "begins_anew",
     "begins_at",
     "most_tries",
+    "only_forward",
+    "origin",
     "parent",
     "rewinds",
     "rewinds_to",
