@@ -16,7 +16,6 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from celeriac.engine.gates import HasToWait, Passing
 from celeriac.engine.sending import Sender
 from celeriac.engine.starting import Starter
 from celeriac.errors import CommandRefused, RunConflict, RunNotFound, SagaError, StoreError
@@ -49,7 +48,6 @@ if TYPE_CHECKING:
 
     from celeriac.engine.dispatching import Dispatcher
     from celeriac.machine import Command, Dispatch, Node, Phase, Plan, Run, Transition
-    from celeriac.store import Snapshot
 
 _BY = "its parent"
 _GONE = frozenset({RunStatus.COMPENSATED, RunStatus.TERMINATED})
@@ -143,31 +141,7 @@ class ChildWork(Sender, Starter):
             holder = id_of_child(run, node.name, number)
             attempt, epoch = direction.attempt + 1, epoch_of(run, node.name)
             claim = Claim(node.name, phase, attempt, holder, epoch, number)
-            try:
-                return self.command(run_id, claim).transition.run
-            except CommandRefused as refused:
-                if refused.reason != "gated":
-                    raise
-            return self._claimed_at_gates(found, node, claim)
-        return run
-
-    def _claimed_at_gates(self, found: Snapshot, node: Node, claim: Claim) -> Run:
-        """Return the parent, its step claimed if it has passed the gates of its run."""
-        run, passing = found.run, Passing()
-        assert run is not None
-        plan = as_visited(self.store.plan(run.id, run.plan), run)
-        fields = self.store.read(run.id, [*payloads.gate_fields(plan, node)]).fields
-        try:
-            claim = self.gates.pass_all(passing, claim, plan, run, node, fields, found.now)
-            run = self.command(run.id, claim).transition.run
-        except HasToWait as waits:
-            with suppress(CommandRefused):  # it is called, or looked after by the sweep
-                self.gates.wait_in_line(passing, waits)
-            return run
-        except CommandRefused:
-            self.gates.give_back(passing)
-            raise
-        self.gates.granted(passing, run)
+            return self.command(run_id, claim).transition.run
         return run
 
     def _number(self, dispatcher: Dispatcher, run: Run, node: Node, phase: Phase) -> int:

@@ -153,7 +153,7 @@ class GateBook:
         except StoreError as error:
             log.error("%s: nobody knows whether it is in gate %s: %s", place.run, gate, error)
             return True
-        back.update(_turns_of(run, gate))
+        back.update(turns_of(run, gate))
         return place in places_of(run)
 
     def _keep_out(self, run: Run, place: Place, now: int) -> None:
@@ -222,8 +222,8 @@ class GateBook:
         """
         for run_id in run_ids:
             try:
-                for member, order in self.missing(gate, run_id).items():
-                    run = self._store.read(run_id).run
+                run = self._store.read(run_id).run
+                for member, order in turns_of(run, gate).items():
                     rule = rule_of(self._store.plan(run_id, run.plan), gate) if run else None
                     for found in self.read(gate, rule, turn=member):
                         if found.snapshot.queued is not None or self.write(
@@ -234,10 +234,6 @@ class GateBook:
                 raise
             except StoreError as error:
                 log.error("%s: it cannot wait at gate %s: %s", run_id, gate, error)
-
-    def missing(self, gate: str, run_id: str) -> Mapping[str, int]:
-        """The turns that a run says it waits for at a gate, with their orders."""
-        return _turns_of(self._store.read(run_id).run, gate)
 
     def _tell(self, found: Found, record: Record, *, tries: bool) -> None:
         """Tell how a breaker stands, if that is news; half open it is when somebody tries it."""
@@ -253,7 +249,7 @@ def rule_of(plan: Plan, gate: str) -> Rule | None:
     return next((each.rule for each in gates if each.name == gate_named(gate)), None)
 
 
-def _turns_of(run: Run | None, gate: str) -> dict[str, int]:
+def turns_of(run: Run | None, gate: str) -> dict[str, int]:
     """The turns that a run waits for at a gate, with their orders."""
     turns = [turn for turn in lines_of(run) if turn.gate == gate]
     return {line_member(turn): order_in_line(turn.phase, turn.since) for turn in turns}

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field, replace
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
-from celeriac.engine.gate_book import GateBook, rule_of
+from celeriac.engine.gate_book import GateBook, rule_of, turns_of
 from celeriac.errors import (
     CommandRefused,
     RunNotFound,
@@ -293,8 +293,11 @@ class GateWork:
     def _give(self, passing: Passing, left: Mapping[tuple[str, str], str]) -> None:
         while passing.taken:
             place = passing.taken.pop()
+            run = self._store.read(place.run).run
+            if place in places_of(run):
+                continue  # a claim that was not heard of has been granted, and the run goes on
             back = left.get((place.gate, place.run))
-            waiting = self._book.missing(place.gate, place.run) if back else {}
+            waiting = turns_of(run, place.gate) if back else {}
             join = {member: order for member, order in waiting.items() if member == back}
             self._change(place.gate, give=[place_member(place)], join=join)
 
@@ -401,14 +404,16 @@ class GateWork:
         for found in self._book.read(gate, None, first=most):
             if not self._book.write(found, looked=True):
                 continue
-            horizon = found.now + SHORT_DELAY
-            times = turns(found.record, found.inside, horizon, most)
-            called = zip(found.snapshot.line, times, strict=False)
-            gone = {
-                member: order
-                for (member, order), at in called
-                if not self._call(gate, member, order, at, found.now)
-            }
+            free = turns(found.record, found.inside, found.now + SHORT_DELAY, most)
+            gone = dict[str, int]()
+            for member, order in found.snapshot.line if free else ():
+                was_called = self._call(gate, member, order, free[0], found.now)
+                if was_called:
+                    del free[0]
+                elif was_called is False:
+                    gone[member] = order
+                if not free:
+                    break
             if gone:
                 self._let_out(gate, gone, most)
             return bool(gone)
@@ -422,8 +427,8 @@ class GateWork:
             if not leave or self._book.write(found, leave=leave):
                 return
 
-    def _call(self, gate: str, member: str, order: int, at: int, now: int) -> bool:
-        """Let a step come to its gate; False if it does not wait there."""
+    def _call(self, gate: str, member: str, order: int, at: int, now: int) -> bool | None:
+        """Let a step come to its gate; False if it does not wait there, None if nobody can tell."""
         turn = split_line(gate, member, call_order(order)[1])
         if turn is None:
             return False
@@ -436,19 +441,19 @@ class GateWork:
             return True  # the shard of its run is out of reach: later
         except StoreError as error:
             log.error("%s: it cannot be called to gate %s: %s", turn.run, gate_named(gate), error)
-            return False
+            return None  # another worker may be able to read it: the next one is called instead
         if decided.dispatches and self.send:
             self.send(plan, decided.run, decided.dispatches, now)
         return True
 
-    def _may_join(self, turn: InLine, now: int) -> bool:
+    def _may_join(self, turn: InLine, now: int) -> bool | None:
         """Whether a step that has joined is about to note that it waits; its worker may be slow."""
         try:
             return may_join(self._store.read(turn.run).run, turn, now)
         except StoreUnavailable:
             return True
         except StoreError:
-            return False
+            return None
 
     def set_breaker(self, name: str, by: str, *, to_open: bool) -> None:
         """Open a breaker until somebody closes it, or close it, and call those who wait.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from celeriac.machine.plans import PHASES, Phase
 from celeriac.machine.steps import PhaseStatus
-from celeriac.machine.timing import waiting_directions
+from celeriac.machine.timing import SHORT_DELAY, waiting_directions
 from celeriac.machine.tries import epoch_of, first_epoch
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def may_join(run: Run | None, turn: InLine, now: int) -> bool:
     """Whether a message of a step may be at a gate just now, and note in a moment that it waits."""
     for one in (run, *run.still_undone) if run is not None else ():
         for name, phase, direction in waiting_directions(one):
-            named = (turn.step, turn.phase, turn.epoch)
-            if named == (name, phase, epoch_of(one, name)) and not one.step(name).line:
-                return bool(direction.sent) and direction.at <= now
+            if (turn.step, turn.phase, turn.epoch) == (name, phase, epoch_of(one, name)):
+                # As early as a claim would be granted; it may stand in another line until then.
+                return bool(direction.sent) and direction.at <= now + SHORT_DELAY
     return False
