@@ -153,8 +153,10 @@ class GateBook:
         except StoreError as error:
             log.error("%s: nobody knows whether it is in gate %s: %s", place.run, gate, error)
             return True
-        back.update(turns_of(run, gate))
-        return place in places_of(run)
+        held = place in places_of(run)
+        if not held:
+            back.update(turns_of(run, gate))
+        return held
 
     def _keep_out(self, run: Run, place: Place, now: int) -> None:
         """Let no claim be granted any more that was decided with this place, some time ago."""
