@@ -22,6 +22,8 @@ from tests.machine.story import saga, step
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from celeriac.engine.attempts import Attempt
+
 
 @pytest.fixture
 def at(monkeypatch: pytest.MonkeyPatch) -> Shop:
@@ -48,9 +50,13 @@ def test_an_operator_is_told(at: Shop) -> None:
         at.engine.gates.set_breaker("bank", "eve", to_open=True)
 
 
-@pytest.mark.parametrize("order", [1, -1])
-def test_two_copies_come_to_it_in_one_moment(monkeypatch: pytest.MonkeyPatch, order: int) -> None:
-    """The first may be the last to write the run, or the line: it is called all the same."""
+def two_copies_at_a_full_gate(
+    monkeypatch: pytest.MonkeyPatch,
+) -> tuple[Shop, Attempt, list[Any]]:
+    """Two copies of the message of `order-2` have joined the line, and its run does not know yet.
+
+    Returns who is inside, and with what `wait_in_line` was called for each copy.
+    """
     room = Gate(name="room", rule=Rule(kind="limit", most=1))
     shop = Shop(saga(step("charge", gates=(room,))))
     gates, held = shop.engine.gates, list[Any]()
@@ -70,6 +76,14 @@ def test_two_copies_come_to_it_in_one_moment(monkeypatch: pytest.MonkeyPatch, or
         for _ in range(2):
             assert shop.claim(message) is None
             shop.clock.now += 5
+    return shop, inside, held
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_two_copies_come_to_it_in_one_moment(monkeypatch: pytest.MonkeyPatch, order: int) -> None:
+    """The first may be the last to write the run, or the line: it is called all the same."""
+    shop, inside, held = two_copies_at_a_full_gate(monkeypatch)
+    gates = shop.engine.gates
     for about in held[::order]:
         with pytest.raises(CommandRefused, match="no more than 1 at a time"):
             gates.wait_in_line(*about)
@@ -86,27 +100,12 @@ def test_one_copy_is_let_out_while_the_other_waits(
 
     The run may know by then that it waits, or not yet.
     """
-    room = Gate(name="room", rule=Rule(kind="limit", most=1))
-    shop = Shop(saga(step("charge", gates=(room,))))
-    gates, held = shop.engine.gates, list[Any]()
-    gates.send = partial(shop.engine.send, shop.post)
-    shop.start("order-1")
-    inside = shop.claim()
-    assert inside is not None
-    shop.start("order-2")
-    message = shop.post.waiting.pop()
-
-    def hold(*about: Any) -> None:
-        held.append(about)
-        raise CommandRefused("blocked", "it has joined the line, and the run does not know yet")
+    shop, inside, held = two_copies_at_a_full_gate(monkeypatch)
+    gates = shop.engine.gates
 
     def refuse(*_: object) -> None:
         raise CommandRefused("not_due", "its run was held in this moment")
 
-    with monkeypatch.context() as patch:
-        patch.setattr(gates, "wait_in_line", hold)
-        for _ in range(2):
-            assert shop.claim(message) is None
     for what in sorted(["let out", "waits"], key=lambda each: each != first):
         with monkeypatch.context() as patch:
             if what == "let out":

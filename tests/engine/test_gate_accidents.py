@@ -29,7 +29,7 @@ from tests.machine.story import saga, step
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from celeriac.engine.attempts import Delivery
+    from celeriac.engine.attempts import Attempt, Delivery
 
 LIMIT = Rule(kind="limit", most=1)
 RATE = Rule(kind="rate", most=1, per=10_000)
@@ -48,6 +48,13 @@ def message_of(at: Shop, run_id: str) -> Delivery:
     """Start a run, and take its message off the queue."""
     at.start(run_id)
     return at.post.waiting.pop()
+
+
+def comes_in(at: Shop, run_id: str) -> Attempt:
+    """Start a run that passes the gate; return the attempt that is inside."""
+    attempt = at.claim(message_of(at, run_id))
+    assert attempt is not None
+    return attempt
 
 
 def waits(at: Shop, run_id: str) -> None:
@@ -83,15 +90,26 @@ def killed(at: Shop, name: str, *, after: bool = False) -> Callable[..., Any]:
     return die
 
 
+def killed_once_it_waits(at: Shop) -> Callable[..., Any]:
+    """What to put in the place of `command`, to be killed when a run has noted that it waits."""
+    command = at.engine.command
+
+    def dying(run_id: str, what: Any, **more: Any) -> Any:
+        decided = command(run_id, what, **more)
+        if isinstance(what, Queue):
+            raise Killed
+        return decided
+
+    return dying
+
+
 # --- newcomers -----------------------------------------------------------------------------------
 
 
 def test_newcomers_do_not_keep_a_breaker_from_being_tried() -> None:
     """Each looked at it, and put off when a sweep would look."""
     at = at_gate(BREAKER)
-    at.start("order-0")
-    first = at.claim()
-    assert first is not None
+    first = comes_in(at, "order-0")
     at.fail(first, ConnectionError("down"))
     opened, number = at.clock.now, 0
     at.clock.now += 900
@@ -108,9 +126,7 @@ def test_newcomers_do_not_keep_a_breaker_from_being_tried() -> None:
 def test_newcomers_do_not_keep_a_rate_from_going_on() -> None:
     """Nor when no sweep came round while the next one was due."""
     at = at_gate(RATE)
-    at.start("order-0")
-    first = at.claim()
-    assert first is not None
+    first = comes_in(at, "order-0")
     at.finish(first)
     waits(at, "order-1")
     at.clock.now += RATE.per + 300
@@ -122,9 +138,7 @@ def test_newcomers_do_not_keep_a_rate_from_going_on() -> None:
 def test_who_gives_back_dies_before_it_calls_the_next() -> None:
     """A newcomer comes before the sweep; the sweep calls who was first."""
     at = at_gate(LIMIT)
-    at.start("order-0")
-    first = at.claim()
-    assert first is not None
+    first = comes_in(at, "order-0")
     waits(at, "order-1")
     instead(at.engine.gates, "look", killed(at, "look"))
     with pytest.raises(Killed):
@@ -224,23 +238,15 @@ def test_a_claim_of_which_nobody_heard_keeps_the_place_of_its_run() -> None:
 def test_the_place_comes_back_before_the_run_knows_that_it_waits(dies: bool) -> None:
     """Whoever calls finds that it does not wait; it is about to say so, or dies just then."""
     at = at_gate(LIMIT)
-    at.start("order-0")
-    first = at.claim()
-    assert first is not None
+    first = comes_in(at, "order-0")
     message = message_of(at, "order-1")
     gates, command = at.engine.gates, at.engine.command
     wait_in_line = gates.wait_in_line
 
-    def dying(run_id: str, what: Any, **more: Any) -> Any:
-        decided = command(run_id, what, **more)
-        if isinstance(what, Queue):
-            raise Killed
-        return decided
-
     def late(*words: Any) -> None:
         at.finish(first)
         if dies:
-            instead(at.engine, "command", dying)
+            instead(at.engine, "command", killed_once_it_waits(at))
         wait_in_line(*words)
 
     instead(gates, "wait_in_line", late)
@@ -270,17 +276,11 @@ def test_who_goes_from_one_line_to_the_next_is_not_let_out() -> None:
     at.finish(in_first)
     wait_in_line = gates.wait_in_line
 
-    def dying(run_id: str, what: Any, **more: Any) -> Any:
-        decided = command(run_id, what, **more)
-        if isinstance(what, Queue):
-            raise Killed
-        return decided
-
     def late(*words: Any) -> None:
         instead(gates, "wait_in_line", wait_in_line)
         assert in_second is not None
         at.finish(in_second)
-        instead(at.engine, "command", dying)
+        instead(at.engine, "command", killed_once_it_waits(at))
         wait_in_line(*words)
 
     instead(gates, "wait_in_line", late)
@@ -295,9 +295,7 @@ def test_who_goes_from_one_line_to_the_next_is_not_let_out() -> None:
 def test_who_resumes_dies_before_the_step_has_joined_again() -> None:
     """A message takes it to its gate, where it stands as long as it has waited."""
     at = at_gate(LIMIT)
-    at.start("order-0")
-    first = at.claim()
-    assert first is not None
+    first = comes_in(at, "order-0")
     waits(at, "order-1")
     since = {turn.since for turn in lines_of(at.run("order-1"))}
     at.command(Pause("hold"), "order-1")
@@ -344,9 +342,7 @@ def test_a_copy_passes_a_closed_breaker_and_dies() -> None:
 def test_a_message_that_comes_a_little_early_is_called_by_the_clock_of_the_store() -> None:
     """The clock of a worker is ahead; its turn is sent for again, at once when it has come."""
     at = at_gate(RATE)
-    at.start("order-0")
-    first = at.claim()
-    assert first is not None
+    first = comes_in(at, "order-0")
     at.finish(first)
     waits(at, "order-1")
     while not at.post.waiting:
@@ -374,9 +370,7 @@ def test_a_run_without_its_plan_closes_the_gate_to_nobody_else(where: str) -> No
         return plan(run_id, fingerprint)
 
     if where == "in line":
-        at.start("order-0")
-        first = at.claim()
-        assert first is not None
+        first = comes_in(at, "order-0")
         waits(at, "broken")
         waits(at, "order-1")
         instead(at.store, "plan", gone)
